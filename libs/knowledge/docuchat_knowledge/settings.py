@@ -1,0 +1,31 @@
+"""Settings that every process shares which embeds: mixed into the services' own settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+
+class EmbeddingSettings(BaseSettings):
+    """Which embedding model; without an OPENAI_API_KEY the embedded WordLlama."""
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str = "https://api.openai.com/v1"
+    embedding_provider: Literal["auto", "openai", "wordllama"] = "auto"
+    embedding_model: str = "text-embedding-3-small"
+    embedding_dimensions: int | None = Field(default=None, ge=1, le=4000)
+    """Asked from the provider when given; else the model's own."""
+    embedding_timeout_seconds: float = Field(default=30.0, gt=0)
+
+    @field_validator("openai_api_key", "embedding_dimensions", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def embeds_with_openai(self) -> bool:
+        if self.embedding_provider == "auto":
+            return self.openai_api_key is not None and bool(self.openai_api_key.get_secret_value())
+        return self.embedding_provider == "openai"

@@ -1,0 +1,73 @@
+"""SQL that every schema's migrations share. The texts are frozen once released: a change is a new function."""
+
+import re
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
+
+
+def _checked(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"not a plain identifier: {name!r}")
+    return name
+
+
+def tenant_policy_ddl(table: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...] = (), column: str = "tenant_id") -> str:
+    """Force row-level security on `table` (schema-qualified).
+
+    An application role sees the rows of the tenant set in `app.tenant_id`, none when nothing is set; a system role sees
+    all rows. Grants are separate.
+    """
+    table, column = _checked(table), _checked(column)
+    statements = [
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY tenant_isolation ON {table} TO {', '.join(map(_checked, app_roles))} "
+        f"USING ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint) "
+        f"WITH CHECK ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint)",
+    ]
+    if system_roles:
+        statements.append(
+            f"CREATE POLICY system_access ON {table} TO {', '.join(map(_checked, system_roles))} USING (true) WITH CHECK (true)"
+        )
+    return ";\n".join(statements)
+
+
+def outbox_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """The outbox of `schema`: application roles may add their tenant's events, system roles relay and delete."""
+    schema = _checked(schema)
+    everyone = ", ".join(map(_checked, (*app_roles, *system_roles)))
+    return f"""
+CREATE TABLE {schema}.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id uuid NOT NULL UNIQUE,
+    type text NOT NULL,
+    tenant_id bigint NOT NULL,
+    body bytea NOT NULL,
+    headers jsonb NOT NULL DEFAULT '{{}}',
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {schema}.outbox IS 'Events committed with their cause, on their way to the broker; rows go once confirmed.';
+GRANT USAGE ON SCHEMA {schema} TO {everyone};
+GRANT INSERT ON {schema}.outbox TO {everyone};
+GRANT SELECT, DELETE, UPDATE ON {schema}.outbox TO {", ".join(map(_checked, system_roles))};
+{tenant_policy_ddl(f"{schema}.outbox", app_roles=app_roles, system_roles=system_roles)};
+"""
+
+
+def inbox_ddl(schema: str, *, roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """The inbox of `schema`: which events a consumer has taken effect of. Holds no tenant's data."""
+    schema = _checked(schema)
+    everyone = ", ".join(map(_checked, (*roles, *system_roles)))
+    return f"""
+CREATE TABLE {schema}.inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, event_id)
+);
+CREATE INDEX inbox_received_at ON {schema}.inbox (received_at);
+COMMENT ON TABLE {schema}.inbox IS 'One row for each event whose effect is committed, so that a repeat has none.';
+GRANT USAGE ON SCHEMA {schema} TO {everyone};
+GRANT INSERT, SELECT ON {schema}.inbox TO {everyone};
+GRANT DELETE ON {schema}.inbox TO {", ".join(map(_checked, system_roles))};
+"""

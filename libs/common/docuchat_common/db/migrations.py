@@ -1,0 +1,83 @@
+"""Alembic, one environment for all schemas: plain SQL steps, a version table in each schema, run as the owner.
+
+Run by a one-shot job, never at a service's start. Several jobs at once are safe: they take turns by polling an advisory lock
+(a blocking lock would deadlock with CREATE INDEX CONCURRENTLY).
+"""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import sqlalchemy
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+_LOCK_KEY = 0x0D0C_C4A7
+
+
+def latest_revision(versions: Path) -> str | None:
+    """The head revision found in the folder `versions`."""
+    return _scripts(versions).get_current_head()
+
+
+async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:
+    """Bring `schema` to the newest revision in the folder `versions`; True when something was applied.
+
+    Statements wait at most 5 s for a lock, so that a migration never queues the whole product behind itself.
+    """
+    if await _current_revision(owner_url, schema) == latest_revision(versions):
+        return False
+    engine = create_async_engine(owner_url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=sqlalchemy.NullPool)
+    try:
+        async with engine.connect() as connection:
+            while not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})).scalar_one():
+                await asyncio.sleep(0.2)
+            await connection.execute(text("SET lock_timeout = '5s'"))
+            await connection.commit()
+            try:
+                await connection.run_sync(_upgrade, schema, versions)
+                await connection.commit()
+            finally:
+                await connection.rollback()
+                await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
+                await connection.commit()
+    finally:
+        await engine.dispose()
+    return True
+
+
+async def _current_revision(owner_url: str, schema: str) -> str | None:
+    connection = await asyncpg.connect(owner_url)
+    try:
+        if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.alembic_version") is None:
+            return None
+        query = await connection.fetchval("SELECT format('SELECT version_num FROM %I.alembic_version', $1::text)", schema)
+        revision: str | None = await connection.fetchval(query)
+        return revision
+    finally:
+        await connection.close()
+
+
+def _scripts(versions: Path) -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(versions))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(versions))
+    return ScriptDirectory.from_config(config)
+
+
+def _upgrade(connection: Connection, schema: str, versions: Path) -> None:
+    scripts = _scripts(versions)
+    config = Config()
+
+    def upgrade(revision: tuple[str, ...], _: MigrationContext) -> list[object]:
+        return list(scripts._upgrade_revs("heads", revision))  # noqa: SLF001 - alembic's own commands do the same
+
+    with EnvironmentContext(config, scripts, fn=upgrade) as environment:
+        environment.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
+        with environment.begin_transaction():
+            environment.run_migrations()

@@ -1,0 +1,147 @@
+"""Two pools a service: its own weak role for work inside a tenant, its system role for relay and sweeps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import structlog
+
+from docuchat_common.errors import UpstreamUnavailable
+
+logger = structlog.get_logger()
+
+# what a broken, stopping or starting server looks like from here
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+_ROLE_POWER = """
+SELECT current_user AS role,
+       r.rolsuper AS is_superuser,
+       r.rolbypassrls AS bypasses_rls,
+       r.rolcreaterole AS creates_roles,
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+                 AND pg_has_role(current_user, c.relowner, 'MEMBER')) AS owns_tables,
+       EXISTS (SELECT FROM pg_roles powerful
+               WHERE (powerful.rolsuper OR powerful.rolbypassrls)
+                 AND pg_has_role(current_user, powerful.oid, 'MEMBER')) AS can_become_powerful
+FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+class RoleTooPowerful(RuntimeError):
+    """The database role could step around row-level security, so the service refuses to start."""
+
+
+async def assert_role_is_weak(connection: asyncpg.Connection) -> None:
+    """Raise RoleTooPowerful unless row-level security binds the connection's role."""
+    row = await connection.fetchrow(_ROLE_POWER)
+    assert row is not None  # the current role always exists
+    powers = [name for name in row.keys() if name != "role" and row[name]]  # noqa: SIM118 - a Record iterates values
+    if powers:
+        raise RoleTooPowerful(
+            f"database role {row['role']!r} could bypass row-level security ({', '.join(powers)}); "
+            "give the service the login of its own weak role (see `ensure_roles`), never the owner's"
+        )
+
+
+async def _keep(_: asyncpg.Connection) -> None:
+    """Every setting is made inside a transaction, so a connection goes back to the pool as it came."""
+
+
+class Database:
+    """The pools of one service."""
+
+    def __init__(self, tenant_pool: asyncpg.Pool, system_pool: asyncpg.Pool, acquire_timeout: timedelta) -> None:
+        self._tenant_pool = tenant_pool
+        self._system_pool = system_pool
+        self._acquire_timeout = acquire_timeout.total_seconds()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        system_url: str,
+        *,
+        application_name: str,
+        max_size: int = 10,
+        init: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+        acquire_timeout: timedelta = timedelta(seconds=2),
+        start_timeout: timedelta = timedelta(seconds=60),
+    ) -> AsyncIterator["Database"]:
+        """Connect both roles, waiting up to `start_timeout` for the server; refuse roles with power over row-level security.
+
+        `init` runs on every new connection (type codecs).
+        """
+
+        async def connect(dsn: str, size: int) -> asyncpg.Pool:
+            return await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=size,
+                init=init,
+                reset=_keep,
+                timeout=5,
+                command_timeout=30,
+                max_inactive_connection_lifetime=300,
+                server_settings={"application_name": application_name, "jit": "off"},
+            )
+
+        async def connect_patiently(dsn: str, size: int) -> asyncpg.Pool:
+            deadline = asyncio.get_running_loop().time() + start_timeout.total_seconds()
+            while True:
+                try:
+                    return await connect(dsn, size)
+                except CONNECTION_ERRORS as error:
+                    if asyncio.get_running_loop().time() >= deadline:
+                        raise
+                    logger.warning("database.waiting", error=type(error).__name__)
+                    await asyncio.sleep(0.5)
+
+        tenant_pool = await connect_patiently(url, max_size)
+        try:
+            system_pool = await connect_patiently(system_url, 4)
+            try:
+                for pool in (tenant_pool, system_pool):
+                    async with pool.acquire() as connection:
+                        await assert_role_is_weak(connection)
+                yield cls(tenant_pool, system_pool, acquire_timeout)
+            finally:
+                await _close(system_pool)
+        finally:
+            await _close(tenant_pool)
+
+    @asynccontextmanager
+    async def connection(self, *, system: bool = False) -> AsyncIterator[asyncpg.Connection]:
+        """One pooled connection; a server that is away, stopping or full is UpstreamUnavailable."""
+        pool = self._system_pool if system else self._tenant_pool
+        try:
+            async with pool.acquire(timeout=self._acquire_timeout) as connection:
+                yield connection
+        except CONNECTION_ERRORS as error:
+            raise UpstreamUnavailable(
+                "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+            ) from error
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable when a trivial query fails (readiness)."""
+        async with self.connection() as connection:
+            await connection.execute("SELECT 1", timeout=2)
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), timeout=3)
+    except CONNECTION_ERRORS:
+        pool.terminate()

@@ -1,0 +1,60 @@
+"""The unit of work: the only way to the database.
+
+`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows and no others.
+Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import asyncpg
+
+from docuchat_common.db.pool import Database
+from docuchat_common.ids import TenantId
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+
+T = TypeVar("T")
+
+
+class UnitOfWork(Generic[T]):
+    """Opens transactions and composes the service's own `tx` (repositories, outbox, inbox) on each."""
+
+    def __init__(
+        self,
+        database: Database,
+        compose: Callable[[asyncpg.Connection, Outbox, Inbox], T],
+        *,
+        schema: str,
+        on_events_committed: Callable[[], None] | None = None,
+    ) -> None:
+        """`schema` holds the service's outbox and inbox; `on_events_committed` wakes the relay (`Relay.wake`)."""
+        self._database = database
+        self._compose = compose
+        self._schema = schema
+        self._on_events_committed = on_events_committed
+
+    @asynccontextmanager
+    async def __call__(self, tenant_id: TenantId) -> AsyncIterator[T]:
+        """A transaction of the weak application role inside one tenant."""
+        async with self._transaction(system=False, tenant_id=tenant_id) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[T]:
+        """A transaction of the service's system role, across tenants: for relay, sweeps and sign-in only."""
+        async with self._transaction(system=True, tenant_id=None) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _transaction(self, *, system: bool, tenant_id: TenantId | None) -> AsyncIterator[T]:
+        async with self._database.connection(system=system) as connection:
+            async with connection.transaction():
+                if tenant_id is not None:
+                    await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(int(tenant_id)))
+                outbox = Outbox(connection, self._schema)
+                yield self._compose(connection, outbox, Inbox(connection, self._schema))
+                published = await outbox.flush()
+        if published and self._on_events_committed is not None:
+            self._on_events_committed()

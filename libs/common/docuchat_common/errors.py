@@ -1,0 +1,89 @@
+"""Expected failures, by category.
+
+The domain raises these and knows no protocol. Two tables at the edges give them meaning: `http.problems` maps a category to
+a status, `messaging.consumer` maps it to acknowledge, retry later or dead-letter.
+"""
+
+import inspect
+from datetime import timedelta
+from typing import Any, ClassVar
+
+
+class DocuChatError(Exception):
+    """Something expected went wrong."""
+
+    code: ClassVar[str] = "error"
+    retry_after: timedelta | None = None
+
+    def __init__(self, detail: str | None = None, **extensions: Any) -> None:
+        self.detail = detail or inspect.cleandoc(type(self).__doc__ or "").split("\n", 1)[0]
+        self.extensions = extensions
+        super().__init__(self.detail)
+
+
+class NotFound(DocuChatError):
+    """There is no such object, or it is not yours to see."""
+
+    code = "not_found"
+
+
+class Conflict(DocuChatError):
+    """The request does not fit the present state of the object."""
+
+    code = "conflict"
+
+
+class InvalidInput(DocuChatError):
+    """The request is not valid."""
+
+    code = "invalid_input"
+
+
+class PayloadTooLarge(DocuChatError):
+    """The request is larger than is accepted."""
+
+    code = "payload_too_large"
+
+
+class UnsupportedMedia(DocuChatError):
+    """This type of content is not accepted."""
+
+    code = "unsupported_media_type"
+
+
+class Unauthenticated(DocuChatError):
+    """Sign in first: send a valid access token as `Authorization: Bearer <token>`."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(DocuChatError):
+    """You are signed in, but this is not allowed for you."""
+
+    code = "forbidden"
+
+
+class _Retryable(DocuChatError):
+    """Try again later."""
+
+    def __init__(self, detail: str | None = None, *, retry_after: timedelta | None = None, **extensions: Any) -> None:
+        super().__init__(detail, **extensions)
+        self.retry_after = retry_after
+
+
+class RateLimited(_Retryable):
+    """Too many requests; wait and try again."""
+
+    code = "rate_limited"
+
+
+class QuotaExceeded(_Retryable):
+    """The quota of this period is used up."""
+
+    code = "quota_exceeded"
+
+
+class UpstreamUnavailable(_Retryable):
+    """A part that is needed for this does not answer; try again shortly."""
+
+    code = "upstream_unavailable"

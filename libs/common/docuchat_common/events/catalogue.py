@@ -1,0 +1,209 @@
+"""Every event, frozen and versioned.
+
+Optional fields may be added inside a version; anything else is a new version, published beside the old one. The JSON schemas in
+`schemas/` are committed and a test refuses an incompatible change; `python -m docuchat_common.events` writes them.
+"""
+
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, ValidationError
+
+from docuchat_common.events.envelope import Event, MalformedEvent, envelope_fields
+
+SubjectType = Literal["tenant", "chatbot", "key", "user"]
+Unit = Literal["tokens", "cost"]
+
+
+class TenantCreated(Event):
+    """A tenant can be used from now on."""
+
+    type: ClassVar[str] = "tenant.created.v1"
+    source: ClassVar[str] = "/docuchat/auth"
+
+    slug: str
+    name: str
+
+
+class UserRegistered(Event):
+    """A user joined a tenant."""
+
+    type: ClassVar[str] = "user.registered.v1"
+    source: ClassVar[str] = "/docuchat/auth"
+
+    user_id: UUID
+    role: str
+
+
+class KeyRotated(Event):
+    """A new signing key is published; tokens of the old ones stay valid until they expire."""
+
+    type: ClassVar[str] = "key.rotated.v1"
+    source: ClassVar[str] = "/docuchat/auth"
+
+    kid: str
+
+
+class DocumentUploaded(Event):
+    """A document is stored and registered, and waits for ingestion."""
+
+    type: ClassVar[str] = "document.uploaded.v1"
+    source: ClassVar[str] = "/docuchat/gateway"
+    needs_subscriber: ClassVar[bool] = True
+
+    document_id: UUID
+    collection_id: UUID
+    user_id: UUID | None
+    sha256: str
+    size_bytes: PositiveInt
+    media_type: str
+
+
+class DocumentDeleted(Event):
+    """A document is gone from search; what is left of it in the blob store is to be removed."""
+
+    type: ClassVar[str] = "document.deleted.v1"
+    source: ClassVar[str] = "/docuchat/gateway"
+    needs_subscriber: ClassVar[bool] = True
+
+    document_id: UUID
+    user_id: UUID | None
+
+
+class DocumentProcessing(Event):
+    """A worker took a document."""
+
+    type: ClassVar[str] = "document.processing.v1"
+    source: ClassVar[str] = "/docuchat/ingest-worker"
+
+    document_id: UUID
+    attempt: PositiveInt
+
+
+class DocumentReady(Event):
+    """A document can be searched."""
+
+    type: ClassVar[str] = "document.ready.v1"
+    source: ClassVar[str] = "/docuchat/ingest-worker"
+
+    document_id: UUID
+    pages: NonNegativeInt
+    chunks: NonNegativeInt
+    tokens: NonNegativeInt
+    generation: NonNegativeInt
+
+
+class DocumentFailed(Event):
+    """A document was given up, for a reason its owner can read."""
+
+    type: ClassVar[str] = "document.failed.v1"
+    source: ClassVar[str] = "/docuchat/ingest-worker"
+
+    document_id: UUID
+    error_code: str
+    error_detail: str
+    attempts: NonNegativeInt
+    retryable: bool
+
+
+class UsageRecorded(Event):
+    """A model was called: so many tokens are to be booked.
+
+    `kind` "embedding" counts in `input_tokens`. `estimated` is true when the provider's own figure never came.
+    """
+
+    type: ClassVar[str] = "usage.recorded.v1"
+    source: ClassVar[str] = "/docuchat/chat"
+    needs_subscriber: ClassVar[bool] = True
+
+    kind: Literal["chat", "embedding"]
+    provider: str
+    model: str
+    input_tokens: NonNegativeInt
+    output_tokens: NonNegativeInt
+    estimated: bool
+    user_id: UUID | None = None
+    chatbot_id: UUID | None = None
+    chat_id: UUID | None = None
+    turn_id: UUID | None = None
+    document_id: UUID | None = None
+    hold_id: UUID | None = None
+
+
+class ChatMessageCompleted(Event):
+    """An answer is stored."""
+
+    type: ClassVar[str] = "chat.message.completed.v1"
+    source: ClassVar[str] = "/docuchat/chat"
+
+    chat_id: UUID
+    message_id: UUID
+    turn_id: UUID
+    user_id: UUID
+    model: str
+    finish_reason: str
+    citations: NonNegativeInt
+
+
+class QuotaThreshold(Event):
+    """Usage passed a share of its limit, for the first time in this period."""
+
+    type: ClassVar[str] = "quota.threshold.v1"
+    source: ClassVar[str] = "/docuchat/usage"
+
+    subject_type: SubjectType
+    subject_id: str
+    period_start: AwareDatetime
+    used: str
+    limit: str
+    unit: Unit
+    percent: PositiveInt
+
+
+class QuotaExceeded(Event):
+    """A request was refused because a limit is reached."""
+
+    type: ClassVar[str] = "quota.exceeded.v1"
+    source: ClassVar[str] = "/docuchat/usage"
+
+    subject_type: SubjectType
+    subject_id: str
+    used: str
+    limit: str
+    unit: Unit
+    resets_at: AwareDatetime
+
+
+CATALOGUE: tuple[type[Event], ...] = (
+    TenantCreated,
+    UserRegistered,
+    KeyRotated,
+    DocumentUploaded,
+    DocumentDeleted,
+    DocumentProcessing,
+    DocumentReady,
+    DocumentFailed,
+    UsageRecorded,
+    ChatMessageCompleted,
+    QuotaThreshold,
+    QuotaExceeded,
+)
+BY_TYPE: dict[str, type[Event]] = {event.type: event for event in CATALOGUE}
+
+
+def parse_event(body: bytes) -> Event:
+    """The event in a CloudEvents JSON `body`; MalformedEvent when it is not one of the catalogue."""
+    event_type, fields = envelope_fields(body)
+    event_class = BY_TYPE.get(event_type)
+    if event_class is None:
+        raise MalformedEvent(f"unknown event type {event_type[:100]!r}")
+    try:
+        return event_class.model_validate(fields)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False))
+        raise MalformedEvent(f"{event_type}: invalid {places}") from error
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """JSON schema of every event's `data`, by type."""
+    return {event.type: event.model_json_schema() for event in CATALOGUE}

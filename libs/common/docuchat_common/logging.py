@@ -1,0 +1,76 @@
+"""Structured logs: JSON lines for machines, coloured lines on a terminal; one format for our code and for libraries."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+_SECRET_KEYS = frozenset(
+    {"authorization", "cookie", "password", "secret", "token", "access_token", "refresh_token", "api_key", "x-internal-token"}
+)
+
+
+def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for key in _SECRET_KEYS.intersection(key.lower() for key in event):
+        event[key] = "[redacted]"
+    return event
+
+
+def configure_logging(
+    service: str, *, level: str = "INFO", log_format: Literal["auto", "json", "pretty"] = "auto"
+) -> None:
+    """Send structlog and the standard library's loggers to standard output, with the service's name on every line.
+
+    Context bound by the HTTP and AMQP edges (request_id, trace_id, tenant_id) is merged into every event.
+    """
+    pretty = log_format == "pretty" or (log_format == "auto" and sys.stdout.isatty())
+
+    def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event.setdefault("service", service)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_service,
+        _redact,
+    ]
+    final: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        if pretty
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # access lines come from our own middleware, which knows the route and leaves out the query string
+    for name, library_level in {
+        "uvicorn.access": logging.ERROR,
+        "uvicorn.error": logging.WARNING,
+        "httpx": logging.WARNING,
+        "httpcore": logging.WARNING,
+        "openai": logging.WARNING,
+        "aio_pika": logging.ERROR,
+        "aiormq": logging.CRITICAL,
+        "alembic": logging.WARNING,
+    }.items():
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(library_level)

@@ -1,0 +1,147 @@
+"""The connection to RabbitMQ: made when first needed, re-made when it breaks, one a process.
+
+We reconnect by hand rather than by `connect_robust`, which restores channels and consumers behind our back and can restore a
+consumer that was just cancelled; here one loop owns the order: connect, declare, consume.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from uuid import UUID
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+from prometheus_client import Counter
+
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.messaging.topology import declare_exchange
+
+logger = structlog.get_logger()
+
+BROKER_ERRORS: tuple[type[BaseException], ...] = (
+    AMQPError,
+    ChannelInvalidStateError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+    RuntimeError,  # aiormq: "writer is closed", when a frame races the end of the connection
+)
+
+_published = Counter("docuchat_messages_published", "Messages confirmed by the broker.", ["routing_key"])
+
+
+class Unroutable(Exception):
+    """The broker has no queue for the message."""
+
+
+class Broker:
+    """One named connection, shared by the publisher and the consumers of a process."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str, *, name: str) -> AsyncIterator["Broker"]:
+        """A broker that connects when it is first used, so that a service starts while RabbitMQ is away."""
+        broker = cls(url, name)
+        try:
+            yield broker
+        finally:
+            await broker.disconnect()
+
+    async def connection(self) -> AbstractConnection:
+        """The open connection; raises UpstreamUnavailable when RabbitMQ does not answer within 5 s."""
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed:
+                try:
+                    self._connection = await asyncio.wait_for(
+                        aio_pika.connect(
+                            self._url,
+                            timeout=5,
+                            client_properties={"connection_name": self._name},
+                            # a peer that is frozen, not dead, is given up after two missed beats
+                            heartbeat=10,
+                        ),
+                        timeout=6,
+                    )
+                except BROKER_ERRORS as error:
+                    raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=timedelta(seconds=2)) from error
+            return self._connection
+
+    async def channel(self, *, on_return_raises: bool = False) -> AbstractChannel:
+        """A fresh channel with publisher confirms."""
+        connection = await self.connection()
+        try:
+            return await asyncio.wait_for(
+                connection.channel(publisher_confirms=True, on_return_raises=on_return_raises), timeout=5
+            )
+        except BROKER_ERRORS as error:
+            raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=timedelta(seconds=2)) from error
+
+    async def disconnect(self) -> None:
+        """Close the connection, bounded; the next use connects again."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed:
+            with suppress(*BROKER_ERRORS):
+                await asyncio.wait_for(connection.close(), timeout=3)
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable when RabbitMQ does not answer (readiness)."""
+        channel = await self.channel()
+        with suppress(*BROKER_ERRORS):
+            await channel.close()
+
+
+class Publisher:
+    """Publishes to the events exchange: persistent, mandatory, confirmed."""
+
+    def __init__(self, broker: Broker, *, confirm_timeout: timedelta = timedelta(seconds=10)) -> None:
+        self._broker = broker
+        self._timeout = confirm_timeout.total_seconds()
+        self._channel: AbstractChannel | None = None
+        self._exchange: AbstractExchange | None = None
+        self._lock = asyncio.Lock()
+
+    async def publish(self, body: bytes, *, routing_key: str, message_id: UUID, headers: Mapping[str, str]) -> None:
+        """Return once the broker has confirmed; Unroutable when no queue wants it, UpstreamUnavailable else."""
+        exchange = await self._open()
+        message = aio_pika.Message(
+            body,
+            headers=dict(headers),
+            content_type="application/cloudevents+json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=str(message_id),
+            type=routing_key,
+        )
+        try:
+            await exchange.publish(message, routing_key, mandatory=True, timeout=self._timeout)
+        except PublishError as error:
+            raise Unroutable(routing_key) from error
+        except (DeliveryError, *BROKER_ERRORS) as error:
+            await self._discard()
+            raise UpstreamUnavailable("RabbitMQ did not confirm a message.") from error
+        _published.labels(routing_key).inc()
+
+    async def _open(self) -> AbstractExchange:
+        async with self._lock:
+            if self._exchange is None or self._channel is None or self._channel.is_closed:
+                channel = await self._broker.channel(on_return_raises=True)
+                try:
+                    self._exchange = await asyncio.wait_for(declare_exchange(channel), timeout=5)
+                except BROKER_ERRORS as error:
+                    raise UpstreamUnavailable("RabbitMQ does not answer.") from error
+                self._channel = channel
+            return self._exchange
+
+    async def _discard(self) -> None:
+        channel, self._channel, self._exchange = self._channel, None, None
+        if channel is not None and not channel.is_closed:
+            with suppress(*BROKER_ERRORS):
+                await asyncio.wait_for(channel.close(), timeout=1)

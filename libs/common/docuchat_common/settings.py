@@ -1,0 +1,72 @@
+"""Settings that every service reads from its environment, once, at the start of its process."""
+
+import sys
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MINIMUM_SECRET_LENGTH = 32
+
+
+def _plain_postgres_url(value: object) -> object:
+    """Accept SQLAlchemy's spelling `postgresql+asyncpg://` of the same address."""
+    if isinstance(value, str):
+        return value.replace("postgresql+asyncpg://", "postgresql://", 1)
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+        raise ValueError(
+            f"is shorter than {MINIMUM_SECRET_LENGTH} characters; generate one with "
+            "`python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`"
+        )
+    return value
+
+
+PostgresUrl = Annotated[str, BeforeValidator(_plain_postgres_url)]
+Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
+
+
+class ServiceSettings(BaseSettings):
+    """What each service needs: addresses of the shared servers, how to log, whom to trust."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    environment: Literal["local", "test", "staging", "production"] = "production"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "pretty"] = "auto"
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    shutdown_grace_seconds: float = Field(default=20.0, gt=0)
+
+    database_url: PostgresUrl
+    system_database_url: PostgresUrl
+    database_pool_size: int = Field(default=10, ge=1)
+    redis_url: str
+    rabbitmq_url: str
+
+    internal_token: Secret
+    auth_url: str = "http://127.0.0.1:8001"
+    jwt_issuer: str = "docuchat"
+    jwt_audience: str = "docuchat"
+    tenant_header: str = "X-Tenant-ID"
+
+    otel_exporter_otlp_endpoint: str | None = None
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load_settings(settings_class: type[SettingsT]) -> SettingsT:
+    """Read `settings_class` from the environment; on a mistake print what to mend, a line each, and exit with 2."""
+    try:
+        return settings_class()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"]).upper() or "settings"
+            reason = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"cannot start: {name}: {reason}\n")
+        raise SystemExit(2) from error

@@ -1,0 +1,1 @@
+"""Real servers, a scripted model provider and waiting helpers for tests and benchmarks."""

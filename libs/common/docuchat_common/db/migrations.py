@@ -6,6 +6,7 @@ Run by a one-shot job, never at a service's start. Several jobs at once are safe
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import sqlalchemy
@@ -13,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 _LOCK_KEY = 0x0D0C_C4A7
@@ -32,6 +33,7 @@ async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:
     if await _current_revision(owner_url, schema) == latest_revision(versions):
         return False
     engine = create_async_engine(owner_url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=sqlalchemy.NullPool)
+    event.listen(engine.sync_engine, "do_execute", _execute_script)
     try:
         async with engine.connect() as connection:
             while not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})).scalar_one():
@@ -68,6 +70,15 @@ def _scripts(versions: Path) -> ScriptDirectory:
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(versions))
     return ScriptDirectory.from_config(config)
+
+
+def _execute_script(cursor: Any, statement: str, parameters: Any, _: Any) -> bool:
+    """Run texts of several statements, which the driver cannot prepare, by the simple protocol; others as usual."""
+    if parameters or ";" not in statement.strip().removesuffix(";"):
+        return False
+    cursor.execute("SELECT 1")  # begins the transaction, as the driver's adapter does lazily
+    cursor._adapt_connection.run_async(lambda connection: connection.execute(statement))  # noqa: SLF001 - no public way
+    return True
 
 
 def _upgrade(connection: Connection, schema: str, versions: Path) -> None:

@@ -1,0 +1,1 @@
+"""The HTTP edge: application factory, problems, identity, health, paging, the client between services."""

@@ -1,0 +1,75 @@
+"""The application factory that every service calls."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from docuchat_common.http.health import Check, health_router
+from docuchat_common.http.middleware import RequestContext
+from docuchat_common.http.problems import Problem, install_problem_handlers
+
+
+class Container(Protocol):
+    """What a service's composition root yields; services add their own fields."""
+
+    @property
+    def checks(self) -> "dict[str, Check]":
+        """Readiness checks by the dependency's name."""
+
+
+S = TypeVar("S")
+
+
+def create_service_app(
+    settings: S,
+    *,
+    title: str,
+    routers: Sequence[APIRouter],
+    open_container: Callable[[S], AbstractAsyncContextManager[Any]],
+    description: str = "",
+    **fastapi_options: Any,
+) -> FastAPI:
+    """A FastAPI application whose lifespan is the container's; routes reach it as `request.app.state.container`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_container(settings) as container:
+            app.state.container = container
+            yield
+
+    options: dict[str, Any] = {"docs_url": None, "redoc_url": None, **fastapi_options}
+    app = FastAPI(
+        title=title, description=description, version=version("docuchat-common"), lifespan=lifespan, **options
+    )
+    install_problem_handlers(app)
+    for router in routers:
+        app.include_router(router)
+    app.include_router(health_router())
+    app.add_middleware(RequestContext)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem.pop("$defs", {}))
+            schemas["Problem"] = problem
+            for operations in schema["paths"].values():
+                for operation in operations.values():
+                    # FastAPI's own 422 names a body that we never send
+                    if "422" in operation.get("responses", {}):
+                        operation["responses"]["422"] = {
+                            "description": "Invalid input",
+                            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                        }
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

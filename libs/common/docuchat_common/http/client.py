@@ -1,0 +1,122 @@
+"""HTTP between services: one pooled aiohttp session a process, deadlines, trace context, problems mapped back to errors."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+
+from docuchat_common.errors import (
+    Conflict,
+    DocuChatError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    QuotaExceeded,
+    RateLimited,
+    Unauthenticated,
+    UnsupportedMedia,
+    UpstreamUnavailable,
+)
+from docuchat_common.messaging.outbox import current_headers
+
+_BY_STATUS: dict[int, type[DocuChatError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: PayloadTooLarge,
+    415: UnsupportedMedia,
+    422: InvalidInput,
+}
+
+
+@asynccontextmanager
+async def open_http_client(*, connect_seconds: float = 1.0) -> AsyncIterator[aiohttp.ClientSession]:
+    """The process's client session: unlimited pool, short connect time-out, no cookies, bodies as they are."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=30)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, read_bufsize=2**18
+    ) as session:
+        yield session
+
+
+class ServiceClient:
+    """Calls one other service."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, name: str) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._name = name
+
+    async def request_json(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: timedelta = timedelta(seconds=2),  # noqa: ASYNC109 - a deadline for the whole exchange, as aiohttp takes it
+    ) -> Any:
+        """The decoded JSON answer (None when it has no body).
+
+        A problem document is raised as the error of its category, with its code, detail and extensions; no answer is
+        UpstreamUnavailable.
+        """
+        try:
+            async with self._session.request(
+                method,
+                f"{self._base_url}{path}",
+                data=None if json is None else orjson.dumps(json),
+                headers={**outgoing_headers(), "Content-Type": "application/json", **(headers or {})},
+                timeout=aiohttp.ClientTimeout(total=timeout.total_seconds(), sock_connect=1),
+            ) as response:
+                body = await response.read()
+                if response.status < 400:
+                    return orjson.loads(body) if body else None
+                raise error_from_response(response.status, body, response.headers, self._name)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(
+                f"The {self._name} service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+            ) from error
+
+
+def outgoing_headers() -> dict[str, str]:
+    """Trace context and request id for a call to another service."""
+    headers = current_headers()
+    if (request_id := headers.pop("request-id", None)) is not None:
+        headers["X-Request-ID"] = request_id
+    return headers
+
+
+def error_from_response(status: int, body: bytes, headers: Mapping[str, str], service: str) -> DocuChatError:
+    """The DocuChatError that a service's problem response stands for."""
+    try:
+        problem = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    known = {"type", "title", "status", "code", "detail", "request_id"}
+    extensions = {key: value for key, value in problem.items() if key not in known}
+    detail = problem.get("detail") or f"The {service} service answered with status {status}."
+    code = problem.get("code")
+    retry_after = headers.get("Retry-After", "")
+    wait = timedelta(seconds=int(retry_after)) if retry_after.isdigit() else None
+    error: DocuChatError
+    if status == 429:
+        kind = QuotaExceeded if code == QuotaExceeded.code else RateLimited
+        error = kind(detail, retry_after=wait, **extensions)
+    elif status in _BY_STATUS:
+        error = _BY_STATUS[status](detail, **extensions)
+    else:
+        structlog.get_logger().warning("upstream.failed", upstream=service, status=status)
+        return UpstreamUnavailable(f"The {service} service cannot answer now; try again shortly.", retry_after=wait)
+    if isinstance(code, str):
+        error.code = code  # type: ignore[misc] - the caller sees the code that the other service gave
+    return error

@@ -1,0 +1,192 @@
+"""Errors as RFC 9457 problem JSON with a stable `code`; category → status in one table."""
+
+import math
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from docuchat_common.errors import (
+    Conflict,
+    DocuChatError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    QuotaExceeded,
+    RateLimited,
+    Unauthenticated,
+    UnsupportedMedia,
+    UpstreamUnavailable,
+)
+
+STATUS: dict[type[DocuChatError], int] = {
+    InvalidInput: 422,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    PayloadTooLarge: 413,
+    UnsupportedMedia: 415,
+    RateLimited: 429,
+    QuotaExceeded: 429,
+    UpstreamUnavailable: 503,
+}
+
+_TITLES = {
+    400: "Bad request",
+    401: "Unauthenticated",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Payload too large",
+    415: "Unsupported media type",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    502: "Bad gateway",
+    503: "Unavailable",
+    504: "Upstream timeout",
+}
+
+_CODES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+class InvalidField(BaseModel):
+    """One field that was not valid."""
+
+    field: str = Field(examples=["body.email"])
+    problem: str = Field(examples=["value is not a valid email address"])
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `code` is stable, `detail` says what was wrong and what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str | None = None
+    errors: list[InvalidField] | None = None
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for these error statuses."""
+    return {
+        status: {
+            "description": _TITLES[status],
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def status_of(error: DocuChatError) -> int:
+    """HTTP status of an error's category."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem_body(
+    status: int, code: str, detail: str, *, request_id: str | None = None, **extensions: Any
+) -> dict[str, Any]:
+    """The members of a problem document."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if request_id is not None:
+        body["request_id"] = request_id
+    return {**body, **extensions}
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    request_id: str | None = None,
+    **extensions: Any,
+) -> Response:
+    """A problem document as a response."""
+    return Response(
+        orjson.dumps(problem_body(status, code, detail, request_id=request_id, **extensions), default=str),
+        status_code=status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def response_for(error: DocuChatError, request_id: str | None = None) -> Response:
+    """The problem response of an expected error, with `Retry-After` (whole seconds, rounded up) where it has one."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    elif isinstance(error, UpstreamUnavailable):
+        headers["Retry-After"] = "2"
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem_response(
+        status_of(error), error.code, error.detail, headers=headers, request_id=request_id, **error.extensions
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Every error of `app` becomes a problem document; the user's input is never echoed."""
+
+    async def on_expected(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DocuChatError)
+        return response_for(error, _request_id(request))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        fields = [
+            {"field": ".".join(str(part) for part in problem["loc"]), "problem": problem["msg"].removeprefix("Value error, ")}
+            for problem in error.errors()
+        ]
+        detail = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
+        return problem_response(
+            422, InvalidInput.code, f"The request is not valid: {detail}", request_id=_request_id(request), errors=fields
+        )
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = {
+            404: f"There is nothing at {request.method} {request.url.path}; see /docs for what there is.",
+            405: f"{request.method} is not allowed at {request.url.path}; see /docs.",
+        }.get(error.status_code, str(error.detail))
+        return problem_response(
+            error.status_code,
+            _CODES.get(error.status_code, "error"),
+            detail,
+            headers=dict(error.headers or {}),
+            request_id=_request_id(request),
+        )
+
+    app.add_exception_handler(DocuChatError, on_expected)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def _request_id(request: Request) -> str | None:
+    return request.scope.get("request_id")

@@ -1,0 +1,29 @@
+"""Run an application under uvicorn, with bounded, graceful shutdown."""
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from docuchat_common.settings import ServiceSettings
+
+
+def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
+    """uvicorn's configuration for a service: our logging, no server banner, WebSocket frames of at most 1 MB."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
+        timeout_keep_alive=65,
+        ws_max_size=2**20,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        ws_per_message_deflate=False,
+    )
+
+
+def serve(app: ASGIApp, settings: ServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT; running requests get `shutdown_grace_seconds` to end."""
+    uvicorn.Server(server_config(app, settings)).run()

@@ -7,6 +7,7 @@ Run by a one-shot job, never at a service's start. Several jobs at once are safe
 import asyncio
 from pathlib import Path
 from typing import Any
+from typing import Any
 
 import asyncpg
 import sqlalchemy
@@ -32,11 +33,15 @@ async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:
     """
     if await _current_revision(owner_url, schema) == latest_revision(versions):
         return False
-    engine = create_async_engine(owner_url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=sqlalchemy.NullPool)
+    engine = create_async_engine(
+        owner_url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=sqlalchemy.NullPool
+    )
     event.listen(engine.sync_engine, "do_execute", _execute_script)
     try:
         async with engine.connect() as connection:
-            while not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})).scalar_one():
+            while not (
+                await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})
+            ).scalar_one():
                 await asyncio.sleep(0.2)
             await connection.execute(text("SET lock_timeout = '5s'"))
             await connection.commit()
@@ -57,7 +62,9 @@ async def _current_revision(owner_url: str, schema: str) -> str | None:
     try:
         if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.alembic_version") is None:
             return None
-        query = await connection.fetchval("SELECT format('SELECT version_num FROM %I.alembic_version', $1::text)", schema)
+        query = await connection.fetchval(
+            "SELECT format('SELECT version_num FROM %I.alembic_version', $1::text)", schema
+        )
         revision: str | None = await connection.fetchval(query)
         return revision
     finally:
@@ -85,7 +92,7 @@ def _upgrade(connection: Connection, schema: str, versions: Path) -> None:
     scripts = _scripts(versions)
     config = Config()
 
-    def upgrade(revision: tuple[str, ...], _: MigrationContext) -> list[object]:
+    def upgrade(revision: Any, _: MigrationContext) -> list[Any]:
         return list(scripts._upgrade_revs("heads", revision))  # noqa: SLF001 - alembic's own commands do the same
 
     with EnvironmentContext(config, scripts, fn=upgrade) as environment:

@@ -1,0 +1,90 @@
+"""Real PostgreSQL, Redis and RabbitMQ as child processes, with a folder, ports and secrets of their own.
+
+    async with backing_servers(folder, fast=True) as servers:
+        await asyncpg.connect(servers.postgres_admin_url)
+        await asyncio.to_thread(servers.rabbitmq.restart)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from docuchat_local.accounts import server_account, server_folder
+from docuchat_local.packages import ensure_programs
+from docuchat_local.processes import Warden
+from docuchat_local.servers import Server, Site, make_postgres, make_rabbitmq, make_redis
+from docuchat_local.state import Ports, Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class BackingServers:
+    """Addresses of running servers; with the servers themselves, for tests that break them."""
+
+    postgres: Server
+    redis: Server
+    rabbitmq: Server
+
+    @property
+    def postgres_admin_url(self) -> str:
+        return self.postgres.url
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url
+
+    @property
+    def rabbitmq_url(self) -> str:
+        return self.rabbitmq.url
+
+    def start(self) -> None:
+        """Start all three at once; returns when each accepts clients."""
+        servers = (self.rabbitmq, self.postgres, self.redis)
+        with ThreadPoolExecutor(len(servers)) as threads:
+            for started in [threads.submit(server.start) for server in servers]:
+                started.result()
+
+
+def make_servers(folder: Path, logs: Path, warden: Warden, *, fast: bool = False) -> BackingServers:
+    """Prepare the three servers below `folder`, not yet started."""
+    account = server_account()
+    programs = ensure_programs()
+    logs.mkdir(parents=True, exist_ok=True)
+    site = Site(
+        folder=server_folder(folder / "servers", account),
+        logs=logs,
+        warden=warden,
+        ports=Ports(folder / "ports.json"),
+        secrets=Secrets(folder / "secrets.json"),
+        account=account,
+        fast=fast,
+    )
+    return BackingServers(make_postgres(site), make_redis(site, programs), make_rabbitmq(site, programs))
+
+
+@contextmanager
+def started_servers(folder: Path, *, fast: bool = False) -> Iterator[BackingServers]:
+    """Run the three servers with their data below `folder`; nothing is left running on leaving, however it happens.
+
+    `fast` gives up durability over a power cut (no fsync), for tests; a killed server still recovers.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        warden = stack.enter_context(Warden(folder / "lock"))
+        servers = make_servers(folder, folder / "logs", warden, fast=fast)
+        servers.start()
+        yield servers
+
+
+@asynccontextmanager
+async def backing_servers(folder: Path, *, fast: bool = False) -> AsyncIterator[BackingServers]:
+    """Do as `started_servers`, without blocking the event loop."""
+    context = started_servers(folder, fast=fast)
+    servers = await asyncio.to_thread(context.__enter__)
+    try:
+        yield servers
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)

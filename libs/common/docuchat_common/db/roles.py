@@ -7,7 +7,7 @@ import asyncpg
 OWNER = "docuchat_owner"
 SERVICES = ("auth", "gateway", "ingest", "chat", "usage")
 SCHEMAS = ("auth", "knowledge", "chat", "usage")
-EXTENSIONS = ("vector", "btree_gin")
+EXTENSIONS = ("vector",)
 
 
 def role_names() -> tuple[str, ...]:
@@ -36,7 +36,9 @@ async def ensure_roles(admin_url: str, passwords: Mapping[str, str]) -> None:
         for name in role_names():
             # format() quotes identifier and literal: DDL takes no parameters
             if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name):
-                await connection.execute(await connection.fetchval("SELECT format('CREATE ROLE %I LOGIN NOINHERIT', $1::text)", name))
+                await connection.execute(
+                    await connection.fetchval("SELECT format('CREATE ROLE %I LOGIN NOINHERIT', $1::text)", name)
+                )
             await connection.execute(
                 await connection.fetchval(
                     "SELECT format('ALTER ROLE %I WITH LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE PASSWORD %L',"
@@ -62,9 +64,13 @@ async def grant_database(connection: asyncpg.Connection) -> None:
         )
     is_superuser = await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     if not is_superuser:  # handing a schema to another role takes membership in it
-        await connection.execute(await connection.fetchval("SELECT format('GRANT %I TO current_user', $1::text)", OWNER))
+        await connection.execute(
+            await connection.fetchval("SELECT format('GRANT %I TO current_user', $1::text)", OWNER)
+        )
     await connection.execute(
-        await connection.fetchval("SELECT format('GRANT CREATE, CONNECT ON DATABASE %I TO %I', current_database(), $1::text)", OWNER)
+        await connection.fetchval(
+            "SELECT format('GRANT CREATE, CONNECT ON DATABASE %I TO %I', current_database(), $1::text)", OWNER
+        )
     )
     await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     for schema in SCHEMAS:

@@ -41,7 +41,9 @@ def asyncapi_document() -> dict[str, Any]:
             event.type: {
                 "address": event.type,
                 "messages": {event.type: {"$ref": f"#/components/messages/{event.type}"}},
-                "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": EXCHANGE, "type": "topic", "durable": True}}},
+                "bindings": {
+                    "amqp": {"is": "routingKey", "exchange": {"name": EXCHANGE, "type": "topic", "durable": True}}
+                },
             }
             for event in CATALOGUE
         },

@@ -64,7 +64,9 @@ def create_service_app(
                     if "422" in operation.get("responses", {}):
                         operation["responses"]["422"] = {
                             "description": "Invalid input",
-                            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                            "content": {
+                                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                            },
                         }
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)

@@ -41,7 +41,11 @@ async def open_http_client(*, connect_seconds: float = 1.0) -> AsyncIterator[aio
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=30)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, read_bufsize=2**18
+        connector=connector,
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        read_bufsize=2**18,
     ) as session:
         yield session
 
@@ -118,5 +122,5 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str], se
         structlog.get_logger().warning("upstream.failed", upstream=service, status=status)
         return UpstreamUnavailable(f"The {service} service cannot answer now; try again shortly.", retry_after=wait)
     if isinstance(code, str):
-        error.code = code  # type: ignore[misc] - the caller sees the code that the other service gave
+        error.code = code  # the caller sees the code that the other service gave
     return error

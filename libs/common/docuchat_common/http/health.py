@@ -49,4 +49,6 @@ async def _report(request: Request) -> Response:
     healthy = all(result == "ok" for result in results.values())
     body = {"status": "ok" if healthy else "degraded", "checks": results}
     headers = {"Cache-Control": "no-store"} if healthy else {"Cache-Control": "no-store", "Retry-After": "2"}
-    return Response(orjson.dumps(body), status_code=200 if healthy else 503, media_type="application/json", headers=headers)
+    return Response(
+        orjson.dumps(body), status_code=200 if healthy else 503, media_type="application/json", headers=headers
+    )

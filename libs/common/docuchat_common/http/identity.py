@@ -131,7 +131,9 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError) as error:
-            raise InvalidToken("The access token is malformed; send the `access_token` you got when signing in.") from error
+            raise InvalidToken(
+                "The access token is malformed; send the `access_token` you got when signing in."
+            ) from error
         kid = header.get("kid")
         if not isinstance(kid, str) or header.get("alg") not in ALGORITHMS:
             raise InvalidToken

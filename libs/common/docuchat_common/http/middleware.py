@@ -40,7 +40,9 @@ class RequestContext:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"traceparent", b"tracestate")}
+        headers = {
+            name: value for name, value in scope["headers"] if name in (b"x-request-id", b"traceparent", b"tracestate")
+        }
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["request_id"] = request_id
@@ -74,7 +76,9 @@ class RequestContext:
                 logger.exception("http.unhandled")
                 if not started and scope["type"] == "http":
                     response = problem_response(
-                        500, "internal_error", "Something went wrong on our side; it is logged under this request id.",
+                        500,
+                        "internal_error",
+                        "Something went wrong on our side; it is logged under this request id.",
                         request_id=request_id,
                     )
                     await response(scope, receive, send_with_id)

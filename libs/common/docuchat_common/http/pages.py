@@ -26,12 +26,18 @@ class Page(BaseModel, Generic[T]):
     """One page of a list."""
 
     items: list[T]
-    next_cursor: str | None = Field(default=None, description="Send as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(
+        default=None, description="Send as `cursor` for the next page; null on the last one."
+    )
 
 
 def encode_cursor(*position: Any) -> str:
     """An opaque cursor of the last item's sort key (JSON-able values)."""
-    return base64.urlsafe_b64encode(orjson.dumps([str(part) if part is not None else None for part in position])).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(orjson.dumps([str(part) if part is not None else None for part in position]))
+        .decode()
+        .rstrip("=")
+    )
 
 
 def decode_cursor(cursor: str, length: int) -> list[str]:

@@ -161,12 +161,19 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         fields = [
-            {"field": ".".join(str(part) for part in problem["loc"]), "problem": problem["msg"].removeprefix("Value error, ")}
+            {
+                "field": ".".join(str(part) for part in problem["loc"]),
+                "problem": problem["msg"].removeprefix("Value error, "),
+            }
             for problem in error.errors()
         ]
         detail = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
         return problem_response(
-            422, InvalidInput.code, f"The request is not valid: {detail}", request_id=_request_id(request), errors=fields
+            422,
+            InvalidInput.code,
+            f"The request is not valid: {detail}",
+            request_id=_request_id(request),
+            errors=fields,
         )
 
     async def on_http(request: Request, error: Exception) -> Response:

@@ -30,6 +30,8 @@ BROKER_ERRORS: tuple[type[BaseException], ...] = (
     RuntimeError,  # aiormq: "writer is closed", when a frame races the end of the connection
 )
 
+_UNCONFIRMED: tuple[type[BaseException], ...] = (DeliveryError, *BROKER_ERRORS)
+
 _published = Counter("docuchat_messages_published", "Messages confirmed by the broker.", ["routing_key"])
 
 
@@ -124,7 +126,7 @@ class Publisher:
             await exchange.publish(message, routing_key, mandatory=True, timeout=self._timeout)
         except PublishError as error:
             raise Unroutable(routing_key) from error
-        except (DeliveryError, *BROKER_ERRORS) as error:
+        except _UNCONFIRMED as error:
             await self._discard()
             raise UpstreamUnavailable("RabbitMQ did not confirm a message.") from error
         _published.labels(routing_key).inc()

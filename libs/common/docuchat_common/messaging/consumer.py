@@ -34,6 +34,7 @@ logger = structlog.get_logger()
 
 E = TypeVar("E", bound=Event)
 
+_BROKER_AWAY: tuple[type[BaseException], ...] = (UpstreamUnavailable, *BROKER_ERRORS)
 ATTEMPT_HEADER = "x-docuchat-attempt"
 
 _handled = Counter("docuchat_messages_handled", "Messages by queue and outcome.", ["queue", "outcome"])
@@ -85,7 +86,9 @@ class Subscription(Generic[E]):
 class Consumer:
     """Runs the subscriptions of one process; survives the broker going away."""
 
-    def __init__(self, broker: Broker, subscriptions: Sequence[Subscription[Any]], *, watchdog_seconds: float = 15.0) -> None:
+    def __init__(
+        self, broker: Broker, subscriptions: Sequence[Subscription[Any]], *, watchdog_seconds: float = 15.0
+    ) -> None:
         self._broker = broker
         self._runners = [_Runner(broker, subscription, watchdog_seconds) for subscription in subscriptions]
 
@@ -151,7 +154,7 @@ class _Runner:
                 pause = 0.2
                 await self._watch()
                 logger.warning("consumer.lost", queue=self._subscription.queue)
-            except (UpstreamUnavailable, *BROKER_ERRORS) as error:
+            except _BROKER_AWAY as error:
                 logger.warning("consumer.waiting", queue=self._subscription.queue, error=type(error).__name__)
             finally:
                 self.consuming = False

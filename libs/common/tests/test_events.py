@@ -1,0 +1,99 @@
+"""The catalogue as others see it: the committed schemas are the contract, and only compatible changes pass."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import docuchat_common.events
+import pytest
+from docuchat_common.events.asyncapi import asyncapi_document
+from docuchat_common.events.catalogue import BY_TYPE, CATALOGUE, UsageRecorded, json_schemas, parse_event
+from docuchat_common.events.envelope import Event, MalformedEvent
+from docuchat_common.ids import uuid7
+
+SCHEMAS = Path(docuchat_common.events.__file__).parent / "schemas"
+
+
+def _usage() -> UsageRecorded:
+    return UsageRecorded(
+        tenant_id=1, kind="chat", provider="openai", model="gpt-4o-mini", input_tokens=3, output_tokens=4, estimated=False
+    )
+
+
+def incompatibilities(committed: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """What subscribers written against `committed` would trip over in `current`."""
+    found = [f"{name} is gone" for name in committed["properties"].keys() - current["properties"].keys()]
+    found += [f"{name} is newly required" for name in set(current.get("required", [])) - set(committed.get("required", []))]
+    found += [
+        f"{name} is no longer always there" for name in set(committed.get("required", [])) - set(current.get("required", []))
+    ]
+    for name in committed["properties"].keys() & current["properties"].keys():
+        ignored = {"description", "default", "title", "examples"}
+        before, now = (
+            {key: value for key, value in schema["properties"][name].items() if key not in ignored}
+            for schema in (committed, current)
+        )
+        if before != now:
+            found.append(f"{name} changed from {before} to {now}")
+    return found
+
+
+@pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.type)
+def test_an_event_stays_compatible_with_its_committed_schema(event: type[Event]) -> None:
+    committed = json.loads((SCHEMAS / f"{event.type}.json").read_text())
+    assert incompatibilities(committed, event.model_json_schema()) == []
+
+
+def test_the_compatibility_check_notices_each_kind_of_break() -> None:
+    committed = UsageRecorded.model_json_schema()
+    gone = json.loads(json.dumps(committed))
+    del gone["properties"]["model"]
+    retyped = json.loads(json.dumps(committed))
+    retyped["properties"]["model"] = {"type": "integer"}
+    required = json.loads(json.dumps(committed))
+    required["required"].append("hold_id")
+    assert [bool(incompatibilities(committed, changed)) for changed in (gone, retyped, required)] == [True, True, True]
+
+
+def test_committed_schemas_and_asyncapi_are_fresh_and_complete() -> None:
+    assert {path.stem for path in SCHEMAS.glob("*.v*.json")} == set(json_schemas())
+    assert json.loads((SCHEMAS / "asyncapi.json").read_text()) == asyncapi_document()
+
+
+def test_an_event_survives_the_wire() -> None:
+    event = _usage()
+    assert parse_event(event.to_cloudevent()) == event
+
+
+def test_the_envelope_is_cloudevents() -> None:
+    envelope = json.loads(_usage().to_cloudevent())
+    assert envelope["specversion"] == "1.0"
+    assert envelope["type"] == "usage.recorded.v1"
+    assert envelope["tenantid"] == "1"
+    assert not {"id", "time", "tenant_id"} & envelope["data"].keys()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"null", b"{}", b'{"specversion":"0.3"}', _usage().to_cloudevent().replace(b"usage.recorded", b"no.such")],
+)
+def test_what_is_no_event_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        parse_event(body)
+
+
+def test_an_unknown_optional_field_is_ignored_and_a_bad_one_is_refused() -> None:
+    envelope = json.loads(_usage().to_cloudevent())
+    envelope["data"]["added_later"] = 1
+    assert isinstance(parse_event(json.dumps(envelope).encode()), UsageRecorded)
+    envelope["data"]["input_tokens"] = -1
+    with pytest.raises(MalformedEvent, match="input_tokens"):
+        parse_event(json.dumps(envelope).encode())
+
+
+def test_types_are_unique_and_ids_sort_by_time() -> None:
+    assert len(BY_TYPE) == len(CATALOGUE)
+    ids = [uuid7() for _ in range(1000)]
+    assert ids == sorted(ids)
+    assert uuid4() not in ids

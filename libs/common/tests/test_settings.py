@@ -1,0 +1,50 @@
+"""A wrong environment refuses to start, with a message that says what to mend and shows no secret."""
+
+import pytest
+from docuchat_common.settings import ServiceSettings, load_settings
+
+GOOD = {
+    "DATABASE_URL": "postgresql+asyncpg://app:pw@localhost/docuchat",
+    "SYSTEM_DATABASE_URL": "postgresql://system:pw@localhost/docuchat",
+    "REDIS_URL": "redis://localhost/0",
+    "RABBITMQ_URL": "amqp://localhost/",
+    "INTERNAL_TOKEN": "x" * 40,
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in (*GOOD, "PORT", "ENVIRONMENT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_sqlalchemy_spelling_of_the_database_url_is_accepted(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings(ServiceSettings).database_url == "postgresql://app:pw@localhost/docuchat"
+
+
+def test_the_default_environment_is_the_strict_one(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings(ServiceSettings).environment == "production"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("INTERNAL_TOKEN", "hunter2-short", "INTERNAL_TOKEN: is shorter than 32 characters"),
+        ("INTERNAL_TOKEN", "", "INTERNAL_TOKEN: is missing"),
+        ("REDIS_URL", "", "REDIS_URL: is missing"),
+        ("PORT", "eighty", "PORT: "),
+    ],
+)
+def test_a_mistake_is_named_and_the_process_ends(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, message: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit) as exit_info:
+        load_settings(ServiceSettings)
+    printed = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert message in printed
+    assert "hunter2" not in printed

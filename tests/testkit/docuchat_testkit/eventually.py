@@ -6,13 +6,21 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 _LONGEST_PAUSE = 0.5
 
 
-async def eventually(check: Callable[[], Awaitable[T] | T], timeout: float = 10.0, interval: float = 0.02) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], timeout: float = ..., interval: float = ...) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], timeout: float = ..., interval: float = ...) -> T: ...
+
+
+async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: float = 0.02) -> Any:
     """Call `check` until it neither raises nor returns False, and give its result.
 
     At the timeout (seconds) the last failure is raised as it was, so that the assertion's own message is read. The
@@ -23,7 +31,7 @@ async def eventually(check: Callable[[], Awaitable[T] | T], timeout: float = 10.
         failure: Exception
         try:
             outcome = check()
-            result = cast("T", await outcome if inspect.isawaitable(outcome) else outcome)
+            result = await outcome if inspect.isawaitable(outcome) else outcome
             if result is not False:
                 return result
             failure = TimeoutError(f"{check!r} still said False after {timeout:g} s.")

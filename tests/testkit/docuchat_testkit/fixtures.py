@@ -1,18 +1,89 @@
-"""The pytest plugin: `pytest -p docuchat_testkit.fixtures`."""
+"""The pytest plugin: `pytest -p docuchat_testkit.fixtures`. Every server is started once a session, when first asked for.
+
+| fixture | scope | gives |
+|---|---|---|
+| `servers` | session | `TestServers`: addresses, and the servers themselves when they may be broken |
+| `breakable_servers` | session | as `servers`, but always a set that a test may kill and freeze |
+| `migrated_template` | session | name of the database with roles and all migrations |
+| `database` | test | `ClonedDatabase`: `.url("chat")`, `.system_url("chat")`, `.open("chat")`, `.connect()` |
+| `redis_url` | test | an empty Redis database |
+| `rabbitmq_url` | test | an empty virtual host |
+| `stub_provider` | test | `StubProviderHandle` with no rules and empty books |
+| `token_mint` | test | `TokenMint`: signs tokens, serves its JWKS |
+| `service_environment` | test | function: a service's name → the environment its process needs |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import redis
 
+from docuchat_testkit.databases import ClonedDatabase, build_template, clone, drop, run_blocking
+from docuchat_testkit.identity import INTERNAL_TOKEN, TokenMint, serving_token_mint
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
+from docuchat_testkit.servers import TestServers, local_servers, running_servers
 from docuchat_testkit.vocabulary import tiktoken_cache_dir
+
+_REDIS_DATABASES = 16
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point the tokenizer at its vocabularies before any test module is imported."""
     tiktoken_cache_dir()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[TestServers]:
+    """Real servers: given by the environment, else containers, else child processes."""
+    with running_servers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def breakable_servers(servers: TestServers) -> Iterator[TestServers]:
+    """The session's servers when they may be broken, else a set of child processes of their own."""
+    if servers.postgres and servers.redis and servers.rabbitmq:
+        yield servers
+    else:
+        with local_servers() as own:
+            yield own
+
+
+@pytest.fixture(scope="session")
+def migrated_template(servers: TestServers) -> str:
+    """The database that each test's is cloned from."""
+    return run_blocking(build_template(servers.postgres_url))
+
+
+@pytest.fixture
+def database(servers: TestServers, migrated_template: str) -> Iterator[ClonedDatabase]:
+    """A migrated, empty database of this test."""
+    cloned = run_blocking(clone(servers.postgres_url, migrated_template))
+    yield cloned
+    run_blocking(drop(cloned))
+
+
+@pytest.fixture
+def redis_url(servers: TestServers) -> str:
+    """An empty Redis database; sessions that share a server take different ones."""
+    number = 1 + os.getpid() % (_REDIS_DATABASES - 1)
+    url = urlunsplit(urlsplit(servers.redis_url)._replace(path=f"/{number}"))
+    with redis.Redis.from_url(url) as connection:
+        connection.flushdb()
+    return url
+
+
+@pytest.fixture
+def rabbitmq_url(servers: TestServers) -> Iterator[str]:
+    """The address of a virtual host of this test."""
+    url = servers.new_rabbitmq_url()
+    yield url
+    servers.drop_rabbitmq_url(url)
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +98,32 @@ def stub_provider(stub_provider_process: StubProviderHandle) -> StubProviderHand
     """The session's stub provider with no rules and empty books."""
     stub_provider_process.reset()
     return stub_provider_process
+
+
+@pytest.fixture
+def token_mint() -> Iterator[TokenMint]:
+    """A signing key of this test, and the server of its JWKS."""
+    with serving_token_mint() as mint:
+        yield mint
+
+
+@pytest.fixture
+def service_environment(
+    database: ClonedDatabase, redis_url: str, rabbitmq_url: str, token_mint: TokenMint, tmp_path: Path
+) -> Callable[[str], dict[str, str]]:
+    """Environment of a service's process; a test adds what else it needs (`OPENAI_BASE_URL`, addresses of others)."""
+
+    def environment(service: str) -> dict[str, str]:
+        return {
+            "ENVIRONMENT": "test",
+            "DATABASE_URL": database.url(service),
+            "SYSTEM_DATABASE_URL": database.system_url(service),
+            "REDIS_URL": redis_url,
+            "RABBITMQ_URL": rabbitmq_url,
+            "INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "AUTH_URL": token_mint.auth_url,
+            "BLOB_URL": (tmp_path / "blobs").as_uri(),
+            "TIKTOKEN_CACHE_DIR": str(tiktoken_cache_dir()),
+        }
+
+    return environment

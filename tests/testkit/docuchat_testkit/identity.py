@@ -1,0 +1,127 @@
+"""Tokens for tests: a real signing key and a small JWKS server, so that services verify as they do in production."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+INTERNAL_TOKEN = "internal-token-of-the-tests-and-of-nothing-else"
+ISSUER = AUDIENCE = "docuchat"
+
+
+@dataclass(slots=True)
+class TokenMint:
+    """Signs access tokens like auth does, and any wrong one that a test of attacks needs."""
+
+    jwks_url: str = ""
+    kid: str = "test-key-1"
+    private_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    _published: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._published[self.kid] = self.private_key
+
+    @property
+    def auth_url(self) -> str:
+        """What a service takes as `AUTH_URL`."""
+        return self.jwks_url.removesuffix("/.well-known/jwks.json")
+
+    def token(
+        self,
+        *,
+        tenant_id: int = 1,
+        tenant_slug: str | None = None,
+        user_id: uuid.UUID | str | None = None,
+        role: str = "member",
+        email: str | None = None,
+        lifetime_seconds: float = 900,
+        claims: Mapping[str, Any] | None = None,
+        headers: Mapping[str, Any] | None = None,
+        key: Any = None,
+        algorithm: str = "EdDSA",
+    ) -> str:
+        """An access token; `claims` and `headers` override (None removes), `key` and `algorithm` sign differently."""
+        now = int(time.time())
+        user = str(user_id or uuid.uuid4())
+        payload: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user,
+            "tenant": tenant_id,
+            "tenant_slug": tenant_slug or f"tenant-{tenant_id}",
+            "role": role,
+            "email": email or f"{user[:8]}@example.com",
+            "iat": now,
+            "exp": now + int(lifetime_seconds),
+            "jti": str(uuid.uuid4()),
+            "typ": "access",
+            **(claims or {}),
+        }
+        payload = {name: value for name, value in payload.items() if value is not None}
+        signing_headers = {"kid": self.kid, **(headers or {})}
+        return jwt.encode(payload, key or self.private_key, algorithm=algorithm, headers=signing_headers)
+
+    def headers(self, **of_token: Any) -> dict[str, str]:
+        """Request headers with a fresh token."""
+        return {"Authorization": f"Bearer {self.token(**of_token)}"}
+
+    def rotate(self, *, keep_old: bool = True) -> None:
+        """Sign with a new key from now on; the old one stays published unless told otherwise."""
+        if not keep_old:
+            self._published.clear()
+        self.kid, self.private_key = f"test-key-{uuid.uuid4().hex[:8]}", Ed25519PrivateKey.generate()
+        self._published[self.kid] = self.private_key
+
+    def jwks(self) -> dict[str, Any]:
+        """The published key set."""
+        keys = []
+        for kid, private_key in self._published.items():
+            raw = private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+            x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+            keys.append({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x})
+        return {"keys": keys}
+
+
+@contextmanager
+def serving_token_mint() -> Iterator[TokenMint]:
+    """A mint whose key set is served on a free port of the loopback address."""
+    mint = TokenMint()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            found = self.path == "/.well-known/jwks.json"
+            body = json.dumps(mint.jwks() if found else {}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    mint.jwks_url = f"http://127.0.0.1:{server.server_port}/.well-known/jwks.json"
+    try:
+        yield mint
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,81 @@
+"""`python -m docuchat_auth`: serves; with a command, administers tenants and signing keys."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from docuchat_auth.app import create_app
+from docuchat_auth.bootstrap import Administration, open_administration
+from docuchat_auth.settings import Settings
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.server import serve
+from docuchat_common.service_defaults import configure_observability
+from docuchat_common.settings import load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    settings = load_settings(Settings)
+    configure_observability(settings, "auth")
+    if options.command in (None, "serve"):
+        serve(create_app(settings), settings)
+        return 0
+    try:
+        sys.stdout.write(asyncio.run(_administer(settings, options)) + "\n")
+    except DocuChatError as error:
+        sys.stderr.write(f"{error.code}: {error.detail}\n")
+        return 1
+    return 0
+
+
+async def _administer(settings: Settings, options: argparse.Namespace) -> str:
+    async with open_administration(settings) as administration:
+        return await _run(administration, options)
+
+
+async def _run(administration: Administration, options: argparse.Namespace) -> str:
+    if options.command == "create-tenant":
+        tenant, is_new = await administration.tenants.create(
+            options.slug, options.name or options.slug, tenant_id=options.id, signup_open=not options.closed
+        )
+        return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}"
+    if options.command == "set-signup":
+        tenant = await administration.tenants.set_signup(options.slug, is_open=options.state == "open")
+        return f"tenant {tenant.id} {tenant.slug} sign-up {options.state}"
+    key = await administration.keys.rotate(revoke=options.revoke)
+    return f"key {key.kid} signs from {key.not_before.isoformat()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m docuchat_auth", description=__doc__)
+    commands = parser.add_subparsers(dest="command", title="commands")
+    commands.add_parser("serve", help="serve HTTP (the default)")
+
+    create = commands.add_parser("create-tenant", help="create a tenant; the same slug again changes nothing")
+    create.add_argument("--slug", required=True, help="lower-case letters, digits and hyphens")
+    create.add_argument("--name", help="for people (default: the slug)")
+    create.add_argument("--id", type=_tenant_id, help="a chosen id (default: the next free one)")
+    create.add_argument("--closed", action="store_true", help="let no unknown address sign up")
+
+    signup = commands.add_parser("set-signup", help="open or close a tenant to unknown addresses")
+    signup.add_argument("--slug", required=True)
+    signup.add_argument("state", choices=("open", "closed"))
+
+    rotate = commands.add_parser("rotate-keys", help="publish a new signing key that takes over after a while")
+    rotate.add_argument(
+        "--revoke", action="store_true", help="drop every older key at once: all access tokens end (a key has leaked)"
+    )
+    return parser
+
+
+def _tenant_id(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 2**31:
+        raise argparse.ArgumentTypeError("an id is between 1 and 2147483647")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""The composition root: the only file that names concrete adapters."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from limits.aio.storage import RedisStorage
+
+from docuchat_auth.adapters import (
+    BackgroundQueue,
+    LogMailer,
+    RedisCodeStore,
+    SmtpMailer,
+    WindowLimiter,
+)
+from docuchat_auth.crypto import CodeDigests, KeyedPseudonyms, SealedKeyForge
+from docuchat_auth.domain import MailServer
+from docuchat_auth.keyring import KeyRing
+from docuchat_auth.ports import AttemptLimit, AuthTx, AuthUnitOfWork, Clock, CodeMailer
+from docuchat_auth.repository import compose
+from docuchat_auth.routes import Container
+from docuchat_auth.service import CodeDelivery, Profiles, Sessions, SignIn, SignInPolicy, TenantDirectory, sweep
+from docuchat_auth.settings import Settings
+from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.http.health import Check
+from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.relay import Relay
+
+SCHEMA = "auth"
+JWKS_MAX_AGE = timedelta(minutes=5)
+_SWEEP_EVERY = timedelta(hours=1)
+_KEEP_EXPIRED = timedelta(days=1)
+_DRAIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What the command line works with."""
+
+    tenants: TenantDirectory
+    keys: KeyRing
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def make_keyring(settings: Settings, uow: AuthUnitOfWork, clock: Clock) -> KeyRing:
+    """The key ring of these settings."""
+    return KeyRing(
+        uow,
+        SealedKeyForge(settings.jwt_secret.get_secret_value()),
+        clock,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        algorithm=settings.algorithm,
+        token_lifetime=settings.access_token_ttl,
+        publish_ahead=settings.signing_key_publish_ahead,
+    )
+
+
+def make_mailer(settings: Settings) -> CodeMailer:
+    """Mail, or the log in local development."""
+    if settings.smtp_url is None:
+        return LogMailer()  # the settings let only ENVIRONMENT=local come here
+    return SmtpMailer(MailServer.from_url(settings.smtp_url.get_secret_value()), settings.mail_from)
+
+
+def make_policy(settings: Settings) -> SignInPolicy:
+    """The limits of these settings."""
+    return SignInPolicy(
+        code_lifetime=settings.code_ttl,
+        guesses=settings.code_guesses,
+        send_per_email=AttemptLimit("send-email", settings.code_sends_per_email),
+        send_per_address=AttemptLimit("send-address", settings.code_sends_per_address),
+        verify_per_account=AttemptLimit("verify-account", settings.code_tries_per_account),
+        verify_per_email=AttemptLimit("verify-email", settings.code_tries_per_email),
+        verify_per_address=AttemptLimit("verify-address", settings.code_tries_per_address),
+    )
+
+
+def open_redis(url: str) -> redis.asyncio.Redis:
+    """A client that gives up in time: a frozen Redis must not hold requests."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_timeout=2,
+        socket_connect_timeout=2,
+        max_connections=64,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+@asynccontextmanager
+async def open_container(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Container]:
+    """Everything the service runs on, with its background tasks."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_open_database(settings, "docuchat-auth"))
+        broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-auth"))
+        relay = Relay(database, SCHEMA, Publisher(broker))
+        uow = UnitOfWork[AuthTx](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
+
+        client = open_redis(settings.redis_url)
+        stack.push_async_callback(client.aclose)
+        # the library types its options as plain values, but takes a pool
+        options: dict[str, Any] = {"connection_pool": client.connection_pool}
+        storage = RedisStorage(
+            f"async+{settings.redis_url}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix="auth:limit",
+            **options,
+        )
+        secret = settings.jwt_secret.get_secret_value()
+        pseudonyms = KeyedPseudonyms(secret)
+
+        keys = make_keyring(settings, uow, clock)
+        await keys.ensure_key()
+        sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl)
+        queue = BackgroundQueue(settings.mail_queue_size)
+        delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
+        sign_in = SignIn(
+            uow,
+            sessions,
+            RedisCodeStore(client, CodeDigests(secret), pseudonyms),
+            WindowLimiter(storage),
+            pseudonyms,
+            queue,
+            clock,
+            make_policy(settings),
+        )
+        verifier = await stack.enter_async_context(TokenVerifier.open(settings))
+
+        await stack.enter_async_context(_background(relay.run()))
+        await stack.enter_async_context(_background(sweep(sessions, every=_SWEEP_EVERY, keep=_KEEP_EXPIRED)))
+        await stack.enter_async_context(queue.running(delivery.deliver, workers=settings.mail_workers, drain=_DRAIN))
+        yield Container(
+            settings=settings,
+            verifier=verifier,
+            tenants=TenantDirectory(uow),
+            sign_in=sign_in,
+            sessions=sessions,
+            profiles=Profiles(uow),
+            keys=keys,
+            jwks_max_age=min(JWKS_MAX_AGE, settings.signing_key_publish_ahead / 2),
+            checks={"postgres": database.check, "redis": _ping(client), "rabbitmq": broker.check},
+        )
+
+
+@asynccontextmanager
+async def open_administration(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Administration]:
+    """What commands need: the database alone. Their events wait in the outbox for a running service to relay them."""
+    async with _open_database(settings, "docuchat-auth-command") as database:
+        uow = UnitOfWork[AuthTx](database, compose, schema=SCHEMA)
+        yield Administration(tenants=TenantDirectory(uow), keys=make_keyring(settings, uow, clock))
+
+
+def _open_database(settings: Settings, application_name: str) -> AbstractAsyncContextManager[Database]:
+    return Database.open(
+        settings.database_url,
+        settings.system_database_url,
+        application_name=application_name,
+        max_size=settings.database_pool_size,
+    )
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Runs endless work beside the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _ping(client: redis.asyncio.Redis) -> Check:
+    async def check() -> None:
+        await client.ping()
+
+    return check

@@ -1,0 +1,128 @@
+"""Keys derived from JWT_SECRET, digests of codes, and signing keys whose private half is sealed.
+
+JWT_SECRET itself signs nothing. HKDF (RFC 5869) makes a key of its own for each purpose, so that none can stand in for another.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+from docuchat_auth.domain import Account, Email, SigningAlgorithm, SigningKey
+from docuchat_auth.errors import KeySealBroken
+
+_NONCE_BYTES = 12
+ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068, not a secret
+
+
+def derive_key(secret: str, purpose: str) -> bytes:
+    """A 256-bit key for one purpose."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"docuchat.auth/" + purpose.encode()).derive(
+        secret.encode()
+    )
+
+
+class CodeDigests:
+    """Keyed digests of sign-in codes. A code has 20 bits, so a bare hash of it would be no protection."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = derive_key(secret, "sign-in-code")
+
+    def digest(self, account: Account, code: str) -> str:
+        """Binds the code to its tenant and address; 64 hexadecimal characters."""
+        message = "\0".join((str(int(account.tenant_id)), account.email, code))
+        return hmac.new(self._key, message.encode(), hashlib.sha256).hexdigest()
+
+
+class KeyedPseudonyms:
+    """Names for addresses in Redis keys that only the holder of JWT_SECRET can relate to an address."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = derive_key(secret, "pseudonym")
+
+    def of_account(self, account: Account) -> str:
+        """A name for an address inside its tenant."""
+        return f"{int(account.tenant_id)}:{self._name(f'{int(account.tenant_id)}|{account.email}')}"
+
+    def of_email(self, email: Email) -> str:
+        """A name for an address in whatever tenant."""
+        return self._name(email)
+
+    def _name(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+class SealedKeyForge:
+    """Makes Ed25519 and P-256 pairs; the private half is stored under AES-256-GCM, bound to its kid."""
+
+    def __init__(self, secret: str) -> None:
+        self._seal = AESGCM(derive_key(secret, "signing-key-seal"))
+        self._opened: dict[str, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey] = {}
+
+    def create(self, algorithm: SigningAlgorithm, *, created_at: datetime, not_before: datetime) -> SigningKey:
+        """A new pair. Its kid is the RFC 7638 thumbprint of the public key."""
+        private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+        if algorithm is SigningAlgorithm.EDDSA:
+            private = ed25519.Ed25519PrivateKey.generate()
+            members: Mapping[str, object] = OKPAlgorithm.to_jwk(private.public_key(), as_dict=True)
+        else:
+            private = ec.generate_private_key(ec.SECP256R1())
+            members = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+        public: dict[str, str] = {name: str(members[name]) for name in ("kty", "crv", "x", "y") if name in members}
+        kid = _thumbprint(public)
+        der = private.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        nonce = os.urandom(_NONCE_BYTES)
+        return SigningKey(
+            kid=kid,
+            algorithm=algorithm,
+            public_jwk={**public, "kid": kid, "alg": algorithm.value, "use": "sig"},
+            sealed_private_key=nonce + self._seal.encrypt(nonce, der, kid.encode()),
+            created_at=created_at,
+            not_before=not_before,
+            retired_at=None,
+        )
+
+    def can_open(self, key: SigningKey) -> bool:
+        """Whether the private key was sealed under the present secret."""
+        try:
+            self._open(key)
+        except KeySealBroken:
+            return False
+        return True
+
+    def sign(self, key: SigningKey, claims: dict[str, object]) -> str:
+        """A compact JWS with `kid` and type `at+jwt`. Raises KeySealBroken."""
+        headers = {"kid": key.kid, "typ": ACCESS_TOKEN_TYPE}
+        return jwt.encode(claims, self._open(key), algorithm=key.algorithm.value, headers=headers)
+
+    def _open(self, key: SigningKey) -> ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey:
+        known = self._opened.get(key.kid)
+        if known is not None:
+            return known
+        nonce, sealed = key.sealed_private_key[:_NONCE_BYTES], key.sealed_private_key[_NONCE_BYTES:]
+        try:
+            der = self._seal.decrypt(nonce, sealed, key.kid.encode())
+        except InvalidTag as error:
+            raise KeySealBroken(key.kid) from error
+        private = serialization.load_der_private_key(der, password=None)
+        if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
+            raise KeySealBroken(key.kid)
+        self._opened[key.kid] = private
+        return private
+
+
+def _thumbprint(public: Mapping[str, str]) -> str:
+    canonical = json.dumps(dict(sorted(public.items())), separators=(",", ":")).encode()
+    return jwt.utils.base64url_encode(hashlib.sha256(canonical).digest()).decode()

@@ -1,0 +1,148 @@
+"""The signing keys: made at first start, rotated by command, published before they sign and until their last token expires."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from docuchat_auth.domain import SigningAlgorithm, SigningKey, User, key_to_sign_with
+from docuchat_auth.errors import NoSigningKey
+from docuchat_auth.ports import AuthTx, AuthUnitOfWork, Clock, KeyForge
+from docuchat_common.events.catalogue import KeyRotated
+from docuchat_common.ids import TenantId, uuid7
+
+logger = structlog.get_logger()
+
+# Clocks of verifiers may be behind; an expired key stays published a little longer.
+_CLOCK_SKEW = timedelta(minutes=1)
+# KeyRotated concerns the installation; events carry a tenant, and no tenant has this id.
+_INSTALLATION = TenantId(0)
+
+
+class KeyRing:
+    """Signs access tokens and tells which keys verify them. Keys are read again every `reload_after`."""
+
+    def __init__(
+        self,
+        uow: AuthUnitOfWork,
+        forge: KeyForge,
+        clock: Clock,
+        *,
+        issuer: str,
+        audience: str,
+        algorithm: SigningAlgorithm,
+        token_lifetime: timedelta,
+        publish_ahead: timedelta,
+        reload_after: timedelta = timedelta(seconds=30),
+    ) -> None:
+        """`publish_ahead` is how long a new key is published before it signs; it must exceed the verifiers' cache time."""
+        self._uow = uow
+        self._forge = forge
+        self._clock = clock
+        self._issuer = issuer
+        self._audience = audience
+        self._algorithm = algorithm
+        self._token_lifetime = token_lifetime
+        self._publish_ahead = publish_ahead
+        self._reload_after = reload_after
+        self._keys: Sequence[SigningKey] = ()
+        self._signers: Sequence[SigningKey] = ()
+        self._read_at: datetime | None = None
+        self._reading = asyncio.Lock()
+
+    @property
+    def token_lifetime(self) -> timedelta:
+        """How long an access token lives."""
+        return self._token_lifetime
+
+    async def ensure_key(self) -> None:
+        """Creates a key when none can sign, now or soon. Replicas that start together create one."""
+        async with self._uow.system() as tx:
+            await tx.signing_keys.lock()
+            keys = await tx.signing_keys.list_all()
+            successors = [key for key in self._usable(keys) if key.retired_at is None]
+            if not any(key.algorithm is self._algorithm for key in successors):
+                await self._succeed(tx, keys, self._clock())
+        self._read_at = None
+
+    async def rotate(self, *, revoke: bool = False) -> SigningKey:
+        """Publishes a new key that signs from `publish_ahead` on; keys that no token can be alive of are dropped.
+
+        With `revoke` every older key is dropped and the new one signs at once, so that all access tokens end: for the day
+        a private key or JWT_SECRET leaks.
+        """
+        async with self._uow.system() as tx:
+            await tx.signing_keys.lock()
+            moment = self._clock()
+            keep: list[SigningKey] = []
+            for key in await tx.signing_keys.list_all():
+                if revoke or not key.is_published_at(moment, self._token_lifetime + _CLOCK_SKEW):
+                    await tx.signing_keys.drop(key.kid)
+                else:
+                    keep.append(key)
+            new = await self._succeed(tx, keep, moment)
+        self._read_at = None
+        return new
+
+    async def published(self) -> list[dict[str, str]]:
+        """The JWK set's keys (RFC 7517), public members only."""
+        moment = self._clock()
+        lifetime = self._token_lifetime + _CLOCK_SKEW
+        return [dict(key.public_jwk) for key in await self._current() if key.is_published_at(moment, lifetime)]
+
+    async def sign_access_token(self, user: User, tenant_slug: str) -> str:
+        """An access token of the user (claims: README of auth). Raises NoSigningKey."""
+        moment = self._clock()
+        await self._current()
+        key = key_to_sign_with(self._signers, moment)
+        if key is None:
+            raise NoSigningKey(retry_after=timedelta(seconds=5))
+        issued_at = int(moment.timestamp())
+        return self._forge.sign(
+            key,
+            {
+                "iss": self._issuer,
+                "aud": self._audience,
+                "sub": str(user.id),
+                "tenant": int(user.tenant_id),
+                "tenant_slug": tenant_slug,
+                "role": user.role.value,
+                "email": user.email,
+                "iat": issued_at,
+                "exp": issued_at + int(self._token_lifetime.total_seconds()),
+                "jti": str(uuid7()),
+                "typ": "access",
+            },
+        )
+
+    async def _succeed(self, tx: AuthTx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
+        """Adds a key and retires those before it from the moment it signs; at once when nothing signs now."""
+        signing = key_to_sign_with(self._usable(keys), moment)
+        not_before = moment if signing is None else moment + self._publish_ahead
+        new = self._forge.create(self._algorithm, created_at=moment, not_before=not_before)
+        await tx.signing_keys.add(new)
+        for key in keys:  # an earlier retirement stands
+            await tx.signing_keys.retire(key.kid, not_before)
+        tx.outbox.add(KeyRotated(tenant_id=_INSTALLATION, kid=new.kid))
+        logger.info("signing_key.created", kid=new.kid, algorithm=new.algorithm.value, not_before=not_before.isoformat())
+        return new
+
+    def _usable(self, keys: Sequence[SigningKey]) -> list[SigningKey]:
+        """The keys whose private half opens under the present secret; the others are only published until they expire."""
+        return [key for key in keys if self._forge.can_open(key)]
+
+    async def _current(self) -> Sequence[SigningKey]:
+        if not self._is_fresh():
+            async with self._reading:  # one reader; the others wait for what it finds
+                if not self._is_fresh():
+                    async with self._uow.system() as tx:
+                        self._keys = await tx.signing_keys.list_all()
+                    self._signers = self._usable(self._keys)
+                    if sealed := sorted({key.kid for key in self._keys} - {key.kid for key in self._signers}):
+                        logger.warning("signing_key.unreadable", kids=sealed, hint="sealed under another JWT_SECRET")
+                    self._read_at = self._clock()
+        return self._keys
+
+    def _is_fresh(self) -> bool:
+        return self._read_at is not None and self._clock() - self._read_at < self._reload_after

@@ -1,0 +1,1 @@
+"""Alembic steps of schema `auth`, in plain SQL."""

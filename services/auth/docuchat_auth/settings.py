@@ -1,0 +1,89 @@
+"""What auth reads from its environment."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Self
+
+from limits import parse_many
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+
+from docuchat_auth.domain import MailServer, SigningAlgorithm
+from docuchat_common.settings import Secret, ServiceSettings
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: object) -> object:
+    """Reads `3600` (seconds), `90s`, `15m`, `1h` and `30d`; anything else is left to pydantic (ISO 8601)."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([smhd]?)", value.strip())):
+        return timedelta(seconds=int(match[1]) * _UNITS[match[2] or "s"])
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def _rate(value: str) -> str:
+    try:
+        parse_many(value)
+    except ValueError:
+        raise ValueError("must look like 5/15minutes or 5/15minutes;20/day") from None
+    return value
+
+
+def _algorithm(value: object) -> object:
+    """EdDSA and ES256 only: with HS256 whoever can verify a token could also mint one."""
+    if isinstance(value, str):
+        for known in SigningAlgorithm:
+            if value.strip().lower() == known.lower():
+                return known
+    raise ValueError(
+        "must be EdDSA or ES256. HS256 and other shared-secret algorithms are refused: every service that verifies "
+        "a token would hold the key that makes tokens. Remove ALGORITHM; JWT_SECRET stays, it protects the keys"
+    )
+
+
+def _mail_url(value: SecretStr) -> SecretStr:
+    MailServer.from_url(value.get_secret_value())
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
+Rate = Annotated[str, AfterValidator(_rate)]
+
+
+class Settings(ServiceSettings):
+    """The environment of auth."""
+
+    port: int = Field(default=8001, ge=0, le=65535)
+
+    jwt_secret: Secret = Field(validation_alias=AliasChoices("JWT_SECRET", "SECRET_KEY"))
+    algorithm: Annotated[SigningAlgorithm, BeforeValidator(_algorithm)] = SigningAlgorithm.EDDSA
+    access_token_ttl: Duration = timedelta(hours=1)
+    refresh_token_ttl: Duration = timedelta(days=30)
+    signing_key_publish_ahead: Duration = timedelta(minutes=10)
+
+    smtp_url: Annotated[SecretStr, AfterValidator(_mail_url)] | None = None
+    mail_from: str = "DocuChat <no-reply@localhost>"
+    mail_queue_size: int = Field(default=1000, ge=1)
+    mail_workers: int = Field(default=4, ge=1, le=64)
+
+    code_ttl: Duration = timedelta(minutes=10)
+    code_guesses: int = Field(default=5, ge=1, le=5)
+    code_sends_per_email: Rate = "6/10minutes;30/day"
+    code_sends_per_address: Rate = "30/minute;300/hour"
+    code_tries_per_account: Rate = "100/hour"
+    code_tries_per_email: Rate = "200/hour"
+    code_tries_per_address: Rate = "60/minute;600/hour"
+
+    @model_validator(mode="after")
+    def _mail_can_leave(self) -> Self:
+        if self.smtp_url is None and self.environment != "local":
+            raise ValueError(
+                "SMTP_URL: is missing, so sign-in codes could not be sent; set it, like smtp://user:password@host:587. "
+                "Only with ENVIRONMENT=local are codes written to the log instead"
+            )
+        return self

@@ -79,6 +79,7 @@ def configure_logging(
         "aio_pika": logging.ERROR,
         "aiormq": logging.CRITICAL,
         "alembic": logging.WARNING,
+        "asyncpg": logging.ERROR,  # its pool warns each second, with a traceback, while the server is away
     }.items():
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -85,6 +85,9 @@ class Broker:
                 connection.channel(publisher_confirms=True, on_return_raises=on_return_raises), timeout=5
             )
         except BROKER_ERRORS as error:
+            # a connection whose peer was killed can look open: it is given up, the next use makes a new one
+            if self._connection is connection:
+                await self.disconnect()
             raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=timedelta(seconds=2)) from error
 
     async def disconnect(self) -> None:

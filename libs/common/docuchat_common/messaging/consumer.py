@@ -273,7 +273,9 @@ async def replay_dead_letters(url: str, queue: str, *, limit: int = 10_000) -> i
     async with Broker.connect(url, name="replay") as broker:
         channel = await broker.channel()
         dlq = await channel.declare_queue(dead_letter_queue(queue), passive=True)
-        while moved < limit and (message := await dlq.get(fail=False, timeout=5)) is not None:
+        # what fails again while we replay comes back to this queue: it is left for the next time
+        waiting = min(limit, dlq.declaration_result.message_count or 0)
+        while moved < waiting and (message := await dlq.get(fail=False, timeout=5)) is not None:
             headers = {
                 key: value
                 for key, value in message.headers.items()

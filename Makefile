@@ -1,0 +1,46 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+LOCAL := .venv/bin/docuchat-local
+VOCABULARY := $(CURDIR)/.local/tiktoken
+
+.PHONY: help run demo test lint format bench lock clean .venv
+
+help: ## This list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+.venv:
+	@deploy/bootstrap.sh
+
+run: .venv ## Install what is missing, start the whole product, and serve until Ctrl-C
+	@exec $(LOCAL) up
+
+demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the product when it is not running)
+	@exec $(LOCAL) demo
+
+test: .venv ## Every test: units, components on real servers, the whole product
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest $(ARGS)
+
+lint: .venv ## Ruff, import contracts, mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+	@.venv/bin/mypy
+
+format: .venv ## Format the code and mend what ruff can mend
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/python benchmarks/run.py $(ARGS)
+
+lock: .venv ## Resolve all dependencies again into requirements.lock
+	@deploy/lock.sh $(ARGS)
+
+clean: ## Remove local data, secrets, logs and caches (.venv and the vocabularies stay)
+	@if [ -x $(LOCAL) ]; then $(LOCAL) clean; fi
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov .coverage
+	@find libs services deploy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

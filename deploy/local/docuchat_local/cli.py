@@ -1,0 +1,186 @@
+"""The command `docuchat-local`, which the Makefile calls."""
+
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from docuchat_local.accounts import remove_stand_in
+from docuchat_local.environment import ROOT, read_settings
+from docuchat_local.errors import LocalError
+from docuchat_local.product import find_running, started_product
+from docuchat_local.terminal import LogFollower, Terminal
+from docuchat_local.vocabulary import prepare_vocabulary
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_FOLDER = ROOT / ".local"
+_LOCK_FILE = ROOT / "deploy" / "local" / "vocabulary.lock"
+_INTERRUPTED = 130
+
+FolderOption = Annotated[Path, typer.Option(help="Where data, ports, secrets and logs are kept.")]
+
+
+@app.command()
+def up(folder: FolderOption = _FOLDER) -> None:
+    """Run the whole product until Ctrl-C."""
+    terminal = Terminal()
+    follower = LogFollower(terminal)
+    with _readable_errors(terminal), _stop_request() as stop:
+        running = find_running(folder)
+        if running:
+            terminal.say(f"DocuChat runs already, at {running.gateway_url}")
+            return
+        try:
+            with started_product(
+                folder,
+                read_settings(ROOT / ".env"),
+                say=lambda text: terminal.say(f"... {text}"),
+                on_service=lambda handle: follower.follow(handle.name, handle.log),
+            ) as product:
+                terminal.say(_welcome(terminal, product.gateway_url, folder))
+                stop.wait()
+                terminal.say("stopping: gateway, then the services, then the servers")
+        finally:
+            follower.close()
+        terminal.say("stopped; nothing is left running")
+
+
+@app.command()
+def demo(folder: FolderOption = _FOLDER) -> None:
+    """Upload a PDF and ask about it, against the running product or one started for it."""
+    from docuchat_local.demo import run_demo  # noqa: PLC0415 - the client is only needed here
+
+    terminal = Terminal()
+    with _readable_errors(terminal), _stop_request():
+        running = find_running(folder)
+        if running:
+            run_demo(running.gateway_url, running.auth_log, terminal)
+            return
+        terminal.say("... no product is running; starting one for the demonstration")
+        with started_product(
+            folder, read_settings(ROOT / ".env"), say=lambda text: terminal.say(f"... {text}")
+        ) as product:
+            run_demo(product.gateway_url, product.processes["auth"].log, terminal)
+
+
+@app.command()
+def servers(folder: FolderOption = _FOLDER) -> None:
+    """Run only PostgreSQL, Redis and RabbitMQ, and print their addresses."""
+    from docuchat_local.backing import started_servers  # noqa: PLC0415
+
+    terminal = Terminal()
+    with _readable_errors(terminal), _stop_request() as stop, started_servers(folder) as running:
+        terminal.say(f"DATABASE_URL={running.postgres_admin_url}")
+        terminal.say(f"REDIS_URL={running.redis_url}")
+        terminal.say(f"RABBITMQ_URL={running.rabbitmq_url}")
+        stop.wait()
+
+
+@app.command()
+def migrate(folder: FolderOption = _FOLDER) -> None:
+    """Make roles, schemas and tenant 1 on the given servers (BACKING=external), or on our own."""
+    from docuchat_local.database import prepare_only  # noqa: PLC0415
+
+    terminal = Terminal()
+    with _readable_errors(terminal), _stop_request():
+        changed = prepare_only(folder, read_settings(ROOT / ".env"), lambda text: terminal.say(f"... {text}"))
+        terminal.say("database prepared" if changed else "nothing to do")
+
+
+@app.command()
+def vocabulary(folder: FolderOption = _FOLDER) -> None:
+    """Fetch tiktoken's vocabularies, so that counting tokens needs no network."""
+    terminal = Terminal()
+    with _readable_errors(terminal):
+        terminal.say(f"TIKTOKEN_CACHE_DIR={prepare_vocabulary(folder / 'tiktoken', _LOCK_FILE)}")
+
+
+@app.command()
+def clean(folder: FolderOption = _FOLDER) -> None:
+    """Remove the local data, ports and secrets; the vocabularies stay."""
+    from docuchat_local.processes import Warden  # noqa: PLC0415
+
+    terminal = Terminal()
+    with _readable_errors(terminal):
+        folder.mkdir(parents=True, exist_ok=True)
+        with Warden(folder / "lock"):  # refuses while a product runs
+            remove_stand_in(folder / "servers")
+            for path in folder.iterdir():
+                if path.is_dir() and path.name != "tiktoken":
+                    shutil.rmtree(path)
+                elif path.is_file() and path.name != "lock":
+                    path.unlink()
+        terminal.say(f"removed the local data in {folder}")
+
+
+def _welcome(terminal: Terminal, gateway_url: str, folder: Path) -> str:
+    return f"""
+{terminal.bold(f"DocuChat is ready at {gateway_url}")}
+  API documentation   {gateway_url}/docs
+  logs                {folder}/logs/<service>.log
+  stop                Ctrl-C
+
+Next, in another terminal:
+  {terminal.bold("make demo")}
+or sign in yourself (the code appears here):
+  curl -X POST {gateway_url}/v1/auth/request-code -H "X-Tenant-ID: 1" \\
+    -H "Content-Type: application/json" -d '{{"email": "user@example.com"}}'
+"""
+
+
+@contextmanager
+def _stop_request() -> Iterator[threading.Event]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an event, or into KeyboardInterrupt while nobody waits for it."""
+    event = _Stop()
+    previous = {
+        number: signal.signal(number, event.requested) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Stop(threading.Event):
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = False
+
+    def requested(self, *_: object) -> None:
+        if self.is_set():
+            return  # the orderly stop is under way, and bounded
+        self.set()
+        if not self._waiting:
+            raise KeyboardInterrupt
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._waiting = True
+        return super().wait(timeout)
+
+
+@contextmanager
+def _readable_errors(terminal: Terminal) -> Iterator[None]:
+    try:
+        yield
+    except LocalError as fault:
+        _fail(terminal, f"cannot go on: {fault}", 1)
+    except KeyboardInterrupt:
+        _fail(terminal, "interrupted", _INTERRUPTED)
+
+
+def _fail(terminal: Terminal, text: str, code: int) -> NoReturn:
+    sys.stdout.flush()
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's error
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of `docuchat-local`."""
+    app()

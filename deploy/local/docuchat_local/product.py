@@ -1,0 +1,364 @@
+"""The whole product on this machine: servers and services as child processes.
+
+    async with running_product(folder, {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "x"}, fast=True) as product:
+        await client.get(f"{product.gateway_url}/healthz")
+        await asyncio.to_thread(product.processes["ingest-worker"].kill)
+        await asyncio.to_thread(product.servers.rabbitmq.restart)
+"""
+
+import asyncio
+import http.client
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from docuchat_local.backing import BackingServers, make_servers
+from docuchat_local.database import prepare_database
+from docuchat_local.environment import ROOT, ServiceEnvironments, blob_url, external_servers
+from docuchat_local.errors import BadEnvironment, ServerFailed
+from docuchat_local.processes import Process, ProcessSpec, Warden
+from docuchat_local.state import Ports, Secrets, choose_port, is_port_free
+from docuchat_local.vocabulary import prepare_vocabulary
+
+_READY_SECONDS = 60
+_POLL_SECONDS = 0.05
+_PROBE_SECONDS = 2
+_STABLE_SECONDS = 60
+_LONGEST_BACKOFF_SECONDS = 30.0
+_SETTINGS_REFUSED = 2  # load_settings exits with it
+_CODE = re.compile(r"""["']?\bcode["']?\s*[=:]\s*["']?(?:\x1b\[[0-9;]*m)*["']?(\d{6})\b""")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    process: str
+    service: str
+    module: str
+    port: int
+    stage: int
+
+
+_SERVICES = (
+    _Service("auth", "auth", "docuchat_auth", 8001, 2),
+    _Service("chat", "chat", "docuchat_chat", 8002, 2),
+    _Service("usage", "usage", "docuchat_usage", 8003, 2),
+    _Service("ingest-worker", "ingest", "docuchat_ingest", 8004, 2),
+    _Service("gateway", "gateway", "docuchat_gateway", 8000, 3),  # stops first
+)
+SERVICE_NAMES = tuple(service.process for service in _SERVICES)
+
+
+@dataclass(slots=True)
+class ServiceProcess:
+    """One process of a service. A crash is followed by a restart with backoff; `kill` and `stop` keep it down."""
+
+    name: str
+    url: str
+    process: Process
+    is_wanted: bool = False
+    _started_at: float = 0.0
+    _backoff_seconds: float = 0.5
+    _timer: threading.Timer | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.process.spec.log
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it; with `wait`, return when it is ready."""
+        self.is_wanted = True
+        self._started_at = time.monotonic()
+        self.process.start()
+        if wait:
+            self.wait_until_ready()
+
+    def kill(self) -> None:
+        """SIGKILL it and its children, as a crash would end it, and leave it down."""
+        self._leave_down()
+        self.process.kill()
+
+    def stop(self) -> None:
+        """SIGTERM it and wait until it has drained."""
+        self._leave_down()
+        self.process.stop()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def is_ready(self) -> bool:
+        """Whether /readyz answers 200 now."""
+        return http_status(f"{self.url}/readyz") == http.HTTPStatus.OK
+
+    def wait_until_ready(self, seconds: float = _READY_SECONDS) -> None:
+        """Wait for /readyz; raises ServerFailed with the end of the log."""
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            if not self.process.is_running and self.process.exit_code == _SETTINGS_REFUSED:
+                raise BadEnvironment(f"{self.name} refuses its settings:\n{self.process.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} is not ready after {seconds:.0f} s:\n{self.process.log_tail()}")
+            time.sleep(_POLL_SECONDS)
+
+    def restart_after_crash(self, say: Callable[[str], None]) -> None:
+        """Start again after a pause that doubles with every crash and is forgotten after a while without one."""
+        if time.monotonic() - self._started_at > _STABLE_SECONDS:
+            self._backoff_seconds = 0.5
+        say(f"{self.name} ended with {self.process.exit_code}; starting it again in {self._backoff_seconds:g} s")
+        self._timer = threading.Timer(self._backoff_seconds, self._start_again)
+        self._timer.daemon = True
+        self._timer.start()
+        self._backoff_seconds = min(2 * self._backoff_seconds, _LONGEST_BACKOFF_SECONDS)
+
+    def _start_again(self) -> None:
+        if self.is_wanted:
+            with suppress(ServerFailed):  # the product is being stopped
+                self.start(wait=False)
+
+    def _leave_down(self) -> None:
+        self.is_wanted = False
+        if self._timer:
+            self._timer.cancel()
+
+
+@dataclass(slots=True)
+class RunningProduct:
+    """Handles on a running product."""
+
+    folder: Path
+    gateway_url: str
+    processes: dict[str, ServiceProcess]
+    servers: BackingServers | None
+    """None when BACKING=external."""
+    postgres_admin_url: str
+    environments: ServiceEnvironments
+    _warden: Warden
+    _ports: Ports
+    _say: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    def env_for(self, service: str) -> dict[str, str]:
+        """The environment in which a process of `service` runs (`ingest` and `ingest-worker` are the same)."""
+        entry = _entry(service)
+        return dict(self.processes[entry.process].process.spec.environment)
+
+    def add_replica(self, service: str) -> ServiceProcess:
+        """Start one more process of `service`, on a port of its own, named `<service>-2` and so on."""
+        entry = _entry(service)
+        number = 2 + sum(name.startswith(f"{entry.process}-") for name in self.processes if name != entry.process)
+        name = f"{entry.process}-{number}"
+        replica = self._add(entry, name, self._ports.claim(name))
+        replica.start()
+        return replica
+
+    def sign_in_code(self, since: int = 0, seconds: float = 10) -> str:
+        """The newest sign-in code in auth's log after byte `since`; waits for it, raises ServerFailed."""
+        return wait_for_code(self.processes["auth"].log, since, seconds)
+
+    def _add(self, entry: _Service, name: str, port: int, host: str = "127.0.0.1") -> ServiceProcess:
+        spec = ProcessSpec(
+            name,
+            [sys.executable, "-m", entry.module],
+            self.environments.for_service(entry.service, port, host),
+            self.folder,
+            self.logs / f"{name}.log",
+            stage=entry.stage,
+        )
+        if spec.log.exists():
+            spec.log.replace(spec.log.with_suffix(".log.1"))
+        spec.log.touch(mode=0o600)
+        handle = ServiceProcess(name, f"http://127.0.0.1:{port}", self._warden.add(spec))
+        self.processes[name] = handle
+        return handle
+
+    def _exited(self, process: Process) -> None:
+        handle = next((handle for handle in self.processes.values() if handle.process is process), None)
+        if handle is not None and handle.is_wanted and process.exit_code != _SETTINGS_REFUSED:
+            handle.restart_after_crash(self._say)
+
+
+def _entry(service: str) -> _Service:
+    return next(entry for entry in _SERVICES if service in {entry.process, entry.service})
+
+
+@contextmanager
+def started_product(
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    fast: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    on_service: Callable[[ServiceProcess], None] = lambda _: None,
+) -> Iterator[RunningProduct]:
+    """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
+
+    `settings` are variables as in `.env`. `say` is told about progress, `on_service` about every service before it
+    starts. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    external = external_servers(settings)
+    vocabulary = prepare_vocabulary(ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings)
+    with ExitStack() as stack:
+        warden = stack.enter_context(Warden(folder / "lock"))
+        (folder / "logs").mkdir(exist_ok=True)
+        ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
+        servers = None if external else make_servers(folder, folder / "logs", warden, fast=fast)
+        given = external or servers
+        assert given is not None
+        service_ports = {
+            entry.service: ports.claim(entry.process, None if fast else entry.port)
+            for entry in _SERVICES
+            if entry.service != "gateway"
+        }
+        environments = ServiceEnvironments(
+            settings=settings,
+            secrets=secrets,
+            postgres_url=given.postgres_admin_url,
+            redis_url=given.redis_url,
+            rabbitmq_url=given.rabbitmq_url,
+            blob_url=blob_url(settings, folder),
+            vocabulary=vocabulary,
+            ports=service_ports,
+        )
+        gateway_port = _gateway_port(settings, fast=fast, say=say)
+        product = RunningProduct(
+            folder=folder,
+            gateway_url=f"http://127.0.0.1:{gateway_port}",
+            processes={},
+            servers=servers,
+            postgres_admin_url=given.postgres_admin_url,
+            environments=environments,
+            _warden=warden,
+            _ports=ports,
+            _say=say,
+        )
+        stack.callback(_leave_all_down, product)
+        warden.on_exit = product._exited  # noqa: SLF001 - one module
+        threads = stack.enter_context(ThreadPoolExecutor(8))
+        pending: list[Future[None]] = []
+        stamp = None
+        if servers:
+            # services connect to the broker when they first need it, so nobody waits for the slowest of the three
+            pending.append(threads.submit(servers.rabbitmq.start))
+            redis = threads.submit(servers.redis.start)
+            servers.postgres.start()
+            redis.result()
+            stamp = servers.postgres.process.spec.folder / "data" / "docuchat.prepared"
+        if prepare_database(environments, given.postgres_admin_url, stamp, say):
+            say("database prepared")
+        for entry in _SERVICES:
+            if entry.service == "gateway":
+                handle = product._add(entry, entry.process, gateway_port, settings.get("HOST", "127.0.0.1"))  # noqa: SLF001
+            else:
+                handle = product._add(entry, entry.process, service_ports[entry.service])  # noqa: SLF001
+            on_service(handle)
+            handle.start(wait=False)
+        for future in pending:
+            future.result()
+        for started in [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]:
+            started.result()
+        running = folder / "run.json"
+        running.write_text(json.dumps({"gateway_url": product.gateway_url, "auth_log": str(product.processes["auth"].log)}))
+        stack.callback(running.unlink, missing_ok=True)
+        yield product
+
+
+@asynccontextmanager
+async def running_product(
+    folder: Path, settings: Mapping[str, str] | None = None, *, fast: bool = True
+) -> AsyncIterator[RunningProduct]:
+    """Do as `started_product`, without blocking the event loop; for tests: own ports, no fsync unless asked."""
+    context = started_product(folder, dict(settings or {}), fast=fast)
+    product = await asyncio.to_thread(context.__enter__)
+    try:
+        yield product
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProduct:
+    """A product that another supervisor runs."""
+
+    gateway_url: str
+    auth_log: Path
+
+
+def find_running(folder: Path) -> FoundProduct | None:
+    """Return the product that runs from `folder` and is ready, if there is one."""
+    with suppress(OSError, ValueError, KeyError):
+        run = json.loads((folder / "run.json").read_text())
+        if http_status(f"{run['gateway_url']}/readyz") == http.HTTPStatus.OK:
+            return FoundProduct(run["gateway_url"], Path(run["auth_log"]))
+    return None
+
+
+def http_status(url: str) -> int | None:
+    """The status of a GET, None when nobody answers."""
+    place, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(place, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def find_codes(text: str) -> list[str]:
+    """Return the sign-in codes in a piece of auth's log, oldest first."""
+    return [match.group(1) for match in _CODE.finditer(_ANSI.sub("", text))]
+
+
+def wait_for_code(log: Path, since: int, seconds: float = 10) -> str:
+    """Return the newest code written to `log` after byte `since`, waiting for one; raises ServerFailed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with log.open("rb") as file:
+            file.seek(since)
+            codes = find_codes(file.read().decode(errors="replace"))
+        if codes:
+            return codes[-1]
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"no sign-in code appeared in {log} within {seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) -> int:
+    if wanted := settings.get("GATEWAY_PORT"):
+        if not wanted.isdigit():
+            raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number")
+        if int(wanted) and not is_port_free(int(wanted)):
+            raise BadEnvironment(f"port {wanted} is taken by another program; set GATEWAY_PORT to another one")
+        return int(wanted) or choose_port(set())
+    if fast:
+        return choose_port(set())
+    preferred = _entry("gateway").port
+    if is_port_free(preferred):
+        return preferred
+    port = choose_port(set())
+    say(f"port {preferred} is taken by another program; the gateway listens on {port} (GATEWAY_PORT decides)")
+    return port
+
+
+def _leave_all_down(product: RunningProduct) -> None:
+    for handle in product.processes.values():
+        handle._leave_down()  # noqa: SLF001 - one module

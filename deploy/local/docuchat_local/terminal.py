@@ -1,0 +1,92 @@
+"""What the supervisor writes to the terminal: its own lines, and the services' logs with their names before them."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from docuchat_local.product import find_codes
+
+_POLL_SECONDS = 0.1
+_NAME_WIDTH = 13
+_COLOURS = {"gateway": 36, "auth": 35, "chat": 32, "usage": 33, "ingest-worker": 34}
+_BOLD = 1
+
+
+class Terminal:
+    """Writes whole lines, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, text: str = "") -> None:
+        """A line of the supervisor's own."""
+        for line in text.splitlines() or [""]:
+            self.write(line)
+
+    def line_of(self, name: str, line: str) -> None:
+        """One line of a service's log."""
+        base = name if name in _COLOURS else name.rpartition("-")[0]
+        self.write(f"{self.paint(f'{name:<{_NAME_WIDTH}}', _COLOURS.get(base, 37))} | {line}")
+
+    def paint(self, text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+    def bold(self, text: str) -> str:
+        return self.paint(text, _BOLD)
+
+    def write(self, line: str) -> None:
+        with self._lock:
+            try:
+                print(line, flush=True)  # noqa: T201 - this is the terminal
+            except BrokenPipeError:
+                # nobody reads any more; go on serving
+                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the process
+
+
+class LogFollower:
+    """Copies log files to the terminal as they grow, in one thread."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._files: dict[str, Path] = {}
+        self._offsets: dict[str, int] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
+
+    def follow(self, name: str, path: Path) -> None:
+        """Begin with what is in the file now."""
+        self._offsets[name] = 0
+        self._files[name] = path
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def close(self) -> None:
+        """Copy what is there and end."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(_POLL_SECONDS):
+            self._copy()
+        self._copy()
+
+    def _copy(self) -> None:
+        for name, path in list(self._files.items()):
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._offsets[name])
+                    # an unfinished line waits for its end
+                    whole = file.read().rpartition(b"\n")[0]
+            except OSError:
+                continue
+            if not whole:
+                continue
+            self._offsets[name] += len(whole) + 1
+            for line in whole.decode(errors="replace").split("\n"):
+                self._terminal.line_of(name, line)
+                if name == "auth":
+                    for code in find_codes(line):
+                        self._terminal.write(self._terminal.bold(f"==> sign-in code: {code}"))

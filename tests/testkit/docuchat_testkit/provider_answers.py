@@ -28,7 +28,7 @@ _FILLER = (
     " father", " power", " hour", " game", " line", " end", " member", " law",
 )  # fmt: skip
 _BRACKETED = re.compile(
-    r"^[ \t>#*-]*(?:source[ \t]*)?\[(\d{1,3})\][ \t:.-]*(.*?)(?=^[ \t>#*-]*(?:source[ \t]*)?\[\d{1,3}\]|\Z)",
+    r"^[ \t>#*-]*(?:source[ \t]*)?\[(\d{1,3})\][ \t:.-]*(.*?)(?=^[ \t>#*-]*(?:source[ \t]*)?\[\d{1,3}\]|^</|\Z)",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
 _TAGGED = re.compile(
@@ -38,6 +38,8 @@ _TAGGED = re.compile(
 )
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _SENTENCE = re.compile(r"(?<=[.!?؟。])\s+|\n+")
+_HEADING = re.compile(r"\A\([^\n]*\)[ \t]*\n")
+_LABEL = re.compile(r"^[ \t]*question[ \t]*:\s*(.+)\Z", re.IGNORECASE | re.DOTALL | re.MULTILINE)
 _MARKER = re.compile(r"\[\d{1,3}\]|[\[\]<>]")
 
 
@@ -147,7 +149,7 @@ def _numbered_sources(messages: Sequence[Mapping[str, Any]]) -> dict[int, str]:
         content = content_text(message.get("content"))
         found = _TAGGED.findall(content) or _BRACKETED.findall(content)
         if len(found) > len(best):
-            best = {int(number): text.strip() for number, text in found}
+            best = {int(number): _HEADING.sub("", text.strip()) for number, text in found}
     return best
 
 
@@ -160,10 +162,11 @@ def last_user_message(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def _question(messages: Sequence[Mapping[str, Any]]) -> str:
     text = last_user_message(messages)
-    if len(text) > 400:
-        # The question sits in one message with the sources: it is the last paragraph, or follows a label.
-        labelled = re.search(r"question\s*:\s*(.+)\Z", text, re.IGNORECASE | re.DOTALL)
-        text = labelled.group(1) if labelled else text.rstrip().rsplit("\n", 1)[-1]
+    if labelled := _LABEL.search(text):
+        text = labelled.group(1)
+    elif len(text) > 400:
+        # The question sits in one message with the sources: it is the last line.
+        text = text.rstrip().rsplit("\n", 1)[-1]
     return text.strip()
 
 

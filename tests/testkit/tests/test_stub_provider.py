@@ -11,7 +11,7 @@ import numpy as np
 import openai
 import pytest
 from docuchat_testkit.eventually import eventually
-from docuchat_testkit.provider_answers import count_prompt_tokens, count_tokens, encoding_for
+from docuchat_testkit.provider_answers import answer_text, count_prompt_tokens, count_tokens, encoding_for
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
 from docuchat_testkit.provider_rules import Rule
 from openai.types.chat import ChatCompletionMessageParam
@@ -67,6 +67,15 @@ async def test_streams_a_cited_answer_with_a_usage_frame(
     counts = stub_provider.counts()
     assert (counts.prompt_tokens, counts.completion_tokens) == (usage.prompt_tokens, usage.completion_tokens)
     assert counts.by_key["sk-one"].calls == counts.by_user["user-7"].calls == 1
+
+
+def test_finds_sources_and_question_in_one_message() -> None:
+    content = (
+        "<sources>\n[1] (Guide, page 3)\nThe pump needs oil every 200 hours of work.\n[2] (Guide, pages 9-10)\n"
+        "The warranty lasts for two years.\n</sources>\n\nQuestion:\nHow long is the warranty?"
+    )
+
+    assert answer_text([{"role": "user", "content": content}]) == "The warranty lasts for two years. [2]"
 
 
 async def test_same_answer_without_streaming(client: openai.AsyncOpenAI) -> None:

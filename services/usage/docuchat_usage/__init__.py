@@ -1,0 +1,1 @@
+"""Quotas, holds, ledger and prices."""

@@ -1,0 +1,15 @@
+"""The application that uvicorn runs."""
+
+from docuchat_common.http.app import create_service_app
+from fastapi import FastAPI
+
+from docuchat_usage.bootstrap import open_container
+from docuchat_usage.routes import internal, public
+from docuchat_usage.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """HTTP, consumer, relay and sweeps in one process."""
+    return create_service_app(
+        settings, title="DocuChat usage", routers=[public, internal], open_container=open_container
+    )

@@ -1,0 +1,54 @@
+"""HTTP: parse, call the use case, present."""
+
+from typing import Annotated
+from uuid import UUID
+
+from docuchat_common.http.identity import CurrentPrincipal, InternalCaller
+from docuchat_common.http.problems import problem_responses
+from fastapi import APIRouter, Depends, Request, Response
+
+from docuchat_usage.schemas import HoldBody, HoldView, RenewBody, UsageReport
+from docuchat_usage.service import UsageService
+
+_SEES_EVERY_USER = frozenset({"owner", "admin"})
+
+
+def usage_service(request: Request) -> UsageService:
+    """The use cases of this process."""
+    service: UsageService = request.app.state.container.service
+    return service
+
+
+Service = Annotated[UsageService, Depends(usage_service)]
+
+public = APIRouter(prefix="/v1", tags=["usage"])
+internal = APIRouter(prefix="/internal/holds", dependencies=[InternalCaller], include_in_schema=False)
+
+
+@public.get("/usage", summary="Tokens, cost and quota", responses=problem_responses(401, 403, 503))
+async def get_usage(principal: CurrentPrincipal, service: Service) -> UsageReport:
+    """Tokens and cost of the last 24 hours, the last 7 days and the current period, and what is left of the quota.
+
+    Everybody sees the tenant's totals and their own; owners and admins also see each user's.
+    """
+    report = await service.report(principal.tenant_id, principal.user_id)
+    return UsageReport.of(report, with_users=principal.role in _SEES_EVERY_USER)
+
+
+@internal.post("", status_code=201)
+async def open_hold(body: HoldBody, service: Service) -> HoldView:
+    """Set tokens and cost aside before a provider is called."""
+    return HoldView.of(await service.hold(body.to_domain()))
+
+
+@internal.patch("/{hold_id}")
+async def renew_hold(hold_id: UUID, body: RenewBody, service: Service) -> HoldView:
+    """Prolong the lease; shrink the hold."""
+    return HoldView.of(await service.renew(hold_id, body.lease, body.tokens))
+
+
+@internal.delete("/{hold_id}", status_code=204)
+async def release_hold(hold_id: UUID, service: Service) -> Response:
+    """Give a hold back of which nothing was used."""
+    await service.release(hold_id)
+    return Response(status_code=204)

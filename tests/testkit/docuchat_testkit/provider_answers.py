@@ -40,6 +40,7 @@ _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _SENTENCE = re.compile(r"(?<=[.!?؟。])\s+|\n+")
 _HEADING = re.compile(r"\A\([^\n]*\)[ \t]*\n")
 _LABEL = re.compile(r"^[ \t]*question[ \t]*:\s*(.+)\Z", re.IGNORECASE | re.DOTALL | re.MULTILINE)
+_COMMON = frozenset({"the", "and", "for", "how", "what", "who", "when", "where", "why", "are", "was", "does", "did"})
 _MARKER = re.compile(r"\[\d{1,3}\]|[\[\]<>]")
 
 
@@ -173,7 +174,7 @@ def _question(messages: Sequence[Mapping[str, Any]]) -> str:
 def answer_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """What the stub says: the best sentence of up to three numbered sources, each cited, else an echo."""
     question = _question(messages)
-    asked = set(_words(question))
+    asked = {word for word in _words(question) if len(word) > 2} - _COMMON
     sources = _numbered_sources(messages)
     if not sources:
         return f"I was given no sources. The question was: {question[:300]}"

@@ -1,0 +1,44 @@
+"""The roles and the unit of work: row-level security binds every service, and a role it would not bind is refused."""
+
+import pytest
+from docuchat_common.db import Database, RoleTooPowerful
+from docuchat_common.db.roles import OWNER, SERVICES
+from docuchat_testkit.databases import ClonedDatabase, with_database
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_service_role_is_weak_enough_to_start(database: ClonedDatabase, service: str) -> None:
+    async with database.open(service) as opened:
+        await opened.check()
+
+
+@pytest.mark.parametrize("role", ["administrator", OWNER, "bypassing"])
+async def test_a_service_refuses_to_start_with_a_role_that_could_bypass_row_level_security(
+    database: ClonedDatabase, role: str
+) -> None:
+    url = {"administrator": database.admin_url, OWNER: database.owner_url, "bypassing": database.url("chat")}[role]
+    if role == "administrator":
+        url = with_database(database.admin_url, database.name)
+    async with database.connect() as connection:
+        if role == "bypassing":
+            await connection.execute("ALTER ROLE docuchat_chat BYPASSRLS")
+        try:
+            with pytest.raises(RoleTooPowerful, match="could bypass row-level security"):
+                async with Database.open(url, database.system_url("chat"), application_name="test"):
+                    pass
+        finally:
+            await connection.execute("ALTER ROLE docuchat_chat NOBYPASSRLS")
+
+
+async def test_every_table_with_a_tenant_forces_row_level_security(database: ClonedDatabase) -> None:
+    async with database.connect() as connection:
+        rows = await connection.fetch(
+            """
+            SELECT c.oid::regclass::text AS name FROM pg_class c
+            JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+            WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('auth', 'knowledge', 'chat', 'usage')
+              AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+            """
+        )
+    assert [row["name"] for row in rows] == []

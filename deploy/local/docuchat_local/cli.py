@@ -14,7 +14,7 @@ import typer
 from docuchat_local.accounts import remove_stand_in
 from docuchat_local.environment import ROOT, read_settings
 from docuchat_local.errors import LocalError
-from docuchat_local.product import find_running, started_product
+from docuchat_local.product import find_running, prepare_only, started_product
 from docuchat_local.terminal import LogFollower, Terminal
 from docuchat_local.vocabulary import prepare_vocabulary
 
@@ -85,8 +85,6 @@ def servers(folder: FolderOption = _FOLDER) -> None:
 @app.command()
 def migrate(folder: FolderOption = _FOLDER) -> None:
     """Make roles, schemas and tenant 1 on the given servers (BACKING=external), or on our own."""
-    from docuchat_local.database import prepare_only  # noqa: PLC0415
-
     terminal = Terminal()
     with _readable_errors(terminal), _stop_request():
         changed = prepare_only(folder, read_settings(ROOT / ".env"), lambda text: terminal.say(f"... {text}"))

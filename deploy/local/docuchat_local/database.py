@@ -85,8 +85,3 @@ def _seed(environments: ServiceEnvironments) -> None:
     )
     if done.returncode != 0:
         raise SetupFailed(f"creating tenant 1 failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
-
-
-def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
-    """Prepare the database without starting the product: servers of somebody else, or ours for as long as it takes."""
-    raise NotImplementedError

@@ -151,6 +151,7 @@ class ServiceEnvironments:
             environment["BLOB_URL"] = self.blob_url
         if service == "auth":
             given = self.settings.get("JWT_SECRET") or self.settings.get("SECRET_KEY")
+            environment.pop("SECRET_KEY", None)
             environment["JWT_SECRET"] = given or self.secrets.get("jwt_secret")
         return environment
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +46,13 @@ class _Service:
     stage: int
 
 
+_GATEWAY = _Service("gateway", "gateway", "docuchat_gateway", 8000, 3)  # stops first
 _SERVICES = (
     _Service("auth", "auth", "docuchat_auth", 8001, 2),
     _Service("chat", "chat", "docuchat_chat", 8002, 2),
     _Service("usage", "usage", "docuchat_usage", 8003, 2),
     _Service("ingest-worker", "ingest", "docuchat_ingest", 8004, 2),
-    _Service("gateway", "gateway", "docuchat_gateway", 8000, 3),  # stops first
+    _GATEWAY,
 )
 SERVICE_NAMES = tuple(service.process for service in _SERVICES)
 
@@ -145,8 +146,7 @@ class RunningProduct:
     """None when BACKING=external."""
     postgres_admin_url: str
     environments: ServiceEnvironments
-    _warden: Warden
-    _ports: Ports
+    _ground: "_Ground"
     _say: Callable[[str], None] = field(default=lambda _: None)
 
     @property
@@ -163,7 +163,7 @@ class RunningProduct:
         entry = _entry(service)
         number = 2 + sum(name.startswith(f"{entry.process}-") for name in self.processes if name != entry.process)
         name = f"{entry.process}-{number}"
-        replica = self._add(entry, name, self._ports.claim(name))
+        replica = self._add(entry, name, self._ground.ports.claim(name))
         replica.start()
         return replica
 
@@ -183,7 +183,7 @@ class RunningProduct:
         if spec.log.exists():
             spec.log.replace(spec.log.with_suffix(".log.1"))
         spec.log.touch(mode=0o600)
-        handle = ServiceProcess(name, f"http://127.0.0.1:{port}", self._warden.add(spec))
+        handle = ServiceProcess(name, f"http://127.0.0.1:{port}", self._ground.warden.add(spec))
         self.processes[name] = handle
         return handle
 
@@ -195,6 +195,61 @@ class RunningProduct:
 
 def _entry(service: str) -> _Service:
     return next(entry for entry in _SERVICES if service in {entry.process, entry.service})
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What services stand on: servers, addresses, secrets; prepared, not yet started."""
+
+    folder: Path
+    warden: Warden
+    ports: Ports
+    servers: BackingServers | None
+    admin_url: str
+    environments: ServiceEnvironments
+    fast: bool
+
+    @property
+    def stamp(self) -> Path | None:
+        """Where our own database remembers what was applied to it: inside its data, so that it goes with them."""
+        return self.servers.postgres.process.spec.folder / "data" / "docuchat.prepared" if self.servers else None
+
+
+def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool) -> _Ground:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    external = external_servers(settings)
+    vocabulary = prepare_vocabulary(ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings)
+    warden = stack.enter_context(Warden(folder / "lock"))
+    (folder / "logs").mkdir(exist_ok=True)
+    ports = Ports(folder / "ports.json")
+    servers = None if external else make_servers(folder, folder / "logs", warden, fast=fast)
+    given = external or servers
+    assert given is not None
+    environments = ServiceEnvironments(
+        settings=settings,
+        secrets=Secrets(folder / "secrets.json"),
+        postgres_url=given.postgres_admin_url,
+        redis_url=given.redis_url,
+        rabbitmq_url=given.rabbitmq_url,
+        blob_url=blob_url(settings, folder),
+        vocabulary=vocabulary,
+        ports={
+            entry.service: ports.claim(entry.process, None if fast else entry.port)
+            for entry in _SERVICES
+            if entry is not _GATEWAY
+        },
+    )
+    return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, fast)
+
+
+def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
+    """Prepare the database without starting a service; False when there was nothing to do."""
+    with ExitStack() as stack:
+        ground = _lay_ground(stack, folder, settings, fast=False)
+        if ground.servers:
+            ground.servers.postgres.start()
+        return prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
 
 
 @contextmanager
@@ -209,72 +264,44 @@ def started_product(
     """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
 
     `settings` are variables as in `.env`. `say` is told about progress, `on_service` about every service before it
-    starts. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken.
+    starts. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken. `fast` is for tests:
+    no fsync, and ports that nobody expects anything on.
     """
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    external = external_servers(settings)
-    vocabulary = prepare_vocabulary(ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings)
     with ExitStack() as stack:
-        warden = stack.enter_context(Warden(folder / "lock"))
-        (folder / "logs").mkdir(exist_ok=True)
-        ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
-        servers = None if external else make_servers(folder, folder / "logs", warden, fast=fast)
-        given = external or servers
-        assert given is not None
-        service_ports = {
-            entry.service: ports.claim(entry.process, None if fast else entry.port)
-            for entry in _SERVICES
-            if entry.service != "gateway"
-        }
-        environments = ServiceEnvironments(
-            settings=settings,
-            secrets=secrets,
-            postgres_url=given.postgres_admin_url,
-            redis_url=given.redis_url,
-            rabbitmq_url=given.rabbitmq_url,
-            blob_url=blob_url(settings, folder),
-            vocabulary=vocabulary,
-            ports=service_ports,
-        )
+        ground = _lay_ground(stack, folder, settings, fast=fast)
         gateway_port = _gateway_port(settings, fast=fast, say=say)
         product = RunningProduct(
-            folder=folder,
+            folder=ground.folder,
             gateway_url=f"http://127.0.0.1:{gateway_port}",
             processes={},
-            servers=servers,
-            postgres_admin_url=given.postgres_admin_url,
-            environments=environments,
-            _warden=warden,
-            _ports=ports,
+            servers=ground.servers,
+            postgres_admin_url=ground.admin_url,
+            environments=ground.environments,
+            _ground=ground,
             _say=say,
         )
         stack.callback(_leave_all_down, product)
-        warden.on_exit = product._exited  # noqa: SLF001 - one module
+        ground.warden.on_exit = product._exited  # noqa: SLF001 - one module
         threads = stack.enter_context(ThreadPoolExecutor(8))
         pending: list[Future[None]] = []
-        stamp = None
-        if servers:
+        if ground.servers:
             # services connect to the broker when they first need it, so nobody waits for the slowest of the three
-            pending.append(threads.submit(servers.rabbitmq.start))
-            redis = threads.submit(servers.redis.start)
-            servers.postgres.start()
+            pending.append(threads.submit(ground.servers.rabbitmq.start))
+            redis = threads.submit(ground.servers.redis.start)
+            ground.servers.postgres.start()
             redis.result()
-            stamp = servers.postgres.process.spec.folder / "data" / "docuchat.prepared"
-        if prepare_database(environments, given.postgres_admin_url, stamp, say):
-            say("database prepared")
+        prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         for entry in _SERVICES:
-            if entry.service == "gateway":
+            if entry is _GATEWAY:
                 handle = product._add(entry, entry.process, gateway_port, settings.get("HOST", "127.0.0.1"))  # noqa: SLF001
             else:
-                handle = product._add(entry, entry.process, service_ports[entry.service])  # noqa: SLF001
+                handle = product._add(entry, entry.process, ground.environments.ports[entry.service])  # noqa: SLF001
             on_service(handle)
             handle.start(wait=False)
-        for future in pending:
+        pending += [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]
+        for future in as_completed(pending):
             future.result()
-        for started in [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]:
-            started.result()
-        running = folder / "run.json"
+        running = ground.folder / "run.json"
         running.write_text(json.dumps({"gateway_url": product.gateway_url, "auth_log": str(product.processes["auth"].log)}))
         stack.callback(running.unlink, missing_ok=True)
         yield product
@@ -351,7 +378,7 @@ def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str
         return int(wanted) or choose_port(set())
     if fast:
         return choose_port(set())
-    preferred = _entry("gateway").port
+    preferred = _GATEWAY.port
     if is_port_free(preferred):
         return preferred
     port = choose_port(set())

@@ -1,0 +1,1 @@
+"""The one public port: identity, limits, uploads, streaming, proxy."""

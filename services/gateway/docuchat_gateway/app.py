@@ -1,0 +1,77 @@
+"""The gateway's application."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from docuchat_common.http.app import create_service_app
+from docuchat_common.http.health import health_router
+from docuchat_gateway import openapi_document
+from docuchat_gateway.bootstrap import Container, open_container
+from docuchat_gateway.limits import RateLimit
+from docuchat_gateway.routes import files, home
+from docuchat_gateway.routes.services import services_router
+from docuchat_gateway.routes.socket import socket_route
+from docuchat_gateway.settings import Settings
+
+DESCRIPTION = """\
+Upload documents, ask about them, get streamed answers with citations; every token is metered.
+
+Sign in with `POST /v1/auth/request-code` and `/v1/auth/verify-code`, then send the `access_token` as
+`Authorization: Bearer`. `X-Tenant-ID` (id or slug) names the tenant when signing in; afterwards the token does.
+Errors are RFC 9457 problems with a stable `code`.
+
+**WebSocket `/ws/chat`** — token by `Authorization`, by the sub-protocols `docuchat, <token>`, or as `?token=`. Send
+`{"message": "…"}`, `{"resume": turn_id, "after": seq}` or `{"stop": turn_id}`; receive `start`, `sources`, `delta`,
+`end` and `error`.
+"""
+
+
+def create_app(
+    settings: Settings,
+    open_container: Callable[[Settings], AbstractAsyncContextManager[Container]] = open_container,
+) -> FastAPI:
+    """The whole public surface as one ASGI application."""
+    app = create_service_app(
+        settings,
+        title="DocuChat",
+        description=DESCRIPTION,
+        routers=[home.router, files.router, services_router(), health_router(public=True)],
+        open_container=open_container,
+    )
+    home.mount_assets(app)
+    app.router.routes.append(socket_route())
+    # inside of the request context, which create_service_app put outermost: errors of these have a request id, too
+    app.user_middleware.append(
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+            allow_headers=["*"],
+            expose_headers=[
+                "Content-Disposition",
+                "Idempotency-Replayed",
+                "Location",
+                "RateLimit-Limit",
+                "RateLimit-Remaining",
+                "RateLimit-Reset",
+                "Retry-After",
+                "X-Request-ID",
+            ],
+            max_age=600,
+        )
+    )
+    app.user_middleware.append(Middleware(RateLimit))
+    own = app.openapi
+
+    @cache
+    def openapi() -> dict[str, Any]:
+        return openapi_document.merge(own(), openapi_document.load_snapshots())
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

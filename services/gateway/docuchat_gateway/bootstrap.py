@@ -1,0 +1,124 @@
+"""The composition root."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+import redis.asyncio
+import structlog
+
+from docuchat_common.db.pool import Database
+from docuchat_common.db.uow import UnitOfWork
+from docuchat_common.http.client import open_http_client
+from docuchat_common.http.health import Check
+from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.messaging.relay import Relay
+from docuchat_gateway.adapters import (
+    HttpUpstream,
+    ObstoreBlobs,
+    RedisDocumentSignals,
+    RedisIdempotencyKeys,
+    RedisRateLimiter,
+)
+from docuchat_gateway.errors import BlobStoreUnavailable
+from docuchat_gateway.ports import BlobStore, GatewayTx, RateLimiter, Upstreams
+from docuchat_gateway.service import FileService, sweep_arrivals
+from docuchat_gateway.settings import Settings
+from docuchat_knowledge.registry import DocumentRegistry
+
+logger = structlog.get_logger()
+
+SWEEP_EVERY = timedelta(minutes=10)
+ARRIVALS_LIVE = timedelta(hours=1)
+"""Much longer than an upload may take."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the routes reach."""
+
+    settings: Settings
+    verifier: TokenVerifier
+    limiter: RateLimiter
+    upstreams: Upstreams
+    files: FileService
+    upload_slots: asyncio.Semaphore
+    checks: dict[str, Check]
+
+
+@asynccontextmanager
+async def open_container(settings: Settings) -> AsyncIterator[Container]:
+    """Everything the gateway needs, opened in order and closed in reverse."""
+    async with AsyncExitStack() as stack:
+        verifier = await stack.enter_async_context(TokenVerifier.open(settings))
+        session = await stack.enter_async_context(open_http_client())
+        client = redis.asyncio.Redis.from_url(settings.redis_url, socket_connect_timeout=2)
+        stack.push_async_callback(client.aclose)
+        database = await stack.enter_async_context(
+            Database.open(
+                settings.database_url,
+                settings.system_database_url,
+                application_name="docuchat-gateway",
+                max_size=settings.database_pool_size,
+            )
+        )
+        broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="gateway"))
+        relay = Relay(database, "knowledge", Publisher(broker))
+        uow = UnitOfWork(database, _compose, schema="knowledge", on_events_committed=relay.wake)
+
+        blobs = ObstoreBlobs(settings.blob_url)
+        signals = RedisDocumentSignals(client)
+        limiter = RedisRateLimiter(
+            client,
+            per_user=settings.rate_limit_per_minute,
+            per_address=settings.rate_limit_per_address,
+            window=timedelta(minutes=1),
+        )
+        await limiter.open()
+        stack.push_async_callback(limiter.close)
+        keys = RedisIdempotencyKeys(
+            client, lease=timedelta(seconds=15), keep=timedelta(hours=settings.idempotency_hours)
+        )
+        for work in (relay.run(), signals.run(), _sweep(blobs)):
+            task = asyncio.create_task(work)
+            stack.push_async_callback(_end, task)
+
+        yield Container(
+            settings=settings,
+            verifier=verifier,
+            limiter=limiter,
+            upstreams=Upstreams(
+                auth=HttpUpstream(session, settings.auth_url, "auth"),
+                chat=HttpUpstream(session, settings.chat_url, "chat"),
+                usage=HttpUpstream(session, settings.usage_url, "usage"),
+            ),
+            files=FileService(uow, blobs, keys, signals, max_file_bytes=settings.max_file_bytes),
+            upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+            checks={"postgres": database.check, "blobs": blobs.check, "auth": verifier.check},
+        )
+
+
+def _compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> GatewayTx:
+    return GatewayTx(documents=DocumentRegistry(connection), outbox=outbox)
+
+
+async def _sweep(blobs: BlobStore) -> None:
+    while True:
+        try:
+            if swept := await sweep_arrivals(blobs, older_than=ARRIVALS_LIVE):
+                logger.info("uploads.swept", blobs=swept)
+        except BlobStoreUnavailable:
+            logger.warning("uploads.sweep_failed")
+        await asyncio.sleep(SWEEP_EVERY.total_seconds())
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

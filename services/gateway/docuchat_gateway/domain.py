@@ -1,0 +1,85 @@
+"""What an upload is, and the pure rules about it: names, types, fingerprints."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+PDF = "application/pdf"
+
+SNIFFED_BYTES = 1024
+"""How far into a file the PDF header may stand (ISO 32000-1, implementation note 13 of Acrobat)."""
+
+MAX_FILENAME_BYTES = 255
+MAX_TITLE_CHARACTERS = 300
+
+# controls, and the marks that reorder or hide what follows: U+202E turns "fdp.exe" into "exe.pdf"
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A text field of a form."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file of a form, while it arrives: `chunks` must be read to its end before the next part is asked for."""
+
+    name: str
+    filename: str
+    chunks: AsyncIterator[bytes]
+
+
+FormPart = FormField | FormFile
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file that arrived whole; `blob_key` is None when it was only read to be compared."""
+
+    filename: str
+    size_bytes: int
+    sha256: str
+    blob_key: str | None
+
+
+def clean_filename(name: str) -> str:
+    """The last component of a client's file name, safe to show and to send back in a header; never used as a path."""
+    plain = _UNSAFE.sub("", unicodedata.normalize("NFC", name)).replace("\\", "/")
+    last = PurePosixPath(plain).name.strip().strip(".") if plain.strip("/. ") else ""
+    if not last:
+        return "document.pdf"
+    stem, dot, extension = last.rpartition(".")
+    if not dot or len(extension) > 16:
+        stem, dot, extension = last, "", ""
+    room = MAX_FILENAME_BYTES - len(f"{dot}{extension}".encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + extension
+
+
+def title_of(title: str | None, filename: str) -> str:
+    """The title that was given, else the file's name without its extension."""
+    given = " ".join(_UNSAFE.sub(" ", unicodedata.normalize("NFC", title or "")).split())
+    if given:
+        return given[:MAX_TITLE_CHARACTERS]
+    return filename.removesuffix(".pdf").removesuffix(".PDF")[:MAX_TITLE_CHARACTERS] or filename
+
+
+def is_pdf(head: bytes) -> bool:
+    """Whether a file that begins with `head` is a PDF: by its content, since names and declared types lie."""
+    return b"%PDF-" in head[:SNIFFED_BYTES]
+
+
+def fingerprint(file: ReceivedFile, fields: dict[str, str]) -> str:
+    """What two uploads share when they are the same request: content, name and fields, in whatever order they came."""
+    digest = hashlib.sha256(file.sha256.encode())
+    for name, value in sorted([*fields.items(), ("\x00filename", file.filename)]):
+        for part in (name, value):
+            raw = part.encode()
+            digest.update(len(raw).to_bytes(4, "big") + raw)
+    return digest.hexdigest()

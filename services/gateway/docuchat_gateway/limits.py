@@ -1,0 +1,74 @@
+"""The rate limit as ASGI middleware: before anything else is done for a request, and streams pass through untouched."""
+
+import math
+from typing import Final
+
+from prometheus_client import Counter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.identity import bearer_token
+from docuchat_common.http.problems import response_for
+from docuchat_gateway.errors import TooManyRequests
+from docuchat_gateway.ports import RateDecision
+from docuchat_gateway.relay import client_address
+
+LIMITED: Final = ("/v1/", "/.well-known/")
+"""Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
+
+_limited = Counter("docuchat_rate_limited", "Requests that were refused by the rate limit.")
+
+
+class RateLimit:
+    """Counts the request for its user, when it has a valid token, and for its address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(LIMITED) or scope["method"] == "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        container = scope["app"].state.container
+        user: str | None = None
+        try:
+            principal = await container.verifier.verify(bearer_token(Headers(scope=scope)))
+            user = f"{principal.tenant_id}:{principal.user_id}"
+        except DocuChatError:
+            pass  # not signed in: whether that matters is the route's to say
+        decision = await container.limiter.hit(address=client_address(scope), user=user)
+        if decision is None:
+            await self._app(scope, receive, send)
+            return
+        headers = _headers_of(decision)
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        if decision.allowed:
+            await self._app(scope, receive, send_with_limits)
+            return
+        _limited.inc()
+        await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
+
+
+def refusal(decision: RateDecision) -> TooManyRequests:
+    """The error for a decision that does not allow."""
+    seconds = max(1, math.ceil(decision.reset_after.total_seconds()))
+    return TooManyRequests(
+        f"More than {decision.limit} requests a minute; try again in {seconds} s.",
+        retry_after=decision.reset_after,
+        limit=decision.limit,
+    )
+
+
+def _headers_of(decision: RateDecision) -> list[tuple[bytes, bytes]]:
+    reset = max(1, math.ceil(decision.reset_after.total_seconds()))
+    return [
+        (b"ratelimit-limit", str(decision.limit).encode()),
+        (b"ratelimit-remaining", str(decision.remaining).encode()),
+        (b"ratelimit-reset", str(reset).encode()),
+    ]

@@ -1,0 +1,61 @@
+"""The paths of the services behind, from the table."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from fastapi import APIRouter
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
+from docuchat_gateway.ports import Upstream
+from docuchat_gateway.relay import (
+    TABLE,
+    RelayedResponse,
+    Row,
+    client_address,
+    forwarded_headers,
+    raw_target,
+    read_bounded,
+)
+
+
+def services_router() -> APIRouter:
+    """One route for each row of the table."""
+    router = APIRouter()
+    for row in TABLE:
+        router.add_route(row.path, _relay_to(row), methods=list(row.methods), include_in_schema=False)
+    return router
+
+
+def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
+    async def relay(request: Request) -> Response:
+        request.scope["route_template"] = row.path
+        container = request.app.state.container
+        settings = container.settings
+        if not row.public:
+            # the service verifies again; here it is refused before it costs a connection
+            principal = await container.verifier.verify(bearer_token(request.headers))
+            assert_same_tenant(principal, request.headers.get(settings.tenant_header))
+        try:
+            body = await read_bounded(request, settings.max_request_bytes)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        upstream: Upstream = getattr(container.upstreams, row.service)
+        headers = forwarded_headers(request.headers)
+        if row.service == "auth":
+            # auth limits sign-in by address, and believes this one because of the token
+            headers["X-Forwarded-For"] = client_address(request.scope)
+            headers[INTERNAL_HEADER] = settings.internal_token.get_secret_value()
+        seconds = settings.chat_timeout_seconds if row.slow else settings.upstream_timeout_seconds
+        return RelayedResponse(
+            upstream,
+            request.method,
+            raw_target(request.scope),
+            headers=headers,
+            body=body,
+            patience=timedelta(seconds=seconds),
+            request_id=request.scope.get("request_id"),
+        )
+
+    return relay

@@ -1,0 +1,347 @@
+"""What the gateway does itself: take files in, show them, give them back, delete them."""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import puremagic
+import structlog
+
+from docuchat_common.errors import InvalidInput, UpstreamUnavailable
+from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
+from docuchat_common.http.identity import Principal
+from docuchat_common.ids import CollectionId, DocumentId, uuid7
+from docuchat_gateway.domain import (
+    PDF,
+    SNIFFED_BYTES,
+    FormField,
+    FormFile,
+    FormPart,
+    ReceivedFile,
+    clean_filename,
+    fingerprint,
+    is_pdf,
+    title_of,
+)
+from docuchat_gateway.errors import (
+    BlobStoreUnavailable,
+    FileEmpty,
+    FileMissing,
+    FileTooLarge,
+    FileTypeRefused,
+    IdempotencyKeyReused,
+)
+from docuchat_gateway.ports import (
+    BlobContent,
+    BlobStore,
+    BlobWriter,
+    DocumentSignals,
+    FinishedRequest,
+    IdempotencyKeys,
+    OpenTransaction,
+)
+from docuchat_knowledge.domain import DeletionReceipt, Document, DocumentStatus, NewDocument
+
+logger = structlog.get_logger()
+
+ARRIVALS = "uploads/"
+"""Prefix of the blobs that are still arriving; what is left there by a crash is swept."""
+
+FORM_FIELDS = frozenset({"title", "collection_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOutcome:
+    """The document of an upload; `created` is False when the same content was there, `replayed` when the key was."""
+
+    document: Document
+    created: bool
+    replayed: bool = False
+
+
+class FileService:
+    """Use cases on documents, for one signed-in principal at a time."""
+
+    def __init__(
+        self,
+        uow: OpenTransaction,
+        blobs: BlobStore,
+        keys: IdempotencyKeys,
+        signals: DocumentSignals,
+        *,
+        max_file_bytes: int,
+    ) -> None:
+        self._uow = uow
+        self._blobs = blobs
+        self._keys = keys
+        self._signals = signals
+        self.max_file_bytes = max_file_bytes
+
+    async def upload(
+        self, principal: Principal, parts: AsyncIterator[FormPart], idempotency_key: str | None
+    ) -> UploadOutcome:
+        """Take in the one file of a form, in whatever order its parts come.
+
+        Raises FileMissing, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound; with a key also
+        IdempotencyKeyReused and IdempotencyKeyRunning. On any failure nothing is left behind.
+        """
+        if idempotency_key is None:
+            file, fields = await self._receive(parts, store=True)
+            return await self._register(principal, file, fields)
+        async with self._keys.claim(f"{principal.tenant_id}:{principal.user_id}", idempotency_key) as claim:
+            if claim.finished is not None:
+                file, fields = await self._receive(parts, store=False)
+                return await self._replay(principal, claim.finished, fingerprint(file, fields))
+            file, fields = await self._receive(parts, store=True)
+            outcome = await self._register(principal, file, fields)
+            await claim.finish(FinishedRequest(fingerprint(file, fields), outcome.document.id, outcome.created))
+            return outcome
+
+    async def _replay(self, principal: Principal, earlier: FinishedRequest, present: str) -> UploadOutcome:
+        if earlier.fingerprint != present:
+            raise IdempotencyKeyReused
+        document = await self.get(principal, earlier.document_id)
+        return UploadOutcome(document, earlier.created, replayed=True)
+
+    async def _receive(self, parts: AsyncIterator[FormPart], *, store: bool) -> tuple[ReceivedFile, dict[str, str]]:
+        """Read the form to its end; the file goes to the blob store meanwhile when `store`."""
+        fields: dict[str, str] = {}
+        file: ReceivedFile | None = None
+        try:
+            async for part in parts:
+                match part:
+                    case FormField(name, value) if name in FORM_FIELDS:
+                        fields[name] = value
+                    case FormField("file"):
+                        raise FileMissing(
+                            '`file` came as text: in curl write an @ before the path, -F "file=@document.pdf".'
+                        )
+                    case FormField():
+                        pass  # a form may carry more than we know of
+                    case FormFile("file") if file is not None:
+                        raise InvalidInput("One file a request: send each in a request of its own.")
+                    case FormFile("file"):
+                        file = await self._receive_file(part, store=store)
+                    case FormFile(name):
+                        raise FileMissing(f"The file came in the field {name[:64]!r}; its name must be `file`.")
+            if file is None:
+                raise FileMissing
+            _collection_of(fields)
+        except BaseException:
+            if file is not None and file.blob_key is not None:
+                await self._discard(file.blob_key)
+            raise
+        return file, fields
+
+    async def _receive_file(self, part: FormFile, *, store: bool) -> ReceivedFile:
+        filename = clean_filename(part.filename)
+        key = f"{ARRIVALS}{uuid7()}" if store else None
+        writer: BlobWriter | None = None
+        digest = hashlib.sha256()
+        size = 0
+        head = bytearray()
+        try:
+            async for chunk in part.chunks:
+                size += len(chunk)
+                if size > self.max_file_bytes:
+                    raise FileTooLarge(
+                        f"The file is larger than {self.max_file_bytes // 2**20} MB.", max_bytes=self.max_file_bytes
+                    )
+                digest.update(chunk)
+                if writer is not None:
+                    await writer.write(chunk)
+                    continue
+                head += chunk
+                if len(head) >= SNIFFED_BYTES and key is not None:
+                    _refuse_other_types(bytes(head), filename)
+                    writer = self._blobs.open_writer(key)
+                    await writer.write(bytes(head))
+                    head.clear()
+                elif key is None and len(head) > SNIFFED_BYTES:
+                    del head[SNIFFED_BYTES:]
+            if size == 0:
+                raise FileEmpty
+            if writer is None:
+                _refuse_other_types(bytes(head), filename)
+                if key is not None:
+                    writer = self._blobs.open_writer(key)
+                    await writer.write(bytes(head))
+            if writer is not None:
+                await writer.commit()
+        except BaseException:
+            if writer is not None:
+                await writer.abort()
+            raise
+        return ReceivedFile(filename, size, digest.hexdigest(), key)
+
+    async def _register(self, principal: Principal, file: ReceivedFile, fields: dict[str, str]) -> UploadOutcome:
+        """Make a stored file a document, unless its collection holds the same content already."""
+        assert file.blob_key is not None  # only a stored file is registered
+        tenant = principal.tenant_id
+        stored_at = file.blob_key
+        document_id = DocumentId(uuid7())
+        lasting_key = f"tenants/{tenant}/documents/{document_id}/{file.sha256}"
+        try:
+            async with self._uow(tenant) as tx:
+                collection_id = _collection_of(fields)
+                if collection_id is None:
+                    collection_id = (await tx.documents.open_default_collection(tenant)).id
+                else:
+                    await tx.documents.get_collection(tenant, collection_id)
+                existing = await tx.documents.find_by_content(tenant, collection_id, file.sha256)
+            if existing is not None:
+                await self._discard(stored_at)
+                return UploadOutcome(existing, created=False)
+            await self._blobs.move(stored_at, lasting_key)
+            stored_at = lasting_key
+            # the blob is durable: now the row and its event, together
+            async with self._uow(tenant) as tx:
+                registration = await tx.documents.register(
+                    NewDocument(
+                        id=document_id,
+                        tenant_id=tenant,
+                        collection_id=collection_id,
+                        title=title_of(fields.get("title"), file.filename),
+                        filename=file.filename,
+                        media_type=PDF,
+                        size_bytes=file.size_bytes,
+                        sha256=file.sha256,
+                        blob_key=lasting_key,
+                        uploaded_by=principal.user_id,
+                    )
+                )
+                if registration.created:
+                    tx.outbox.add(_uploaded(registration.document))
+        except BaseException:
+            await self._discard(stored_at)
+            raise
+        if not registration.created:
+            await self._discard(lasting_key)
+        logger.info("document.uploaded", document_id=str(registration.document.id), created=registration.created)
+        return UploadOutcome(registration.document, registration.created)
+
+    async def get(self, principal: Principal, document_id: DocumentId) -> Document:
+        """Raises DocumentNotFound, also for another tenant's."""
+        async with self._uow(principal.tenant_id) as tx:
+            return await tx.documents.get(principal.tenant_id, document_id)
+
+    async def list_documents(
+        self,
+        principal: Principal,
+        *,
+        limit: int,
+        before: DocumentId | None,
+        status: DocumentStatus | None,
+        title_contains: str | None,
+    ) -> Sequence[Document]:
+        """Newest first."""
+        async with self._uow(principal.tenant_id) as tx:
+            return await tx.documents.list_documents(
+                principal.tenant_id, limit=limit, before=before, status=status, title_contains=title_contains
+            )
+
+    async def open_content(
+        self, principal: Principal, document_id: DocumentId, start: int | None, end: int | None
+    ) -> tuple[Document, BlobContent]:
+        """The document and its file's bytes. Raises DocumentNotFound, BlobMissing, RangeUnsatisfiable."""
+        document = await self.get(principal, document_id)
+        return document, await self._blobs.open(document.blob_key, start, end)
+
+    async def retry(self, principal: Principal, document_id: DocumentId) -> Document:
+        """Queue a failed document again. Raises DocumentNotFound, DocumentNotFailed."""
+        async with self._uow(principal.tenant_id) as tx:
+            document = await tx.documents.retry(principal.tenant_id, document_id)
+            tx.outbox.add(_uploaded(document))
+        return document
+
+    async def delete(self, principal: Principal, document_id: DocumentId) -> DeletionReceipt:
+        """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept."""
+        tenant = principal.tenant_id
+        async with self._uow(tenant) as tx:
+            receipt = await tx.documents.delete(tenant, document_id)
+            tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=principal.user_id))
+        logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
+        try:
+            await self._blobs.delete(receipt.blob_key)
+        except BlobStoreUnavailable:
+            # the tombstone keeps the key; the worker, which hears of the event, deletes the blob
+            logger.warning("document.blob_left", document_id=str(document_id))
+        else:
+            with suppress(UpstreamUnavailable):  # deleted it is; the worker takes the tombstone away
+                async with self._uow(tenant) as tx:
+                    await tx.documents.purge(tenant, document_id)
+        return receipt
+
+    async def watch(
+        self, principal: Principal, document_id: DocumentId, *, poll: timedelta
+    ) -> AsyncIterator[Document | None]:
+        """The document now and after each change, until it is ready or failed; None when nothing changed for `poll`.
+
+        Raises DocumentNotFound, also when it is deleted meanwhile.
+        """
+        async with self._signals.watch(principal.tenant_id, document_id) as wakeup:
+            shown: Document | None = None
+            while True:
+                document = await self.get(principal, document_id)
+                if document != shown:
+                    shown = document
+                    yield document
+                    if document.status in {DocumentStatus.READY, DocumentStatus.FAILED}:
+                        return
+                else:
+                    yield None
+                await wakeup.wait(poll)
+
+    async def _discard(self, key: str) -> None:
+        try:
+            await self._blobs.delete(key)
+        except BlobStoreUnavailable:
+            logger.warning("upload.blob_left", key=key)
+
+
+async def sweep_arrivals(blobs: BlobStore, *, older_than: timedelta) -> int:
+    """Delete what crashed gateways left of uploads that never became documents; returns how many."""
+    horizon = datetime.now(UTC) - older_than
+    swept = 0
+    async for blob in blobs.list_blobs(ARRIVALS):
+        if blob.modified_at < horizon:
+            await blobs.delete(blob.key)
+            swept += 1
+    return swept
+
+
+def _collection_of(fields: dict[str, str]) -> CollectionId | None:
+    value = fields.get("collection_id", "").strip()
+    if not value:
+        return None
+    try:
+        return CollectionId(UUID(value))
+    except ValueError as error:
+        raise InvalidInput("`collection_id` is not a UUID.", field="collection_id") from error
+
+
+def _refuse_other_types(head: bytes, filename: str) -> None:
+    if is_pdf(head):
+        return
+    try:
+        found: str | None = puremagic.from_string(head, mime=True) or None
+    except (puremagic.PureError, ValueError):
+        found = None
+    what = f"it is {found}" if found else "its type is not recognised"
+    lies = " although its name ends in .pdf" if filename.lower().endswith(".pdf") else ""
+    raise FileTypeRefused(f"The content is not a PDF{lies}: {what}.", accepted=[PDF], found=found)
+
+
+def _uploaded(document: Document) -> DocumentUploaded:
+    return DocumentUploaded(
+        tenant_id=document.tenant_id,
+        document_id=document.id,
+        collection_id=document.collection_id,
+        user_id=document.uploaded_by,
+        sha256=document.sha256,
+        size_bytes=document.size_bytes,
+        media_type=document.media_type,
+    )

@@ -1,0 +1,64 @@
+"""The gateway's settings; names and defaults of the variables are those of `.env.example`."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from docuchat_common.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """What the gateway reads from its environment."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    chat_url: str = "http://127.0.0.1:8002"
+    usage_url: str = "http://127.0.0.1:8003"
+    blob_url: str
+    """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""
+
+    frontend_origin: str = "http://localhost:3000"
+    """Origins whose pages may call the API and open the WebSocket: a comma-separated list, or `*`."""
+
+    rate_limit_per_minute: int = Field(default=50, ge=0)
+    """Requests and WebSocket messages of one user in a sliding minute; 0 switches the limit off."""
+    rate_limit_per_address: int = Field(default=600, ge=0)
+    """The same for one client address, behind which many users may sit."""
+
+    max_file_size_mb: int = Field(default=25, ge=1)
+    max_parallel_uploads: int = Field(default=16, ge=1)
+    """Uploads being stored at once; more of them wait, each in its own connection and without memory of ours."""
+    upload_timeout_seconds: float = Field(default=300.0, gt=0)
+    idempotency_hours: float = Field(default=24.0, gt=0)
+
+    max_request_bytes: int = Field(default=2 * 2**20, ge=1024)
+    """Largest body that is passed on to a service; files do not go that way."""
+    upstream_timeout_seconds: float = Field(default=10.0, gt=0)
+    chat_timeout_seconds: float = Field(default=120.0, gt=0)
+    """Longest silence of chat before or within an answer."""
+
+    socket_idle_seconds: float = Field(default=900.0, gt=0)
+    socket_send_seconds: float = Field(default=20.0, gt=0)
+    """A client that takes no frame for so long is dropped."""
+    socket_max_message_bytes: int = Field(default=256 * 2**10, ge=1024)
+    progress_poll_seconds: float = Field(default=1.0, gt=0)
+    progress_heartbeat_seconds: float = Field(default=15.0, gt=0)
+
+    @property
+    def origins(self) -> list[str]:
+        """The allowed origins, as browsers write them."""
+        return [origin.strip().rstrip("/") for origin in self.frontend_origin.split(",") if origin.strip()]
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a page of `origin` may open a WebSocket; locally so may every page of this machine."""
+        if "*" in self.origins or origin.rstrip("/") in self.origins:
+            return True
+        return self.environment in {"local", "test"} and urlsplit(origin).hostname in {"localhost", "127.0.0.1", "::1"}
+
+    @property
+    def max_file_bytes(self) -> int:
+        return self.max_file_size_mb * 2**20
+
+    @property
+    def chat_patience(self) -> timedelta:
+        return timedelta(seconds=self.chat_timeout_seconds)

@@ -1,8 +1,8 @@
 """Real PostgreSQL, Redis and RabbitMQ as child processes, with a folder, ports and secrets of their own.
 
-    async with backing_servers(folder, fast=True) as servers:
-        await asyncpg.connect(servers.postgres_admin_url)
-        await asyncio.to_thread(servers.rabbitmq.restart)
+async with backing_servers(folder, fast=True) as servers:
+    await asyncpg.connect(servers.postgres_admin_url)
+    await asyncio.to_thread(servers.rabbitmq.restart)
 """
 
 import asyncio

@@ -54,7 +54,7 @@ def up(folder: FolderOption = _FOLDER) -> None:
 @app.command()
 def demo(folder: FolderOption = _FOLDER) -> None:
     """Upload a PDF and ask about it, against the running product or one started for it."""
-    from docuchat_local.demo import run_demo  # noqa: PLC0415 - the client is only needed here
+    from docuchat_local.demo import run_demo
 
     terminal = Terminal()
     with _readable_errors(terminal), _stop_request():
@@ -72,7 +72,7 @@ def demo(folder: FolderOption = _FOLDER) -> None:
 @app.command()
 def servers(folder: FolderOption = _FOLDER) -> None:
     """Run only PostgreSQL, Redis and RabbitMQ, and print their addresses."""
-    from docuchat_local.backing import started_servers  # noqa: PLC0415
+    from docuchat_local.backing import started_servers
 
     terminal = Terminal()
     with _readable_errors(terminal), _stop_request() as stop, started_servers(folder) as running:
@@ -102,7 +102,7 @@ def vocabulary(folder: FolderOption = _FOLDER) -> None:
 @app.command()
 def clean(folder: FolderOption = _FOLDER) -> None:
     """Remove the local data, ports and secrets; the vocabularies stay."""
-    from docuchat_local.processes import Warden  # noqa: PLC0415
+    from docuchat_local.processes import Warden
 
     terminal = Terminal()
     with _readable_errors(terminal):

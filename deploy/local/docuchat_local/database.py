@@ -50,7 +50,7 @@ def prepare_database(
 
 def _wanted_state(environments: ServiceEnvironments) -> str:
     """Digest of all migrations, of the code that makes roles, and of the roles' passwords."""
-    from docuchat_common.db import roles  # noqa: PLC0415 - asyncpg loads only when a product is started
+    from docuchat_common.db import roles
 
     digest = hashlib.sha256(Path(roles.__file__).read_bytes())
     for package in SCHEMA_PACKAGES.values():
@@ -63,8 +63,8 @@ def _wanted_state(environments: ServiceEnvironments) -> str:
 
 
 async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Callable[[str], None]) -> None:
-    from docuchat_common.db.migrations import run_migrations  # noqa: PLC0415 - a second at start, seldom needed
-    from docuchat_common.db.roles import ensure_roles, role_names  # noqa: PLC0415
+    from docuchat_common.db.migrations import run_migrations
+    from docuchat_common.db.roles import ensure_roles, role_names
 
     await ensure_roles(admin_url, {role: environments.role_password(role) for role in role_names()})
     for schema, package in SCHEMA_PACKAGES.items():

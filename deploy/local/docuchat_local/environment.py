@@ -58,7 +58,7 @@ def known_names(example: Path) -> frozenset[str]:
 def _read_env_file(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - most starts have no .env
+    from dotenv import dotenv_values
 
     return {name: value for name, value in dotenv_values(path).items() if value is not None}
 
@@ -69,7 +69,7 @@ def external_servers(settings: Mapping[str, str]) -> ExternalServers | None:
     if backing == "embedded":
         return None
     if backing != "external":
-        raise BadEnvironment(f"BACKING is {backing!r}; it can be embedded (servers of our own, the default) or external")
+        raise BadEnvironment(f"BACKING is {backing!r}; it can be embedded (our own servers, the default) or external")
     missing = [name for name in ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL") if not settings.get(name)]
     if missing:
         raise BadEnvironment(
@@ -77,7 +77,9 @@ def external_servers(settings: Mapping[str, str]) -> ExternalServers | None:
             "or in .env (DATABASE_URL with a login that may create roles, for example "
             "postgresql://admin:password@db:5432/docuchat)"
         )
-    return ExternalServers(plain_postgres_url(settings["DATABASE_URL"]), settings["REDIS_URL"], settings["RABBITMQ_URL"])
+    return ExternalServers(
+        plain_postgres_url(settings["DATABASE_URL"]), settings["REDIS_URL"], settings["RABBITMQ_URL"]
+    )
 
 
 def plain_postgres_url(url: str) -> str:

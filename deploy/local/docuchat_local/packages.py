@@ -68,7 +68,9 @@ def missing_message(packages: Sequence[str], *, has_apt: bool) -> str:
         if has_apt
         else f"install {' and '.join(packages)} with your system's package manager, so that they are on the PATH"
     )
-    return f"{' and '.join(packages)} not found; {way}; or set BACKING=external with DATABASE_URL, REDIS_URL, RABBITMQ_URL"
+    return (
+        f"{' and '.join(packages)} not found; {way}; or set BACKING=external with DATABASE_URL, REDIS_URL, RABBITMQ_URL"
+    )
 
 
 def install_commands(packages: Sequence[str], stand_ins: Path) -> list[list[str]]:
@@ -77,7 +79,9 @@ def install_commands(packages: Sequence[str], stand_ins: Path) -> list[list[str]
     Package scripts start and enable their service through the programs of `_STARTERS`. apt gives them a PATH of its
     own, at whose head the folder `stand_ins` holds programs of those names that do nothing.
     """
-    path = os.pathsep.join((str(stand_ins), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
+    path = os.pathsep.join(
+        (str(stand_ins), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    )
     install = ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", "--no-upgrade"]
     return [["apt-get", "update", "--quiet=2"], [*install, "--option", f"DPkg::Path={path}", *packages]]
 
@@ -103,7 +107,9 @@ def _install(packages: Sequence[str]) -> None:
             except (subprocess.SubprocessError, OSError) as fault:
                 detail = str(getattr(fault, "stderr", "") or fault).strip().splitlines()
                 message = missing_message(packages, has_apt=True)
-                raise MissingPackages(f"{message} ({' '.join(command[:2])}: {detail[-1] if detail else fault})") from fault
+                raise MissingPackages(
+                    f"{message} ({' '.join(command[:2])}: {detail[-1] if detail else fault})"
+                ) from fault
 
 
 def _which(name: str) -> str | None:

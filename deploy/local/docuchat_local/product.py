@@ -1,9 +1,9 @@
 """The whole product on this machine: servers and services as child processes.
 
-    async with running_product(folder, {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "x"}, fast=True) as product:
-        await client.get(f"{product.gateway_url}/healthz")
-        await asyncio.to_thread(product.processes["ingest-worker"].kill)
-        await asyncio.to_thread(product.servers.rabbitmq.restart)
+async with running_product(folder, {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "x"}, fast=True) as product:
+    await client.get(f"{product.gateway_url}/healthz")
+    await asyncio.to_thread(product.processes["ingest-worker"].kill)
+    await asyncio.to_thread(product.servers.rabbitmq.restart)
 """
 
 import asyncio
@@ -219,7 +219,9 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
-    vocabulary = prepare_vocabulary(ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings)
+    vocabulary = prepare_vocabulary(
+        ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings
+    )
     warden = stack.enter_context(Warden(folder / "lock"))
     (folder / "logs").mkdir(exist_ok=True)
     ports = Ports(folder / "ports.json")
@@ -302,7 +304,9 @@ def started_product(
         for future in as_completed(pending):
             future.result()
         running = ground.folder / "run.json"
-        running.write_text(json.dumps({"gateway_url": product.gateway_url, "auth_log": str(product.processes["auth"].log)}))
+        running.write_text(
+            json.dumps({"gateway_url": product.gateway_url, "auth_log": str(product.processes["auth"].log)})
+        )
         stack.callback(running.unlink, missing_ok=True)
         yield product
 

@@ -66,9 +66,7 @@ class Server:
                     f"{self.name} ended with {self.process.exit_code} at its start:\n{self.process.log_tail()}"
                 )
             if time.monotonic() > deadline:
-                raise ServerFailed(
-                    f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}"
-                )
+                raise ServerFailed(f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}")
             self.process.wait(_POLL_SECONDS)
 
     def kill(self) -> None:
@@ -141,11 +139,28 @@ def make_postgres(site: Site) -> Server:
     (data / "postmaster.pid").unlink(missing_ok=True)  # the lock on the folder says that none is running
     process = site.warden.add(
         ProcessSpec(
-            "postgres", argv, _program_environment(), folder, site.logs / "postgres.log",
-            stage=SERVER_STAGE, stop_signal=signal.SIGINT, account=site.account,
+            "postgres",
+            argv,
+            _program_environment(),
+            folder,
+            site.logs / "postgres.log",
+            stage=SERVER_STAGE,
+            stop_signal=signal.SIGINT,
+            account=site.account,
         )
     )
-    probe = [str(programs / "pg_isready"), "-q", "-h", _LOOPBACK, "-p", str(port), "-d", DATABASE, "-t", str(_PROBE_SECONDS)]
+    probe = [
+        str(programs / "pg_isready"),
+        "-q",
+        "-h",
+        _LOOPBACK,
+        "-p",
+        str(port),
+        "-d",
+        DATABASE,
+        "-t",
+        str(_PROBE_SECONDS),
+    ]
 
     def serves() -> bool:
         return subprocess.run(probe, env=_program_environment(), check=False).returncode == 0
@@ -168,7 +183,15 @@ def _initialise_postgres(programs: Path, data: Path, password: str, site: Site) 
     try:
         _run_as(site.account, command, data.parent)
         create = f"CREATE DATABASE {DATABASE};\n"
-        single = [str(programs / "postgres"), "--single", "-D", str(unfinished), "-c", "log_min_messages=warning", "postgres"]
+        single = [
+            str(programs / "postgres"),
+            "--single",
+            "-D",
+            str(unfinished),
+            "-c",
+            "log_min_messages=warning",
+            "postgres",
+        ]
         _run_as(site.account, single, data.parent, create)
     finally:
         password_file.unlink()
@@ -213,13 +236,21 @@ def make_redis(site: Site, programs: ServerPrograms) -> Server:
     _write_private(configuration, "".join(f"{name} {value}\n" for name, value in lines.items()), site.account)
     process = site.warden.add(
         ProcessSpec(
-            "redis", [str(programs.redis), str(configuration)], _program_environment(), folder,
-            site.logs / "redis.log", stage=SERVER_STAGE, account=site.account,
+            "redis",
+            [str(programs.redis), str(configuration)],
+            _program_environment(),
+            folder,
+            site.logs / "redis.log",
+            stage=SERVER_STAGE,
+            account=site.account,
         )
     )
     greeting = f"AUTH {password}\r\nPING\r\n".encode()
     return Server(
-        "redis", f"redis://:{password}@{_LOOPBACK}:{port}/0", process, lambda: b"+PONG" in _exchange(port, greeting, b"PONG")
+        "redis",
+        f"redis://:{password}@{_LOOPBACK}:{port}/0",
+        process,
+        lambda: b"+PONG" in _exchange(port, greeting, b"PONG"),
     )
 
 
@@ -271,13 +302,23 @@ def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
         ProcessSpec(
             "epmd",
             [str(programs.epmd), "-port", str(epmd_port), "-address", _LOOPBACK],
-            _program_environment(), folder, site.logs / "epmd.log", stage=_EPMD_STAGE, account=site.account,
+            _program_environment(),
+            folder,
+            site.logs / "epmd.log",
+            stage=_EPMD_STAGE,
+            account=site.account,
         )
     )
     process = site.warden.add(
         ProcessSpec(
-            "rabbitmq", [str(programs.rabbitmq)], environment, folder, site.logs / "rabbitmq.log",
-            stage=SERVER_STAGE, grace_seconds=20, account=site.account,
+            "rabbitmq",
+            [str(programs.rabbitmq)],
+            environment,
+            folder,
+            site.logs / "rabbitmq.log",
+            stage=SERVER_STAGE,
+            grace_seconds=20,
+            account=site.account,
         )
     )
     return Server(

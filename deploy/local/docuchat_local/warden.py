@@ -1,14 +1,14 @@
 """The warden: starts the local product's processes, and sees to it that none outlives the supervisor.
 
-A program of its own, standard library only, started by path as `python -I -S warden.py <lock file>`. It is the parent of
-every server and service, so that whoever dies, somebody is left to clean up:
+A program of its own, standard library only, started by path as `python -I -S warden.py <lock file>`. It is the parent
+of every server and service, so that whoever dies, somebody is left to clean up:
 
 - the supervisor ends or is killed: its end of the pipe closes (and the parent changes), the warden stops everything;
 - the warden is killed: the kernel sends each child its stop signal (PR_SET_PDEATHSIG);
 - a process detaches itself: it becomes a child of the warden (PR_SET_CHILD_SUBREAPER) and is killed with the rest.
 
-Requests are JSON lines on standard input, reports are JSON lines on standard output. The lock on the data folder is held
-until the last process is gone, so that a second start cannot meet the remains of the first.
+Requests are JSON lines on standard input, reports are JSON lines on standard output. The lock on the data folder is
+held until the last process is gone, so that a second start cannot meet the remains of the first.
 """
 
 import ctypes

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+
 from docuchat_common.db import Database
 from docuchat_common.db.migrations import run_migrations
 from docuchat_common.db.roles import OWNER, app_role, ensure_roles, role_names, system_role

@@ -35,7 +35,7 @@ async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: 
             if result is not False:
                 return result
             failure = TimeoutError(f"{check!r} still said False after {timeout:g} s.")
-        except Exception as error:  # noqa: BLE001 - whatever the check raised is raised again at the end
+        except Exception as error:
             failure = error
         if time.monotonic() + interval > deadline:
             raise failure
@@ -53,7 +53,7 @@ def eventually_sync(check: Callable[[], T], timeout: float = 10.0, interval: flo
             if result is not False:
                 return result
             failure = TimeoutError(f"{check!r} still said False after {timeout:g} s.")
-        except Exception as error:  # noqa: BLE001 - whatever the check raised is raised again at the end
+        except Exception as error:
             failure = error
         if time.monotonic() + interval > deadline:
             raise failure

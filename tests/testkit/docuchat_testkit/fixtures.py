@@ -1,4 +1,6 @@
-"""The pytest plugin: `pytest -p docuchat_testkit.fixtures`. Every server is started once a session, when first asked for.
+"""The pytest plugin: `pytest -p docuchat_testkit.fixtures`.
+
+Every server is started once a session, when first asked for.
 
 | fixture | scope | gives |
 |---|---|---|

@@ -523,7 +523,8 @@ async def run(host: str, port: int, *, batch: int, die_with_stdin: bool) -> None
         loop.add_signal_handler(number, stopping.set)
     if die_with_stdin:
         loop.add_reader(sys.stdin.fileno(), stopping.set)
-    print(f"listening on http://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
+    sys.stdout.write(f"listening on http://{host}:{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await stopping.wait()
     server.close()
 

@@ -11,6 +11,7 @@ import httpx
 import jwt
 import pytest
 import redis.asyncio
+
 from docuchat_common.db.roles import OWNER
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually

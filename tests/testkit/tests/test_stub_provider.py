@@ -10,17 +10,18 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_answers import answer_text, count_prompt_tokens, count_tokens, encoding_for
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
 from docuchat_testkit.provider_rules import Rule
-from openai.types.chat import ChatCompletionMessageParam
 
 PROMPT: list[ChatCompletionMessageParam] = [
     {
         "role": "system",
-        "content": "Answer from the sources.\n\n[1] Guide, page 3\nThe pump needs oil every 200 hours of work. It is blue.\n\n"
-        "[2] Guide, page 9\nThe warranty lasts for two years from the day of purchase. Keep the bill.",
+        "content": "Answer from the sources.\n\n[1] Guide, page 3\nThe pump needs oil every 200 hours of work. It is "
+        "blue.\n\n[2] Guide, page 9\nThe warranty lasts for two years from the day of purchase. Keep the bill.",
     },
     {"role": "user", "content": "How long does the warranty last?"},
 ]

@@ -1,0 +1,47 @@
+"""DocuChat for Python programs: `AsyncDocuChat`, `DocuChat` and the `docuchat` command line."""
+
+from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.answers import AnswerStream
+from docuchat_client.credentials import Credentials, CredentialStore, FileCredentials, MemoryCredentials
+from docuchat_client.errors import (
+    Conflict,
+    ConnectionFailed,
+    DocuChatError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    QuotaExceeded,
+    RateLimited,
+    ServerError,
+    ServiceUnavailable,
+    Unauthenticated,
+    UnexpectedAnswer,
+    UnsupportedMedia,
+)
+from docuchat_client.sync import BlockingAnswerStream, DocuChat
+
+__all__ = [
+    "AnswerStream",
+    "AsyncDocuChat",
+    "BlockingAnswerStream",
+    "Conflict",
+    "ConnectionFailed",
+    "CredentialStore",
+    "Credentials",
+    "DocuChat",
+    "DocuChatError",
+    "FileCredentials",
+    "Forbidden",
+    "InvalidInput",
+    "MemoryCredentials",
+    "NotFound",
+    "PayloadTooLarge",
+    "QuotaExceeded",
+    "RateLimited",
+    "ServerError",
+    "ServiceUnavailable",
+    "Unauthenticated",
+    "UnexpectedAnswer",
+    "UnsupportedMedia",
+]

@@ -1,0 +1,440 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import mimetypes
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO, Self, TypeVar
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from docuchat_client.answers import AnswerStream, Channel
+from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
+from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
+from docuchat_client.models import (
+    Answer,
+    Chat,
+    ChatWithMessages,
+    CodeSent,
+    DeletionReceipt,
+    Document,
+    Message,
+    Page,
+    SearchResult,
+    SearchResults,
+    Tokens,
+    Usage,
+    User,
+)
+from docuchat_client.sse import read_events
+from docuchat_client.transport import Transport
+
+M = TypeVar("M", bound=BaseModel)
+Progress = Callable[[int, int], None]
+DEFAULT_SERVER = "http://localhost:8000"
+_POLL_SECONDS = 1.0
+_POLLS_IN_VAIN = 5
+_SILENCE_SECONDS = 60.0
+
+
+class AsyncDocuChat:
+    """A signed-in (or not yet signed-in) client of one service.
+
+    Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out.
+    Requests that change nothing twice are repeated up to `retries` times when the service was away or asked to wait
+    not longer than `longest_wait` seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_SERVER,
+        *,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+        tenant: str | int | None = None,
+        credentials: CredentialStore | None = None,
+        timeout: float = 30.0,
+        retries: int = 2,
+        longest_wait: float = 5.0,
+    ) -> None:
+        own_tenant = str(tenant) if tenant is not None else None
+        if credentials is None:
+            given = None
+            if access_token is not None:
+                given = Credentials(
+                    server=base_url, tenant=own_tenant, access_token=access_token, refresh_token=refresh_token
+                )
+            credentials = MemoryCredentials(given)
+        self._transport = Transport(
+            base_url,
+            credentials,
+            tenant=own_tenant,
+            timeout=timeout,
+            retries=retries,
+            longest_wait=longest_wait,
+            user_agent=f"docuchat-client/{version('docuchat-client')}",
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    @property
+    def base_url(self) -> str:
+        """The service's address."""
+        return self._transport.base_url
+
+    # Signing in
+
+    async def request_code(self, email: str) -> CodeSent:
+        """Have a sign-in code sent to the address."""
+        body = {"email": email}
+        return await self._get(CodeSent, "POST", "/v1/auth/request-code", json=body, signed=False)
+
+    async def verify_code(self, email: str, code: str) -> Tokens:
+        """Sign in with the code; the tokens are kept and used from now on."""
+        body = {"email": email, "code": code.strip()}
+        tokens = await self._get(Tokens, "POST", "/v1/auth/verify-code", json=body, signed=False)
+        self._transport.sign_in(email, tokens.access_token, tokens.refresh_token)
+        return tokens
+
+    async def login(self, email: str, ask_code: Callable[[CodeSent], Awaitable[str] | str]) -> Tokens:
+        """Request a code, have it asked for, and sign in."""
+        answer = ask_code(await self.request_code(email))
+        return await self.verify_code(email, answer if isinstance(answer, str) else await answer)
+
+    async def logout(self) -> None:
+        """Revoke the refresh token and forget the tokens; they are forgotten even when the service is away."""
+        credentials = self._transport.store.load()
+        self._transport.store.clear()
+        if credentials is not None and credentials.refresh_token is not None:
+            body = {"refresh_token": credentials.refresh_token}
+            headers = {"Authorization": f"Bearer {credentials.access_token}"}
+            await self._transport.request("POST", "/v1/auth/logout", json=body, headers=headers, signed=False)
+
+    async def me(self) -> User:
+        """Who is signed in."""
+        return await self._get(User, "GET", "/v1/users/me")
+
+    # Documents
+
+    async def upload(
+        self,
+        file: str | Path | BinaryIO | bytes,
+        *,
+        filename: str | None = None,
+        title: str | None = None,
+        collection_id: UUID | str | None = None,
+        on_progress: Progress | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """Send a file; the document that answers is queued for ingestion, or is the one with the same content.
+
+        `on_progress(sent, total)` is called with bytes while the file leaves. A lost connection is tried again under
+        the same key.
+        """
+        opened: BinaryIO
+        if isinstance(file, (str, Path)):
+            path = Path(file)
+            # Local files are read where they are: httpx reads the parts of a form without waiting, too.
+            opened, name = path.open("rb"), filename or path.name  # noqa: ASYNC230
+        elif isinstance(file, bytes):
+            opened, name = io.BytesIO(file), filename or "document"
+        else:
+            opened, name = file, filename or Path(str(getattr(file, "name", "document"))).name
+        try:
+            size = opened.seek(0, io.SEEK_END)
+            opened.seek(0)
+            reporting = _ReportingFile(opened, size, on_progress)
+            media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            fields = {"title": title, "collection_id": str(collection_id) if collection_id else None}
+            return await self._get(
+                Document,
+                "POST",
+                "/v1/files",
+                data={key: value for key, value in fields.items() if value is not None},
+                files=lambda: {"file": (name, reporting.rewound(), media_type)},
+                headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+                timeout=httpx.Timeout(120.0, connect=5.0, pool=None),
+            )
+        finally:
+            if opened is not file:
+                opened.close()
+
+    async def documents(
+        self, *, limit: int | None = None, cursor: str | None = None, status: str | None = None, q: str | None = None
+    ) -> Page[Document]:
+        """One page of the documents, newest first."""
+        params = {"limit": limit, "cursor": cursor, "status": status, "q": q}
+        return await self._get(Page[Document], "GET", "/v1/files", params=params)
+
+    async def all_documents(self, *, status: str | None = None, q: str | None = None) -> AsyncIterator[Document]:
+        """Every document, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.documents(limit=100, cursor=cursor, status=status, q=q)
+            for document in page.items:
+                yield document
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def document(self, document_id: UUID | str) -> Document:
+        """One document."""
+        return await self._get(Document, "GET", f"/v1/files/{document_id}")
+
+    async def watch(self, document_id: UUID | str, *, poll_seconds: float = _POLL_SECONDS) -> AsyncIterator[Document]:
+        """The document at each change until it is ready or failed: pushed, or asked for when pushing does not work."""
+        failures = 0
+        last: Document | None = None
+        while True:
+            async for document in self._pushed(document_id):
+                failures = 0
+                if document != last:
+                    yield document
+                if document.is_settled:
+                    return
+                last = document
+            try:
+                document = await self.document(document_id)
+            except (ConnectionFailed, ServiceUnavailable):
+                failures += 1
+                if failures > _POLLS_IN_VAIN:
+                    raise
+            else:
+                failures = 0
+                if document != last:
+                    yield document
+                if document.is_settled:
+                    return
+                last = document
+            await asyncio.sleep(poll_seconds)
+
+    async def _pushed(self, document_id: UUID | str) -> AsyncIterator[Document]:
+        """The document at each event, as long as events come; whatever else happens is left to polling to find out."""
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0, pool=None)
+        headers = {"Accept": "text/event-stream"}
+        path = f"/v1/files/{document_id}/events"
+        with contextlib.suppress(ConnectionFailed, ServiceUnavailable, UnexpectedAnswer, RateLimited, NotFound):
+            async with self._transport.stream("GET", path, headers=headers, timeout=timeout) as response:
+                async for event in read_events(response):
+                    if event.event == "progress":
+                        yield _parsed(Document, event.json())
+
+    async def wait_until_settled(
+        self,
+        document_id: UUID | str,
+        *,
+        timeout: float | None = None,
+        on_change: Callable[[Document], None] | None = None,
+    ) -> Document:
+        """The document once it is ready or failed; ConnectionFailed with code `timeout` after `timeout` seconds."""
+        document: Document | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                async for document in self.watch(document_id):
+                    if on_change is not None:
+                        on_change(document)
+        except TimeoutError as error:
+            state = document.status if document else "unknown"
+            raise ConnectionFailed(f"The document is still {state}.", code="timeout") from error
+        assert document is not None  # watch yields at least the settled document
+        return document
+
+    async def download(
+        self, document_id: UUID | str, target: Path | BinaryIO, on_progress: Progress | None = None
+    ) -> int:
+        """Write the original file to `target`; returns its size. A file that fails halfway is removed."""
+        if isinstance(target, Path):
+            partial = target.with_name(f".{target.name}.partial")
+            try:
+                with partial.open("wb") as file:
+                    size = await self.download(document_id, file, on_progress)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            return size
+        done = 0
+        async with self._transport.stream("GET", f"/v1/files/{document_id}/content") as response:
+            total = int(response.headers.get("content-length", 0))
+            async for piece in response.aiter_bytes():
+                await asyncio.to_thread(target.write, piece)
+                done += len(piece)
+                if on_progress is not None:
+                    on_progress(done, total)
+        return done
+
+    async def retry_document(self, document_id: UUID | str) -> Document:
+        """Have a failed document ingested again."""
+        return await self._get(Document, "POST", f"/v1/files/{document_id}/retry")
+
+    async def delete_document(self, document_id: UUID | str) -> DeletionReceipt:
+        """Delete the document, its chunks and its file; the receipt says what went."""
+        return await self._get(DeletionReceipt, "DELETE", f"/v1/files/{document_id}")
+
+    # Asking
+
+    async def ask(
+        self,
+        message: str,
+        *,
+        chat_id: UUID | str | None = None,
+        session_id: str | int | None = None,
+        model: str | None = None,
+        document_ids: Sequence[UUID | str] | None = None,
+        collection_id: UUID | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        """The whole answer at once."""
+        question = _question(message, chat_id, session_id, model, document_ids, collection_id)
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        timeout = httpx.Timeout(300.0, connect=5.0, pool=None)
+        return await self._get(Answer, "POST", "/v1/chat", json=question, headers=headers, timeout=timeout)
+
+    def stream(
+        self,
+        message: str,
+        *,
+        chat_id: UUID | str | None = None,
+        session_id: str | int | None = None,
+        model: str | None = None,
+        document_ids: Sequence[UUID | str] | None = None,
+        collection_id: UUID | str | None = None,
+        channel: Channel = "websocket",
+    ) -> AnswerStream:
+        """The answer as it is made: `async with client.stream("…") as answer: async for word in answer.text(): …`."""
+        question = _question(message, chat_id, session_id, model, document_ids, collection_id)
+        return AnswerStream(self._transport, question, channel=channel)
+
+    def resume(self, turn_id: UUID | str, *, after: int = 0, channel: Channel = "websocket") -> AnswerStream:
+        """An answer that was begun elsewhere, behind piece number `after`."""
+        return AnswerStream(self._transport, None, channel=channel, resume=UUID(str(turn_id)), after=after)
+
+    async def stop(self, turn_id: UUID | str) -> None:
+        """End an answer that is being made."""
+        await self._transport.request("POST", f"/v1/turns/{turn_id}/stop", repeatable=True)
+
+    # Chats
+
+    async def create_chat(self, title: str | None = None) -> Chat:
+        """A new, empty chat."""
+        return await self._get(Chat, "POST", "/v1/chats", json={"title": title} if title else {})
+
+    async def chats(self, *, limit: int | None = None, cursor: str | None = None, q: str | None = None) -> Page[Chat]:
+        """One page of the chats, newest first."""
+        return await self._get(Page[Chat], "GET", "/v1/chats", params={"limit": limit, "cursor": cursor, "q": q})
+
+    async def chat(
+        self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None
+    ) -> ChatWithMessages:
+        """A chat and a page of its messages."""
+        params = {"limit": limit, "cursor": cursor}
+        return await self._get(ChatWithMessages, "GET", f"/v1/chats/{chat_id}", params=params)
+
+    async def rename_chat(self, chat_id: UUID | str, title: str) -> Chat:
+        """Give the chat another title."""
+        return await self._get(Chat, "PATCH", f"/v1/chats/{chat_id}", json={"title": title}, repeatable=True)
+
+    async def delete_chat(self, chat_id: UUID | str) -> None:
+        """Delete the chat and its messages."""
+        await self._transport.request("DELETE", f"/v1/chats/{chat_id}")
+
+    async def messages(
+        self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Message]:
+        """One page of a chat's messages."""
+        params = {"chat_id": str(chat_id), "limit": limit, "cursor": cursor}
+        return await self._get(Page[Message], "GET", "/v1/messages", params=params)
+
+    async def add_message(self, chat_id: UUID | str, content: str, metadata: dict[str, Any] | None = None) -> Message:
+        """Store a message of the user without asking the model."""
+        body: dict[str, Any] = {"chat_id": str(chat_id), "content": content}
+        if metadata is not None:
+            body["metadata"] = metadata
+        return await self._get(Message, "POST", "/v1/messages", json=body)
+
+    # Search and usage
+
+    async def search(
+        self, query: str, *, limit: int | None = None, document_id: UUID | str | None = None
+    ) -> list[SearchResult]:
+        """What the model would be given for this question, best first."""
+        params = {"q": query, "limit": limit, "document_id": str(document_id) if document_id else None}
+        return (await self._get(SearchResults, "GET", "/v1/search", params=params)).results
+
+    async def usage(self) -> Usage:
+        """Tokens, cost and what is left of the quota."""
+        return await self._get(Usage, "GET", "/v1/usage")
+
+    async def _get(self, model: type[M], method: str, path: str, **options: Any) -> M:
+        return _parsed(model, await self._transport.request(method, path, **options))
+
+
+def _parsed(model: type[M], value: Any) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UnexpectedAnswer(f"The service answered something that is no {model.__name__}.") from error
+
+
+def _question(
+    message: str,
+    chat_id: UUID | str | None,
+    session_id: str | int | None,
+    model: str | None,
+    document_ids: Sequence[UUID | str] | None,
+    collection_id: UUID | str | None,
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "message": message,
+        "chat_id": str(chat_id) if chat_id is not None else None,
+        "session_id": session_id,
+        "model": model,
+        "document_ids": [str(document) for document in document_ids] if document_ids else None,
+        "collection_id": str(collection_id) if collection_id is not None else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class _ReportingFile(io.RawIOBase):
+    """A file that tells how far it has been read."""
+
+    def __init__(self, file: BinaryIO, size: int, on_progress: Progress | None) -> None:
+        super().__init__()
+        self._file, self._size, self._on_progress = file, size, on_progress
+
+    def rewound(self) -> Self:
+        self._file.seek(0)
+        return self
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if self._on_progress is not None:
+            self._on_progress(self._file.tell(), self._size)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

@@ -1,0 +1,221 @@
+"""Everything that the client raises. `str(error)` is one readable line; `code` is the service's stable code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import httpx
+
+
+class DocuChatError(Exception):
+    """The request failed."""
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`retry_after` in seconds; `details` are the problem document's further members."""
+        self.code = code or self.default_code
+        self.message = " ".join((message or self.__doc__ or self.code).split())
+        self.status = status
+        self.retry_after = retry_after
+        self.details = dict(details or {})
+        super().__init__(self.message)
+
+
+class InvalidInput(DocuChatError):
+    """The request is not valid."""
+
+    default_code = "invalid_input"
+
+
+class Unauthenticated(DocuChatError):
+    """You are not signed in, or your sign-in has expired."""
+
+    default_code = "unauthenticated"
+
+
+class Forbidden(DocuChatError):
+    """This is not allowed for you."""
+
+    default_code = "forbidden"
+
+
+class NotFound(DocuChatError):
+    """There is no such object, or it is not yours to see."""
+
+    default_code = "not_found"
+
+
+class Conflict(DocuChatError):
+    """The request does not fit the present state of the object."""
+
+    default_code = "conflict"
+
+
+class PayloadTooLarge(DocuChatError):
+    """The file is larger than the service accepts."""
+
+    default_code = "payload_too_large"
+
+
+class UnsupportedMedia(DocuChatError):
+    """The service does not accept this type of file."""
+
+    default_code = "unsupported_media_type"
+
+
+class RateLimited(DocuChatError):
+    """Too many requests; wait and try again."""
+
+    default_code = "rate_limited"
+
+
+class QuotaExceeded(DocuChatError):
+    """The quota of this period is used up."""
+
+    default_code = "quota_exceeded"
+
+    @property
+    def resets_at(self) -> str | None:
+        """When the quota starts anew, as the service said it (ISO 8601)."""
+        value = self.details.get("resets_at")
+        return str(value) if value is not None else None
+
+
+class ServiceUnavailable(DocuChatError):
+    """The service, or a part that it needs, does not answer; try again shortly."""
+
+    default_code = "upstream_unavailable"
+
+
+class ServerError(DocuChatError):
+    """The service failed."""
+
+    default_code = "internal_error"
+
+
+class ConnectionFailed(DocuChatError):
+    """The service could not be reached, or the connection was lost."""
+
+    default_code = "connection_failed"
+
+
+class UnexpectedAnswer(DocuChatError):
+    """What answered does not speak this protocol; is the address right?"""
+
+    default_code = "unexpected_answer"
+
+
+_BY_STATUS: dict[int, type[DocuChatError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: PayloadTooLarge,
+    415: UnsupportedMedia,
+    422: InvalidInput,
+    429: RateLimited,
+    502: ServiceUnavailable,
+    503: ServiceUnavailable,
+    504: ServiceUnavailable,
+}
+_CATEGORIES: tuple[type[DocuChatError], ...] = (
+    InvalidInput,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Conflict,
+    PayloadTooLarge,
+    UnsupportedMedia,
+    RateLimited,
+    QuotaExceeded,
+    ServiceUnavailable,
+)
+_BY_CODE: dict[str, type[DocuChatError]] = {
+    **{category.default_code: category for category in _CATEGORIES},
+    "chat_not_found": NotFound,
+    "message_empty": InvalidInput,
+    "message_too_long": InvalidInput,
+    "model_not_allowed": InvalidInput,
+    "provider_rate_limited": RateLimited,
+    "request_in_progress": Conflict,
+    "shutting_down": ServiceUnavailable,
+    "token_expired": Unauthenticated,
+    "token_invalid": Unauthenticated,
+    "turn_not_found": NotFound,
+}
+_FRAME_MEMBERS = frozenset({"type", "code", "message", "retry_after"})
+_MEMBERS = frozenset({"type", "title", "status", "detail", "code", "instance"})
+
+
+def error_from_body(status: int, body: bytes, headers: Mapping[str, str]) -> DocuChatError:
+    """The error of a response: of its problem document, else of its status alone."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {}
+    code = str(problem["code"]) if problem.get("code") else None
+    kind = _BY_STATUS.get(status, ServerError if status >= 500 else UnexpectedAnswer)
+    if code == QuotaExceeded.default_code:
+        kind = QuotaExceeded
+    detail = problem.get("detail") or problem.get("title")
+    message = _with_fields(str(detail), problem.get("errors")) if detail else None
+    if message is None and kind is UnexpectedAnswer:
+        message = f"The service answered with status {status}."
+    return kind(
+        message,
+        code=code,
+        status=status,
+        retry_after=retry_after_seconds(headers),
+        details={name: value for name, value in problem.items() if name not in _MEMBERS},
+    )
+
+
+def _with_fields(detail: str, fields: Any) -> str:
+    if not isinstance(fields, list):
+        return detail
+    named = [f"{f.get('field')}: {f.get('problem')}" for f in fields if isinstance(f, dict) and f.get("field")]
+    return f"{detail} ({'; '.join(named[:3])})" if named else detail
+
+
+def error_from_response(response: httpx.Response) -> DocuChatError:
+    """As `error_from_body`; the response's body must have been read."""
+    return error_from_body(response.status_code, response.content, response.headers)
+
+
+def error_from_frame(frame: Mapping[str, Any]) -> DocuChatError:
+    """The error that an `error` frame of a stream tells."""
+    code = str(frame.get("code") or "error")
+    kind = _BY_CODE.get(code, ServerError)
+    if kind is ServerError and (code.startswith("provider_") or code.endswith("_unavailable")):
+        kind = ServiceUnavailable
+    retry_after = frame.get("retry_after")
+    return kind(
+        str(frame.get("message") or "") or None,
+        code=code,
+        retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+        details={
+            name: value for name, value in frame.items() if name not in {"type", "code", "message", "retry_after"}
+        },
+    )
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After header; None when there is none, or when it is a date."""
+    try:
+        return max(0.0, float(headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None

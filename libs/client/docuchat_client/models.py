@@ -1,0 +1,304 @@
+"""What the service answers, as frozen models. Unknown fields are ignored, so that a newer service is understood."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+T = TypeVar("T")
+# Sessions are named by the caller, with a number or a text; ids of chats are what we get for them.
+SessionId = Annotated[str, BeforeValidator(str)]
+DocumentStatus = Literal["queued", "processing", "ready", "failed"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Page(_Model, Generic[T]):
+    """One page of a list; `next_cursor` asks for the next."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Tokens(_Model):
+    """An access token and the refresh token that renews it."""
+
+    access_token: str
+    refresh_token: str | None = None
+    token_type: str | None = None
+    expires_in: int = 0
+
+
+class CodeSent(_Model):
+    """The answer to a request for a sign-in code; the code lives `expires_in` seconds."""
+
+    status: str
+    expires_in: int | None = None
+
+
+class Tenant(_Model):
+    """A company."""
+
+    id: int
+    slug: str
+    name: str
+
+
+class User(_Model):
+    """Who is signed in."""
+
+    id: UUID
+    email: str
+    role: str
+    tenant: Tenant
+    created_at: datetime | None = None
+
+
+class DocumentError(_Model):
+    """Why a document failed."""
+
+    code: str
+    detail: str | None = None
+
+
+class Document(_Model):
+    """An uploaded document and how far its ingestion is."""
+
+    id: UUID
+    title: str | None = None
+    filename: str
+    media_type: str | None = None
+    size_bytes: int
+    sha256: str | None = None
+    status: DocumentStatus
+    pages: int | None = None
+    pages_done: int | None = None
+    chunks: int | None = None
+    queue_position: int | None = None
+    eta_seconds: float | None = None
+    error: DocumentError | None = None
+    created_at: datetime
+    updated_at: datetime | None = None
+    ready_at: datetime | None = None
+    collection_id: UUID | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether ingestion has ended, one way or the other."""
+        return self.status in ("ready", "failed")
+
+
+class DeletionReceipt(_Model):
+    """The proof that a document is gone."""
+
+    id: UUID
+    deleted_at: datetime
+    chunks_deleted: int
+
+
+class Source(_Model):
+    """A passage that was handed to the model."""
+
+    number: int
+    chunk_id: UUID
+    document_id: UUID
+    title: str | None = None
+    filename: str | None = None
+    page: int | None = None
+    page_to: int | None = None
+
+
+class Citation(Source):
+    """A passage that the answer rests on, with the words that say so."""
+
+    quote: str = ""
+    score: float | None = None
+
+
+class TurnUsage(_Model):
+    """Tokens of one answer; `estimated` when the provider never told its own figure."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    estimated: bool = False
+
+
+class Message(_Model):
+    """One message of a chat."""
+
+    id: UUID
+    chat_id: UUID | None = None
+    role: Literal["user", "assistant", "system"]
+    content: str
+    citations: list[Citation] = []
+    usage: TurnUsage | None = None
+    model: str | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+
+
+class Chat(_Model):
+    """A conversation."""
+
+    id: UUID
+    title: str | None = None
+    created_at: datetime
+    updated_at: datetime | None = None
+    message_count: int | None = None
+
+
+class ChatWithMessages(Chat):
+    """A conversation and a page of its messages."""
+
+    messages: list[Message] = []
+    next_cursor: str | None = None
+
+
+class Answer(_Model):
+    """A whole answer."""
+
+    chat_id: UUID
+    session_id: SessionId | None = None
+    turn_id: UUID
+    message: Message
+    usage: TurnUsage
+    model: str | None = None
+    finish_reason: str | None = None
+
+
+class Start(_Model):
+    """The answer begins."""
+
+    type: Literal["start"] = "start"
+    turn_id: UUID
+    chat_id: UUID
+    session_id: SessionId | None = None
+    message_id: UUID | None = None
+    model: str | None = None
+
+
+class Sources(_Model):
+    """What was found for the question."""
+
+    type: Literal["sources"] = "sources"
+    sources: list[Source] = []
+
+
+class Delta(_Model):
+    """The next piece of the answer."""
+
+    type: Literal["delta"] = "delta"
+    seq: int
+    token: str
+
+
+class End(_Model):
+    """The answer is complete, or was stopped."""
+
+    type: Literal["end"] = "end"
+    seq: int | None = None
+    message_id: UUID | None = None
+    finish_reason: str | None = None
+    usage: TurnUsage = TurnUsage()
+    citations: list[Citation] = []
+
+
+AnswerEvent = Start | Sources | Delta | End
+
+
+class SearchResult(_Model):
+    """A passage that was found, and its rank in either leg of the search."""
+
+    chunk_id: UUID
+    document_id: UUID
+    title: str | None = None
+    page: int | None = None
+    page_to: int | None = None
+    text: str
+    score: float
+    vector_rank: int | None = None
+    text_rank: int | None = None
+
+
+class SearchResults(_Model):
+    """What a search found, best first."""
+
+    results: list[SearchResult]
+
+
+class UsageWindow(_Model):
+    """Tokens and cost of a span of time."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    embedding_tokens: int = 0
+    total_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    currency: str = "USD"
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+
+class Allowance(_Model):
+    """A limit and what is left of it; `limit` None is no limit."""
+
+    limit: Decimal | None = None
+    used: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+    remaining: Decimal | None = None
+
+
+class Quota(_Model):
+    """The limits in force."""
+
+    tokens: Allowance | None = None
+    cost: Allowance | None = None
+    resets_at: datetime | None = None
+
+
+class OwnUsage(_Model):
+    """The usage of the one who asks."""
+
+    last_24h: UsageWindow = UsageWindow()
+    last_7d: UsageWindow = UsageWindow()
+    period: UsageWindow = UsageWindow()
+    quota: Quota | None = None
+
+
+class ModelUsage(UsageWindow):
+    """The usage of one model."""
+
+    model: str
+
+
+class Usage(_Model):
+    """The usage of the tenant."""
+
+    last_24h: UsageWindow = UsageWindow()
+    last_7d: UsageWindow = UsageWindow()
+    period: UsageWindow = UsageWindow()
+    quota: Quota | None = None
+    me: OwnUsage | None = None
+    by_model: list[ModelUsage] = []
+
+
+def parse_event(data: dict[str, Any]) -> AnswerEvent | None:
+    """The event of a frame; None for a type that this version does not know."""
+    match data.get("type"):
+        case "start":
+            return Start.model_validate(data)
+        case "sources":
+            return Sources.model_validate(data)
+        case "delta":
+            return Delta.model_validate(data)
+        case "end":
+            return End.model_validate(data)
+        case _:
+            return None

@@ -1,0 +1,60 @@
+"""Server-sent events, read from a response as they come."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from docuchat_client.errors import UnexpectedAnswer
+
+_MAX_EVENT = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event: its type and its data."""
+
+    event: str
+    data: str
+
+    def json(self) -> dict[str, Any]:
+        """The data as a JSON object."""
+        try:
+            value = json.loads(self.data)
+        except ValueError as error:
+            raise UnexpectedAnswer("The service sent an event that is not JSON.") from error
+        if not isinstance(value, dict):
+            raise UnexpectedAnswer("The service sent an event that is not a JSON object.")
+        return value
+
+
+async def read_events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+    """The events of a `text/event-stream` body; an event that was cut off by the end of the body is dropped."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        raise UnexpectedAnswer(status=response.status_code)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    pending = ""
+    event, data = "message", list[str]()
+    async for piece in response.aiter_bytes():
+        pending += decoder.decode(piece)
+        if len(pending) > _MAX_EVENT:
+            raise UnexpectedAnswer("The service sent an event that is too large.")
+        *lines, pending = pending.split("\n")
+        for line in lines:
+            text = line.removesuffix("\r")
+            if not text:
+                if data:
+                    yield ServerSentEvent(event, "\n".join(data))
+                event, data = "message", []
+                continue
+            name, _, value = text.partition(":")
+            value = value.removeprefix(" ")
+            if name == "event":
+                event = value
+            elif name == "data":
+                data.append(value)

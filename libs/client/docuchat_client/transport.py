@@ -1,0 +1,235 @@
+"""HTTP with tokens: renews them, repeats what may be repeated, and raises problems as errors."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from docuchat_client.credentials import Credentials, CredentialStore
+from docuchat_client.errors import (
+    ConnectionFailed,
+    DocuChatError,
+    RateLimited,
+    ServiceUnavailable,
+    Unauthenticated,
+    UnexpectedAnswer,
+    error_from_response,
+)
+
+_RENEW_BEFORE_SECONDS = 30.0
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+
+
+class Transport:
+    """One connection pool and one sign-in."""
+
+    def __init__(
+        self,
+        base_url: str,
+        store: CredentialStore,
+        *,
+        tenant: str | None,
+        timeout: float,
+        retries: int,
+        longest_wait: float,
+        user_agent: str,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.store = store
+        self.tenant = tenant
+        self._retries = retries
+        self._longest_wait = longest_wait
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url,
+            timeout=httpx.Timeout(timeout, connect=5.0, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            headers={"User-Agent": user_agent},
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        files: Callable[[], Mapping[str, Any]] | None = None,
+        signed: bool = True,
+        repeatable: bool | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> Any:
+        """The decoded JSON answer (None when there is no body).
+
+        `repeatable` requests are sent again when the service was away or asked to wait a little; by default those of
+        methods that change nothing twice. `files` makes the parts of a form anew for each try.
+        """
+        if repeatable is None:
+            repeatable = method in {"GET", "PUT", "DELETE"} or "Idempotency-Key" in (headers or {})
+        renewed = False
+        attempt = 0
+        while True:
+            try:
+                sent_headers = await self.headers(headers, signed=signed)
+                options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+                response = await self._http.request(
+                    method,
+                    path,
+                    json=json,
+                    params=_given(params),
+                    headers=sent_headers,
+                    data=data,
+                    files=files() if files else None,
+                    **options,
+                )
+                return _decoded(response)
+            except Unauthenticated as refusal:
+                if not signed or renewed or refusal.status is None or not await self.renew(sent_headers):
+                    raise
+                renewed = True
+            except (httpx.HTTPError, httpx.InvalidURL, RateLimited, ServiceUnavailable) as error:
+                failure = self._as_error(error)
+                if not repeatable or attempt >= self._retries:
+                    raise failure from error
+                pause = self._pause(failure, attempt)
+                if pause is None:
+                    raise failure from error
+                attempt += 1
+                await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """A response whose body is read as it comes; a lost connection is ConnectionFailed, also while reading."""
+        try:
+            for turn in (1, 2):
+                sent_headers = await self.headers(headers)
+                options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+                async with self._http.stream(
+                    method, path, json=json, params=_given(params), headers=sent_headers, **options
+                ) as response:
+                    if response.status_code == httpx.codes.UNAUTHORIZED and turn == 1:
+                        await response.aread()
+                        if await self.renew(sent_headers):
+                            continue
+                    if response.is_error:
+                        await response.aread()
+                        raise error_from_response(response)
+                    yield response
+                    return
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._as_error(error) from error
+
+    async def headers(self, further: Mapping[str, str] | None = None, *, signed: bool = True) -> dict[str, str]:
+        """The tenant's header and, for a signed request, a token that is good for a while."""
+        headers = dict(further or {})
+        if self.tenant is not None:
+            headers.setdefault("X-Tenant-ID", self.tenant)
+        if signed:
+            credentials = self.store.load()
+            if credentials is None:
+                raise Unauthenticated("You are not signed in.", code="not_signed_in")
+            left = credentials.seconds_left
+            if left is not None and left < _RENEW_BEFORE_SECONDS and credentials.refresh_token:
+                await self.renew({"Authorization": f"Bearer {credentials.access_token}"})
+                credentials = self.store.load() or credentials
+            headers["Authorization"] = f"Bearer {credentials.access_token}"
+        return headers
+
+    async def renew(self, refused: Mapping[str, str]) -> bool:
+        """Get tokens in place of those in the headers `refused`; False when signing in again is the only way."""
+        async with self.store.exclusive():
+            credentials = self.store.load()
+            if credentials is None:
+                return False
+            if f"Bearer {credentials.access_token}" != refused.get("Authorization"):
+                return True  # another task or process was faster
+            if credentials.refresh_token is None:
+                return False
+            try:
+                response = await self._http.post(
+                    "/v1/auth/refresh",
+                    json={"refresh_token": credentials.refresh_token},
+                    headers=await self.headers(signed=False),
+                )
+            except httpx.HTTPError as error:
+                raise self._as_error(error) from error
+            if response.status_code in {400, 401, 403, 422}:
+                return False
+            tokens = _decoded(response)
+            self.store.save(
+                credentials.model_copy(
+                    update={
+                        "access_token": tokens["access_token"],
+                        "refresh_token": tokens.get("refresh_token") or credentials.refresh_token,
+                    }
+                )
+            )
+            return True
+
+    def sign_in(self, email: str, access_token: str, refresh_token: str | None) -> None:
+        """Keep new tokens."""
+        self.store.save(
+            Credentials(
+                server=self.base_url,
+                tenant=self.tenant,
+                email=email,
+                access_token=access_token,
+                refresh_token=refresh_token,
+            )
+        )
+
+    def _pause(self, failure: DocuChatError, attempt: int) -> float | None:
+        """Seconds before the next try; None when the service asked for more patience than we have."""
+        if failure.retry_after is not None:
+            return failure.retry_after if failure.retry_after <= self._longest_wait else None
+        return backoff(attempt)
+
+    def _as_error(self, error: Exception) -> DocuChatError:
+        if isinstance(error, DocuChatError):
+            return error
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+            return ConnectionFailed(f"{self.base_url} cannot be reached.")
+        if isinstance(error, httpx.TimeoutException):
+            return ConnectionFailed(f"{self.base_url} did not answer in time.", code="timeout")
+        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            return UnexpectedAnswer(f"{self.base_url!r} is not an address of a service.", code="invalid_address")
+        return ConnectionFailed(f"The connection to {self.base_url} was lost.")
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before try `attempt + 2`, with some chance, so that many clients do not return at once."""
+    pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
+    return pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+
+
+def _given(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: value for name, value in params.items() if value is not None} if params else None
+
+
+def _decoded(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise error_from_response(response)
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError as error:
+        raise UnexpectedAnswer(status=response.status_code) from error

@@ -1,4 +1,4 @@
-"""What every process does first: logging, tracing and build information, in one call (shape of eShop.ServiceDefaults)."""
+"""What every process does first: logging, tracing, build information, in one call (shape of eShop.ServiceDefaults)."""
 
 from importlib.metadata import version
 

@@ -1,7 +1,7 @@
 """W3C trace context through HTTP and AMQP; spans are exported when an OTLP endpoint is configured.
 
-Without an endpoint no SDK is loaded (memory), but trace ids are still made and passed on, so that logs of one request can be
-joined across services. https://www.w3.org/TR/trace-context/
+Without an endpoint no SDK is loaded (memory), but trace ids are still made and passed on, so that logs of one request can
+be joined across services. https://www.w3.org/TR/trace-context/
 """
 
 import secrets
@@ -22,10 +22,10 @@ def configure_tracing(service: str, endpoint: str | None) -> None:
     """Export spans to `endpoint` (OTLP over HTTP), when there is one."""
     if endpoint is None:
         return
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - 20 MB when unused
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
@@ -41,7 +41,7 @@ def trace_headers() -> dict[str, str]:
 
 @contextmanager
 def traced(name: str, kind: SpanKind, carrier: Mapping[str, str]) -> Iterator[Span]:
-    """Run the block in a span that continues the trace found in `carrier`, or begins one; binds `trace_id` for the logs."""
+    """Run the block in a span that continues the trace in `carrier`, or begins one; binds `trace_id` for the logs."""
     parent = _propagator.extract(dict(carrier))
     if not trace.get_current_span(parent).get_span_context().is_valid:
         root = SpanContext(
@@ -53,8 +53,10 @@ def traced(name: str, kind: SpanKind, carrier: Mapping[str, str]) -> Iterator[Sp
         parent = trace.set_span_in_context(NonRecordingSpan(root), parent)
     token = otel_context.attach(parent)
     try:
-        with _tracer.start_as_current_span(name, kind=kind) as span:
-            with structlog.contextvars.bound_contextvars(trace_id=f"{span.get_span_context().trace_id:032x}"):
-                yield span
+        with (
+            _tracer.start_as_current_span(name, kind=kind) as span,
+            structlog.contextvars.bound_contextvars(trace_id=f"{span.get_span_context().trace_id:032x}"),
+        ):
+            yield span
     finally:
         otel_context.detach(token)

@@ -1,6 +1,7 @@
 """The roles and the unit of work: row-level security binds every service, and a role it would not bind is refused."""
 
 import pytest
+
 from docuchat_common.db import Database, RoleTooPowerful
 from docuchat_common.db.roles import OWNER, SERVICES
 from docuchat_testkit.databases import ClonedDatabase, with_database

@@ -7,14 +7,15 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from fastapi import APIRouter
+from pydantic import BaseModel
+
 from docuchat_common import errors
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.health import Check
 from docuchat_common.http.problems import STATUS, status_of
 from docuchat_common.messaging.consumer import Outcome, outcome_of
-from fastapi import APIRouter
-from pydantic import BaseModel
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield _Container()
 
     app = create_service_app(None, title="test", routers=[router], open_container=open_container)
-    async with app.router.lifespan_context(app):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            yield client
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        yield client
 
 
 @pytest.mark.parametrize("category", list(STATUS))

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import docuchat_common.events
 import pytest
+
+import docuchat_common.events
 from docuchat_common.events.asyncapi import asyncapi_document
 from docuchat_common.events.catalogue import BY_TYPE, CATALOGUE, UsageRecorded, json_schemas, parse_event
 from docuchat_common.events.envelope import Event, MalformedEvent
@@ -17,16 +18,25 @@ SCHEMAS = Path(docuchat_common.events.__file__).parent / "schemas"
 
 def _usage() -> UsageRecorded:
     return UsageRecorded(
-        tenant_id=1, kind="chat", provider="openai", model="gpt-4o-mini", input_tokens=3, output_tokens=4, estimated=False
+        tenant_id=1,
+        kind="chat",
+        provider="openai",
+        model="gpt-4o-mini",
+        input_tokens=3,
+        output_tokens=4,
+        estimated=False,
     )
 
 
 def incompatibilities(committed: dict[str, Any], current: dict[str, Any]) -> list[str]:
     """What subscribers written against `committed` would trip over in `current`."""
     found = [f"{name} is gone" for name in committed["properties"].keys() - current["properties"].keys()]
-    found += [f"{name} is newly required" for name in set(current.get("required", [])) - set(committed.get("required", []))]
     found += [
-        f"{name} is no longer always there" for name in set(committed.get("required", [])) - set(current.get("required", []))
+        f"{name} is newly required" for name in set(current.get("required", [])) - set(committed.get("required", []))
+    ]
+    found += [
+        f"{name} is no longer always there"
+        for name in set(committed.get("required", [])) - set(current.get("required", []))
     ]
     for name in committed["properties"].keys() & current["properties"].keys():
         ignored = {"description", "default", "title", "examples"}
@@ -76,7 +86,14 @@ def test_the_envelope_is_cloudevents() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"null", b"{}", b'{"specversion":"0.3"}', _usage().to_cloudevent().replace(b"usage.recorded", b"no.such")],
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"specversion":"0.3"}',
+        _usage().to_cloudevent().replace(b"usage.recorded", b"no.such"),
+    ],
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedEvent):

@@ -1,4 +1,4 @@
-"""Outbox, relay, consumer, inbox, retry ladder and dead letters, on real servers; and the in-memory twin held to the same contract."""
+"""Outbox, relay, consumer, inbox, retry ladder, dead letters on real servers; the in-memory twin keeps the contract."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +9,7 @@ from typing import Protocol
 
 import asyncpg
 import pytest
+
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl
 from docuchat_common.errors import InvalidInput, UpstreamUnavailable
@@ -256,7 +257,9 @@ async def test_a_publish_without_any_queue_is_unroutable(rabbitmq_url: str) -> N
     async with Broker.connect(rabbitmq_url, name="test") as broker:
         event = usage("x")
         with pytest.raises(Unroutable):
-            await Publisher(broker).publish(event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={})
+            await Publisher(broker).publish(
+                event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={}
+            )
 
 
 async def test_the_inbox_lets_an_effect_happen_once_under_concurrent_repeats(

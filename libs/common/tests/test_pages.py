@@ -1,9 +1,10 @@
 """Cursors are opaque, round-trip, and a foreign one is a clear error."""
 
 import pytest
-from docuchat_common.http.pages import InvalidCursor, decode_cursor, encode_cursor
 from hypothesis import given
 from hypothesis import strategies as st
+
+from docuchat_common.http.pages import InvalidCursor, decode_cursor, encode_cursor
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4))

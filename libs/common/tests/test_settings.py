@@ -1,6 +1,7 @@
 """A wrong environment refuses to start, with a message that says what to mend and shows no secret."""
 
 import pytest
+
 from docuchat_common.settings import ServiceSettings, load_settings
 
 GOOD = {

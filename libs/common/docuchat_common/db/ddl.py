@@ -23,13 +23,16 @@ def tenant_policy_ddl(
     statements = [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY tenant_isolation ON {table} TO {', '.join(map(_checked, app_roles))} "
-        f"USING ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint) "
-        f"WITH CHECK ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint)",
+        (
+            f"CREATE POLICY tenant_isolation ON {table} TO {', '.join(map(_checked, app_roles))} "
+            f"USING ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint) "
+            f"WITH CHECK ({column} = nullif(current_setting('app.tenant_id', true), '')::bigint)"
+        ),
     ]
     if system_roles:
         statements.append(
-            f"CREATE POLICY system_access ON {table} TO {', '.join(map(_checked, system_roles))} USING (true) WITH CHECK (true)"
+            f"CREATE POLICY system_access ON {table} TO {', '.join(map(_checked, system_roles))} "
+            "USING (true) WITH CHECK (true)"
         )
     return ";\n".join(statements)
 
@@ -48,7 +51,7 @@ CREATE TABLE {schema}.outbox (
     headers jsonb NOT NULL DEFAULT '{{}}',
     created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE {schema}.outbox IS 'Events committed with their cause, on their way to the broker; rows go once confirmed.';
+COMMENT ON TABLE {schema}.outbox IS 'Events committed with their cause; a row goes once the broker confirmed it.';
 GRANT USAGE ON SCHEMA {schema} TO {everyone};
 GRANT INSERT ON {schema}.outbox TO {everyone};
 GRANT SELECT, DELETE, UPDATE ON {schema}.outbox TO {", ".join(map(_checked, system_roles))};

@@ -1,12 +1,11 @@
 """Alembic, one environment for all schemas: plain SQL steps, a version table in each schema, run as the owner.
 
-Run by a one-shot job, never at a service's start. Several jobs at once are safe: they take turns by polling an advisory lock
-(a blocking lock would deadlock with CREATE INDEX CONCURRENTLY).
+Run by a one-shot job, never at a service's start. Several jobs at once are safe: they take turns by polling an advisory
+lock (a blocking lock would deadlock with CREATE INDEX CONCURRENTLY).
 """
 
 import asyncio
 from pathlib import Path
-from typing import Any
 from typing import Any
 
 import asyncpg

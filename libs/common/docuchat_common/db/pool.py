@@ -82,7 +82,7 @@ class Database:
         acquire_timeout: timedelta = timedelta(seconds=2),
         start_timeout: timedelta = timedelta(seconds=60),
     ) -> AsyncIterator["Database"]:
-        """Connect both roles, waiting up to `start_timeout` for the server; refuse roles with power over row-level security.
+        """Connect both roles, waiting up to `start_timeout` for the server; refuse roles that could bypass security.
 
         `init` runs on every new connection (type codecs).
         """

@@ -41,7 +41,7 @@ async def ensure_roles(admin_url: str, passwords: Mapping[str, str]) -> None:
                 )
             await connection.execute(
                 await connection.fetchval(
-                    "SELECT format('ALTER ROLE %I WITH LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE PASSWORD %L',"
+                    "SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE PASSWORD %L',"
                     " $1::text, $2::text)",
                     name,
                     passwords[name],

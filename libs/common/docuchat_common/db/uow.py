@@ -1,7 +1,6 @@
 """The unit of work: the only way to the database.
 
-`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows and no others.
-Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
+`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows only. Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -49,12 +48,11 @@ class UnitOfWork(Generic[T]):
 
     @asynccontextmanager
     async def _transaction(self, *, system: bool, tenant_id: TenantId | None) -> AsyncIterator[T]:
-        async with self._database.connection(system=system) as connection:
-            async with connection.transaction():
-                if tenant_id is not None:
-                    await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(int(tenant_id)))
-                outbox = Outbox(connection, self._schema)
-                yield self._compose(connection, outbox, Inbox(connection, self._schema))
-                published = await outbox.flush()
+        async with self._database.connection(system=system) as connection, connection.transaction():
+            if tenant_id is not None:
+                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(int(tenant_id)))
+            outbox = Outbox(connection, self._schema)
+            yield self._compose(connection, outbox, Inbox(connection, self._schema))
+            published = await outbox.flush()
         if published and self._on_events_committed is not None:
             self._on_events_committed()

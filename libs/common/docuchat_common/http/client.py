@@ -1,4 +1,4 @@
-"""HTTP between services: one pooled aiohttp session a process, deadlines, trace context, problems mapped back to errors."""
+"""HTTP between services: one pooled aiohttp session a process, deadlines, trace context, problems as errors."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -65,7 +65,7 @@ class ServiceClient:
         *,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: timedelta = timedelta(seconds=2),  # noqa: ASYNC109 - a deadline for the whole exchange, as aiohttp takes it
+        timeout: timedelta = timedelta(seconds=2),
     ) -> Any:
         """The decoded JSON answer (None when it has no body).
 

@@ -13,7 +13,7 @@ Check = Callable[[], Awaitable[None]]
 
 
 def health_router(*, public: bool = False) -> APIRouter:
-    """Health routes; the container in `app.state` names its dependencies in `checks`. `public` puts them into the schema."""
+    """Health routes; the container in `app.state` has the `checks`. `public` puts the routes into the schema."""
     router = APIRouter(tags=["health"], include_in_schema=public)
 
     @router.get("/livez", summary="The process is alive")
@@ -41,7 +41,7 @@ async def _report(request: Request) -> Response:
     async def ask(check: Check) -> str:
         try:
             await asyncio.wait_for(check(), timeout=2)
-        except Exception as error:  # any failure means: not usable
+        except Exception as error:  # noqa: BLE001 - any failure means: not usable
             return f"failing ({type(error).__name__})"
         return "ok"
 

@@ -48,7 +48,7 @@ class TokenExpired(Unauthenticated):
 
 
 class TenantMismatch(Forbidden):
-    """The tenant header names another tenant than the access token; leave the header out or send the token's own tenant."""
+    """The tenant header names another tenant than the token; leave the header out or send the token's own tenant."""
 
     code = "tenant_mismatch"
 
@@ -94,7 +94,7 @@ class TokenVerifier:
             )
 
     async def verify(self, token: str) -> Principal:
-        """The principal of `token`; InvalidToken, TokenExpired, or UpstreamUnavailable while no key could be fetched."""
+        """The principal of `token`; InvalidToken, TokenExpired, or UpstreamUnavailable while there is no key."""
         remembered = self._verified.get(token)
         if remembered is not None:
             if remembered.expires_at <= time.time():

@@ -1,4 +1,4 @@
-"""One pure ASGI middleware: request id, trace, one log line and metrics a request, and the last resort for unknown errors.
+"""One pure ASGI middleware: request id, trace, a log line and metrics a request, the last resort for errors.
 
 Pure ASGI because Starlette's BaseHTTPMiddleware buffers streams.
 """

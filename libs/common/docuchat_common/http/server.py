@@ -7,7 +7,7 @@ from docuchat_common.settings import ServiceSettings
 
 
 def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
-    """uvicorn's configuration for a service: our logging, no server banner, WebSocket frames of at most 1 MB."""
+    """Uvicorn's configuration for a service: our logging, no server banner, WebSocket frames of at most 1 MB."""
     return uvicorn.Config(
         app,
         host=settings.host,

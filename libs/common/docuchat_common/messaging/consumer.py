@@ -1,7 +1,7 @@
 """Consumers: acknowledge after the effect is committed, retry on a ladder of delays, dead-letter what cannot succeed.
 
-Shutdown cancels the consumer first and waits for its handlers afterwards, so that messages nobody began stay at delivery
-count 0 (order of procrastinate's worker shutdown).
+Shutdown cancels the consumer first and waits for its handlers afterwards, so that messages nobody began stay at
+delivery count 0 (order of procrastinate's worker shutdown).
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from docuchat_common.errors import (
     RateLimited,
     UpstreamUnavailable,
 )
-from docuchat_common.events.envelope import Event, MalformedEvent
 from docuchat_common.events.catalogue import parse_event
+from docuchat_common.events.envelope import Event, MalformedEvent
 from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
 from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, declare_subscription
 from docuchat_common.telemetry import traced
@@ -174,7 +174,7 @@ class _Runner:
         logger.info("consumer.started", queue=subscription.queue)
 
     async def _watch(self) -> None:
-        """Return when the channel is lost. The watchdog asks the broker itself, since a half-open connection looks alive."""
+        """Return when the channel is lost. The broker itself is asked, since a half-open connection looks alive."""
         assert self._channel is not None
         closed = asyncio.Event()
         self._channel.close_callbacks.add(lambda *_: closed.set())
@@ -221,7 +221,7 @@ class _Runner:
                 with suppress(*BROKER_ERRORS):
                     await message.nack(requeue=True)
                 raise
-            except Exception as caught:
+            except Exception as caught:  # noqa: BLE001 - its category decides what becomes of the message
                 error = caught
             try:
                 outcome = await self._settle(message, attempt, error)
@@ -268,7 +268,7 @@ class _Runner:
 
 
 async def replay_dead_letters(url: str, queue: str, *, limit: int = 10_000) -> int:
-    """Move up to `limit` messages from the dead-letter queue of `queue` back to it, with a fresh ladder; returns how many."""
+    """Move up to `limit` dead letters of `queue` back to it, with a fresh ladder; returns how many."""
     moved = 0
     async with Broker.connect(url, name="replay") as broker:
         channel = await broker.channel()

@@ -1,4 +1,4 @@
-"""The transactional outbox: an event is a row of the transaction that caused it, and the relay brings it to the broker."""
+"""The transactional outbox: an event is a row of the transaction that caused it; the relay brings it to the broker."""
 
 import json
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
 Every subscriber has queues of its own:
 
 - ``<service>.<event>``            quorum queue bound to the topic exchange; delivery limit as guard against crash loops
-- ``<service>.<event>.retry.<n>``  waits its TTL, then dead-letters back to the queue itself through the default exchange,
-                                   so that a retry reaches this subscriber only
+- ``<service>.<event>.retry.<n>``  waits its TTL, then dead-letters back to the queue itself through the default
+                                   exchange, so that a retry reaches this subscriber only
 - ``<service>.<event>.dlq``        what was given up, kept until replayed
 """
 

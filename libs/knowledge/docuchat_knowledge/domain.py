@@ -185,6 +185,7 @@ class WaitingDocument:
     sha256: str
     size_bytes: int
     media_type: str
+    attempts: int
     waiting_since: datetime
 
 
@@ -241,3 +242,32 @@ class Readiness:
     ready: int
     failed: int
     chunks: int
+
+
+_USUAL_SECONDS = 2.0
+"""What a document takes when the tenant has none to judge by: ten pages at the measured rate, with room."""
+
+
+def estimate_seconds_left(
+    status: DocumentStatus,
+    *,
+    seconds_each: float | None,
+    running: int,
+    queue_position: int | None,
+    running_seconds: float | None,
+    pages: int | None,
+    pages_done: int,
+) -> float | None:
+    """When a waiting or running document will be ready, in seconds from now; None for one that is neither.
+
+    `seconds_each` is the mean of the tenant's recent documents; `running` how many of the tenant's run side by side.
+    """
+    usual = seconds_each or _USUAL_SECONDS
+    if status is DocumentStatus.QUEUED:
+        return round(usual * ((queue_position or 1) / max(running, 1) + (0.5 if running else 0.0)), 1)
+    if status is DocumentStatus.PROCESSING:
+        spent = running_seconds or 0.0
+        if pages and pages_done:
+            return round(max(spent / pages_done * (pages - pages_done), 0.1), 1)
+        return round(max(usual - spent, 0.5), 1)
+    return None

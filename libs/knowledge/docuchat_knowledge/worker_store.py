@@ -6,15 +6,23 @@ is fairest then: of the tenant with the fewest running documents the oldest one.
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
-from docuchat_common.ids import DocumentId, TenantId
+import structlog
+from docuchat_common.db import load_queries
+from docuchat_common.db.pool import CONNECTION_ERRORS
+from docuchat_common.ids import DocumentId, TenantId, uuid7
 
+from docuchat_knowledge import halfvec
 from docuchat_knowledge.domain import (
     ChunkDraft,
     Claim,
@@ -24,6 +32,17 @@ from docuchat_knowledge.domain import (
     Tombstone,
     WaitingDocument,
 )
+from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown
+from docuchat_knowledge.folding import fold_chunk
+
+logger = structlog.get_logger()
+_queries = load_queries(__package__)
+
+LOCK_CLASS = 0x0D0C_0001
+"""First key of the advisory locks that stand for living workers."""
+RESTART_GRACE = timedelta(seconds=3)
+"""After a restart of the server no worker holds its lock yet; for so long all count as alive."""
+_EXHAUSTED_DETAIL = "The worker stopped unexpectedly each time it tried this document."
 
 
 class WorkerPresence:
@@ -32,15 +51,62 @@ class WorkerPresence:
     So the documents of a killed worker are free at once; the lease guards against a worker that is alive and stuck.
     """
 
-    worker_id: int
-    """Key of the lock, unique among the processes of today by being random."""
+    def __init__(self, url: str, worker_id: int) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection | None = None
+        self.worker_id = worker_id
+        """Key of the lock, random and so unique among the processes of today."""
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[WorkerPresence]:
-        """Hold the lock on a connection of its own, renewed in the background when the server restarts."""
-        raise NotImplementedError
-        yield cls()
+    async def open(cls, url: str, *, check_every: timedelta = timedelta(seconds=1)) -> AsyncIterator[WorkerPresence]:
+        """Hold the lock on a connection of its own, taken again in the background when the server restarts."""
+        presence = cls(url, secrets.randbelow(2**31 - 1) + 1)
+        await presence._ensure()
+        keeper = asyncio.create_task(presence._keep(check_every.total_seconds()))
+        try:
+            yield presence
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+            await presence._close()
+
+    async def _keep(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self._ensure()
+            except CONNECTION_ERRORS as error:
+                logger.warning("worker.presence_lost", worker_id=self.worker_id, error=type(error).__name__)
+
+    async def _ensure(self) -> None:
+        if self._connection is not None:
+            try:
+                await self._connection.execute("SELECT 1", timeout=5)
+                return
+            except CONNECTION_ERRORS:
+                await self._close()
+        connection = await asyncpg.connect(
+            self._url, timeout=5, server_settings={"application_name": "docuchat-worker-presence"}
+        )
+        # a false answer means that the server has not noticed the end of the last session yet; asked again next time
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, self.worker_id):
+            self._connection = connection
+        else:
+            await connection.close()
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate() if connection.is_closed() else await _close_gently(connection)
+
+
+async def _close_gently(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.close(timeout=2)
+    except CONNECTION_ERRORS:
+        connection.terminate()
 
 
 class ClaimStore:
@@ -49,31 +115,86 @@ class ClaimStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def claim(self, worker_id: int, *, lease: timedelta, max_attempts: int) -> Claim | None:
+    async def claim(self, worker_id: int, *, lease: timedelta, max_attempts: int, recipe: str = "") -> Claim | None:
         """Take the fairest document that waits or whose worker is dead; None when there is none.
 
-        A document whose worker died `max_attempts` times is not handed out again: see `fail_exhausted`.
+        `recipe` names how chunks are made (splitter, sizes, embedding space): an unfinished generation of another recipe
+        is dropped instead of continued. A document that spent `max_attempts` is not handed out: see `fail_exhausted`.
         """
-        raise NotImplementedError
+        row = await _queries.claim_document(
+            self._connection,
+            lock_class=LOCK_CLASS,
+            restart_grace=RESTART_GRACE,
+            max_attempts=max_attempts,
+            token=uuid4(),
+            worker_id=worker_id,
+            lease=lease,
+            recipe=recipe,
+        )
+        if row is None:
+            return None
+        place = {"tenant_id": row["tenant_id"], "document_id": row["id"], "generation": row["generation"]}
+        if row["draft_is_stale"]:
+            await _queries.delete_generation(self._connection, **place)
+        return Claim(
+            document_id=row["id"],
+            tenant_id=row["tenant_id"],
+            collection_id=row["collection_id"],
+            token=row["claim_token"],
+            generation=row["generation"],
+            attempt=row["attempts"],
+            resume_after=await _queries.find_last_ordinal(self._connection, **place),
+            title=row["title"],
+            filename=row["filename"],
+            media_type=row["media_type"],
+            size_bytes=row["size_bytes"],
+            sha256=row["sha256"],
+            blob_key=row["blob_key"],
+            uploaded_by=row["uploaded_by"],
+            lease_expires_at=row["lease_expires_at"],
+        )
 
     async def fail_exhausted(self, *, max_attempts: int) -> Sequence[WaitingDocument]:
         """Fail, as `worker_crashed`, the documents whose last allowed attempt died with its worker; returns them."""
-        raise NotImplementedError
+        rows = [
+            row
+            async for row in _queries.fail_exhausted(
+                self._connection,
+                lock_class=LOCK_CLASS,
+                restart_grace=RESTART_GRACE,
+                max_attempts=max_attempts,
+                detail=_EXHAUSTED_DETAIL,
+            )
+        ]
+        return [_waiting(row) for row in rows]
 
     async def list_waiting(self, *, older_than: timedelta, limit: int = 500) -> Sequence[WaitingDocument]:
         """Documents which could be claimed for `older_than` and were not: their tickets may be lost."""
-        raise NotImplementedError
+        rows = [
+            row
+            async for row in _queries.list_waiting(
+                self._connection,
+                lock_class=LOCK_CLASS,
+                restart_grace=RESTART_GRACE,
+                older_than=older_than,
+                row_limit=limit,
+            )
+        ]
+        return [_waiting(row) for row in rows]
 
     async def list_tombstones(self, *, older_than: timedelta, limit: int = 100) -> Sequence[Tombstone]:
         """Deleted documents whose blob was not confirmed gone for `older_than`."""
-        raise NotImplementedError
+        rows = [row async for row in _queries.list_tombstones(self._connection, older_than=older_than, row_limit=limit)]
+        return [Tombstone(row["id"], row["tenant_id"], row["blob_key"]) for row in rows]
 
     async def purge(self, tombstone: Tombstone) -> None:
         """Take a tombstone away, after its blob is gone."""
-        raise NotImplementedError
+        await _queries.purge_document(self._connection, tenant_id=tombstone.tenant_id, document_id=tombstone.id)
 
     async def measure_queue(self) -> QueueDepth:
-        raise NotImplementedError
+        """How much waits, how much runs, and how long the oldest that could run has waited."""
+        row = await _queries.measure_queue(self._connection)
+        return QueueDepth(row["queued"], row["processing"], row["oldest_age"])
 
 
 class WorkerStore:
@@ -88,10 +209,11 @@ class WorkerStore:
 
     async def renew(self, claim: Claim, *, lease: timedelta) -> None:
         """The heartbeat."""
-        raise NotImplementedError
+        _held(await _queries.renew_claim(self._connection, **_under(claim), lease=lease))
 
     async def record_progress(self, claim: Claim, *, pages: int | None = None, pages_done: int | None = None) -> None:
-        raise NotImplementedError
+        """Tell how many pages there are and how many are done; what is not given stays."""
+        _held(await _queries.record_progress(self._connection, **_under(claim), pages=pages, pages_done=pages_done))
 
     async def write_chunks(
         self,
@@ -100,32 +222,133 @@ class WorkerStore:
         chunks: Sequence[ChunkDraft],
         vectors: npt.NDArray[np.float32],
     ) -> None:
-        """Store the next chunks of the claim's generation with their vectors, (n, d) float32, by binary COPY.
+        """Store the next chunks of the claim's generation with their vectors, (n, d) float32, in binary.
 
         They are not searched before `swap`. Ordinals must follow on from `claim.resume_after` or from the last call;
-        chunks that are stored already are skipped, so a repeat does no harm. Raises SpaceUnknown.
+        chunks that are stored already are skipped, so a repeat does no harm. Raises SpaceUnknown, ChunksOutOfOrder.
         """
-        raise NotImplementedError
+        if vectors.shape != (len(chunks), space.dimension):
+            raise ValueError(f"{len(chunks)} chunks in {space.dimension} dimensions, but vectors are {vectors.shape}")
+        _held(await _queries.lock_claim(self._connection, **_under(claim)))
+        place = {
+            "tenant_id": claim.tenant_id,
+            "document_id": claim.document_id,
+            "generation": claim.generation,
+        }
+        last = await _queries.find_last_ordinal(self._connection, **place)
+        new = [(chunk, vector) for chunk, vector in zip(chunks, vectors, strict=True) if chunk.ordinal > last]
+        if [chunk.ordinal for chunk, _ in new] != list(range(last + 1, last + 1 + len(new))):
+            raise ChunksOutOfOrder
+        if not new:
+            return
+        space_id = await _queries.find_space(
+            self._connection, provider=space.provider, model=space.model, dimension=space.dimension
+        )
+        if space_id is None:
+            raise SpaceUnknown
+        await halfvec.register_halfvec(self._connection)
+        drafts = [chunk for chunk, _ in new]
+        await _queries.insert_chunks(
+            self._connection,
+            **place,
+            collection_id=claim.collection_id,
+            space_id=space_id,
+            ids=[uuid7() for _ in drafts],
+            ordinals=[chunk.ordinal for chunk in drafts],
+            pages=[chunk.page for chunk in drafts],
+            pages_to=[chunk.page_to for chunk in drafts],
+            starts=[chunk.char_start for chunk in drafts],
+            ends=[chunk.char_end for chunk in drafts],
+            token_counts=[chunk.token_count for chunk in drafts],
+            languages=[chunk.language for chunk in drafts],
+            texts=[chunk.text.replace("\0", "") for chunk in drafts],
+            search_keys=[fold_chunk(chunk.text, chunk.language) for chunk in drafts],
+            embeddings=[halfvec.encode(vector) for _, vector in new],
+        )
 
     async def swap(self, claim: Claim, *, pages: int) -> Completion:
         """Make the claim's generation the live one, drop all others, and set the document ready."""
-        raise NotImplementedError
+        _held(await _queries.lock_claim(self._connection, **_under(claim)))
+        place: dict[str, Any] = {"tenant_id": claim.tenant_id, "document_id": claim.document_id}
+        size = await _queries.measure_generation(self._connection, **place, generation=claim.generation)
+        await _queries.delete_other_generations(self._connection, **place, generation=claim.generation)
+        before = _held(
+            await _queries.set_ready(
+                self._connection,
+                **_under(claim),
+                generation=claim.generation,
+                pages=pages,
+                chunks=size["chunks"],
+                terms=size["terms"],
+            )
+        )
+        await _queries.extend_collection(
+            self._connection,
+            tenant_id=claim.tenant_id,
+            collection_id=claim.collection_id,
+            chunks=size["chunks"] - before["chunks_before"],
+            terms=size["terms"] - before["terms_before"],
+            languages=size["languages"],
+        )
+        return Completion(claim.document_id, pages, size["chunks"], int(size["tokens"]), claim.generation)
 
     async def fail(self, claim: Claim, *, code: str, detail: str, retryable: bool) -> None:
         """Set the document failed and drop the unfinished generation; what was live before stays live."""
-        raise NotImplementedError
+        _held(
+            await _queries.set_failed(self._connection, **_under(claim), code=code, detail=detail, retryable=retryable)
+        )
+        await _queries.delete_generation(
+            self._connection, tenant_id=claim.tenant_id, document_id=claim.document_id, generation=claim.generation
+        )
 
     async def postpone(self, claim: Claim, *, delay: timedelta, code: str, detail: str, spends_attempt: bool) -> None:
         """Give the document back to the queue, not before `delay`; chunks written so far are kept to resume after.
 
         A provider's 429 does not spend an attempt; an unexplained error does.
         """
-        raise NotImplementedError
+        _held(
+            await _queries.requeue_document(
+                self._connection,
+                **_under(claim),
+                delay=delay,
+                code=code,
+                detail=detail,
+                spends_attempt=spends_attempt,
+            )
+        )
 
     async def release(self, claim: Claim) -> None:
         """Give the document back at once and unspent: the worker is shutting down."""
-        raise NotImplementedError
+        _held(
+            await _queries.requeue_document(
+                self._connection, **_under(claim), delay=timedelta(0), code=None, detail=None, spends_attempt=False
+            )
+        )
 
     async def exists(self, tenant_id: TenantId, document_id: DocumentId) -> bool:
         """Whether the document is there and not deleted."""
-        raise NotImplementedError
+        return bool(await _queries.document_exists(self._connection, tenant_id=tenant_id, document_id=document_id))
+
+
+def _under(claim: Claim) -> dict[str, Any]:
+    return {"tenant_id": claim.tenant_id, "document_id": claim.document_id, "token": claim.token}
+
+
+def _held(row: asyncpg.Record | None) -> asyncpg.Record:
+    if row is None:
+        raise ClaimLost
+    return row
+
+
+def _waiting(row: asyncpg.Record) -> WaitingDocument:
+    return WaitingDocument(
+        document_id=row["id"],
+        tenant_id=row["tenant_id"],
+        collection_id=row["collection_id"],
+        uploaded_by=row["uploaded_by"],
+        sha256=row["sha256"],
+        size_bytes=row["size_bytes"],
+        media_type=row["media_type"],
+        attempts=row["attempts"],
+        waiting_since=row["waiting_since"],
+    )

@@ -1,0 +1,1 @@
+"""Alembic versions of schema `knowledge`, in plain SQL."""

@@ -1,0 +1,38 @@
+"""Embedding spaces: made by the one-shot migration job, since a partial index takes an owner."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+from docuchat_common.db import load_queries
+
+from docuchat_knowledge.domain import EmbeddingSpace
+
+_queries = load_queries(__package__, "spaces.sql")
+_LOCK_KEY = 0x0D0C_59AC
+
+
+async def ensure_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> int:
+    """Make the space and its HNSW index unless they are there; gives its id.
+
+    Run as the owner, outside a transaction: the index is built concurrently, so that ingestion and search go on. Several jobs
+    at once take turns by polling, because a blocking advisory lock would deadlock with CREATE INDEX CONCURRENTLY.
+    """
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+        await asyncio.sleep(0.2)
+    try:
+        await _queries.insert_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)
+        space_id: int = await _queries.find_space(
+            connection, provider=space.provider, model=space.model, dimension=space.dimension
+        )
+        # DDL takes no parameters: format() on the server quotes what becomes part of the statement
+        drop_broken = await _queries.write_drop_of_broken_index(connection, space_id=space_id)
+        if drop_broken is not None:
+            await connection.execute(drop_broken)
+        await connection.execute(
+            await _queries.write_index(connection, space_id=space_id, dimension=space.dimension), timeout=None
+        )
+        return space_id
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)

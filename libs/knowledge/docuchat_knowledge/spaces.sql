@@ -1,0 +1,22 @@
+-- name: insert_space!
+-- Make a space unless it is there.
+INSERT INTO knowledge.embedding_spaces (provider, model, dimension) VALUES (:provider, :model, :dimension)
+ON CONFLICT ON CONSTRAINT embedding_spaces_identity DO NOTHING;
+
+-- name: find_space$
+-- The id of an embedding space.
+SELECT id FROM knowledge.embedding_spaces WHERE provider = :provider AND model = :model AND dimension = :dimension;
+
+-- name: write_drop_of_broken_index$
+-- The statement that removes what an interrupted concurrent build left; null when there is nothing.
+SELECT format('DROP INDEX CONCURRENTLY knowledge.%I', c.relname)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relname = format('chunk_vectors_space_%s', :space_id::integer) AND c.relnamespace = 'knowledge'::regnamespace
+  AND NOT i.indisvalid;
+
+-- name: write_index$
+-- The statement that builds a space's index: half precision, cosine, only the space's rows.
+SELECT format(
+    'CREATE INDEX CONCURRENTLY IF NOT EXISTS %I ON knowledge.chunk_vectors
+     USING hnsw ((embedding::halfvec(%s)) halfvec_cosine_ops) WITH (m = 16, ef_construction = 64) WHERE space_id = %s',
+    format('chunk_vectors_space_%s', :space_id::integer), :dimension::integer, :space_id::integer);

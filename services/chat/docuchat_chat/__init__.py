@@ -1,0 +1,1 @@
+"""DocuChat's chat service: streams cited answers and meters every token."""

@@ -1,0 +1,144 @@
+"""The knowledge library behind the ports for search, embedding and counting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import asyncpg
+
+from docuchat_chat.domain.model import Library, Passage
+from docuchat_chat.domain.prompt import source_block
+from docuchat_chat.ports import QuestionVector
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
+from docuchat_knowledge.domain import EmbeddingSpace, ScoredChunk
+from docuchat_knowledge.embedding import Embedder
+from docuchat_knowledge.search import Searcher, SearchStatistics
+from docuchat_knowledge.tokens import TokenCounter
+
+REMEMBERED_PASSAGES = 50_000
+
+
+class KnowledgeSearch:
+    """Hybrid search in the caller's transaction."""
+
+    def __init__(self, connection: asyncpg.Connection, statistics: SearchStatistics, space: EmbeddingSpace) -> None:
+        self._searcher = Searcher(connection, statistics)
+        self._space = space
+
+    async def search(
+        self,
+        tenant_id: TenantId,
+        question: str,
+        vector: QuestionVector | None,
+        limit: int,
+        document_ids: Sequence[DocumentId] | None,
+        collection_id: CollectionId | None,
+    ) -> list[Passage]:
+        """Return the best passages, best first."""
+        chunks = await self._searcher.search(
+            tenant_id,
+            question,
+            vector.vector if vector is not None else None,
+            self._space,
+            limit,
+            document_ids=document_ids,
+            collection_id=collection_id,
+        )
+        return [_passage(chunk) for chunk in chunks]
+
+    async def library(
+        self, tenant_id: TenantId, document_ids: Sequence[DocumentId] | None, collection_id: CollectionId | None
+    ) -> Library:
+        """Return how many documents are ready, being processed, failed."""
+        readiness = await self._searcher.check_readiness(
+            tenant_id, document_ids=document_ids, collection_id=collection_id
+        )
+        return Library(readiness.ready, readiness.queued + readiness.processing, readiness.failed)
+
+    async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:
+        """Return the passages that still exist."""
+        if not chunk_ids:
+            return []
+        return [_passage(chunk) for chunk in await self._searcher.list_chunks(tenant_id, chunk_ids)]
+
+
+class KnowledgeEmbedder:
+    """Embeds questions; what a remote provider embeds is billed."""
+
+    def __init__(self, embedder: Embedder, *, billable: bool) -> None:
+        self._embedder = embedder
+        self._billable = billable
+
+    async def embed(self, question: str) -> QuestionVector:
+        """Return the question's vector."""
+        batch = await self._embedder.embed([question])
+        space = self._embedder.space
+        return QuestionVector(
+            vector=batch.vectors[0],
+            provider=space.provider,
+            model=space.model,
+            tokens=batch.tokens,
+            estimated=batch.estimated,
+            billable=self._billable,
+        )
+
+
+class ModelCounter:
+    """Counts with tiktoken and remembers passages, which come again and again."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self._counter = counter
+        self._passages: dict[ChunkId, int] = {}
+        # The instructions and the words around sources are the same in every prompt.
+        self._short = lru_cache(maxsize=256)(counter.count)
+
+    @property
+    def name(self) -> str:
+        """The tokenizer's name."""
+        return self._counter.encoding_name
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text."""
+        return self._short(text) if len(text) < 2000 else self._counter.count(text)
+
+    def count_passage(self, passage: Passage) -> int:
+        """Return the number of tokens of a passage's block; any number up to 999 is one token."""
+        known = self._passages.get(passage.chunk_id)
+        if known is None:
+            if len(self._passages) >= REMEMBERED_PASSAGES:
+                self._passages.clear()
+            known = self._passages[passage.chunk_id] = self._counter.count(source_block(1, passage))
+        return known
+
+
+class Counters:
+    """One counter for each tokenizer."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[str, ModelCounter] = {}
+        self._by_name: dict[str, ModelCounter] = {}
+
+    def __call__(self, model: str) -> ModelCounter:
+        """Return the model's counter."""
+        counter = self._by_model.get(model)
+        if counter is None:
+            tokens = TokenCounter.for_model(model)
+            counter = self._by_name.setdefault(tokens.encoding_name, ModelCounter(tokens))
+            self._by_model[model] = counter
+        return counter
+
+
+def _passage(chunk: ScoredChunk) -> Passage:
+    return Passage(
+        chunk_id=chunk.chunk_id,
+        document_id=chunk.document_id,
+        title=chunk.title,
+        filename=chunk.filename,
+        page=chunk.page,
+        page_to=chunk.page_to,
+        text=chunk.text,
+        score=chunk.score,
+        vector_rank=chunk.vector_rank,
+        text_rank=chunk.text_rank,
+    )

@@ -1,0 +1,157 @@
+"""The composition root: the only place that names concrete adapters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import redis.asyncio as redis
+
+from docuchat_chat.adapters.extractive_model import ExtractiveModel
+from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch
+from docuchat_chat.adapters.openai_model import OpenAIModel
+from docuchat_chat.adapters.redis_board import RedisTurnBoard
+from docuchat_chat.adapters.usage_holds import UsageHolds
+from docuchat_chat.container import Container
+from docuchat_chat.ports import AnswerModel, ChatTx
+from docuchat_chat.repository import ChatRepository, TurnRepository
+from docuchat_chat.service.asking import AskService
+from docuchat_chat.service.conversations import ConversationService
+from docuchat_chat.service.generation import Generator
+from docuchat_chat.service.live import Registry
+from docuchat_chat.service.recovery import Recovery
+from docuchat_chat.service.replay import ReplayService
+from docuchat_chat.settings import Settings
+from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.http.client import ServiceClient, open_http_client
+from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.ids import uuid7
+from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.messaging.relay import Relay
+from docuchat_knowledge.domain import EmbeddingSpace
+from docuchat_knowledge.embedding import Embedder, open_embedder
+from docuchat_knowledge.search import SearchStatistics
+
+
+@asynccontextmanager
+async def open_container(settings: Settings) -> AsyncIterator[Container]:
+    """Open everything the service needs; leaving drains running answers first, then closes in reverse order."""
+    policy = settings.policy()
+    owner = str(uuid7())
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database.open(
+                settings.database_url,
+                settings.system_database_url,
+                application_name="docuchat-chat",
+                max_size=settings.database_pool_size,
+            )
+        )
+        broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-chat"))
+        relay = Relay(database, "chat", Publisher(broker))
+        verifier = await stack.enter_async_context(TokenVerifier.open(settings))
+        session = await stack.enter_async_context(open_http_client())
+        store = redis.Redis.from_url(
+            settings.redis_url, protocol=2, socket_connect_timeout=1, socket_timeout=40, health_check_interval=30
+        )
+        stack.push_async_callback(store.aclose)
+        board = RedisTurnBoard(store, life=timedelta(seconds=settings.turn_stream_seconds))
+        embedder = await stack.enter_async_context(open_embedder(settings))
+        model = await _open_model(stack, settings, embedder)
+        counters = Counters()
+        await asyncio.to_thread(counters(policy.default_model).count, "warm")
+        transactions = UnitOfWork(database, _composer(embedder.space), schema="chat", on_events_committed=relay.wake)
+        registry = Registry({})
+        holds = UsageHolds(
+            ServiceClient(session, settings.usage_url, "usage"),
+            settings.internal_token.get_secret_value(),
+            timedelta(seconds=settings.hold_lease_seconds),
+            model.provider,
+        )
+        questions = KnowledgeEmbedder(embedder, billable=settings.embeds_with_openai)
+        generator = Generator(
+            transactions=transactions,
+            model=model,
+            holds=holds,
+            board=board,
+            counter_for=counters,
+            registry=registry,
+            policy=policy,
+            owner=owner,
+        )
+        recovery = Recovery(
+            transactions=transactions, board=board, counter_for=counters, registry=registry, policy=policy, owner=owner
+        )
+        for work in (relay.run(), board.run(), board.listen_for_stops(registry.stop), recovery.run()):
+            await _in_background(stack, work)
+        # The last frames must reach the board after the last answers ended.
+        stack.push_async_callback(_copy_last, board)
+        stack.push_async_callback(generator.drain)
+        yield Container(
+            settings=settings,
+            verifier=verifier,
+            asking=AskService(
+                transactions=transactions,
+                holds=holds,
+                embedder=questions,
+                generator=generator,
+                registry=registry,
+                counter_for=counters,
+                policy=policy,
+                owner=owner,
+            ),
+            replay=ReplayService(transactions, board, registry),
+            conversations=ConversationService(transactions, board, registry, questions),
+            client_stall=timedelta(seconds=settings.client_stall_seconds),
+            max_message_chars=settings.max_message_chars,
+            checks={"database": database.check, "redis": board.check, "rabbitmq": broker.check},
+        )
+
+
+def _composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
+    statistics = SearchStatistics()
+
+    def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
+        return ChatTx(
+            chats=ChatRepository(connection),
+            turns=TurnRepository(connection),
+            search=KnowledgeSearch(connection, statistics, space),
+            outbox=outbox,
+        )
+
+    return compose
+
+
+async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModel:
+    if not settings.answers_with_openai or settings.openai_api_key is None:
+        return ExtractiveModel(embedder)
+    return await stack.enter_async_context(
+        OpenAIModel.open(
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url,
+            connect_seconds=settings.provider_connect_seconds,
+            read_seconds=max(settings.provider_first_token_seconds, settings.provider_between_tokens_seconds) + 5,
+        )
+    )
+
+
+async def _copy_last(board: RedisTurnBoard) -> None:
+    with suppress(redis.RedisError):
+        await board.copy()
+
+
+async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)

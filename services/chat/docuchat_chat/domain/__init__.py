@@ -1,0 +1,1 @@
+"""Pure rules of chat: chats, turns, prompts, citations and quotes."""

@@ -1,0 +1,78 @@
+"""Citations: which of the numbers in an answer are true, and which words of the source they rest on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from docuchat_chat.domain.model import Citation, Source
+from docuchat_chat.domain.text import sentences, shorten, words
+
+QUOTE_LENGTH = 300
+
+# [1], [1, 2], [1][2], 【1】 and the same in Persian or Arabic digits (\d takes every script's).
+_MARKER = re.compile(r"[\[【](\d{1,3}(?:\s*[,،;]\s*\d{1,3})*)[\]】]")
+_NUMBER = re.compile(r"\d{1,3}")
+
+
+def cited_numbers(answer: str) -> list[int]:
+    """Return the numbers that an answer cites, each once, in order of first use."""
+    return list(dict.fromkeys(int(n) for marker in _MARKER.finditer(answer) for n in _NUMBER.findall(marker[1])))
+
+
+def check_citations(answer: str, sources: Sequence[Source]) -> tuple[tuple[Citation, ...], tuple[int, ...]]:
+    """Return the citations that hold, and the numbers that point at nothing that was retrieved."""
+    by_number = {source.number: source for source in sources}
+    claims: dict[int, list[str]] = {}
+    for sentence in _claims(answer):
+        for number in cited_numbers(sentence):
+            claims.setdefault(number, []).append(_MARKER.sub(" ", sentence))
+    held = tuple(
+        _cite(by_number[number], claims.get(number, [])) for number in cited_numbers(answer) if number in by_number
+    )
+    return held, tuple(number for number in cited_numbers(answer) if number not in by_number)
+
+
+def best_quote(text: str, claim: str) -> str:
+    """Return the sentence of a text that shares most with a claim, cut to a quotable length."""
+    wanted = set(words(claim))
+    best, best_score = "", -1.0
+    for sentence in sentences(text):
+        has = set(words(sentence))
+        shared = len(wanted & has)
+        # Shared words count, and among equals the sentence that says little else.
+        score = shared + (shared / len(has) if has else 0.0)
+        if score > best_score:
+            best, best_score = sentence, score
+    return shorten(" ".join(best.split()), QUOTE_LENGTH)
+
+
+def _cite(source: Source, claims: list[str]) -> Citation:
+    passage = source.passage
+    return Citation(
+        number=source.number,
+        chunk_id=passage.chunk_id,
+        document_id=passage.document_id,
+        title=passage.title,
+        filename=passage.filename,
+        page=passage.page,
+        page_to=passage.page_to,
+        quote=best_quote(passage.text, " ".join(claims)),
+        score=passage.score,
+    )
+
+
+def _claims(answer: str) -> list[str]:
+    """Split an answer into sentences, each with the markers that follow its full stop."""
+    found: list[str] = []
+    for sentence in sentences(answer):
+        marker = _MARKER.match(sentence)
+        if marker and found:
+            end = marker.end()
+            while following := _MARKER.match(sentence, end):
+                end = following.end()
+            found[-1] += " " + sentence[:end]
+            sentence = sentence[end:].strip()
+        if sentence:
+            found.append(sentence)
+    return found

@@ -1,0 +1,94 @@
+"""Sentences, words, direction and language of short texts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+Language = Literal["en", "fa", "de", "ar"]
+
+_SENTENCE_END = re.compile(r"(?<=[.!?؟。！？…۔])[\"'»”’)\]]*\s+|\s*\n\s*\n\s*")
+_WORD = re.compile(r"\w+", re.UNICODE)
+_LETTERS = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "أ": "ا", "إ": "ا", "آ": "ا", "ؤ": "و", "ـ": None})
+_JOINERS = re.compile("[\u200b-\u200f\u2060-\u206f\u202a-\u202e]")
+_PERSIAN_ONLY = frozenset("پچژگکی")
+_ARABIC_ONLY = frozenset("ةيكىأإؤئ")
+_PERSIAN_WORDS = frozenset("است هست چیست چه را از به که این آن برای چگونه کدام می در با چند کجا".split())
+_ARABIC_WORDS = frozenset("في من على ما هو هي هل كيف إلى عن التي الذي هذا هذه ماذا أين متى لماذا كم".split())
+_GERMAN_WORDS = frozenset(
+    "der die das ist sind und oder nicht ein eine einen wie was wer wo wann warum welche welcher welches mit für auf von zu im".split()
+)
+_ENGLISH_WORDS = frozenset(
+    "the is are and or not a an how what who where when why which with for on of to in does do it that was".split()
+)
+
+FIRST_STRONG_ISOLATE = "\u2068"
+POP_ISOLATE = "\u2069"
+
+
+def fold(text: str) -> str:
+    """Return the form in which two spellings of the same words compare equal."""
+    text = _JOINERS.sub("", unicodedata.normalize("NFKC", text)).translate(_LETTERS).casefold()
+    decomposed = unicodedata.normalize("NFD", text)
+    kept = "".join(
+        str(unicodedata.digit(c, c)) if c.isdigit() else c for c in decomposed if not unicodedata.combining(c)
+    )
+    return unicodedata.normalize("NFC", kept)
+
+
+def words(text: str) -> list[str]:
+    """Return the folded words of a text, long ones cut to a stem that inflections share."""
+    return [word if len(word) <= 6 else word[:6] for word in _WORD.findall(fold(text))]
+
+
+def sentences(text: str) -> list[str]:
+    """Split a text into its sentences; the pieces are substrings of the text, white space trimmed."""
+    found = []
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        piece = text[start : end.end()].strip()
+        start = end.end()
+        if piece:
+            found.append(piece)
+    last = text[start:].strip()
+    if last:
+        found.append(last)
+    return found
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text to at most `limit` characters, between words and never inside a letter with its marks."""
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    at = max(cut.rfind(" "), cut.rfind("\n"))
+    if at > limit // 2:
+        return cut[:at].rstrip() + "…"
+    while cut and (unicodedata.combining(text[len(cut)]) or text[len(cut)] == "\u200d" or cut[-1] in "\u200c\u200d"):
+        cut = cut[:-1]
+    return cut + "…"
+
+
+def is_right_to_left(text: str) -> bool:
+    """Tell the direction of a text by its first strong character (UAX #9, rule P2)."""
+    for character in text:
+        direction = unicodedata.bidirectional(character)
+        if direction in ("R", "AL"):
+            return True
+        if direction == "L":
+            return False
+    return False
+
+
+def language_of(text: str) -> Language:
+    """Guess the language of a question: Persian, Arabic, German, else English."""
+    letters = [c for c in text if c.isalpha()]
+    arabic_script = sum("\u0600" <= c <= "\u06ff" or "\ufb50" <= c <= "\ufeff" for c in letters)
+    tokens = {token.strip("؟?.,!،:;\"'«»()") for token in text.casefold().split()}
+    if arabic_script * 2 > len(letters) > 0:
+        persian = 2 * len(tokens & _PERSIAN_WORDS) + sum(c in _PERSIAN_ONLY for c in letters)
+        arabic = 2 * len(tokens & _ARABIC_WORDS) + sum(c in _ARABIC_ONLY for c in letters)
+        return "ar" if arabic > persian else "fa"
+    german = 2 * len(tokens & _GERMAN_WORDS) + 2 * sum(c in "äöüßÄÖÜ" for c in letters)
+    return "de" if german > 2 * len(tokens & _ENGLISH_WORDS) else "en"

@@ -1,0 +1,89 @@
+"""Errors of the chat service."""
+
+from __future__ import annotations
+
+from docuchat_common.errors import Conflict, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
+
+
+class ChatNotFound(NotFound):
+    """There is no such chat."""
+
+    code = "chat_not_found"
+
+
+class TurnNotFound(NotFound):
+    """There is no such turn."""
+
+    code = "turn_not_found"
+
+
+class MessageEmpty(InvalidInput):
+    """The message is empty; ask something."""
+
+    code = "message_empty"
+
+
+class MessageTooLong(InvalidInput):
+    """The message is too long."""
+
+    code = "message_too_long"
+
+
+class ModelNotAllowed(InvalidInput):
+    """This model is not allowed."""
+
+    code = "model_not_allowed"
+
+
+class IdempotencyKeyReused(InvalidInput):
+    """This Idempotency-Key was used with another request; use a new key."""
+
+    code = "idempotency_key_reused"
+
+
+class RequestInProgress(Conflict):
+    """The request with this Idempotency-Key is still being answered; ask again, or attach with `stream: true`."""
+
+    code = "request_in_progress"
+
+
+class ShuttingDown(UpstreamUnavailable):
+    """This process is shutting down; ask again."""
+
+    code = "shutting_down"
+
+
+class ProviderRateLimited(RateLimited):
+    """The model provider takes no more requests now; ask again later."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderTimeout(UpstreamUnavailable):
+    """The model provider fell silent."""
+
+    code = "provider_timeout"
+
+
+class ProviderFailed(UpstreamUnavailable):
+    """The model provider failed."""
+
+    code = "provider_error"
+
+
+class ProviderRefused(UpstreamUnavailable):
+    """The model provider refused the request; the operator should check its key, model and address."""
+
+    code = "provider_refused"
+
+
+class ProviderInterrupted(UpstreamUnavailable):
+    """The model provider cut the answer short; what came is kept."""
+
+    code = "provider_interrupted"
+
+
+class StorageUnavailable(UpstreamUnavailable):
+    """The answer could not be stored yet; it will be in the chat shortly."""
+
+    code = "storage_unavailable"

@@ -1,0 +1,19 @@
+"""What chat tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+OPEN_TURNS = Gauge("docuchat_chat_open_turns", "Turns being answered in this process.")
+TURNS = Counter("docuchat_chat_turns", "Turns by how they ended.", ["state"])
+FIRST_TOKEN_SECONDS = Histogram(
+    "docuchat_chat_provider_first_token_seconds",
+    "From the call of the provider to its first token.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60),
+)
+PREPARATION_SECONDS = Histogram(
+    "docuchat_chat_preparation_seconds",
+    "From a question to the call of the provider: hold, embedding, search, prompt.",
+    buckets=(0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.08, 0.15, 0.3, 1, 3),
+)
+RECOVERED = Counter("docuchat_chat_turns_recovered", "Turns of dead processes that the sweep settled.")

@@ -1,0 +1,178 @@
+-- name: find_chat^
+-- One chat of a user by its id or by the session key that the client chose.
+SELECT id, user_id, session_key, title, created_at, updated_at, message_count
+FROM chat.chats
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND deleted_at IS NULL
+  AND (id = :chat_id::uuid OR session_key = :session_key::text)
+-- A session_id that is the id of an own chat means that chat.
+ORDER BY (id = :chat_id::uuid) DESC NULLS LAST
+LIMIT 1;
+
+-- name: create_chat^
+-- A new chat; nothing is returned when the session key is taken.
+INSERT INTO chat.chats (id, tenant_id, user_id, session_key, title, title_key)
+VALUES (:chat_id, :tenant_id, :user_id, :session_key, :title, :title_key)
+ON CONFLICT (tenant_id, user_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
+RETURNING id, user_id, session_key, title, created_at, updated_at, message_count;
+
+-- name: continue_chat^
+-- Reserve `places` consecutive message numbers, count one stored message, and give an untitled chat its title.
+UPDATE chat.chats
+SET last_seq = last_seq + :places, message_count = message_count + 1, updated_at = now(),
+    title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
+RETURNING id, user_id, session_key, title, created_at, updated_at, message_count, last_seq;
+
+-- name: list_history
+-- The newest messages of a chat that have text, newest first, as the prompt needs them.
+SELECT role, content, tokens, tokenizer
+FROM chat.messages
+WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND content <> ''
+ORDER BY seq DESC
+LIMIT :row_limit;
+
+-- name: add_message^
+-- One message.
+INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status, metadata)
+VALUES (:message_id, :tenant_id, :chat_id, :seq, :role, :content, :content_key, :tokens, :tokenizer, :status, :metadata::jsonb)
+RETURNING id, chat_id, seq, role, content, citations, usage, model, status, metadata, created_at;
+
+-- name: find_message^
+-- One message of a user's chat.
+SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.created_at
+FROM chat.messages m
+JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
+WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.user_id = :user_id AND c.deleted_at IS NULL;
+
+-- name: list_messages
+-- A page of a chat's messages in order of time, after a message number.
+SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.created_at
+FROM chat.messages m
+WHERE m.tenant_id = :tenant_id AND m.chat_id = :chat_id AND m.seq > :after
+ORDER BY m.seq
+LIMIT :row_limit;
+
+-- name: list_chats
+-- A page of a user's chats, most recently used first.
+SELECT id, user_id, session_key, title, created_at, updated_at, message_count
+FROM chat.chats
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND deleted_at IS NULL
+  AND (:before_time::timestamptz IS NULL OR (updated_at, id) < (:before_time::timestamptz, :before_id::uuid))
+ORDER BY updated_at DESC, id DESC
+LIMIT :row_limit;
+
+-- name: search_chats
+-- A page of the user's chats whose title or one of whose messages holds the folded text.
+SELECT c.id, c.user_id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count
+FROM chat.chats c
+WHERE c.tenant_id = :tenant_id AND c.user_id = :user_id AND c.deleted_at IS NULL
+  AND (:before_time::timestamptz IS NULL OR (c.updated_at, c.id) < (:before_time::timestamptz, :before_id::uuid))
+  -- position() and not LIKE, so that percent and underscore are letters like any other
+  AND (position(:needle::text IN c.title_key) > 0
+       OR EXISTS (SELECT FROM chat.messages m
+                  WHERE m.tenant_id = c.tenant_id AND m.chat_id = c.id AND position(:needle::text IN m.content_key) > 0))
+ORDER BY c.updated_at DESC, c.id DESC
+LIMIT :row_limit;
+
+-- name: rename_chat^
+-- Give a chat another title.
+UPDATE chat.chats SET title = :title, title_key = :title_key, updated_at = now()
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
+RETURNING id, user_id, session_key, title, created_at, updated_at, message_count;
+
+-- name: delete_chat^
+-- Turn a chat into a tombstone; its messages and finished turns go, a running turn is named so that it can be stopped.
+WITH gone AS (
+    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
+    WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
+    RETURNING id
+), emptied AS (
+    DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id
+), finished AS (
+    DELETE FROM chat.turns t USING gone
+    WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'
+    RETURNING t.id
+)
+SELECT gone.id,
+       ARRAY(SELECT t.id FROM chat.turns t WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id) AS turn_ids
+FROM gone;
+
+-- name: claim_idempotency_key^
+-- Claim a key for a turn; nothing is returned when it is taken.
+INSERT INTO chat.idempotency_keys (tenant_id, user_id, key, request_hash, turn_id)
+VALUES (:tenant_id, :user_id, :key, :request_hash, :turn_id)
+ON CONFLICT ON CONSTRAINT idempotency_keys_key DO NOTHING
+RETURNING turn_id;
+
+-- name: find_idempotency_key^
+-- Who holds a key, and since how many seconds.
+SELECT request_hash, turn_id, extract(epoch FROM now() - created_at)::float8 AS age_seconds
+FROM chat.idempotency_keys
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND key = :key;
+
+-- name: release_idempotency_key!
+-- Give a key back: its turn had no effect.
+DELETE FROM chat.idempotency_keys WHERE tenant_id = :tenant_id AND turn_id = :turn_id AND user_id = :user_id;
+
+-- name: forget_idempotency_keys!
+-- Drop keys that are older than their life.
+DELETE FROM chat.idempotency_keys WHERE created_at < now() - :older_than::interval;
+
+-- name: begin_turn!
+-- The question and its turn, before the provider is called.
+WITH question AS (
+    INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status)
+    VALUES (:user_message_id, :tenant_id, :chat_id, :question_seq, 'user', :question, :question_key, :question_tokens,
+            :tokenizer, 'complete')
+)
+INSERT INTO chat.turns (id, tenant_id, user_id, chat_id, session_id, user_message_id, message_id, answer_seq, model, provider,
+                        hold_id, prompt_tokens, sources, owner)
+VALUES (:turn_id, :tenant_id, :user_id, :chat_id, :session_id, :user_message_id, :message_id, :question_seq + 1, :model,
+        :provider, :hold_id, :prompt_tokens, :sources::jsonb, :owner);
+
+-- name: find_turn^
+-- One turn of a user.
+SELECT t.id, t.tenant_id, t.user_id, t.chat_id, t.session_id, t.user_message_id, t.message_id, t.model, t.provider, t.hold_id,
+       t.prompt_tokens, t.sources, t.owner, t.state, t.input_tokens, t.output_tokens, t.estimated, t.finish_reason,
+       t.frame_lengths, t.error_code, t.error_message, t.retry_after_seconds, t.not_cited, t.created_at, t.finished_at
+FROM chat.turns t
+JOIN chat.chats c ON c.tenant_id = t.tenant_id AND c.id = t.chat_id
+WHERE t.tenant_id = :tenant_id AND t.id = :turn_id AND (:user_id::uuid IS NULL OR t.user_id = :user_id::uuid)
+  AND (c.deleted_at IS NULL OR :user_id::uuid IS NULL);
+
+-- name: finish_turn$
+-- Settle a turn that still runs: state, usage and the stored answer at once. Returns whether this call settled it.
+WITH settled AS (
+    UPDATE chat.turns
+    SET state = :state, input_tokens = :input_tokens, output_tokens = :output_tokens, estimated = :estimated,
+        finish_reason = :finish_reason, frame_lengths = :frame_lengths, error_code = :error_code,
+        error_message = :error_message, retry_after_seconds = :retry_after_seconds, not_cited = :not_cited, owner = :owner,
+        finished_at = :now
+    WHERE tenant_id = :tenant_id AND id = :turn_id AND state = 'running'
+    RETURNING id, chat_id, message_id, answer_seq, model
+), kept AS (
+    -- a chat that was deleted meanwhile keeps no answer; the tokens are booked all the same
+    UPDATE chat.chats c SET message_count = c.message_count + 1, updated_at = now()
+    FROM settled s
+    WHERE c.tenant_id = :tenant_id AND c.id = s.chat_id AND c.deleted_at IS NULL
+    RETURNING c.id
+), answer AS (
+    INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, citations, usage, model,
+                               status, metadata, created_at)
+    SELECT s.message_id, :tenant_id, s.chat_id, s.answer_seq, 'assistant', :content, :content_key, :tokens, :tokenizer,
+           :citations::jsonb, :usage::jsonb, s.model, :status, :metadata::jsonb, :now
+    FROM settled s JOIN kept ON kept.id = s.chat_id
+)
+SELECT EXISTS (SELECT FROM settled);
+
+-- name: heartbeat!
+-- The sign of life of a process, for all the turns that it runs.
+UPDATE chat.turns SET heartbeat_at = now() WHERE state = 'running' AND id = ANY(:turn_ids::uuid[]);
+
+-- name: list_stale_turns
+-- Running turns without a sign of life.
+SELECT id, tenant_id, owner
+FROM chat.turns
+WHERE state = 'running' AND heartbeat_at < now() - :older_than::interval
+ORDER BY heartbeat_at
+LIMIT :row_limit;

@@ -1,0 +1,38 @@
+"""The limits that the use cases keep to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits and deadlines, from the settings."""
+
+    allowed_models: tuple[str, ...]
+    default_model: str
+    max_message_chars: int = 16_000
+    max_context_tokens: int = 8000
+    max_output_tokens: int = 1024
+    max_history_tokens: int = 2000
+    max_history_messages: int = 20
+    top_k: int = 6
+    source_tokens: int = 460
+    """What a source may take of the hold's estimate: a chunk and its heading."""
+    first_token_timeout: timedelta = timedelta(seconds=60)
+    between_tokens_timeout: timedelta = timedelta(seconds=30)
+    turn_timeout: timedelta = timedelta(minutes=10)
+    provider_attempts: int = 3
+    longest_provider_wait: timedelta = timedelta(seconds=8)
+    hold_renewal: timedelta = timedelta(seconds=20)
+    storage_patience: timedelta = timedelta(seconds=60)
+    drain: timedelta = timedelta(seconds=20)
+    linger: timedelta = timedelta(seconds=30)
+    """How long a finished turn is kept in memory for those who resume it."""
+    stale_after: timedelta = timedelta(seconds=20)
+    heartbeat: timedelta = timedelta(seconds=5)
+    key_life: timedelta = timedelta(hours=24)
+    claim_patience: timedelta = timedelta(seconds=60)
+    """After this a key whose turn was never written down is given away."""
+    max_running_turns: int = 2000

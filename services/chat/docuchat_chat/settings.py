@@ -1,0 +1,84 @@
+"""Settings of the chat service, read once from the environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from docuchat_chat.domain import extractive
+from docuchat_chat.service.policy import Policy
+from docuchat_common.settings import ServiceSettings
+from docuchat_knowledge.settings import EmbeddingSettings
+
+
+class Settings(ServiceSettings, EmbeddingSettings):
+    """Which model answers, within which limits."""
+
+    port: int = Field(default=8002, ge=0, le=65535)
+    usage_url: str = "http://127.0.0.1:8003"
+
+    openai_model: str = "gpt-4o-mini"
+    allowed_models: Annotated[tuple[str, ...], NoDecode] = ()
+    """Models that may be asked for, separated by commas; OPENAI_MODEL always is."""
+
+    max_message_chars: int = Field(default=16_000, ge=1)
+    max_context_tokens: int = Field(default=8000, ge=500)
+    max_history_tokens: int = Field(default=2000, ge=0)
+    max_output_tokens: int = Field(default=1024, ge=1)
+    top_k: int = Field(default=6, ge=1, le=50)
+    chunk_token_size: int = Field(default=400, ge=1)
+
+    provider_connect_seconds: float = Field(default=5.0, gt=0)
+    provider_first_token_seconds: float = Field(default=60.0, gt=0)
+    provider_between_tokens_seconds: float = Field(default=30.0, gt=0)
+    provider_attempts: int = Field(default=3, ge=1, le=10)
+    turn_seconds: float = Field(default=600.0, gt=0)
+    max_running_turns: int = Field(default=2000, ge=1)
+
+    hold_lease_seconds: float = Field(default=60.0, ge=3)
+    turn_heartbeat_seconds: float = Field(default=5.0, gt=0)
+    turn_stale_seconds: float = Field(default=20.0, gt=0)
+    turn_stream_seconds: float = Field(default=900.0, gt=0)
+    """How long a turn can be resumed from Redis; afterwards it is from the stored message."""
+    client_stall_seconds: float = Field(default=30.0, gt=0)
+    """A client that reads nothing for so long is dropped; its answer goes on and can be resumed."""
+
+    @field_validator("allowed_models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def answers_with_openai(self) -> bool:
+        """Whether a language model answers; without a key the documents are quoted."""
+        return self.openai_api_key is not None and bool(self.openai_api_key.get_secret_value())
+
+    def policy(self) -> Policy:
+        """Return the limits for the use cases."""
+        if self.answers_with_openai:
+            default = self.openai_model
+            allowed = tuple(dict.fromkeys((default, *self.allowed_models)))
+        else:
+            default, allowed = extractive.MODEL, (extractive.MODEL,)
+        return Policy(
+            allowed_models=allowed,
+            default_model=default,
+            max_message_chars=self.max_message_chars,
+            max_context_tokens=self.max_context_tokens,
+            max_output_tokens=self.max_output_tokens,
+            max_history_tokens=self.max_history_tokens,
+            top_k=self.top_k,
+            source_tokens=self.chunk_token_size + 60,
+            first_token_timeout=timedelta(seconds=self.provider_first_token_seconds),
+            between_tokens_timeout=timedelta(seconds=self.provider_between_tokens_seconds),
+            turn_timeout=timedelta(seconds=self.turn_seconds),
+            provider_attempts=self.provider_attempts,
+            hold_renewal=timedelta(seconds=self.hold_lease_seconds / 3),
+            drain=timedelta(seconds=self.shutdown_grace_seconds),
+            stale_after=timedelta(seconds=self.turn_stale_seconds),
+            heartbeat=timedelta(seconds=self.turn_heartbeat_seconds),
+            max_running_turns=self.max_running_turns,
+        )

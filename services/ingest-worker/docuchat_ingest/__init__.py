@@ -1,0 +1,1 @@
+"""Turns uploaded documents into searchable chunks."""

@@ -1,0 +1,114 @@
+"""What the worker makes of a document, and the reasons for which it may not."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """A piece of a document's text: pages count from 1, the half-open span counts characters of the pages joined by a line
+    break; `language` is an ISO 639-1 code, None when it cannot be told."""
+
+    ordinal: int
+    page: int
+    page_to: int
+    char_start: int
+    char_end: int
+    text: str
+    token_count: int
+    language: str | None
+
+
+class FailureCode(StrEnum):
+    """Why a document failed; stable, part of the API."""
+
+    EMPTY = "empty"
+    NOT_A_PDF = "not_a_pdf"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    DAMAGED = "damaged"
+    ENCRYPTED = "encrypted"
+    NO_TEXT_LAYER = "no_text_layer"
+    TOO_MANY_PAGES = "too_many_pages"
+    TOO_MUCH_TEXT = "too_much_text"
+    TOO_LARGE = "too_large"
+    PARSER_CRASHED = "parser_crashed"
+    PARSER_TIMEOUT = "parser_timeout"
+    PARSER_OUT_OF_MEMORY = "parser_out_of_memory"
+    FILE_MISSING = "file_missing"
+    PROVIDER_REFUSED = "provider_refused"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    EMBEDDING_UNAVAILABLE = "embedding_unavailable"
+    INGEST_FAILED = "ingest_failed"
+
+
+RETRYABLE = frozenset(
+    {
+        FailureCode.FILE_MISSING,
+        FailureCode.PROVIDER_REFUSED,
+        FailureCode.QUOTA_EXCEEDED,
+        FailureCode.EMBEDDING_UNAVAILABLE,
+        FailureCode.INGEST_FAILED,
+    }
+)
+"""Reasons that are not the file's fault: the same file may succeed later."""
+
+_DETAILS = {
+    FailureCode.EMPTY: "The file is empty. Upload it again.",
+    FailureCode.NOT_A_PDF: "The file is not a PDF, whatever its name says. Export it as PDF and upload that.",
+    FailureCode.UNSUPPORTED_MEDIA_TYPE: "Files of this type cannot be read yet. Export it as PDF and upload that.",
+    FailureCode.DAMAGED: "The PDF is damaged and cannot be opened. Open it in a viewer, print it to PDF and upload that.",
+    FailureCode.ENCRYPTED: "The PDF is protected by a password. Save a copy without the password and upload that.",
+    FailureCode.NO_TEXT_LAYER: (
+        "The PDF holds no text, only pictures of pages. Run it through text recognition (OCR) and upload the result."
+    ),
+    FailureCode.TOO_MANY_PAGES: "The PDF has more than {max_pages} pages. Split it and upload the parts.",
+    FailureCode.TOO_MUCH_TEXT: "The file holds more text than a document may have. Split it and upload the parts.",
+    FailureCode.TOO_LARGE: "The file is larger than {max_megabytes} MB. Split it and upload the parts.",
+    FailureCode.PARSER_CRASHED: (
+        "The PDF reader crashed on this file. Open it in a viewer, print it to PDF and upload that."
+    ),
+    FailureCode.PARSER_TIMEOUT: "Reading the PDF took too long. Print it to PDF again, or split it, and upload that.",
+    FailureCode.PARSER_OUT_OF_MEMORY: (
+        "Reading the PDF took too much memory. Print it to PDF again, or split it, and upload that."
+    ),
+    FailureCode.FILE_MISSING: "The uploaded file is not in the store any more. Upload it again.",
+    FailureCode.PROVIDER_REFUSED: (
+        "The embedding provider refused the text. Check EMBEDDING_MODEL, OPENAI_BASE_URL and the key, then retry."
+    ),
+    FailureCode.QUOTA_EXCEEDED: (
+        "The token quota of this period is used up. Retry after it resets, or have the quota raised."
+    ),
+    FailureCode.EMBEDDING_UNAVAILABLE: "The embedding provider did not answer after {attempts} attempts. Retry later.",
+    FailureCode.INGEST_FAILED: "The document could not be processed after {attempts} attempts. Retry later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the work on one document."""
+
+    max_pages: int
+    max_bytes: int
+    max_attempts: int
+    embedding_batch: int
+    lease: timedelta
+
+
+def explain(code: FailureCode, limits: Limits) -> str:
+    """What happened and what to do about it, for the owner of the document."""
+    return _DETAILS[code].format(
+        max_pages=limits.max_pages, max_megabytes=limits.max_bytes // 2**20, attempts=limits.max_attempts
+    )
+
+
+def is_retryable(code: FailureCode) -> bool:
+    return code in RETRYABLE
+
+
+_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 120))
+
+
+def delay_after(attempt: int) -> timedelta:
+    """How long a document waits after its n-th failed attempt (n counts from 1)."""
+    return _DELAYS[min(attempt, len(_DELAYS)) - 1]

@@ -1,0 +1,112 @@
+"""The child process that opens documents: a request per line on stdin, length-prefixed JSON frames on stdout.
+
+Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n}`, then any number of
+`{"texts": [...]}` with the texts of the next pages in order, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak)
+rides on the last one. The text is JSON, never pickle: the child has handled hostile input and is not trusted.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from docuchat_ingest.extraction.reasons import Unreadable
+
+EXTRACTORS = {"application/pdf": "docuchat_ingest.extraction.pdf"}
+"""Media type → module with `open_document(path, max_pages)`; imported ahead, so that the first document does not wait."""
+
+WINDOW_CHARACTERS = 64_000
+WINDOW_SECONDS = 0.1
+MAX_PAGE_CHARACTERS = 1_000_000
+MAX_DOCUMENT_CHARACTERS = 10_000_000
+
+_PR_SET_PDEATHSIG = 1
+
+
+class OpenDocument(Protocol):
+    """What an extractor gives: the number of pages, and the texts of them in order, made as they are asked for."""
+
+    page_count: int
+
+    def texts(self) -> Iterator[str]: ...
+
+
+def main() -> None:
+    memory_bytes = int(sys.argv[1])
+    _confine(memory_bytes)
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    silence = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(silence, descriptor)  # a library that prints must not write into our frames
+    extractors = {media_type: importlib.import_module(module) for media_type, module in EXTRACTORS.items()}
+    send(answers, {"ready": True})
+    for line in requests:
+        request = json.loads(line)
+        try:
+            with extractors[request["media_type"]].open_document(request["path"], request["max_pages"]) as document:
+                _answer(answers, document)
+        except Unreadable as reason:
+            send(answers, {"failed": reason.code, "rss": _peak_megabytes()})
+        except MemoryError:
+            send(answers, {"failed": "parser_out_of_memory", "rss": _peak_megabytes()})
+            return
+        except Exception:
+            # A parser that trips over a file is the file's fault; which one cannot be told to the user any better.
+            send(answers, {"failed": "damaged", "rss": _peak_megabytes()})
+
+
+def _answer(answers: BinaryIO, document: OpenDocument) -> None:
+    send(answers, {"pages": document.page_count})
+    window: list[str] = []
+    size = total = 0
+    started = time.monotonic()
+    for text in document.texts():
+        if len(text) > MAX_PAGE_CHARACTERS or total + len(text) > MAX_DOCUMENT_CHARACTERS:
+            raise Unreadable("too_much_text")
+        window.append(text)
+        size += len(text)
+        total += len(text)
+        if size >= WINDOW_CHARACTERS or time.monotonic() - started >= WINDOW_SECONDS:
+            send(answers, {"texts": window})
+            window, size, started = [], 0, time.monotonic()
+    send(answers, {"texts": window, "done": True, "rss": _peak_megabytes()})
+
+
+def send(answers: BinaryIO, frame: dict[str, object]) -> None:
+    body = json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    answers.write(struct.pack(">I", len(body)))
+    answers.write(body)
+    answers.flush()
+
+
+def _confine(memory_bytes: int) -> None:
+    """Limit what a hijacked or runaway parser can do, and die with the worker whatever happens to it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        sys.exit(0)  # the worker died before the line above
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    os.nice(5)
+
+
+def _peak_megabytes() -> int:
+    # Not getrusage: its peak is handed down from the process that started us.
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) // 1024
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Text of PDF files through pypdfium2's raw binding: no wrapper objects, two native calls a page beside load and close.
+
+PDFium gives the reading order of Latin pages well. Pages with right-to-left script go through `right_to_left`, which puts
+letters in order by where they stand on the page, because PDFium returns many such words reversed.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import pypdfium2.raw as pdfium
+
+from docuchat_ingest.extraction import right_to_left
+from docuchat_ingest.extraction.reasons import Unreadable
+
+_MARGIN = 2.0
+"""Points by which a letter may stand out of the page and still count; text beyond is not seen by the page's reader."""
+
+_MAX_PAGE_CHARACTERS = 2_000_000
+
+_LIGATURES = {
+    "\ufb00": "ff",
+    "\ufb01": "fi",
+    "\ufb02": "fl",
+    "\ufb03": "ffi",
+    "\ufb04": "ffl",
+    "\ufb05": "st",
+    "\ufb06": "st",
+}
+_ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufb00-\ufb06\ufdd0-\ufdef\ufeff\ufffe\uffff\ud800-\udfff]")
+_HYPHEN = re.compile("[\x02\ufffe](?:\r?\n)?(?=(.?))", re.DOTALL)
+"""PDFium's mark for a hyphen at a line's end; the line break after it is already gone."""
+
+# https://pdfium.googlesource.com/pdfium/+/main/public/fpdfview.h FPDF_GetLastError
+_REASONS = {
+    pdfium.FPDF_ERR_FILE: "damaged",
+    pdfium.FPDF_ERR_FORMAT: "damaged",
+    pdfium.FPDF_ERR_PASSWORD: "encrypted",
+    pdfium.FPDF_ERR_SECURITY: "encrypted",
+}
+
+pdfium.FPDF_InitLibrary()
+
+
+@contextlib.contextmanager
+def open_document(path: str, max_pages: int) -> "Iterator[PdfDocument]":
+    """Open the file; raises Unreadable when it has no pages that can be loaded, or too many."""
+    _check_header(path)
+    handle = pdfium.FPDF_LoadDocument(os.fsencode(path), None)
+    if not handle:
+        raise Unreadable(_REASONS.get(pdfium.FPDF_GetLastError(), "damaged"))
+    try:
+        pages = pdfium.FPDF_GetPageCount(handle)
+        if pages > max_pages:
+            raise Unreadable("too_many_pages")
+        if pages < 1:
+            raise Unreadable("damaged")
+        yield PdfDocument(handle, path, pages)
+    finally:
+        pdfium.FPDF_CloseDocument(handle)
+
+
+def _check_header(path: str) -> None:
+    """The mark may stand anywhere in the first 1,024 bytes (ISO 32000-1, implementation note 13)."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise Unreadable("empty")
+    if b"%PDF-" not in head:
+        raise Unreadable("not_a_pdf")
+
+
+class PdfDocument:
+    """An open PDF; the texts of its pages in order."""
+
+    def __init__(self, handle: "pdfium.FPDF_DOCUMENT", path: str, page_count: int) -> None:
+        self._handle = handle
+        self._slow = right_to_left.SlowReader(path)
+        self.page_count = page_count
+
+    def texts(self) -> Iterator[str]:
+        """A text for every page, empty for one that cannot be loaded; raises Unreadable when none could be."""
+        loaded = 0
+        for index in range(self.page_count):
+            page = pdfium.FPDF_LoadPage(self._handle, index)
+            if not page:
+                yield ""
+                continue
+            loaded += 1
+            text_page = pdfium.FPDFText_LoadPage(page)
+            try:
+                yield self._read(text_page, index, _visible_area(page)) if text_page else ""
+            finally:
+                if text_page:
+                    pdfium.FPDFText_ClosePage(text_page)
+                pdfium.FPDF_ClosePage(page)
+        if not loaded:
+            raise Unreadable("damaged")
+
+    def _read(self, text_page: "pdfium.FPDF_TEXTPAGE", index: int, seen: "pdfium.FS_RECTF") -> str:
+        characters = pdfium.FPDFText_CountChars(text_page)
+        if characters <= 0:
+            return ""
+        if characters > _MAX_PAGE_CHARACTERS:
+            raise Unreadable("too_much_text")
+        room = 2 * characters + 64  # surrogate pairs, and line breaks that PDFium adds
+        buffer = (ctypes.c_ushort * room)()
+        # Not FPDFText_GetText: that one cuts characters beyond the basic plane down to 16 bits.
+        length = pdfium.FPDFText_GetBoundedText(
+            text_page, seen.left, seen.top, seen.right, seen.bottom, buffer, room
+        )
+        text = bytes(memoryview(buffer)[: max(length, 0)]).decode("utf-16-le", "replace")
+        if right_to_left.is_needed(text):
+            ordered = right_to_left.read_page(text_page, characters, seen)
+            if ordered is None:
+                text = self._slow.read_page(index)
+            else:
+                text = self._slow.restore_half_spaces(ordered, index)
+        return tidy(text)
+
+
+def _visible_area(page: "pdfium.FPDF_PAGE") -> "pdfium.FS_RECTF":
+    area = pdfium.FS_RECTF()
+    pdfium.FPDF_GetPageBoundingBox(page, area)
+    return pdfium.FS_RECTF(area.left - _MARGIN, area.top + _MARGIN, area.right + _MARGIN, area.bottom - _MARGIN)
+
+
+def tidy(text: str) -> str:
+    """Text as it is stored: hyphenated words joined, ligatures and compositions written out, no control characters."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _HYPHEN.sub(_join_hyphenated, text)
+    text = _ODD.sub(lambda odd: _LIGATURES.get(odd[0], ""), text)
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    return text.strip()
+
+
+def _join_hyphenated(mark: re.Match[str]) -> str:
+    """`Ver-|trag` is one word, `Schwarz-|Weiß` and `2013-|2014` keep their hyphen."""
+    return "" if mark[1].islower() else "-"

@@ -1,0 +1,336 @@
+"""Reading order of right-to-left pages, from where each glyph stands.
+
+A PDF may draw letters in any order, and PDFium's own guess reverses words that were drawn in visual order. The positions are
+the truth: glyphs of a line are sorted from left to right, then the line's logical order is recovered by undoing the
+bidirectional algorithm (UAX #9): in a right-to-left line everything is read from the right, but runs of Latin letters and
+numbers from the left. Characters stay as they are stored, half-spaces (ZWNJ) and marks too; only presentation forms
+(U+FB50…FDFF, U+FE70…FEFC: the shapes of letters, not letters) are taken back to their letters.
+"""
+
+import ctypes
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pypdfium2.raw as pdfium
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
+
+_WORD = re.compile(r"\S+")
+_HALF_SPACE_CODE = re.compile(rb"200[BCbc]>")  # as a target, or within a range of targets
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_PRESENTATION = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]")
+_NUMBER_JOINERS = frozenset(".,:/-+%٫٬٪")
+_KINDS = {bracket: pair for pair in ("()", "[]", "{}", "<>", "«»") for bracket in pair}
+_ALEFS = frozenset("اأإآٱ")
+_ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060")
+_SAME_PLACE = 0.01  # points
+_SAME_LINE = 0.35  # of the height of the taller glyph
+_COLUMN_GAP = 3.0  # of the same
+_WORD_GAP = 0.12  # of the same; beside punctuation, which PDFium may count to the wrong word
+_CLEARLY = 3  # times as many right-to-left letters as others: no doubt about such a line
+
+
+@dataclass(slots=True)
+class _Glyph:
+    """One drawn glyph: its letters in reading order, and its place; glyphs of one word share `word`."""
+
+    text: str
+    x: float
+    y: float
+    left: float
+    right: float
+    height: float
+    word: int
+    direction: str = "N"
+
+
+def is_needed(text: str) -> bool:
+    return _RIGHT_TO_LEFT.search(text) is not None
+
+
+def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> str | None:
+    """The page's text in reading order; None when the positions do not tell it (turned text, glyphs for whole words)."""
+    glyphs = _read_glyphs(text_page, characters, seen)
+    if not glyphs:
+        return None
+    lines = _split_lines(glyphs)
+    left, right = min(glyph.left for glyph in glyphs), max(glyph.right for glyph in glyphs)
+    return "\n".join(filter(None, (_read_line(line, left, right) for line in lines)))
+
+
+class SlowReader:
+    """pypdf on the same file, for what PDFium cannot tell; opened when first needed, because few documents need it and pypdf
+    doubles the memory of the child.
+
+    It keeps letters in order, but not mixed lines, and takes many times as long.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._reader: PdfReader | None = None
+        self._fonts_with_half_spaces: dict[int, bool] = {}
+
+    def read_page(self, index: int) -> str:
+        return _PRESENTATION.sub(_to_letters, self._open().pages[index].extract_text())
+
+    def restore_half_spaces(self, text: str, index: int) -> str:
+        """Put back the half-spaces (ZWNJ) of the page's words: PDFium drops a glyph that has no ink and no width."""
+        try:
+            if not self._has_half_spaces(index):
+                return text
+            words = {word.replace("\u200c", ""): word for word in self.read_page(index).split() if "\u200c" in word}
+        except Exception:  # pypdf gives up on some files that PDFium reads: then the text is as good as it gets
+            return text
+        return _WORD.sub(lambda word: words.get(word[0], word[0]), text)
+
+    def _open(self) -> "PdfReader":
+        if self._reader is None:
+            from pypdf import PdfReader
+
+            self._reader = PdfReader(self._path)
+            if self._reader.is_encrypted:
+                self._reader.decrypt("")
+        return self._reader
+
+    def _has_half_spaces(self, index: int) -> bool:
+        fonts = self._open().pages[index]["/Resources"]["/Font"]
+        return any([self._maps_half_space(reference) for reference in fonts.values()])  # all, to fill the cache
+
+    def _maps_half_space(self, reference: Any) -> bool:
+        font = reference.get_object()
+        number = getattr(font.indirect_reference, "idnum", None) or id(font)
+        if number not in self._fonts_with_half_spaces:
+            mapping = font.get("/ToUnicode")
+            data = mapping.get_object().get_data() if mapping is not None else b""
+            self._fonts_with_half_spaces[number] = _HALF_SPACE_CODE.search(data) is not None
+        return self._fonts_with_half_spaces[number]
+
+
+def _read_glyphs(
+    text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF"
+) -> list[_Glyph] | None:
+    x, y = ctypes.c_double(), ctypes.c_double()
+    box = pdfium.FS_RECTF()
+    glyphs: list[_Glyph] = []
+    word = 0
+    for index in range(characters):
+        code = pdfium.FPDFText_GetUnicode(text_page, index)
+        character = chr(code) if 0 < code < 0x110000 else " "
+        if character.isspace():
+            word += 1
+            continue
+        if code < 32 or 0xD800 <= code < 0xE000:
+            character = "\x02" if code == 2 else ""
+        if _RIGHT_TO_LEFT.match(character) and _is_turned(pdfium.FPDFText_GetCharAngle(text_page, index)):
+            return None
+        pdfium.FPDFText_GetCharOrigin(text_page, index, x, y)
+        if not (seen.left <= x.value <= seen.right and seen.bottom <= y.value <= seen.top):
+            continue
+        last = glyphs[-1] if glyphs else None
+        if last and abs(last.x - x.value) < _SAME_PLACE and abs(last.y - y.value) < _SAME_PLACE and last.word == word:
+            last.text += character
+            continue
+        pdfium.FPDFText_GetLooseCharBox(text_page, index, box)
+        glyphs.append(_Glyph(character, x.value, y.value, box.left, box.right, box.top - box.bottom, word))
+    for glyph in glyphs:
+        ordered = _order_letters(glyph.text)
+        if ordered is None:
+            return None
+        glyph.text = ordered
+        glyph.direction = _direction(ordered)
+    return glyphs
+
+
+def _is_turned(angle: float) -> bool:
+    return angle >= 0 and min(angle, abs(2 * math.pi - angle)) > 0.05
+
+
+def _order_letters(text: str) -> str | None:
+    """The letters of one place: letters before marks before half-spaces; None when their order cannot be known."""
+    if len(text) == 1:
+        return _PRESENTATION.sub(_to_letters, text)
+    letters = [c for c in text if not unicodedata.combining(c) and c not in _ZERO_WIDTH]
+    if sum(_RIGHT_TO_LEFT.match(c) is not None for c in letters) < 2:
+        marks = [c for c in text if unicodedata.combining(c)]
+        return _PRESENTATION.sub(_to_letters, "".join(letters + marks + [c for c in text if c in _ZERO_WIDTH]))
+    if len(letters) == 2 and "ل" in letters and (alef := next((c for c in letters if c in _ALEFS), None)):
+        return "ل" + alef + "".join(c for c in text if unicodedata.combining(c))
+    return None
+
+
+def _to_letters(form: re.Match[str]) -> str:
+    # A mark's isolated form decomposes to a space and the mark.
+    return unicodedata.normalize("NFKC", form[0]).lstrip(" ") or form[0]
+
+
+def _direction(text: str) -> str:
+    for character in text:
+        kind = unicodedata.bidirectional(character)
+        if kind in ("R", "AL"):
+            return "R"
+        if kind == "L":
+            return "L"
+        if kind in ("EN", "AN"):
+            return "D"
+        if kind == "NSM":
+            return "M"
+    return "N"
+
+
+def _split_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
+    """Glyphs that were drawn one after the other on one baseline."""
+    lines: list[list[_Glyph]] = []
+    for glyph in glyphs:
+        line = lines[-1] if lines else None
+        if line and abs(line[0].y - glyph.y) <= _SAME_LINE * max(line[0].height, glyph.height, 1.0):
+            line.append(glyph)
+        else:
+            lines.append([glyph])
+    return lines
+
+
+def _read_line(line: list[_Glyph], page_left: float, page_right: float) -> str:
+    directions = [glyph.direction for glyph in line]
+    glyphs = _with_spaces(_attach_marks(sorted(line, key=lambda glyph: glyph.x)))
+    if "R" not in directions:
+        return "".join(glyph.text for glyph in glyphs).strip()
+    from_right = _starts_right(glyphs, directions, page_left, page_right)
+    resolved = _resolve(glyphs, from_right)
+    order = _reading_order(resolved, from_right)
+    return _pair_brackets([(glyphs[i].text, resolved[i]) for i in order]).strip()
+
+
+def _starts_right(glyphs: list[_Glyph], directions: list[str], page_left: float, page_right: float) -> bool:
+    """Whether a line with right-to-left letters is read from the right; in a mixed one the margin that it keeps tells."""
+    from_right, from_left = directions.count("R"), directions.count("L")
+    if from_right > _CLEARLY * from_left:
+        return True
+    left_gap, right_gap = glyphs[0].left - page_left, page_right - glyphs[-1].right
+    if abs(left_gap - right_gap) > max(glyph.height for glyph in glyphs):
+        return right_gap < left_gap
+    return from_right >= from_left
+
+
+def _attach_marks(glyphs: list[_Glyph]) -> list[_Glyph]:
+    """Put vowel marks that were drawn by themselves behind the letter they stand over."""
+    bases = [glyph for glyph in glyphs if glyph.direction != "M"]
+    if not bases:
+        return glyphs
+    for mark in glyphs:
+        if mark.direction == "M":
+            center = (mark.left + mark.right) / 2
+            base = min(bases, key=lambda glyph: abs((glyph.left + glyph.right) / 2 - center))
+            base.text += mark.text
+    return bases
+
+
+def _with_spaces(glyphs: list[_Glyph]) -> list[_Glyph]:
+    """A space where two words meet, a tab where a column ends."""
+    height = max((glyph.height for glyph in glyphs), default=0.0)
+    spaced: list[_Glyph] = []
+    for glyph in glyphs:
+        if spaced:
+            before = spaced[-1]
+            gap = glyph.left - before.right
+            apart = before.word != glyph.word
+            if "N" in (before.direction, glyph.direction):
+                apart = gap > _WORD_GAP * height
+            if apart:
+                text = "\t" if gap > _COLUMN_GAP * height else " "
+                spaced.append(_Glyph(text, before.right, glyph.y, before.right, glyph.left, 0, glyph.word))
+        spaced.append(glyph)
+    return spaced
+
+
+def _resolve(glyphs: list[_Glyph], from_right: bool) -> list[str]:
+    """A direction for each glyph, in visual order: R, L, or D for a number by itself."""
+    base = "R" if from_right else "L"
+    directions = [glyph.direction for glyph in glyphs]
+    for index in range(1, len(glyphs) - 1):  # 3.11, 10:30: the joiner belongs to the number
+        if glyphs[index].text in _NUMBER_JOINERS and directions[index - 1] == directions[index + 1] == "D":
+            directions[index] = "D"
+    marker = _list_marker(glyphs, directions) if from_right else len(glyphs)
+    strong = base
+    for index, direction in enumerate(directions):  # a number with Latin on its left continues it, else stands alone
+        if direction in ("L", "R"):
+            strong = direction
+        elif direction == "D" and strong == "L" and index < marker:
+            directions[index] = "L"
+    index = 0
+    while index < len(directions):  # what stands between two equals is like them, else like the line
+        if directions[index] not in ("N", "M"):
+            index += 1
+            continue
+        end = index
+        while end < len(directions) and directions[end] in ("N", "M"):
+            end += 1
+        sides = {"R" if side == "D" else side for side in (directions[index - 1 : index] or [base])}
+        sides |= {"R" if side == "D" else side for side in (directions[end : end + 1] or [base])}
+        column = any(glyph.text == "\t" for glyph in glyphs[index:end])
+        directions[index:end] = [base if column or len(sides) > 1 else sides.pop()] * (end - index)
+        index = end
+    return directions
+
+
+def _list_marker(glyphs: list[_Glyph], directions: list[str]) -> int:
+    """Where the number of a list item starts at the right end of the line (`1.` or `1)`); beyond the end if there is none."""
+    start = len(glyphs)
+    while start and directions[start - 1] == "D":
+        start -= 1
+    return start if start and start < len(glyphs) and glyphs[start - 1].text in ".)(-" else len(glyphs)
+
+
+def _reading_order(resolved: list[str], from_right: bool) -> list[int]:
+    """Indexes of the visual line in the order of reading."""
+    order = list(range(len(resolved)))
+    if from_right:
+        order.reverse()
+        _turn_runs(order, resolved, lambda kind: kind == "L")
+        _turn_runs(order, resolved, lambda kind: kind == "D")
+    else:
+        _turn_runs(order, resolved, lambda kind: kind in ("R", "D"))
+        _turn_runs(order, resolved, lambda kind: kind == "D")
+    return order
+
+
+def _turn_runs(order: list[int], resolved: list[str], belongs: Callable[[str], bool]) -> None:
+    start = 0
+    while start < len(order):
+        end = start
+        while end < len(order) and belongs(resolved[order[end]]):
+            end += 1
+        order[start:end] = order[start:end][::-1]
+        start = max(end, start + 1)
+
+
+def _pair_brackets(line: list[tuple[str, str]]) -> str:
+    """Give brackets of right-to-left runs the form that pairs: they may have been stored by meaning or by shape."""
+    texts = [text for text, _ in line]
+    open_brackets: list[int] = []
+    for index, (text, direction) in enumerate(line):
+        kind = _KINDS.get(text)
+        if kind is None:
+            continue
+        matches = bool(open_brackets) and _KINDS[texts[open_brackets[-1]]] == kind
+        if direction != "R":
+            if text == kind[0]:
+                open_brackets.append(index)
+            elif matches:
+                open_brackets.pop()
+        elif matches:
+            texts[index] = kind[1]
+            open_brackets.pop()
+        else:
+            texts[index] = kind[0]
+            open_brackets.append(index)
+    for index in open_brackets:  # one by itself closes when it hangs on what is before it: `1)`
+        kind = _KINDS[texts[index]]
+        hangs = index > 0 and not texts[index - 1].isspace() and texts[index + 1 : index + 2] in ([], [" "], ["\t"])
+        if line[index][1] == "R" and hangs:
+            texts[index] = kind[1]
+    return "".join(texts)

@@ -1,0 +1,120 @@
+"""What the tests of the worker share: where the real PDF files are, and a maker of PDF files that no printer would make."""
+
+import os
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
+from docuchat_knowledge.tokens import TokenCounter
+
+SAMPLES = Path(os.environ.get("DOCUCHAT_SAMPLE_PDFS") or Path(__file__).parents[4] / "shared/data/pdf")
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of real PDF files; it is not part of the project, `DOCUCHAT_SAMPLE_PDFS` names another place."""
+    assert SAMPLES.is_dir(), f"no sample PDFs in {SAMPLES}: set DOCUCHAT_SAMPLE_PDFS"
+    return SAMPLES
+
+
+@pytest.fixture
+async def parser_pool() -> AsyncIterator[ParserPool]:
+    async with ParserPool(2, ParserLimits()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def count_tokens() -> Callable[[str], int]:
+    return TokenCounter.for_model("text-embedding-3-small").count
+
+
+class PdfMaker:
+    """Writes PDF files object by object, with a right cross-reference table unless told otherwise."""
+
+    def write(self, objects: Iterable[bytes], root: int = 1, trailer: bytes = b"", prefix: bytes = b"") -> bytes:
+        out = bytearray(prefix + b"%PDF-1.7\n")
+        offsets = []
+        for number, body in enumerate(objects, start=1):
+            offsets.append(len(out))
+            out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+        start = len(out)
+        out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(offsets) + 1)
+        for offset in offsets:
+            out += b"%010d 00000 n \n" % offset
+        out += b"trailer\n<</Size %d/Root %d 0 R%b>>\n" % (len(offsets) + 1, root, trailer)
+        out += b"startxref\n%d\n%%%%EOF\n" % start
+        return bytes(out)
+
+    def stream(self, data: bytes, extra: bytes = b"") -> bytes:
+        return b"<</Length %d%b>>\nstream\n%b\nendstream" % (len(data), extra, data)
+
+    def deflated(self, data: bytes, times: int = 1) -> bytes:
+        for _ in range(times):
+            data = zlib.compress(data, 9)
+        filters = b"/FlateDecode" * times
+        return self.stream(data, b"/Filter[%b]" % filters)
+
+    def pages(self, contents: Iterable[bytes], media_box: bytes = b"[0 0 595 842]", extra: bytes = b"") -> bytes:
+        """A document with a page for each content stream object (bytes of the object, not of the stream)."""
+        objects = [b"<</Type/Catalog/Pages 2 0 R%b>>" % extra, b"", b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+        kids = []
+        for content in contents:
+            objects.append(content)
+            objects.append(
+                b"<</Type/Page/Parent 2 0 R/MediaBox%b/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>"
+                % (media_box, len(objects))
+            )
+            kids.append(b"%d 0 R" % len(objects))
+        objects[1] = b"<</Type/Pages/Kids[%b]/Count %d>>" % (b" ".join(kids), len(kids))
+        return self.write(objects)
+
+    def text(self, *pages: str) -> bytes:
+        """A readable document, a line of Latin text a page."""
+        return self.pages(self.stream(b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % page.encode("latin-1")) for page in pages)
+
+    def glyphs(self, lines: Iterable[Iterable[tuple[str, float]]], size: float = 12) -> bytes:
+        """A page of one font whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs."""
+        lines = [list(line) for line in lines]
+        codes: dict[str, int] = {}
+        content = b"BT /F1 %.1f Tf\n" % size
+        for row, line in enumerate(lines):
+            for letters, x in line:
+                code = codes.setdefault(letters, len(codes) + 1)
+                content += b"1 0 0 1 %.2f %.2f Tm <%02x> Tj\n" % (x, 760 - 24 * row, code)
+        content += b"ET"
+        mapping = b"".join(
+            b"<%02x> <%b>\n" % (code, letters.encode("utf-16-be").hex().encode()) for letters, code in codes.items()
+        )
+        to_unicode = (
+            b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n/CMapName /X def /CMapType 2 def\n"
+            b"1 begincodespacerange <00> <ff> endcodespacerange\n%d beginbfchar\n%bendbfchar\nendcmap end end"
+            % (len(codes), mapping)
+        )
+        empty = {"\u200c"}  # drawn, but nothing to see
+        shapes = [
+            self.stream(b"0 0 d0" if letters in empty else b"500 0 0 0 500 700 d1 0 0 500 700 re f") for letters in codes
+        ]
+        widths = b" ".join(b"0" if letters in empty else b"500" for letters in codes)
+        names = b"".join(b"/g%d" % code for code in codes.values())
+        drawings = b"".join(b"/g%d %d 0 R" % (code, 6 + code) for code in codes.values())
+        return self.write(
+            [
+                b"<</Type/Catalog/Pages 2 0 R>>",
+                b"<</Type/Pages/Kids[6 0 R]/Count 1>>",
+                b"<</Type/Font/Subtype/Type3/FontBBox[0 0 500 700]/FontMatrix[0.001 0 0 0.001 0 0]/FirstChar 1/LastChar %d"
+                b"/Widths[%b]/Encoding<</Differences[1%b]>>/CharProcs<<%b>>/ToUnicode 4 0 R/Resources<<>>>>"
+                % (len(codes), widths, names, drawings),
+                self.stream(to_unicode),
+                self.stream(content),
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents 5 0 R>>",
+                *shapes,
+            ]
+        )
+
+
+@pytest.fixture(scope="session")
+def pdf_maker() -> PdfMaker:
+    return PdfMaker()

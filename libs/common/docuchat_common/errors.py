@@ -1,7 +1,7 @@
 """Expected failures, by category.
 
-The domain raises these and knows no protocol. Two tables at the edges give them meaning: `http.problems` maps a category
-to a status, `messaging.consumer` maps it to acknowledge, retry later or dead-letter.
+The domain raises these and knows no protocol. Two tables at the edges give them meaning: `http.problems` maps each to
+a status, `messaging.consumer` maps it to acknowledge, retry later or dead-letter.
 """
 
 import inspect

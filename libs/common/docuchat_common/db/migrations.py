@@ -38,7 +38,7 @@ async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:
     event.listen(engine.sync_engine, "do_execute", _execute_script)
     try:
         async with engine.connect() as connection:
-            while not (
+            while not (  # noqa: ASYNC110 - the lock's holder is another process
                 await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})
             ).scalar_one():
                 await asyncio.sleep(0.2)

@@ -1,6 +1,7 @@
 """The unit of work: the only way to the database.
 
-`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows only. Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
+`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows only.
+Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,7 @@
 """Every event, frozen and versioned.
 
 Optional fields may be added inside a version; anything else is a new version, published beside the old one. The JSON
-schemas in `schemas/` are committed and a test refuses an incompatible change; `python -m docuchat_common.events` writes them.
+schemas in `schemas/` are committed, `python -m docuchat_common.events` writes them, a test refuses incompatible change.
 """
 
 from typing import Any, ClassVar, Literal

@@ -1,7 +1,7 @@
 """The connection to RabbitMQ: made when first needed, re-made when it breaks, one a process.
 
-We reconnect by hand rather than by `connect_robust`, which restores channels and consumers behind our back, a consumer that
-was just cancelled among them; here one loop owns the order: connect, declare, consume (ADR-0001).
+We reconnect by hand rather than by `connect_robust`, which restores channels and consumers behind our back, even one
+that was just cancelled; here one loop owns the order: connect, declare, consume (ADR-0001).
 """
 
 import asyncio

@@ -141,9 +141,10 @@ class _Runner:
                 logger.warning("consumer.drain_timeout", queue=self._subscription.queue, handlers=len(late))
                 await asyncio.wait(late, timeout=2)
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=0.5)
         await self._close_channel()
 
     async def _run(self) -> None:
@@ -169,7 +170,8 @@ class _Runner:
             declare_subscription(channel, subscription.queue, subscription.event.type, subscription.retry), timeout=10
         )
         await channel.set_qos(prefetch_count=subscription.prefetch)
-        self._tag = await asyncio.wait_for(self._queue.consume(self._accept), timeout=5)
+        # a quorum queue that is still recovering may never answer this one request, but does answer the next
+        self._tag = await asyncio.wait_for(self._queue.consume(self._accept), timeout=2)
         self.consuming = True
         logger.info("consumer.started", queue=subscription.queue)
 

@@ -11,7 +11,6 @@ from docuchat_common.errors import DocuChatError
 from docuchat_common.http.server import serve
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
-
 from docuchat_usage.app import create_app
 from docuchat_usage.bootstrap import open_service
 from docuchat_usage.domain import Price

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from prometheus_client import Counter
+
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import QuotaExceeded, QuotaThreshold, UsageRecorded
 from docuchat_common.messaging.broker import BROKER_ERRORS
 from docuchat_common.messaging.topology import declare_exchange
-from prometheus_client import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -100,7 +101,7 @@ async def repeat(name: str, every: timedelta, work: Callable[[], Awaitable[objec
         try:
             await work()
         except UpstreamUnavailable as error:
-            logger.warning(f"{name}.waiting", reason=error.detail)
+            logger.warning("work.waiting", work=name, reason=error.detail)
         except Exception:  # a sweep that dies would let holds leak
-            logger.exception(f"{name}.failed")
+            logger.exception("work.failed", work=name)
         await asyncio.sleep(every.total_seconds())

@@ -1,8 +1,8 @@
 """The application that uvicorn runs."""
 
-from docuchat_common.http.app import create_service_app
 from fastapi import FastAPI
 
+from docuchat_common.http.app import create_service_app
 from docuchat_usage.bootstrap import open_container
 from docuchat_usage.routes import internal, public
 from docuchat_usage.settings import Settings

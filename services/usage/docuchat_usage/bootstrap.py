@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.relay import Relay
-
 from docuchat_usage.adapters import PrometheusMeter, SystemClock, keep_usage_stream, repeat
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.repository import PostgresTransaction, compose
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from docuchat_common.http.health import Check
-
     from docuchat_usage.settings import Settings
 
 SCHEMA = "usage"
@@ -100,8 +98,9 @@ async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None])
     task = asyncio.create_task(work)
 
     async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # Again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.5)
 
     stack.push_async_callback(stop)

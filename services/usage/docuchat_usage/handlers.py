@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from docuchat_common.events.catalogue import TenantCreated, UsageRecorded
 from docuchat_common.messaging.consumer import Delivery, Subscription
 from docuchat_common.messaging.topology import queue_name
-
 from docuchat_usage.domain import Kind, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from docuchat_common.events.envelope import Event
-
     from docuchat_usage.service import UsageService
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from docuchat_common.events.envelope import Event
     from docuchat_common.ids import TenantId
-
     from docuchat_usage.domain import Booking, Hold, HoldRequest, Period, Price, Refusal, Report, Subject, Usage
 
 

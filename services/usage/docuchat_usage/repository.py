@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
-from docuchat_common.db import load_queries
 
+from docuchat_common.db import load_queries
 from docuchat_usage.domain import (
     THRESHOLDS,
     Booking,

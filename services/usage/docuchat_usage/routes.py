@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from docuchat_common.http.identity import CurrentPrincipal, InternalCaller
-from docuchat_common.http.problems import problem_responses
 from fastapi import APIRouter, Depends, Request, Response
 
+from docuchat_common.http.identity import CurrentPrincipal, InternalCaller
+from docuchat_common.http.problems import problem_responses
 from docuchat_usage.schemas import HoldBody, HoldView, RenewBody, UsageReport
 from docuchat_usage.service import UsageService
 

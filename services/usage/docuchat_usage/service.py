@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
+
 from docuchat_common.events.catalogue import QuotaExceeded, QuotaThreshold
 from docuchat_common.ids import TenantId, uuid7
-
 from docuchat_usage.domain import Period, Refusal, Subject, Unit
 from docuchat_usage.errors import BudgetExhausted, BudgetsUnsettled
 

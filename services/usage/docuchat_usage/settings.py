@@ -1,7 +1,8 @@
 """What the usage service reads from its environment."""
 
-from docuchat_common.settings import ServiceSettings
 from pydantic import Field
+
+from docuchat_common.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -1,6 +1,7 @@
 """Plans, budgets, holds, the ledger and prices."""
 
 from alembic import op
+
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"

@@ -1,0 +1,174 @@
+"""The service's HTTP, on a real database, with real tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from docuchat_common.ids import uuid7
+from docuchat_testkit.identity import INTERNAL_TOKEN
+from docuchat_usage.app import create_app
+from docuchat_usage.settings import Settings
+
+if TYPE_CHECKING:
+    from docuchat_testkit.databases import ClonedDatabase
+    from docuchat_testkit.identity import TokenMint
+
+INTERNAL = {"X-Internal-Token": INTERNAL_TOKEN}
+
+
+@pytest_asyncio.fixture
+async def http(
+    service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    for name, value in service_environment("usage").items():
+        monkeypatch.setenv(name, value)
+    app = create_app(Settings())
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://usage") as client,
+    ):
+        client.app = app  # type: ignore[attr-defined] - for the test of the schema
+        yield client
+
+
+def hold_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "tenant_id": 1, "user_id": str(uuid7()), "chatbot_id": None, "kind": "chat", "model": "gpt-4o-mini",
+        "input_tokens": 800, "max_output_tokens": 200, "lease_seconds": 60, **changes,
+    }  # fmt: skip
+
+
+async def limit_tenant(database: ClonedDatabase, tokens: int) -> None:
+    async with database.connect() as connection:
+        await connection.execute("UPDATE usage.budgets SET token_limit = $1 WHERE tenant_id = 1", tokens)
+
+
+async def test_a_hold_is_opened_renewed_and_released(http: httpx.AsyncClient) -> None:
+    opened = await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    assert opened.status_code == 201
+    hold = opened.json()
+    assert hold["tokens"] == 1000
+    assert datetime.fromisoformat(hold["expires_at"]) > datetime.now(UTC)
+    path = f"/internal/holds/{hold['hold_id']}"
+    renewed = await http.patch(path, json={"tokens": 900, "lease_seconds": 90}, headers=INTERNAL)
+    assert (renewed.status_code, renewed.json()["tokens"]) == (200, 900)
+    assert (await http.delete(path, headers=INTERNAL)).status_code == 204
+    gone = await http.patch(path, json={"lease_seconds": 90}, headers=INTERNAL)
+    assert (gone.status_code, gone.json()["code"]) == (404, "hold_not_found")
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Internal-Token": "guess"}])
+async def test_holds_are_for_the_products_own_services(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    for method, path in (("POST", ""), ("PATCH", f"/{uuid7()}"), ("DELETE", f"/{uuid7()}")):
+        answer = await http.request(method, "/internal/holds" + path, json=hold_body(), headers=headers)
+        assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"input_tokens": -1}, {"max_output_tokens": 10**12}, {"lease_seconds": 0}, {"kind": "gift"}, {"tenant_id": 0}],
+)
+async def test_impossible_holds_are_invalid(http: httpx.AsyncClient, changes: dict[str, Any]) -> None:
+    answer = await http.post("/internal/holds", json=hold_body(**changes), headers=INTERNAL)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+async def test_a_refusal_says_which_layer_how_much_and_until_when(
+    http: httpx.AsyncClient, database: ClonedDatabase
+) -> None:
+    await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    await limit_tenant(database, 1500)
+    refused = await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    problem = refused.json()
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["retry-after"] == "60"
+    assert {key: problem[key] for key in ("code", "layer", "unit", "limit", "used", "held", "remaining")} == {
+        "code": "quota_exceeded", "layer": "tenant", "unit": "tokens",
+        "limit": "1500", "used": "0", "held": "1000", "remaining": "500",
+    }  # fmt: skip
+    assert datetime.fromisoformat(problem["resets_at"]) > datetime.now(UTC)
+
+
+async def test_usage_shows_windows_quota_and_own_share(
+    http: httpx.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
+) -> None:
+    user = uuid7()
+    await http.post("/internal/holds", json=hold_body(user_id=str(user)), headers=INTERNAL)
+    async with database.connect() as connection:
+        await connection.execute(
+            """
+            INSERT INTO usage.ledger (tenant_id, event_id, user_id, kind, provider, model, input_tokens, output_tokens,
+                                      embedding_tokens, estimated, cost, occurred_at, booked_at)
+            VALUES (1, gen_random_uuid(), $1, 'chat', 'openai', 'gpt-4o-mini', 700, 300, 0,
+                    false, 0.000285, now(), now()),
+                   (1, gen_random_uuid(), NULL, 'embedding', 'openai', 'text-embedding-3-small', 0, 0, 50,
+                    false, 0.000001, now(), now())
+            """,
+            user,
+        )
+    answer = await http.get("/v1/usage", headers=token_mint.headers(tenant_id=1, user_id=user))
+    assert answer.status_code == 200
+    usage = answer.json()
+    whole = {
+        "input_tokens": 700, "output_tokens": 300, "embedding_tokens": 50, "total_tokens": 1050, "cost": "0.000286",
+        "currency": "USD",
+    }  # fmt: skip
+    assert usage["last_24h"] == usage["last_7d"] == whole
+    assert usage["period"].items() >= whole.items()
+    assert usage["quota"]["tokens"] == {"limit": 50_000_000, "used": 0, "held": 1000, "remaining": 49_999_000}
+    assert usage["quota"]["cost"]["limit"] == "250"
+    assert usage["quota"]["resets_at"] == usage["period"]["ends_at"]
+    assert usage["me"]["last_24h"]["total_tokens"] == 1000
+    assert usage["me"]["quota"] is None
+    assert [model["model"] for model in usage["by_model"]] == ["gpt-4o-mini", "text-embedding-3-small"]
+    assert usage["by_user"] is None
+
+
+@pytest.mark.parametrize(("role", "sees"), [("owner", True), ("admin", True), ("member", False)])
+async def test_only_owners_and_admins_see_each_user(
+    http: httpx.AsyncClient, token_mint: TokenMint, role: str, sees: bool
+) -> None:
+    answer = await http.get("/v1/usage", headers=token_mint.headers(tenant_id=1, role=role))
+    assert (answer.json()["by_user"] == []) is sees
+
+
+async def test_usage_needs_a_token_of_the_tenant(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+    assert (await http.get("/v1/usage")).status_code == 401
+    headers = {**token_mint.headers(tenant_id=1), "X-Tenant-ID": "2"}
+    answer = await http.get("/v1/usage", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "tenant_mismatch")
+
+
+async def test_another_tenant_sees_nothing_of_it(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+    await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    usage = (await http.get("/v1/usage", headers=token_mint.headers(tenant_id=2, role="owner"))).json()
+    assert (usage["quota"]["tokens"]["held"], usage["by_user"], usage["by_model"]) == (0, [], [])
+
+
+async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: httpx.AsyncClient) -> None:
+    schema = http.app.openapi()  # type: ignore[attr-defined] - set by the fixture
+    assert [path for path in schema["paths"] if not path.endswith("z")] == ["/v1/usage"]
+    report = schema["components"]["schemas"]["UsageReport"]
+    assert set(report["properties"]) == {
+        "last_24h", "last_7d", "period", "quota", "me", "by_model", "by_user",
+    }  # fmt: skip
+    totals = schema["components"]["schemas"]["TokenTotals"]["properties"]
+    assert all("description" in field for field in totals.values())
+    assert totals["cost"]["type"] == "string"
+
+
+async def test_health_names_what_is_needed(http: httpx.AsyncClient) -> None:
+    from docuchat_testkit.eventually import eventually
+
+    async def healthy() -> None:
+        answer = await http.get("/readyz")
+        assert answer.json() == {"status": "ok", "checks": {"database": "ok", "rabbitmq": "ok"}}
+
+    await eventually(healthy)

@@ -240,6 +240,18 @@ WHERE d.id = e.id
 RETURNING d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_bytes, d.media_type, d.attempts,
           d.queued_at AS waiting_since;
 
+-- name: requeue_failed
+-- Queue failed documents as if they were new: one, whatever it failed for, or those whose reason may have passed.
+UPDATE knowledge.documents
+SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
+    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
+WHERE id IN (SELECT id FROM knowledge.documents
+             WHERE status = 'failed' AND deleted_at IS NULL
+               AND (id = :document_id OR (:document_id::uuid IS NULL AND retryable))
+             ORDER BY updated_at LIMIT :row_limit
+             FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_type, attempts, queued_at AS waiting_since;
+
 -- name: list_waiting
 -- Documents that could have been claimed for a while and were not.
 WITH alive AS MATERIALIZED (

@@ -168,6 +168,13 @@ class ClaimStore:
         ]
         return [_waiting(row) for row in rows]
 
+    async def requeue_failed(
+        self, *, document_id: DocumentId | None = None, limit: int = 10_000
+    ) -> Sequence[WaitingDocument]:
+        """Queue failed documents again: one, whatever it failed for, or all whose reason may have passed; returns them."""
+        rows = await _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
+        return [_waiting(row) for row in rows]
+
     async def list_waiting(self, *, older_than: timedelta, limit: int = 500) -> Sequence[WaitingDocument]:
         """Documents which could be claimed for `older_than` and were not: their tickets may be lost."""
         rows = [

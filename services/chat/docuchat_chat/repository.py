@@ -27,12 +27,12 @@ from docuchat_chat.domain.model import (
     Turn,
     TurnState,
 )
-from docuchat_chat.domain.text import fold
 from docuchat_chat.errors import ChatNotFound
 from docuchat_chat.frames import citation_fields, source_fields
 from docuchat_chat.ports import KeyHolder, OpenedChat
 from docuchat_common.db.queries import load_queries
 from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
+from docuchat_knowledge.folding import fold
 
 _queries: Any = load_queries("docuchat_chat")
 

@@ -25,10 +25,10 @@ from docuchat_chat.domain.model import (
     Turn,
     TurnState,
 )
-from docuchat_chat.domain.text import fold
 from docuchat_chat.ports import ChatTx, EventSink, KeyHolder, OpenedChat, QuestionVector
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import ChatId, ChunkId, CollectionId, DocumentId, MessageId, TenantId, TurnId, UserId
+from docuchat_knowledge.folding import fold
 
 
 @dataclass

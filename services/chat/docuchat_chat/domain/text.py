@@ -6,12 +6,12 @@ import re
 import unicodedata
 from typing import Literal
 
+from docuchat_knowledge.folding import fold
+
 Language = Literal["en", "fa", "de", "ar"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?؟。！？…۔])[\"'»”’)\]]*\s+|\s*\n\s*\n\s*")
 _WORD = re.compile(r"\w+", re.UNICODE)
-_LETTERS = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "أ": "ا", "إ": "ا", "آ": "ا", "ؤ": "و", "ـ": None})
-_JOINERS = re.compile("[\u200b-\u200f\u2060-\u206f\u202a-\u202e]")
 _PERSIAN_ONLY = frozenset("پچژگکی")
 _ARABIC_ONLY = frozenset("ةيكىأإؤئ")
 _PERSIAN_WORDS = frozenset("است هست چیست چه را از به که این آن برای چگونه کدام می در با چند کجا".split())
@@ -25,16 +25,6 @@ _ENGLISH_WORDS = frozenset(
 
 FIRST_STRONG_ISOLATE = "\u2068"
 POP_ISOLATE = "\u2069"
-
-
-def fold(text: str) -> str:
-    """Return the form in which two spellings of the same words compare equal."""
-    text = _JOINERS.sub("", unicodedata.normalize("NFKC", text)).translate(_LETTERS).casefold()
-    decomposed = unicodedata.normalize("NFD", text)
-    kept = "".join(
-        str(unicodedata.digit(c, c)) if c.isdigit() else c for c in decomposed if not unicodedata.combining(c)
-    )
-    return unicodedata.normalize("NFC", kept)
 
 
 def words(text: str) -> list[str]:

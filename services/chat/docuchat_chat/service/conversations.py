@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from docuchat_chat.domain.model import Asker, Chat, Message, Passage
-from docuchat_chat.domain.text import fold
 from docuchat_chat.errors import ChatNotFound, MessageEmpty
 from docuchat_chat.ports import QuestionEmbedder, Transactions, TurnBoard
 from docuchat_chat.service.asking import embedding_usage
 from docuchat_chat.service.live import Registry
 from docuchat_common.ids import ChatId, DocumentId, MessageId, uuid7
+from docuchat_knowledge.folding import fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,357 @@
+"""Asking, on in-memory twins."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from docuchat_chat.domain.model import Library, MessageStatus, TokenUsage, TurnState
+from docuchat_chat.errors import (
+    ChatNotFound,
+    IdempotencyKeyReused,
+    MessageEmpty,
+    MessageTooLong,
+    ModelNotAllowed,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+    RequestInProgress,
+    TurnNotFound,
+)
+from docuchat_chat.service.asking import AskRequest
+from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
+from docuchat_common.events.catalogue import ChatMessageCompleted
+from docuchat_common.ids import ChatId, TurnId
+from docuchat_testkit.eventually import eventually
+
+pytestmark = pytest.mark.usefixtures("no_sockets")
+
+
+async def test_an_answer_is_streamed_cited_stored_and_booked(world: Any) -> None:
+    world.model.usage = TokenUsage(321, 7)
+    events = await world.ask(session_id="123")
+
+    assert [event["type"] for event in events] == ["start", "sources", "delta", "end"]
+    start, sources, delta, end = events
+    assert start["session_id"] == "123"
+    assert sources["sources"][0]["page"] == 3
+    assert delta == {"type": "delta", "seq": 1, "token": "Two years [1]."}
+    assert end["seq"] == 2 and end["finish_reason"] == "stop"
+    assert end["usage"] == {"input_tokens": 321, "output_tokens": 7, "total_tokens": 328, "estimated": False}
+    assert [(c["number"], c["page"], c["quote"]) for c in end["citations"]] == [(1, 3, "The warranty lasts two years.")]
+    (recorded,) = world.chat_usage()
+    assert (recorded.input_tokens, recorded.output_tokens, recorded.estimated) == (321, 7, False)
+    assert str(recorded.turn_id) == start["turn_id"] and recorded.hold_id in world.holds.open_holds
+    completed = [e for e in world.transactions.tables.events if isinstance(e, ChatMessageCompleted)]
+    assert len(completed) == 1 and completed[0].citations == 1
+    chat = await world.conversations.get(world.asker, ChatId(completed[0].chat_id), 10, 0)
+    assert [m.role for m in chat.messages] == ["user", "assistant"]
+    assert chat.chat.title == "How long is the warranty?" and chat.chat.message_count == 2
+
+
+async def test_the_embedding_of_the_question_is_booked(world: Any) -> None:
+    await world.ask()
+    (embedding,) = [event for event in world.usage() if event.kind == "embedding"]
+    assert (embedding.input_tokens, embedding.model) == (5, "text-embedding-3-small")
+
+
+async def test_the_turn_is_written_before_the_provider_is_called(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [[gate, "late", "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    turn, _, _ = world.transactions.tables.turns[answering.turn.id]
+    assert turn.state is TurnState.RUNNING and turn.hold_id is not None and turn.prompt_tokens > 0
+    gate.set()
+    await answering.result()
+
+
+async def test_a_number_in_brackets_that_was_not_retrieved_is_reported_as_not_cited(world: Any) -> None:
+    world.model.scripts = [["Two years [1]. Also red [9].", "stop"]]
+    end = (await world.ask())[-1]
+    assert [c["number"] for c in end["citations"]] == [1] and end["not_cited"] == [9]
+
+
+async def test_quota_refuses_before_the_provider_is_called_and_leaves_nothing(world: Any) -> None:
+    world.holds.refusal = QuotaExceeded(retry_after=timedelta(hours=3), resets_at="2026-12-01T00:00:00Z")
+    with pytest.raises(QuotaExceeded) as refused:
+        await world.ask()
+    assert refused.value.extensions["resets_at"] and refused.value.retry_after == timedelta(hours=3)
+    assert world.model.requests == [] and world.transactions.tables.turns == {}
+    assert world.transactions.tables.messages == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"message": "x" * 1_000_000}, MessageTooLong),
+        ({"message": "word " * 3000}, MessageTooLong),
+        ({"message": " \n\x00 "}, MessageEmpty),
+        ({"message": "hi", "model": "gpt-5-pro"}, ModelNotAllowed),
+    ],
+)
+async def test_bad_questions_cost_nothing(make_world: Any, fields: dict[str, Any], error: type[Exception]) -> None:
+    async with make_world() as world:
+        world.with_policy(max_context_tokens=2000)
+        with pytest.raises(error) as refused:
+            await world.ask(**fields)
+        assert world.holds.opened == [] and world.usage() == [] and world.model.requests == []
+        if error is ModelNotAllowed:
+            assert refused.value.extensions["allowed_models"] == ["gpt-4o-mini", "gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        (Library(0, 2, 0), "2 still being processed"),
+        (Library(0, 0, 0), "no documents"),
+        (Library(3, 0, 0), "nothing about this"),
+        (Library(0, 0, 4), "4 failed"),
+    ],
+)
+async def test_without_passages_it_says_so_and_no_model_is_called(world: Any, library: Library, said: str) -> None:
+    world.search.found = []
+    world.search.documents = library
+    events = await world.ask()
+    assert said in events[2]["token"] and events[1]["sources"] == []
+    assert events[-1]["finish_reason"] == "no_sources" and events[-1]["usage"]["total_tokens"] == 0
+    assert world.model.requests == [] and world.holds.open_holds == {} and len(world.holds.released) == 1
+    assert world.chat_usage() == []
+
+
+async def test_the_notice_is_in_the_language_of_the_question(world: Any) -> None:
+    world.search.found = []
+    world.search.documents = Library(0, 1, 0)
+    assert "پردازش" in (await world.ask("گارانتی چند سال است؟"))[2]["token"]
+
+
+async def test_words_alone_are_searched_when_the_embedding_fails(world: Any) -> None:
+    world.embedder.failure = UpstreamUnavailable()
+    assert (await world.ask())[-1]["type"] == "end"
+
+
+async def test_a_session_is_one_chat_and_its_history_is_in_the_prompt(world: Any) -> None:
+    first = await world.ask("How long is the warranty?", session_id="abc")
+    second = await world.ask("And for the motor?", session_id="abc")
+    by_id = await world.ask("And for parts?", session_id=first[0]["chat_id"])
+    assert first[0]["chat_id"] == second[0]["chat_id"] == by_id[0]["chat_id"]
+    roles = [m.role for m in world.model.requests[1].messages]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert world.model.requests[1].messages[1].content == "How long is the warranty?"
+
+
+async def test_somebody_elses_chat_is_not_found(world: Any) -> None:
+    chat_id = ChatId(UUID((await world.ask())[0]["chat_id"]))
+    with pytest.raises(ChatNotFound):
+        await world.asking.ask(world.new_asker(), AskRequest("hi", chat_id=chat_id))
+
+
+async def test_a_hang_up_does_not_stop_the_answer(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [["one ", gate, "two", "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    frames = answering.events(-1)
+    await anext(frames)
+    await frames.aclose()
+    gate.set()
+    assert (await answering.result()).message.content == "one two"
+
+
+async def test_stopping_keeps_and_books_what_was_sent(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [["The warranty lasts", gate, "never", "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
+    await world.replay.stop(world.asker, answering.turn.id)
+    answer = await answering.result()
+    assert answer.message.status is MessageStatus.STOPPED and answer.message.content == "The warranty lasts"
+    (recorded,) = world.chat_usage()
+    assert recorded.estimated and recorded.output_tokens == 3
+    assert world.model.closed == 1
+
+
+async def test_another_process_can_stop_and_resume(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [["one ", "two ", gate, "three", "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    other = world.other_process()
+    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 2)
+    follower = asyncio.create_task(world.collect(await other.replay.resume(world.asker, answering.turn.id, 1)))
+    gate.set()
+    events = await follower
+    assert [event.get("seq") for event in events] == [2, 3, 4] and events[-1]["type"] == "end"
+
+
+async def test_every_resume_point_gives_exactly_the_rest(world: Any) -> None:
+    world.model.scripts = [["a", "b", "c", "d [1]", "stop"]]
+    events = await world.ask()
+    turn_id = TurnId(UUID(events[0]["turn_id"]))
+    for process in (world, world.other_process()):
+        for after in range(6):
+            rest = await world.collect(await process.replay.resume(world.asker, turn_id, after))
+            expected = events if after == 0 else [e for e in events if e.get("seq", -1) > after]
+            assert rest == expected, after
+
+
+async def test_somebody_elses_turn_is_not_found(world: Any) -> None:
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    other = world.new_asker()
+    with pytest.raises(TurnNotFound):
+        await world.replay.resume(other, answering.turn.id, 0)
+    with pytest.raises(TurnNotFound):
+        await world.replay.stop(other, answering.turn.id)
+
+
+async def test_the_same_key_replays_and_another_body_is_refused(world: Any) -> None:
+    first = await world.ask("How long?", key="k1")
+    again = await world.ask("How long?", key="k1")
+    assert first == again and len(world.model.requests) == 1
+    restarted = world.other_process()
+    assert await restarted.ask("How long?", key="k1") == first
+    with pytest.raises(IdempotencyKeyReused):
+        await world.ask("How short?", key="k1")
+    assert len(world.chat_usage()) == 1
+
+
+async def test_a_running_key_is_attached_to_or_refused(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [["one", gate, " two", "stop"]]
+    first = await world.asking.ask(world.asker, AskRequest("How long?"), key="k")
+    with pytest.raises(RequestInProgress):
+        await world.asking.ask(world.asker, AskRequest("How long?"), key="k")
+    attached = await world.asking.ask(world.asker, AskRequest("How long?"), key="k", attach=True)
+    assert attached.turn.id == first.turn.id
+    gate.set()
+    assert (await attached.result()).message.content == "one two"
+
+
+async def test_a_refused_request_gives_its_key_back(world: Any) -> None:
+    world.holds.refusal = QuotaExceeded()
+    with pytest.raises(QuotaExceeded):
+        await world.ask("How long?", key="k")
+    world.holds.refusal = None
+    assert (await world.ask("How long?", key="k"))[-1]["type"] == "end"
+
+
+async def test_a_rate_limited_provider_is_asked_again_and_only_the_answer_is_booked(world: Any) -> None:
+    world.model.scripts = [[ProviderRateLimited(retry_after=timedelta(0))], ["Two [1].", "stop"]]
+    world.model.scripts[0][0].retry_after = timedelta(milliseconds=1)
+    assert (await world.ask())[-1]["type"] == "end"
+    assert len(world.model.requests) == 2 and len(world.chat_usage()) == 1
+
+
+async def test_a_provider_that_stays_rate_limited_is_an_error_and_costs_nothing(world: Any) -> None:
+    world.model.scripts = [[ProviderRateLimited(retry_after=timedelta(seconds=60))]]
+    events = await world.ask(key="k")
+    assert events[-1] | {"message": ""} == {
+        "type": "error",
+        "seq": 1,
+        "code": "provider_rate_limited",
+        "message": "",
+        "turn_id": events[0]["turn_id"],
+        "message_id": events[0]["message_id"],
+        "status": "failed",
+        "retry_after": 60,
+    }
+    assert world.chat_usage() == [] and world.holds.open_holds == {}
+    world.model.scripts = [["Two [1].", "stop"]]
+    assert (await world.ask(key="k"))[-1]["type"] == "end"
+
+
+async def test_a_failed_turn_raises_for_those_who_wait(world: Any) -> None:
+    world.with_policy(provider_attempts=1)
+    world.model.scripts = [[ProviderFailed()]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    with pytest.raises(ProviderFailed) as failed:
+        await answering.result()
+    assert failed.value.extensions["turn_id"] == str(answering.turn.id)
+
+
+async def test_a_cut_keeps_the_partial_answer_and_books_it(world: Any) -> None:
+    world.model.scripts = [["The warranty lasts", ProviderInterrupted()]]
+    events = await world.ask()
+    assert events[-1]["code"] == "provider_interrupted" and events[-1]["status"] == "interrupted"
+    (recorded,) = world.chat_usage()
+    assert recorded.estimated and recorded.output_tokens == 3
+    stored = [m for _, m in world.transactions.tables.messages.values() if m.role == "assistant"]
+    assert stored[0].content == "The warranty lasts" and stored[0].status is MessageStatus.INTERRUPTED
+    assert len(world.model.requests) == 1
+
+
+async def test_a_silent_provider_times_out(world: Any) -> None:
+    world.with_policy(between_tokens_timeout=timedelta(milliseconds=20))
+    world.model.scripts = [["The", asyncio.Event(), "stop"]]
+    events = await world.ask()
+    assert events[-1]["code"] == "provider_timeout"
+    assert world.chat_usage()[0].output_tokens == 1 and world.model.closed == 1
+
+
+async def test_a_provider_silent_from_the_start_times_out(world: Any) -> None:
+    world.with_policy(first_token_timeout=timedelta(milliseconds=20))
+    world.model.scripts = [["accept", asyncio.Event(), "stop"]]
+    events = await world.ask()
+    assert events[-1]["code"] == "provider_timeout"
+    assert world.chat_usage()[0].output_tokens == 0 and world.chat_usage()[0].input_tokens > 0
+
+
+async def test_a_closing_process_keeps_and_books_what_came(world: Any) -> None:
+    world.model.scripts = [["The warranty", asyncio.Event(), "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
+    await world.generator.drain()
+    turn, _, _ = world.transactions.tables.turns[answering.turn.id]
+    assert turn.state is TurnState.INTERRUPTED and world.chat_usage()[0].output_tokens == 2
+
+
+async def test_a_dead_process_turn_is_settled_once_from_what_it_had_published(world: Any) -> None:
+    world.model.scripts = [["The warranty lasts", asyncio.Event(), "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    live = world.registry.turns[answering.turn.id]
+    await eventually(lambda: len(live.log.texts) == 1)
+    second, third = world.other_process(), world.other_process()
+    for process in (second, third):
+        process.with_policy(stale_after=timedelta(0))
+    world.board.alive.add("process-1")
+    assert await second.recovery.sweep() == 0
+    world.board.alive.clear()
+    assert await asyncio.gather(second.recovery.sweep(), third.recovery.sweep()) in ([1, 0], [0, 1])
+    (recorded,) = world.chat_usage()
+    assert recorded.estimated and recorded.output_tokens == 3
+    assert recorded.input_tokens == answering.turn.prompt_tokens
+    events = await world.collect(await second.replay.resume(world.asker, answering.turn.id, 0))
+    assert events[-1]["type"] == "error" and events[2]["token"] == "The warranty lasts"
+
+    live.stop()
+    await live.finished.wait()
+    assert len(world.chat_usage()) == 1
+
+
+async def test_deleting_a_chat_stops_its_answer_and_books_it(world: Any) -> None:
+    world.model.scripts = [["The warranty", asyncio.Event(), "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    live = world.registry.turns[answering.turn.id]
+    await eventually(lambda: len(live.log.texts) == 1)
+    await world.conversations.delete(world.asker, answering.turn.chat_id)
+    await live.finished.wait()
+    assert world.transactions.tables.messages == {}
+    assert world.chat_usage()[0].output_tokens == 2
+
+
+async def test_the_hold_shrinks_to_what_the_prompt_can_come_to(world: Any) -> None:
+    gate = asyncio.Event()
+    world.model.scripts = [["x", gate, "stop"]]
+    answering = await world.asking.ask(world.asker, AskRequest("How long?"))
+    wanted = answering.turn.prompt_tokens + world.policy.max_output_tokens
+    await eventually(lambda: world.holds.open_holds[answering.turn.hold_id] == wanted)
+    assert world.holds.opened[0] > wanted
+    gate.set()
+    await answering.result()
+
+
+async def test_an_answer_that_never_ends_is_cut_by_length(world: Any) -> None:
+    world.with_policy(max_output_tokens=1)
+    world.model.scripts = [["x" * 40, asyncio.Event(), "stop"]]
+    assert (await world.ask())[-1]["finish_reason"] == "length"

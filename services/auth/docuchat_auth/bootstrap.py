@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis.asyncio
+from limits.aio.storage import RedisStorage
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from limits.aio.storage import RedisStorage
 
 from docuchat_auth.adapters import (
     BackgroundQueue,
@@ -34,7 +34,6 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
 
 SCHEMA = "auth"
-JWKS_MAX_AGE = timedelta(minutes=5)
 _SWEEP_EVERY = timedelta(hours=1)
 _KEEP_EXPIRED = timedelta(days=1)
 _DRAIN = timedelta(seconds=10)
@@ -149,7 +148,6 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
             sessions=sessions,
             profiles=Profiles(uow),
             keys=keys,
-            jwks_max_age=min(JWKS_MAX_AGE, settings.signing_key_publish_ahead / 2),
             checks={"postgres": database.check, "redis": _ping(client), "rabbitmq": broker.check},
         )
 

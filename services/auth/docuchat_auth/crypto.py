@@ -1,6 +1,7 @@
 """Keys derived from JWT_SECRET, digests of codes, and signing keys whose private half is sealed.
 
-JWT_SECRET itself signs nothing. HKDF (RFC 5869) makes a key of its own for each purpose, so that none can stand in for another.
+JWT_SECRET itself signs nothing. HKDF (RFC 5869) makes a key of its own for each purpose, so that none can stand in for
+another.
 """
 
 import hashlib

@@ -98,7 +98,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair. It signs from `not_before` until `retired_at` and stays published until its last token has expired."""
+    """A key pair. It signs from `not_before` until `retired_at` and is published until its last token has expired."""
 
     kid: str
     algorithm: SigningAlgorithm
@@ -141,7 +141,7 @@ class TokenPair:
 
 def parse_tenant_reference(reference: str) -> TenantId | Slug | None:
     """Reads a tenant id or slug as clients send it; None when it can be neither."""
-    reference = reference.strip().lower()
+    reference = reference.strip()
     if _TENANT_ID.match(reference):
         number = int(reference)
         return TenantId(number) if number <= _MAX_TENANT_ID else None

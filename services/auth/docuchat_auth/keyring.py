@@ -9,6 +9,7 @@ import structlog
 from docuchat_auth.domain import SigningAlgorithm, SigningKey, User, key_to_sign_with
 from docuchat_auth.errors import NoSigningKey
 from docuchat_auth.ports import AuthTx, AuthUnitOfWork, Clock, KeyForge
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import TenantId, uuid7
 
@@ -16,12 +17,14 @@ logger = structlog.get_logger()
 
 # Clocks of verifiers may be behind; an expired key stays published a little longer.
 _CLOCK_SKEW = timedelta(minutes=1)
+_RELOAD_AFTER = timedelta(seconds=30)
+_MAX_AGE = timedelta(minutes=5)
 # KeyRotated concerns the installation; events carry a tenant, and no tenant has this id.
 _INSTALLATION = TenantId(0)
 
 
 class KeyRing:
-    """Signs access tokens and tells which keys verify them. Keys are read again every `reload_after`."""
+    """Signs access tokens and tells which keys verify them. Keys are read again every half minute."""
 
     def __init__(
         self,
@@ -34,9 +37,10 @@ class KeyRing:
         algorithm: SigningAlgorithm,
         token_lifetime: timedelta,
         publish_ahead: timedelta,
-        reload_after: timedelta = timedelta(seconds=30),
     ) -> None:
-        """`publish_ahead` is how long a new key is published before it signs; it must exceed the verifiers' cache time."""
+        """`publish_ahead` is how long a new key is published before it signs: replicas read it in a quarter of that time,
+        and `max_age` lets caches keep the set for half of it.
+        """
         self._uow = uow
         self._forge = forge
         self._clock = clock
@@ -45,7 +49,8 @@ class KeyRing:
         self._algorithm = algorithm
         self._token_lifetime = token_lifetime
         self._publish_ahead = publish_ahead
-        self._reload_after = reload_after
+        self._reload_after = min(_RELOAD_AFTER, publish_ahead / 4)
+        self.max_age = min(_MAX_AGE, publish_ahead / 2)
         self._keys: Sequence[SigningKey] = ()
         self._signers: Sequence[SigningKey] = ()
         self._read_at: datetime | None = None
@@ -125,7 +130,9 @@ class KeyRing:
         for key in keys:  # an earlier retirement stands
             await tx.signing_keys.retire(key.kid, not_before)
         tx.outbox.add(KeyRotated(tenant_id=_INSTALLATION, kid=new.kid))
-        logger.info("signing_key.created", kid=new.kid, algorithm=new.algorithm.value, not_before=not_before.isoformat())
+        logger.info(
+            "signing_key.created", kid=new.kid, algorithm=new.algorithm.value, not_before=not_before.isoformat()
+        )
         return new
 
     def _usable(self, keys: Sequence[SigningKey]) -> list[SigningKey]:
@@ -136,13 +143,23 @@ class KeyRing:
         if not self._is_fresh():
             async with self._reading:  # one reader; the others wait for what it finds
                 if not self._is_fresh():
-                    async with self._uow.system() as tx:
-                        self._keys = await tx.signing_keys.list_all()
-                    self._signers = self._usable(self._keys)
-                    if sealed := sorted({key.kid for key in self._keys} - {key.kid for key in self._signers}):
-                        logger.warning("signing_key.unreadable", kids=sealed, hint="sealed under another JWT_SECRET")
-                    self._read_at = self._clock()
+                    await self._read()
         return self._keys
+
+    async def _read(self) -> None:
+        try:
+            async with self._uow.system() as tx:
+                keys = await tx.signing_keys.list_all()
+        except UpstreamUnavailable:
+            if not self._keys:
+                raise
+            logger.warning("signing_keys.stale")  # keys outlive a restart of the database by far
+        else:
+            self._keys = keys
+            self._signers = self._usable(keys)
+            if sealed := sorted({key.kid for key in keys} - {key.kid for key in self._signers}):
+                logger.warning("signing_key.unreadable", kids=sealed, hint="sealed under another JWT_SECRET")
+        self._read_at = self._clock()
 
     def _is_fresh(self) -> bool:
         return self._read_at is not None and self._clock() - self._read_at < self._reload_after

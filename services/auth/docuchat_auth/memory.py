@@ -152,7 +152,10 @@ class _RefreshTokens:
         family = [
             key
             for key, row in self.tables.refresh_tokens.items()
-            if row.tenant_id == tenant_id and row.family_id == family_id and row.revoked_at is None and self.sees(tenant_id)
+            if row.tenant_id == tenant_id
+            and row.family_id == family_id
+            and row.revoked_at is None
+            and self.sees(tenant_id)
         ]
         for key in family:
             self.tables.refresh_tokens[key] = replace(self.tables.refresh_tokens[key], revoked_at=moment)
@@ -228,5 +231,5 @@ class InMemoryMailbox:
     def offer(self, request: CodeRequest) -> None:
         self.requests.append(request)
 
-    async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:  # noqa: ARG002
+    async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
         self.mails.append((request.account.email, request.code))

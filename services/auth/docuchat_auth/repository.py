@@ -128,9 +128,7 @@ class RefreshTokenRepository:
         )
 
     async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
-        used = await _queries.use_refresh_token(
-            self._connection, tenant_id=tenant_id, token_id=token_id, moment=moment
-        )
+        used = await _queries.use_refresh_token(self._connection, tenant_id=tenant_id, token_id=token_id, moment=moment)
         return bool(used)
 
     async def revoke_family(self, tenant_id: TenantId, family_id: UUID, moment: datetime) -> int:

@@ -1,7 +1,6 @@
 """HTTP: sign in, stay signed in, who am I, and the keys that verify tokens."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -50,7 +49,6 @@ class Container:
     sessions: Sessions
     profiles: Profiles
     keys: KeyRing
-    jwks_max_age: timedelta
     checks: dict[str, Check]
 
 
@@ -175,5 +173,5 @@ async def me(principal: CurrentPrincipal, parts: Parts) -> Me:
 )
 async def jwks(response: Response, parts: Parts) -> dict[str, Any]:
     """A JSON Web Key Set (RFC 7517). A new key appears here before it signs its first token."""
-    response.headers["Cache-Control"] = f"public, max-age={int(parts.jwks_max_age.total_seconds())}"
+    response.headers["Cache-Control"] = f"public, max-age={int(parts.keys.max_age.total_seconds())}"
     return {"keys": await parts.keys.published()}

@@ -23,7 +23,9 @@ def _address(value: str) -> str:
 
 Address = Annotated[
     str,
-    Field(min_length=3, max_length=_LONGEST_ADDRESS, json_schema_extra={"format": "email"}, examples=["user@example.com"]),
+    Field(
+        min_length=3, max_length=_LONGEST_ADDRESS, json_schema_extra={"format": "email"}, examples=["user@example.com"]
+    ),
     AfterValidator(_address),
 ]
 
@@ -65,7 +67,9 @@ class RefreshBody(_Body):
 class Tokens(BaseModel):
     """A signed access token and the refresh token that replaces it later."""
 
-    access_token: str = Field(description="Send it as `Authorization: Bearer <access_token>`.", examples=["eyJhbGciOi…"])
+    access_token: str = Field(
+        description="Send it as `Authorization: Bearer <access_token>`.", examples=["eyJhbGciOi…"]
+    )
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a name of RFC 6750
     expires_in: int = Field(description="Seconds until the access token expires.", examples=[3600])
     refresh_token: str = Field(

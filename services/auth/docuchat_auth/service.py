@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -109,7 +109,6 @@ class TenantDirectory:
         if wanted is not None and known.id != wanted:
             raise TenantTaken(f"The slug belongs to tenant {known.id}.")
         return known, False
-
 
     async def set_signup(self, slug: str, *, is_open: bool) -> Tenant:
         """Opens or closes a tenant to unknown addresses. Raises InvalidSlug, TenantNotFound."""

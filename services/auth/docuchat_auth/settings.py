@@ -2,10 +2,10 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
 from limits import parse_many
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from docuchat_auth.domain import MailServer, SigningAlgorithm
 from docuchat_common.settings import Secret, ServiceSettings
@@ -46,8 +46,14 @@ def _algorithm(value: object) -> object:
     )
 
 
-def _mail_url(value: SecretStr) -> SecretStr:
-    MailServer.from_url(value.get_secret_value())
+def _mail_url(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    if value is not None:
+        MailServer.from_url(value.get_secret_value())
+    elif info.data.get("environment") != "local":
+        raise ValueError(
+            "is missing, so sign-in codes could not be sent; set it, like smtp://user:password@host:587. "
+            "Only with ENVIRONMENT=local are codes written to the log instead"
+        )
     return value
 
 
@@ -66,7 +72,7 @@ class Settings(ServiceSettings):
     refresh_token_ttl: Duration = timedelta(days=30)
     signing_key_publish_ahead: Duration = timedelta(minutes=10)
 
-    smtp_url: Annotated[SecretStr, AfterValidator(_mail_url)] | None = None
+    smtp_url: Annotated[SecretStr | None, AfterValidator(_mail_url)] = Field(default=None, validate_default=True)
     mail_from: str = "DocuChat <no-reply@localhost>"
     mail_queue_size: int = Field(default=1000, ge=1)
     mail_workers: int = Field(default=4, ge=1, le=64)
@@ -78,12 +84,3 @@ class Settings(ServiceSettings):
     code_tries_per_account: Rate = "100/hour"
     code_tries_per_email: Rate = "200/hour"
     code_tries_per_address: Rate = "60/minute;600/hour"
-
-    @model_validator(mode="after")
-    def _mail_can_leave(self) -> Self:
-        if self.smtp_url is None and self.environment != "local":
-            raise ValueError(
-                "SMTP_URL: is missing, so sign-in codes could not be sent; set it, like smtp://user:password@host:587. "
-                "Only with ENVIRONMENT=local are codes written to the log instead"
-            )
-        return self

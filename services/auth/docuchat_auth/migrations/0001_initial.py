@@ -119,6 +119,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(
-        "DROP TABLE auth.inbox, auth.outbox, auth.signing_keys, auth.refresh_tokens, auth.users, auth.tenants"
-    )
+    op.execute("DROP TABLE auth.inbox, auth.outbox, auth.signing_keys, auth.refresh_tokens, auth.users, auth.tenants")

@@ -1,0 +1,264 @@
+"""A clock to turn, the service in memory, and the service as a process on real servers."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from limits.aio.storage import MemoryStorage
+
+from docuchat_auth.adapters import WindowLimiter
+from docuchat_auth.bootstrap import open_administration
+from docuchat_auth.crypto import KeyedPseudonyms, SealedKeyForge
+from docuchat_auth.domain import Email, SigningAlgorithm, Tenant
+from docuchat_auth.keyring import KeyRing
+from docuchat_auth.memory import InMemoryCodeStore, InMemoryMailbox, InMemoryUnitOfWork
+from docuchat_auth.ports import AttemptLimit
+from docuchat_auth.service import CodeDelivery, Profiles, Sessions, SignIn, SignInPolicy, TenantDirectory
+from docuchat_auth.settings import Settings
+from docuchat_testkit.eventually import eventually
+
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class ManualClock:
+    """A clock that stands still until it is moved."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@dataclass
+class World:
+    """The use cases on in-memory adapters."""
+
+    clock: ManualClock
+    uow: InMemoryUnitOfWork
+    mailbox: InMemoryMailbox
+    codes: InMemoryCodeStore
+    keys: KeyRing
+    tenants: TenantDirectory
+    sessions: Sessions
+    sign_in: SignIn
+    delivery: CodeDelivery
+    profiles: Profiles
+
+    async def tenant(self, slug: str = "demo", *, is_open: bool = True) -> Tenant:
+        return (await self.tenants.create(slug, slug.title(), tenant_id=None, signup_open=is_open))[0]
+
+    async def ask(self, tenant: Tenant, email: str, address: str = "192.0.2.1") -> str:
+        """Requests a code; returns it, whether or not it would be mailed."""
+        await self.sign_in.request_code(tenant, Email(email), address)
+        return self.mailbox.requests[-1].code
+
+    async def sign_in_as(self, tenant: Tenant, email: str) -> Any:
+        return await self.sign_in.verify_code(tenant, Email(email), await self.ask(tenant, email), "192.0.2.1")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def make_world(clock: ManualClock) -> Callable[..., Awaitable[World]]:
+    """Builds the use cases in memory; keywords replace limits of the policy."""
+
+    async def make(*, publish_ahead: timedelta = timedelta(minutes=10), **limits: str) -> World:
+        rates = {
+            "send_per_email": "6/10minutes",
+            "send_per_address": "1000/minute",
+            "verify_per_account": "100/hour",
+            "verify_per_email": "1000/hour",
+            "verify_per_address": "1000/minute",
+            **limits,
+        }
+        policy = SignInPolicy(
+            code_lifetime=timedelta(minutes=10),
+            guesses=5,
+            **{name: AttemptLimit(name, rate) for name, rate in rates.items()},
+        )
+        uow = InMemoryUnitOfWork(clock)
+        keys = KeyRing(
+            uow,
+            SealedKeyForge(SECRET),
+            clock,
+            issuer="docuchat",
+            audience="docuchat",
+            algorithm=SigningAlgorithm.EDDSA,
+            token_lifetime=timedelta(hours=1),
+            publish_ahead=publish_ahead,
+        )
+        await keys.ensure_key()
+        codes, mailbox = InMemoryCodeStore(clock), InMemoryMailbox()
+        sessions = Sessions(uow, keys, clock, timedelta(days=30))
+        sign_in = SignIn(
+            uow, sessions, codes, WindowLimiter(MemoryStorage()), KeyedPseudonyms(SECRET), mailbox, clock, policy
+        )
+        return World(
+            clock,
+            uow,
+            mailbox,
+            codes,
+            keys,
+            TenantDirectory(uow),
+            sessions,
+            sign_in,
+            CodeDelivery(uow, mailbox, timedelta(minutes=10)),
+            Profiles(uow),
+        )
+
+    return make
+
+
+@dataclass
+class RunningAuth:
+    """The service as a process, its environment and its log."""
+
+    url: str
+    environment: Mapping[str, str]
+    log_file: Path
+    process: subprocess.Popen[bytes]
+    http: httpx.AsyncClient
+    owner_database_url: str
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def command(self, *arguments: str, expect: int = 0) -> str:
+        """Runs the command line in the service's environment; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "docuchat_auth", *arguments],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    async def create_tenant(self, slug: str, *, tenant_id: int | None = None, is_open: bool = True) -> None:
+        """Does what the command does, without the start of a process."""
+        values = {name if name == "JWT_SECRET" else name.lower(): value for name, value in self.environment.items()}
+        async with open_administration(Settings.model_validate(values)) as administration:
+            await administration.tenants.create(slug, slug.title(), tenant_id=tenant_id, signup_open=is_open)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], tenant: str | None = "1", **headers: str
+    ) -> httpx.Response:
+        named = {} if tenant is None else {"X-Tenant-ID": tenant}
+        return await self.http.post(path, json=body, headers={**named, **headers})
+
+    async def code_of(self, email: str, tenant: str = "1") -> str:
+        """Requests a code and reads it from the log."""
+        pattern = re.compile(rf"auth\.code_issued code=(\d{{6}}) email={re.escape(email)}\b")
+        before = len(pattern.findall(self.log()))
+        answer = await self.post("/v1/auth/request-code", {"email": email}, tenant)
+        assert answer.status_code == 202, answer.text
+
+        def issued() -> str:
+            found = pattern.findall(self.log())
+            assert len(found) > before
+            return found[-1]
+
+        return await eventually(issued)
+
+    async def tokens_of(self, email: str, tenant: str = "1") -> dict[str, Any]:
+        """Signs in."""
+        code = await self.code_of(email, tenant)
+        answer = await self.post("/v1/auth/verify-code", {"email": email, "code": code}, tenant)
+        assert answer.status_code == 200, answer.text
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+    async def query(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Looks at the tables as the administrator."""
+        connection = await asyncpg.connect(self.owner_database_url)
+        try:
+            return await connection.fetch(sql, *arguments)
+        finally:
+            await connection.close()
+
+
+RunAuth = Callable[..., AbstractAsyncContextManager[RunningAuth]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def auth_environment(service_environment: Callable[[str], dict[str, str]]) -> dict[str, str]:
+    """What a process of auth needs, generous to one address because every test has the same."""
+    port = str(free_port())
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {
+        **kept,
+        **service_environment("auth"),
+        "ENVIRONMENT": "local",
+        "LOG_FORMAT": "json",
+        "PORT": port,
+        "AUTH_URL": f"http://127.0.0.1:{port}",
+        "JWT_SECRET": SECRET,
+        "CODE_SENDS_PER_ADDRESS": "10000/minute",
+        "CODE_TRIES_PER_ADDRESS": "10000/minute",
+        "CODE_TRIES_PER_EMAIL": "10000/minute",
+    }
+
+
+@pytest.fixture
+def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) -> RunAuth:
+    """Starts the service with tenant 1 "demo"; keywords are more environment."""
+
+    @asynccontextmanager
+    async def run(**more: str) -> AsyncIterator[RunningAuth]:
+        environment = {**auth_environment, **more}
+        log_file = tmp_path / f"auth-{environment['PORT']}.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "docuchat_auth"], env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        url = f"http://127.0.0.1:{environment['PORT']}"
+        async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=60)) as http:
+            auth = RunningAuth(
+                url, environment, log_file, process, http, database.admin_url.rsplit("/", 1)[0] + f"/{database.name}"
+            )
+            try:
+                await auth.create_tenant("demo", tenant_id=1)
+
+                async def ready() -> bool:
+                    assert process.poll() is None, auth.log()
+                    return (await http.get("/readyz")).status_code == 200
+
+                await eventually(ready, timeout=60)
+                yield auth
+            finally:
+                process.terminate()
+                try:
+                    await asyncio.to_thread(process.wait, 20)
+                finally:
+                    process.kill()
+                    process.wait()
+
+    return run

@@ -1,0 +1,138 @@
+"""Signing keys, in memory: published before use, retired, dropped, sealed."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+
+from docuchat_auth.crypto import SealedKeyForge
+from docuchat_auth.domain import SigningAlgorithm
+from docuchat_auth.errors import KeySealBroken
+from docuchat_auth.keyring import KeyRing
+from docuchat_common.events.catalogue import KeyRotated
+
+
+async def kid_in_use(world: Any) -> str:
+    (user,) = world.uow.tables.users.values()
+    token = await world.keys.sign_access_token(user, "demo")
+    kid: str = jwt.get_unverified_header(token)["kid"]
+    return kid
+
+
+async def published(world: Any) -> set[str]:
+    return {key["kid"] for key in await world.keys.published()}
+
+
+async def test_a_new_key_is_published_before_it_signs_and_the_old_until_its_tokens_expire(make_world: Any) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    old = await kid_in_use(world)
+    new = (await world.keys.rotate()).kid
+    assert await published(world) == {old, new}
+    assert await kid_in_use(world) == old
+    world.clock.advance(minutes=10)
+    assert await kid_in_use(world) == new
+    world.clock.advance(minutes=60)
+    assert await published(world) == {old, new}  # a minute longer, for clocks that are behind
+    world.clock.advance(minutes=1)
+    assert await published(world) == {new}
+
+
+async def test_rotating_drops_what_no_token_needs(make_world: Any) -> None:
+    world = await make_world()
+    first = next(iter(world.uow.tables.signing_keys))
+    second = (await world.keys.rotate()).kid
+    world.clock.advance(hours=2)
+    third = (await world.keys.rotate()).kid
+    assert set(world.uow.tables.signing_keys) == {second, third}
+    assert first not in await published(world)
+    rotated = [event.kid for event in world.uow.tables.events if isinstance(event, KeyRotated)]
+    assert rotated == [first, second, third]
+
+
+async def test_some_key_signs_at_every_moment_of_hasty_rotations(make_world: Any) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    for minute in range(40):
+        if minute % 3 == 0:
+            await world.keys.rotate()
+        assert await kid_in_use(world) in await published(world)
+        world.clock.advance(minutes=1)
+
+
+async def test_replicas_that_start_together_make_one_key(make_world: Any) -> None:
+    world = await make_world()
+    world.uow.tables.signing_keys.clear()
+    await asyncio.gather(*(world.keys.ensure_key() for _ in range(10)))
+    assert len(world.uow.tables.signing_keys) == 1
+
+
+async def test_revoking_ends_every_older_key_at_once(make_world: Any) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    new = (await world.keys.rotate(revoke=True)).kid
+    assert await published(world) == {new}
+    assert await kid_in_use(world) == new
+
+
+async def test_another_secret_makes_a_new_key_and_lets_the_old_one_expire(make_world: Any, clock: Any) -> None:
+    world = await make_world()
+    (old,) = world.uow.tables.signing_keys
+    ring = ring_of(world, clock, SealedKeyForge("another-secret-that-is-long-enough-too"))
+    await ring.ensure_key()
+    await ring.ensure_key()
+    assert len(world.uow.tables.signing_keys) == 2
+    assert old in {key["kid"] for key in await ring.published()}
+    clock.advance(hours=1, minutes=1)
+    assert old not in {key["kid"] for key in await ring.published()}
+
+
+async def test_another_algorithm_takes_over_by_rotation(make_world: Any, clock: Any) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    (user,) = world.uow.tables.users.values()
+    forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
+    ring = ring_of(world, clock, forge, SigningAlgorithm.ES256)
+    await ring.ensure_key()
+    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo"))["alg"] == "EdDSA"
+    clock.advance(minutes=10)
+    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo"))["alg"] == "ES256"
+
+
+def ring_of(
+    world: Any, clock: Any, forge: SealedKeyForge, algorithm: SigningAlgorithm = SigningAlgorithm.EDDSA
+) -> KeyRing:
+    return KeyRing(
+        world.uow,
+        forge,
+        clock,
+        issuer="docuchat",
+        audience="docuchat",
+        algorithm=algorithm,
+        token_lifetime=timedelta(hours=1),
+        publish_ahead=timedelta(minutes=10),
+    )
+
+
+async def test_both_algorithms_sign_what_their_public_keys_verify(clock: Any) -> None:
+    forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
+    for algorithm in SigningAlgorithm:
+        key = forge.create(algorithm, created_at=clock(), not_before=clock())
+        token = forge.sign(key, {"sub": "someone"})
+        public = jwt.PyJWK.from_dict(dict(key.public_jwk))
+        assert jwt.decode(token, public, algorithms=[algorithm.value]) == {"sub": "someone"}
+        assert not {"d", "k", "p", "q"} & set(key.public_jwk)
+
+
+async def test_a_seal_opens_under_its_secret_and_kid_only(clock: Any) -> None:
+    forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
+    one = forge.create(SigningAlgorithm.EDDSA, created_at=clock(), not_before=clock())
+    two = forge.create(SigningAlgorithm.EDDSA, created_at=clock(), not_before=clock())
+    swapped = replace(one, sealed_private_key=two.sealed_private_key)
+    with pytest.raises(KeySealBroken):
+        SealedKeyForge("a-secret-of-the-tests-that-is-long-enough").sign(swapped, {})
+    with pytest.raises(KeySealBroken):
+        SealedKeyForge("another-secret-that-is-long-enough-too").sign(one, {})

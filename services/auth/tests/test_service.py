@@ -1,0 +1,384 @@
+"""The service as a process on real servers, over HTTP: S5, S6, isolation, mail, logs."""
+
+import asyncio
+import json
+import random
+import re
+import statistics
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aio_pika
+import httpx
+import pytest
+
+from docuchat_auth.app import create_app
+from docuchat_auth.settings import Settings
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import INTERNAL_TOKEN
+
+REQUEST, VERIFY, REFRESH, LOGOUT = (f"/v1/auth/{name}" for name in ("request-code", "verify-code", "refresh", "logout"))
+
+
+@pytest.fixture
+async def auth(run_auth: Any) -> AsyncIterator[Any]:
+    async with run_auth() as running:
+        yield running
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+async def test_the_whole_sign_in(auth: Any) -> None:
+    asked = await auth.post(REQUEST, {"email": "Another@Example.com"})
+    assert (asked.status_code, asked.json()) == (202, {"status": "sent", "expires_in": 600})
+    tokens = await auth.tokens_of("user@example.com")
+    assert tokens["token_type"] == "bearer"
+    assert tokens["expires_in"] == 3600
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = await auth.http.get("/v1/users/me", headers=bearer)
+    assert me.status_code == 200
+    body = me.json()
+    assert body["email"] == "user@example.com"
+    assert body["role"] == "owner"
+    assert body["tenant"] == {"id": 1, "slug": "demo", "name": "Demo"}
+    assert set(body) == {"id", "email", "role", "tenant", "created_at"}
+    assert (await auth.http.get("/v1/users/me", headers={**bearer, "X-Tenant-ID": "2"})).status_code == 403
+    assert (await auth.http.get("/v1/users/me")).status_code == 401
+
+    renewed = await auth.post(REFRESH, {"refresh_token": tokens["refresh_token"]}, "demo")
+    assert renewed.status_code == 200
+    assert renewed.headers["cache-control"] == "no-store"
+    gone = await auth.post(LOGOUT, {"refresh_token": renewed.json()["refresh_token"]})
+    assert (gone.status_code, gone.content) == (204, b"")
+    ended = await auth.post(REFRESH, {"refresh_token": renewed.json()["refresh_token"]})
+    assert (ended.status_code, ended.json()["code"]) == (401, "invalid_refresh_token")
+
+
+async def test_errors_are_problems_that_say_what_to_do(auth: Any) -> None:
+    body = {"email": "user@example.com"}
+    for tenant, body_, status, code in (
+        (None, body, 400, "tenant_required"),
+        ("", body, 400, "tenant_required"),
+        ("99", body, 404, "tenant_not_found"),
+        ("no such slug", body, 404, "tenant_not_found"),
+        ("1", {"email": "user"}, 422, "invalid_input"),
+        ("1", {"email": "a\r\nBcc: x@example.com"}, 422, "invalid_input"),
+        ("1", {"email": f"{'a' * 300}@example.com"}, 422, "invalid_input"),
+        ("1", {}, 422, "invalid_input"),
+    ):
+        answer = await auth.post(REQUEST, body_, tenant)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    missing = (await auth.post(REQUEST, body, None)).json()
+    assert "X-Tenant-ID" in missing["detail"]
+    for code_ in ("12345", "1234567", "12a456", "", "١٢٣٤٥٦"):
+        answer = await auth.post(VERIFY, {"email": "user@example.com", "code": code_})
+        assert answer.status_code == 422
+    unknown = await auth.post(REFRESH, {"refresh_token": "unknown"})
+    assert (unknown.status_code, unknown.json()["code"]) == (401, "invalid_refresh_token")
+
+
+async def test_fifty_refreshes_at_once_have_one_winner_and_end_the_family(auth: Any) -> None:
+    tokens = await auth.tokens_of("user@example.com")
+    other = await auth.tokens_of("user@example.com")
+    body = {"refresh_token": tokens["refresh_token"]}
+    answers = await asyncio.gather(*(auth.post(REFRESH, body) for _ in range(50)))
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(200), statuses.count(401)) == (1, 49)
+    codes = {answer.json()["code"] for answer in answers if answer.status_code == 401}
+    assert codes == {"refresh_token_reused"}
+    (winner,) = (answer.json() for answer in answers if answer.status_code == 200)
+    assert (await auth.post(REFRESH, {"refresh_token": winner["refresh_token"]})).status_code == 401
+    assert (await auth.post(REFRESH, {"refresh_token": other["refresh_token"]})).status_code == 200
+    rows = await auth.query(
+        "SELECT family_id, bool_and(revoked_at IS NOT NULL) AS ended FROM auth.refresh_tokens GROUP BY 1"
+    )
+    assert sorted(row["ended"] for row in rows) == [False, True]
+
+
+async def test_a_revocation_catches_the_child_that_is_being_born(auth: Any) -> None:
+    for number in range(10):
+        first = (await auth.tokens_of(f"user{number}@example.com"))["refresh_token"]
+        second = (await auth.post(REFRESH, {"refresh_token": first})).json()["refresh_token"]
+        answers = await asyncio.gather(
+            auth.post(REFRESH, {"refresh_token": second}), auth.post(REFRESH, {"refresh_token": first})
+        )
+        assert answers[1].status_code == 401
+    alive = await auth.query("SELECT 1 FROM auth.refresh_tokens WHERE revoked_at IS NULL")
+    assert alive == []
+
+
+async def test_a_code_is_accepted_once_under_fifty_parallel_tries(auth: Any) -> None:
+    code = await auth.code_of("user@example.com")
+    body = {"email": "user@example.com", "code": code}
+    answers = await asyncio.gather(*(auth.post(VERIFY, body) for _ in range(50)))
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(200), statuses.count(401)) == (1, 49)
+    assert len(await auth.query("SELECT 1 FROM auth.refresh_tokens")) == 1
+
+
+async def test_five_guesses_a_code_even_in_parallel(auth: Any) -> None:
+    code = await auth.code_of("user@example.com")
+    bodies = [{"email": "user@example.com", "code": wrong(code)}] * 5
+    answers = await asyncio.gather(*(auth.post(VERIFY, body) for body in bodies))
+    assert {answer.json()["code"] for answer in answers} == {"invalid_code"}
+    late = await auth.post(VERIFY, {"email": "user@example.com", "code": code})
+    assert (late.status_code, late.json()["code"]) == (401, "invalid_code")
+
+
+async def test_an_account_fails_at_most_a_hundred_times_an_hour(run_auth: Any) -> None:
+    async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute") as auth:
+        failures = 0
+        while failures <= 100:
+            code = await auth.code_of("user@example.com")
+            bodies = [{"email": "user@example.com", "code": wrong(code)}] * 4
+            answers = await asyncio.gather(*(auth.post(VERIFY, body) for body in bodies))
+            failures += sum(answer.status_code == 401 for answer in answers)
+            if any(answer.status_code == 429 for answer in answers):
+                break
+        assert failures == 100
+        code = await auth.code_of("user@example.com")
+        refused = await auth.post(VERIFY, {"email": "user@example.com", "code": code})
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
+        assert 3000 < int(refused.headers["retry-after"]) <= 3600
+        assert (await auth.tokens_of("other@example.com"))["access_token"]
+
+
+async def test_sending_is_limited_and_says_how_long(auth: Any) -> None:
+    answers = [await auth.post(REQUEST, {"email": "user@example.com"}) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [202] * 6 + [429]
+    assert 500 < int(answers[-1].headers["retry-after"]) <= 600
+
+
+async def test_the_client_address_is_the_peer_unless_the_gateway_says_so(run_auth: Any) -> None:
+    async with run_auth(CODE_SENDS_PER_ADDRESS="2/hour") as auth:
+
+        async def ask(number: int, **headers: str) -> int:
+            answer = await auth.post(REQUEST, {"email": f"user{number}@example.com"}, **headers)
+            return int(answer.status_code)
+
+        spoofed = [await ask(number, **{"X-Forwarded-For": f"198.51.100.{number}"}) for number in range(4)]
+        assert spoofed == [202, 202, 429, 429]
+        inside = {"X-Internal-Token": INTERNAL_TOKEN}
+        vouched = [
+            await ask(number, **{"X-Forwarded-For": f"198.51.100.{number}", **inside}) for number in range(10, 14)
+        ]
+        assert vouched == [202, 202, 202, 202]
+        wrong_token = {"X-Internal-Token": "x" * 40, "X-Forwarded-For": "198.51.100.99"}
+        assert await ask(20, **wrong_token) == 429
+        network = [
+            await ask(number, **{"X-Forwarded-For": f"2001:db8::{number}", **inside}) for number in range(30, 33)
+        ]
+        assert network == [202, 202, 429]
+
+
+async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(run_auth: Any) -> None:
+    async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute", CODE_TRIES_PER_ACCOUNT="100000/minute") as auth:
+        await auth.tokens_of("known@example.com")
+        auth.command("set-signup", "--slug", "demo", "closed")
+        emails = ["known@example.com", "unknown@example.com"] * 80
+        random.Random(6).shuffle(emails)
+        for path, more in ((REQUEST, {}), (VERIFY, {"code": "000000"})):
+            times: dict[str, list[float]] = {}
+            shapes = set()
+            for email in emails:
+                begin = time.perf_counter()
+                answer = await auth.post(path, {"email": email, **more})
+                times.setdefault(email, []).append(time.perf_counter() - begin)
+                body = answer.json()
+                body.pop("request_id", None)
+                shapes.add((answer.status_code, json.dumps(body), tuple(sorted(answer.headers))))
+            assert len(shapes) == 1, shapes
+            known, unknown = (statistics.median(times[email]) for email in sorted(times))
+            assert 0.6 < known / unknown < 1.6
+        assert "email=unknown@example.com" not in auth.log()
+
+
+async def test_a_closed_tenant_takes_members_but_no_strangers(auth: Any) -> None:
+    await auth.create_tenant("closed", is_open=False)
+    answer = await auth.post(REQUEST, {"email": "eve@example.com"}, "closed")
+    assert answer.status_code == 202
+    await eventually(lambda: "auth.code_withheld" in auth.log())
+    assert "eve@example.com" not in auth.log()
+
+
+async def test_the_same_address_in_two_tenants_is_two_users(auth: Any) -> None:
+    await auth.create_tenant("second")
+    first = await auth.tokens_of("user@example.com", "demo")
+    second = await auth.tokens_of("user@example.com", "second")
+    crossed = await auth.post(REFRESH, {"refresh_token": first["refresh_token"]}, "second")
+    assert (crossed.status_code, crossed.json()["code"]) == (401, "invalid_refresh_token")
+    await auth.post(LOGOUT, {"refresh_token": first["refresh_token"]}, "second")
+    assert (await auth.post(REFRESH, {"refresh_token": first["refresh_token"]}, "demo")).status_code == 200
+    owners = await auth.query("SELECT tenant_id, role FROM auth.users ORDER BY tenant_id")
+    assert [tuple(row) for row in owners] == [(1, "owner"), (2, "owner")]
+    assert second["access_token"] != first["access_token"]
+
+
+async def test_commands_are_idempotent_and_refuse_in_one_line(auth: Any) -> None:
+    assert "tenant 1 demo exists" in auth.command("create-tenant", "--slug", "demo", "--id", "1")
+    assert "tenant_taken" in auth.command("create-tenant", "--slug", "demo", "--id", "2", expect=1)
+    assert "invalid_slug" in auth.command("create-tenant", "--slug", "Not Valid", expect=1)
+    assert "tenant_not_found" in auth.command("set-signup", "--slug", "nobody", "open", expect=1)
+
+
+async def test_events_reach_the_exchange(auth: Any) -> None:
+    connection = await aio_pika.connect(auth.environment["RABBITMQ_URL"])
+    async with connection:
+        channel = await connection.channel()
+        exchange = await channel.get_exchange("docuchat.events", ensure=False)
+        queue = await channel.declare_queue(exclusive=True)
+        for event_type in ("tenant.created.v1", "user.registered.v1", "key.rotated.v1"):
+            await queue.bind(exchange, event_type)
+        auth.command("create-tenant", "--slug", "second")
+        auth.command("rotate-keys")
+        await auth.tokens_of("user@example.com", "second")
+        received: dict[str, Any] = {}
+
+        async def all_three() -> bool:
+            message = await queue.get(fail=False, no_ack=True)
+            if message is not None:
+                received[json.loads(message.body)["type"]] = json.loads(message.body)
+            return len(received) == 3
+
+        await eventually(all_three, timeout=20)
+    assert received["tenant.created.v1"]["data"] == {"slug": "second", "name": "second"}
+    assert received["user.registered.v1"]["data"]["role"] == "owner"
+    assert received["key.rotated.v1"]["data"]["kid"]
+    assert "user@example.com" not in json.dumps(received)
+
+
+async def test_two_replicas_share_keys_codes_and_limits(run_auth: Any, unused_port: str) -> None:
+    async with run_auth() as one, run_auth(PORT=unused_port) as two:
+        code = await one.code_of("user@example.com")
+        answer = await two.post(VERIFY, {"email": "user@example.com", "code": code})
+        assert answer.status_code == 200
+        bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        assert (await one.http.get("/v1/users/me", headers=bearer)).status_code == 200
+        assert len(await one.query("SELECT 1 FROM auth.signing_keys")) == 1
+
+
+@pytest.fixture
+def unused_port() -> str:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+async def test_production_mails_the_code_and_logs_no_secret(run_auth: Any) -> None:
+    inbox: list[bytes] = []
+
+    async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 sink\r\n")
+        while line := (await reader.readline()).upper():
+            if line.startswith(b"DATA"):
+                writer.write(b"354 go on\r\n")
+                inbox.append(await reader.readuntil(b"\r\n.\r\n"))
+            writer.write(b"221 bye\r\n" if line.startswith(b"QUIT") else b"250 ok\r\n")
+            if line.startswith(b"QUIT"):
+                break
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(sink, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    secrets = ["canary.person"]
+    async with (
+        server,
+        run_auth(ENVIRONMENT="production", LOG_LEVEL="DEBUG", SMTP_URL=f"smtp://127.0.0.1:{port}") as auth,
+    ):
+        email = "canary.person@example.com"
+        assert (await auth.post(REQUEST, {"email": email})).status_code == 202
+        await eventually(lambda: len(inbox) == 1)
+        found = re.search(rb"^    (\d{6})\r$", inbox[0], re.MULTILINE)
+        assert found is not None
+        code = found[1].decode()
+        await auth.post(VERIFY, {"email": email, "code": wrong(code)})
+        tokens = (await auth.post(VERIFY, {"email": email, "code": code})).json()
+        renewed = (await auth.post(REFRESH, {"refresh_token": tokens["refresh_token"]})).json()
+        await auth.post(REFRESH, {"refresh_token": tokens["refresh_token"]})
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert (await auth.http.get("/v1/users/me", headers=bearer)).status_code == 200
+        await auth.post(REQUEST, {"email": "canary.person"})
+        secrets += [tokens["access_token"], tokens["refresh_token"], renewed["refresh_token"]]
+        secrets += [auth.environment["JWT_SECRET"], INTERNAL_TOKEN]
+        assert "auth.code_mailed" in auth.log()
+        assert "auth.code_issued" not in auth.log()
+        assert not [secret for secret in secrets if secret in auth.log()]
+        assert not re.search(rf"(?<![0-9a-f.:-]){code}(?![0-9a-f.:-])", auth.log())
+
+
+async def test_production_without_a_mail_server_does_not_start(auth_environment: dict[str, str]) -> None:
+    import subprocess
+    import sys
+
+    environment = {**auth_environment, "ENVIRONMENT": "production"}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "docuchat_auth"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "SMTP_URL" in done.stderr
+
+
+async def test_redis_away_is_an_answer_with_the_time_to_wait(run_auth: Any, unused_port: str) -> None:
+    async with run_auth() as auth:
+        pass
+    # the same service, whose Redis is a port where nothing listens
+    from docuchat_auth.bootstrap import open_container
+
+    settings = Settings.model_validate(
+        {
+            **{name.lower(): value for name, value in auth.environment.items() if name != "JWT_SECRET"},
+            "JWT_SECRET": auth.environment["JWT_SECRET"],
+            "redis_url": f"redis://127.0.0.1:{unused_port}/0",
+        }
+    )
+    app = create_app(settings)
+    async with open_container(settings) as container:
+        app.state.container = container
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth") as http:
+            answer = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert (await http.get("/readyz")).status_code == 503
+
+
+def test_the_openapi_document_says_everything(
+    auth_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in auth_environment.items():
+        monkeypatch.setenv(name, value)
+    document = create_app(Settings()).openapi()  # type: ignore[call-arg]
+    operations = {
+        (method, path): operation for path, item in document["paths"].items() for method, operation in item.items()
+    }
+    assert set(operations) == {
+        ("post", REQUEST),
+        ("post", VERIFY),
+        ("post", REFRESH),
+        ("post", LOGOUT),
+        ("get", "/v1/users/me"),
+        ("get", "/.well-known/jwks.json"),
+    }
+    for (_, path), operation in operations.items():
+        assert operation["summary"]
+        assert operation["description"]
+        problems = {status for status in operation["responses"] if status >= "400"}
+        assert problems
+        for status in problems:
+            assert "application/problem+json" in operation["responses"][status]["content"]
+        if path.startswith("/v1/auth/"):
+            assert {"400", "404", "422"} <= problems
+            assert operation["parameters"][0]["name"] == "X-Tenant-ID"
+    assert operations["get", "/v1/users/me"]["security"]

@@ -1,0 +1,100 @@
+"""Refresh tokens, in memory: they rotate, and reuse ends the family (S5)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from docuchat_auth.errors import InvalidRefreshToken, RefreshTokenReused
+
+
+async def test_a_refresh_token_is_exchanged_for_a_new_pair(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    first = await world.sign_in_as(tenant, "ann@example.com")
+    second = await world.sessions.refresh(tenant, first.refresh_token)
+    third = await world.sessions.refresh(tenant, second.refresh_token)
+    assert len({first.refresh_token, second.refresh_token, third.refresh_token}) == 3
+    assert first.access_token != second.access_token
+
+
+async def test_reuse_revokes_the_whole_family(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    first = await world.sign_in_as(tenant, "ann@example.com")
+    second = await world.sessions.refresh(tenant, first.refresh_token)
+    with pytest.raises(RefreshTokenReused):
+        await world.sessions.refresh(tenant, first.refresh_token)
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant, second.refresh_token)
+
+
+async def test_reuse_leaves_other_sign_ins_alone(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    phone = await world.sign_in_as(tenant, "ann@example.com")
+    laptop = await world.sign_in_as(tenant, "ann@example.com")
+    await world.sessions.refresh(tenant, phone.refresh_token)
+    with pytest.raises(RefreshTokenReused):
+        await world.sessions.refresh(tenant, phone.refresh_token)
+    assert await world.sessions.refresh(tenant, laptop.refresh_token)
+
+
+async def test_parallel_refreshes_have_one_winner(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    tries = [world.sessions.refresh(tenant, pair.refresh_token) for _ in range(50)]
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+    assert all(token.revoked_at is not None for token in world.uow.tables.refresh_tokens.values())
+
+
+async def test_logging_out_revokes_and_is_no_oracle(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    await world.sessions.end(tenant, pair.refresh_token)
+    await world.sessions.end(tenant, "never issued")
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant, pair.refresh_token)
+
+
+async def test_a_refresh_token_expires(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    world.clock.advance(days=30)
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant, pair.refresh_token)
+    assert not any(token.revoked_at for token in world.uow.tables.refresh_tokens.values())
+
+
+async def test_a_refresh_token_of_another_tenant_is_unknown(make_world: Any) -> None:
+    world = await make_world()
+    one, two = await world.tenant("one"), await world.tenant("two")
+    pair = await world.sign_in_as(one, "ann@example.com")
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(two, pair.refresh_token)
+    assert await world.sessions.refresh(one, pair.refresh_token)
+
+
+async def test_only_the_hash_of_a_token_is_stored(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    assert pair.refresh_token not in repr(world.uow.tables)
+
+
+async def test_expired_tokens_are_swept(make_world: Any) -> None:
+    from datetime import timedelta
+
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    world.clock.advance(days=30, hours=23)
+    await world.sign_in_as(tenant, "ann@example.com")
+    assert await world.sessions.forget_expired(timedelta(days=1)) == 0
+    world.clock.advance(hours=2)
+    assert await world.sessions.forget_expired(timedelta(days=1)) == 1
+    assert len(world.uow.tables.refresh_tokens) == 1

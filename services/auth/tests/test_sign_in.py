@@ -1,0 +1,268 @@
+"""Signing in by code, in memory."""
+
+import asyncio
+from typing import Any
+
+import jwt
+import pytest
+
+from docuchat_auth.domain import Account, Email, Role, parse_tenant_reference
+from docuchat_auth.errors import InvalidCode, InvalidSlug, TenantNotFound, TenantTaken, TooManyAttempts, UserGone
+from docuchat_auth.service import new_code
+from docuchat_common.events.catalogue import TenantCreated, UserRegistered
+
+ADDRESS = "192.0.2.1"
+ANN = Email("ann@example.com")
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+async def test_the_first_user_of_a_tenant_is_its_owner_and_the_next_is_a_member(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    await world.sign_in_as(tenant, "ben@example.com")
+    roles = {user.email: user.role for user in world.uow.tables.users.values()}
+    assert roles == {"ann@example.com": Role.OWNER, "ben@example.com": Role.MEMBER}
+
+
+async def test_signing_in_again_keeps_the_user_and_registers_once(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    world.clock.advance(hours=1)
+    await world.sign_in_as(tenant, "ann@example.com")
+    (user,) = world.uow.tables.users.values()
+    assert user.last_login_at == world.clock()
+    registered = [event for event in world.uow.tables.events if isinstance(event, UserRegistered)]
+    assert [(event.tenant_id, event.user_id, event.role) for event in registered] == [(tenant.id, user.id, "owner")]
+
+
+async def test_the_access_token_says_who_where_and_until_when(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    header = jwt.get_unverified_header(pair.access_token)
+    claims = jwt.decode(pair.access_token, options={"verify_signature": False})
+    (user,) = world.uow.tables.users.values()
+    (key,) = await world.keys.published()
+    assert (header["alg"], header["typ"], header["kid"]) == ("EdDSA", "at+jwt", key["kid"])
+    assert {name: claims[name] for name in ("iss", "aud", "sub", "tenant", "tenant_slug", "role", "email", "typ")} == {
+        "iss": "docuchat",
+        "aud": "docuchat",
+        "sub": str(user.id),
+        "tenant": tenant.id,
+        "tenant_slug": "demo",
+        "role": "owner",
+        "email": "ann@example.com",
+        "typ": "access",
+    }
+    assert claims["exp"] - claims["iat"] == 3600
+    assert claims["jti"]
+
+
+async def test_a_code_works_once(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    code = await world.ask(tenant, ANN)
+    await world.sign_in.verify_code(tenant, ANN, code, ADDRESS)
+    with pytest.raises(InvalidCode):
+        await world.sign_in.verify_code(tenant, ANN, code, ADDRESS)
+
+
+async def test_five_wrong_guesses_end_a_code(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    code = await world.ask(tenant, ANN)
+    for _ in range(5):
+        with pytest.raises(InvalidCode):
+            await world.sign_in.verify_code(tenant, ANN, wrong(code), ADDRESS)
+    with pytest.raises(InvalidCode):
+        await world.sign_in.verify_code(tenant, ANN, code, ADDRESS)
+
+
+async def test_four_wrong_guesses_do_not(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    code = await world.ask(tenant, ANN)
+    for _ in range(4):
+        with pytest.raises(InvalidCode):
+            await world.sign_in.verify_code(tenant, ANN, wrong(code), ADDRESS)
+    assert (await world.sign_in.verify_code(tenant, ANN, code, ADDRESS)).access_token
+
+
+async def test_a_code_lives_ten_minutes(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    code = await world.ask(tenant, ANN)
+    world.clock.advance(minutes=10)
+    with pytest.raises(InvalidCode):
+        await world.sign_in.verify_code(tenant, ANN, code, ADDRESS)
+
+
+async def test_a_newer_code_replaces_the_older(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    older = await world.ask(tenant, ANN)
+    newer = await world.ask(tenant, ANN)
+    if older != newer:
+        with pytest.raises(InvalidCode):
+            await world.sign_in.verify_code(tenant, ANN, older, ADDRESS)
+    assert await world.sign_in.verify_code(tenant, ANN, newer, ADDRESS)
+
+
+async def test_a_code_of_one_tenant_or_address_is_none_of_another(make_world: Any) -> None:
+    world = await make_world()
+    one, two = await world.tenant("one"), await world.tenant("two")
+    code = await world.ask(one, ANN)
+    with pytest.raises(InvalidCode):
+        await world.sign_in.verify_code(two, ANN, code, ADDRESS)
+    with pytest.raises(InvalidCode):
+        await world.sign_in.verify_code(one, Email("ben@example.com"), code, ADDRESS)
+
+
+async def test_a_stranger_of_a_closed_tenant_gets_the_same_answer_but_no_mail(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, ANN)
+    await world.tenants.set_signup("demo", is_open=False)
+    known = await world.sign_in.request_code(tenant, ANN, ADDRESS)
+    unknown = await world.sign_in.request_code(tenant, Email("eve@example.com"), ADDRESS)
+    assert known == unknown
+    for request in world.mailbox.requests[-2:]:
+        await world.delivery.deliver(request)
+    assert [email for email, _ in world.mailbox.mails] == [ANN]
+
+
+async def test_even_with_the_code_a_stranger_does_not_enter_a_closed_tenant(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant(is_open=False)
+    with pytest.raises(InvalidCode):
+        await world.sign_in_as(tenant, "eve@example.com")
+    assert not world.uow.tables.users
+
+
+async def test_the_seventh_code_in_ten_minutes_is_refused_with_the_time_to_wait(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    for _ in range(6):
+        await world.ask(tenant, ANN)
+    with pytest.raises(TooManyAttempts) as refused:
+        await world.ask(tenant, ANN)
+    assert refused.value.retry_after is not None
+    assert 590 <= refused.value.retry_after.total_seconds() <= 600
+
+
+async def test_sending_is_limited_by_e_mail_across_tenants(make_world: Any) -> None:
+    world = await make_world(send_per_email="2/hour")
+    one, two = await world.tenant("one"), await world.tenant("two")
+    await world.ask(one, ANN)
+    await world.ask(two, ANN)
+    with pytest.raises(TooManyAttempts):
+        await world.ask(two, ANN)
+
+
+async def test_sending_is_limited_by_address(make_world: Any) -> None:
+    world = await make_world(send_per_address="2/hour")
+    tenant = await world.tenant()
+    await world.ask(tenant, "a@example.com")
+    await world.ask(tenant, "b@example.com")
+    with pytest.raises(TooManyAttempts):
+        await world.ask(tenant, "c@example.com")
+    await world.ask(tenant, "c@example.com", "192.0.2.2")
+
+
+async def test_an_account_has_a_hundred_guesses_an_hour_however_many_codes(make_world: Any) -> None:
+    world = await make_world(send_per_email="1000/minute")
+    tenant = await world.tenant()
+    failures = 0
+    with pytest.raises(TooManyAttempts):
+        while failures <= 100:
+            code = await world.ask(tenant, ANN)
+            for _ in range(5):
+                with pytest.raises(InvalidCode):
+                    await world.sign_in.verify_code(tenant, ANN, wrong(code), ADDRESS)
+                failures += 1
+    assert failures == 100
+
+
+async def test_parallel_tries_of_the_right_code_have_one_winner(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    code = await world.ask(tenant, ANN)
+    tries = [world.sign_in.verify_code(tenant, ANN, code, ADDRESS) for _ in range(50)]
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, InvalidCode) for outcome in outcomes) == 49
+
+
+async def test_a_closed_account_neither_signs_in_nor_reads_itself(make_world: Any) -> None:
+    from dataclasses import replace
+
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, ANN)
+    ((key, user),) = world.uow.tables.users.items()
+    world.uow.tables.users[key] = replace(user, is_active=False)
+    with pytest.raises(InvalidCode):
+        await world.sign_in_as(tenant, ANN)
+    with pytest.raises(UserGone):
+        await world.profiles.get_own(tenant.id, user.id)
+
+
+async def test_a_tenant_is_found_by_id_and_by_slug(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    assert await world.tenants.get_by_reference("1") == tenant
+    assert await world.tenants.get_by_reference(" demo ") == tenant
+    for unknown in ("2", "other", "Demo", "0", "-1", "not a slug", "9" * 30, "'; --"):
+        with pytest.raises(TenantNotFound):
+            await world.tenants.get_by_reference(unknown)
+
+
+async def test_creating_a_tenant_again_changes_nothing(make_world: Any) -> None:
+    world = await make_world()
+    first, is_new = await world.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
+    again, is_new_again = await world.tenants.create("demo", "Other name", tenant_id=1, signup_open=True)
+    assert (is_new, is_new_again) == (True, False)
+    assert again == first
+    assert [event.slug for event in world.uow.tables.events if isinstance(event, TenantCreated)] == ["demo"]
+    with pytest.raises(TenantTaken):
+        await world.tenants.create("demo", "Demo", tenant_id=2, signup_open=True)
+    with pytest.raises(TenantTaken):
+        await world.tenants.create("other", "Other", tenant_id=1, signup_open=True)
+    for slug in ("", "UPPER", "-a", "a-", "12", "a_b", "a" * 64):
+        with pytest.raises(InvalidSlug):
+            await world.tenants.create(slug, "Name", tenant_id=None, signup_open=True)
+
+
+async def test_codes_are_six_digits_and_differ() -> None:
+    codes = {new_code() for _ in range(200)}
+    assert all(len(code) == 6 and code.isdigit() for code in codes)
+    assert len(codes) > 190
+
+
+async def test_a_tenant_reference_is_an_id_or_a_slug_never_both() -> None:
+    assert parse_tenant_reference("1") == 1
+    assert parse_tenant_reference("1a") == "1a"
+    assert parse_tenant_reference("01") is None
+    assert parse_tenant_reference("2147483648") is None
+
+
+async def test_an_account_is_its_tenant_and_address() -> None:
+    from docuchat_auth.crypto import CodeDigests
+    from docuchat_common.ids import TenantId
+
+    digests = CodeDigests("a-secret-of-the-tests-that-is-long-enough")
+    digest = digests.digest(Account(TenantId(1), ANN), "123456")
+    assert digest == digests.digest(Account(TenantId(1), ANN), "123456")
+    others = {
+        digests.digest(Account(TenantId(2), ANN), "123456"),
+        digests.digest(Account(TenantId(1), Email("ben@example.com")), "123456"),
+        digests.digest(Account(TenantId(1), ANN), "123457"),
+        CodeDigests("b-secret-of-the-tests-that-is-long-enough").digest(Account(TenantId(1), ANN), "123456"),
+    }
+    assert len(others) == 4
+    assert digest not in others

@@ -95,7 +95,8 @@ class PdfMaker:
         )
         empty = {"\u200c"}  # drawn, but nothing to see
         shapes = [
-            self.stream(b"0 0 d0" if letters in empty else b"500 0 0 0 500 700 d1 0 0 500 700 re f") for letters in codes
+            self.stream(b"0 0 d0" if letters in empty else b"500 0 0 0 500 700 d1 0 0 500 700 re f")
+            for letters in codes
         ]
         widths = b" ".join(b"0" if letters in empty else b"500" for letters in codes)
         names = b"".join(b"/g%d" % code for code in codes.values())

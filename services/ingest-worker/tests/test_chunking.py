@@ -50,9 +50,7 @@ def test_chunks_of_real_files_are_exact(samples: Path, count_tokens: Count, name
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pages=st.lists(
-        st.text(
-            st.sampled_from("abc xyz.!? \n\u200cکتابخانهمی،۱۲e\u0301🏽👩\u200d👩日本。"), max_size=300
-        ),
+        st.text(st.sampled_from("abc xyz.!? \n\u200cکتابخانهمی،۱۲e\u0301🏽👩\u200d👩日本。"), max_size=300),
         min_size=1,
         max_size=4,
     )

@@ -11,7 +11,9 @@ from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
 from docuchat_ingest.extraction.reasons import Unreadable
 from docuchat_testkit.eventually import eventually
 
-ANY = frozenset({"damaged", "no_text_layer", "parser_crashed", "parser_timeout", "parser_out_of_memory", "too_much_text"})
+ANY = frozenset(
+    {"damaged", "no_text_layer", "parser_crashed", "parser_timeout", "parser_out_of_memory", "too_much_text"}
+)
 
 Maker = Callable[..., bytes]
 
@@ -26,7 +28,9 @@ def wide_flate_bomb(make) -> bytes:
 
 def text_bomb(make) -> bytes:
     lines = b"1 0 0 1 72 %d Tm (AAAA AAAA AAAA AAAA AAAA AAAA) Tj\n" * 8
-    content = make.deflated(b"BT /F1 12 Tf\n" + b"".join(lines.replace(b"%d", b"%d" % (y % 800)) for y in range(4_000)) + b"ET")
+    content = make.deflated(
+        b"BT /F1 12 Tf\n" + b"".join(lines.replace(b"%d", b"%d" % (y % 800)) for y in range(4_000)) + b"ET"
+    )
     return make.pages([content] * 60)
 
 
@@ -176,7 +180,9 @@ async def test_a_hostile_file_fails_with_a_reason(tmp_path: Path, pdf_maker, mak
         assert await outcome(pool, friendly) == ("ready", "All is well.")
 
 
-@pytest.mark.parametrize("box", [b"[0 0 1e30 1e30]", b"[-2147483648 -2147483648 2147483647 2147483647]", b"[0 0 0 0]", b"[]"])
+@pytest.mark.parametrize(
+    "box", [b"[0 0 1e30 1e30]", b"[-2147483648 -2147483648 2147483647 2147483647]", b"[0 0 0 0]", b"[]"]
+)
 async def test_a_strange_page_size_is_no_harm(tmp_path: Path, pdf_maker, parser_pool: ParserPool, box: bytes) -> None:
     path = tmp_path / "box.pdf"
     path.write_bytes(pdf_maker.pages([pdf_maker.stream(b"BT /F1 12 Tf 72 720 Td (Text) Tj ET")], media_box=box))

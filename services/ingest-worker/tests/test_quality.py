@@ -65,7 +65,7 @@ def test_persian_guide_has_its_words(samples: Path) -> None:
         "3. از token در هدر Authorization: Bearer <token> استفاده میکند",
         "سرور در آدرس http://localhost:8000 اجرا میشود.",
         "1. کاربر ایمیل خود را ارسال میکند → کد 6 رقمی دریافت میکند",
-        'curl -X POST http://localhost:8000/v1/auth/request-code \\',
+        "curl -X POST http://localhost:8000/v1/auth/request-code \\",
         "چندمستاجری (Multi-tenancy)",
         "POST /v1/files - آپلود PDF (نیاز به احراز هویت)",
     ],

@@ -51,7 +51,10 @@ def main() -> None:
     for line in requests:
         request = json.loads(line)
         try:
-            with extractors[request["media_type"]].open_document(request["path"], request["max_pages"]) as document:
+            extractor = extractors.get(request["media_type"])
+            if extractor is None:
+                raise Unreadable("unsupported_media_type")
+            with extractor.open_document(request["path"], request["max_pages"]) as document:
                 _answer(answers, document)
         except Unreadable as reason:
             send(answers, {"failed": reason.code, "rss": _peak_megabytes()})

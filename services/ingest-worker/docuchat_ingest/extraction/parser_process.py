@@ -12,7 +12,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -77,7 +77,7 @@ class ParserPool:
             await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(parser.kill() for parser in list(self._alive)))
 
-    async def read(self, path: Path, media_type: str) -> AsyncIterator[PageWindow]:
+    async def read(self, path: Path, media_type: str) -> AsyncGenerator[PageWindow, None]:
         """Windows of page texts in order. Raises Unreadable with the reason, or ParserStarved.
 
         Close the iterator (`contextlib.aclosing`) to stop early; the parser is then killed.
@@ -174,7 +174,7 @@ class _Parser:
                 self._process.kill()
         await self._process.wait()
 
-    async def read(self, path: Path, media_type: str, limits: ParserLimits) -> AsyncIterator[PageWindow]:
+    async def read(self, path: Path, media_type: str, limits: ParserLimits) -> AsyncGenerator[PageWindow, None]:
         self.busy = True
         self.documents += 1
         self._verdict = None
@@ -275,7 +275,3 @@ def _cpu_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-ReadDocument = Callable[[Path, str], AsyncIterator[PageWindow]]
-"""The pool's `read`, as the use cases see it."""

@@ -109,9 +109,7 @@ class PdfDocument:
         room = 2 * characters + 64  # surrogate pairs, and line breaks that PDFium adds
         buffer = (ctypes.c_ushort * room)()
         # Not FPDFText_GetText: that one cuts characters beyond the basic plane down to 16 bits.
-        length = pdfium.FPDFText_GetBoundedText(
-            text_page, seen.left, seen.top, seen.right, seen.bottom, buffer, room
-        )
+        length = pdfium.FPDFText_GetBoundedText(text_page, seen.left, seen.top, seen.right, seen.bottom, buffer, room)
         text = bytes(memoryview(buffer)[: max(length, 0)]).decode("utf-16-le", "replace")
         if right_to_left.is_needed(text):
             ordered = right_to_left.read_page(text_page, characters, seen)

@@ -111,9 +111,7 @@ class SlowReader:
         return self._fonts_with_half_spaces[number]
 
 
-def _read_glyphs(
-    text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF"
-) -> list[_Glyph] | None:
+def _read_glyphs(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> list[_Glyph] | None:
     x, y = ctypes.c_double(), ctypes.c_double()
     box = pdfium.FS_RECTF()
     glyphs: list[_Glyph] = []

@@ -1,0 +1,11 @@
+"""The application that uvicorn runs: health and metrics, with the worker in its lifespan."""
+
+from docuchat_common.http.app import create_service_app
+from fastapi import FastAPI
+
+from docuchat_ingest.bootstrap import open_container
+from docuchat_ingest.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    return create_service_app(settings, title="DocuChat ingest worker", routers=[], open_container=open_container)

@@ -1,0 +1,197 @@
+"""Composition root: the only file that names concrete adapters."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import structlog
+from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.http.client import ServiceClient, open_http_client
+from docuchat_common.http.health import Check
+from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
+from docuchat_common.messaging.relay import Relay
+from docuchat_knowledge.domain import WaitingDocument
+from docuchat_knowledge.embedding import Embedder, find_space, open_embedder
+from docuchat_knowledge.worker_store import WorkerPresence
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from docuchat_ingest.adapters import (
+    UPLOADED_QUEUE,
+    BrokerDeadLetters,
+    ForgivingThrottle,
+    ObstoreBlobs,
+    PrometheusMeter,
+    RedisAnnouncer,
+    UsageQuota,
+)
+from docuchat_ingest.chunking import Chunker
+from docuchat_ingest.domain import Limits
+from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
+from docuchat_ingest.handlers import Worker, repeat, subscriptions
+from docuchat_ingest.ports import Transaction
+from docuchat_ingest.repository import compose
+from docuchat_ingest.service import IngestService
+from docuchat_ingest.settings import Settings
+
+logger = structlog.get_logger()
+
+SCHEMA = "knowledge"
+_SPLITTER = "packed-1"
+"""Names how texts are split: change it with the chunker, so that no half-written document is continued in another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the process runs."""
+
+    settings: Settings
+    service: IngestService
+    worker: Worker
+    checks: dict[str, Check]
+
+
+@asynccontextmanager
+async def open_container(settings: Settings) -> AsyncIterator[Container]:
+    """The running worker: consumer, relay and sweeps in the background of its small HTTP application."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_open_database(settings, "docuchat-ingest"))
+        presence = await stack.enter_async_context(WorkerPresence.open(settings.system_database_url))
+        broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-ingest"))
+        relay = Relay(database, SCHEMA, Publisher(broker))
+        redis = _open_redis(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        session = await stack.enter_async_context(open_http_client())
+        pool = await stack.enter_async_context(ParserPool(settings.ingest_concurrency, _parser_limits(settings)))
+        blobs = ObstoreBlobs(settings.blob_url)
+        service = IngestService(
+            uow=UnitOfWork[Transaction](database, compose, schema=SCHEMA, on_events_committed=relay.wake),
+            worker_id=presence.worker_id,
+            blobs=blobs,
+            reader=pool,
+            chunker=cache(lambda: _make_chunker(settings)),
+            embedder=_LazyEmbedder(settings, redis, stack),
+            quota=UsageQuota(
+                ServiceClient(session, settings.usage_url, "usage"), settings.internal_token.get_secret_value()
+            ),
+            announcer=RedisAnnouncer(redis),
+            dead_letters=BrokerDeadLetters(broker),
+            meter=PrometheusMeter(),
+            limits=_limits(settings),
+            recipe=await _recipe(settings),
+        )
+        worker = Worker(service, settings.ingest_concurrency)
+        consumer = Consumer(broker, subscriptions(service, worker, settings.ingest_concurrency))
+        drain = timedelta(seconds=min(settings.ingest_drain_seconds, settings.shutdown_grace_seconds))
+        poll = timedelta(seconds=settings.ingest_poll_seconds)
+
+        await _in_background(stack, relay.run())
+        await _in_background(stack, repeat("exhausted", timedelta(seconds=5), service.fail_exhausted))
+        await _in_background(stack, repeat("queue", timedelta(seconds=5), service.measure_queue))
+        await _in_background(
+            stack,
+            repeat("tombstones", timedelta(seconds=60), lambda: service.bury_tombstones(timedelta(seconds=60))),
+        )
+        consumer.start()
+        stack.push_async_callback(consumer.stop, drain)
+        await _in_background(stack, repeat("waiting", poll, worker.look_around))
+        yield Container(
+            settings,
+            service,
+            worker,
+            {"database": database.check, "rabbitmq": consumer.check, "blob_store": blobs.check},
+        )
+
+
+async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]:
+    """Requeue failed documents (one, or all whose reason may have passed) and bring back dead tickets; how many of each."""
+    async with _open_database(settings, "docuchat-ingest-command") as database:
+        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA)
+        async with uow.system() as tx:
+            requeued: list[WaitingDocument] = list(await tx.claims.requeue_failed(document_id=document_id))
+    tickets = 0 if document_id else await replay_dead_letters(settings.rabbitmq_url, UPLOADED_QUEUE)
+    return len(requeued), tickets
+
+
+class _LazyEmbedder:
+    """Opens the embedder when the first document needs it, once: an idle worker holds no model."""
+
+    def __init__(self, settings: Settings, redis: Redis, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._stack = stack
+        self._lock = asyncio.Lock()
+        self._embedder: Embedder | None = None
+
+    async def __call__(self) -> Embedder:
+        async with self._lock:
+            if self._embedder is None:
+                key = self._settings.openai_api_key
+                account = f"{self._settings.openai_base_url} {key.get_secret_value() if key else ''}"
+                throttle = ForgivingThrottle(self._redis, account=account)
+                self._embedder = await self._stack.enter_async_context(open_embedder(self._settings, throttle))
+            return self._embedder
+
+
+def _open_database(settings: Settings, name: str) -> Any:
+    return Database.open(
+        settings.database_url,
+        settings.system_database_url,
+        application_name=name,
+        max_size=max(settings.database_pool_size, 2 * settings.ingest_concurrency + 2),
+    )
+
+
+def _open_redis(url: str) -> Redis:
+    return Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=2, max_connections=16, retry=Retry(NoBackoff(), 1)
+    )
+
+
+def _make_chunker(settings: Settings) -> Chunker:
+    from docuchat_knowledge.tokens import TokenCounter
+
+    counter = TokenCounter.for_model(settings.embedding_model)
+    return Chunker(counter.count, size=settings.chunk_token_size, overlap=settings.chunk_overlap)
+
+
+async def _recipe(settings: Settings) -> str:
+    space = await find_space(settings)
+    return f"{_SPLITTER} {settings.chunk_token_size}/{settings.chunk_overlap} {space.provider} {space.model} {space.dimension}"
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_pages=settings.max_pdf_pages,
+        max_bytes=settings.max_file_size_mb * 2**20,
+        max_attempts=settings.ingest_max_attempts,
+        embedding_batch=settings.embedding_batch_size,
+        lease=timedelta(seconds=settings.ingest_lease_seconds),
+    )
+
+
+def _parser_limits(settings: Settings) -> ParserLimits:
+    return ParserLimits(
+        max_pages=settings.max_pdf_pages,
+        memory_megabytes=settings.parser_memory_mb,
+        cpu_seconds=settings.parser_cpu_seconds,
+        wall_seconds=settings.parser_wall_seconds,
+        documents_per_process=settings.parser_documents,
+    )
+
+
+async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)

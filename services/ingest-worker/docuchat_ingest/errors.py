@@ -1,0 +1,15 @@
+"""The worker's own errors."""
+
+from docuchat_common.errors import NotFound, UpstreamUnavailable
+
+
+class EmbeddingUnavailable(UpstreamUnavailable):
+    """The embedding provider does not answer."""
+
+    code = "embedding_unavailable"
+
+
+class BlobMissing(NotFound):
+    """The document's file is not in the blob store."""
+
+    code = "file_missing"

@@ -1,0 +1,37 @@
+"""What the ingest worker reads from its environment."""
+
+from typing import Self
+
+from docuchat_common.settings import ServiceSettings
+from docuchat_knowledge.settings import EmbeddingSettings
+from pydantic import Field, model_validator
+
+
+class Settings(EmbeddingSettings, ServiceSettings):
+    """Settings of this service, besides those that every service has."""
+
+    port: int = Field(default=8004, ge=0, le=65535)
+    usage_url: str = "http://127.0.0.1:8003"
+    blob_url: str
+
+    max_pdf_pages: int = Field(default=500, ge=1)
+    max_file_size_mb: int = Field(default=25, ge=1)
+    chunk_token_size: int = Field(default=400, ge=16, le=8000)
+    chunk_overlap: int = Field(default=40, ge=0)
+    embedding_batch_size: int = Field(default=96, ge=1, le=2048)
+
+    ingest_concurrency: int = Field(default=2, ge=1, le=64)
+    ingest_max_attempts: int = Field(default=5, ge=1)
+    ingest_lease_seconds: float = Field(default=30.0, ge=3)
+    ingest_poll_seconds: float = Field(default=2.0, gt=0)
+    ingest_drain_seconds: float = Field(default=10.0, ge=0)
+    parser_memory_mb: int = Field(default=512, ge=128)
+    parser_cpu_seconds: float = Field(default=20.0, gt=0)
+    parser_wall_seconds: float = Field(default=28.0, gt=0)
+    parser_documents: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.chunk_overlap >= self.chunk_token_size:
+            raise ValueError("CHUNK_OVERLAP: must be smaller than CHUNK_TOKEN_SIZE")
+        return self

@@ -7,7 +7,7 @@ async with backing_servers(folder, fast=True) as servers:
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,18 @@ class BackingServers:
         """Start all three at once; returns when each accepts clients."""
         servers = (self.rabbitmq, self.postgres, self.redis)
         with ThreadPoolExecutor(len(servers)) as threads:
-            for started in [threads.submit(server.start) for server in servers]:
-                started.result()
+            try:
+                for started in as_completed([threads.submit(server.start) for server in servers]):
+                    started.result()
+            except BaseException:
+                for server in servers:
+                    server.kill()  # the threads that wait for them end with them
+                raise
 
 
-def make_servers(folder: Path, logs: Path, warden: Warden, *, fast: bool = False) -> BackingServers:
+def make_servers(folder: Path, warden: Warden, ports: Ports, secrets: Secrets, *, fast: bool = False) -> BackingServers:
     """Prepare the three servers below `folder`, not yet started."""
+    logs = folder / "logs"
     account = server_account()
     programs = ensure_programs()
     logs.mkdir(parents=True, exist_ok=True)
@@ -56,8 +62,8 @@ def make_servers(folder: Path, logs: Path, warden: Warden, *, fast: bool = False
         folder=server_folder(folder / "servers", account),
         logs=logs,
         warden=warden,
-        ports=Ports(folder / "ports.json"),
-        secrets=Secrets(folder / "secrets.json"),
+        ports=ports,
+        secrets=secrets,
         account=account,
         fast=fast,
     )
@@ -74,7 +80,8 @@ def started_servers(folder: Path, *, fast: bool = False) -> Iterator[BackingServ
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         warden = stack.enter_context(Warden(folder / "lock"))
-        servers = make_servers(folder, folder / "logs", warden, fast=fast)
+        ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
+        servers = make_servers(folder, warden, ports, secrets, fast=fast)
         servers.start()
         yield servers
 

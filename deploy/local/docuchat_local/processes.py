@@ -164,8 +164,7 @@ class Warden:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._popen is not None
-        with suppress(ServerFailed):
-            self.send({"do": "close"})
+        self.begin_stop()
         try:
             self._popen.wait(_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -174,6 +173,11 @@ class Warden:
         if self._reader:
             self._reader.join(_ANSWER_SECONDS)
         self._close_pipes()
+
+    def begin_stop(self) -> None:
+        """Have every process stopped, and none started any more, without waiting for it."""
+        with suppress(ServerFailed):
+            self.send({"do": "close"})
 
     @property
     def pid(self) -> int:

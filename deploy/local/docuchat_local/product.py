@@ -87,12 +87,12 @@ class ServiceProcess:
 
     def kill(self) -> None:
         """SIGKILL it and its children, as a crash would end it, and leave it down."""
-        self._leave_down()
+        self.leave_down()
         self.process.kill()
 
     def stop(self) -> None:
         """SIGTERM it and wait until it has drained."""
-        self._leave_down()
+        self.leave_down()
         self.process.stop()
 
     def restart(self) -> None:
@@ -110,6 +110,8 @@ class ServiceProcess:
         while not self.is_ready():
             if not self.process.is_running and self.process.exit_code == _SETTINGS_REFUSED:
                 raise BadEnvironment(f"{self.name} refuses its settings:\n{self.process.log_tail()}")
+            if not self.is_wanted:
+                raise ServerFailed(f"{self.name} was stopped")
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{self.name} is not ready after {seconds:.0f} s:\n{self.process.log_tail()}")
             time.sleep(_POLL_SECONDS)
@@ -129,7 +131,8 @@ class ServiceProcess:
             with suppress(ServerFailed):  # the product is being stopped
                 self.start(wait=False)
 
-    def _leave_down(self) -> None:
+    def leave_down(self) -> None:
+        """Restart it no more."""
         self.is_wanted = False
         if self._timer:
             self._timer.cancel()
@@ -187,6 +190,11 @@ class RunningProduct:
         self.processes[name] = handle
         return handle
 
+    def _begin_stop(self) -> None:
+        for handle in self.processes.values():
+            handle.leave_down()
+        self._ground.warden.begin_stop()
+
     def _exited(self, process: Process) -> None:
         handle = next((handle for handle in self.processes.values() if handle.process is process), None)
         if handle is not None and handle.is_wanted and process.exit_code != _SETTINGS_REFUSED:
@@ -224,13 +232,13 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
     )
     warden = stack.enter_context(Warden(folder / "lock"))
     (folder / "logs").mkdir(exist_ok=True)
-    ports = Ports(folder / "ports.json")
-    servers = None if external else make_servers(folder, folder / "logs", warden, fast=fast)
+    ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
+    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast)
     given = external or servers
     assert given is not None
     environments = ServiceEnvironments(
         settings=settings,
-        secrets=Secrets(folder / "secrets.json"),
+        secrets=secrets,
         postgres_url=given.postgres_admin_url,
         redis_url=given.redis_url,
         rabbitmq_url=given.rabbitmq_url,
@@ -282,9 +290,10 @@ def started_product(
             _ground=ground,
             _say=say,
         )
-        stack.callback(_leave_all_down, product)
-        ground.warden.on_exit = product._exited  # noqa: SLF001 - one module
         threads = stack.enter_context(ThreadPoolExecutor(8))
+        # before the threads are waited for: what they wait for ends with this
+        stack.callback(product._begin_stop)  # noqa: SLF001 - one module
+        ground.warden.on_exit = product._exited  # noqa: SLF001 - one module
         pending: list[Future[None]] = []
         if ground.servers:
             # services connect to the broker when they first need it, so nobody waits for the slowest of the three
@@ -388,8 +397,3 @@ def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str
     port = choose_port(set())
     say(f"port {preferred} is taken by another program; the gateway listens on {port} (GATEWAY_PORT decides)")
     return port
-
-
-def _leave_all_down(product: RunningProduct) -> None:
-    for handle in product.processes.values():
-        handle._leave_down()  # noqa: SLF001 - one module

@@ -132,7 +132,7 @@ def make_postgres(site: Site) -> Server:
         "jit": "off",
     }
     if site.fast:
-        settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+        settings |= {"fsync": "off", "full_page_writes": "off"}  # a commit is still written before it is confirmed
     argv: list[str] = [str(programs / "postgres"), "-D", str(data)]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
@@ -281,14 +281,14 @@ def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
         HOME=str(folder),
         ERL_EPMD_PORT=str(epmd_port),
         ERL_EPMD_ADDRESS=_LOOPBACK,
-        RABBITMQ_NODENAME=f"docuchat{port}@localhost",
+        RABBITMQ_NODENAME="docuchat@localhost",
         RABBITMQ_CONF_ENV_FILE=str(folder / "rabbitmq-env.conf"),
         RABBITMQ_CONFIG_FILE=str(configuration),
         RABBITMQ_CONFIG_FILES=str(folder / "conf.d"),
         RABBITMQ_ADVANCED_CONFIG_FILE=str(folder / "advanced.config"),
         RABBITMQ_GENERATED_CONFIG_DIR=str(folder / "config"),
         RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "enabled_plugins"),
-        # one data folder whatever the port, which is part of the node's name only to keep two nodes apart
+        # the name is unique within our own epmd, and must stay: RabbitMQ ties its data to it
         RABBITMQ_MNESIA_BASE=str(folder),
         RABBITMQ_MNESIA_DIR=str(folder / "data"),
         RABBITMQ_FEATURE_FLAGS_FILE=str(folder / "feature_flags"),

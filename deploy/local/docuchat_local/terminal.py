@@ -37,9 +37,15 @@ class Terminal:
         return self.paint(text, _BOLD)
 
     def write(self, line: str) -> None:
+        """One line."""
+        self.write_part(f"{line}\n")
+
+    def write_part(self, text: str) -> None:
+        """A piece of a line, shown at once."""
         with self._lock:
             try:
-                print(line, flush=True)  # noqa: T201 - this is the terminal
+                sys.stdout.write(text)
+                sys.stdout.flush()
             except BrokenPipeError:
                 # nobody reads any more; go on serving
                 sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the process

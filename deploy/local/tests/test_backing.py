@@ -1,0 +1,123 @@
+"""Real servers, started and broken."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from docuchat_local.backing import backing_servers, started_servers
+from docuchat_local.errors import AlreadyRunning
+from docuchat_testkit.eventually import eventually, eventually_sync
+
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from docuchat_local.backing import started_servers
+with started_servers(Path(sys.argv[1]), fast=True) as servers:
+    print(servers.rabbitmq_url, flush=True)
+    time.sleep(600)
+"""
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of everything that runs from `folder`: by its arguments, its working folder or its environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                traces = (
+                    command,
+                    str((entry / "cwd").readlink()),
+                    (entry / "environ").read_bytes().decode(errors="replace"),
+                )
+            except OSError:
+                continue
+            if any(str(folder) in trace for trace in traces) and "pytest" not in command:
+                found.append(command)
+    return found
+
+
+async def take_one(url: str, queue: str) -> bytes:
+    async with await aio_pika.connect(url) as broker:
+        channel = await broker.channel()
+        message = await (await channel.get_queue(queue)).get(timeout=10)
+        assert message is not None
+        await message.ack()
+        return message.body
+
+
+async def test_servers_accept_clients_and_come_back_after_being_killed(tmp_path):
+    async with backing_servers(tmp_path, fast=True) as servers:
+        connection = await asyncpg.connect(servers.postgres_admin_url)
+        await connection.execute("CREATE EXTENSION vector")
+        await connection.execute("CREATE TABLE kept (embedding vector(3))")
+        await connection.execute("INSERT INTO kept VALUES ('[1,2,3]')")
+        await connection.close()
+        async with Redis.from_url(servers.redis_url) as redis:
+            assert await redis.ping()
+        async with await aio_pika.connect(servers.rabbitmq_url) as broker:
+            channel = await broker.channel()
+            queue = await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
+            message = aio_pika.Message(b"kept", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, queue.name)
+
+        for server in (servers.postgres, servers.redis, servers.rabbitmq):
+            pid = server.process.pid
+            await asyncio.to_thread(server.kill)
+            assert not server.process.is_running
+            await asyncio.to_thread(server.start)
+            assert server.process.pid != pid
+
+        connection = await asyncpg.connect(servers.postgres_admin_url)
+        assert await connection.fetchval("SELECT count(*) FROM kept") == 1
+        await connection.close()
+        # a quorum queue elects its leader anew after the crash
+        assert await eventually(lambda: take_one(servers.rabbitmq_url, "kept"), timeout=40) == b"kept"
+    assert processes_of(tmp_path) == []
+
+
+def test_a_folder_in_use_is_refused_and_ports_and_data_outlive_a_stop(tmp_path):
+    with started_servers(tmp_path, fast=True) as servers:
+        url = servers.postgres_admin_url
+        with pytest.raises(AlreadyRunning, match=str(os.getpid())), started_servers(tmp_path, fast=True):
+            pass
+    remembered = json.loads((tmp_path / "ports.json").read_text())
+    with started_servers(tmp_path, fast=True) as servers:
+        assert servers.postgres_admin_url == url
+    assert json.loads((tmp_path / "ports.json").read_text()) == remembered
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_the_supervisor(tmp_path, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline().startswith("amqp://")
+        names = " ".join(processes_of(tmp_path))
+        assert all(name in names for name in ("postgres", "redis-server", "beam", "epmd", "warden"))
+        supervisor.send_signal(number)
+    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=25)
+
+
+def test_nothing_outlives_the_warden(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline().startswith("amqp://")
+        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+        for warden in children:
+            os.kill(int(warden), signal.SIGKILL)
+        eventually_sync(lambda: len(processes_of(tmp_path)) == 1, timeout=25)  # the supervisor itself
+        supervisor.kill()
+    assert processes_of(tmp_path) == []

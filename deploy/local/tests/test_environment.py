@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from docuchat_local.environment import (
+    ROOT,
+    ServiceEnvironments,
+    blob_url,
+    external_servers,
+    known_names,
+    read_settings,
+    with_login,
+)
+from docuchat_local.errors import BadEnvironment
+from docuchat_local.state import Secrets
+
+GIVEN = {
+    "BACKING": "external",
+    "DATABASE_URL": "postgresql+asyncpg://admin:pw@db:5432/docuchat",
+    "REDIS_URL": "redis://redis:6379/0",
+    "RABBITMQ_URL": "amqp://user:pw@rabbitmq:5672/",
+}
+SEEDS = (
+    "DATABASE_URL REDIS_URL OPENAI_API_KEY OPENAI_MODEL EMBEDDING_MODEL OPENAI_BASE_URL ALLOWED_MODELS JWT_SECRET "
+    "RATE_LIMIT_PER_MINUTE TENANT_HEADER CHUNK_TOKEN_SIZE CHUNK_OVERLAP MAX_CONTEXT_TOKENS TOP_K MAX_FILE_SIZE_MB "
+    "MAX_PDF_PAGES FRONTEND_ORIGIN SECRET_KEY ALGORITHM AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION S3_BUCKET_NAME"
+).split()
+
+
+def environments(tmp_path: Path, settings: dict[str, str]) -> ServiceEnvironments:
+    return ServiceEnvironments(
+        settings=settings,
+        secrets=Secrets(tmp_path / "secrets.json"),
+        postgres_url="postgresql://admin:pw@127.0.0.1:5432/docuchat",
+        redis_url="redis://:pw@127.0.0.1/0",
+        rabbitmq_url="amqp://u:pw@127.0.0.1/",
+        blob_url=blob_url(settings, tmp_path),
+        vocabulary=tmp_path,
+        ports={"auth": 1, "chat": 2, "usage": 3, "ingest": 4},
+    )
+
+
+def test_the_example_names_every_variable_of_the_seeds():
+    assert known_names(ROOT / ".env.example") >= set(SEEDS)
+
+
+def test_the_example_holds_no_secret():
+    values = read_settings(ROOT / ".env.example", {})
+    assert not {"JWT_SECRET", "SECRET_KEY", "INTERNAL_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"} & values.keys()
+
+
+def test_the_environment_wins_over_the_file_and_strangers_stay_out(tmp_path):
+    (tmp_path / ".env").write_text("TOP_K=3\nOPENAI_MODEL=a\n")
+    settings = read_settings(tmp_path / ".env", {"TOP_K": "9", "GITHUB_TOKEN": "secret"})
+    assert settings == {"TOP_K": "9", "OPENAI_MODEL": "a"}
+
+
+def test_external_servers_are_taken_as_given():
+    servers = external_servers(GIVEN)
+    assert servers is not None
+    assert servers.postgres_admin_url == "postgresql://admin:pw@db:5432/docuchat"
+    assert servers.redis_url == GIVEN["REDIS_URL"]
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"])
+def test_external_without_an_address_says_which(missing):
+    with pytest.raises(BadEnvironment, match=f"needs {missing}"):
+        external_servers({name: value for name, value in GIVEN.items() if name != missing})
+
+
+def test_an_unknown_backing_and_a_foreign_database_are_refused():
+    with pytest.raises(BadEnvironment, match="embedded"):
+        external_servers({"BACKING": "docker"})
+    with pytest.raises(BadEnvironment, match="postgresql://"):
+        external_servers(GIVEN | {"DATABASE_URL": "mysql://x"})
+
+
+def test_every_service_gets_its_own_weak_login(tmp_path):
+    built = environments(tmp_path, {})
+    chat, usage = built.for_service("chat", 2), built.for_service("usage", 3)
+    assert chat["DATABASE_URL"].startswith("postgresql://docuchat_chat:")
+    assert chat["SYSTEM_DATABASE_URL"].startswith("postgresql://docuchat_chat_system:")
+    assert usage["DATABASE_URL"] != chat["DATABASE_URL"]
+    assert "admin" not in "".join(chat.values())
+
+
+def test_a_secret_reaches_only_the_services_that_use_it(tmp_path):
+    built = environments(tmp_path, {"OPENAI_API_KEY": "key", "SMTP_URL": "smtp://x", "AWS_SECRET_ACCESS_KEY": "aws"})
+    holders = {
+        name: {
+            service
+            for service in ("auth", "chat", "gateway", "ingest", "usage")
+            if name in built.for_service(service, 1)
+        }
+        for name in ("OPENAI_API_KEY", "SMTP_URL", "AWS_SECRET_ACCESS_KEY", "JWT_SECRET", "BLOB_URL", "INTERNAL_TOKEN")
+    }
+    assert holders == {
+        "OPENAI_API_KEY": {"chat", "ingest"},
+        "SMTP_URL": {"auth"},
+        "AWS_SECRET_ACCESS_KEY": {"gateway", "ingest"},
+        "JWT_SECRET": {"auth"},
+        "BLOB_URL": {"gateway", "ingest"},
+        "INTERNAL_TOKEN": {"auth", "chat", "gateway", "ingest", "usage"},
+    }
+
+
+def test_secret_key_is_another_name_for_jwt_secret(tmp_path):
+    assert environments(tmp_path, {"SECRET_KEY": "s" * 40}).for_service("auth", 1)["JWT_SECRET"] == "s" * 40
+
+
+def test_a_bucket_name_becomes_a_blob_url(tmp_path):
+    assert blob_url({"S3_BUCKET_NAME": "files"}, tmp_path) == "s3://files"
+    assert blob_url({"S3_BUCKET_NAME": "files", "BLOB_URL": "s3://other/x"}, tmp_path) == "s3://other/x"
+    assert blob_url({}, tmp_path).startswith("file://")
+
+
+def test_a_login_is_put_into_an_address_quoted():
+    assert with_login("postgresql://a:b@h:1/d?x=y", "u", "p@/") == "postgresql://u:p%40/@h:1/d?x=y"

@@ -1,0 +1,164 @@
+"""How the command line shows things: tables and bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from docuchat_client.models import Citation, Document, Usage, UsageWindow
+
+# Text comes from documents and models: without these it can neither move the cursor nor rename the window.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_QUOTE_LENGTH = 240
+
+
+def clean(text: str | None) -> str:
+    """Text without the control characters that a terminal would obey."""
+    return _CONTROL.sub("", text or "")
+
+
+def one_line(text: str | None) -> str:
+    """Clean text on one line."""
+    return " ".join(clean(text).split())
+
+
+class Screen:
+    """Standard output and standard error of the command line."""
+
+    def __init__(self) -> None:
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody watches standard output."""
+        return self.out.is_terminal
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """One line of clean text, as it is."""
+        self.out.print(Text(clean(text), style=style or ""))
+
+    def note(self, text: str) -> None:
+        """One line beside the output proper."""
+        self.err.print(Text(clean(text), style="dim"))
+
+    def fail(self, text: str) -> None:
+        """Why it did not work, in one line."""
+        self.err.print(Text(f"docuchat: {one_line(text)}", style="red"))
+
+    def words(self, text: str) -> None:
+        """Text without a line's end, at once."""
+        self.out.file.write(clean(text))
+        self.out.file.flush()
+
+    def json(self, text: str) -> None:
+        """A JSON document as it is."""
+        self.out.file.write(text + "\n")
+
+    def rows(self, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """A table on a terminal; lines with tabs, without headings, elsewhere."""
+        cells = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
+        if not self.is_terminal:
+            for row in cells:
+                self.out.file.write("\t".join(row) + "\n")
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(highlight=False).print(table)
+
+    def citations(self, citations: Sequence[Citation]) -> None:
+        """Citations, one a line: number, document, page and quote."""
+        for citation in citations:
+            self.line(citation_line(citation), style="dim")
+
+
+def citation_line(citation: Citation) -> str:
+    """`[1] Guide, p. 3: "the words"`."""
+    name = one_line(citation.title or citation.filename or str(citation.document_id))
+    quote = one_line(citation.quote)
+    if len(quote) > _QUOTE_LENGTH:
+        quote = quote[: _QUOTE_LENGTH - 1].rstrip() + "…"
+    where = f", {pages(citation.page, citation.page_to)}" if citation.page is not None else ""
+    return f"[{citation.number}] {name}{where}" + (f': "{quote}"' if quote else "")
+
+
+def pages(first: int | None, last: int | None) -> str:
+    """`p. 3` or `pp. 3-4`."""
+    if first is None:
+        return ""
+    return f"p. {first}" if last is None or last == first else f"pp. {first}-{last}"
+
+
+def size(number: int) -> str:
+    """Bytes in a unit that fits."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def moment(value: datetime | None) -> str:
+    """A time in the zone of this machine."""
+    return value.astimezone().strftime("%Y-%m-%d %H:%M") if value else ""
+
+
+def document_state(document: Document) -> str:
+    """Where a document stands, in a few words."""
+    match document.status:
+        case "queued":
+            place = f", number {document.queue_position} in the queue" if document.queue_position else ""
+            return f"queued{place}{_eta(document)}"
+        case "processing":
+            if document.pages:
+                return f"processing, {document.pages_done or 0} of {document.pages} pages{_eta(document)}"
+            return f"processing{_eta(document)}"
+        case "ready":
+            return f"ready, {_count(document.pages, 'page')}, {_count(document.chunks, 'chunk')}"
+        case "failed":
+            error = document.error
+            reason = (error.detail or error.code) if error else "unknown reason"
+            return f"failed: {one_line(reason)}" + (f" ({error.code})" if error else "")
+
+
+def _eta(document: Document) -> str:
+    return f", about {document.eta_seconds:.0f} s left" if document.eta_seconds else ""
+
+
+def _count(number: int | None, thing: str) -> str:
+    return f"{number or 0} {thing}" + ("" if number == 1 else "s")
+
+
+def usage_rows(usage: Usage) -> list[tuple[str, ...]]:
+    """The lines of a usage table: the tenant's windows, then one's own."""
+    rows = [
+        _window("last 24 hours", usage.last_24h),
+        _window("last 7 days", usage.last_7d),
+        _window("this period", usage.period),
+    ]
+    if usage.me is not None:
+        rows += [_window("own, last 24 hours", usage.me.last_24h), _window("own, this period", usage.me.period)]
+    return rows
+
+
+def _window(name: str, window: UsageWindow) -> tuple[str, ...]:
+    counts = (window.input_tokens, window.output_tokens, window.embedding_tokens, window.total_tokens)
+    return (name, *(f"{count:,}" for count in counts), money(window.cost, window.currency))
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """An amount with at least two and at most six decimals."""
+    text = f"{amount:.6f}".rstrip("0")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2} {currency}"

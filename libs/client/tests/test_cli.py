@@ -1,0 +1,258 @@
+"""The command line; as a child process where signals and exit codes matter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse, Response
+from starlette.websockets import WebSocket
+from typer.testing import CliRunner
+
+from docuchat_client import Credentials, FileCredentials
+from docuchat_client.cli import app
+from docuchat_testkit.eventually import eventually
+
+from .conftest import CHAT, DOCUMENT, NOW, TURN, Service, document, frames, problem, sends, sse, token
+
+USER = {"id": CHAT, "email": "a@example.com", "role": "owner", "tenant": {"id": 1, "slug": "demo", "name": "Demo"}}
+CHAT_JSON = {"id": CHAT, "title": "Warranty", "created_at": NOW, "updated_at": NOW, "message_count": 2}
+ESCAPE = "\x1b[31mred\x07"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs `docuchat` with a configuration folder of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DOCUCHAT_")},
+            "DOCUCHAT_CONFIG_DIR": str(folder),
+            "COLUMNS": "200",
+        }
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "docuchat_client.cli", *arguments, env=self.environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def __call__(self, *arguments: str, text: str = "") -> Done:
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, text, self.environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    async def as_process(self, *arguments: str) -> Done:
+        process = await self.start(*arguments)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def signed_out(tmp_path: Path) -> Command:
+    return Command(tmp_path / "config")
+
+
+@pytest.fixture
+def docuchat(signed_out: Command, service: Service) -> Command:
+    good = next(iter(service.good_tokens))
+    credentials = Credentials(
+        server=service.url, tenant="1", email="a@example.com", access_token=good, refresh_token="r1"
+    )
+    FileCredentials(signed_out.folder / "credentials.json").save(credentials)
+    return signed_out
+
+
+async def test_login_asks_for_the_code_and_logout_forgets(service: Service, signed_out: Command) -> None:
+    service.on("POST", "/v1/auth/request-code", JSONResponse({"status": "sent", "expires_in": 600}, 202))
+    kept = token("good")
+    service.good_tokens.add(kept)
+    service.on("POST", "/v1/auth/verify-code", JSONResponse({"access_token": kept, "refresh_token": "r"}))
+    service.on("GET", "/v1/users/me", JSONResponse(USER))
+    service.on("POST", "/v1/auth/logout", Response(status_code=204))
+
+    done = await signed_out("login", "--email", "a@example.com", "--server", service.url, text="123456\n")
+
+    assert done.code == 0, done.err
+    assert "Signed in as a@example.com (owner) at Demo." in done.out
+    path = signed_out.folder / "credentials.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (await signed_out("whoami")).out.startswith("a@example.com (owner) at Demo (tenant 1, demo)")
+    assert (await signed_out("logout")).code == 0
+    assert not path.exists()
+
+
+async def test_exit_codes_and_one_line_errors(service: Service, signed_out: Command, docuchat: Command) -> None:
+    gone = await docuchat.as_process("files", "show", DOCUMENT)
+    assert (gone.code, gone.err) == (4, "docuchat: There is no such object [not_found]\n")
+
+    refusal = problem(429, "quota_exceeded", "The quota is used up.", {"Retry-After": "60"}, resets_at="2026-12-01")
+    service.on("GET", "/v1/usage", refusal)
+    quota = await docuchat("usage")
+    assert (quota.code, quota.err.count("\n")) == (5, 1) and "it starts anew at 2026-12-01" in quota.err
+
+    service.good_tokens.clear()
+    expired = await docuchat("whoami")
+    assert expired.code == 3 and "sign in with `docuchat login` [token_expired]" in expired.err
+
+    docuchat.environment["DOCUCHAT_SERVER"] = "http://127.0.0.1:1"
+    docuchat.environment["DOCUCHAT_TOKEN"] = "t"
+    away = await docuchat("whoami")
+    assert away.code == 6 and "cannot be reached" in away.err
+
+    assert (await docuchat("no-such-command")).code == 2
+
+
+async def test_a_kept_token_is_not_sent_to_another_server(service: Service, docuchat: Command) -> None:
+    docuchat.environment["DOCUCHAT_SERVER"] = service.url.replace("127.0.0.1", "localhost")
+
+    done = await docuchat("whoami")
+
+    assert done.code == 3 and "not at http://localhost" in done.err and service.requests == []
+
+
+async def test_upload_says_each_step_and_fails_when_a_document_does(
+    service: Service, docuchat: Command, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.pdf", tmp_path / "bad.pdf"
+    good.write_bytes(b"%PDF good")
+    bad.write_bytes(b"%PDF bad")
+    other = CHAT
+
+    async def accept(request: Any) -> Response:
+        async with request.form() as form:
+            name = form["file"].filename
+        return JSONResponse(document(id=DOCUMENT if name == "good.pdf" else other, filename=name), 202)
+
+    def progress(*items: dict[str, Any]) -> Response:
+        return Response(sse([{"type": "progress", **item} for item in items]), media_type="text/event-stream")
+
+    service.on("POST", "/v1/files", accept)
+    ready = document("ready", pages=2, chunks=1)
+    service.on("GET", f"/v1/files/{DOCUMENT}/events", progress(document("processing", pages=2, pages_done=1), ready))
+    failed = document("failed", id=other, error={"code": "encrypted", "detail": "The file has a password."})
+    service.on("GET", f"/v1/files/{other}/events", progress(failed))
+
+    done = await docuchat("upload", str(good), str(bad))
+
+    assert done.code == 1, done.err
+    lines = done.out.splitlines()
+    assert [line for line in lines if line.startswith("good")] == [
+        f"good.pdf: queued [{DOCUMENT}]",
+        f"good.pdf: processing, 1 of 2 pages [{DOCUMENT}]",
+        f"good.pdf: ready, 2 pages, 1 chunk [{DOCUMENT}]",
+    ]
+    assert f"bad.pdf: failed: The file has a password. (encrypted) [{other}]" in lines
+    assert (await docuchat("upload", "--no-wait", str(good))).code == 0
+    assert (await docuchat("upload", str(tmp_path / "missing.pdf"))).code == 2
+
+
+async def test_ask_streams_the_answer_and_its_citations(service: Service, docuchat: Command) -> None:
+    items = frames()
+    items[-1]["citations"][0]["title"] = f"Guide{ESCAPE}"
+    items[2]["token"] = f"Two{ESCAPE} "
+    service.sockets.append(sends(items))
+
+    done = await docuchat("ask", "How long?", "--chat", CHAT)
+
+    assert done.code == 0, done.err
+    assert done.out == 'Two[31mred years [1], said the guide.\n\n[1] Guide[31mred, p. 3: "lasts two years"\n'
+    assert service.heard == [{"message": "How long?", "chat_id": CHAT}]
+
+
+async def test_ask_reads_standard_input_and_prints_json(service: Service, docuchat: Command) -> None:
+    message = {"id": CHAT, "role": "assistant", "content": "Two years [1]", "citations": []}
+    answer = {"chat_id": CHAT, "turn_id": TURN, "message": message, "usage": {"total_tokens": 3}, "model": "m"}
+    service.on("POST", "/v1/chat", JSONResponse(answer))
+
+    done = await docuchat("ask", "-", "--json", text="How long?")
+
+    assert json.loads(done.out)["message"]["content"] == "Two years [1]"
+
+
+async def test_an_interrupted_ask_stops_the_answer(service: Service, docuchat: Command) -> None:
+    service.on("POST", f"/v1/turns/{TURN}/stop", JSONResponse({}, 202))
+
+    async def endless(socket: WebSocket, _: Any) -> None:
+        for frame in frames()[:3]:
+            await socket.send_json(frame)
+        await socket.receive()
+
+    service.sockets.append(endless)
+    process = await docuchat.start("ask", "How long?")
+    assert process.stdout is not None
+    await asyncio.wait_for(process.stdout.readexactly(4), 10)
+
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.communicate(), 10)
+
+    assert process.returncode == 130
+    await eventually(lambda: service.count("POST", f"/v1/turns/{TURN}/stop") == 1)
+
+
+async def test_files(service: Service, docuchat: Command, tmp_path: Path) -> None:
+    service.on("GET", "/v1/files", JSONResponse({"items": [document("ready", title="Guide", pages=2, chunks=3)]}))
+    service.on("GET", f"/v1/files/{DOCUMENT}", JSONResponse(document(filename="../../etc/passwd")))
+    service.on("GET", f"/v1/files/{DOCUMENT}/content", Response(b"bytes"))
+    receipt = {"id": DOCUMENT, "deleted_at": NOW, "chunks_deleted": 3}
+    service.on("DELETE", f"/v1/files/{DOCUMENT}", JSONResponse(receipt))
+
+    listed = await docuchat("files", "list")
+    assert listed.out.startswith(f"{DOCUMENT}\tGuide\t10 B\tready, 2 pages, 3 chunks\t")
+    assert json.loads((await docuchat("files", "list", "--json")).out)["items"][0]["title"] == "Guide"
+    assert "id " + DOCUMENT in (await docuchat("files", "show", DOCUMENT)).out
+    assert (await docuchat("files", "download", DOCUMENT, "-o", "-")).out == "bytes"
+    refused = await docuchat("files", "delete", DOCUMENT, text="n\n")
+    assert refused.code == 1 and service.count("DELETE", f"/v1/files/{DOCUMENT}") == 0
+    assert "and 3 chunks" in (await docuchat("files", "delete", DOCUMENT, "--yes")).out
+
+
+async def test_chats(service: Service, docuchat: Command) -> None:
+    message = {"id": CHAT, "role": "user", "content": "How long?", "created_at": NOW}
+    service.on("GET", "/v1/chats", JSONResponse({"items": [CHAT_JSON], "next_cursor": None}))
+    service.on("GET", f"/v1/chats/{CHAT}", JSONResponse({**CHAT_JSON, "messages": [message]}))
+    service.on("PATCH", f"/v1/chats/{CHAT}", JSONResponse({**CHAT_JSON, "title": "New"}))
+    service.on("DELETE", f"/v1/chats/{CHAT}", Response(status_code=204))
+
+    assert (await docuchat("chats", "list")).out.startswith(f"{CHAT}\tWarranty\t2\t")
+    assert "How long?" in (await docuchat("chats", "show", CHAT)).out
+    assert (await docuchat("chats", "rename", CHAT, "New")).out == f"{CHAT}: New\n"
+    assert (await docuchat("chats", "delete", CHAT, "-y")).code == 0
+
+
+async def test_search_and_usage(service: Service, docuchat: Command) -> None:
+    result = {
+        "chunk_id": CHAT,
+        "document_id": DOCUMENT,
+        "title": "Guide",
+        "page": 3,
+        "text": "Two\nyears",
+        "score": 0.5,
+    }
+    service.on("GET", "/v1/search", JSONResponse({"results": [{**result, "score": 0.5}]}))
+    window = {"input_tokens": 1200, "output_tokens": 30, "total_tokens": 1230, "cost": "0.001230", "currency": "USD"}
+    quota = {"tokens": {"limit": 5000, "used": 1230, "held": 0, "remaining": 3770}, "resets_at": NOW}
+    service.on("GET", "/v1/usage", JSONResponse({"last_24h": window, "quota": quota, "by_model": []}))
+
+    found = await docuchat("search", "How long?")
+    assert found.out == "1. Guide, p. 3  0.500\n   Two years\n"
+    spent = await docuchat("usage")
+    assert spent.out.splitlines()[0] == "last 24 hours\t1,200\t30\t0\t1,230\t0.00123 USD"
+    assert "3,770 of 5,000 tokens left until" in spent.out

@@ -1,4 +1,4 @@
-"""The signing keys: made at first start, rotated by command, published before they sign and until their last token expires."""
+"""The signing keys: made at first start, rotated by command, published before they sign until their last token ends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ class KeyRing:
         token_lifetime: timedelta,
         publish_ahead: timedelta,
     ) -> None:
-        """`publish_ahead` is how long a new key is published before it signs: replicas read it in a quarter of that time,
-        and `max_age` lets caches keep the set for half of it.
+        """`publish_ahead` is how long a new key is published before it signs: replicas read it in a quarter of that
+        time, and `max_age` lets caches keep the set for half of it.
         """
         self._uow = uow
         self._forge = forge
@@ -74,8 +74,8 @@ class KeyRing:
     async def rotate(self, *, revoke: bool = False) -> SigningKey:
         """Publishes a new key that signs from `publish_ahead` on; keys that no token can be alive of are dropped.
 
-        With `revoke` every older key is dropped and the new one signs at once, so that all access tokens end: for the day
-        a private key or JWT_SECRET leaks.
+        With `revoke` every older key is dropped and the new one signs at once, so that all access tokens end: for the
+        day a private key or JWT_SECRET leaks.
         """
         async with self._uow.system() as tx:
             await tx.signing_keys.lock()
@@ -136,7 +136,7 @@ class KeyRing:
         return new
 
     def _usable(self, keys: Sequence[SigningKey]) -> list[SigningKey]:
-        """The keys whose private half opens under the present secret; the others are only published until they expire."""
+        """The keys whose private half opens under the present secret; the others are published until they expire."""
         return [key for key in keys if self._forge.can_open(key)]
 
     async def _current(self) -> Sequence[SigningKey]:

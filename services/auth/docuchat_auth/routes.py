@@ -74,7 +74,7 @@ NamedTenant = Annotated[Tenant, Depends(named_tenant)]
 
 
 def client_address(request: Request) -> str:
-    """Who asks. `X-Forwarded-For` is believed only from a caller inside, the gateway; its last entry is what that saw."""
+    """Who asks. `X-Forwarded-For` is believed from the gateway only; its last entry is what that saw."""
     peer = request.client.host if request.client is not None else ""
     forwarded = request.headers.get("x-forwarded-for", "")
     if forwarded and is_internal(request):
@@ -100,9 +100,9 @@ def _no_store(response: Response) -> None:
     operation_id="requestCode",
 )
 async def request_code(body: CodeRequestBody, tenant: NamedTenant, address: ClientAddress, parts: Parts) -> CodeSent:
-    """Mails a six-digit code that is good for ten minutes, once, and for five guesses. A newer code replaces an older one.
+    """Mails a six-digit code that is good for ten minutes, once, and for five guesses.
 
-    The answer is the same for addresses with and without an account.
+    A newer code replaces an older one. The answer is the same for addresses with and without an account.
     """
     lifetime = await parts.sign_in.request_code(tenant, body.address, address)
     return CodeSent(expires_in=int(lifetime.total_seconds()))
@@ -118,7 +118,7 @@ async def request_code(body: CodeRequestBody, tenant: NamedTenant, address: Clie
     dependencies=[Depends(_no_store)],
 )
 async def verify_code(body: CodeVerifyBody, tenant: NamedTenant, address: ClientAddress, parts: Parts) -> Tokens:
-    """Signs in. Where the tenant's sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""
+    """Signs in. Where sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""
     return Tokens.of(await parts.sign_in.verify_code(tenant, body.address, body.code.strip(), address))
 
 

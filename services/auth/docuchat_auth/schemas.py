@@ -13,7 +13,7 @@ _LONGEST_ADDRESS = 254
 
 
 def _address(value: str) -> str:
-    """Lower case, with an internationalised domain in its ASCII form; deliverability is for the mail server to find out."""
+    """Lower case, with an international domain in its ASCII form; deliverability is for the mail server to find out."""
     try:
         checked = validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False, test_environment=True)
     except EmailNotValidError as error:

@@ -126,8 +126,9 @@ class TenantDirectory:
 class Sessions:
     """Issues token pairs; rotates and revokes refresh tokens.
 
-    A refresh token works once. Showing it again, however soon, revokes its whole family: there is no grace period, because a
-    thief who is first cannot be told from a client that retries, and a client that lost an answer only signs in again.
+    A refresh token works once. Showing it again, however soon, revokes its whole family: there is no grace period,
+    because a thief who is first cannot be told from a client that retries, and a client that lost an answer only signs
+    in again.
     """
 
     def __init__(self, uow: AuthUnitOfWork, keys: KeyRing, clock: Clock, refresh_lifetime: timedelta) -> None:
@@ -218,8 +219,8 @@ class Sessions:
 class SignIn:
     """Signs in by a six-digit code sent to an e-mail address.
 
-    Nothing on the way of a request depends on whether the address has an account: every address gets a code in the store and
-    a place in the queue, and whether a mail is sent is decided there.
+    Nothing on the way of a request depends on whether the address has an account: every address gets a code in the
+    store and a place in the queue, and whether a mail is sent is decided there.
     """
 
     def __init__(
@@ -243,7 +244,7 @@ class SignIn:
         self._policy = policy
 
     async def request_code(self, tenant: Tenant, email: Email, client_address: str) -> timedelta:
-        """Replaces the account's code and queues it for delivery; returns its lifetime. Raises TooManyAttempts, MailBacklog."""
+        """Replaces the account's code and queues it; returns its lifetime. Raises TooManyAttempts, MailBacklog."""
         account = Account(tenant.id, email)
         await self._limiter.hit(self._policy.send_per_address, client_address)
         await self._limiter.hit(self._policy.send_per_email, self._pseudonyms.of_email(email))

@@ -236,7 +236,7 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
         environment = {**auth_environment, **more}
         log_file = tmp_path / f"auth-{environment['PORT']}.log"
         with log_file.open("wb") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 [sys.executable, "-m", "docuchat_auth"], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         url = f"http://127.0.0.1:{environment['PORT']}"

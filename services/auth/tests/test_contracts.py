@@ -20,7 +20,7 @@ from docuchat_auth.errors import TenantTaken, TooManyAttempts
 from docuchat_auth.memory import InMemoryCodeStore, InMemoryUnitOfWork
 from docuchat_auth.ports import AttemptLimit, AuthUnitOfWork
 from docuchat_auth.repository import compose
-from docuchat_common.db import UnitOfWork
+from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, UserId, uuid7
 
@@ -350,7 +350,8 @@ class TestRoles:
         async with as_role(database, "docuchat_auth", 1) as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(
-                    "INSERT INTO auth.users (tenant_id, id, email, role) VALUES (2, gen_random_uuid(), 'e@example.com', 'owner')"
+                    "INSERT INTO auth.users (tenant_id, id, email, role) "
+                    "VALUES (2, gen_random_uuid(), 'e@example.com', 'owner')"
                 )
 
     @pytest.mark.parametrize("role", ["docuchat_chat", "docuchat_gateway", "docuchat_usage", "docuchat_ingest"])
@@ -358,3 +359,22 @@ class TestRoles:
         async with as_role(database, role, 1) as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute("SELECT 1 FROM auth.users")
+
+
+@pytest.mark.parametrize(
+    ("query", "index", "arguments"),
+    [
+        ("find_user_by_email", "users_email_key", (1, "ann@example.com")),
+        ("find_user_by_id", "users_pkey", (1, uuid4())),
+        ("find_refresh_token", "refresh_tokens_hash_key", (1, b"a" * 32)),
+        ("revoke_family", "refresh_tokens_family", (datetime.now(UTC), 1, uuid4())),
+        ("delete_expired_refresh_tokens", "refresh_tokens_expires_at", (datetime.now(UTC), 10)),
+        ("find_tenant_by_slug", "tenants_slug_key", ("demo",)),
+    ],
+)
+async def test_hot_queries_use_their_index(database: Any, query: str, index: str, arguments: tuple[Any, ...]) -> None:
+    sql = getattr(load_queries("docuchat_auth"), query).sql
+    async with database.connect() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql, *arguments))
+    assert index in plan, plan

@@ -99,7 +99,7 @@ class ObstoreBlobs:
                 await obstore.head_async(self._store, "uploads/readiness")
 
 
-async def _read(result: obstore.GetResult) -> AsyncIterator[bytes]:
+async def _read(result: "obstore.GetResult") -> AsyncIterator[bytes]:
     async with _translated():
         async for chunk in result.stream(min_chunk_size=256 * 1024):
             yield bytes(chunk)
@@ -288,9 +288,8 @@ class RedisIdempotencyKeys:
 # --- progress of documents -------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Watcher:
-    signals: "RedisDocumentSignals"
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, timeout: timedelta) -> None:
@@ -315,7 +314,7 @@ class RedisDocumentSignals:
     @asynccontextmanager
     async def watch(self, tenant_id: TenantId, document_id: DocumentId) -> AsyncIterator[_Watcher]:
         channel = f"documents:{tenant_id}:{document_id}"
-        watcher = _Watcher(self)
+        watcher = _Watcher()
         self._watchers.setdefault(channel, set()).add(watcher)
         _watchers.inc()
         try:
@@ -408,6 +407,7 @@ class RedisRateLimiter:
 
     PATIENCE: Final = 0.05
     """Seconds."""
+    MISSES: Final = 3
 
     def __init__(self, client: redis.asyncio.Redis, *, per_user: int, per_address: int, window: timedelta) -> None:
         """`per_user` and `per_address` are requests per `window`; 0 means no limit."""
@@ -417,6 +417,7 @@ class RedisRateLimiter:
         self._per_address = per_address
         self._window = int(window.total_seconds() * 1000)
         self._available = True
+        self._misses = 0
         self._recovery: asyncio.Task[None] | None = None
 
     async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
@@ -438,8 +439,12 @@ class RedisRateLimiter:
                 allowed, limit, remaining, wait = await self._script(keys, [self._window, *limits])
         except REDIS_TROUBLE as error:
             _unlimited.inc()
-            self._lose(error)
+            self._misses += 1
+            # one late answer is a busy machine; several in a row, or a broken connection, is an outage
+            if self._misses >= self.MISSES or not isinstance(error, TimeoutError):
+                self._lose(error)
             return None
+        self._misses = 0
         return RateDecision(bool(allowed), int(limit), int(remaining), timedelta(milliseconds=int(wait)))
 
     async def open(self) -> None:

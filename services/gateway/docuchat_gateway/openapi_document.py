@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from docuchat_common.http.problems import problem_responses
 from docuchat_gateway.relay import TABLE
 
 SERVICES: Final = ("auth", "chat", "usage")
@@ -46,10 +47,17 @@ def merge(own: JsonObject, snapshots: dict[str, JsonObject]) -> JsonObject:
         for path, operations in snapshot["paths"].items():
             for method, operation in operations.items():
                 if (path, method.upper()) in passed_on:
-                    document["paths"].setdefault(path, {})[method] = _renamed(operation, renamed)
+                    document["paths"].setdefault(path, {})[method] = _with_own_refusals(_renamed(operation, renamed))
     document["paths"] = dict(sorted(document["paths"].items()))
     _drop_unused(schemas, document)
     return dict(document)
+
+
+def _with_own_refusals(operation: JsonObject) -> JsonObject:
+    """The operation with what the gateway itself may answer: too large, too many, service down."""
+    refusals = problem_responses(429, 503, *([413] if "requestBody" in operation else []))
+    own = {str(status): response for status, response in refusals.items()}
+    return {**operation, "responses": {**own, **operation.get("responses", {})}}
 
 
 def _renamed(node: Any, renamed: dict[str, str]) -> Any:

@@ -185,7 +185,9 @@ class RelayedResponse(Response):
                 down = self._upstream.down(error)
                 if not (events and last.endswith(b"\n\n")):
                     raise down from error
-                await send({"type": "http.response.body", "body": broken_off(down), "more_body": True})
+                turn_id = response.headers.get("X-Turn-ID")
+                told = broken_off(down, **({"turn_id": turn_id} if turn_id else {}))
+                await send({"type": "http.response.body", "body": told, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -194,9 +196,9 @@ async def _hangup(receive: Receive) -> None:
         pass
 
 
-def broken_off(error: DocuChatError) -> bytes:
-    """The event that tells the client that its stream ended early; with the turn's id it can be resumed."""
-    return b"event: error\ndata: " + dumps(error_frame(error)) + b"\n\n"
+def broken_off(error: DocuChatError, **more: str) -> bytes:
+    """The event that tells the client that its stream ended early; with a `turn_id` it can be resumed."""
+    return b"event: error\ndata: " + dumps(error_frame(error, **more)) + b"\n\n"
 
 
 def error_frame(error: DocuChatError, **more: str) -> dict[str, object]:

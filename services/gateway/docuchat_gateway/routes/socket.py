@@ -1,8 +1,8 @@
 """`WS /ws/chat`: a conversation over one socket; each message becomes a streamed request to chat, relayed as bytes.
 
 Client to server: `{message, session_id?, chat_id?, model?, document_ids?, collection_id?}`,
-`{resume: turn_id, after: seq}`, `{stop: turn_id}`. Server to client: `start`, `sources`, `delta`, `end`, `error`, as chat
-writes them.
+`{resume: turn_id, after: seq}`, `{stop: turn_id}`. Server to client: `start`, `sources`, `delta`, `end`, `error`, as
+chat writes them.
 """
 
 import asyncio
@@ -281,6 +281,8 @@ class ChatSocket:
                 )
                 async with response:
                     await _raise_problem(response)
+                    if turn := response.headers.get("X-Turn-ID"):
+                        named["turn_id"] = turn
                     ended = False
                     try:
                         async for batch in events_of(response):
@@ -296,7 +298,7 @@ class ChatSocket:
             self._dropped.set()
 
     async def _frames(self, batch: list[bytes]) -> None:
-        # The server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down too.
+        # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down
         try:
             async with asyncio.timeout(self._settings.socket_send_seconds):
                 for data in batch:

@@ -1,0 +1,165 @@
+"""A gateway on real servers, with a small real HTTP server in the place of the services behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import uvicorn
+from aiohttp import web
+from yarl import URL
+
+from docuchat_gateway.app import create_app
+from docuchat_gateway.server import gateway_config
+from docuchat_gateway.settings import Settings
+from docuchat_testkit.databases import ClonedDatabase
+from docuchat_testkit.identity import TokenMint
+
+PDF = b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100 + b"%%EOF\n"
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class InLoopServer(uvicorn.Server):
+    """A server that leaves the signals to pytest."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
+    """The base URL of an application that is served on a free port of this loop."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = InLoopServer(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+            await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+@dataclass
+class Behind:
+    """The services behind: every request is noted and answered by `answer`, else echoed."""
+
+    url: str = ""
+    seen: list[web.Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    answer: Answer | None = None
+    closed_early: int = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request)
+        self.bodies.append(await request.read())
+        if self.answer is not None:
+            return await self.answer(request)
+        return web.json_response({"path": request.raw_path, "method": request.method})
+
+
+@dataclass
+class Gateway:
+    """A running gateway and what a test needs around it."""
+
+    url: str
+    mint: TokenMint
+    http: aiohttp.ClientSession
+    behind: Behind
+    database: ClonedDatabase
+    blobs: Path
+    settings: Settings
+    user: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def headers(self, **of_token: Any) -> dict[str, str]:
+        return self.mint.headers(user_id=self.user, **of_token)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws/chat"
+
+    async def upload(
+        self, content: bytes = PDF, filename: str = "document.pdf", headers: dict[str, str] | None = None, **fields: str
+    ) -> aiohttp.ClientResponse:
+        form = aiohttp.FormData()
+        form.add_field("file", io.BytesIO(content), filename=filename)
+        for name, value in fields.items():
+            form.add_field(name, value)
+        return await self.call("POST", "/v1/files", data=form, headers=self.headers() | (headers or {}))
+
+    async def call(self, method: str, path: str | URL, **options: Any) -> aiohttp.ClientResponse:
+        """A response that was read to its end."""
+        async with self.http.request(method, path, **options) as response:
+            await response.read()
+            return response
+
+    def stored(self) -> list[Path]:
+        """Every file in the blob store, also unfinished ones."""
+        return [path for path in self.blobs.rglob("*") if path.is_file()]
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        async with self.database.connect() as connection:
+            return await connection.fetchval(query, *arguments)
+
+
+@pytest_asyncio.fixture
+async def behind() -> AsyncIterator[Behind]:
+    state = Behind()
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{path:.*}", state.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    state.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield state
+    await runner.cleanup()
+
+
+OpenGateway = Callable[..., contextlib.AbstractAsyncContextManager[Gateway]]
+
+
+@pytest.fixture
+def open_gateway(
+    service_environment: Callable[[str], dict[str, str]],
+    database: ClonedDatabase,
+    token_mint: TokenMint,
+    behind: Behind,
+    tmp_path: Path,
+) -> OpenGateway:
+    """Starts a gateway with other settings than usual."""
+
+    @contextlib.asynccontextmanager
+    async def open_with(**changes: Any) -> AsyncIterator[Gateway]:
+        environment = {name.lower(): value for name, value in service_environment("gateway").items()}
+        behind_urls = {"chat_url": behind.url, "usage_url": behind.url}
+        settings = Settings(**(environment | behind_urls | {"rate_limit_per_minute": 0} | changes))
+        async with (
+            serving(gateway_config(create_app(settings), settings)) as url,
+            aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=30)) as http,
+        ):
+            yield Gateway(url, token_mint, http, behind, database, tmp_path / "blobs", settings)
+
+    return open_with
+
+
+@pytest_asyncio.fixture
+async def gateway(open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
+    async with open_gateway() as running:
+        yield running

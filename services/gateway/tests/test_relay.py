@@ -1,0 +1,236 @@
+"""What is passed on to the services behind, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from services.gateway.tests.conftest import Behind, Gateway, OpenGateway
+from yarl import URL
+
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import INTERNAL_TOKEN
+
+
+async def test_a_request_goes_on_with_what_the_service_needs_and_nothing_else(gateway: Gateway) -> None:
+    headers = {
+        **gateway.headers(),
+        "X-Request-ID": "req-1",
+        "Idempotency-Key": "k",
+        "X-Internal-Token": INTERNAL_TOKEN,
+        "X-Forwarded-For": "6.6.6.6",
+        "Connection": "X-Secret",
+        "X-Secret": "1",
+    }
+    url = URL(f"{gateway.url}/v1/messages?a=%2F..&b=%20", encoded=True)
+    response = await gateway.call("POST", url, data=b'{"x": 1}', headers=headers)
+    (seen,) = gateway.behind.seen
+
+    assert response.status == 200
+    assert response.headers["X-Request-ID"] == "req-1"
+    assert len(response.headers.getall("Date")) == 1
+    assert seen.raw_path == "/v1/messages?a=%2F..&b=%20"
+    assert gateway.behind.bodies == [b'{"x": 1}']
+    assert seen.headers["X-Request-ID"] == "req-1"
+    assert seen.headers["Idempotency-Key"] == "k"
+    assert seen.headers["traceparent"].startswith("00-")
+    assert not {"X-Internal-Token", "X-Forwarded-For", "X-Secret"} & set(seen.headers)
+
+
+async def test_auth_learns_the_address_of_the_client(open_gateway: OpenGateway, behind: Behind) -> None:
+    async with open_gateway(auth_url=behind.url) as gateway:
+        await gateway.call("POST", "/v1/auth/request-code", json={"email": "a@b.c"}, headers={"X-Tenant-ID": "1"})
+        (seen,) = behind.seen
+
+        assert seen.headers["X-Internal-Token"] == INTERNAL_TOKEN
+        assert seen.headers["X-Forwarded-For"] == "127.0.0.1"
+        assert seen.headers["X-Tenant-ID"] == "1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal/holds",
+        "/v1/../internal/holds",
+        "/v1/chats/../../internal/holds",
+        "/v1/chats/%2e%2e%2f%2e%2e%2finternal%2fholds",
+        "//internal/holds",
+        "/v1/chats/x/y",
+    ],
+)
+async def test_what_is_not_in_the_table_is_not_reached(gateway: Gateway, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rsplit(":", 1)[1]))
+    token = gateway.headers()["Authorization"]
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert gateway.behind.seen == []
+
+
+async def test_a_service_that_is_down_is_a_503_in_time(open_gateway: OpenGateway) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+    async with open_gateway(usage_url=url, chat_url=url) as gateway:
+        for path in ("/v1/usage", "/v1/chats", "/v1/usage"):
+            began = time.monotonic()
+            response = await gateway.call("GET", path, headers=gateway.headers())
+            problem = await response.json()
+
+            assert time.monotonic() - began < 2
+            assert (response.status, problem["code"]) == (503, "upstream_unavailable")
+            assert response.headers["Retry-After"] == "2"
+            assert problem["request_id"] == response.headers["X-Request-ID"]
+
+
+async def test_a_service_that_restarts_is_waited_for(open_gateway: OpenGateway) -> None:
+    async def serve_usage(port: int) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/v1/usage", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return runner
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    async with open_gateway(usage_url=f"http://127.0.0.1:{port}") as gateway:
+        request = asyncio.create_task(gateway.call("GET", "/v1/usage", headers=gateway.headers()))
+        await asyncio.wait({request}, timeout=0.3)
+        assert not request.done()
+        runner = await serve_usage(port)
+        assert (await request).status == 200
+        await runner.cleanup()
+
+
+async def test_a_service_that_is_silent_is_given_up(open_gateway: OpenGateway, behind: Behind) -> None:
+    released = asyncio.Event()
+
+    async def silent(_: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.Response()
+
+    behind.answer = silent
+    async with open_gateway(upstream_timeout_seconds=0.3) as gateway:
+        response = await gateway.call("GET", "/v1/usage", headers=gateway.headers())
+        released.set()
+        assert response.status == 503
+
+
+async def test_events_pass_as_they_come(gateway: Gateway, behind: Behind) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"event: start\ndata: {}\n\n")
+        await go_on.wait()
+        await response.write(b"event: end\ndata: {}\n\n")
+        return response
+
+    behind.answer = stream
+    async with gateway.http.post("/v1/chat", json={"message": "x", "stream": True}, headers=gateway.headers()) as got:
+        first = await got.content.readuntil(b"\n\n")
+        go_on.set()
+        rest = await got.content.read()
+
+    assert (first, rest) == (b"event: start\ndata: {}\n\n", b"event: end\ndata: {}\n\n")
+    assert got.headers["X-Accel-Buffering"] == "no"
+
+
+@pytest.mark.parametrize(("media_type", "whole"), [("text/event-stream", True), ("application/json", False)])
+async def test_an_answer_that_breaks_off_is_never_taken_for_whole(
+    gateway: Gateway, behind: Behind, media_type: str, whole: bool
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": media_type})
+        await response.prepare(request)
+        await response.write(b"event: delta\ndata: {}\n\n")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    behind.answer = cut
+    async with gateway.http.post("/v1/chat", json={}, headers=gateway.headers()) as response:
+        if whole:
+            body = await response.read()
+            assert b"event: error\ndata: " in body
+            assert json.loads(body.rsplit(b"data: ", 1)[1])["code"] == "upstream_unavailable"
+        else:
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()
+
+
+async def test_a_client_that_hangs_up_ends_the_request_behind(gateway: Gateway, behind: Behind) -> None:
+    ended = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b": open\n\n")
+        assert request.transport is not None
+        transport = request.transport
+        await eventually(transport.is_closing)
+        ended.set()
+        return response
+
+    behind.answer = endless
+    async with gateway.http.post("/v1/chat", json={}, headers=gateway.headers()) as response:
+        await response.content.readuntil(b"\n\n")
+        response.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_a_body_that_is_too_large_goes_nowhere(open_gateway: OpenGateway) -> None:
+    async with open_gateway(max_request_bytes=1024) as gateway:
+
+        async def chunked() -> Any:
+            yield b"x" * 2000
+
+        declared = await gateway.call("POST", "/v1/messages", data=b"x" * 2000, headers=gateway.headers())
+        streamed = await gateway.call("POST", "/v1/messages", data=chunked(), headers=gateway.headers())
+
+        assert (declared.status, streamed.status) == (413, 413)
+        assert gateway.behind.seen == []
+
+
+async def test_the_tenant_that_is_named_must_be_the_tokens(gateway: Gateway) -> None:
+    async def status(**headers: str) -> tuple[int, str | None]:
+        async with gateway.http.get("/v1/chats", headers=headers) as response:
+            return response.status, (await response.json()).get("code")
+
+    mine = gateway.headers(tenant_id=7, tenant_slug="acme")
+    assert (await status(**mine))[0] == 200
+    assert (await status(**mine, **{"X-Tenant-ID": "7"}))[0] == 200
+    assert (await status(**mine, **{"X-Tenant-ID": "acme"}))[0] == 200
+    assert await status(**mine, **{"X-Tenant-ID": "8"}) == (403, "tenant_mismatch")
+    assert (await status())[0] == 401
+    assert await status(Authorization="Bearer nonsense") == (401, "invalid_token")
+
+
+async def test_pages_of_the_front_end_may_call(gateway: Gateway) -> None:
+    def preflight(origin: str) -> Any:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return gateway.call(
+            "OPTIONS", "/v1/files", headers=headers | {"Access-Control-Request-Headers": "authorization"}
+        )
+
+    allowed = await preflight("http://localhost:3000")
+    refused = await preflight("http://evil.example")
+    failed = await gateway.call("GET", "/v1/chats", headers={"Origin": "http://localhost:3000"})
+
+    assert allowed.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    assert "Access-Control-Allow-Origin" not in refused.headers
+    assert (failed.status, failed.headers["Access-Control-Allow-Origin"]) == (401, "http://localhost:3000")

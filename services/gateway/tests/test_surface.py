@@ -1,0 +1,133 @@
+"""One document, one authorization matrix: every operation of the public surface."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from services.gateway.tests.conftest import Gateway
+
+from docuchat_gateway.app import create_app
+from docuchat_gateway.openapi_document import load_snapshots, merge
+from docuchat_gateway.relay import TABLE
+from docuchat_gateway.settings import Settings
+
+DOCUMENT: dict[str, Any] = create_app(Settings.model_construct(frontend_origin="")).openapi()
+OPERATIONS = [(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item]
+
+PUBLIC = {
+    ("/", "GET"),
+    ("/healthz", "GET"),
+    ("/livez", "GET"),
+    ("/readyz", "GET"),
+    ("/.well-known/jwks.json", "GET"),
+    ("/v1/auth/request-code", "POST"),
+    ("/v1/auth/verify-code", "POST"),
+    ("/v1/auth/refresh", "POST"),
+    ("/v1/auth/logout", "POST"),
+}
+
+
+def test_the_snapshots_are_what_the_services_serve() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "refresh_openapi.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_passes_on_all_public_paths_of_the_services_and_only_those() -> None:
+    rows = {(row.service, row.path, method) for row in TABLE for method in row.methods}
+    served = {
+        (service, path, method.upper())
+        for service, snapshot in load_snapshots().items()
+        for path, item in snapshot["paths"].items()
+        for method in item
+    }
+    assert rows == served
+    assert not any("internal" in path for _, path, _ in rows)
+
+
+def test_the_document_has_the_whole_surface_and_no_dangling_reference() -> None:
+    assert {path for _, path, _ in ((row.service, row.path, 0) for row in TABLE)} < set(DOCUMENT["paths"])
+    assert {"/v1/files", "/v1/files/{document_id}/events", "/healthz", "/"} < set(DOCUMENT["paths"])
+    text = str(DOCUMENT)
+    for name in DOCUMENT["components"]["schemas"]:
+        assert f"#/components/schemas/{name}'" in text
+    assert text.count("'$ref'") == sum(
+        text.count(f"'$ref': '#/components/schemas/{name}'") for name in DOCUMENT["components"]["schemas"]
+    )
+
+
+def test_schemas_of_one_name_and_two_contents_stay_apart() -> None:
+    def document(path: str, content: str) -> dict[str, Any]:
+        reference = {"$ref": "#/components/schemas/View"}
+        operation = {"responses": {"200": {"content": {"application/json": {"schema": reference}}}}}
+        return {"paths": {path: {"get": operation}}, "components": {"schemas": {"View": {"title": content}}}}
+
+    merged = merge(document("/own", "own"), {"usage": document("/v1/usage", "theirs"), "chat": document("/x", "no")})
+
+    assert set(merged["paths"]) == {"/own", "/v1/usage"}
+    assert merged["components"]["schemas"] == {"View": {"title": "own"}, "UsageView": {"title": "theirs"}}
+    used = merged["paths"]["/v1/usage"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert used == {"$ref": "#/components/schemas/UsageView"}
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_the_documentation_needs_no_other_server(gateway: Gateway, page: str) -> None:
+    html = await (await gateway.call("GET", page)).text()
+    assert "https://" not in html
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css") if page == "/docs" else ("redoc.standalone.js",):
+        assert f"/docs/assets/{asset}" in html
+        assert (await gateway.call("GET", f"/docs/assets/{asset}")).status == 200
+
+
+async def test_the_gateway_says_what_it_is_and_how_it_is(gateway: Gateway) -> None:
+    home = await (await gateway.call("GET", "/")).json()
+    health = await gateway.call("GET", "/healthz", headers={"X-Tenant-ID": "1"})
+    metrics = await (await gateway.call("GET", "/metrics")).text()
+    served = await (await gateway.call("GET", "/openapi.json")).json()
+
+    assert (home["name"], home["links"]["docs"]) == ("DocuChat", "/docs")
+    assert (health.status, (await health.json())["status"]) == (200, "ok")
+    assert "docuchat_http_requests" in metrics
+    assert served["paths"].keys() == DOCUMENT["paths"].keys()
+
+
+async def test_every_operation_wants_a_valid_token_of_its_tenant(gateway: Gateway) -> None:
+    def path_of(template: str) -> str:
+        return "/".join(str(uuid.uuid4()) if part.startswith("{") else part for part in template.split("/"))
+
+    mint = gateway.mint
+    claims = jwt.decode(mint.token(), options={"verify_signature": False})
+    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": mint.kid})
+    attacks: dict[str, dict[str, str]] = {
+        "none": {},
+        "garbage": {"Authorization": "Bearer x.y.z"},
+        "basic": {"Authorization": "Basic dXNlcjpwYXNz"},
+        "expired": mint.headers(lifetime_seconds=-60),
+        "issuer": mint.headers(claims={"iss": "somebody"}),
+        "audience": mint.headers(claims={"aud": "somebody"}),
+        "type": mint.headers(claims={"typ": "refresh"}),
+        "no tenant": mint.headers(claims={"tenant": None}),
+        "unknown kid": mint.headers(headers={"kid": "unknown"}),
+        "unsigned": {"Authorization": f"Bearer {unsigned}"},
+        "symmetric": mint.headers(algorithm="HS256", key="k" * 64),
+    }
+    got = {}
+    for template, method in OPERATIONS:
+        for name, headers in attacks.items():
+            async with gateway.http.request(method, path_of(template), headers=headers) as response:
+                got[template, method, name] = response.status
+        headers = mint.headers(tenant_id=1) | {"X-Tenant-ID": "2"}
+        async with gateway.http.request(method, path_of(template), headers=headers) as response:
+            got[template, method, "tenant"] = response.status
+
+    private = {key: status for key, status in got.items() if key[:2] not in PUBLIC}
+    assert {key: status for key, status in private.items() if key[2] != "tenant" and status != 401} == {}
+    assert {key: status for key, status in private.items() if key[2] == "tenant" and status != 403} == {}
+    assert set(OPERATIONS) > PUBLIC
+    assert {request.path for request in gateway.behind.seen} == set()

@@ -361,20 +361,27 @@ _WITHOUT_STOP_WORDS = frozenset(
 
 
 def _words_by_position(rows: Sequence[asyncpg.Record], present: set[str]) -> dict[int, set[str]]:
-    """Forms of each word of the question; a word that one of the languages takes for a stop word counts in no `simple` one."""
+    """Forms of each word of the question, without stop words.
+
+    The question's language is taken to be the one in which most of its words are stop words; its stop words count in no
+    language, since to another language, or to `simple`, they would look like rare and telling words.
+    """
     by_language: dict[str, dict[int, str]] = {}
     for row in rows:
         for position in row["positions"] or ():
             by_language.setdefault(row["language"], {})[position] = row["lexeme"]
     everywhere = {position for places in by_language.values() for position in places}
-    judges = (present | {"en"}) & _WITHOUT_STOP_WORDS
-    stopped = {position for position in everywhere for judge in judges if position not in by_language.get(judge, {})}
+    stops = {
+        judge: everywhere - by_language.get(judge, {}).keys() for judge in (present | {"en"}) & _WITHOUT_STOP_WORDS
+    }
+    most = max(map(len, stops.values()))
+    stopped = {position for positions in stops.values() if len(positions) == most for position in positions}
     if stopped == everywhere:
         stopped = set()
     words: dict[int, set[str]] = {}
     for language in present:
         for position, lexeme in by_language.get(language, {}).items():
-            if language in _WITHOUT_STOP_WORDS or position not in stopped:
+            if position not in stopped:
                 words.setdefault(position, set()).add(lexeme)
     return words
 

@@ -76,7 +76,9 @@ class Knowledge:
             )
             return registration.document
 
-    async def claim(self, worker_id: int, lease: timedelta = LEASE, max_attempts: int = 3, recipe: str = "") -> Claim | None:
+    async def claim(
+        self, worker_id: int, lease: timedelta = LEASE, max_attempts: int = 3, recipe: str = ""
+    ) -> Claim | None:
         async with self.transaction("ingest", None) as connection:
             return await ClaimStore(connection).claim(worker_id, lease=lease, max_attempts=max_attempts, recipe=recipe)
 
@@ -127,7 +129,9 @@ class Knowledge:
     async def count(self, table: str, tenant: int) -> int:
         """Rows as the administrator sees them; the table's name is a test's own."""
         async with self.database.connect() as admin:
-            query = await admin.fetchval("SELECT format('SELECT count(*) FROM knowledge.%I WHERE tenant_id = $1', $1::text)", table)
+            query = await admin.fetchval(
+                "SELECT format('SELECT count(*) FROM knowledge.%I WHERE tenant_id = $1', $1::text)", table
+            )
             return int(await admin.fetchval(query, tenant))
 
 

@@ -217,18 +217,23 @@ async def test_progress_and_the_queue_are_seen(knowledge, worker):
 
 async def test_the_presence_takes_its_lock_again_after_losing_its_session(knowledge):
     async with (
-        WorkerPresence.open(knowledge.database.system_url("ingest"), check_every=timedelta(milliseconds=50)) as presence,
+        WorkerPresence.open(
+            knowledge.database.system_url("ingest"), check_every=timedelta(milliseconds=50)
+        ) as presence,
         knowledge.database.connect() as admin,
     ):
 
         async def holds_lock() -> bool:
             return bool(
-                await admin.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1", presence.worker_id)
+                await admin.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1", presence.worker_id
+                )
             )
 
         assert await holds_lock()
         await admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1", presence.worker_id
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1",
+            presence.worker_id,
         )
         await eventually(holds_lock)
 

@@ -242,6 +242,7 @@ class TestOutbox:
             script = Script()
             consumer = Consumer(one, [Subscription(QUEUE, UsageRecorded, script.handle, prefetch=1)])
             consumer.start()
+            await eventually(lambda: _same([consumer.consuming], [True]))
             relays = [Relay(opened, SCHEMA, Publisher(broker), batch=50, poll_seconds=0.05) for broker in (one, two)]
             async with running(relays[0].run()), running(relays[1].run()):
 

@@ -11,6 +11,7 @@ import redis.asyncio
 from limits.aio.storage import RedisStorage
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from docuchat_auth.adapters import (
     BackgroundQueue,
@@ -87,14 +88,19 @@ def make_policy(settings: Settings) -> SignInPolicy:
 
 
 def open_redis(url: str) -> redis.asyncio.Redis:
-    """A client that gives up in time: a frozen Redis must not hold requests."""
-    return redis.asyncio.Redis.from_url(
+    """A client that gives up in time: a frozen Redis must not hold requests.
+
+    A connection that a restart has cut is made anew, once; a time-out is not tried again; a burst waits its turn.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
-        socket_timeout=2,
-        socket_connect_timeout=2,
+        timeout=1,
         max_connections=64,
-        retry=Retry(NoBackoff(), 1),
+        socket_timeout=1,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
 """Signing keys, in memory: published before use, retired, dropped, sealed."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from docuchat_auth.crypto import SealedKeyForge
 from docuchat_auth.domain import SigningAlgorithm
 from docuchat_auth.errors import KeySealBroken
 from docuchat_auth.keyring import KeyRing
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 
 
@@ -136,3 +139,19 @@ async def test_a_seal_opens_under_its_secret_and_kid_only(clock: Any) -> None:
         SealedKeyForge("a-secret-of-the-tests-that-is-long-enough").sign(swapped, {})
     with pytest.raises(KeySealBroken):
         SealedKeyForge("another-secret-that-is-long-enough-too").sign(one, {})
+
+
+async def test_keys_outlive_the_database(make_world: Any) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    before = await published(world)
+
+    @asynccontextmanager
+    async def away() -> AsyncIterator[None]:
+        raise UpstreamUnavailable
+        yield
+
+    world.uow.system = away
+    world.clock.advance(minutes=5)
+    assert await published(world) == before
+    assert await kid_in_use(world) in before

@@ -7,6 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aio_pika
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from docuchat_auth.app import create_app
+from docuchat_auth.bootstrap import open_container
 from docuchat_auth.settings import Settings
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
@@ -330,28 +332,32 @@ async def test_production_without_a_mail_server_does_not_start(auth_environment:
     assert "SMTP_URL" in done.stderr
 
 
-async def test_redis_away_is_an_answer_with_the_time_to_wait(run_auth: Any, unused_port: str) -> None:
-    async with run_auth() as auth:
-        pass
-    # the same service, whose Redis is a port where nothing listens
-    from docuchat_auth.bootstrap import open_container
+@pytest.mark.parametrize("trouble", ["away", "frozen"])
+async def test_trouble_with_redis_is_an_answer_in_time(
+    auth_environment: dict[str, str], unused_port: str, trouble: str
+) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
 
-    settings = Settings.model_validate(
-        {
-            **{name.lower(): value for name, value in auth.environment.items() if name != "JWT_SECRET"},
-            "JWT_SECRET": auth.environment["JWT_SECRET"],
-            "redis_url": f"redis://127.0.0.1:{unused_port}/0",
-        }
-    )
-    app = create_app(settings)
-    async with open_container(settings) as container:
+    async with AsyncExitStack() as stack:
+        if trouble == "frozen":
+            server = await asyncio.start_server(stay_silent, "127.0.0.1", int(unused_port))
+            await stack.enter_async_context(server)
+        values = {name if name == "JWT_SECRET" else name.lower(): value for name, value in auth_environment.items()}
+        settings = Settings.model_validate({**values, "redis_url": f"redis://127.0.0.1:{unused_port}/0"})
+        app = create_app(settings)
+        container = await stack.enter_async_context(open_container(settings))
+        await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
         app.state.container = container
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://auth") as http:
+        http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://auth"))
+        async with asyncio.timeout(4):
             answer = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
-            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-            assert int(answer.headers["retry-after"]) >= 1
-            assert (await http.get("/readyz")).status_code == 503
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await http.get("/readyz")).status_code == 503
+        assert (await http.get("/.well-known/jwks.json")).status_code == 200
 
 
 def test_the_openapi_document_says_everything(

@@ -20,10 +20,10 @@ def opening_frame(turn: Turn) -> bytes:
     """Return `start` and `sources`."""
     start = {
         "type": "start",
-        "turn_id": turn.id,
-        "chat_id": turn.chat_id,
+        "turn_id": str(turn.id),
+        "chat_id": str(turn.chat_id),
         "session_id": turn.session_id,
-        "message_id": turn.message_id,
+        "message_id": str(turn.message_id),
         "model": turn.model,
     }
     sources = {"type": "sources", "sources": [source_fields(source) for source in turn.sources]}
@@ -43,8 +43,8 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
             "seq": seq,
             "code": outcome.error_code,
             "message": outcome.error_message,
-            "turn_id": turn.id,
-            "message_id": turn.message_id,
+            "turn_id": str(turn.id),
+            "message_id": str(turn.message_id),
             "status": MessageStatus.INTERRUPTED if outcome.state is TurnState.INTERRUPTED else MessageStatus.FAILED,
         }
         if outcome.retry_after_seconds is not None:
@@ -57,7 +57,7 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
         {
             "type": "end",
             "seq": seq,
-            "message_id": turn.message_id,
+            "message_id": str(turn.message_id),
             "finish_reason": outcome.finish_reason,
             "usage": {
                 "input_tokens": usage.input_tokens if usage else 0,
@@ -92,8 +92,8 @@ def source_fields(source: Source) -> dict[str, Any]:
     passage = source.passage
     return {
         "number": source.number,
-        "chunk_id": passage.chunk_id,
-        "document_id": passage.document_id,
+        "chunk_id": str(passage.chunk_id),
+        "document_id": str(passage.document_id),
         "title": passage.title,
         "filename": passage.filename,
         "page": passage.page,
@@ -106,8 +106,8 @@ def citation_fields(citation: Citation) -> dict[str, Any]:
     """Return a citation as it is sent and stored."""
     return {
         "number": citation.number,
-        "chunk_id": citation.chunk_id,
-        "document_id": citation.document_id,
+        "chunk_id": str(citation.chunk_id),
+        "document_id": str(citation.document_id),
         "title": citation.title,
         "filename": citation.filename,
         "page": citation.page,

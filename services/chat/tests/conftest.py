@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
+from pytest_socket import disable_socket, enable_socket
 
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.adapters.memory import InMemoryBoard, InMemoryHolds
@@ -27,7 +28,6 @@ from docuchat_chat.service.recovery import Recovery
 from docuchat_chat.service.replay import ReplayService
 from docuchat_common.events.catalogue import UsageRecorded
 from docuchat_common.ids import ChunkId, DocumentId, TenantId, UserId, uuid7
-from pytest_socket import disable_socket, enable_socket
 
 MODEL = "gpt-4o-mini"
 

@@ -1,0 +1,203 @@
+"""The service as a process on real servers, with a stub provider and a small stand-in of the usage service's holds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import numpy as np
+import orjson
+from aiohttp import web
+
+from docuchat_common.db import UnitOfWork
+from docuchat_common.events.catalogue import UsageRecorded, parse_event
+from docuchat_common.ids import DocumentId, TenantId, uuid7
+from docuchat_knowledge.domain import ChunkDraft, EmbeddingSpace, NewDocument
+from docuchat_knowledge.registry import DocumentRegistry
+from docuchat_knowledge.spaces import ensure_space
+from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.provider_answers import embed
+
+STUB_SPACE = EmbeddingSpace("openai", "text-embedding-3-small", 1536)
+
+
+@dataclass
+class HoldServer:
+    """Grants holds up to a number of them; knows which are open."""
+
+    url: str = ""
+    limit: int = 10**9
+    opened: list[dict[str, Any]] = field(default_factory=list)
+    patched: list[dict[str, Any]] = field(default_factory=list)
+    open_ids: set[str] = field(default_factory=set)
+
+    async def _open(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if len(self.open_ids) >= self.limit:
+            problem = {
+                "status": 429,
+                "code": "quota_exceeded",
+                "detail": "Used up.",
+                "resets_at": "2026-12-01T00:00:00Z",
+            }
+            return web.json_response(problem, status=429, headers={"Retry-After": "3600"})
+        hold_id = str(uuid7())
+        self.open_ids.add(hold_id)
+        self.opened.append(body)
+        tokens = body["input_tokens"] + body["max_output_tokens"]
+        return web.json_response(
+            {"hold_id": hold_id, "tokens": tokens, "expires_at": "2030-01-01T00:00:00Z"}, status=201
+        )
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        self.patched.append(await request.json())
+        return web.json_response(
+            {"hold_id": request.match_info["id"], "tokens": 1, "expires_at": "2030-01-01T00:00:00Z"}
+        )
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self.open_ids.discard(request.match_info["id"])
+        return web.Response(status=204)
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls) -> AsyncIterator[HoldServer]:
+        server = cls()
+        app = web.Application()
+        app.router.add_post("/internal/holds", server._open)
+        app.router.add_patch("/internal/holds/{id}", server._patch)
+        app.router.add_delete("/internal/holds/{id}", server._delete)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield server
+        finally:
+            await runner.cleanup()
+
+
+@dataclass
+class ChatProcess:
+    """One process of the service."""
+
+    url: str
+    process: asyncio.subprocess.Process
+    http: httpx.AsyncClient
+
+    async def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+
+@asynccontextmanager
+async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    variables = {
+        "PATH": os.environ["PATH"],
+        "PORT": str(port),
+        "LOG_FORMAT": "json",
+        "SHUTDOWN_GRACE_SECONDS": "3",
+        "TURN_HEARTBEAT_SECONDS": "0.3",
+        "TURN_STALE_SECONDS": "1",
+        **environment,
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docuchat_chat", env=variables)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+
+            async def ready() -> bool:
+                if process.returncode is not None:
+                    raise RuntimeError(f"the service ended with {process.returncode}")
+                return (await http.get("/readyz")).status_code == 200
+
+            await eventually(ready, timeout=30)
+            yield ChatProcess(url, process, http)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 15)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def seed_document(
+    database: Any,
+    tenant: int,
+    texts: Sequence[str],
+    *,
+    title: str = "Handbook",
+    space: EmbeddingSpace = STUB_SPACE,
+    vectors: Any = None,
+    ready: bool = True,
+) -> UUID:
+    """A document as gateway and worker would have stored it, a page a text."""
+    async with database.connect("docuchat_owner") as owner:
+        await ensure_space(owner, space)
+    sha = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    tenant_id, document_id = TenantId(tenant), DocumentId(uuid7())
+    async with database.open("gateway", max_size=2) as gateway:
+        unit: UnitOfWork[DocumentRegistry] = UnitOfWork(
+            gateway, lambda c, o, i: DocumentRegistry(c), schema="knowledge"
+        )
+        async with unit(tenant_id) as registry:
+            collection = await registry.open_default_collection(tenant_id)
+            await registry.register(
+                NewDocument(
+                    document_id, tenant_id, collection.id, title, f"{title}.pdf", "application/pdf", 10, sha, "k", None
+                )
+            )
+    if not ready:
+        return document_id
+    async with database.open("ingest", max_size=2) as ingest:
+        claims: UnitOfWork[ClaimStore] = UnitOfWork(ingest, lambda c, o, i: ClaimStore(c), schema="knowledge")
+        store: UnitOfWork[WorkerStore] = UnitOfWork(ingest, lambda c, o, i: WorkerStore(c), schema="knowledge")
+        async with claims.system() as tx:
+            claim = await tx.claim(1, lease=timedelta(minutes=1), max_attempts=3)
+        assert claim is not None and claim.document_id == document_id
+        drafts = [ChunkDraft(i, i + 1, i + 1, 0, len(text), text, len(text) // 4, "en") for i, text in enumerate(texts)]
+        if vectors is None:
+            vectors = np.stack([embed(text, space.dimension) for text in texts])
+        async with store(tenant_id) as writer:
+            await writer.write_chunks(claim, space, drafts, vectors)
+            await writer.swap(claim, pages=len(texts))
+    return document_id
+
+
+async def usage_events(database: Any) -> list[UsageRecorded]:
+    """The usage events that wait in the outbox: nobody subscribes in these tests, so they stay there."""
+    async with database.connect() as admin:
+        rows = await admin.fetch("SELECT body FROM chat.outbox WHERE type = 'usage.recorded.v1' ORDER BY id")
+    events = [parse_event(row["body"]) for row in rows]
+    return [event for event in events if isinstance(event, UsageRecorded)]
+
+
+def parse(frames: bytes) -> list[dict[str, Any]]:
+    events = []
+    for block in frames.split(b"\n\n"):
+        data = [line[6:] for line in block.split(b"\n") if line.startswith(b"data: ")]
+        if data:
+            events.append(orjson.loads(data[0]))
+    return events

@@ -172,7 +172,10 @@ class ClaimStore:
         self, *, document_id: DocumentId | None = None, limit: int = 10_000
     ) -> Sequence[WaitingDocument]:
         """Queue failed documents again: one, whatever it failed for, or all whose reason may have passed; returns them."""
-        rows = await _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
+        rows = [
+            row
+            async for row in _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
+        ]
         return [_waiting(row) for row in rows]
 
     async def list_waiting(self, *, older_than: timedelta, limit: int = 500) -> Sequence[WaitingDocument]:

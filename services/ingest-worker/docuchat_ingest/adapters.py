@@ -10,21 +10,21 @@ from urllib.parse import unquote, urlsplit
 import aio_pika
 import obstore
 import structlog
-from docuchat_common.errors import DocuChatError, UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentUploaded
-from docuchat_common.http.client import ServiceClient
-from docuchat_common.ids import DocumentId, HoldId, TenantId
-from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
-from docuchat_common.messaging.topology import dead_letter_queue, queue_name
-from docuchat_knowledge.domain import Claim, QueueDepth, WaitingDocument
-from docuchat_knowledge.throttle import RedisThrottle
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.events.catalogue import DocumentUploaded
+from docuchat_common.http.client import ServiceClient
+from docuchat_common.ids import DocumentId, HoldId, TenantId
+from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
+from docuchat_common.messaging.topology import dead_letter_queue, queue_name
 from docuchat_ingest.errors import BlobMissing
+from docuchat_knowledge.domain import Claim, QueueDepth, WaitingDocument
+from docuchat_knowledge.throttle import RedisThrottle
 
 logger = structlog.get_logger()
 

@@ -1,8 +1,8 @@
 """The application that uvicorn runs: health and metrics, with the worker in its lifespan."""
 
-from docuchat_common.http.app import create_service_app
 from fastapi import FastAPI
 
+from docuchat_common.http.app import create_service_app
 from docuchat_ingest.bootstrap import open_container
 from docuchat_ingest.settings import Settings
 

@@ -9,19 +9,16 @@ from functools import cache
 from typing import Any
 
 import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
 from docuchat_common.messaging.relay import Relay
-from docuchat_knowledge.domain import WaitingDocument
-from docuchat_knowledge.embedding import Embedder, find_space, open_embedder
-from docuchat_knowledge.worker_store import WorkerPresence
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from docuchat_ingest.adapters import (
     UPLOADED_QUEUE,
     BrokerDeadLetters,
@@ -39,6 +36,9 @@ from docuchat_ingest.ports import Transaction
 from docuchat_ingest.repository import compose
 from docuchat_ingest.service import IngestService
 from docuchat_ingest.settings import Settings
+from docuchat_knowledge.domain import WaitingDocument
+from docuchat_knowledge.embedding import Embedder, find_space, open_embedder
+from docuchat_knowledge.worker_store import WorkerPresence
 
 logger = structlog.get_logger()
 
@@ -99,7 +99,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             repeat("tombstones", timedelta(seconds=60), lambda: service.bury_tombstones(timedelta(seconds=60))),
         )
         consumer.start()
-        stack.push_async_callback(consumer.stop, drain)
+        stack.push_async_callback(_stop_working, consumer, worker, drain)
         await _in_background(stack, repeat("waiting", poll, worker.look_around))
         yield Container(
             settings,
@@ -117,6 +117,10 @@ async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]
             requeued: list[WaitingDocument] = list(await tx.claims.requeue_failed(document_id=document_id))
     tickets = 0 if document_id else await replay_dead_letters(settings.rabbitmq_url, UPLOADED_QUEUE)
     return len(requeued), tickets
+
+
+async def _stop_working(consumer: Consumer, worker: Worker, drain: timedelta) -> None:
+    await asyncio.gather(consumer.stop(drain), worker.stop(drain))
 
 
 class _LazyEmbedder:

@@ -10,7 +10,6 @@ from docuchat_common.errors import DocuChatError
 from docuchat_common.http.server import serve
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
-
 from docuchat_ingest.app import create_app
 from docuchat_ingest.bootstrap import replay
 from docuchat_ingest.settings import Settings

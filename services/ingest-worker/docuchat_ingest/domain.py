@@ -8,7 +8,8 @@ from enum import StrEnum
 @dataclass(frozen=True, slots=True)
 class TextChunk:
     """A piece of a document's text: pages count from 1, the half-open span counts characters of the pages joined by a line
-    break; `language` is an ISO 639-1 code, None when it cannot be told."""
+    break; `language` is an ISO 639-1 code, None when it cannot be told.
+    """
 
     ordinal: int
     page: int

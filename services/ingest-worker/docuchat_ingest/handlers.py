@@ -7,14 +7,15 @@ from functools import partial
 from typing import Any
 
 import structlog
+
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.messaging.consumer import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
-
 from docuchat_ingest.service import IngestService
+from docuchat_knowledge.domain import Claim
 
 logger = structlog.get_logger()
 
@@ -27,21 +28,50 @@ class Worker:
     def __init__(self, service: IngestService, concurrency: int) -> None:
         self._service = service
         self._slots = asyncio.Semaphore(concurrency)
+        self._found: set[asyncio.Task[None]] = set()
 
-    async def take_ticket(self) -> bool:
+    async def take_ticket(self) -> None:
         """Work on the fairest document, which need not be the ticket's; there are as many tickets as documents."""
         async with self._slots:
-            return await self._service.work_on_next()
+            claim = await self._service.claim()
+            if claim:
+                await self._service.work(claim)
 
     async def look_around(self) -> None:
-        """Take what waits without a ticket: the queue was lost, a worker died, a pause is over. Cheap when nothing does."""
+        """Take what waits without a ticket: the queue was lost, a worker died, a pause is over.
+
+        Returns when the slots are full or nothing waits; the work goes on by itself.
+        """
         while not self._slots.locked():
+            await self._slots.acquire()
             try:
-                if not await self.take_ticket():
-                    return
-            except UpstreamUnavailable as error:
-                logger.info("worker.waiting", reason=error.detail)
+                claim = await self._service.claim()
+            except BaseException:
+                self._slots.release()
+                raise
+            if claim is None:
+                self._slots.release()
                 return
+            task = asyncio.create_task(self._work(claim))
+            self._found.add(task)
+            task.add_done_callback(self._found.discard)
+
+    async def _work(self, claim: Claim) -> None:
+        try:
+            await self._service.work(claim)
+        except UpstreamUnavailable as error:
+            logger.info("worker.waiting", reason=error.detail)
+        finally:
+            self._slots.release()
+
+    async def stop(self, drain: timedelta) -> None:
+        """Wait for what was found waiting, then give it back."""
+        if self._found:
+            _, late = await asyncio.wait(self._found, timeout=drain.total_seconds())
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=2)
 
 
 async def on_uploaded(worker: Worker, event: DocumentUploaded, delivery: Delivery) -> None:

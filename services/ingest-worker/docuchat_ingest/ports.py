@@ -9,8 +9,10 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, HoldId, TenantId
+from docuchat_ingest.extraction.parser_process import PageWindow
 from docuchat_knowledge.domain import (
     ChunkDraft,
     Claim,
@@ -20,8 +22,6 @@ from docuchat_knowledge.domain import (
     Tombstone,
     WaitingDocument,
 )
-
-from docuchat_ingest.extraction.parser_process import PageWindow
 
 
 class Outbox(Protocol):

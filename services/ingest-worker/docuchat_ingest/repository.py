@@ -1,11 +1,11 @@
 """The unit of work's content. The SQL of schema `knowledge` is in docuchat_knowledge, and only there."""
 
 import asyncpg
+
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
-from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
-
 from docuchat_ingest.ports import Transaction
+from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transaction:

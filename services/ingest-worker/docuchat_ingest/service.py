@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
+
 from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentFailed, DocumentProcessing, DocumentReady, UsageRecorded
 from docuchat_common.ids import DocumentId, HoldId, TenantId
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Tombstone, WaitingDocument
-from docuchat_knowledge.embedding import Embedder, EmbeddingBatch
-from docuchat_knowledge.errors import ClaimLost, EmbeddingRefused
-
 from docuchat_ingest.chunking import Chunker
 from docuchat_ingest.domain import FailureCode, Limits, delay_after, explain, is_retryable
 from docuchat_ingest.errors import BlobMissing, EmbeddingUnavailable
@@ -38,6 +35,9 @@ from docuchat_ingest.ports import (
     Quota,
     Transaction,
 )
+from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Tombstone, WaitingDocument
+from docuchat_knowledge.embedding import Embedder, EmbeddingBatch
+from docuchat_knowledge.errors import ClaimLost, EmbeddingRefused
 
 logger = structlog.get_logger()
 
@@ -48,7 +48,7 @@ _PATIENCE = timedelta(seconds=25)
 """How long a step waits for the database to come back before the document is left to its lease."""
 
 
-class GaveUp(Exception):  # noqa: N818 - an outcome inside this module
+class GaveUp(Exception):
     """The document fails, for this reason."""
 
     def __init__(self, code: FailureCode) -> None:
@@ -95,22 +95,22 @@ class IngestService:
     recipe: str
     patience: timedelta = _PATIENCE
 
-    async def work_on_next(self) -> bool:
-        """Claim the fairest document and bring it to an end; False when there is none to claim.
-
-        Raises UpstreamUnavailable when the document went back to the queue, so that the caller tries again later.
-        """
+    async def claim(self) -> Claim | None:
+        """Take the fairest document; None when there is none to take."""
         async with self.uow.system() as tx:
-            claim = await tx.claims.claim(
+            return await tx.claims.claim(
                 self.worker_id, lease=self.limits.lease, max_attempts=self.limits.max_attempts, recipe=self.recipe
             )
-        if claim is None:
-            return False
+
+    async def work(self, claim: Claim) -> None:
+        """Bring the document to an end.
+
+        Raises UpstreamUnavailable when it went back to the queue, so that the caller tries again later.
+        """
         with structlog.contextvars.bound_contextvars(
             tenant_id=claim.tenant_id, document_id=str(claim.document_id), attempt=claim.attempt
         ):
             await self._bring_to_an_end(_Job(claim))
-        return True
 
     async def _bring_to_an_end(self, job: _Job) -> None:
         claim = job.claim
@@ -135,7 +135,13 @@ class IngestService:
         except Exception as error:
             await self._settle(job, error)
         else:
-            logger.info("document.ready", pages=completion.pages, chunks=completion.chunks, tokens=completion.tokens)
+            logger.info(
+                "document.ready",
+                pages=completion.pages,
+                chunks=completion.chunks,
+                tokens=completion.tokens,
+                seconds={stage: round(seconds, 3) for stage, seconds in job.stages.items()},
+            )
             for stage, seconds in job.stages.items():
                 self.meter.stage(stage, seconds)
             self.meter.finished("ready")

@@ -2,9 +2,10 @@
 
 from typing import Self
 
+from pydantic import Field, model_validator
+
 from docuchat_common.settings import ServiceSettings
 from docuchat_knowledge.settings import EmbeddingSettings
-from pydantic import Field, model_validator
 
 
 class Settings(EmbeddingSettings, ServiceSettings):

@@ -29,7 +29,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class ParserStarved(Exception):  # noqa: N818 - names the condition
+class ParserStarved(Exception):
     """The machine gave the parser no processor time: no fault of the document."""
 
 

@@ -49,7 +49,8 @@ def configure_logging(
         _redact,
     ]
     final: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        # plain tracebacks: rich ones print local variables, which hold tokens and users' text, and take seconds
+        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if pretty
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

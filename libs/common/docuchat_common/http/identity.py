@@ -9,7 +9,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -64,7 +64,7 @@ class Principal:
     email: str | None
     expires_at: float
     """Unix time at which the token ends."""
-    token: str
+    token: str = field(repr=False)
     """The token itself, to forward to another service."""
 
 

@@ -184,7 +184,7 @@ class RelayedResponse(Response):
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 down = self._upstream.down(error)
                 if not (events and last.endswith(b"\n\n")):
-                    raise down from error
+                    return  # the server cuts a response that its application did not complete
                 turn_id = response.headers.get("X-Turn-ID")
                 told = broken_off(down, **({"turn_id": turn_id} if turn_id else {}))
                 await send({"type": "http.response.body", "body": told, "more_body": True})

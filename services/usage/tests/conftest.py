@@ -88,9 +88,14 @@ class World:
 
 def seeded_prices() -> list[Price]:
     """The prices that the tests need of those that the migration brings."""
-    rows = [("*", "*", "1", "3", "0.1"), ("*", "gpt-4o-mini*", "0.15", "0.60", "0.15"),
-            ("*", "gpt-4o*", "2.5", "10", "2.5"), ("*", "text-embedding-3-small", "0.02", "0", "0.02"), ("*", "wordllama*", "0", "0", "0"),
-            ("*", "extractive*", "0", "0", "0")]  # fmt: skip
+    rows = [
+        ("*", "*", "1", "3", "0.1"),
+        ("*", "gpt-4o-mini*", "0.15", "0.60", "0.15"),
+        ("*", "gpt-4o*", "2.5", "10", "2.5"),
+        ("*", "text-embedding-3-small", "0.02", "0", "0.02"),
+        ("*", "wordllama*", "0", "0", "0"),
+        ("*", "extractive*", "0", "0", "0"),
+    ]
     return [
         Price(number, provider, model, Decimal(a), Decimal(b), Decimal(c), SEEDED)
         for number, (provider, model, a, b, c) in enumerate(rows, start=1)

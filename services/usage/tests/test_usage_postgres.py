@@ -14,6 +14,7 @@ import pytest
 
 from docuchat_common.db import load_queries
 from docuchat_common.ids import uuid7
+from docuchat_testkit.eventually import eventually
 from docuchat_usage.domain import Hold
 from docuchat_usage.errors import BudgetExhausted, HoldNotFound
 
@@ -157,8 +158,6 @@ class TestConcurrency:
 
 
 async def waiting_for_lock(database: ClonedDatabase, count: int) -> None:
-    from docuchat_testkit.eventually import eventually
-
     async with database.connect() as connection:
 
         async def enough() -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,7 @@ SCHEMA_PACKAGES: Mapping[str, str] = {
     "usage": "docuchat_usage",
 }
 _OWNER = "docuchat_owner"
-_SEED_SECONDS = 60
+_COMMAND_SECONDS = 60
 
 
 def migrations_folder(package: str) -> Path:
@@ -42,14 +43,14 @@ def prepare_database(
     if stamp is not None and stamp.exists() and stamp.read_text() == state:
         return False
     asyncio.run(_migrate(environments, admin_url, say))
-    _seed(environments)
+    _run_set_up_commands(environments)
     if stamp is not None:
         stamp.write_text(state)
     return True
 
 
 def _wanted_state(environments: ServiceEnvironments) -> str:
-    """Digest of all migrations, of the code that makes roles, and of the roles' passwords."""
+    """Digest of all migrations, of the code that makes roles, of their passwords, and of the embedding settings."""
     from docuchat_common.db import roles
 
     digest = hashlib.sha256(Path(roles.__file__).read_bytes())
@@ -59,6 +60,9 @@ def _wanted_state(environments: ServiceEnvironments) -> str:
             digest.update(path.read_bytes())
     for role in roles.role_names():
         digest.update(environments.role_password(role).encode())
+    for name, value in sorted(environments.settings.items()):
+        if name.startswith(("EMBEDDING_", "OPENAI_")):  # they decide about the embedding space
+            digest.update(f"{name}={value}".encode())
     return digest.hexdigest()
 
 
@@ -72,16 +76,28 @@ async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Calla
             say(f"migrated schema {schema}")
 
 
-def _seed(environments: ServiceEnvironments) -> None:
-    """Create tenant 1, `demo`; the command leaves an existing one as it is."""
-    command = [sys.executable, "-m", "docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo"]
+def _run_set_up_commands(environments: ServiceEnvironments) -> None:
+    """Create tenant 1, `demo`, and the embedding space of the settings; both leave what exists as it is."""
+    tenant = ["docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo"]
+    auth, ingest = (environments.for_service(name, environments.ports[name]) for name in ("auth", "ingest"))
+    owner = {"OWNER_DATABASE_URL": environments.role_url(_OWNER)}
+    with ThreadPoolExecutor() as threads:
+        for done in (
+            threads.submit(_run_module, tenant, auth),
+            threads.submit(_run_module, ["docuchat_knowledge", "ensure-space"], ingest | owner),
+        ):
+            done.result()
+
+
+def _run_module(arguments: list[str], environment: Mapping[str, str]) -> None:
     done = subprocess.run(
-        command,
-        env=environments.for_service("auth", environments.ports["auth"]),
+        [sys.executable, "-m", *arguments],
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=_SEED_SECONDS,
+        timeout=_COMMAND_SECONDS,
         check=False,
     )
     if done.returncode != 0:
-        raise SetupFailed(f"creating tenant 1 failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
+        reason = (done.stderr or done.stdout).strip()[-2000:]
+        raise SetupFailed(f"`python -m {' '.join(arguments)}` failed:\n{reason}")

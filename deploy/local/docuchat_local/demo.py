@@ -68,8 +68,13 @@ def _upload(client: DocuChat, terminal: Terminal) -> tuple[Document, str]:
         question = _BOOK_QUESTION if path.name == _BOOK.name else "What is this document about?"
     terminal.say(f"   {document.filename}, {document.size_bytes:,} bytes: {document.status}")
 
+    shown = set[str]()
+
     def on_change(changed: Document) -> None:
-        terminal.say(f"   {changed.status}: page {changed.pages_done or 0} of {changed.pages or '?'}")
+        line = f"   {changed.status}: page {changed.pages_done or 0} of {changed.pages or '?'}"
+        if line not in shown:
+            shown.add(line)
+            terminal.say(line)
 
     if document.status not in {"ready", "failed"}:
         document = client.wait_until_settled(document.id, timeout=_INGEST_SECONDS, on_change=on_change)
@@ -134,10 +139,10 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
     objects = (
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 5 0 R"
-        " /Resources << /Font << /F1 4 0 R >> >> >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 5 0 R /Resources 6 0 R >>",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        "<< /Font << /F1 4 0 R >> >>",
     )
     document, offsets = "%PDF-1.4\n", []
     for number, body in enumerate(objects, start=1):

@@ -73,9 +73,8 @@ def external_servers(settings: Mapping[str, str]) -> ExternalServers | None:
     missing = [name for name in ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL") if not settings.get(name)]
     if missing:
         raise BadEnvironment(
-            f"BACKING=external needs {', '.join(missing)}: set {'it' if len(missing) == 1 else 'them'} in the environment "
-            "or in .env (DATABASE_URL with a login that may create roles, for example "
-            "postgresql://admin:password@db:5432/docuchat)"
+            f"BACKING=external needs {', '.join(missing)}, set in the environment or in .env (DATABASE_URL with a "
+            "login that may create roles, for example postgresql://admin:password@db:5432/docuchat)"
         )
     return ExternalServers(
         plain_postgres_url(settings["DATABASE_URL"]), settings["REDIS_URL"], settings["RABBITMQ_URL"]

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aio_pika
@@ -41,7 +43,7 @@ def processes_of(folder: Path) -> list[str]:
                 )
             except OSError:
                 continue
-            if any(str(folder) in trace for trace in traces) and "pytest" not in command:
+            if any(str(folder) in trace for trace in traces):
                 found.append(command)
     return found
 
@@ -66,7 +68,8 @@ async def test_servers_accept_clients_and_come_back_after_being_killed(tmp_path)
             assert await redis.ping()
         async with await aio_pika.connect(servers.rabbitmq_url) as broker:
             channel = await broker.channel()
-            queue = await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
+            # a classic queue: RabbitMQ 3.10 may lose a quorum queue that was declared less than half a second ago
+            queue = await channel.declare_queue("kept", durable=True)
             message = aio_pika.Message(b"kept", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             await channel.default_exchange.publish(message, queue.name)
 
@@ -80,7 +83,6 @@ async def test_servers_accept_clients_and_come_back_after_being_killed(tmp_path)
         connection = await asyncpg.connect(servers.postgres_admin_url)
         assert await connection.fetchval("SELECT count(*) FROM kept") == 1
         await connection.close()
-        # a quorum queue elects its leader anew after the crash
         assert await eventually(lambda: take_one(servers.rabbitmq_url, "kept"), timeout=40) == b"kept"
     assert processes_of(tmp_path) == []
 
@@ -96,28 +98,32 @@ def test_a_folder_in_use_is_refused_and_ports_and_data_outlive_a_stop(tmp_path):
     assert json.loads((tmp_path / "ports.json").read_text()) == remembered
 
 
+@contextmanager
+def supervisor_of(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor in a process of its own, whose servers serve."""
+    command = [sys.executable, "-c", SUPERVISOR, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        try:
+            assert supervisor.stdout is not None
+            assert supervisor.stdout.readline().startswith("amqp://")
+            yield supervisor
+        finally:
+            supervisor.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_the_supervisor(tmp_path, number):
-    with subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as supervisor:
-        assert supervisor.stdout is not None
-        assert supervisor.stdout.readline().startswith("amqp://")
+    with supervisor_of(tmp_path) as supervisor:
         names = " ".join(processes_of(tmp_path))
         assert all(name in names for name in ("postgres", "redis-server", "beam", "epmd", "warden"))
         supervisor.send_signal(number)
-    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=25)
+        supervisor.wait(30)
+    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
 
 
 def test_nothing_outlives_the_warden(tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as supervisor:
-        assert supervisor.stdout is not None
-        assert supervisor.stdout.readline().startswith("amqp://")
-        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
-        for warden in children:
-            os.kill(int(warden), signal.SIGKILL)
-        eventually_sync(lambda: len(processes_of(tmp_path)) == 1, timeout=25)  # the supervisor itself
-        supervisor.kill()
+    with supervisor_of(tmp_path) as supervisor:
+        for child in Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        eventually_sync(lambda: len(processes_of(tmp_path)) == 1, timeout=30)  # the supervisor itself
     assert processes_of(tmp_path) == []

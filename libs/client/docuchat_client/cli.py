@@ -46,6 +46,11 @@ T = TypeVar("T")
 _PARALLEL_UPLOADS = 4
 _DEFAULT_TENANT = "1"
 _INTERRUPTED = 130
+_EARLY_ENDS = {
+    "length": "The answer was cut: it reached the longest length that is allowed.",
+    "stopped": "The answer was stopped.",
+    "content_filter": "The answer was cut by the model's filter.",
+}
 _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (Unauthenticated, 3),
     (Forbidden, 3),
@@ -317,8 +322,8 @@ async def _show(answer: AnswerStream) -> None:
     if answer.citations:
         screen.line()
         screen.citations(answer.citations)
-    if answer.finish_reason not in {None, "stop"}:
-        screen.note(f"The answer ended early: {answer.finish_reason}.")
+    if early := _EARLY_ENDS.get(answer.finish_reason or ""):
+        screen.note(early)
     if answer.chat_id is not None and screen.is_terminal:
         screen.note(f"\nGo on with: docuchat ask --chat {answer.chat_id} …")
 

@@ -71,7 +71,7 @@ class Screen:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in headings:
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading == "id")
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         Console(highlight=False).print(table)

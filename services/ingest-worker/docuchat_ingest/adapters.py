@@ -30,6 +30,7 @@ logger = structlog.get_logger()
 
 UPLOADED_QUEUE = queue_name("ingest", DocumentUploaded.type)
 
+_BROKER_AWAY: tuple[type[BaseException], ...] = (UpstreamUnavailable, *BROKER_ERRORS)
 _CHUNK_BYTES = 1024 * 1024
 
 _documents = Counter("docuchat_ingest_documents", "Documents by what became of them.", ["outcome"])
@@ -181,7 +182,7 @@ class BrokerDeadLetters:
             channel = await self._broker.channel()
             async with channel:
                 await channel.default_exchange.publish(message, dead_letter_queue(UPLOADED_QUEUE), timeout=10)
-        except (UpstreamUnavailable, *BROKER_ERRORS) as error:
+        except _BROKER_AWAY as error:
             logger.warning("document.unburied", error=type(error).__name__)
 
 

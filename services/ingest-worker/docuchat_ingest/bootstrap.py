@@ -44,7 +44,9 @@ logger = structlog.get_logger()
 
 SCHEMA = "knowledge"
 _SPLITTER = "packed-1"
-"""Names how texts are split: change it with the chunker, so that no half-written document is continued in another way."""
+"""Names how texts are split: change it with the chunker, so that no half-written document is continued in another
+way.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 
 async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]:
-    """Requeue failed documents (one, or all whose reason may have passed) and bring back dead tickets; how many of each."""
+    """Requeue failed documents (one, or all whose reason may have passed) and bring back dead tickets; how many of
+    each.
+    """
     async with _open_database(settings, "docuchat-ingest-command") as database:
         uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA)
         async with uow.system() as tx:
@@ -167,7 +171,8 @@ def _make_chunker(settings: Settings) -> Chunker:
 
 async def _recipe(settings: Settings) -> str:
     space = await find_space(settings)
-    return f"{_SPLITTER} {settings.chunk_token_size}/{settings.chunk_overlap} {space.provider} {space.model} {space.dimension}"
+    sizes = f"{settings.chunk_token_size}/{settings.chunk_overlap}"
+    return f"{_SPLITTER} {sizes} {space.provider} {space.model} {space.dimension}"
 
 
 def _limits(settings: Settings) -> Limits:

@@ -1,8 +1,8 @@
 """Text to chunks of at most so many tokens, on the boundaries of paragraphs, sentences, lines and words, in that order.
 
-The text is measured unit by unit, once, and chunks are packed from the measures; the token count of the finished chunk is then
-taken exactly, because counts of parts add up only nearly. So the cost is two passes of the tokenizer however the text looks.
-See docs/adr for the comparison with semantic-text-splitter.
+The text is measured unit by unit, once, and chunks are packed from the measures; the token count of the finished
+chunk is then taken exactly, because counts of parts add up only nearly. So the cost is two passes of the tokenizer
+however the text looks. ADR-0002 compares this with semantic-text-splitter.
 """
 
 from bisect import bisect_right
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
 
-import regex
+import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from docuchat_ingest.domain import TextChunk
 from docuchat_ingest.language import detect_language

@@ -7,8 +7,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class TextChunk:
-    """A piece of a document's text: pages count from 1, the half-open span counts characters of the pages joined by a line
-    break; `language` is an ISO 639-1 code, None when it cannot be told.
+    """A piece of a document's text.
+
+    Pages count from 1; the half-open span counts characters of the pages joined by a line break; `language` is an
+    ISO 639-1 code, None when it cannot be told.
     """
 
     ordinal: int
@@ -58,7 +60,9 @@ _DETAILS = {
     FailureCode.EMPTY: "The file is empty. Upload it again.",
     FailureCode.NOT_A_PDF: "The file is not a PDF, whatever its name says. Export it as PDF and upload that.",
     FailureCode.UNSUPPORTED_MEDIA_TYPE: "Files of this type cannot be read yet. Export it as PDF and upload that.",
-    FailureCode.DAMAGED: "The PDF is damaged and cannot be opened. Open it in a viewer, print it to PDF and upload that.",
+    FailureCode.DAMAGED: (
+        "The PDF is damaged and cannot be opened. Open it in a viewer, print it to PDF and upload that."
+    ),
     FailureCode.ENCRYPTED: "The PDF is protected by a password. Save a copy without the password and upload that.",
     FailureCode.NO_TEXT_LAYER: (
         "The PDF holds no text, only pictures of pages. Run it through text recognition (OCR) and upload the result."

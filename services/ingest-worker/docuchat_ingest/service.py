@@ -1,8 +1,8 @@
 """The use cases: take the fairest document and turn it into searchable chunks, whatever happens meanwhile.
 
-The documents row is the truth, a message only a reason to look. A failure is one of three: the document's own (it fails with a
-reason), somebody else's (it goes back to the queue, with what was done kept), or a lost claim (deleted, or taken over: the work
-is dropped without a word).
+The documents row is the truth, a message only a reason to look. A failure is one of three: the document's own (it
+fails with a reason), somebody else's (it goes back to the queue, with what was done kept), or a lost claim (deleted,
+or taken over: the work is dropped without a word).
 """
 
 import asyncio
@@ -132,7 +132,7 @@ class IngestService:
             await asyncio.gather(ingest, return_exceptions=True)
             await self._release(job)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure has to become a state of the document
             await self._settle(job, error)
         else:
             logger.info(
@@ -417,7 +417,9 @@ class IngestService:
                 await self.quota.renew(job.hold_id, self.limits.lease * 2)
 
     async def _commit(self, job: _Job, effect: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `effect` in the tenant's transaction, again while the database is away: what was read and embedded is kept."""
+        """Run `effect` in the tenant's transaction, again while the database is away: what was read and embedded is
+        kept.
+        """
         deadline = time.monotonic() + self.patience.total_seconds()
         pause = 0.1
         while True:

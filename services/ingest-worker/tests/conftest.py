@@ -1,11 +1,12 @@
-"""What the tests of the worker share: where the real PDF files are, and a maker of PDF files that no printer would make."""
+"""What the tests of the worker share: where the real PDF files are, and a maker of files that no printer would make."""
 
 import os
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from pytest_socket import disable_socket, enable_socket
 
 from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
 from docuchat_knowledge.tokens import TokenCounter
@@ -18,6 +19,14 @@ def samples() -> Path:
     """Folder of real PDF files; it is not part of the project, `DOCUCHAT_SAMPLE_PDFS` names another place."""
     assert SAMPLES.is_dir(), f"no sample PDFs in {SAMPLES}: set DOCUCHAT_SAMPLE_PDFS"
     return SAMPLES
+
+
+@pytest.fixture
+def no_sockets() -> Iterator[None]:
+    """No connection leaves a unit test; the event loop's own pair of Unix sockets may."""
+    disable_socket(allow_unix_socket=True)
+    yield
+    enable_socket()
 
 
 @pytest.fixture
@@ -76,7 +85,7 @@ class PdfMaker:
         return self.pages(self.stream(b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % page.encode("latin-1")) for page in pages)
 
     def glyphs(self, lines: Iterable[Iterable[tuple[str, float]]], size: float = 12) -> bytes:
-        """A page of one font whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs."""
+        """A page whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs."""
         lines = [list(line) for line in lines]
         codes: dict[str, int] = {}
         content = b"BT /F1 %.1f Tf\n" % size
@@ -105,9 +114,9 @@ class PdfMaker:
             [
                 b"<</Type/Catalog/Pages 2 0 R>>",
                 b"<</Type/Pages/Kids[6 0 R]/Count 1>>",
-                b"<</Type/Font/Subtype/Type3/FontBBox[0 0 500 700]/FontMatrix[0.001 0 0 0.001 0 0]/FirstChar 1/LastChar %d"
-                b"/Widths[%b]/Encoding<</Differences[1%b]>>/CharProcs<<%b>>/ToUnicode 4 0 R/Resources<<>>>>"
-                % (len(codes), widths, names, drawings),
+                b"<</Type/Font/Subtype/Type3/FontBBox[0 0 500 700]/FontMatrix[0.001 0 0 0.001 0 0]"
+                b"/FirstChar 1/LastChar %d/Widths[%b]/Encoding<</Differences[1%b]>>/CharProcs<<%b>>"
+                b"/ToUnicode 4 0 R/Resources<<>>>>" % (len(codes), widths, names, drawings),
                 self.stream(to_unicode),
                 self.stream(content),
                 b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents 5 0 R>>",

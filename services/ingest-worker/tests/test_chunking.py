@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_chunks_of_real_files_are_exact(samples: Path, count_tokens: Count, name
     assert_sound(pages, chunker, count_tokens, 400)
     chunks = chunker.split(pages)
     text = "\n".join(pages)
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in pairwise(chunks):
         repeated = text[after.char_start : before.char_end] if after.char_start < before.char_end else ""
         assert count_tokens(repeated) <= 44, "the overlap is measured by its parts, which may merge differently"
     assert sum(chunk.token_count for chunk in chunks) / len(chunks) > 300

@@ -1,4 +1,6 @@
-"""The worker on real servers: PostgreSQL, RabbitMQ, Redis, a blob folder; usage is a small server that keeps its own books."""
+"""The worker on real servers: PostgreSQL, RabbitMQ, Redis, a blob folder; usage is a small server that keeps its own
+books.
+"""
 
 import asyncio
 import hashlib
@@ -48,13 +50,19 @@ class UsageStub:
 
     async def open(self, request: web.Request) -> web.Response:
         if self.refuse:
-            body = {"code": "quota_exceeded", "detail": "The tenant's tokens are used up.", "resets_at": "2030-01-01T00:00:00Z"}
+            body = {
+                "code": "quota_exceeded",
+                "detail": "The tenant's tokens are used up.",
+                "resets_at": "2030-01-01T00:00:00Z",
+            }
             return web.json_response(body, status=429, headers={"Retry-After": "60"})
         body = await request.json()
         assert body["kind"] == "embedding"
         hold_id = str(uuid4())
         self.holds[hold_id] = body["input_tokens"]
-        return web.json_response({"hold_id": hold_id, "tokens": body["input_tokens"], "expires_at": "2030-01-01T00:00:00Z"}, status=201)
+        return web.json_response(
+            {"hold_id": hold_id, "tokens": body["input_tokens"], "expires_at": "2030-01-01T00:00:00Z"}, status=201
+        )
 
     async def renew(self, request: web.Request) -> web.Response:
         return web.json_response({})
@@ -94,7 +102,9 @@ class Product:
     publisher: Publisher
     folder: Path
 
-    async def upload(self, content: bytes, tenant: TenantId = TENANT, *, ticket: bool = True, blob: bool = True) -> UUID:
+    async def upload(
+        self, content: bytes, tenant: TenantId = TENANT, *, ticket: bool = True, blob: bool = True
+    ) -> UUID:
         document_id = DocumentId(uuid7())
         sha256 = hashlib.sha256(content).hexdigest()
         key = f"tenants/{tenant}/documents/{document_id}/{sha256}"
@@ -191,7 +201,7 @@ async def product(
         opened = await stack.enter_async_context(database.open("gateway"))
         broker = await stack.enter_async_context(Broker.connect(environment["RABBITMQ_URL"], name="test"))
         uow: UnitOfWork[DocumentRegistry] = UnitOfWork(
-            opened, lambda connection, outbox, inbox: DocumentRegistry(connection), schema="knowledge"
+            opened, lambda connection, *_: DocumentRegistry(connection), schema="knowledge"
         )
         folder = tmp_path / "blobs"
         folder.mkdir(exist_ok=True)
@@ -199,7 +209,9 @@ async def product(
 
 
 @asynccontextmanager
-async def running_worker(product: Product, monkeypatch: pytest.MonkeyPatch, **changes: str) -> AsyncIterator[bootstrap.Container]:
+async def running_worker(
+    product: Product, monkeypatch: pytest.MonkeyPatch, **changes: str
+) -> AsyncIterator[bootstrap.Container]:
     """The worker in this process, by its own composition root."""
     for name, value in {**product.environment, **changes}.items():
         monkeypatch.setenv(name, value)
@@ -229,7 +241,8 @@ async def test_every_sample_ends_as_it_should(
     product: Product, samples: Path, usage: UsageStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_worker(product, monkeypatch):
-        ids = {path.name: await product.upload(path.read_bytes()) for path in sorted(samples.glob("*.pdf"))}
+        files = await asyncio.to_thread(lambda: {path.name: path.read_bytes() for path in samples.glob("*.pdf")})
+        ids = {name: await product.upload(content) for name, content in files.items()}
         documents = {name: await product.settled(document_id) for name, document_id in ids.items()}
         outcomes = {name: document.error_code or document.status.value for name, document in documents.items()}
         assert outcomes.pop("password-protected.pdf") == "encrypted"
@@ -430,5 +443,3 @@ async def test_a_worker_that_may_bypass_row_level_security_does_not_start(
 ) -> None:
     async with worker_process(product, DATABASE_URL=database.owner_url) as process:
         assert await asyncio.wait_for(process.wait(), 20) != 0
-
-

@@ -1,8 +1,8 @@
 """The child process that opens documents: a request per line on stdin, length-prefixed JSON frames on stdout.
 
-Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n}`, then any number of
-`{"texts": [...]}` with the texts of the next pages in order, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak)
-rides on the last one. The text is JSON, never pickle: the child has handled hostile input and is not trusted.
+Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n}`, then any number of `{"texts":
+[...]}` with the texts of the next pages in order, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak) rides
+on the last one. The text is JSON, never pickle: the child has handled hostile input and is not trusted.
 """
 
 import ctypes
@@ -15,12 +15,15 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from docuchat_ingest.extraction.reasons import Unreadable
 
 EXTRACTORS = {"application/pdf": "docuchat_ingest.extraction.pdf"}
-"""Media type → module with `open_document(path, max_pages)`; imported ahead, so that the first document does not wait."""
+"""Media type → module with `open_document(path, max_pages)`; imported ahead, so that the first document does not
+wait.
+"""
 
 WINDOW_CHARACTERS = 64_000
 WINDOW_SECONDS = 0.1
@@ -61,7 +64,7 @@ def main() -> None:
         except MemoryError:
             send(answers, {"failed": "parser_out_of_memory", "rss": _peak_megabytes()})
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - see below
             # A parser that trips over a file is the file's fault; which one cannot be told to the user any better.
             send(answers, {"failed": "damaged", "rss": _peak_megabytes()})
 
@@ -104,7 +107,7 @@ def _confine(memory_bytes: int) -> None:
 
 def _peak_megabytes() -> int:
     # Not getrusage: its peak is handed down from the process that started us.
-    with open("/proc/self/status", "rb") as status:
+    with Path("/proc/self/status").open("rb") as status:
         for line in status:
             if line.startswith(b"VmHWM:"):
                 return int(line.split()[1]) // 1024

@@ -1,8 +1,8 @@
 """The worker's side of extraction: a pool of parser processes that are started ahead, watched, recycled and killed.
 
-A fresh interpreter is spawned (nothing of the worker's memory or secrets is in it: not forked, no environment), limited in
-address space by itself and in processor time, wall time and resident memory from here. It answers page window by page window,
-so the worker never holds a whole parsed file, and a full pipe slows the parser down by itself.
+A fresh interpreter is spawned (nothing of the worker's memory or secrets is in it: not forked, no environment),
+limited in address space by itself and in processor time, wall time and resident memory from here. It answers page
+window by page window, so the worker never holds a whole parsed file, and a full pipe slows the parser down by itself.
 """
 
 import asyncio
@@ -232,8 +232,8 @@ class _Parser:
     async def _watch(self, limits: ParserLimits) -> None:
         """Kill the parser when it exceeds a limit; `_verdict` tells why it then ended.
 
-        When an allocation fails, PDFium ends its process with a trap that looks like any crash; so a parser that was last
-        seen close to its limit is counted as out of memory.
+        When an allocation fails, PDFium ends its process with a trap that looks like any crash; so a parser that was
+        last seen close to its limit is counted as out of memory.
         """
         loop = asyncio.get_running_loop()
         started, cpu_before = loop.time(), _cpu_seconds(self._process.pid)

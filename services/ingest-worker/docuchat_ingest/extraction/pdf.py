@@ -1,7 +1,7 @@
 """Text of PDF files through pypdfium2's raw binding: no wrapper objects, two native calls a page beside load and close.
 
-PDFium gives the reading order of Latin pages well. Pages with right-to-left script go through `right_to_left`, which puts
-letters in order by where they stand on the page, because PDFium returns many such words reversed.
+PDFium gives the reading order of Latin pages well. Pages with right-to-left script go through `right_to_left`, which
+puts letters in order by where they stand on the page, because PDFium returns many such words reversed.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pypdfium2.raw as pdfium
 
@@ -65,7 +66,7 @@ def open_document(path: str, max_pages: int) -> "Iterator[PdfDocument]":
 
 def _check_header(path: str) -> None:
     """The mark may stand anywhere in the first 1,024 bytes (ISO 32000-1, implementation note 13)."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         head = file.read(1024)
     if not head:
         raise Unreadable("empty")
@@ -113,10 +114,8 @@ class PdfDocument:
         text = bytes(memoryview(buffer)[: max(length, 0)]).decode("utf-16-le", "replace")
         if right_to_left.is_needed(text):
             ordered = right_to_left.read_page(text_page, characters, seen)
-            if ordered is None:
-                text = self._slow.read_page(index)
-            else:
-                text = self._slow.restore_half_spaces(ordered, index)
+            slow = self._slow
+            text = slow.read_page(index) if ordered is None else slow.restore_half_spaces(ordered, index)
         return tidy(text)
 
 

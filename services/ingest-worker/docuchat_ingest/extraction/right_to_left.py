@@ -1,10 +1,10 @@
 """Reading order of right-to-left pages, from where each glyph stands.
 
-A PDF may draw letters in any order, and PDFium's own guess reverses words that were drawn in visual order. The positions are
-the truth: glyphs of a line are sorted from left to right, then the line's logical order is recovered by undoing the
-bidirectional algorithm (UAX #9): in a right-to-left line everything is read from the right, but runs of Latin letters and
-numbers from the left. Characters stay as they are stored, half-spaces (ZWNJ) and marks too; only presentation forms
-(U+FB50…FDFF, U+FE70…FEFC: the shapes of letters, not letters) are taken back to their letters.
+A PDF may draw letters in any order, and PDFium's own guess reverses words that were drawn in visual order. The
+positions are the truth: glyphs of a line are sorted from left to right, then the line's logical order is recovered by
+undoing the bidirectional algorithm (UAX #9): in a right-to-left line everything is read from the right, but runs of
+Latin letters and numbers from the left. Characters stay as they are stored, half-spaces (ZWNJ) and marks too; only
+presentation forms (U+FB50…FDFF, U+FE70…FEFC: the shapes of letters, not letters) are taken back to their letters.
 """
 
 import ctypes
@@ -54,7 +54,7 @@ def is_needed(text: str) -> bool:
 
 
 def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> str | None:
-    """The page's text in reading order; None when the positions do not tell it (turned text, glyphs for whole words)."""
+    """The text in reading order; None when positions do not tell it (turned text, glyphs for whole words)."""
     glyphs = _read_glyphs(text_page, characters, seen)
     if not glyphs:
         return None
@@ -64,8 +64,8 @@ def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.
 
 
 class SlowReader:
-    """pypdf on the same file, for what PDFium cannot tell; opened when first needed, because few documents need it and pypdf
-    doubles the memory of the child.
+    """pypdf on the same file, for what PDFium cannot tell; opened when first needed, because few documents need it
+    and pypdf doubles the memory of the child.
 
     It keeps letters in order, but not mixed lines, and takes many times as long.
     """
@@ -84,7 +84,7 @@ class SlowReader:
             if not self._has_half_spaces(index):
                 return text
             words = {word.replace("\u200c", ""): word for word in self.read_page(index).split() if "\u200c" in word}
-        except Exception:  # pypdf gives up on some files that PDFium reads: then the text is as good as it gets
+        except Exception:  # noqa: BLE001 - pypdf gives up on some files that PDFium reads: then the text is as good as it gets
             return text
         return _WORD.sub(lambda word: words.get(word[0], word[0]), text)
 
@@ -98,8 +98,8 @@ class SlowReader:
         return self._reader
 
     def _has_half_spaces(self, index: int) -> bool:
-        fonts = self._open().pages[index]["/Resources"]["/Font"]
-        return any([self._maps_half_space(reference) for reference in fonts.values()])  # all, to fill the cache
+        resources: Any = self._open().pages[index]["/Resources"]
+        return any(self._maps_half_space(font) for font in resources["/Font"].values())
 
     def _maps_half_space(self, reference: Any) -> bool:
         font = reference.get_object()
@@ -204,7 +204,9 @@ def _read_line(line: list[_Glyph], page_left: float, page_right: float) -> str:
 
 
 def _starts_right(glyphs: list[_Glyph], directions: list[str], page_left: float, page_right: float) -> bool:
-    """Whether a line with right-to-left letters is read from the right; in a mixed one the margin that it keeps tells."""
+    """Whether a line with right-to-left letters is read from the right; in a mixed one the margin that it keeps
+    tells.
+    """
     from_right, from_left = directions.count("R"), directions.count("L")
     if from_right > _CLEARLY * from_left:
         return True
@@ -276,7 +278,9 @@ def _resolve(glyphs: list[_Glyph], from_right: bool) -> list[str]:
 
 
 def _list_marker(glyphs: list[_Glyph], directions: list[str]) -> int:
-    """Where the number of a list item starts at the right end of the line (`1.` or `1)`); beyond the end if there is none."""
+    """Where the number of a list item starts at the right end of the line (`1.` or `1)`); beyond the end if there is
+    none.
+    """
     start = len(glyphs)
     while start and directions[start - 1] == "D":
         start -= 1

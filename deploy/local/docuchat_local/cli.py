@@ -41,8 +41,9 @@ def up(folder: FolderOption = _FOLDER) -> None:
                 folder,
                 read_settings(ROOT / ".env"),
                 say=lambda text: terminal.say(f"... {text}"),
-                on_service=lambda handle: follower.follow(handle.name, handle.log),
             ) as product:
+                for handle in product.processes.values():
+                    follower.follow(handle.name, handle.log)
                 terminal.say(_welcome(terminal, product.gateway_url, folder))
                 stop.wait()
                 terminal.say("stopping: gateway, then the services, then the servers")

@@ -269,12 +269,10 @@ def started_product(
     *,
     fast: bool = False,
     say: Callable[[str], None] = lambda _: None,
-    on_service: Callable[[ServiceProcess], None] = lambda _: None,
 ) -> Iterator[RunningProduct]:
     """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
 
-    `settings` are variables as in `.env`. `say` is told about progress, `on_service` about every service before it
-    starts. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken. `fast` is for tests:
+    `settings` are variables as in `.env`. `say` is told about progress. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken. `fast` is for tests:
     no fsync, and ports that nobody expects anything on.
     """
     with ExitStack() as stack:
@@ -296,18 +294,19 @@ def started_product(
         ground.warden.on_exit = product._exited  # noqa: SLF001 - one module
         pending: list[Future[None]] = []
         if ground.servers:
+            say("starting PostgreSQL, Redis and RabbitMQ")
             # services connect to the broker when they first need it, so nobody waits for the slowest of the three
             pending.append(threads.submit(ground.servers.rabbitmq.start))
             redis = threads.submit(ground.servers.redis.start)
             ground.servers.postgres.start()
             redis.result()
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
+        say(f"starting {', '.join(SERVICE_NAMES)}")
         for entry in _SERVICES:
             if entry is _GATEWAY:
                 handle = product._add(entry, entry.process, gateway_port, settings.get("HOST", "127.0.0.1"))  # noqa: SLF001
             else:
                 handle = product._add(entry, entry.process, ground.environments.ports[entry.service])  # noqa: SLF001
-            on_service(handle)
             handle.start(wait=False)
         pending += [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]
         for future in as_completed(pending):

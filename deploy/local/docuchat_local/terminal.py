@@ -62,8 +62,8 @@ class LogFollower:
         self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
 
     def follow(self, name: str, path: Path) -> None:
-        """Begin with what is in the file now."""
-        self._offsets[name] = 0
+        """Begin behind what is in the file now."""
+        self._offsets[name] = path.stat().st_size
         self._files[name] = path
         if not self._thread.is_alive():
             self._thread.start()

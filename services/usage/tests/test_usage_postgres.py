@@ -110,7 +110,7 @@ class TestConcurrency:
                     await world.service.set_quota(world.tenant, users[step % 4], 20_000, None)
 
             await asyncio.gather(*(client(user) for user in users * 2), time())
-            # Late bookings on ended leases may pass the limit, since spent tokens are always booked; the books must agree.
+            # Late bookings on ended leases may pass the limit, since what was spent is always booked.
             await balance(database, world.tenant)
             async with database.connect() as connection:
                 wrong = await connection.fetch(

@@ -1,6 +1,7 @@
 """The frames of a streamed turn, as server-sent events; each is encoded once and shared by all who read it.
 
-A frame's number is its place: 0 is the opening (`start` and `sources` together), 1 to n are deltas, n + 1 is `end` or `error`.
+A frame's number is its place: 0 is the opening (`start` and `sources` together), 1 to n are deltas, n + 1 is `end` or
+`error`.
 """
 
 from __future__ import annotations

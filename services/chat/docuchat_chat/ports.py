@@ -68,7 +68,7 @@ class ChatStore(Protocol):
         ...
 
     async def open(self, asker: Asker, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
-        """Reserve places for a question and its answer in the chat with this id or session key, making it if there is none."""
+        """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         ...
 
     async def create(self, asker: Asker, chat_id: ChatId, title: str | None) -> Chat:
@@ -279,7 +279,7 @@ class CounterFor(Protocol):
 
 
 class PublishedLog(Protocol):
-    """A running turn's frames as the board reads them: index is the frame's seq, 0 the opening, the last one terminal."""
+    """A running turn's frames as the board reads them: the index is the frame's number."""
 
     tenant_id: TenantId
     turn_id: TurnId
@@ -296,7 +296,7 @@ class TurnBoard(Protocol):
         ...
 
     def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, bytes, bool]]:
-        """Follow a turn of another process from the frame after `after` (-1: from the opening): seq, frame, whether it is the last.
+        """Follow a turn of another process from the frame after `after` (-1: all): number, frame, whether it ends.
 
         Yields (-1, b"", False) now and then while nothing comes, so that the reader can look elsewhere.
         """

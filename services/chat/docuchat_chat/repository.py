@@ -59,7 +59,7 @@ class ChatRepository:
         return [PastMessage(row["role"], row["content"], row["tokens"], row["tokenizer"]) for row in reversed(rows)]
 
     async def open(self, asker: Asker, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
-        """Reserve places for a question and its answer in the chat with this id or session key, making it if there is none."""
+        """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         opened = await self._continue(asker, chat_id, title, places=2)
         if opened is None:
             made = await _queries.create_chat(

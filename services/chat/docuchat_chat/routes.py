@@ -34,8 +34,9 @@ router = APIRouter(prefix="/v1")
 
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "With `stream: true`, or where only a stream is served: server-sent events `start`, `sources`, `delta` (`id` is its "
-        "number, from 1), then `end` or `error`. A dropped stream resumes at `GET /v1/turns/{turn_id}/events`.",
+        "description": "With `stream: true`, or where only a stream is served: server-sent events `start`, `sources`, "
+        "`delta` (`id` is its number, from 1), then `end` or `error`. A dropped stream resumes at "
+        "`GET /v1/turns/{turn_id}/events`.",
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
@@ -59,7 +60,8 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=KEY_PATTERN,
-        description="Makes a repeat safe for 24 hours: the same key and body give the same answer, without a second call of the model.",
+        description="Makes a repeat safe for 24 hours: the same key and body give the same answer, without a second "
+        "call of the model.",
     ),
 ]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
@@ -81,8 +83,8 @@ def asker_of(principal: Principal) -> Asker:
 async def ask(body: AskBody, principal: CurrentPrincipal, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
 
-    The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at which the quota
-    resets, before any model is called.
+    The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
+    which the quota resets, before any model is called.
     """
     answering = await held.asking.ask(asker_of(principal), body.to_request(), key=key, attach=body.stream)
     if body.stream:
@@ -123,7 +125,7 @@ async def resume_turn(
     ] = None,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)] = None,
 ) -> Response:
-    """Stream what follows delta `after`: no gap, no repeat, no second call of the model. Finished turns are replayed."""
+    """Stream what follows delta `after`: no gap, no repeat, no second call of the model; finished turns too."""
     if after is None:
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
     frames = await held.replay.resume(asker_of(principal), TurnId(turn_id), after)

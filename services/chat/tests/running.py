@@ -131,7 +131,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
                     raise RuntimeError(f"the service ended with {process.returncode}")
                 return (await http.get("/readyz")).status_code == 200
 
-            await eventually(ready, timeout=30)
+            await eventually(ready, timeout=90)
             yield ChatProcess(url, process, http)
     finally:
         if process.returncode is None:
@@ -159,9 +159,7 @@ async def seed_document(
     sha = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     tenant_id, document_id = TenantId(tenant), DocumentId(uuid7())
     async with database.open("gateway", max_size=2) as gateway:
-        unit: UnitOfWork[DocumentRegistry] = UnitOfWork(
-            gateway, lambda c, o, i: DocumentRegistry(c), schema="knowledge"
-        )
+        unit: UnitOfWork[DocumentRegistry] = UnitOfWork(gateway, lambda c, *_: DocumentRegistry(c), schema="knowledge")
         async with unit(tenant_id) as registry:
             collection = await registry.open_default_collection(tenant_id)
             await registry.register(
@@ -172,8 +170,8 @@ async def seed_document(
     if not ready:
         return document_id
     async with database.open("ingest", max_size=2) as ingest:
-        claims: UnitOfWork[ClaimStore] = UnitOfWork(ingest, lambda c, o, i: ClaimStore(c), schema="knowledge")
-        store: UnitOfWork[WorkerStore] = UnitOfWork(ingest, lambda c, o, i: WorkerStore(c), schema="knowledge")
+        claims: UnitOfWork[ClaimStore] = UnitOfWork(ingest, lambda c, *_: ClaimStore(c), schema="knowledge")
+        store: UnitOfWork[WorkerStore] = UnitOfWork(ingest, lambda c, *_: WorkerStore(c), schema="knowledge")
         async with claims.system() as tx:
             claim = await tx.claim(1, lease=timedelta(minutes=1), max_attempts=3)
         assert claim is not None and claim.document_id == document_id

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible provider behind the AnswerModel port.
 
-The SDK makes the request and maps its errors; the stream is parsed here from raw bytes, because building an object of the SDK for every
-token costs ten times what orjson does.
+The SDK makes the request and maps its errors; the stream is parsed here from raw bytes, because building an object of
+the SDK for every token costs ten times what orjson does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from docuchat_common.errors import DocuChatError
 
 logger = structlog.get_logger()
 
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
+_TRANSIENT = (408, 409)
+
 
 class OpenAIModel:
     """Streams completions of an OpenAI-compatible provider."""
@@ -50,7 +54,7 @@ class OpenAIModel:
     ) -> AsyncIterator[OpenAIModel]:
         """Open a client with a pool of its own."""
         timeout = httpx2.Timeout(read_seconds, connect=connect_seconds, pool=connect_seconds)
-        # The SDK retries nothing: a second call could bill a second answer. Retries that are safe are made by the use case.
+        # The SDK retries nothing: a second call could bill a second answer. The use case retries where that is safe.
         limits = httpx2.Limits(max_connections=5000, max_keepalive_connections=5000, keepalive_expiry=20)
         async with DefaultAioHttpClient(timeout=timeout, limits=limits) as http:
             client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
@@ -78,6 +82,8 @@ class OpenAIModel:
                     piece = parser.feed(data)
                     if piece is not None:
                         yield piece
+                    if parser.failure is not None:
+                        raise parser.failure
                     if parser.done:
                         return
         except DocuChatError:
@@ -87,7 +93,8 @@ class OpenAIModel:
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             if isinstance(error, httpx2.ReadTimeout):
                 raise ProviderTimeout from error
-            raise (ProviderInterrupted if accepted else ProviderFailed)() from error
+            kind = ProviderInterrupted if accepted else ProviderFailed
+            raise kind from error
         if not parser.ended:
             raise ProviderInterrupted
 
@@ -99,6 +106,8 @@ class StreamParser:
         self._rest = b""
         self.done = False
         self.ended = False
+        self.failure: ProviderInterrupted | None = None
+        """Set by a broken frame; what stood before it in the same read is returned all the same."""
 
     def feed(self, data: bytes) -> Piece | None:
         """Take what arrived; returns what it said, None when that was nothing."""
@@ -114,7 +123,11 @@ class StreamParser:
             if payload.strip() == b"[DONE]":
                 self.done = self.ended = True
                 break
-            frame = _decode(payload)
+            try:
+                frame = _decode(payload)
+            except ProviderInterrupted as failure:
+                self.failure = failure
+                break
             for choice in frame.get("choices") or ():
                 delta = choice.get("delta")
                 text = delta.get("content") or delta.get("refusal") if delta else None
@@ -127,7 +140,8 @@ class StreamParser:
             if counted:
                 usage = TokenUsage(int(counted["prompt_tokens"]), int(counted.get("completion_tokens") or 0))
             if frame.get("error"):
-                raise ProviderInterrupted("The model provider reported an error in the middle of the answer.")
+                self.failure = ProviderInterrupted("The model provider reported an error in the middle of the answer.")
+                break
         if not texts and finish_reason is None and usage is None:
             return None
         # PostgreSQL stores no NUL, and no answer needs one.
@@ -150,26 +164,25 @@ def _decode(payload: bytes) -> dict[str, Any]:
 
 def translate(error: openai.APIError) -> DocuChatError:
     """Return our error for one of the SDK's; nothing of the provider's text is passed on, it may hold the prompt."""
-    match error:
-        case openai.APITimeoutError():
-            # The aiohttp transport reports every lost connection as a time-out; the cause tells which it was.
-            root = error.__cause__.__cause__ if error.__cause__ is not None else None
-            if isinstance(root, aiohttp.ClientConnectionError) and not isinstance(root, TimeoutError):
-                return ProviderFailed("The model provider closed the connection.")
-            return ProviderTimeout()
-        case openai.APIConnectionError():
-            return ProviderFailed("The model provider could not be reached.")
-        case openai.APIStatusError(status_code=429):
-            if error.code == "insufficient_quota":
-                return ProviderRefused("The account at the model provider is out of credit.")
-            return ProviderRateLimited(retry_after=_retry_after(error.response.headers))
-        case openai.APIStatusError(status_code=status):
-            logger.warning("provider.refused", status=status, code=error.code)
-            if status >= 500 or status in (408, 409):
-                return ProviderFailed(f"The model provider failed with status {status}.")
-            return ProviderRefused(f"The model provider refused the request with status {status}.")
-        case _:
-            return ProviderFailed()
+    if isinstance(error, openai.APITimeoutError):
+        # The aiohttp transport reports every lost connection as a time-out; the cause tells which it was.
+        root = error.__cause__.__cause__ if error.__cause__ is not None else None
+        if isinstance(root, aiohttp.ClientConnectionError) and not isinstance(root, TimeoutError):
+            return ProviderFailed("The model provider closed the connection.")
+        return ProviderTimeout()
+    if isinstance(error, openai.APIStatusError):
+        return _translate_status(error)
+    return ProviderFailed("The model provider could not be reached.")
+
+
+def _translate_status(error: openai.APIStatusError) -> DocuChatError:
+    status = error.status_code
+    if status == _TOO_MANY_REQUESTS and error.code != "insufficient_quota":
+        return ProviderRateLimited(retry_after=_retry_after(error.response.headers))
+    logger.warning("provider.refused", status=status, code=error.code)
+    if status >= _SERVER_ERRORS or status in _TRANSIENT:
+        return ProviderFailed(f"The model provider failed with status {status}.")
+    return ProviderRefused(f"The model provider refused the request with status {status}.")
 
 
 def _retry_after(headers: httpx2.Headers) -> timedelta | None:

@@ -1,8 +1,8 @@
 """Redis behind the TurnBoard port: running turns as streams, stop requests as messages, processes as keys that expire.
 
-One task a process copies out what is new of all turns, in one round trip for all, a few times a second: no token waits for Redis. An
-entry holds consecutive frames as fields named by their numbers; its id is the last number plus one, so that copying the same frames
-twice is refused by Redis, and a reader finds its place by id.
+One task a process copies out what is new of all turns, in one round trip for all, a few times a second: no token waits
+for Redis. An entry holds consecutive frames as fields named by their numbers; its id is the last number plus one, so
+that copying the same frames twice is refused by Redis, and a reader finds its place by id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import redis.asyncio as redis
@@ -32,6 +32,14 @@ CLOSED = b"closed"
 FRAMES_PER_ENTRY = 512
 
 
+class _Place(NamedTuple):
+    """How much of a log was copied."""
+
+    frames: int
+    accepted: bool
+    closed: bool
+
+
 class RedisTurnBoard:
     """Shows running turns to other processes."""
 
@@ -50,7 +58,7 @@ class RedisTurnBoard:
         self._process_life = int(process_life.total_seconds())
         self._silence_ms = int(silence.total_seconds() * 1000)
         self._dirty: dict[TurnId, PublishedLog] = {}
-        self._places: dict[TurnId, tuple[int, bool]] = {}
+        self._places: dict[TurnId, _Place] = {}
         self._wake = asyncio.Event()
 
     def publish(self, log: PublishedLog) -> None:
@@ -78,47 +86,45 @@ class RedisTurnBoard:
     async def copy(self) -> None:
         """Copy out what is new."""
         dirty, self._dirty = self._dirty, {}
-        taken: dict[TurnId, tuple[int, bool]] = {}
         pipe = self._redis.pipeline(transaction=False)
-        for turn_id, log in dirty.items():
-            place, accepted = self._places.get(turn_id, (0, False))
-            key = _key(log.tenant_id, turn_id)
-            frames = log.frames[place:]
-            closed = log.closed
-            if place == 0:
-                pipe.expire(key, self._life * 2)
-            for start in range(0, len(frames), FRAMES_PER_ENTRY):
-                part = frames[start : start + FRAMES_PER_ENTRY]
-                fields: dict[Any, Any] = {str(place + start + i): frame for i, frame in enumerate(part)}
-                last = start + len(part) == len(frames)
-                if closed and last:
-                    fields[CLOSED] = b"1"
-                if log.accepted and last:
-                    fields[ACCEPTED] = b"1"
-                pipe.xadd(key, fields, id=f"{place + start + len(part)}-0")
-            if log.accepted and not accepted and not frames:
-                pipe.xadd(key, {ACCEPTED: b"1"}, id=f"{place}-1")
-            if place == 0 or closed:
-                pipe.expire(key, self._life if closed else self._life * 2)
-            if not closed:
-                taken[turn_id] = (place + len(frames), log.accepted)
+        taken = {turn_id: self._queue(pipe, log) for turn_id, log in dirty.items()}
         try:
             results = await pipe.execute(raise_on_error=False)
+            for result in results:
+                # An id that is not newer means that this was copied before.
+                if isinstance(result, RedisError) and "equal or smaller" not in str(result):
+                    raise result
         except RedisError:
             self._dirty = {**dirty, **self._dirty}
             raise
-        for result in results:
-            # An id that is not newer means that this was copied before.
-            if isinstance(result, RedisError) and "equal or smaller" not in str(result):
-                self._dirty = {**dirty, **self._dirty}
-                raise result
-        for turn_id, log in dirty.items():
-            if turn_id in taken:
-                self._places[turn_id] = taken[turn_id]
-                if len(log.frames) > taken[turn_id][0] or log.closed:
-                    self.publish(log)
-            else:
+        for turn_id, place in taken.items():
+            if place.closed:
                 self._places.pop(turn_id, None)
+                continue
+            self._places[turn_id] = place
+            log = dirty[turn_id]
+            if len(log.frames) > place.frames or log.closed:
+                self.publish(log)
+
+    def _queue(self, pipe: Any, log: PublishedLog) -> _Place:
+        """Add what is new of one log to the pipeline; returns the place it is at afterwards."""
+        place = self._places.get(log.turn_id, _Place(0, accepted=False, closed=False))
+        key = _key(log.tenant_id, log.turn_id)
+        frames = log.frames[place.frames :]
+        reached = _Place(place.frames + len(frames), accepted=log.accepted, closed=log.closed)
+        for start in range(0, len(frames), FRAMES_PER_ENTRY):
+            part = frames[start : start + FRAMES_PER_ENTRY]
+            first = place.frames + start
+            fields: dict[Any, Any] = {str(number): frame for number, frame in enumerate(part, first)}
+            if first + len(part) == reached.frames:
+                fields |= {CLOSED: b"1"} if reached.closed else {}
+                fields |= {ACCEPTED: b"1"} if reached.accepted else {}
+            pipe.xadd(key, fields, id=f"{first + len(part)}-0")
+        if reached.accepted and not place.accepted and not frames:
+            pipe.xadd(key, {ACCEPTED: b"1"}, id=f"{place.frames}-1")
+        if place.frames == 0 or reached.closed:
+            pipe.expire(key, self._life if reached.closed else self._life * 2)
+        return reached
 
     async def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, bytes, bool]]:
         """Follow a turn of another process."""

@@ -66,13 +66,14 @@ def _claims(answer: str) -> list[str]:
     """Split an answer into sentences, each with the markers that follow its full stop."""
     found: list[str] = []
     for sentence in sentences(answer):
+        rest = sentence
         marker = _MARKER.match(sentence)
         if marker and found:
             end = marker.end()
             while following := _MARKER.match(sentence, end):
                 end = following.end()
             found[-1] += " " + sentence[:end]
-            sentence = sentence[end:].strip()
-        if sentence:
-            found.append(sentence)
+            rest = sentence[end:].strip()
+        if rest:
+            found.append(rest)
     return found

@@ -1,4 +1,4 @@
-"""The answer without a language model: the best sentences of the documents, quoted and cited, and called what they are."""
+"""The answer without a language model: the best sentences of the documents, quoted, cited and called what they are."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Candidate:
 
 
 def candidates(sources: Sequence[Source]) -> list[Candidate]:
-    """Return the sentences of the sources, each text once; fragments without a sentence's worth of words are left out."""
+    """Return the sentences of the sources, each text once; fragments of fewer than three words are left out."""
     found: list[Candidate] = []
     seen: set[str] = set()
     for source in sources:
@@ -88,8 +88,8 @@ def rank(question: str, found: Sequence[Candidate], similarities: Sequence[float
 def compose(question: str, chosen: Sequence[Candidate]) -> list[str]:
     """Return the answer in the pieces in which it is streamed.
 
-    A quote that runs against the direction of the answer stands in a first-strong isolate (UAX #9), so that neither its quotation marks
-    nor its [n] move to the wrong end.
+    A quote that runs against the direction of the answer stands in a first-strong isolate (UAX #9), so that neither its
+    quotation marks nor its [n] move to the wrong end.
     """
     language = language_of(question)
     lead = _LEAD[language]

@@ -20,7 +20,7 @@ _PROCESSING: dict[Language, str] = {
 _FAILED: dict[Language, str] = {
     "en": "No document could be read: processing of {n} failed. See the reason on the document.",
     "fa": "هیچ سندی خوانده نشد: پردازش {n} سند ناموفق بود. علت روی سند آمده است.",
-    "de": "Kein Dokument konnte gelesen werden: die Verarbeitung von {n} ist fehlgeschlagen. Der Grund steht am Dokument.",
+    "de": "Kein Dokument konnte gelesen werden: {n} sind fehlgeschlagen. Der Grund steht am Dokument.",
     "ar": "تعذّرت قراءة أي مستند: فشلت معالجة {n}. السبب مذكور في المستند.",
 }
 _NOTHING: dict[Language, str] = {

@@ -17,7 +17,10 @@ _ARABIC_ONLY = frozenset("ةيكىأإؤئ")
 _PERSIAN_WORDS = frozenset("است هست چیست چه را از به که این آن برای چگونه کدام می در با چند کجا".split())
 _ARABIC_WORDS = frozenset("في من على ما هو هي هل كيف إلى عن التي الذي هذا هذه ماذا أين متى لماذا كم".split())
 _GERMAN_WORDS = frozenset(
-    "der die das ist sind und oder nicht ein eine einen wie was wer wo wann warum welche welcher welches mit für auf von zu im".split()
+    (
+        "der die das ist sind und oder nicht ein eine einen wie was wer wo wann warum welche welcher welches mit für "
+        "auf von zu im"
+    ).split()
 )
 _ENGLISH_WORDS = frozenset(
     "the is are and or not a an how what who where when why which with for on of to in does do it that was".split()

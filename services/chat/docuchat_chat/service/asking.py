@@ -151,7 +151,7 @@ class AskService:
         tokens = self._counter_for(model).count(text)
         if fixed_tokens(text, self._counter_for(model)) > policy.max_context_tokens:
             raise MessageTooLong(
-                f"The message has {tokens} tokens, which leaves no room for sources within {policy.max_context_tokens}.",
+                f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
                 limit=policy.max_context_tokens,
             )
         return Question(
@@ -208,7 +208,7 @@ class AskService:
                 async with self._transactions(asker.tenant_id) as tx:
                     tx.outbox.add(embedding_usage(asker, vector))
             raise failure
-        assert isinstance(hold, Hold) and not isinstance(chat, BaseException) and not isinstance(vector, BaseException)
+        assert isinstance(hold, Hold)  # anything else was a failure
         known, history = chat
         try:
             live, library = await self._write_down(
@@ -318,7 +318,7 @@ class AskService:
         logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
 
     def _budget(self, question: Question) -> int:
-        """Return the most input tokens that this question may cost; the hold is opened on it and the prompt kept to it."""
+        """Return the most input tokens that this question may cost: held for it, and the prompt is kept to it."""
         policy = self._policy
         history = policy.max_history_tokens if question.chat_id is not None or question.session_id is not None else 0
         fixed = fixed_tokens(question.text, self._counter_for(question.model))

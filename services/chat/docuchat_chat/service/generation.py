@@ -169,7 +169,7 @@ class Generator:
         return TurnState.INTERRUPTED, "error", error
 
     async def _generate(self, live: LiveTurn) -> Piece:
-        """Call the provider, again while it took nothing and may take it later; the text goes into the log as it comes."""
+        """Call the provider, again while it took nothing and may later; the text goes into the log as it comes."""
         policy = self._policy
         request = AnswerRequest(
             model=live.turn.model,

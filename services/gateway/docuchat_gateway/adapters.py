@@ -21,7 +21,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 from prometheus_client import Counter, Gauge
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 from yarl import URL
 
 from docuchat_common.http.client import outgoing_headers
@@ -394,8 +394,15 @@ return {tightest[1], tightest[2], tightest[3], math.ceil(tightest[4])}
 """
 
 
+@dataclass(slots=True, eq=False)
+class _Hit:
+    keys: list[str]
+    limits: list[int]
+    answer: asyncio.Future[list[int]]
+
+
 class RedisRateLimiter:
-    """Limits a user and an address in one round trip.
+    """Limits a user and an address in one round trip, which requests that come together share.
 
     It is our own script and not the `limits` library, which takes four round trips for two subjects with their figures
     and counts the one even when the other refuses.
@@ -406,18 +413,21 @@ class RedisRateLimiter:
     """
 
     PATIENCE: Final = 0.05
-    """Seconds."""
-    MISSES: Final = 3
+    """Seconds that a request waits for its count."""
+    OUTAGE: Final = 0.25
+    """Seconds of silence after which Redis counts as away."""
+    BATCH: Final = 256
 
     def __init__(self, client: redis.asyncio.Redis, *, per_user: int, per_address: int, window: timedelta) -> None:
         """`per_user` and `per_address` are requests per `window`; 0 means no limit."""
         self._redis = client
-        self._script = client.register_script(_HIT)
+        self._digest = hashlib.sha1(_HIT.encode(), usedforsecurity=False).hexdigest()
         self._per_user = per_user
         self._per_address = per_address
         self._window = int(window.total_seconds() * 1000)
+        self._waiting: list[_Hit] = []
+        self._sender: asyncio.Task[None] | None = None
         self._available = True
-        self._misses = 0
         self._recovery: asyncio.Task[None] | None = None
 
     async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
@@ -434,30 +444,63 @@ class RedisRateLimiter:
         if not self._available:
             _unlimited.inc()
             return None
+        hit = _Hit(keys, limits, asyncio.get_running_loop().create_future())
+        self._waiting.append(hit)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
         try:
             async with asyncio.timeout(self.PATIENCE):
-                allowed, limit, remaining, wait = await self._script(keys, [self._window, *limits])
-        except REDIS_TROUBLE as error:
+                allowed, limit, remaining, wait = await hit.answer
+        except REDIS_TROUBLE:
             _unlimited.inc()
-            self._misses += 1
-            # one late answer is a busy machine; several in a row, or a broken connection, is an outage
-            if self._misses >= self.MISSES or not isinstance(error, TimeoutError):
-                self._lose(error)
             return None
-        self._misses = 0
         return RateDecision(bool(allowed), int(limit), int(remaining), timedelta(milliseconds=int(wait)))
 
     async def open(self) -> None:
         """Make the first connection, without haste."""
         try:
             async with asyncio.timeout(2):
-                await self._redis.ping()
+                await self._redis.script_load(_HIT)
         except REDIS_TROUBLE as error:
             self._lose(error)
 
     async def close(self) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
+        for task in (self._recovery, self._sender):
+            if task is not None:
+                task.cancel()
+
+    async def _send(self) -> None:
+        """Send what waits; what comes meanwhile goes with the next round trip."""
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self.BATCH], self._waiting[self.BATCH :]
+            try:
+                async with asyncio.timeout(self.OUTAGE):
+                    answers = await self._count(batch)
+            except REDIS_TROUBLE as error:
+                self._lose(error)
+                for hit in [*batch, *self._waiting]:
+                    if not hit.answer.done():
+                        hit.answer.set_exception(TimeoutError())
+                self._waiting.clear()
+                return
+            for hit, answer in zip(batch, answers, strict=True):
+                if not hit.answer.done():
+                    hit.answer.set_result(answer)
+
+    async def _count(self, batch: list[_Hit]) -> list[list[int]]:
+        for attempt in (1, 2):
+            pipeline = self._redis.pipeline(transaction=False)
+            for hit in batch:
+                pipeline.evalsha(self._digest, len(hit.keys), *hit.keys, self._window, *hit.limits)
+            try:
+                answers: list[list[int]] = await pipeline.execute()
+            except NoScriptError:  # Redis has restarted
+                if attempt == 2:
+                    raise
+                await self._redis.script_load(_HIT)
+            else:
+                return answers
+        raise AssertionError("unreachable")
 
     def _lose(self, error: BaseException) -> None:
         if not self._available:
@@ -471,7 +514,7 @@ class RedisRateLimiter:
             await asyncio.sleep(0.5)
             with suppress(*REDIS_TROUBLE):
                 async with asyncio.timeout(2):
-                    await self._redis.ping()
+                    await self._redis.script_load(_HIT)
                 self._available = True
                 logger.info("rate_limit.closed")
                 return

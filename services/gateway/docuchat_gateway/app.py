@@ -15,7 +15,7 @@ from docuchat_gateway import openapi_document
 from docuchat_gateway.bootstrap import Container, open_container
 from docuchat_gateway.limits import RateLimit
 from docuchat_gateway.routes import files, home
-from docuchat_gateway.routes.services import services_router
+from docuchat_gateway.routes.services import service_routes
 from docuchat_gateway.routes.socket import socket_route
 from docuchat_gateway.settings import Settings
 
@@ -41,11 +41,12 @@ def create_app(
         settings,
         title="DocuChat",
         description=DESCRIPTION,
-        routers=[home.router, files.router, services_router(), health_router(public=True)],
+        routers=[files.router, home.router, health_router(public=True)],
         open_container=open_container,
     )
     home.mount_assets(app)
-    app.router.routes.append(socket_route())
+    # first, because they are asked for most and matched in order
+    app.router.routes[:0] = [socket_route(), *service_routes()]
     # inside of the request context, which create_service_app put outermost: errors of these have a request id, too
     app.user_middleware.append(
         Middleware(

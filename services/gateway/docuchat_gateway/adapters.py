@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -398,7 +398,7 @@ return {tightest[1], tightest[2], tightest[3], math.ceil(tightest[4])}
 class _Hit:
     keys: list[str]
     limits: list[int]
-    answer: asyncio.Future[list[int]]
+    answer: asyncio.Future[list[int] | None]
 
 
 class RedisRateLimiter:
@@ -408,14 +408,13 @@ class RedisRateLimiter:
     and counts the one even when the other refuses.
 
     Fails open: a limit protects the service from too much of something good, and an outage of Redis must not become an
-    outage of the product. So a request never waits longer than `PATIENCE` for its count, and while Redis does not
-    answer nothing is asked of it on the way of a request; a background task looks whether it is back.
+    outage of the product. So a round trip has `PATIENCE`, and while Redis does not answer nothing is asked of it on the
+    way of a request; a background task looks whether it is back.
     """
 
-    PATIENCE: Final = 0.05
-    """Seconds that a request waits for its count."""
-    OUTAGE: Final = 0.25
-    """Seconds of silence after which Redis counts as away."""
+    PATIENCE: Final = 0.1
+    """Seconds for one round trip, after which Redis counts as away. It is one timer for all who wait and not one for
+    each: in a burst our own loop is late, and then every request would be let pass uncounted."""
     BATCH: Final = 256
 
     def __init__(self, client: redis.asyncio.Redis, *, per_user: int, per_address: int, window: timedelta) -> None:
@@ -448,12 +447,11 @@ class RedisRateLimiter:
         self._waiting.append(hit)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
-        try:
-            async with asyncio.timeout(self.PATIENCE):
-                allowed, limit, remaining, wait = await hit.answer
-        except REDIS_TROUBLE:
+        answer = await hit.answer
+        if answer is None:
             _unlimited.inc()
             return None
+        allowed, limit, remaining, wait = answer
         return RateDecision(bool(allowed), int(limit), int(remaining), timedelta(milliseconds=int(wait)))
 
     async def open(self) -> None:
@@ -473,19 +471,19 @@ class RedisRateLimiter:
         """Send what waits; what comes meanwhile goes with the next round trip."""
         while self._waiting:
             batch, self._waiting = self._waiting[: self.BATCH], self._waiting[self.BATCH :]
+            answers: Sequence[list[int] | None] = [None] * len(batch)
             try:
-                async with asyncio.timeout(self.OUTAGE):
+                async with asyncio.timeout(self.PATIENCE):
                     answers = await self._count(batch)
             except REDIS_TROUBLE as error:
                 self._lose(error)
-                for hit in [*batch, *self._waiting]:
+                batch += self._waiting
+                answers = [None] * len(batch)
+                self._waiting = []
+            finally:
+                for hit, answer in zip(batch, answers, strict=True):
                     if not hit.answer.done():
-                        hit.answer.set_exception(TimeoutError())
-                self._waiting.clear()
-                return
-            for hit, answer in zip(batch, answers, strict=True):
-                if not hit.answer.done():
-                    hit.answer.set_result(answer)
+                        hit.answer.set_result(answer)
 
     async def _count(self, batch: list[_Hit]) -> list[list[int]]:
         for attempt in (1, 2):

@@ -22,9 +22,11 @@ _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("ja", re.compile("[\u3040-\u30ff]")),
     ("ko", re.compile("[\uac00-\ud7af]")),
     ("zh", re.compile("[\u4e00-\u9fff]")),
-    ("latin", re.compile("[A-Za-z\u00c0-\u024f]")),
+    ("latin", re.compile("[\u00c0-\u024f]")),
 )
-_SAMPLE = 4_000
+_NOT_ASCII = re.compile("[^\x00-\x7f]+")
+_ASCII_LETTERS = re.compile("[A-Za-z]")
+_SAMPLE = 2_000
 _FOREIGN_SHARE = 0.2
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -57,13 +59,16 @@ def detect_language(  # noqa: PLR0911 - a decision table
 ) -> str | None:
     """ISO 639-1 code of the text's main language; `default` where it cannot be told."""
     sample = text[:_SAMPLE]
-    counts = {script: len(pattern.findall(sample)) for script, pattern in _SCRIPTS}
+    # most text is ASCII: only what is not is sorted by script
+    foreign = "".join(_NOT_ASCII.findall(sample))
+    counts = {script: len(pattern.findall(foreign)) for script, pattern in _SCRIPTS} if foreign else {}
+    counts["latin"] = counts.get("latin", 0) + len(_ASCII_LETTERS.findall(sample))
     script = max(counts, key=counts.__getitem__)
     if script == "latin":  # Persian text full of Latin names and code is Persian
         script = next((s for s in counts if s != "latin" and counts[s] > _FOREIGN_SHARE * counts["latin"]), "latin")
     if not counts[script]:
         return default
-    if counts["ja"] and script == "zh":
+    if script == "zh" and counts["ja"]:
         return "ja"
     if script == "arabic":
         return "fa" if len(_PERSIAN.findall(sample)) >= len(_ARABIC.findall(sample)) else "ar"

@@ -9,12 +9,14 @@ import hashlib
 import os
 import pwd
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from docuchat_local.errors import SetupFailed
 from docuchat_local.processes import Account
 
 _CANDIDATES = ("nobody", "daemon")
+_SOURCE = "source"
 _FALLBACK = Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it, and its owner is checked
 
 
@@ -68,28 +70,44 @@ def own_folder(folder: Path, account: Account | None) -> Path:
     return folder
 
 
-def reachable_programs(programs: Path, account: Account | None) -> Path:
-    """Return `programs`, or a copy of that tree that `account` can reach."""
+def reachable_programs(programs: Path, libraries: Path, account: Account | None) -> Path:
+    """Return `programs`, or a copy of that tree that `account` can reach.
+
+    The programs find `libraries` by a path relative to their own: both are two folders apart, in the copy as well.
+    """
     if account is None or can_reach(programs / "bin" / "postgres", account):
         return programs
-    copy = _stand_in(programs)
-    if not (copy / "complete").exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(programs, copy, symlinks=True)
-        copy.chmod(0o755)
-        (copy / "complete").touch()
+    stand_in = _stand_in(programs)
+    stand_in.chmod(0o755)
+    copy = stand_in / programs.parent.name / programs.name
+    if not (stand_in / "complete").exists():
+        for source, target in ((programs, copy), (libraries, stand_in / libraries.name)):
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target, symlinks=True)
+        (stand_in / "complete").touch()
     return copy
 
 
 def remove_stand_in(folder: Path) -> None:
     """Remove what `server_folder` put elsewhere for `folder`."""
-    shutil.rmtree(_stand_in(folder), ignore_errors=True)
+    shutil.rmtree(stand_in_of(folder), ignore_errors=True)
+
+
+def stand_in_of(path: Path) -> Path:
+    """Where the stand-in for `path` is, or would be."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    return _FALLBACK / f"docuchat-{os.geteuid()}-{digest}"
 
 
 def _stand_in(path: Path) -> Path:
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    folder = _FALLBACK / f"docuchat-{os.geteuid()}-{digest}"
-    folder.mkdir(exist_ok=True, mode=0o711)
-    if folder.stat().st_uid != os.geteuid() or folder.is_symlink():
-        raise SetupFailed(f"{folder} belongs to somebody else; remove it")
-    return folder
+    """Make the stand-in for `path`, and remove those whose folder is no more."""
+    for other in _FALLBACK.glob(f"docuchat-{os.geteuid()}-*"):
+        with suppress(OSError):
+            if other.stat().st_uid == os.geteuid() and not Path((other / _SOURCE).read_text()).exists():
+                shutil.rmtree(other, ignore_errors=True)
+    stand_in = stand_in_of(path)
+    stand_in.mkdir(exist_ok=True, mode=0o711)
+    if stand_in.is_symlink() or stand_in.stat().st_uid != os.geteuid():
+        raise SetupFailed(f"{stand_in} belongs to somebody else; remove it")
+    (stand_in / _SOURCE).write_text(str(path.resolve().parent))
+    return stand_in

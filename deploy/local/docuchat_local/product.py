@@ -272,8 +272,8 @@ def started_product(
 ) -> Iterator[RunningProduct]:
     """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
 
-    `settings` are variables as in `.env`. `say` is told about progress. GATEWAY_PORT in `settings` is binding; else 8000, or another port when 8000 is taken. `fast` is for tests:
-    no fsync, and ports that nobody expects anything on.
+    `settings` are variables as in `.env`; GATEWAY_PORT among them is binding, else it is 8000, or another port when
+    8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that nobody expects.
     """
     with ExitStack() as stack:
         ground = _lay_ground(stack, folder, settings, fast=fast)

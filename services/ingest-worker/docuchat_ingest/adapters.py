@@ -1,6 +1,9 @@
 """The blob store, the usage service, Redis, the dead-letter queue and Prometheus behind the ports."""
 
 import asyncio
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -89,6 +92,14 @@ async def _translated() -> AsyncIterator[None]:
     except (BaseError, OSError) as error:
         logger.warning("blob_store.failed", error=type(error).__name__)
         raise UpstreamUnavailable("The blob store does not answer; try again shortly.") from error
+
+
+def remove_orphans(prefix: str) -> None:
+    """Remove the work folders of workers that were killed: a tenant's file must not outlive its document."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        owner = folder.name.removeprefix(prefix).partition("-")[0]
+        if owner != str(os.getpid()) and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class UsageQuota:

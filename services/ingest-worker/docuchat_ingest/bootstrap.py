@@ -27,6 +27,7 @@ from docuchat_ingest.adapters import (
     PrometheusMeter,
     RedisAnnouncer,
     UsageQuota,
+    remove_orphans,
 )
 from docuchat_ingest.chunking import Chunker
 from docuchat_ingest.domain import Limits
@@ -34,7 +35,7 @@ from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
 from docuchat_ingest.handlers import Worker, repeat, subscriptions
 from docuchat_ingest.ports import Transaction
 from docuchat_ingest.repository import compose
-from docuchat_ingest.service import IngestService
+from docuchat_ingest.service import WORK_FOLDER, IngestService
 from docuchat_ingest.settings import Settings
 from docuchat_knowledge.domain import WaitingDocument
 from docuchat_knowledge.embedding import Embedder, find_space, open_embedder
@@ -62,6 +63,7 @@ class Container:
 @asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """The running worker: consumer, relay and sweeps in the background of its small HTTP application."""
+    await asyncio.to_thread(remove_orphans, WORK_FOLDER)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_open_database(settings, "docuchat-ingest"))
         presence = await stack.enter_async_context(WorkerPresence.open(settings.system_database_url))

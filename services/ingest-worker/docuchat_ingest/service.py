@@ -7,6 +7,7 @@ or taken over: the work is dropped without a word).
 
 import asyncio
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ logger = structlog.get_logger()
 
 T = TypeVar("T")
 
+WORK_FOLDER = "docuchat-ingest-"
+"""Begins the name of a folder that holds a file while it is read; the process id follows."""
 _PROGRESS_EVERY = 0.2  # seconds
 _PATIENCE = timedelta(seconds=25)
 """How long a step waits for the database to come back before the document is left to its lease."""
@@ -186,7 +189,7 @@ class IngestService:
     async def _read_pages(self, job: _Job) -> list[str]:
         claim = job.claim
         pages: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="docuchat-ingest-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{WORK_FOLDER}{os.getpid()}-") as folder:
             path = Path(folder) / "document"
             with job.stage("fetch"):
                 if not await self.blobs.fetch(claim.blob_key, path, max_bytes=self.limits.max_bytes):

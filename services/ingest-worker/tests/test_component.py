@@ -7,6 +7,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_ingest import bootstrap
+from docuchat_ingest.service import WORK_FOLDER
 from docuchat_ingest.settings import Settings
 from docuchat_knowledge.domain import Document, DocumentStatus, NewDocument
 from docuchat_knowledge.embedding import find_space
@@ -349,6 +351,10 @@ async def test_a_killed_worker_s_document_is_taken_up_within_seconds(product: Pr
         await first.wait()
         async with worker_process(product):
             assert (await product.settled(document_id)).status is DocumentStatus.READY
+            left = await asyncio.to_thread(
+                lambda: list(Path(tempfile.gettempdir()).glob(f"{WORK_FOLDER}{first.pid}-*"))
+            )
+            assert not left
     await product.assert_whole(document_id)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,6 +35,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             # the service verifies again; here it is refused before it costs a connection
             principal = await container.verifier.verify(bearer_token(request.headers))
             assert_same_tenant(principal, request.headers.get(settings.tenant_header))
+            structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
         try:
             body = await read_bounded(request, settings.max_request_bytes)
         except ClientDisconnect:

@@ -60,6 +60,23 @@ def server_folder(folder: Path, account: Account | None) -> Path:
     return folder
 
 
+def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
+    """Return `server_folder`, made sure to hold data of this `data_id` or none.
+
+    Data made with other passwords would refuse ours. A stand-in may have outlived its folder (a deleted and cloned
+    checkout) and is emptied; data at their own place are left alone, and SetupFailed says what to do.
+    """
+    place = server_folder(folder, account)
+    mark = place / "data-id"
+    if mark.exists() and mark.read_text() != data_id:
+        if place == folder:
+            raise SetupFailed(f"the data in {folder} were made with other secrets; run `make clean` to begin anew")
+        remove_stand_in(folder)
+        place = server_folder(folder, account)
+    mark.write_text(data_id)
+    return place
+
+
 def own_folder(folder: Path, account: Account | None) -> Path:
     """Make `folder` exist, private to `account`."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from docuchat_local.accounts import server_account, server_folder
+from docuchat_local.accounts import claim_folder, server_account
 from docuchat_local.packages import ensure_programs
 from docuchat_local.processes import Warden
 from docuchat_local.servers import Server, Site, make_postgres, make_rabbitmq, make_redis
@@ -59,7 +59,7 @@ def make_servers(folder: Path, warden: Warden, ports: Ports, secrets: Secrets, *
     programs = ensure_programs()
     logs.mkdir(parents=True, exist_ok=True)
     site = Site(
-        folder=server_folder(folder / "servers", account),
+        folder=claim_folder(folder / "servers", secrets.get("data_id"), account),
         logs=logs,
         warden=warden,
         ports=ports,

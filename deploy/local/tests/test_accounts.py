@@ -2,7 +2,17 @@ import os
 import shutil
 from pathlib import Path
 
-from docuchat_local.accounts import can_reach, own_folder, reachable_programs, remove_stand_in, server_folder
+import pytest
+
+from docuchat_local.accounts import (
+    can_reach,
+    claim_folder,
+    own_folder,
+    reachable_programs,
+    remove_stand_in,
+    server_folder,
+)
+from docuchat_local.errors import SetupFailed
 from docuchat_local.processes import Account
 
 STRANGER = Account("stranger", 60_001, 60_001)
@@ -35,6 +45,22 @@ def test_programs_below_a_private_folder_are_copied_with_their_libraries(tmp_pat
     assert not copy.exists()  # the next stand-in sweeps up those whose folder is no more
     remove_stand_in(server_folder_elsewhere / "servers")
     assert not stand_in.exists()
+
+
+def test_data_made_with_other_secrets_are_not_taken_over(tmp_path):
+    folder = claim_folder(tmp_path / "servers", "one", None)
+    assert claim_folder(tmp_path / "servers", "one", None) == folder
+    with pytest.raises(SetupFailed, match="make clean"):
+        claim_folder(tmp_path / "servers", "two", None)
+
+
+def test_a_stand_in_that_outlived_its_folder_is_emptied(tmp_path):
+    tmp_path.chmod(0o700)
+    old = claim_folder(tmp_path / "servers", "one", STRANGER)
+    (old / "kept").touch()
+    assert (claim_folder(tmp_path / "servers", "one", STRANGER) / "kept").exists()
+    assert not (claim_folder(tmp_path / "servers", "two", STRANGER) / "kept").exists()
+    remove_stand_in(tmp_path / "servers")
 
 
 def test_without_another_account_the_folder_is_used_as_it_is(tmp_path):

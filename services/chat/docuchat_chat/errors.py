@@ -53,6 +53,12 @@ class ShuttingDown(UpstreamUnavailable):
     code = "shutting_down"
 
 
+class TooBusy(UpstreamUnavailable):
+    """Too many questions are being answered now; ask again shortly."""
+
+    code = "too_busy"
+
+
 class ProviderRateLimited(RateLimited):
     """The model provider takes no more requests now; ask again later."""
 

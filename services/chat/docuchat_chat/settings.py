@@ -81,4 +81,5 @@ class Settings(ServiceSettings, EmbeddingSettings):
             stale_after=timedelta(seconds=self.turn_stale_seconds),
             heartbeat=timedelta(seconds=self.turn_heartbeat_seconds),
             max_running_turns=self.max_running_turns,
+            max_preparing=2 * self.database_pool_size,
         )

@@ -38,6 +38,7 @@ from docuchat_chat.errors import (
     ModelNotAllowed,
     RequestInProgress,
     ShuttingDown,
+    TooBusy,
 )
 from docuchat_chat.frames import opening_frame, terminal_frame
 from docuchat_chat.metrics import PREPARATION_SECONDS
@@ -101,6 +102,7 @@ class AskService:
         self._policy = policy
         self._owner = owner
         self._clock = clock
+        self._preparing = asyncio.Semaphore(policy.max_preparing)
 
     async def ask(
         self, asker: Asker, request: AskRequest, *, key: str | None = None, attach: bool = False
@@ -112,6 +114,20 @@ class AskService:
         began = asyncio.get_running_loop().time()
         question = self._check(request)
         turn_id = TurnId(uuid7())
+        try:
+            async with asyncio.timeout(self._policy.preparation_patience.total_seconds()):
+                await self._preparing.acquire()
+        except TimeoutError as error:
+            raise TooBusy(retry_after=timedelta(seconds=5)) from error
+        try:
+            return await self._prepare(asker, question, turn_id, request, key, attach=attach)
+        finally:
+            self._preparing.release()
+            PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
+
+    async def _prepare(
+        self, asker: Asker, question: Question, turn_id: TurnId, request: AskRequest, key: str | None, *, attach: bool
+    ) -> Answering:
         if key is not None:
             earlier = await self._claim(asker, key, request.fingerprint(), turn_id, attach=attach)
             if earlier is not None:
@@ -124,16 +140,12 @@ class AskService:
                 async with self._transactions(asker.tenant_id) as tx:
                     await tx.turns.release_key(asker, turn_id)
             raise
-        PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
         return LiveAnswering(live, self._clock)
 
     def _check(self, request: AskRequest) -> Question:
         policy = self._policy
         if self._registry.closing or len(self._registry.turns) >= policy.max_running_turns:
-            raise ShuttingDown(
-                None if self._registry.closing else "Too many answers are being written now; ask again shortly.",
-                retry_after=timedelta(seconds=2),
-            )
+            raise (ShuttingDown if self._registry.closing else TooBusy)(retry_after=timedelta(seconds=2))
         if len(request.message) > policy.max_message_chars:
             raise MessageTooLong(
                 f"The message has {len(request.message)} characters; {policy.max_message_chars} are allowed.",

@@ -36,3 +36,6 @@ class Policy:
     claim_patience: timedelta = timedelta(seconds=60)
     """After this a key whose turn was never written down is given away."""
     max_running_turns: int = 2000
+    max_preparing: int = 20
+    """Questions that are prepared at once; more wait here, in order, rather than for a connection of the pool."""
+    preparation_patience: timedelta = timedelta(seconds=15)

@@ -1,0 +1,80 @@
+"""The whole product as processes."""
+
+import os
+import signal
+
+import pytest
+
+from docuchat_local.backing import started_servers
+from docuchat_local.errors import BadEnvironment
+from docuchat_local.product import SERVICE_NAMES, find_codes, find_running, http_status, started_product
+from docuchat_testkit.eventually import eventually_sync
+
+# a machine that is busy with other tests starts five services slowly
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-11-20T21:45:30Z [info     ] auth.code_issued code=123456 email=a@example.com",
+        '{"event": "auth.code_issued code=123456 email=a@example.com", "level": "info"}',
+        '{"event": "auth.code_issued", "code": "123456"}',
+        "auth.code_issued \x1b[36mcode\x1b[0m=\x1b[35m123456\x1b[0m",
+    ],
+)
+def test_a_code_is_found_in_every_log_format(line):
+    assert find_codes(line) == ["123456"]
+
+
+def test_other_numbers_are_no_codes():
+    assert find_codes("http.request status=200 barcode=123456 code=1234567 code=otp") == []
+
+
+def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_started(tmp_path):
+    with started_product(tmp_path, {}, fast=True) as product:
+        assert set(product.processes) == set(SERVICE_NAMES)
+        assert http_status(f"{product.gateway_url}/healthz") == 200
+        found = find_running(product.folder)
+        assert found is not None
+        assert found.gateway_url == product.gateway_url
+        assert "JWT_SECRET" not in product.env_for("chat")
+
+        usage = product.processes["usage"]
+        crashed = usage.pid
+        assert crashed is not None
+        os.kill(crashed, signal.SIGKILL)
+        eventually_sync(lambda: usage.pid not in {None, crashed} and usage.is_ready(), timeout=60)
+
+        usage.kill()
+        assert not usage.is_ready()
+        usage.start()
+        assert usage.is_ready()
+
+        replica = product.add_replica("ingest-worker")
+        assert replica.is_ready()
+    assert find_running(product.folder) is None
+    assert http_status(f"{product.gateway_url}/healthz") is None
+
+
+def test_given_servers_are_used_and_left_running(tmp_path):
+    with started_servers(tmp_path / "given", fast=True) as given:
+        settings = {
+            "BACKING": "external",
+            "DATABASE_URL": given.postgres_admin_url.replace("postgresql://", "postgresql+asyncpg://"),
+            "REDIS_URL": given.redis_url,
+            "RABBITMQ_URL": given.rabbitmq_url,
+        }
+        with started_product(tmp_path / "product", settings, fast=True) as product:
+            assert product.servers is None
+            assert http_status(f"{product.gateway_url}/readyz") == 200
+        assert given.postgres.process.is_running
+        assert given.rabbitmq.process.is_running
+
+
+def test_a_setting_that_a_service_refuses_ends_the_start_with_its_reason(tmp_path):
+    with (
+        pytest.raises(BadEnvironment, match="JWT_SECRET"),
+        started_product(tmp_path, {"JWT_SECRET": "short"}, fast=True),
+    ):
+        pass

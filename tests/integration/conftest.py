@@ -1,0 +1,72 @@
+"""The whole product, once a session: with the stub provider behind it, and as it is with no provider at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from docuchat_testkit.product import Product, User, samples_folder, seeds_folder, started_test_product
+from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.servers import TestServers
+
+_START_SECONDS = 180
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of a session waits for the servers and the product."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_START_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def running_product(
+    breakable_servers: TestServers,
+    stub_provider_process: StubProviderHandle,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("product")
+    with started_test_product(folder, breakable_servers, redis_number=1, provider=stub_provider_process) as product:
+        yield product
+
+
+@pytest.fixture(scope="session")
+def running_embedded_product(
+    breakable_servers: TestServers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("embedded-product")
+    with started_test_product(folder, breakable_servers, redis_number=2) as product:
+        yield product
+
+
+@pytest.fixture
+async def product(running_product: Product, stub_provider: StubProviderHandle) -> Product:
+    """Every service, with the stub provider, whose books are empty."""
+    await running_product.healthy()
+    return running_product
+
+
+@pytest.fixture
+async def embedded_product(running_embedded_product: Product) -> Product:
+    """Every service as a newcomer gets them: no key, embedded models."""
+    await running_embedded_product.healthy()
+    return running_embedded_product
+
+
+@pytest.fixture
+async def user(product: Product) -> AsyncIterator[User]:
+    """A user of a tenant of this test alone."""
+    async with product.user(await product.new_tenant()) as signed_in:
+        yield signed_in
+
+
+@pytest.fixture
+def samples() -> Path:
+    return samples_folder()
+
+
+@pytest.fixture
+def seeds() -> Path:
+    return seeds_folder()

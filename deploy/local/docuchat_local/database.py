@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from docuchat_local.environment import ServiceEnvironments
-from docuchat_local.errors import SetupFailed
+from docuchat_local.environment import SETTINGS_REFUSED, ServiceEnvironments
+from docuchat_local.errors import BadEnvironment, SetupFailed
 
 # in this order: chat and usage may grant on what knowledge made
 SCHEMA_PACKAGES: Mapping[str, str] = {
@@ -100,4 +100,6 @@ def _run_module(arguments: list[str], environment: Mapping[str, str]) -> None:
     )
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip()[-2000:]
+        if done.returncode == SETTINGS_REFUSED:
+            raise BadEnvironment(f"{arguments[0]} refuses its settings:\n{reason}")
         raise SetupFailed(f"`python -m {' '.join(arguments)}` failed:\n{reason}")

@@ -10,6 +10,8 @@ from docuchat_local.errors import BadEnvironment
 from docuchat_local.state import Secrets
 
 ROOT = Path(__file__).resolve().parents[3]
+SETTINGS_REFUSED = 2
+"""The exit status of a program that does not accept its settings (docuchat_common's `load_settings`)."""
 
 # What a program needs to run at all, from the caller's environment.
 _SYSTEM_NAMES = frozenset(

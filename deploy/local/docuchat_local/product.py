@@ -21,7 +21,7 @@ from pathlib import Path
 
 from docuchat_local.backing import BackingServers, make_servers
 from docuchat_local.database import prepare_database
-from docuchat_local.environment import ROOT, ServiceEnvironments, blob_url, external_servers
+from docuchat_local.environment import ROOT, SETTINGS_REFUSED, ServiceEnvironments, blob_url, external_servers
 from docuchat_local.errors import BadEnvironment, ServerFailed
 from docuchat_local.processes import Process, ProcessSpec, Warden
 from docuchat_local.state import Ports, Secrets, choose_port, is_port_free
@@ -32,7 +32,6 @@ _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 2
 _STABLE_SECONDS = 60
 _LONGEST_BACKOFF_SECONDS = 30.0
-_SETTINGS_REFUSED = 2  # load_settings exits with it
 _CODE = re.compile(r"""["']?\bcode["']?\s*[=:]\s*["']?(?:\x1b\[[0-9;]*m)*["']?(\d{6})\b""")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -108,7 +107,7 @@ class ServiceProcess:
         """Wait for /readyz; raises ServerFailed with the end of the log."""
         deadline = time.monotonic() + seconds
         while not self.is_ready():
-            if not self.process.is_running and self.process.exit_code == _SETTINGS_REFUSED:
+            if not self.process.is_running and self.process.exit_code == SETTINGS_REFUSED:
                 raise BadEnvironment(f"{self.name} refuses its settings:\n{self.process.log_tail()}")
             if not self.is_wanted:
                 raise ServerFailed(f"{self.name} was stopped")
@@ -197,7 +196,7 @@ class RunningProduct:
 
     def _exited(self, process: Process) -> None:
         handle = next((handle for handle in self.processes.values() if handle.process is process), None)
-        if handle is not None and handle.is_wanted and process.exit_code != _SETTINGS_REFUSED:
+        if handle is not None and handle.is_wanted and process.exit_code != SETTINGS_REFUSED:
             handle.restart_after_crash(self._say)
 
 

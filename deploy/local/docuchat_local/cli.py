@@ -44,6 +44,7 @@ def up(folder: FolderOption = _FOLDER) -> None:
             ) as product:
                 for handle in product.processes.values():
                     follower.follow(handle.name, handle.log)
+                stop.wait(0)  # from here on a signal is a request, no interruption
                 terminal.say(_welcome(terminal, product.gateway_url, folder))
                 stop.wait()
                 terminal.say("stopping: gateway, then the services, then the servers")

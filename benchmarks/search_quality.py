@@ -1,11 +1,13 @@
 """How well search finds: nDCG@10 and recall@1 of each leg and of both, through the real Searcher on a real Postgres.
 
-The data are the answerable questions of SQuAD 2.0 (half of the dev set): each has one paragraph that answers it. Every paragraph
+The data are the answerable questions of SQuAD 2.0 (half of the dev set): each has one paragraph that answers it.
+Every paragraph
 is one chunk, every article one document. Plain BM25 over the same paragraphs gives nDCG@10 0.888 and recall@1 0.808.
 
     python benchmarks/search_quality.py --data squad-dev.json
 
-`--postgres-url` names a server to make a database on (an administrator's address); without it one is started and thrown away.
+`--postgres-url` names a server to make a database on (an administrator's address); without it one is started and
+thrown away.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-from docuchat_common.db import Database
+
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.domain import ChunkDraft, NewDocument
 from docuchat_knowledge.embedding import WordLlamaEmbedder
@@ -110,8 +112,7 @@ async def measure(
     return gain / len(questions), first / len(questions), seconds
 
 
-async def run(postgres_url: str, data: Path, sample: int | None) -> bool:
-    articles = json.loads(data.read_text())["data"]
+async def run(postgres_url: str, articles: Sequence[dict], sample: int | None) -> bool:
     questions = [
         (question["question"], (number, ordinal))
         for number, article in enumerate(articles)
@@ -159,20 +160,21 @@ async def run(postgres_url: str, data: Path, sample: int | None) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SQUAD_FILE"), help="squad-dev.json (or SQUAD_FILE)"
+        "--data", type=Path, default=os.environ.get("SQUAD_FILE") or None, help="squad-dev.json (or SQUAD_FILE)"
     )
     parser.add_argument("--postgres-url", default=None, help="administrator's address of a server to use")
     parser.add_argument("--sample", type=int, default=None, help="only the first so many questions")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("--data is missing")
+    articles = json.loads(arguments.data.read_text())["data"]
     with ExitStack() as stack:
         url = arguments.postgres_url
         if url is None:
             from docuchat_testkit.servers import running_servers
 
             url = stack.enter_context(running_servers()).postgres_url
-        met = asyncio.run(run(url, arguments.data, arguments.sample))
+        met = asyncio.run(run(url, articles, arguments.sample))
     sys.exit(0 if met else 1)
 
 

@@ -7,8 +7,8 @@ import asyncio
 import sys
 
 import asyncpg
-from docuchat_common.settings import PostgresUrl, load_settings
 
+from docuchat_common.settings import PostgresUrl, load_settings
 from docuchat_knowledge.embedding import find_space
 from docuchat_knowledge.settings import EmbeddingSettings
 from docuchat_knowledge.spaces import ensure_space

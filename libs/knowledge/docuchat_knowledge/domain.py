@@ -123,7 +123,8 @@ class Holdings:
 class Claim:
     """The right to work on one document, until the lease ends or another worker finds this one dead.
 
-    Every write names `token`; a worker that lost its claim gets `ClaimLost` instead of writing (fencing, Kleppmann 2016).
+    Every write names `token`; a worker that lost its claim gets `ClaimLost` instead of writing (fencing, Kleppmann
+    2016).
     `generation` is the one to write; `resume_after` is the ordinal of the last chunk already stored under it, or -1.
     `attempt` counts from 1.
     """

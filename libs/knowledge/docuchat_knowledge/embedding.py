@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from docuchat_common.errors import RateLimited, UpstreamUnavailable
 
+from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_knowledge.domain import EmbeddingSpace
 from docuchat_knowledge.errors import EmbeddingRefused
 from docuchat_knowledge.settings import EmbeddingSettings
@@ -79,7 +79,8 @@ class Embedder(Protocol):
 class WordLlamaEmbedder:
     """WordLlama's static token embeddings, 256 dimensions (https://github.com/dleemiller/WordLlama).
 
-    Token vectors distilled from a large language model, averaged: no network, no GPU, about 20,000 chunks a second. Made for
+    Token vectors distilled from a large language model, averaged: no network, no GPU, about 20,000 chunks a second.
+    Made for
     English first. An empty text has the zero vector.
     """
 
@@ -88,7 +89,7 @@ class WordLlamaEmbedder:
 
     def __init__(self) -> None:
         """Load the weights from the wheel's own folder; takes about 0.1 s and touches no network."""
-        from wordllama import WordLlama  # noqa: PLC0415 - its import takes memory that a process with a provider saves
+        from wordllama import WordLlama
 
         package = find_spec("wordllama")
         if package is None or package.origin is None:
@@ -142,7 +143,9 @@ class OpenAIEmbedder:
         send_dimensions: bool = False,
         longest_wait: timedelta = timedelta(seconds=5),
     ) -> None:
-        """`longest_wait`: a pause up to this is sat out here, a longer one is RateLimited for the caller to come back."""
+        """`longest_wait`: a pause up to this is sat out here, a longer one is RateLimited for the caller to come
+        back.
+        """
         self._client = client
         self._space = space
         self._throttle = throttle
@@ -191,7 +194,7 @@ class OpenAIEmbedder:
             raise RateLimited("The embedding provider asked for a pause.", retry_after=pause)
         if pause:
             await asyncio.sleep(pause.total_seconds())
-        from openai import omit  # noqa: PLC0415 - see open_embedder
+        from openai import omit
 
         try:
             # the raw response: the SDK would turn base64 into lists of floats, one object a number
@@ -209,7 +212,7 @@ class OpenAIEmbedder:
         return self._read(response.http_response.content, len(texts))
 
     def _read(self, content: bytes, expected: int) -> tuple[npt.NDArray[np.float32], int | None]:
-        import orjson  # noqa: PLC0415 - see open_embedder
+        import orjson
 
         try:
             body = orjson.loads(content)
@@ -226,9 +229,9 @@ class OpenAIEmbedder:
             )
         return rows, int(tokens) if isinstance(tokens, int) and tokens > 0 else None
 
-    async def _translate(self, error: Exception) -> Exception | None:
+    async def _translate(self, error: Exception) -> Exception | None:  # noqa: PLR0911 - one return for each case
         """The provider's errors in our words; None for what is not the provider's."""
-        import openai  # noqa: PLC0415 - see open_embedder
+        import openai
 
         if isinstance(error, openai.RateLimitError):
             if getattr(error, "code", None) == "insufficient_quota":
@@ -306,7 +309,7 @@ async def find_space(settings: EmbeddingSettings) -> EmbeddingSpace:
 
 def provider_name(base_url: str) -> str:
     """What tells providers apart in a space: the host they are reached at, `openai` for OpenAI's own."""
-    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.parse import urlsplit
 
     host = urlsplit(base_url).hostname or "openai"
     return "openai" if host == "api.openai.com" else host
@@ -314,7 +317,7 @@ def provider_name(base_url: str) -> str:
 
 @asynccontextmanager
 async def _open_client(settings: EmbeddingSettings) -> AsyncIterator[AsyncOpenAI]:
-    from openai import AsyncOpenAI, DefaultAioHttpClient  # noqa: PLC0415 - the SDK takes 0.5 s to import
+    from openai import AsyncOpenAI, DefaultAioHttpClient
 
     async with (
         DefaultAioHttpClient(timeout=settings.embedding_timeout_seconds) as http_client,

@@ -1,9 +1,11 @@
 """The search key: one spelling for what readers take as one word. Stored text is never changed.
 
-Folded are: Unicode compatibility forms (NFKC: presentation forms, full width, ligatures), Arabic and Persian letters that look
-the same (ي ى → ی, ك → ک, ة ۀ → ه, أ إ آ ٱ → ا, ؤ → و, ئ → ی), Arabic and Persian digits, vowel signs and tatweel, and the three ways
-in which Persian joins a word's parts: «می‌شود» (with ZWNJ), «می شود» (with a space) and «میشود» all become «میشود».
-After the rules of Hazm (https://github.com/roshan-research/hazm) and Lucene's PersianNormalizationFilter, ArabicNormalizationFilter.
+Folded are: Unicode compatibility forms (NFKC: presentation forms, full width, ligatures), Arabic and Persian letters that
+look the same (ي ى → ی, ك → ک, ة ۀ → ه, أ إ آ ٱ → ا, ؤ → و, ئ → ی), Arabic and Persian digits, vowel signs and tatweel, and
+the three ways in which Persian joins a word's parts: «می‌شود» (with ZWNJ), «می شود» (with a space) and «میشود» all become
+«میشود».
+After the rules of Hazm (https://github.com/roshan-research/hazm) and Lucene's PersianNormalizationFilter,
+ArabicNormalizationFilter.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ _PREFIX = re.compile(rf"(?<!\w)(ن?می)[ {_ZWNJ}]+(?={_LETTER})")
 _SUFFIX = re.compile(
     rf"(?<={_LETTER})[ {_ZWNJ}]+(ها(?:ی|یی|یم|یت|یش|یمان|یتان|یشان)?|تر(?:ین)?|ام|ات|اش|ای|اند|ایم|اید)(?!\w)"
 )
-_PLURAL = re.compile(rf"(?<=\w\w\w)(?:ها(?:ی|یی|یم|یت|یش|یمان|یتان|یشان)?)(?!\w)")
+_PLURAL = re.compile(r"(?<=\w\w\w)(?:ها(?:ی|یی|یم|یت|یش|یمان|یتان|یشان)?)(?!\w)")
 _ZWNJ_WORD = re.compile(rf"\w+(?:{_ZWNJ}+\w+)+")
 _ARABIC_SCRIPT = re.compile(r"[\u0600-\u06ff\ufb50-\ufdff\ufe70-\ufeff]")
 

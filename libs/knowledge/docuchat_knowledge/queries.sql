@@ -415,12 +415,20 @@ FROM unnest(:lexemes::text[], :queries::text[]) AS q (lexeme, query);
 -- name: rank_by_words
 -- Okapi BM25 with k1 = 0.65, b = 0.75 over chunks that have the wanted words. ts_rank of one word is
 -- (1 + 1/4 + … + 1/tf²) / 1.645, which equals saturation at k1 = 0.65; it is turned back into tf to bring the length in.
-WITH candidates AS MATERIALIZED (
+WITH found AS MATERIALIZED (
+    SELECT c.*
+    FROM knowledge.chunks_with_terms(:wanted::text[], :all_of_them, :candidate_limit) AS hit (id)
+    -- OFFSET 0: one probe of the primary key a hit, whatever a generic plan thinks of their number
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.document_id, k.generation, k.collection_id, k.search_vector, k.term_count
+        FROM knowledge.chunks k WHERE k.id = hit.id AND k.tenant_id = :tenant_id OFFSET 0
+    ) c
+),
+candidates AS MATERIALIZED (
     SELECT c.id, c.search_vector, 0.65 * (0.25 + 0.75 * c.term_count / :mean_length::float8) AS damping
-    FROM knowledge.chunks_with_terms(:wanted::text[], :all_of_them, :candidate_limit) AS found (id)
-    JOIN knowledge.chunks c ON c.id = found.id
+    FROM found c
     JOIN knowledge.documents d ON d.id = c.document_id AND d.generation = c.generation AND d.deleted_at IS NULL
-    WHERE c.tenant_id = :tenant_id
+    WHERE d.tenant_id = :tenant_id
       AND (:collection_id::uuid IS NULL OR c.collection_id = :collection_id::uuid)
 ),
 words AS MATERIALIZED (
@@ -498,10 +506,13 @@ CROSS JOIN LATERAL unnest(c.search_vector) AS word
 WHERE c.tenant_id = :tenant_id AND c.id = ANY (:chunk_ids::uuid[]) AND word.lexeme = ANY (:lexemes::text[]);
 
 -- name: list_similarities
--- The similarity of chunks that only their words found.
+-- The similarity of chunks that only their words found; OFFSET 0: one probe of the primary key each.
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::real[]::halfvec) AS similarity
-FROM knowledge.chunk_vectors v
-WHERE v.tenant_id = :tenant_id AND v.space_id = :space_id AND v.chunk_id = ANY (:chunk_ids::uuid[]);
+FROM unnest(:chunk_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT k.chunk_id, k.embedding FROM knowledge.chunk_vectors k
+    WHERE k.chunk_id = wanted.id AND k.tenant_id = :tenant_id AND k.space_id = :space_id OFFSET 0
+) v;
 
 -- name: list_chunks
 -- Live chunks with what a citation needs.

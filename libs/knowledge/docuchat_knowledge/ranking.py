@@ -1,8 +1,10 @@
 """Scores from words: Okapi BM25 and how near the question's words stand to one another; and the fusion of both legs.
 
-Pure functions on numbers; what was measured is in docs/adr/0002-fusion.md.
-BM25: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009). Proximity: Tao and Zhai, An Exploration of Proximity
-Measures in Information Retrieval (SIGIR 2007). Fusion: Bruch, Gai and Ingber, An Analysis of Fusion Functions (TOIS 2023).
+Pure functions on numbers; what was measured is in docs/adr/0003-fusion.md.
+BM25: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009). Proximity: Tao and Zhai, An Exploration of
+Proximity
+Measures in Information Retrieval (SIGIR 2007). Fusion: Bruch, Gai and Ingber, An Analysis of Fusion Functions (TOIS
+2023).
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ B = 0.75
 PAIR_WEIGHT = 0.5
 NARROW_WINDOW, NARROW_WEIGHT = 10, 0.6
 WIDE_WINDOW, WIDE_WEIGHT = 30, 0.3
-VECTOR_WEIGHT = 0.35
+VECTOR_WEIGHT = 0.25
 SMALLEST_SPREAD = 0.1
 """Cosines of the nearest chunks that differ by less than this say little."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryWord:
-    """A word of the question: its place there, its forms in the languages of the tenant, how telling it is."""
+    """A word of the question: its place there, its forms in the tenant's languages, how many chunks have it, its
+    weight.
+    """
 
     position: int
     lexemes: frozenset[str]
+    chunk_count: int
     weight: float
 
 
@@ -46,7 +51,9 @@ def inverse_document_frequency(chunk_count: int, chunks: int) -> float:
 
 
 def score_words(query: Sequence[QueryWord], chunk: ChunkWords, mean_length: float) -> float:
-    """BM25 and proximity of a chunk, as a share of the question's whole weight: 0 without any of its words, about 1 with all."""
+    """BM25 and proximity of a chunk, as a share of the question's whole weight: 0 without any of its words, about 1
+    with all.
+    """
     whole = sum(word.weight for word in query)
     if whole <= 0:
         return 0.0
@@ -116,7 +123,8 @@ def fuse(
 ) -> dict[UUID, float]:
     """One score from both legs: a convex combination on scales that compare between questions and models.
 
-    Words count as the share of the question that the chunk covers; cosines as their place between the last and the first
+    Words count as the share of the question that the chunk covers; cosines as their place between the last and the
+    first
     of the vector leg (`nearest`, best first), since models differ in how high their cosines are.
     """
     lowest = nearest[-1] if nearest else 0.0

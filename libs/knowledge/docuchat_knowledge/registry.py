@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import asyncpg
+
 from docuchat_common.db import load_queries
 from docuchat_common.ids import CollectionId, DocumentId, TenantId, uuid7
-
 from docuchat_knowledge.domain import (
     Collection,
     DeletionReceipt,

@@ -1,7 +1,8 @@
 """Hybrid search: a vector leg and a BM25 leg over the tenant's live chunks, fused.
 
 Each leg nominates candidates; all candidates are then scored in both, so that none suffers for having been found by one
-leg only. The work of a query is bounded whatever the tenant's size: the vector leg reads all vectors of a small tenant and uses
+leg only. The work of a query is bounded whatever the tenant's size: the vector leg reads all vectors of a small
+tenant and uses
 the index of a large one, the word leg looks up the rarest words only as far as a budget goes.
 """
 
@@ -17,9 +18,9 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 import numpy.typing as npt
+
 from docuchat_common.db import load_queries
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
-
 from docuchat_knowledge.domain import EmbeddingSpace, Readiness, ScoredChunk
 from docuchat_knowledge.folding import fold_query
 from docuchat_knowledge.ranking import (
@@ -32,14 +33,16 @@ from docuchat_knowledge.ranking import (
 
 _queries = load_queries(__package__)
 
-NOMINATIONS = 50
+NOMINATIONS = 24
 """How many candidates each leg gives."""
 EXACT_SCAN_LIMIT = 20_000
 """Up to so many chunks a tenant's vectors are read one and all: exact, and as fast as the index with its filter."""
-COUNT_CAP = 2_000
+COUNT_CAP = 1_000
 """Words are counted no further; what is more common is estimated from a sample."""
-SAMPLE_SIZE = 500
-CANDIDATE_BUDGET = 3_000
+SAMPLE_SIZE = 200
+COMMON_IN_SAMPLE = 6
+"""A word in so many chunks of the sample is estimated from it: 3 % of the tenant's chunks, give or take 1.2 %."""
+CANDIDATE_BUDGET = 800
 """Chunks that the word leg scores at most."""
 EF_SEARCH = 120
 LONGEST_QUERY = 2_000
@@ -51,7 +54,8 @@ MOST_WORDS = 24
 class SearchStatistics:
     """What one process remembers between queries: ids of spaces and how many chunks have a word.
 
-    One instance per process, shared by all its `Searcher`s; not tied to a connection. Only numbers are kept, never rows, and
+    One instance per process, shared by all its `Searcher`s; not tied to a connection. Only numbers are kept, never
+    rows, and
     a number lives for `ttl` and while the tenant keeps its size within 2 %.
     """
 
@@ -95,23 +99,23 @@ class SearchStatistics:
     async def _count(
         self, connection: asyncpg.Connection, tenant_id: TenantId, lexemes: Sequence[str], chunks: int
     ) -> dict[str, int]:
-        rows = [row async for row in _queries.count_terms(connection, lexemes=lexemes, cap=COUNT_CAP)]
-        counts = {row["lexeme"]: row["chunk_count"] for row in rows}
-        common = [lexeme for lexeme, count in counts.items() if count >= COUNT_CAP]
-        if common:
-            sampled = [
-                row
-                async for row in _queries.count_terms_in_sample(
-                    connection,
-                    tenant_id=tenant_id,
-                    lexemes=common,
-                    queries=[_as_tsquery(lexeme) for lexeme in common],
-                    sample_size=SAMPLE_SIZE,
-                )
-            ]
-            for row in sampled:
-                share = row["chunk_count"] / max(row["sample_size"], 1)
-                counts[row["lexeme"]] = max(COUNT_CAP, round(share * chunks))
+        counts: dict[str, int] = {}
+        if chunks > COUNT_CAP:
+            # common words first, from a sample: counting them by the index would read their long posting lists
+            rows = _queries.count_terms_in_sample(
+                connection,
+                tenant_id=tenant_id,
+                lexemes=lexemes,
+                queries=[_as_tsquery(lexeme) for lexeme in lexemes],
+                sample_size=SAMPLE_SIZE,
+            )
+            async for row in rows:
+                if row["chunk_count"] >= COMMON_IN_SAMPLE:
+                    counts[row["lexeme"]] = round(row["chunk_count"] * chunks / row["sample_size"])
+        rare = [lexeme for lexeme in lexemes if lexeme not in counts]
+        if rare:
+            async for row in _queries.count_terms(connection, lexemes=rare, cap=COUNT_CAP):
+                counts[row["lexeme"]] = row["chunk_count"]
         return counts
 
 
@@ -135,7 +139,8 @@ class Searcher:
     ) -> Sequence[ScoredChunk]:
         """The best chunks, best first, from live generations only.
 
-        `query_vector` is (d,) float32 in `space`; None searches by words alone, an empty text by the vector alone. An unknown
+        `query_vector` is (d,) float32 in `space`; None searches by words alone, an empty text by the vector alone. An
+        unknown
         space gives no vector leg.
         """
         if limit < 1 or (document_ids is not None and not document_ids):
@@ -143,7 +148,7 @@ class Searcher:
         tenant = await _queries.measure_tenant(self._connection, tenant_id=tenant_id)
         if not tenant["chunks"]:
             return []
-        nominations = max(NOMINATIONS, limit)
+        nominations = max(NOMINATIONS, 2 * limit)
         scope = _Scope(self._connection, tenant_id, document_ids, collection_id, nominations)
         mean_length = tenant["terms"] / tenant["chunks"]
 
@@ -221,14 +226,10 @@ class Searcher:
         if not lexemes:
             return []
         counts = await self._statistics.count_words(self._connection, tenant_id, lexemes, chunks)
-        words = [
-            QueryWord(
-                position,
-                frozenset(forms),
-                inverse_document_frequency(sum(counts.get(form, 0) for form in forms), chunks),
-            )
-            for position, forms in sorted(by_position.items())
-        ]
+        words = []
+        for position, forms in sorted(by_position.items()):
+            count = min(sum(counts.get(form, 0) for form in forms), chunks)
+            words.append(QueryWord(position, frozenset(forms), count, inverse_document_frequency(count, chunks)))
         if len(words) > MOST_WORDS:
             bound = sorted((word.weight for word in words), reverse=True)[MOST_WORDS - 1]
             words = [word for word in words if word.weight >= bound][:MOST_WORDS]
@@ -287,7 +288,7 @@ class _Scope:
         """The best chunks by BM25, best first."""
         distinct = list({word.lexemes: word for word in words}.values())
         weights = {lexeme: word.weight for word in distinct for lexeme in word.lexemes}
-        common = {
+        arguments: dict[str, object] = {
             "tenant_id": self._tenant_id,
             "collection_id": self._collection_id,
             "queries": [_as_tsquery(lexeme) for lexeme in weights],
@@ -296,25 +297,35 @@ class _Scope:
             "row_limit": self._row_limit,
         }
         if self._document_ids is not None:
-            rows = [
-                row
-                async for row in _queries.rank_words_in_documents(
-                    self._connection, document_ids=self._document_ids, **common
-                )
-            ]
-            return [row["chunk_id"] for row in rows]
-        rarest = sorted(distinct, key=lambda word: -word.weight)
-        rows = [
-            row
-            async for row in _queries.rank_by_words(
-                self._connection,
-                wanted=[lexeme for word in rarest for lexeme in word.lexemes],
-                all_of_them=False,
-                candidate_limit=CANDIDATE_BUDGET,
-                **common,
-            )
-        ]
-        return [row["chunk_id"] for row in rows]
+            rows = _queries.rank_words_in_documents(self._connection, document_ids=self._document_ids, **arguments)
+            return [row["chunk_id"] async for row in rows]
+        scores: dict[UUID, float] = {}
+        rare, common_words = _split_by_budget(distinct)
+        if rare:
+            scores = await self._rank_with_words(rare, arguments, all_of_them=False)
+        if common_words and len(scores) < self._row_limit:
+            # nothing telling enough to look up alone: chunks that have the rarest of the common words together,
+            # then any
+            for size in (3, 2):
+                if len(common_words) >= size and len(scores) < self._row_limit:
+                    scores |= await self._rank_with_words(common_words[:size], arguments, all_of_them=True)
+            if not scores:
+                scores = await self._rank_with_words(common_words[:1], arguments, all_of_them=False)
+        return sorted(scores, key=lambda chunk: (-scores[chunk], chunk))[: self._row_limit]
+
+    async def _rank_with_words(
+        self, words: Sequence[QueryWord], arguments: Mapping[str, object], *, all_of_them: bool
+    ) -> dict[UUID, float]:
+        # together they must be found in one language: the first form of each is that of the tenant's main one
+        wanted = [min(word.lexemes) for word in words] if all_of_them else [f for word in words for f in word.lexemes]
+        rows = _queries.rank_by_words(
+            self._connection,
+            wanted=wanted,
+            all_of_them=all_of_them,
+            candidate_limit=CANDIDATE_BUDGET,
+            **arguments,
+        )
+        return {row["chunk_id"]: row["score"] async for row in rows}
 
     async def score_words(
         self, words: Sequence[QueryWord], chunk_ids: Sequence[UUID], mean_length: float
@@ -384,6 +395,17 @@ def _words_by_position(rows: Sequence[asyncpg.Record], present: set[str]) -> dic
             if position not in stopped:
                 words.setdefault(position, set()).add(lexeme)
     return words
+
+
+def _split_by_budget(words: Sequence[QueryWord]) -> tuple[list[QueryWord], list[QueryWord]]:
+    """(words that can be looked up one and all within the budget, the rest), each rarest first."""
+    rarest = sorted(words, key=lambda word: word.chunk_count)
+    spent = 0
+    for number, word in enumerate(rarest):
+        spent += word.chunk_count
+        if spent > CANDIDATE_BUDGET:
+            return rarest[:number], rarest[number:]
+    return rarest, []
 
 
 def _as_tsquery(lexeme: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
-from docuchat_common.db import load_queries
 
+from docuchat_common.db import load_queries
 from docuchat_knowledge.domain import EmbeddingSpace
 
 _queries = load_queries(__package__, "spaces.sql")
@@ -16,10 +16,11 @@ _LOCK_KEY = 0x0D0C_59AC
 async def ensure_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> int:
     """Make the space and its HNSW index unless they are there; gives its id.
 
-    Run as the owner, outside a transaction: the index is built concurrently, so that ingestion and search go on. Several jobs
+    Run as the owner, outside a transaction: the index is built concurrently, so that ingestion and search go on.
+    Several jobs
     at once take turns by polling, because a blocking advisory lock would deadlock with CREATE INDEX CONCURRENTLY.
     """
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110 - the server tells
         await asyncio.sleep(0.2)
     try:
         await _queries.insert_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)

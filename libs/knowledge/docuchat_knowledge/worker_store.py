@@ -18,10 +18,10 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 import structlog
+
 from docuchat_common.db import load_queries
 from docuchat_common.db.pool import CONNECTION_ERRORS
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-
 from docuchat_knowledge import halfvec
 from docuchat_knowledge.domain import (
     ChunkDraft,
@@ -118,7 +118,8 @@ class ClaimStore:
     async def claim(self, worker_id: int, *, lease: timedelta, max_attempts: int, recipe: str = "") -> Claim | None:
         """Take the fairest document that waits or whose worker is dead; None when there is none.
 
-        `recipe` names how chunks are made (splitter, sizes, embedding space): an unfinished generation of another recipe
+        `recipe` names how chunks are made (splitter, sizes, embedding space): an unfinished generation of another
+        recipe
         is dropped instead of continued. A document that spent `max_attempts` is not handed out: see `fail_exhausted`.
         """
         row = await _queries.claim_document(
@@ -171,10 +172,11 @@ class ClaimStore:
     async def requeue_failed(
         self, *, document_id: DocumentId | None = None, limit: int = 10_000
     ) -> Sequence[WaitingDocument]:
-        """Queue failed documents again: one, whatever it failed for, or all whose reason may have passed; returns them."""
+        """Queue failed documents again: one, whatever it failed for, or all whose reason may have passed; returns
+        them.
+        """
         rows = [
-            row
-            async for row in _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
+            row async for row in _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
         ]
         return [_waiting(row) for row in rows]
 

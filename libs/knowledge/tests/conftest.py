@@ -11,6 +11,7 @@ from datetime import timedelta
 import asyncpg
 import numpy as np
 import pytest
+
 from docuchat_common.db import Database
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Document, EmbeddingSpace, NewDocument, ScoredChunk

@@ -6,6 +6,9 @@ from email.utils import format_datetime
 import httpx
 import numpy as np
 import pytest
+from openai import AsyncOpenAI
+from redis.asyncio import Redis
+
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_knowledge.domain import EmbeddingSpace
 from docuchat_knowledge.embedding import (
@@ -19,8 +22,6 @@ from docuchat_knowledge.errors import EmbeddingRefused
 from docuchat_knowledge.settings import EmbeddingSettings
 from docuchat_knowledge.throttle import NoThrottle, RedisThrottle
 from docuchat_knowledge.tokens import TokenCounter
-from openai import AsyncOpenAI
-from redis.asyncio import Redis
 
 
 class Provider:
@@ -37,9 +38,9 @@ class Provider:
         self.requests.append(body)
         if self.replies:
             reply = self.replies.pop(0)
-            if isinstance(reply, Exception):
-                raise reply
-            return reply
+            if isinstance(reply, httpx.Response):
+                return reply
+            raise reply
         data = [
             {"index": index, "embedding": base64.b64encode(np.array([len(text), 1, 0], "<f4").tobytes()).decode()}
             for index, text in enumerate(body["input"])
@@ -53,7 +54,8 @@ class Provider:
             max_retries=0,
             http_client=httpx.AsyncClient(transport=httpx.MockTransport(self)),
         )
-        return OpenAIEmbedder(client, EmbeddingSpace("test", "m", 3), throttle or NoThrottle(), **options)  # type: ignore[arg-type]
+        space = EmbeddingSpace("test", "m", 3)
+        return OpenAIEmbedder(client, space, throttle or NoThrottle(), **options)  # type: ignore[arg-type]
 
 
 async def test_vectors_come_in_the_order_of_the_texts_and_have_unit_length():

@@ -1,9 +1,10 @@
 import unicodedata
 
 import pytest
-from docuchat_knowledge.folding import fold, fold_chunk, fold_query
 from hypothesis import given
 from hypothesis import strategies as st
+
+from docuchat_knowledge.folding import fold, fold_chunk, fold_query
 
 PERSIAN = st.text(alphabet="ابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهیيكةأآئ ‌ـًَُِّ۱۲٣٤abc.,", max_size=60)
 

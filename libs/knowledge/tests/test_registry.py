@@ -2,6 +2,7 @@ import asyncio
 import uuid
 
 import pytest
+
 from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_knowledge.domain import DocumentStatus
 from docuchat_knowledge.errors import CollectionNotFound, DocumentNotFailed, DocumentNotFound

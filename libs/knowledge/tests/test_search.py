@@ -3,6 +3,7 @@ import random
 import asyncpg
 import numpy as np
 import pytest
+
 from docuchat_common.ids import TenantId
 from docuchat_knowledge import search as search_module
 from docuchat_knowledge.registry import DocumentRegistry

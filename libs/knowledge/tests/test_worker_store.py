@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+
 from docuchat_common.ids import TenantId
 from docuchat_knowledge.domain import DocumentStatus, EmbeddingSpace
 from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown

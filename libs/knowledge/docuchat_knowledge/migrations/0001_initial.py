@@ -1,6 +1,7 @@
 """Collections, documents, chunks with their words and vectors, embedding spaces, outbox and inbox."""
 
 from alembic import op
+
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"
@@ -153,9 +154,10 @@ CREATE INDEX chunks_terms ON knowledge.chunks USING gin (knowledge.term_keys(ten
 
 -- Row-level security keeps an index from being used for any operator that is not leakproof, and no full-text or array operator
 -- is (https://www.postgresql.org/docs/current/rules-privileges.html). The two functions below look words up as the owner,
--- always for the tenant that is set, and give ids and numbers; whoever reads a row by such an id is bound by row-level security.
+-- always for the tenant that is set, by the word index alone (a generic plan would walk another one to the limit), and give ids and numbers; whoever reads a row by such an id is bound by row-level security.
 CREATE FUNCTION knowledge.count_terms(lexemes text[], cap integer) RETURNS TABLE (lexeme text, chunk_count bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog SET enable_seqscan = off SET enable_indexscan = off
 AS $$
 SELECT l.lexeme,
        (SELECT count(*)
@@ -167,7 +169,8 @@ FROM unnest(lexemes) AS l (lexeme)
 $$;
 
 CREATE FUNCTION knowledge.chunks_with_terms(lexemes text[], all_of_them boolean, row_limit integer) RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog SET enable_seqscan = off SET enable_indexscan = off
 AS $$
 DECLARE
     keys bigint[] := (SELECT array_agg(hashtextextended(l, knowledge.current_tenant())) FROM unnest(lexemes) l);

@@ -1,0 +1,137 @@
+"""Hot queries are held to their index on 20 tenants with 200 documents each."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from docuchat_common.db import load_queries
+
+QUERIES = load_queries("docuchat_knowledge")
+TENANT = {"tenant_id": 7}
+
+FILL = """
+INSERT INTO knowledge.collections (id, tenant_id, name, is_default)
+SELECT md5('c' || t)::uuid, t, 'Documents', true FROM generate_series(1, 20) t;
+INSERT INTO knowledge.documents (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256,
+blob_key,
+                                 status, generation)
+SELECT md5(t || '/' || n)::uuid, t, md5('c' || t)::uuid, 't', 'f', 'm', 1, n::text, 'b',
+       CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'ready' END, 1
+FROM generate_series(1, 20) t, generate_series(1, 200) n;
+INSERT INTO knowledge.chunks (id, tenant_id, document_id, collection_id, generation, ordinal, page, page_to, char_start,
+                              char_end, token_count, term_count, text, search_vector)
+SELECT md5(d.id || '/' || n)::uuid, d.tenant_id, d.id, d.collection_id, 1, n, 1, 1, 0, 1, 1, 3, 'x',
+       to_tsvector('simple', 'common word' || n || ' ' || d.sha256)
+FROM knowledge.documents d, generate_series(1, 2) n;
+INSERT INTO knowledge.chunk_vectors (chunk_id, tenant_id, document_id, collection_id, generation, space_id, embedding)
+SELECT c.id, c.tenant_id, c.document_id, c.collection_id, 1, 1,
+       ARRAY[random(), random(), random(), random()]::real[]::halfvec
+FROM knowledge.chunks c;
+ANALYZE;
+"""
+
+
+class Explaining:
+    """A connection that tells the plan of a query instead of running it."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    async def fetch(self, sql, *parameters):
+        return await self._connection.fetch("EXPLAIN " + sql, *parameters)
+
+    async def fetchrow(self, sql, *parameters):
+        return await self.fetch(sql, *parameters)
+
+
+async def plan(answer) -> str:
+    rows = [row async for row in answer] if hasattr(answer, "__aiter__") else await answer
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.fixture
+async def filled(knowledge):
+    async with knowledge.database.connect() as admin:
+        await admin.execute(FILL)
+    return knowledge
+
+
+async def test_the_gateways_queries_use_their_indexes(filled):
+    async with filled.transaction("gateway", 7) as connection:
+        explaining = Explaining(connection)
+        page = await plan(
+            QUERIES.list_documents(
+                explaining, **TENANT, page_size=20, before=None, status=None, collection_id=None, title_contains=None
+            )
+        )
+        one = await plan(QUERIES.find_document(explaining, **TENANT, document_id=uuid.uuid4()))
+        same = await plan(
+            QUERIES.find_document_by_content(explaining, **TENANT, collection_id=uuid.uuid4(), sha256="1")
+        )
+    assert "documents_newest" in page
+    assert "documents_pkey" in one or "documents_newest" in one
+    assert "documents_content" in same
+    for seen in (page, one, same):
+        assert "Seq Scan" not in seen, seen
+
+
+async def test_a_claim_probes_the_queue_and_does_not_read_it(filled):
+    async with filled.transaction("ingest", None) as connection:
+        claim = await plan(
+            QUERIES.claim_document(
+                Explaining(connection),
+                lock_class=1,
+                restart_grace=timedelta(0),
+                max_attempts=3,
+                token=uuid.uuid4(),
+                worker_id=1,
+                lease=timedelta(minutes=1),
+                recipe="",
+            )
+        )
+    assert "documents_queue" in claim
+    assert "documents_running" in claim
+    assert "Seq Scan on documents" not in claim, claim
+
+
+async def test_chats_queries_use_their_indexes(filled):
+    ids = [uuid.uuid4() for _ in range(20)]
+    vector = {"query": [0.1, 0.2, 0.3, 0.4], "row_limit": 20, "collection_id": None, "space_id": 1}
+    async with filled.transaction("chat", 7) as connection:
+        explaining = Explaining(connection)
+        plans = {
+            "chunk_vectors_tenant": await plan(QUERIES.rank_by_vector_exactly(explaining, **TENANT, **vector)),
+            "chunk_vectors_document": await plan(
+                QUERIES.rank_documents_by_vector_exactly(explaining, **TENANT, **vector, document_ids=ids[:2])
+            ),
+            "chunk_vectors_pkey": await plan(
+                QUERIES.list_similarities(explaining, **TENANT, space_id=1, query=vector["query"], chunk_ids=ids)
+            ),
+            "chunks_tenant": await plan(
+                QUERIES.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])
+            ),
+            "chunks_": await plan(QUERIES.list_chunks(explaining, **TENANT, chunk_ids=ids)),
+        }
+    for index, seen in plans.items():
+        assert f"using {index}" in seen or f"on {index}" in seen, seen
+        assert "Seq Scan on chunk" not in seen, seen
+
+
+async def test_the_word_index_and_the_vector_index_are_used(filled):
+    async with filled.transaction("chat", 7) as connection:
+        found = await connection.fetch("SELECT * FROM knowledge.chunks_with_terms(ARRAY['word1'], false, 1000)")
+        assert len(found) == 200
+    async with filled.database.connect() as admin:
+        await admin.execute("SET app.tenant_id = '7'; SET role docuchat_owner")
+        words = await admin.fetch(
+            "EXPLAIN SELECT id FROM knowledge.chunks c WHERE knowledge.term_keys(c.tenant_id, c.search_vector) "
+            "&& ARRAY[hashtextextended('word1', 7)]"
+        )
+        assert "chunks_terms" in str(words)
+        await admin.execute("SET role docuchat_chat; SET enable_sort = off; SET enable_seqscan = off")
+        nearest = await admin.fetch(
+            "EXPLAIN SELECT chunk_id FROM knowledge.chunk_vectors WHERE tenant_id = 7 AND space_id = 1 "
+            "ORDER BY (embedding::halfvec(4)) <=> '[1,0,0,0]'::halfvec(4) LIMIT 5"
+        )
+        assert "chunk_vectors_space_1" in str(nearest)

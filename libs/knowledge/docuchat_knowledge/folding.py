@@ -1,9 +1,9 @@
 """The search key: one spelling for what readers take as one word. Stored text is never changed.
 
-Folded are: Unicode compatibility forms (NFKC: presentation forms, full width, ligatures), Arabic and Persian letters that
-look the same (ي ى → ی, ك → ک, ة ۀ → ه, أ إ آ ٱ → ا, ؤ → و, ئ → ی), Arabic and Persian digits, vowel signs and tatweel, and
-the three ways in which Persian joins a word's parts: «می‌شود» (with ZWNJ), «می شود» (with a space) and «میشود» all become
-«میشود».
+Folded are: Unicode compatibility forms (NFKC: presentation forms, full width, ligatures), Arabic and Persian letters
+that look the same (ي ى → ی, ك → ک, ة ۀ → ه, أ إ آ ٱ → ا, ؤ → و, ئ → ی), Arabic and Persian digits, vowel signs and
+tatweel, and the three ways in which Persian joins a word's parts: «می‌شود» (with ZWNJ), «می شود» (with a space) and
+«میشود» all become «میشود».
 After the rules of Hazm (https://github.com/roshan-research/hazm) and Lucene's PersianNormalizationFilter,
 ArabicNormalizationFilter.
 """

@@ -1,0 +1,173 @@
+"""The commands of the documents that the product was asked for from run as printed.
+
+Only what cannot be printed in advance is filled in: the port when it is not 8000, the code out of auth's log, the token,
+and `document.pdf`, which is a real file in the folder that the commands run in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.product import Product, answer_text, frames_until_end
+
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_DOCUMENTS = {"docuchat-readme.md": 4, "docuchat-guide-fa.md": 5}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language, in the order of the document."""
+    return [content for name, content in _FENCE.findall(text) if name == language]
+
+
+def curl_commands(text: str) -> list[str]:
+    """Every curl command of the bash blocks, its continued lines joined as a shell would."""
+    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").split("\n")
+    return [line.strip() for line in lines if line.strip().startswith("curl ")]
+
+
+@dataclass
+class Terminal:
+    """Runs printed commands, one after another, as somebody would who copies them."""
+
+    product: Product
+    folder: Path
+    token: str = ""
+    code: str = ""
+
+    def fill_in(self, command: str) -> str:
+        filled = command.replace("http://localhost:8000", self.product.url)
+        filled = re.sub(r"<(your-)?token>", self.token, filled)
+        return filled.replace('"123456"', f'"{self.code}"')
+
+    async def run(self, command: str) -> tuple[int, Any]:
+        """Status and JSON of one curl command; curl is told to print the status by its own configuration file."""
+        (self.folder / ".curlrc").write_text('silent\nshow-error\nwrite-out = "\\n%{http_code}"\nmax-time = 30\n')
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            self.fill_in(command),
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "CURL_HOME": str(self.folder), "HOME": str(self.folder), "no_proxy": "*"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, complaint = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0, f"{command}\n{complaint.decode()}"
+        body, _, status = output.decode().rpartition("\n")
+        return int(status), json.loads(body)
+
+    async def follow(self, text: str) -> list[str]:
+        """Run every command of a document and hold it to what the document says of it."""
+        done = []
+        for command in curl_commands(text):
+            since = self.product.running.processes["auth"].log.stat().st_size
+            status, answer = await self.run(command)
+            match re.search(r"http://localhost:8000(\S+)", command):
+                case None:
+                    raise AssertionError(f"a curl command without an address: {command}")
+                case found:
+                    path = found[1].strip("\"'")
+            match path:
+                case "/healthz":
+                    assert (status, answer["status"]) == (200, "ok")
+                case "/v1/auth/request-code":
+                    assert (status, answer) == (202, {"status": "sent", "expires_in": 600})
+                    self.code = await asyncio.to_thread(self.product.running.sign_in_code, since)
+                case "/v1/auth/verify-code":
+                    assert (status, answer["token_type"]) == (200, "bearer"), answer
+                    assert answer["expires_in"] > 0
+                    assert answer["refresh_token"]
+                    self.token = answer["access_token"]
+                case "/v1/usage":
+                    assert status == 200, answer
+                    for window in ("last_24h", "last_7d"):
+                        assert answer[window]["total_tokens"] >= 0
+                case "/v1/files":
+                    assert status in (200, 202), answer
+                    assert (answer["title"], answer["filename"]) == ("My Document", "document.pdf")
+                    await self.until_ready(answer["id"])
+                case _:
+                    raise AssertionError(f"say here what {path} should answer: {command}")
+            done.append(path)
+        return done
+
+    async def until_ready(self, document_id: str) -> None:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with self.product.client(headers=headers) as http:
+
+            async def is_ready() -> None:
+                assert (await http.get(f"/v1/files/{document_id}")).json()["status"] == "ready"
+
+            await eventually(is_ready, 60)
+
+
+@pytest.fixture
+def terminal(embedded_product: Product, tmp_path: Path, samples: Path) -> Terminal:
+    shutil.copy(samples / "latex-4-pages.pdf", tmp_path / "document.pdf")
+    return Terminal(embedded_product, tmp_path)
+
+
+@pytest.mark.parametrize("name", _DOCUMENTS)
+async def test_every_curl_command_runs_as_printed(terminal: Terminal, seeds: Path, name: str) -> None:
+    done = await terminal.follow((seeds / name).read_text())
+    assert len(done) == _DOCUMENTS[name], done
+
+
+async def test_the_websocket_snippet_gets_the_frames_that_it_reads(terminal: Terminal, seeds: Path) -> None:
+    guide = (seeds / "docuchat-guide-fa.md").read_text()
+    await terminal.follow(guide)
+    (snippet,) = [block for block in blocks(guide, "javascript") if "new WebSocket" in block]
+    address = re.search(r"'(ws://[^']+)'", snippet)
+    tenant = re.search(r"'X-Tenant-ID': '(\d+)'", snippet)
+    message = re.search(r"message: '([^']+)'", snippet)
+    session = re.search(r"session_id: (\d+)", snippet)
+    assert address and tenant and message and session
+    read_of = dict(re.findall(r"data\.type === '(\w+)'\) \{\s*console\.\w+\('\w+:', data\.(\w+)\)", snippet))
+    assert read_of == {"start": "session_id", "delta": "token", "end": "usage", "error": "message"}
+
+    url = terminal.fill_in(address[1].replace("ws://localhost:8000", "ws" + terminal.product.url.removeprefix("http")))
+    async with connect(url, additional_headers={"X-Tenant-ID": tenant[1]}, proxy=None) as socket:
+        await socket.send(json.dumps({"message": message[1], "session_id": int(session[1])}))
+        frames = await frames_until_end(socket)
+        first = frames[0]
+        assert (first["type"], first["session_id"]) == ("start", session[1])
+        assert answer_text(frames)
+        assert frames[-1]["type"] == "end", frames[-1]
+        assert frames[-1]["usage"]["total_tokens"] >= 0
+        # the same session_id goes on with the same chat
+        await socket.send(json.dumps({"message": message[1], "session_id": int(session[1])}))
+        assert (await frames_until_end(socket))[0]["chat_id"] == first["chat_id"]
+
+    async with connect(url, additional_headers={"X-Tenant-ID": "999999"}, proxy=None) as foreign:
+        (refused,) = await frames_until_end(foreign)
+        assert (refused["type"], bool(refused["message"])) == ("error", True)
+
+
+async def test_a_browser_may_connect_with_the_token_alone(terminal: Terminal, seeds: Path) -> None:
+    """A browser's WebSocket takes no headers, whatever the snippet writes; the tenant is then the token's."""
+    await terminal.follow((seeds / "docuchat-readme.md").read_text())
+    url = "ws" + terminal.product.url.removeprefix("http") + f"/ws/chat?token={terminal.token}"
+    async with connect(url, origin="http://localhost:3000", proxy=None) as socket:
+        await socket.send(json.dumps({"message": "Is anybody there?"}))
+        assert (await frames_until_end(socket))[-1]["type"] == "end"
+
+
+async def test_the_other_urls_of_the_readme_answer(embedded_product: Product, seeds: Path) -> None:
+    paths = re.findall(r"http://localhost:8000(/\w+)`", (seeds / "docuchat-readme.md").read_text())
+    assert paths == ["/docs", "/redoc"]
+    async with embedded_product.client() as http:
+        for path in paths:
+            page = await http.get(path)
+            assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
+        assert (await http.get("/openapi.json")).json()["info"]["title"]

@@ -1,0 +1,106 @@
+"""Every benchmark beside its target: `make bench`, or `make bench ARGS="--only P3,P4"`.
+
+The product is started with a folder of its own, from nothing, and a stub stands for the model provider; nothing is left
+behind but the environment of the peer in `.local/bench-peer`. See README.md for what each figure means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import first_token
+import footprint
+import ingest
+import latency
+import quality
+import streams
+from harness import Bench, commit, line, machine
+
+# (id, what, function, most seconds); those that want an empty collection come before those that fill it
+BENCHMARKS = (
+    ("P8", "memory and second start", footprint.run, 90),
+    ("P7", "search quality", quality.run, 150),
+    ("P1", "ingestion: upload to searchable", ingest.run, 240),
+    ("P2", "ingestion: latency of an idle product", latency.run, 90),
+    ("P3", "first token, added to the provider's own", first_token.run, 240),
+    ("P5", "chats started per second", streams.run_starts, 100),
+    ("P4", "streamed tokens per second", streams.run_throughput, 100),
+    ("P4", "open streams", streams.run_open, 330),
+)
+
+
+class OutOfTime(BaseException):
+    """A benchmark took longer than it may; not an Exception, so that nothing on the way swallows it."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="ids, separated by commas: P1,P3")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean little")
+    parser.add_argument("--json", type=Path, default=None, help="also write the figures to this file")
+    options = parser.parse_args()
+    only = {part.strip().upper() for part in options.only.split(",") if part.strip()}
+    unknown = only - {id_ for id_, *_ in BENCHMARKS}
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+
+    def out_of_time(_: int, __: FrameType | None) -> None:
+        raise OutOfTime
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    command = " ".join(["benchmarks/run.py", *sys.argv[1:]])
+    moment = datetime.now(UTC)
+    print(f"{machine()}\ncommit {commit()}, {moment:%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}\n{command}")
+    failures = 0
+    with ExitStack() as stack:
+        bench = Bench(stack, quick=options.quick)
+        for id_, what, run, seconds in BENCHMARKS:
+            if only and id_ not in only:
+                continue
+            print(f"\n{id_}: {what}", flush=True)
+            started = time.perf_counter()
+            # a start of the product may be on top
+            signal.alarm(seconds + 60)
+            try:
+                run(bench)
+            except OutOfTime:
+                bench.report.add(id_, what, "no figure", f"within {seconds} s", met=False)
+            except Exception:  # noqa: BLE001 - the others shall still be measured
+                traceback.print_exc()
+                bench.report.add(id_, what, "failed", met=False)
+                failures += 1
+            finally:
+                signal.alarm(0)
+            print(f"  ... {time.perf_counter() - started:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
+    judged = [figure for figure in bench.report.figures if figure.met is not None]
+    print(f"\n{sum(bool(figure.met) for figure in judged)} of {len(judged)} targets met; missed:")
+    for figure in judged:
+        if not figure.met:
+            print(line(figure))
+    if options.json:
+        content = {
+            "machine": machine(),
+            "commit": commit(),
+            "command": command,
+            "figures": [asdict(f) for f in bench.report.figures],
+        }
+        options.json.write_text(json.dumps(content, indent=1))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""P4 and P5: tokens a second through gateway and chat, many paced streams open at once, chats started per second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import httpx
+from client import Conversation, Stream, ask_bare, connect_all, open_session
+from harness import Bench, difference, percentile, product_cpu, say
+
+from docuchat_testkit.provider_answers import filler
+from docuchat_testkit.provider_rules import Rule
+
+STREAMS = 50
+RATE = 20
+QUESTION = "What does the collection say about the Norman conquest?"
+
+
+def run_throughput(bench: Bench) -> None:
+    asyncio.run(_throughput(bench))
+
+
+def run_open(bench: Bench) -> None:
+    """The most open streams that hold, from 1,000 downwards."""
+    for count in (100,) if bench.quick else (1000, 700, 500, 350, 250):
+        if asyncio.run(_open(bench, count, judged=count in (100, 1000))):
+            break
+
+
+def run_starts(bench: Bench) -> None:
+    asyncio.run(_starts(bench))
+
+
+async def _throughput(bench: Bench) -> None:
+    tokens = 1_000 if bench.quick else 8_000
+    expected = filler(tokens).text
+    async with open_session() as session:
+        bench.product  # noqa: B018 - started here
+        bench.stub.control(Rule(exact_tokens=50))
+        conversations = await connect_all(bench, session, STREAMS)
+        await asyncio.gather(*(c.ask(QUESTION) for c in conversations))
+        rates, bare_rates = [], []
+        cpu: dict[str, float] = {}
+        total = 0
+        for _ in range(2):
+            bench.stub.reset()
+            bench.stub.control(Rule(exact_tokens=tokens))
+            before = product_cpu(bench.product)
+            streams = await asyncio.gather(*(c.ask(f"{QUESTION} {n}") for n, c in enumerate(conversations)))
+            counted = sum(call.completion_tokens for call in bench.stub.calls() if call.endpoint == "chat")
+            cpu = difference(product_cpu(bench.product), before)
+            wrong = [stream for stream in streams if stream.error or stream.text() != expected]
+            if wrong or counted != sum(stream.tokens for stream in streams):
+                say(f"{len(wrong)} wrong streams, provider counted {counted}: {wrong[0].error if wrong else ''}")
+                bench.report.add("P4", "tokens arrived as the provider sent them", "no", "all", met=False)
+            total += counted
+            rates.append(_rate(streams))
+            bare_rates.append(
+                _rate(await asyncio.gather(*(ask_bare(bench, session, QUESTION) for _ in range(STREAMS))))
+            )
+        for conversation in conversations:
+            await conversation.close()
+    rate, bare = max(rates), max(bare_rates)
+    add = bench.report.add
+    add(
+        "P4",
+        f"tokens/s over {STREAMS} streams, gateway and chat ({total:,} tokens)",
+        f"{rate:,.0f}",
+        ">= 50,000",
+        rate >= 50_000,
+    )
+    add("P4", "tokens/s, a bare client on the same provider", f"{bare:,.0f}")
+    deltas = sum(len(stream.arrivals) for stream in streams)
+    add("P4", "tokens a delta frame carried, on average", f"{tokens * STREAMS / deltas:.1f}")
+    add(
+        "P4",
+        "CPU s per million tokens: gateway / chat",
+        f"{cpu['gateway'] * 1e6 / tokens / STREAMS:.1f} / {cpu['chat'] * 1e6 / tokens / STREAMS:.1f}",
+    )
+    bench.stub.control()
+
+
+def _rate(streams: Sequence[Stream]) -> float:
+    """Tokens a second from the first token of any to the end of all."""
+    return sum(s.tokens for s in streams) / (max(s.ended for s in streams) - min(s.first for s in streams if s.first))
+
+
+async def _open(bench: Bench, count: int, *, judged: bool) -> bool:
+    """`count` streams at 20 tokens/s; lag is measured while all are open, against the provider's own schedule."""
+    steady = 6.0 if bench.quick else 12.0
+    bare_lags, _, _ = await _paced(bench, count, steady, bare=True)
+    lags, dropped, cpu = await _paced(bench, count, steady, bare=False)
+    added = percentile(lags, 0.99) - percentile(bare_lags, 0.99) if lags and bare_lags else float("inf")
+    holds = dropped == 0 and added <= 0.100
+    add = bench.report.add
+    target = (("none", dropped == 0), ("<= 100 ms", added <= 0.1)) if judged else (("", None), ("", None))
+    add("P4", f"{count} open streams at {RATE} tokens/s: dropped", str(dropped), *target[0])
+    add("P4", f"{count} open streams: added lag p99", f"{added * 1000:,.0f} ms", *target[1])
+    add(
+        "P4",
+        "  lag p50 / p99 / max, and the bare client's p99",
+        " / ".join(
+            f"{1000 * v:,.0f}"
+            for v in (percentile(lags, 0.5), percentile(lags, 0.99), max(lags), percentile(bare_lags, 0.99))
+        )
+        + " ms"
+        if lags
+        else "none",
+    )
+    add(
+        "P4",
+        "  cores used: gateway / chat / the measuring client",
+        " / ".join(f"{cpu[n]:.2f}" for n in ("gateway", "chat", "client")),
+    )
+    return holds
+
+
+async def _paced(bench: Bench, count: int, steady: float, *, bare: bool) -> tuple[list[float], int, dict[str, float]]:
+    """(lag of each token of the steady time, streams dropped, cores used by process)."""
+    ramp = count / (400 if bare else 60)
+    tokens = int(RATE * (2 * ramp + steady + 4))
+    bench.stub.reset()
+    bench.stub.control(Rule(exact_tokens=tokens, rate=RATE))
+    cpu: dict[str, float] = {}
+    async with open_session() as session:
+        conversations = [] if bare else await connect_all(bench, session, count)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        async def one(number: int) -> Stream:
+            await asyncio.sleep(max(0.0, begun + ramp * number / count - loop.time()))
+            if bare:
+                return await ask_bare(bench, session, QUESTION, keep=True)
+            return await conversations[number].ask(QUESTION)
+
+        tasks = [asyncio.create_task(one(n)) for n in range(count)]
+        watching = asyncio.create_task(_watch(bench, ramp, steady, cpu))
+        streams = await asyncio.gather(*tasks)
+        await watching
+        calls = bench.stub.calls()
+        await asyncio.gather(*(c.close() for c in conversations))
+    dropped = sum(bool(stream.error) or stream.tokens != tokens for stream in streams)
+    if dropped:
+        say(f"dropped: {next(s.error or s.tokens for s in streams if s.error or s.tokens != tokens)}")
+    good = [s for s in streams if not s.error and s.first]
+    if not good:
+        return [], dropped, cpu
+    since = max(stream.first for stream in good)  # all are open
+    until = min(stream.ended for stream in good)
+    if until - since < steady / 2:
+        say(f"all {count} were open together for {max(0, until - since):.1f} s only")
+    # the provider's streams began nearly in the order in which ours got their first tokens
+    starts = sorted(call.first_token_at for call in calls if call.endpoint == "chat" and call.first_token_at)
+    lags: list[float] = []
+    for start, stream in zip(starts, sorted(good, key=lambda s: s.first), strict=False):
+        sent = 0
+        for when, data in stream.arrivals:
+            # the first of the tokens that this frame carries has waited longest
+            lag = when - (start + sent / RATE)
+            sent += _tokens_in(data)
+            if since <= when <= until:
+                lags.append(lag)
+    return lags, dropped, cpu
+
+
+def _tokens_in(data: str) -> int:
+    """Every word of the paced answer is one token and begins with a space; the bare client writes an x for each."""
+    token = data[data.index('"token":"') + 9 : -2]
+    return token.count(" ") or token.count("x")
+
+
+async def _watch(bench: Bench, ramp: float, steady: float, cpu: dict[str, float]) -> None:
+    await asyncio.sleep(ramp * 1.3 + 1)
+    before, own, begun = product_cpu(bench.product), time.process_time(), time.perf_counter()
+    await asyncio.sleep(steady / 2)
+    seconds = time.perf_counter() - begun
+    used = difference(product_cpu(bench.product), before) | {"client": time.process_time() - own}
+    cpu.update({name: value / seconds for name, value in used.items()})
+
+
+async def _starts(bench: Bench) -> None:
+    seconds = 3.0 if bench.quick else 10.0
+    product = bench.product
+    bench.stub.reset()
+    bench.stub.control(Rule(exact_tokens=20))
+    booked = _booked(bench)
+    async with open_session() as session:
+        conversations = await connect_all(bench, session, STREAMS)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+
+        async def keep_asking(conversation: Conversation, number: int) -> list[Stream]:
+            streams = []
+            while loop.time() < until:
+                streams.append(await conversation.ask(f"{QUESTION} {number} {len(streams)}"))
+            return streams
+
+        before, begun = product_cpu(product), time.perf_counter()
+        parts = await asyncio.gather(*(keep_asking(c, n) for n, c in enumerate(conversations)))
+        took = time.perf_counter() - begun
+        used = difference(product_cpu(product), before)
+        for conversation in conversations:
+            await conversation.close()
+    streams = [stream for part in parts for stream in part]
+    failed = [stream for stream in streams if stream.error]
+    if failed:
+        say(f"{len(failed)} of {len(streams)} failed, such as: {failed[0].error[:200]}")
+    rate = (len(streams) - len(failed)) / took
+    add = bench.report.add
+    add(
+        "P5",
+        f"chats started and answered per second, {STREAMS} clients",
+        f"{rate:.0f}",
+        ">= 150",
+        rate >= 150 and not failed,
+    )
+    shares = sorted(used.items(), key=lambda item: -item[1])[:6]
+    add("P5", "  CPU ms a chat", ", ".join(f"{name} {1000 * value / len(streams):.1f}" for name, value in shares))
+    counts = bench.stub.counts()
+    deadline = time.monotonic() + 60
+    while True:
+        total = _booked(bench) - booked
+        if total == counts.completion_tokens or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.5)
+    add(
+        "P5",
+        "ledger's output tokens minus the provider's count",
+        str(total - counts.completion_tokens),
+        "0",
+        total == counts.completion_tokens,
+    )
+    bench.stub.control()
+
+
+def _booked(bench: Bench) -> int:
+    url = f"{bench.product.gateway_url}/v1/usage"
+    return int(httpx.get(url, headers=bench.headers, timeout=20).raise_for_status().json()["last_24h"]["output_tokens"])

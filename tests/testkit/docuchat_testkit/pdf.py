@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 _RIGHT, _LEFT, _ADVANCE = 520.0, 72.0, 6.0
-_LINE, _TOP = 20, 780
+_LINE, _MARGIN = 20, 60
 
 
 def pdf_of(*lines: str) -> bytes:
-    """A one-page PDF; a line whose first letter is Arabic or Persian is drawn from the right, as browsers do."""
+    """A PDF of one page, as high as its lines need; a line whose first letter is Arabic or Persian is drawn from the right, as browsers do."""
     codes: dict[str, int] = {}
+    height = max(842, 2 * _MARGIN + _LINE * len(lines))
     content = b"BT /F1 12 Tf\n"
     for row, line in enumerate(lines):
         backwards = "\u0590" < line[:1] < "\u08ff"
         for place, letter in enumerate(line):
             x = _RIGHT - _ADVANCE * (place + 1) if backwards else _LEFT + _ADVANCE * place
             code = codes.setdefault(letter, len(codes) + 1)
-            content += b"1 0 0 1 %.2f %d Tm <%02x> Tj\n" % (x, _TOP - _LINE * row, code)
+            content += b"1 0 0 1 %.2f %d Tm <%02x> Tj\n" % (x, height - _MARGIN - _LINE * row, code)
     content += b"ET"
     mapping = b"".join(b"<%02x> <%b>\n" % (code, _utf16(letter)) for letter, code in codes.items())
     to_unicode = (
@@ -33,7 +34,7 @@ def pdf_of(*lines: str) -> bytes:
         % (len(codes), b" ".join([b"500"] * len(codes)), names, drawings),
         _stream(to_unicode),
         _stream(content),
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents 5 0 R>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 %d]/Resources<</Font<</F1 3 0 R>>>>/Contents 5 0 R>>" % height,
         *(_stream(b"500 0 0 0 500 700 d1 0 0 500 700 re f") for _ in codes),
     )
 

@@ -209,20 +209,18 @@ class AskService:
         counter = self._counter_for(question.model)
         budget = self._budget(question)
         hold_task = asyncio.create_task(self._holds.open(asker, question.model, budget, self._policy.max_output_tokens))
-        vector_task = asyncio.create_task(self._embed(question))
         chat_task = asyncio.create_task(self._chat_and_history(asker, question))
-        hold, vector, chat = await _all(hold_task, vector_task, chat_task)
-        failure = next((r for r in (hold, chat, vector) if isinstance(r, BaseException)), None)
+        hold, chat = await _both(hold_task, chat_task)
+        failure = next((r for r in (hold, chat) if isinstance(r, BaseException)), None)
         if failure is not None:
             if isinstance(hold, Hold):
                 await self._holds.release(hold.id)
-            if isinstance(vector, QuestionVector) and vector.billable:
-                async with self._transactions(asker.tenant_id) as tx:
-                    tx.outbox.add(embedding_usage(asker, vector))
             raise failure
         assert isinstance(hold, Hold)  # anything else was a failure
         known, history = chat
         try:
+            # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
+            vector = await self._embed(question)
             live, library = await self._write_down(
                 asker, question, turn_id, hold, vector, known, history, min(budget, hold.tokens), counter.name
             )
@@ -380,14 +378,12 @@ def embedding_usage(
     )
 
 
-async def _all(
-    hold: asyncio.Task[Hold],
-    vector: asyncio.Task[QuestionVector | None],
-    chat: asyncio.Task[tuple[Chat | None, list[PastMessage]]],
-) -> tuple[Any, Any, Any]:
-    """Wait for all; errors come back as values, so that what did succeed can be given back."""
-    results = await asyncio.gather(hold, vector, chat, return_exceptions=True)
-    return results[0], results[1], results[2]
+async def _both(
+    hold: asyncio.Task[Hold], chat: asyncio.Task[tuple[Chat | None, list[PastMessage]]]
+) -> tuple[Any, Any]:
+    """Wait for both; errors come back as values, so that what did succeed can be given back."""
+    results = await asyncio.gather(hold, chat, return_exceptions=True)
+    return results[0], results[1]
 
 
 def _as_chat_id(session_id: str | None) -> ChatId | None:

@@ -83,6 +83,8 @@ def fold_chunk(text: str, language: str | None) -> str:
     The parts of words joined by ZWNJ are added at its end, so that «کتاب» finds «کتاب‌خانه».
     """
     letters = _fold_letters(text)
+    if _ZWNJ not in letters:  # most scripts; the search below reads every word
+        return _spell_for(_join(letters), language)
     parts = [part for word in _ZWNJ_WORD.findall(letters) for part in word.split(_ZWNJ) if len(part) > 1]
     key = _join(letters).replace(_ZWNJ, "")
     return _spell_for(f"{key} . {' '.join(parts)}" if parts else key, language)

@@ -1,0 +1,293 @@
+"""Every operation of the public API with another tenant's ids, found in the OpenAPI document itself (S1).
+
+A new route is covered as soon as it is in the document; one whose path needs an id that nobody here has fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from docuchat_testkit.product import Product, User, answer_text, frames_until_end, small_pdf
+
+_SECRET = "ZIRCONFLUTE"
+_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+# A fact of the whole installation or of the token's own bearer; anything else that needs no id is searched for leaks too.
+_SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id"}
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A user with one of everything, each holding a secret word."""
+
+    user: User
+    content: bytes
+    ids: dict[str, Any] = field(default_factory=dict)
+
+    def traces(self) -> list[str]:
+        """What no answer to somebody else may hold."""
+        values = [value for value in self.ids.values() if isinstance(value, str)]
+        return [_SECRET, self.user.email, self.user.id, self.user.refresh_token, *values]
+
+
+async def endow(user: User) -> Victim:
+    content = small_pdf((f"The word of the vault is {_SECRET} and nobody else knows it.",))
+    document = await user.ready(content, title=f"Vault {_SECRET}")
+    frames = await user.ask("What is the word of the vault?", session_id=f"session-{_SECRET}")
+    assert _SECRET in answer_text(frames)
+    start = frames[0]
+    ids = {
+        "document_id": document["id"],
+        "collection_id": document["collection_id"],
+        "chat_id": start["chat_id"],
+        "turn_id": start["turn_id"],
+        "message_id": start["message_id"],
+        "session_id": f"session-{_SECRET}",
+        "chunk_id": (await user.search("word of the vault"))[0]["chunk_id"],
+        "user_id": user.id,
+        "refresh_token": user.refresh_token,
+    }
+    renamed = await user.http.patch(f"/v1/chats/{start['chat_id']}", json={"title": f"Chat {_SECRET}"})
+    assert renamed.status_code == 200
+    return Victim(user, content, ids)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the document, and how to fill a request for it with somebody's ids."""
+
+    method: str
+    path: str
+    described: dict[str, Any]
+    components: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+    def parameters(self, place: str) -> list[str]:
+        return [parameter["name"] for parameter in self.described.get("parameters", []) if parameter["in"] == place]
+
+    def names_of_victim(self, ids: dict[str, Any]) -> set[str]:
+        """Which ids the request carries."""
+        names = {*self.parameters("path"), *self.parameters("query"), *self.properties()}
+        return {name for name in names if name in ids or name.removesuffix("s") in ids}
+
+    def content_type(self) -> str | None:
+        return next(iter(self.described.get("requestBody", {}).get("content", {})), None)
+
+    def properties(self) -> dict[str, Any]:
+        kind = self.content_type()
+        if kind is None:
+            return {}
+        schema = self.described["requestBody"]["content"][kind]["schema"]
+        while "$ref" in schema:
+            schema = self.components[schema["$ref"].rpartition("/")[2]]
+        return dict(schema.get("properties", {}))
+
+    def request(self, victim: Victim) -> dict[str, Any]:
+        """Arguments for the client; fails for a path parameter that nobody knows how to fill."""
+        path = self.path
+        for name in self.parameters("path"):
+            assert name in victim.ids, f"{self}: say in `endow` what another tenant's {name} is"
+            path = path.replace("{" + name + "}", str(victim.ids[name]))
+        assert "{" not in path, f"{self}: a path parameter is not described"
+        request: dict[str, Any] = {"method": self.method.upper(), "url": path, "params": {}}
+        for name in self.parameters("query"):
+            if name in victim.ids:
+                request["params"][name] = victim.ids[name]
+            elif name == "q":
+                request["params"]["q"] = _SECRET
+        match self.content_type():
+            case "application/json":
+                request["json"] = {
+                    name: value
+                    for name, described in self.properties().items()
+                    if (value := self._value(name, described, victim)) is not None
+                }
+            case "multipart/form-data":
+                request["files"] = {"file": ("vault.pdf", victim.content, "application/pdf")}
+                request["data"] = {
+                    name: str(victim.ids[name]) for name in self.properties() if name in victim.ids
+                }
+            case None:
+                pass
+            case other:
+                raise AssertionError(f"{self}: say how to fill a body of {other}")
+        return request
+
+    def _value(self, name: str, described: dict[str, Any], victim: Victim) -> Any:
+        if name in victim.ids:
+            return victim.ids[name]
+        if name.removesuffix("s") in victim.ids:
+            return [victim.ids[name.removesuffix("s")]]
+        if name == "email":
+            return victim.user.email
+        if name == "code":
+            return "000000"
+        kinds = {kind.get("type") for kind in (described, *described.get("anyOf", []))}
+        if "null" in kinds or "default" in described:
+            return None
+        return {"string": f"Tell me {_SECRET.lower()[:4]}", "integer": 1, "boolean": False, "object": {}}.get(
+            next(iter(kinds)) or "string"
+        )
+
+
+async def operations_of(product: Product) -> list[Operation]:
+    async with product.client() as http:
+        document = (await http.get("/openapi.json")).json()
+    components = document.get("components", {}).get("schemas", {})
+
+    def listed() -> Iterator[Operation]:
+        for path, item in document["paths"].items():
+            for method in _METHODS:
+                if method in item:
+                    operation = dict(item[method])
+                    operation["parameters"] = [*item.get("parameters", []), *operation.get("parameters", [])]
+                    yield Operation(method, path, operation, components)
+
+    found = list(listed())
+    assert len(found) >= 28
+    return found
+
+
+async def send(http: httpx.AsyncClient, request: dict[str, Any], **headers: str) -> httpx.Response:
+    return await http.request(**request, headers=headers)
+
+
+@pytest.fixture
+async def victim(user: User) -> Victim:
+    return await endow(user)
+
+
+@pytest.fixture
+async def stranger(product: Product) -> AsyncIterator[User]:
+    """Somebody of another tenant, who has a document of their own."""
+    async with AsyncExitStack() as stack:
+        user = await stack.enter_async_context(product.user(await product.new_tenant()))
+        await user.ready(small_pdf(("The picnic is on Sunday.",)))
+        yield user
+
+
+async def state_of(victim: Victim) -> dict[str, Any]:
+    """Everything that the victim sees of their own."""
+    http, ids = victim.user.http, victim.ids
+    listed = {
+        "file": (await http.get(f"/v1/files/{ids['document_id']}")).json(),
+        "chat": (await http.get(f"/v1/chats/{ids['chat_id']}")).json(),
+        "chats": (await http.get("/v1/chats")).json(),
+        "messages": (await http.get("/v1/messages", params={"chat_id": ids["chat_id"]})).json(),
+        "files": (await http.get("/v1/files")).json(),
+        "chunks": [result["chunk_id"] for result in await victim.user.search("word of the vault")],
+        # without embeddings: the search above is the victim's own
+        "used": {name: (await victim.user.usage())["last_24h"][name] for name in ("input_tokens", "output_tokens")},
+    }
+    assert listed["chat"]["title"] == f"Chat {_SECRET}"
+    return listed
+
+
+async def test_no_operation_gives_or_takes_anything_of_another_tenant(
+    product: Product, victim: Victim, stranger: User
+) -> None:
+    before = await state_of(victim)
+    tried = []
+    for operation in await operations_of(product):
+        request = operation.request(victim)
+        own = await send(stranger.http, request)
+        assert own.status_code < 500, f"{operation}: {own.status_code} {own.text}"
+        for trace in victim.traces():
+            sent = json.dumps([request["url"], request.get("params"), request.get("json"), request.get("data")])
+            assert trace in sent or trace not in own.text, f"{operation} gives away {trace}: {own.text}"
+        if operation.parameters("path"):
+            assert own.status_code == 404, f"{operation}: {own.status_code} {own.text}"
+        tried.append(str(operation))
+        if "refresh_token" in operation.names_of_victim(victim.ids):
+            continue  # in its own tenant, who holds that secret is its owner
+        # the same with the victim's tenant in the header: the token's tenant has to agree
+        posing = await send(stranger.http, request, **{"X-Tenant-ID": str(victim.user.tenant_id)})
+        if "403" in operation.described["responses"]:
+            assert (posing.status_code, posing.json()["code"]) == (403, "tenant_mismatch"), f"{operation}: {posing.text}"
+        else:
+            assert _SECRET not in posing.text
+    assert len(tried) == len(set(tried))
+    assert await state_of(victim) == before
+    refreshed = await victim.user.http.post("/v1/auth/refresh", json={"refresh_token": victim.user.refresh_token})
+    assert refreshed.status_code == 200, "the stranger could end the victim's session"
+
+
+async def test_no_operation_on_chats_reaches_those_of_another_user_of_the_tenant(
+    product: Product, victim: Victim
+) -> None:
+    async with product.user(victim.user.tenant_id) as colleague:
+        before = await state_of(victim)
+        for operation in await operations_of(product):
+            private = operation.names_of_victim(victim.ids) - _SHARED_IN_A_TENANT
+            if not private or "refresh_token" in private:
+                continue
+            request = operation.request(victim)
+            response = await send(colleague.http, request)
+            if {"chat_id", "turn_id"} & private:
+                assert response.status_code == 404, f"{operation}: {response.status_code} {response.text}"
+            assert victim.ids["turn_id"] not in response.text.replace(request["url"], ""), operation
+        listed = (await colleague.http.get("/v1/chats", params={"q": _SECRET})).json()
+        assert listed["items"] == []
+        after = await state_of(victim)
+        before.pop("used")
+        after.pop("used")
+        assert after == before
+        # the tenant's documents are for all its users, its numbers too; a user's own usage is their own
+        assert (await colleague.document(victim.ids["document_id"]))["status"] == "ready"
+        assert (await colleague.usage())["me"]["last_24h"]["output_tokens"] == 0
+
+
+async def test_the_socket_gives_nothing_of_others(product: Product, victim: Victim, stranger: User) -> None:
+    ids = victim.ids
+    async with product.user(victim.user.tenant_id) as colleague:
+        for other in (stranger, colleague):
+            async with other.socket() as socket:
+                for frame in (
+                    {"message": "What was said?", "chat_id": ids["chat_id"]},
+                    {"resume": ids["turn_id"], "after": 0},
+                    {"stop": ids["turn_id"]},
+                ):
+                    await socket.send(json.dumps(frame))
+                    (refused,) = await frames_until_end(socket)
+                    assert (refused["type"], refused["code"]) in {
+                        ("error", "chat_not_found"),
+                        ("error", "turn_not_found"),
+                    }, refused
+            frames = await other.ask("Hello?", session_id=ids["session_id"])
+            assert frames[0]["chat_id"] != ids["chat_id"]
+
+    narrowed = await stranger.ask("What is the word of the vault?", document_ids=[ids["document_id"]])
+    everywhere = await stranger.ask(f"What is the word of the vault, {_SECRET}?")
+    for frames in (narrowed, everywhere):
+        sources = [source for frame in frames for source in frame.get("sources", [])]
+        assert ids["document_id"] not in [source["document_id"] for source in sources]
+        assert "nobody else knows it" not in answer_text(frames)
+    assert [source for frame in narrowed for source in frame.get("sources", [])] == []
+    assert _SECRET not in json.dumps(narrowed)
+
+
+async def test_the_same_file_in_two_tenants_is_two_documents(product: Product, victim: Victim, stranger: User) -> None:
+    own = await stranger.upload(victim.content)
+    assert own["id"] != victim.ids["document_id"]
+    assert own["collection_id"] != victim.ids["collection_id"]
+    await stranger.settled(own["id"])
+    assert (await stranger.http.delete(f"/v1/files/{own['id']}")).status_code == 200
+    kept = await victim.user.http.get(f"/v1/files/{victim.ids['document_id']}/content")
+    assert kept.content == victim.content
+
+
+async def test_an_id_that_never_was_looks_like_one_of_another_tenant(victim: Victim, stranger: User) -> None:
+    for kind, name in (("files", "document_id"), ("chats", "chat_id")):
+        foreign = (await stranger.http.get(f"/v1/{kind}/{victim.ids[name]}")).json()
+        unknown = (await stranger.http.get(f"/v1/{kind}/{uuid.uuid4()}")).json()
+        vary = {"instance", "request_id", "trace_id"}
+        assert {k: v for k, v in foreign.items() if k not in vary} == {k: v for k, v in unknown.items() if k not in vary}

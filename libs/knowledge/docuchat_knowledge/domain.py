@@ -151,7 +151,7 @@ class ChunkDraft:
     """A piece of a document's text, before it has an embedding.
 
     `ordinal` counts from 0 through the document; pages count from 1; `char_start` and `char_end` are offsets in the
-    document's text (pages joined in order), half-open. `language` is an ISO 639-1 code, None when unknown.
+    document's text (pages joined by U+000C), half-open. `language` is an ISO 639-1 code, None when unknown.
     """
 
     ordinal: int

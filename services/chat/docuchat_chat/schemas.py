@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
 
 from docuchat_chat.domain.model import Chat, Citation, Message, Passage, TokenUsage
+from docuchat_chat.domain.text import PAGE_BREAK
 from docuchat_chat.service.answering import Answer
 from docuchat_chat.service.asking import AskRequest
 from docuchat_common.ids import ChatId, CollectionId, DocumentId
@@ -268,7 +269,7 @@ class FoundPassage(BaseModel):
             title=passage.title,
             page=passage.page,
             page_to=passage.page_to,
-            text=passage.text,
+            text=passage.text.replace(PAGE_BREAK, "\n"),
             score=passage.score,
             vector_rank=passage.vector_rank,
             text_rank=passage.text_rank,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -96,7 +97,20 @@ def test_citations_are_checked_and_quote_the_sentence_that_fits() -> None:
 
 def test_a_quote_is_a_part_of_the_text_and_bounded() -> None:
     text = "word " * 500
-    assert len(best_quote(text, "word")) <= 300 and best_quote("", "x") == ""
+    assert len(best_quote(text, "word")[0]) <= 300 and best_quote("", "x") == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "pages"),
+    [("The motor is blue", (4, 4)), ("warranty lasts", (4, 5)), ("Call us", (5, 5)), ("Bring the receipt", (7, 7))],
+)
+def test_a_citation_names_the_page_of_its_quote(claim: str, pages: tuple[int, int]) -> None:
+    text = "The motor is blue. The warranty\flasts two years. Call us.\f\fBring the receipt."
+    spanning = replace(passage(text, page=4), page_to=7)
+    ((citation,), _) = check_citations(f"{claim} [1].", [Source(1, spanning)])
+    assert (citation.page, citation.page_to) == pages and "\f" not in citation.quote
+    ((citation,), _) = check_citations(f"{claim} [1].", [Source(1, replace(spanning, text=text.replace("\f", "\n")))])
+    assert (citation.page, citation.page_to) == (4, 7), "a text without page breaks"
 
 
 @given(TEXTS)

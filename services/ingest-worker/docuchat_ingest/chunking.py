@@ -18,7 +18,9 @@ from docuchat_ingest.language import detect_language
 
 CountTokens = Callable[[str], int]
 
-_BOUNDARY = regex.compile(r"\n[^\S\n]*\n\s*|(?<=[.!?؟。！？…۔][\"')\]»”’]?)\s+|[。！？]|\n")
+PAGE_BREAK = "\f"
+"""Stands between two pages, and so tells whoever reads a chunk on which of its pages a sentence is."""
+_BOUNDARY = regex.compile(r"[\n\f][^\S\n\f]*[\n\f]\s*|(?<=[.!?؟。！？…۔][\"')\]»”’]?)\s+|[。！？]|[\n\f]")
 _WORD = regex.compile(r"\S+\s*|\s+")
 _GRAPHEME = regex.compile(r"\X")
 _LONGEST_WORD = 1_000
@@ -55,8 +57,8 @@ class Chunker:
         self._overlap = overlap
 
     def split(self, pages: Sequence[str]) -> list[TextChunk]:
-        """Chunks in order. Their spans are offsets in the pages joined by a line break, their pages count from 1."""
-        text = "\n".join(pages)
+        """Chunks in order. Their spans are offsets in the pages joined by a page break, their pages count from 1."""
+        text = PAGE_BREAK.join(pages)
         page_starts = [0, *accumulate(len(page) + 1 for page in pages[:-1])]
         main_language = detect_language(text[:_LANGUAGE_SAMPLE])
         chunks: list[TextChunk] = []
@@ -104,8 +106,10 @@ class Chunker:
         start = 0
         for match in _BOUNDARY.finditer(text):
             end = match.end()
-            blank = match[0].strip("\n") != match[0] and match[0].count("\n") > 1
-            line = match[0] == "\n" and (match.start() == 0 or text[match.start() - 1] not in ".!?؟。！？…۔\"')]»”’")
+            blank = match[0].strip("\n\f") != match[0] and match[0].count("\n") + match[0].count("\f") > 1
+            line = match[0] in ("\n", "\f") and (
+                match.start() == 0 or text[match.start() - 1] not in ".!?؟。！？…۔\"')]»”’"
+            )
             boundary = _Boundary.PARAGRAPH if blank else _Boundary.LINE if line else _Boundary.SENTENCE
             yield _Unit(start, end, self._count(text[start:end]), boundary)
             start = end

@@ -9,8 +9,8 @@ from enum import StrEnum
 class TextChunk:
     """A piece of a document's text.
 
-    Pages count from 1; the half-open span counts characters of the pages joined by a line break; `language` is an
-    ISO 639-1 code, None when it cannot be told.
+    Pages count from 1; the half-open span counts characters of the pages joined by a page break (U+000C); `language` is
+    an ISO 639-1 code, None when it cannot be told.
     """
 
     ordinal: int

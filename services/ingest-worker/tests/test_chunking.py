@@ -14,7 +14,7 @@ Count = Callable[[str], int]
 
 
 def assert_sound(pages: list[str], chunker: Chunker, count: Count, size: int) -> None:
-    text = "\n".join(pages)
+    text = "\f".join(pages)
     chunks = chunker.split(pages)
     covered = 0
     for ordinal, chunk in enumerate(chunks):
@@ -22,7 +22,10 @@ def assert_sound(pages: list[str], chunker: Chunker, count: Count, size: int) ->
         assert text[chunk.char_start : chunk.char_end] == chunk.text
         assert chunk.token_count == count(chunk.text) <= size
         assert not text[covered : chunk.char_start].strip(), "text between two chunks is lost"
-        assert text[: chunk.char_start].count("\n") or chunk.page == 1
+        assert (chunk.page, chunk.page_to) == (
+            1 + text[: chunk.char_start].count("\f"),
+            1 + text[: chunk.char_end].count("\f"),
+        )
         assert 1 <= chunk.page <= chunk.page_to <= len(pages)
         covered = max(covered, chunk.char_end)
     assert not text[covered:].strip()
@@ -35,7 +38,7 @@ def test_chunks_of_real_files_are_exact(samples: Path, count_tokens: Count, name
     chunker = Chunker(count_tokens, size=400, overlap=40)
     assert_sound(pages, chunker, count_tokens, 400)
     chunks = chunker.split(pages)
-    text = "\n".join(pages)
+    text = "\f".join(pages)
     for before, after in pairwise(chunks):
         repeated = text[after.char_start : before.char_end] if after.char_start < before.char_end else ""
         assert count_tokens(repeated) <= 44, "the overlap is measured by its parts, which may merge differently"
@@ -93,4 +96,4 @@ def test_nothing_makes_no_chunks(count_tokens: Count, text: str) -> None:
 
 def test_a_chunk_knows_the_pages_it_spans(count_tokens: Count) -> None:
     (chunk,) = Chunker(count_tokens, size=400, overlap=40).split(["one", "", "three"])
-    assert (chunk.page, chunk.page_to, chunk.text) == (1, 3, "one\n\nthree")
+    assert (chunk.page, chunk.page_to, chunk.text) == (1, 3, "one\f\fthree")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from docuchat_chat.domain.model import Citation, Source
-from docuchat_chat.domain.text import sentences, shorten, words
+from docuchat_chat.domain.model import Citation, Passage, Source
+from docuchat_chat.domain.text import PAGE_BREAK, sentences, shorten, words
 
 QUOTE_LENGTH = 300
 
@@ -33,31 +33,47 @@ def check_citations(answer: str, sources: Sequence[Source]) -> tuple[tuple[Citat
     return held, tuple(number for number in cited_numbers(answer) if number not in by_number)
 
 
-def best_quote(text: str, claim: str) -> str:
-    """Return the sentence of a text that shares most with a claim, cut to a quotable length."""
+def best_quote(text: str, claim: str) -> tuple[str, int]:
+    """Return the sentence of a text that shares most with a claim, cut to a quotable length, and where it begins."""
     wanted = set(words(claim))
-    best, best_score = "", -1.0
+    best, best_start, best_score = "", 0, -1.0
+    position = 0
     for sentence in sentences(text):
+        start = text.index(sentence, position)
+        position = start + len(sentence)
         has = set(words(sentence))
         shared = len(wanted & has)
         # Shared words count, and among equals the sentence that says little else.
         score = shared + (shared / len(has) if has else 0.0)
         if score > best_score:
-            best, best_score = sentence, score
-    return shorten(" ".join(best.split()), QUOTE_LENGTH)
+            best, best_start, best_score = sentence, start, score
+    return shorten(" ".join(best.split()), QUOTE_LENGTH), best_start
+
+
+def pages_of(passage: Passage, quote: str, start: int) -> tuple[int | None, int | None]:
+    """Return the first and last page of a quote; the passage's where its text does not tell them apart."""
+    text, page, page_to = passage.text, passage.page, passage.page_to
+    if page is None or page_to is None or text.count(PAGE_BREAK) != page_to - page:
+        return page, page_to
+    end = start
+    for word in quote.removesuffix("…").split():
+        end = text.index(word, end) + len(word)
+    return page + text.count(PAGE_BREAK, 0, start), page + text.count(PAGE_BREAK, 0, end)
 
 
 def _cite(source: Source, claims: list[str]) -> Citation:
     passage = source.passage
+    quote, start = best_quote(passage.text, " ".join(claims))
+    page, page_to = pages_of(passage, quote, start)
     return Citation(
         number=source.number,
         chunk_id=passage.chunk_id,
         document_id=passage.document_id,
         title=passage.title,
         filename=passage.filename,
-        page=passage.page,
-        page_to=passage.page_to,
-        quote=best_quote(passage.text, " ".join(claims)),
+        page=page,
+        page_to=page_to,
+        quote=quote,
         score=passage.score,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from docuchat_chat.domain.model import Passage, PastMessage, Prompt, PromptMessage, Source
+from docuchat_chat.domain.text import PAGE_BREAK
 
 TOKENS_PER_MESSAGE = 3
 """What a message costs beside its role and text (OpenAI cookbook, "How to count tokens with tiktoken")."""
@@ -60,7 +61,7 @@ def source_block(number: int, passage: Passage) -> str:
     it, and the document's own references like [7] are put in round brackets, so that they are not taken for sources.
     """
     title = " ".join(as_data(passage.title).split()) or "untitled"
-    text = as_data(passage.text).strip()
+    text = as_data(passage.text).replace(PAGE_BREAK, "\n").strip()
     where = f", page {passage.page}" if passage.page is not None else ""
     if passage.page is not None and passage.page_to is not None and passage.page_to != passage.page:
         where = f", pages {passage.page}-{passage.page_to}"

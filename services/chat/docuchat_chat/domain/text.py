@@ -10,7 +10,7 @@ from docuchat_knowledge.folding import fold
 
 Language = Literal["en", "fa", "de", "ar"]
 
-_SENTENCE_END = re.compile(r"(?<=[.!?؟。！？…۔])[\"'»”’)\]]*\s+|\s*\n\s*\n\s*")
+_SENTENCE_END = re.compile(r"(?<=[.!?؟。！？…۔])[\"'»”’)\]]*\s+|\s*[\n\f]\s*[\n\f]\s*")
 _WORD = re.compile(r"\w+", re.UNICODE)
 _PERSIAN_ONLY = frozenset("پچژگکی")
 _ARABIC_ONLY = frozenset("ةيكىأإؤئ")
@@ -26,6 +26,8 @@ _ENGLISH_WORDS = frozenset(
     "the is are and or not a an how what who where when why which with for on of to in does do it that was".split()
 )
 
+PAGE_BREAK = "\f"
+"""Stands between two pages in the text of a passage."""
 FIRST_STRONG_ISOLATE = "\u2068"
 POP_ISOLATE = "\u2069"
 

@@ -52,7 +52,7 @@ class Container:
     checks: dict[str, Check]
 
 
-def container(request: Request) -> Container:
+async def container(request: Request) -> Container:
     """The service's container."""
     found: Container = request.app.state.container
     return found
@@ -73,7 +73,7 @@ async def named_tenant(request: Request, parts: Parts) -> Tenant:
 NamedTenant = Annotated[Tenant, Depends(named_tenant)]
 
 
-def client_address(request: Request) -> str:
+async def client_address(request: Request) -> str:
     """Who asks. `X-Forwarded-For` is believed from the gateway only; its last entry is what that saw."""
     peer = request.client.host if request.client is not None else ""
     forwarded = request.headers.get("x-forwarded-for", "")
@@ -85,7 +85,7 @@ def client_address(request: Request) -> str:
 ClientAddress = Annotated[str, Depends(client_address)]
 
 
-def _no_store(response: Response) -> None:
+async def _no_store(response: Response) -> None:
     """Answers with tokens are never cached (RFC 6749 §5.1)."""
     response.headers["Cache-Control"] = "no-store"
 

@@ -13,7 +13,7 @@ from docuchat_usage.service import UsageService
 _SEES_EVERY_USER = frozenset({"owner", "admin"})
 
 
-def usage_service(request: Request) -> UsageService:
+async def usage_service(request: Request) -> UsageService:
     """The use cases of this process."""
     service: UsageService = request.app.state.container.service
     return service

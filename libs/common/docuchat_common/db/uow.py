@@ -6,7 +6,7 @@ Leaving the block commits, an exception rolls back; nobody calls commit. Never h
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import asyncpg
 
@@ -16,6 +16,8 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 
 T = TypeVar("T")
+
+_BEGIN: Final = "BEGIN; SELECT set_config('app.tenant_id', '@tenant@', true)"
 
 
 class UnitOfWork(Generic[T]):
@@ -49,11 +51,25 @@ class UnitOfWork(Generic[T]):
 
     @asynccontextmanager
     async def _transaction(self, *, system: bool, tenant_id: TenantId | None) -> AsyncIterator[T]:
-        async with self._database.connection(system=system) as connection, connection.transaction():
-            if tenant_id is not None:
-                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(int(tenant_id)))
+        async with (
+            self._database.connection(system=system) as connection,
+            connection.transaction() if tenant_id is None else _tenant_transaction(connection, tenant_id),
+        ):
             outbox = Outbox(connection, self._schema)
             yield self._compose(connection, outbox, Inbox(connection, self._schema))
             published = await outbox.flush()
         if published and self._on_events_committed is not None:
             self._on_events_committed()
+
+
+@asynccontextmanager
+async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantId) -> AsyncIterator[None]:
+    """A transaction inside a tenant, begun in one round trip; asyncpg does not know of it, so none nests in it."""
+    try:
+        await connection.execute(_BEGIN.replace("@tenant@", str(int(tenant_id))))
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")

@@ -36,13 +36,22 @@ class Relay:
     """One background task a process; the relays of one schema take turns by an advisory lock."""
 
     def __init__(
-        self, database: Database, schema: str, publisher: Publisher, *, batch: int = 256, poll_seconds: float = 0.5
+        self,
+        database: Database,
+        schema: str,
+        publisher: Publisher,
+        *,
+        batch: int = 256,
+        poll_seconds: float = 0.5,
+        gather_seconds: float = 0.02,
     ) -> None:
+        """`gather_seconds`: woken, it waits so long for more events, that busy times cost a transaction for many."""
         self._database = database
         self._schema = schema
         self._publisher = publisher
         self._batch = batch
         self._poll_seconds = poll_seconds
+        self._gather_seconds = gather_seconds
         self._wakeup = asyncio.Event()
         self._next = _NEXT.replace("@schema@", schema)
         self._delete = _DELETE.replace("@schema@", schema)
@@ -70,6 +79,7 @@ class Relay:
             if not more:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wakeup.wait(), timeout=pause)
+                    await asyncio.sleep(self._gather_seconds)
                 self._wakeup.clear()
 
     async def relay_batch(self) -> bool:

@@ -48,7 +48,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"
 
 
-def container(request: Request) -> Container:
+async def container(request: Request) -> Container:
     """Return the service's container."""
     held: Container = request.app.state.container
     return held

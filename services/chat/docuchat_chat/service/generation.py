@@ -231,6 +231,8 @@ class Generator:
         hold_id = live.turn.hold_id
         if hold_id is None:
             return
+        # Most answers end before it is worth a call: settling frees the rest just as well.
+        await asyncio.sleep(self._policy.hold_shrink.total_seconds())
         await self._holds.renew(hold_id, live.prompt.tokens + self._policy.max_output_tokens)
         while True:
             await asyncio.sleep(self._policy.hold_renewal.total_seconds())

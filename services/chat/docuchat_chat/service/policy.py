@@ -26,6 +26,8 @@ class Policy:
     provider_attempts: int = 3
     longest_provider_wait: timedelta = timedelta(seconds=8)
     hold_renewal: timedelta = timedelta(seconds=20)
+    hold_shrink: timedelta = timedelta(seconds=1)
+    """How long an answer runs before its hold is cut to what it can still use."""
     storage_patience: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=20)
     linger: timedelta = timedelta(seconds=30)

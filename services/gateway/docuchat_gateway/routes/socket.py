@@ -286,8 +286,10 @@ class ChatSocket:
                     ended = False
                     try:
                         async for batch in events_of(response):
-                            await self._frames(batch)
                             ended = batch[-1].startswith((b'{"type":"end"', b'{"type":"error"'))
+                            if ended:
+                                self._make_way()
+                            await self._frames(batch)
                     except (aiohttp.ClientError, TimeoutError) as error:
                         raise chat.down(error) from error
                     if not ended:
@@ -296,6 +298,14 @@ class ChatSocket:
                 await self._error(error, **named)
         except (_SlowClient, OSError, RuntimeError):
             self._dropped.set()
+
+    def _make_way(self) -> None:
+        """The client may ask again as soon as it has read the end, while this task still waits for chat to close."""
+        task = self._turn
+        if task is not None and task is asyncio.current_task():
+            self._turn = None
+            self._commands.add(task)
+            task.add_done_callback(self._commands.discard)
 
     async def _frames(self, batch: list[bytes]) -> None:
         # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
 
 _START_SECONDS = 180
+_LOG_LINES = 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,6 +21,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_START_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure comes with what the services complained of last."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        products = {id(value): value for value in item.funcargs.values() if isinstance(value, Product)}
+        for product in products.values():
+            for log in sorted(product.running.logs.glob("*.log")):
+                lines = log.read_text(errors="replace").splitlines()
+                if troubled := [line for line in lines if re.search(r"\[(error|critical|warning)|Error\b", line)]:
+                    report.sections.append((log.name, "\n".join(troubled[-_LOG_LINES:])))
+    return report
 
 
 @pytest.fixture(scope="session")

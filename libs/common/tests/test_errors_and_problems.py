@@ -14,6 +14,7 @@ from docuchat_common import errors
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.health import Check
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import STATUS, status_of
 from docuchat_common.messaging.consumer import Outcome, outcome_of
 
@@ -25,6 +26,7 @@ class _Container:
 
 class _Body(BaseModel):
     number: int
+    text: str = ""
 
 
 class TooFast(errors.RateLimited):
@@ -33,7 +35,7 @@ class TooFast(errors.RateLimited):
     code = "too_fast"
 
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/numbers")
@@ -101,6 +103,15 @@ async def test_invalid_input_names_the_field_and_does_not_echo_the_value(client:
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "body.number"
     assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"number": NaN}', b'{"number": 1, "text": "\\ud800"}', b'{"number": 1, "\\udfff": 1}', b'{"number": "\xff"}'],
+)
+async def test_what_is_no_interchangeable_json_is_invalid_input(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post("/numbers", content=body, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
 
 
 async def test_an_unknown_error_shows_no_trace_and_no_message(client: httpx.AsyncClient) -> None:

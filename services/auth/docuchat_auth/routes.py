@@ -20,9 +20,10 @@ from docuchat_auth.service import Profiles, Sessions, SignIn, TenantDirectory
 from docuchat_auth.settings import Settings
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import CurrentPrincipal, MissingTenant, TokenVerifier, is_internal
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 _TENANT_PARAMETER: dict[str, Any] = {
     "parameters": [

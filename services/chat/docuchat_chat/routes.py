@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -26,11 +26,12 @@ from docuchat_chat.schemas import (
 )
 from docuchat_chat.streaming import EventStream
 from docuchat_common.http.identity import CurrentPrincipal, Principal
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import ChatId, DocumentId, TurnId
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -275,12 +276,13 @@ def _chat_cursor(chat: Chat) -> str:
 def _chat_position(cursor: str) -> tuple[datetime, ChatId]:
     moment, chat_id = decode_cursor(cursor, 2)
     try:
-        position = datetime.fromisoformat(moment), ChatId(UUID(chat_id))
-    except ValueError as error:
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None:
+            raise InvalidCursor
+        # in UTC already here: at either end of the calendar another zone's time cannot be converted
+        return at.astimezone(UTC), ChatId(UUID(chat_id))
+    except (ValueError, OverflowError) as error:
         raise InvalidCursor from error
-    if position[0].tzinfo is None:
-        raise InvalidCursor
-    return position
 
 
 def _message_cursor(messages: list[Message], limit: int) -> str | None:

@@ -53,7 +53,11 @@ class Settings(ServiceSettings):
         """Whether a page of `origin` may open a WebSocket; locally so may every page of this machine."""
         if "*" in self.origins or origin.rstrip("/") in self.origins:
             return True
-        return self.environment in {"local", "test"} and urlsplit(origin).hostname in {"localhost", "127.0.0.1", "::1"}
+        try:
+            host = urlsplit(origin).hostname
+        except ValueError:  # not an origin at all
+            return False
+        return self.environment in {"local", "test"} and host in {"localhost", "127.0.0.1", "::1"}
 
     @property
     def max_file_bytes(self) -> int:

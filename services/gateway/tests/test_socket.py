@@ -151,7 +151,7 @@ async def test_pages_of_other_sites_are_kept_out(open_gateway: OpenGateway) -> N
     async with open_gateway(environment="production", frontend_origin="https://app.example") as gateway:
         async with dial(gateway, origin="https://app.example"):
             pass
-        for origin in ("https://evil.example", "http://localhost:3000", "null"):
+        for origin in ("https://evil.example", "http://localhost:3000", "null", "http://["):
             with pytest.raises(InvalidStatus) as refusal:
                 async with dial(gateway, origin=origin):
                     pass
@@ -169,6 +169,8 @@ async def test_a_wrong_frame_is_answered_and_the_socket_stays(gateway: Gateway, 
         '{"resume": "x"}',
         json.dumps({"resume": TURN, "after": -1}),
         '{"stop": "../../internal"}',
+        '{"stop": ' + "[" * 1000 + "]" * 1000 + "}",
+        '{"message": "x", "session_id": ' + "[" * 400 + "]" * 400 + "}",
         b"binary",
     ]
     async with dial(gateway) as connection:

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from docuchat_common.http.identity import CurrentPrincipal, InternalCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 from docuchat_usage.schemas import HoldBody, HoldView, RenewBody, UsageReport
 from docuchat_usage.service import UsageService
@@ -22,7 +23,9 @@ async def usage_service(request: Request) -> UsageService:
 Service = Annotated[UsageService, Depends(usage_service)]
 
 public = APIRouter(prefix="/v1", tags=["usage"])
-internal = APIRouter(prefix="/internal/holds", dependencies=[InternalCaller], include_in_schema=False)
+internal = APIRouter(
+    prefix="/internal/holds", route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False
+)
 
 
 @public.get("/usage", summary="Tokens, cost and quota", responses=problem_responses(401, 403, 503))

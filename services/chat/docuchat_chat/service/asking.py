@@ -196,7 +196,8 @@ class AskService:
                     raise RequestInProgress
                 # Its process died before the turn was written down: the key is free again.
                 await tx.turns.release_key(asker, holder.turn_id)
-                await tx.turns.claim_key(asker, key, fingerprint, turn_id)
+                if await tx.turns.claim_key(asker, key, fingerprint, turn_id) is not None:
+                    raise RequestInProgress  # another repeat was quicker
                 return None
             if turn.state is TurnState.RUNNING:
                 raise RequestInProgress(turn_id=str(turn.id))

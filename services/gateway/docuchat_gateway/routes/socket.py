@@ -42,6 +42,8 @@ CLOSE_TRY_LATER: Final = 1013
 
 MAX_RESUMES: Final = 4
 """Turns that one socket may follow at once, beside the one it asked for."""
+MAX_STOPS: Final = 8
+"""Stops of one socket that may be on their way at once; they are not counted by the rate limit."""
 
 _PASSED_ON: Final = ("message", "session_id", "chat_id", "model", "document_ids", "collection_id")
 
@@ -218,7 +220,7 @@ class ChatSocket:
             if not isinstance(frame, dict):
                 raise BadFrame
             if "stop" in frame:
-                self._start(self._commands, self._stop(_turn_id(frame["stop"])))
+                self._begin_stop(_turn_id(frame["stop"]))
             elif "resume" in frame:
                 await self._count()
                 if len(self._resumes) >= MAX_RESUMES:
@@ -234,12 +236,16 @@ class ChatSocket:
                 if self._turn is not None and not self._turn.done():
                     raise Busy
                 await self._count()
-                body = {key: frame[key] for key in _PASSED_ON if frame.get(key) is not None} | {"stream": True}
-                self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", orjson.dumps(body), None))
+                self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", _question(frame), None))
             else:
                 raise BadFrame("The frame has no `message` with text.")
         except DocuChatError as error:
             await self._error(error)
+
+    def _begin_stop(self, turn_id: str) -> None:
+        if len(self._commands) >= MAX_STOPS:
+            raise Busy("Too many stops at once; wait for the ends of their turns.")
+        self._start(self._commands, self._stop(turn_id))
 
     def _start(self, tasks: "set[asyncio.Task[None]]", work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -322,9 +328,16 @@ class ChatSocket:
         await self._frames([orjson.dumps(error_frame(error, **more), default=str)])
 
 
+def _question(frame: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps({key: frame[key] for key in _PASSED_ON if frame.get(key) is not None} | {"stream": True})
+    except orjson.JSONEncodeError as error:
+        raise BadFrame("The frame is nested too deeply.") from error
+
+
 def _turn_id(value: object) -> str:
     try:
-        return str(UUID(str(value)))
+        return str(UUID(value if isinstance(value, str) else ""))
     except ValueError as error:
         raise BadFrame("`resume` and `stop` take the `turn_id` of a `start` frame.") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from docuchat_local.environment import SETTINGS_REFUSED, ServiceEnvironments
 from docuchat_local.errors import BadEnvironment, SetupFailed
@@ -42,7 +43,10 @@ def prepare_database(
     state = _wanted_state(environments)
     if stamp is not None and stamp.exists() and stamp.read_text() == state:
         return False
-    asyncio.run(_migrate(environments, admin_url, say))
+    if stamp is None:
+        _migrate_given(environments, admin_url, say)
+    else:
+        asyncio.run(_migrate(environments, admin_url, say))
     _run_set_up_commands(environments)
     if stamp is not None:
         stamp.write_text(state)
@@ -64,6 +68,19 @@ def _wanted_state(environments: ServiceEnvironments) -> str:
         if name.startswith(("EMBEDDING_", "OPENAI_")):  # they decide about the embedding space
             digest.update(f"{name}={value}".encode())
     return digest.hexdigest()
+
+
+def _migrate_given(environments: ServiceEnvironments, admin_url: str, say: Callable[[str], None]) -> None:
+    """Migrate a database of somebody else: that it cannot be reached or used is no defect, and told in a line."""
+    from asyncpg import InterfaceError, PostgresError
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        asyncio.run(_migrate(environments, admin_url, say))
+    except (OSError, ValueError, PostgresError, InterfaceError, DBAPIError) as fault:
+        place = urlsplit(admin_url).netloc.rpartition("@")[2]
+        reason = str(getattr(fault, "orig", None) or fault) or type(fault).__name__
+        raise BadEnvironment(f"the database at {place} (DATABASE_URL) cannot be used: {reason}") from fault
 
 
 async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Callable[[str], None]) -> None:

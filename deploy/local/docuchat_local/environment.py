@@ -1,6 +1,7 @@
 """The environment of each process: what the user set, what is generated, and who may see which secret."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _SECRET_READERS: Mapping[str, frozenset[str]] = {
 # What this set-up decides itself, whatever stands in the user's environment.
 _OWN_NAMES = frozenset({"HOST", "PORT", "BACKING", "GATEWAY_PORT", "DATABASE_URL", "SYSTEM_DATABASE_URL"})
 _BLOB_READERS = frozenset({"gateway", "ingest"})
+_REACH_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,21 @@ def external_servers(settings: Mapping[str, str]) -> ExternalServers | None:
     return ExternalServers(
         plain_postgres_url(settings["DATABASE_URL"]), settings["REDIS_URL"], settings["RABBITMQ_URL"]
     )
+
+
+def require_reachable(name: str, url: str, default_port: int) -> None:
+    """Raise BadEnvironment when nobody answers there: at the start a wrong address is likelier than a restart."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or default_port
+    except ValueError as fault:
+        raise BadEnvironment(f"{name} is not an address: {fault}") from fault
+    if not host:
+        raise BadEnvironment(f"{name} names no server")
+    try:
+        socket.create_connection((host, port), timeout=_REACH_SECONDS).close()
+    except OSError as fault:
+        raise BadEnvironment(f"{name}: nobody answers at {host}:{port} ({fault.strerror or fault})") from fault
 
 
 def plain_postgres_url(url: str) -> str:

@@ -21,7 +21,14 @@ from pathlib import Path
 
 from docuchat_local.backing import BackingServers, make_servers
 from docuchat_local.database import prepare_database
-from docuchat_local.environment import ROOT, SETTINGS_REFUSED, ServiceEnvironments, blob_url, external_servers
+from docuchat_local.environment import (
+    ROOT,
+    SETTINGS_REFUSED,
+    ServiceEnvironments,
+    blob_url,
+    external_servers,
+    require_reachable,
+)
 from docuchat_local.errors import BadEnvironment, ServerFailed
 from docuchat_local.processes import Process, ProcessSpec, Warden
 from docuchat_local.state import Ports, Secrets, choose_port, is_port_free
@@ -30,6 +37,7 @@ from docuchat_local.vocabulary import prepare_vocabulary
 _READY_SECONDS = 60
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 2
+_HIGHEST_PORT = 65_535
 _STABLE_SECONDS = 60
 _LONGEST_BACKOFF_SECONDS = 30.0
 _CODE = re.compile(r"""["']?\bcode["']?\s*[=:]\s*["']?(?:\x1b\[[0-9;]*m)*["']?(\d{6})\b""")
@@ -226,6 +234,9 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
+    if external:
+        require_reachable("REDIS_URL", external.redis_url, 6379)
+        require_reachable("RABBITMQ_URL", external.rabbitmq_url, 5672)
     vocabulary = prepare_vocabulary(
         ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings
     )
@@ -382,8 +393,8 @@ def wait_for_code(log: Path, since: int, seconds: float = 10) -> str:
 
 def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) -> int:
     if wanted := settings.get("GATEWAY_PORT"):
-        if not wanted.isdigit():
-            raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number")
+        if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
+            raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")
         if int(wanted) and not is_port_free(int(wanted)):
             raise BadEnvironment(f"port {wanted} is taken by another program; set GATEWAY_PORT to another one")
         return int(wanted) or choose_port(set())

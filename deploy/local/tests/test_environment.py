@@ -9,6 +9,7 @@ from docuchat_local.environment import (
     external_servers,
     known_names,
     read_settings,
+    require_reachable,
     with_login,
 )
 from docuchat_local.errors import BadEnvironment
@@ -74,6 +75,13 @@ def test_an_unknown_backing_and_a_foreign_database_are_refused():
         external_servers({"BACKING": "docker"})
     with pytest.raises(BadEnvironment, match="postgresql://"):
         external_servers(GIVEN | {"DATABASE_URL": "mysql://x"})
+
+
+def test_a_given_server_that_nobody_runs_is_named():
+    with pytest.raises(BadEnvironment, match=r"REDIS_URL: nobody answers at 127\.0\.0\.1:1 "):
+        require_reachable("REDIS_URL", "redis://127.0.0.1:1/0", 6379)
+    with pytest.raises(BadEnvironment, match="RABBITMQ_URL names no server"):
+        require_reachable("RABBITMQ_URL", "localhost", 5672)
 
 
 def test_every_service_gets_its_own_weak_login(tmp_path):

@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import BaseModel
@@ -45,6 +46,7 @@ from docuchat_client.rendering import Screen, document_state, moment, one_line, 
 T = TypeVar("T")
 _PARALLEL_UPLOADS = 4
 _DEFAULT_TENANT = "1"
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _INTERRUPTED = 130
 _EARLY_ENDS = {
     "length": "The answer was cut: it reached the longest length that is allowed.",
@@ -155,6 +157,8 @@ def login(
                 sent = await client.request_code(address)
                 minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
                 screen.note(f"A code was sent to {address}{minutes}.")
+                if urlsplit(server).hostname in _LOCAL_HOSTS:
+                    screen.note("A local product that sends no mail shows it where `make run` runs.")
             await client.verify_code(address, code or str(typer.prompt("Code")))
             user = await client.me()
             screen.line(f"Signed in as {user.email} ({user.role}) at {user.tenant.name}.")

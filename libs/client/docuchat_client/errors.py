@@ -188,7 +188,8 @@ def _with_fields(detail: str, fields: Any) -> str:
     if not isinstance(fields, list):
         return detail
     named = [f"{f.get('field')}: {f.get('problem')}" for f in fields if isinstance(f, dict) and f.get("field")]
-    return f"{detail} ({'; '.join(named[:3])})" if named else detail
+    unsaid = [name for name in named if name not in detail]
+    return f"{detail} ({'; '.join(unsaid[:3])})" if unsaid else detail
 
 
 def error_from_response(response: httpx.Response) -> DocuChatError:

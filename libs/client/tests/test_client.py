@@ -133,6 +133,11 @@ async def test_logout_forgets_even_when_the_service_is_away(store: MemoryCredent
             InvalidInput,
             "The request is not valid. (q: is empty)",
         ),
+        (
+            problem(422, "invalid_input", "Not valid: q: is empty", errors=[{"field": "q", "problem": "is empty"}]),
+            InvalidInput,
+            "Not valid: q: is empty",
+        ),
         (problem(500, "internal_error", "Something failed."), ServerError, "Something failed."),
         (PlainTextResponse("<html>", 502), Exception, "The service, or a part that it needs"),
         (PlainTextResponse("<html>", 200), UnexpectedAnswer, "does not speak this protocol"),

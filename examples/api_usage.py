@@ -1,9 +1,9 @@
 """DocuChat by its public API alone: sign in, upload, watch, ask over WebSocket, ask by HTTP, look at usage, clean up.
 
-    python examples/api_usage.py document.pdf --question "What is this about?"
+    .venv/bin/python examples/api_usage.py document.pdf --question "What is this about?"
 
-Needs httpx and websockets, and a running product (`make run`). The sign-in code is taken from `--code` (one that was
-requested before), else from the log of a local product, else it is asked for.
+Needs httpx and websockets (both are in `.venv`), and a running product (`make run`). The sign-in code is taken from
+`--code` (one that was requested before), else from the log of a local product, else it is asked for.
 """
 
 from __future__ import annotations

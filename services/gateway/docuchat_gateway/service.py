@@ -332,7 +332,11 @@ def _refuse_other_types(head: bytes, filename: str) -> None:
         found = None
     what = f"it is {found}" if found else "its type is not recognised"
     lies = " although its name ends in .pdf" if filename.lower().endswith(".pdf") else ""
-    raise FileTypeRefused(f"The content is not a PDF{lies}: {what}.", accepted=[PDF], found=found)
+    raise FileTypeRefused(
+        f"The content is not a PDF{lies}: {what}. Save or print the document as a PDF and upload that.",
+        accepted=[PDF],
+        found=found,
+    )
 
 
 def _uploaded(document: Document) -> DocumentUploaded:

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem JSON with a stable `code`; category → status in one table."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -160,13 +161,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        fields = [
-            {
-                "field": ".".join(str(part) for part in problem["loc"]),
-                "problem": problem["msg"].removeprefix("Value error, "),
-            }
-            for problem in error.errors()
-        ]
+        fields = [_invalid_field(problem) for problem in error.errors()]
         detail = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
         return problem_response(
             422,
@@ -193,6 +188,22 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(DocuChatError, on_expected)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _invalid_field(problem: Mapping[str, Any]) -> dict[str, str]:
+    place = problem["loc"]
+    if problem["type"] == "json_invalid" and isinstance(place[-1], int):
+        reason = problem.get("ctx", {}).get("error", problem["msg"])
+        return {"field": "body", "problem": f"is not JSON, at character {place[-1]}: {reason}"}
+    if tuple(place) == ("body",) and problem["type"] in ("model_attributes_type", "missing"):
+        return {
+            "field": "body",
+            "problem": "must be a JSON object, sent with the header Content-Type: application/json",
+        }
+    return {
+        "field": ".".join(str(part) for part in place),
+        "problem": problem["msg"].removeprefix("Value error, "),
+    }
 
 
 def _request_id(request: Request) -> str | None:

@@ -25,7 +25,10 @@ class TokenCounter:
             name = tiktoken.encoding_name_for_model(model.rpartition("/")[2])
         except KeyError:
             name = _USUAL_ENCODING
-        return cls(tiktoken.get_encoding(name))
+        encoding = tiktoken.get_encoding(name)
+        # Python's copy of the vocabulary, 25 MB, is only read while the encoding is made (and to pickle it).
+        encoding._mergeable_ranks = {}  # noqa: SLF001 - there is no public way
+        return cls(encoding)
 
     @property
     def encoding_name(self) -> str:

@@ -13,10 +13,10 @@ import redis.asyncio as redis
 
 from docuchat_chat.adapters.extractive_model import ExtractiveModel
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch
-from docuchat_chat.adapters.openai_model import OpenAIModel
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.usage_holds import UsageHolds
 from docuchat_chat.container import Container
+from docuchat_chat.domain import extractive
 from docuchat_chat.ports import AnswerModel, ChatTx
 from docuchat_chat.repository import ChatRepository, TurnRepository
 from docuchat_chat.service.asking import AskService
@@ -35,7 +35,7 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
 from docuchat_knowledge.domain import EmbeddingSpace
-from docuchat_knowledge.embedding import Embedder, open_embedder
+from docuchat_knowledge.embedding import Embedder, WordLlamaEmbedder, open_embedder
 from docuchat_knowledge.search import SearchStatistics
 
 
@@ -64,7 +64,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         board = RedisTurnBoard(store, life=timedelta(seconds=settings.turn_stream_seconds))
         embedder = await stack.enter_async_context(open_embedder(settings))
         model = await _open_model(stack, settings, embedder)
-        counters = Counters()
+        counters = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
         await asyncio.to_thread(counters(policy.default_model).count, "warm")
         transactions = UnitOfWork(database, _composer(embedder.space), schema="chat", on_events_committed=relay.wake)
         registry = Registry({})
@@ -131,6 +131,9 @@ def _composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, In
 async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModel:
     if not settings.answers_with_openai or settings.openai_api_key is None:
         return ExtractiveModel(embedder)
+    # Only here: the SDK is 25 MB of classes that a product without a key never needs.
+    from docuchat_chat.adapters.openai_model import OpenAIModel
+
     return await stack.enter_async_context(
         OpenAIModel.open(
             api_key=settings.openai_api_key.get_secret_value(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import asyncpg
 
@@ -84,10 +85,23 @@ class KnowledgeEmbedder:
         )
 
 
-class ModelCounter:
-    """Counts with tiktoken and remembers passages, which come again and again."""
+class Vocabulary(Protocol):
+    """Counts the tokens of a text."""
 
-    def __init__(self, counter: TokenCounter) -> None:
+    @property
+    def encoding_name(self) -> str:
+        """The vocabulary's name."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text."""
+        ...
+
+
+class ModelCounter:
+    """Counts in a vocabulary and remembers passages, which come again and again."""
+
+    def __init__(self, counter: Vocabulary) -> None:
         self._counter = counter
         self._passages: dict[ChunkId, int] = {}
         # The instructions and the words around sources are the same in every prompt.
@@ -115,8 +129,9 @@ class ModelCounter:
 class Counters:
     """One counter for each tokenizer."""
 
-    def __init__(self) -> None:
-        self._by_model: dict[str, ModelCounter] = {}
+    def __init__(self, own: Mapping[str, Vocabulary] | None = None) -> None:
+        """`own`: models that have a vocabulary which is loaded anyway; the others' is tiktoken's, 46 MB each."""
+        self._by_model = {model: ModelCounter(vocabulary) for model, vocabulary in (own or {}).items()}
         self._by_name: dict[str, ModelCounter] = {}
 
     def __call__(self, model: str) -> ModelCounter:

@@ -38,7 +38,7 @@ class QueryWord:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWords:
-    """Where a chunk has the question's words (positions count from 1), and its length in distinct words."""
+    """Where a chunk has the question's words (positions count from 1 and ascend), and its length in distinct words."""
 
     term_count: int
     positions: Mapping[str, Sequence[int]]
@@ -71,8 +71,11 @@ def score_words(query: Sequence[QueryWord], chunk: ChunkWords, mean_length: floa
     return score / whole
 
 
-def _merge(word: QueryWord, chunk: ChunkWords) -> list[int]:
-    return sorted({position for lexeme in word.lexemes for position in chunk.positions.get(lexeme, ())})
+def _merge(word: QueryWord, chunk: ChunkWords) -> Sequence[int]:
+    found = [chunk.positions[lexeme] for lexeme in word.lexemes if lexeme in chunk.positions]
+    if len(found) == 1:  # the usual case, and in order as it is
+        return found[0]
+    return sorted({position for places in found for position in places})
 
 
 def _score_pairs(query: Sequence[QueryWord], places: Sequence[Sequence[int]]) -> float:

@@ -84,7 +84,7 @@ async def _ingest(bench: Bench, copies: int) -> tuple[dict[str, float], int, flo
         pages = 0
         for entry in accepted:
             while (now := await document(session, bench, entry["id"]))["status"] not in END:  # noqa: ASYNC110 - as clients do
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)  # rarely: to ask costs the product too
             if now["status"] == "failed":
                 raise RuntimeError(f"ingestion failed: {now['error']}")
             pages += now["pages"]

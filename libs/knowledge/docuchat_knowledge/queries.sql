@@ -386,10 +386,12 @@ RETURNING id;
 SELECT EXISTS (SELECT FROM knowledge.documents WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NULL);
 
 -- name: measure_tenant^
--- Size, mean length and languages of what the tenant can search.
+-- Size, mean length and languages of what the tenant can search; and for this transaction, how far the vector index
+-- searches, and that it goes on while the tenant's filter leaves too little: set here, since it costs no round trip.
 SELECT coalesce(sum(chunk_count), 0)::bigint AS chunks, coalesce(sum(term_total), 0)::bigint AS terms,
        coalesce((SELECT array_agg(DISTINCT l) FROM knowledge.collections k, unnest(k.languages) l
-                 WHERE k.tenant_id = :tenant_id), '{}') AS languages
+                 WHERE k.tenant_id = :tenant_id), '{}') AS languages,
+       set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef_search::text, true)
 FROM knowledge.collections
 WHERE tenant_id = :tenant_id;
 
@@ -488,10 +490,6 @@ WHERE d.tenant_id = :tenant_id AND d.id = ANY (:document_ids::uuid[]) AND d.dele
   AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
 ORDER BY v.embedding <=> :query::real[]::halfvec
 LIMIT :row_limit;
-
--- name: tune_vector_index!
--- For this transaction: how far the index searches, and that it goes on while the tenant's filter leaves too little.
-SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef_search::text, true);
 
 -- name: rank_by_vector_index
 -- The nearest chunks by the space's HNSW index.

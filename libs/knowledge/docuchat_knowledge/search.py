@@ -145,7 +145,7 @@ class Searcher:
         """
         if limit < 1 or (document_ids is not None and not document_ids):
             return []
-        tenant = await _queries.measure_tenant(self._connection, tenant_id=tenant_id)
+        tenant = await _queries.measure_tenant(self._connection, tenant_id=tenant_id, ef_search=str(EF_SEARCH))
         if not tenant["chunks"]:
             return []
         nominations = max(NOMINATIONS, 2 * limit)
@@ -275,7 +275,6 @@ class _Scope:
                 )
             ]
         else:
-            await _queries.tune_vector_index(self._connection, ef_search=str(EF_SEARCH))
             rows = [
                 row
                 async for row in _queries.rank_by_vector_index(

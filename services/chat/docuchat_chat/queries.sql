@@ -15,6 +15,17 @@ VALUES (:chat_id, :tenant_id, :user_id, :session_key, :title, :title_key)
 ON CONFLICT (tenant_id, user_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
 RETURNING id, user_id, session_key, title, created_at, updated_at, message_count;
 
+-- name: open_chat^
+-- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is another's or deleted.
+INSERT INTO chat.chats AS c (id, tenant_id, user_id, title, title_key, last_seq, message_count)
+VALUES (:chat_id, :tenant_id, :user_id, :title, :title_key, 2, 1)
+ON CONFLICT (id) DO UPDATE
+SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(),
+    title = coalesce(c.title, excluded.title),
+    title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
+WHERE c.tenant_id = excluded.tenant_id AND c.user_id = excluded.user_id AND c.deleted_at IS NULL
+RETURNING id, user_id, session_key, title, created_at, updated_at, message_count, last_seq;
+
 -- name: continue_chat^
 -- Reserve `places` consecutive message numbers, count one stored message, and give an untitled chat its title.
 UPDATE chat.chats

@@ -60,7 +60,14 @@ class ChatRepository:
 
     async def open(self, asker: Asker, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
-        opened = await self._continue(asker, chat_id, title, places=2)
+        if session_key is None:
+            opened = await _queries.open_chat(
+                self._connection, **_own(asker), chat_id=chat_id, title=title, title_key=fold(title)
+            )
+            if opened is None:
+                raise ChatNotFound
+        else:
+            opened = await self._continue(asker, chat_id, title, places=2)
         if opened is None:
             made = await _queries.create_chat(
                 self._connection,

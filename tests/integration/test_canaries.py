@@ -133,7 +133,11 @@ async def test_no_log_event_or_dead_letter_holds_a_secret_or_a_users_words(
             refused = {"file": (f"{planted['filename']}.pdf", planted["text"].encode(), "application/pdf")}
             assert (await user.http.post("/v1/files", files=refused)).status_code == 415
             async with user.socket(path=f"/ws/chat?token={user.token}", additional_headers={}) as socket:
-                for frame in (planted["frame"], json.dumps({planted["frame"]: 1}), json.dumps({"stop": planted["frame"]})):
+                for frame in (
+                    planted["frame"],
+                    json.dumps({planted["frame"]: 1}),
+                    json.dumps({"stop": planted["frame"]}),
+                ):
                     await socket.send(frame)
                     assert json.loads(await socket.recv())["type"] == "error"
             again = await user.http.post("/v1/auth/refresh", json={"refresh_token": user.refresh_token})

@@ -113,9 +113,7 @@ class Operation:
                 }
             case "multipart/form-data":
                 request["files"] = {"file": ("vault.pdf", victim.content, "application/pdf")}
-                request["data"] = {
-                    name: str(victim.ids[name]) for name in self.properties() if name in victim.ids
-                }
+                request["data"] = {name: str(victim.ids[name]) for name in self.properties() if name in victim.ids}
             case None:
                 pass
             case other:
@@ -212,7 +210,9 @@ async def test_no_operation_gives_or_takes_anything_of_another_tenant(
         # the same with the victim's tenant in the header: the token's tenant has to agree
         posing = await send(stranger.http, request, **{"X-Tenant-ID": str(victim.user.tenant_id)})
         if "403" in operation.described["responses"]:
-            assert (posing.status_code, posing.json()["code"]) == (403, "tenant_mismatch"), f"{operation}: {posing.text}"
+            assert (posing.status_code, posing.json()["code"]) == (403, "tenant_mismatch"), (
+                f"{operation}: {posing.text}"
+            )
         else:
             assert _SECRET not in posing.text
     assert len(tried) == len(set(tried))
@@ -290,4 +290,6 @@ async def test_an_id_that_never_was_looks_like_one_of_another_tenant(victim: Vic
         foreign = (await stranger.http.get(f"/v1/{kind}/{victim.ids[name]}")).json()
         unknown = (await stranger.http.get(f"/v1/{kind}/{uuid.uuid4()}")).json()
         vary = {"instance", "request_id", "trace_id"}
-        assert {k: v for k, v in foreign.items() if k not in vary} == {k: v for k, v in unknown.items() if k not in vary}
+        assert {k: v for k, v in foreign.items() if k not in vary} == {
+            k: v for k, v in unknown.items() if k not in vary
+        }

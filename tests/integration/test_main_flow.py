@@ -150,9 +150,7 @@ async def test_an_answer_comes_by_plain_http_and_by_server_sent_events_too(user:
     assert answer_text(frames)
 
 
-async def test_one_idempotency_key_is_one_answer_and_one_booking(
-    user: User, stub_provider: StubProviderHandle
-) -> None:
+async def test_one_idempotency_key_is_one_answer_and_one_booking(user: User, stub_provider: StubProviderHandle) -> None:
     await user.ready(small_pdf(("The warranty of the kettle lasts 36 months.",)))
     headers = {"Idempotency-Key": "one-question"}
     body = {"message": "How long is the warranty?"}

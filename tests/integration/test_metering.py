@@ -173,7 +173,9 @@ async def test_a_dropped_answer_resumes_without_gap_repeat_or_second_call(
         await socket.send(json.dumps({"resume": turn_id, "after": 0}))
         assert answer_text([frame for frame in await frames_until_end(socket) if frame["type"] == "delta"]) == text
     events = await user.http.get(f"/v1/turns/{turn_id}/events", headers={"Last-Event-ID": str(after)})
-    tokens = [json.loads(line[5:])["token"] for line in events.text.splitlines() if line.startswith('data: {"type":"delta"')]
+    tokens = [
+        json.loads(line[5:])["token"] for line in events.text.splitlines() if line.startswith('data: {"type":"delta"')
+    ]
     assert "".join(tokens) == "".join(frame["token"] for frame in deltas)
 
 

@@ -96,7 +96,11 @@ async def test_thousands_of_unfiltered_transactions_see_their_own_tenant_alone(
         for tenant in (None, *two_tenants, -1)
     ]
     work += [
-        (service := chance.choice(list(readable)), chance.choice(readable[service]), chance.choice((None, *two_tenants)))
+        (
+            service := chance.choice(list(readable)),
+            chance.choice(readable[service]),
+            chance.choice((None, *two_tenants)),
+        )
         for _ in range(_TRANSACTIONS - len(work))
     ]
     chance.shuffle(work)
@@ -155,7 +159,10 @@ async def test_no_role_changes_or_adds_rows_of_another_tenant(
                 own = await administrator.fetchval(
                     await quoted(administrator, "SELECT count(*) FROM %I.%I WHERE %I = $1", name, column), mine
                 )
-                templates = {"DELETE": ("DELETE FROM %I.%I", name), "UPDATE": ("UPDATE %I.%I SET %I = %s", name, column)}
+                templates = {
+                    "DELETE": ("DELETE FROM %I.%I", name),
+                    "UPDATE": ("UPDATE %I.%I SET %I = %s", name, column),
+                }
                 for action in allowed:
                     template, *names = templates[action]
                     statement = await quoted(administrator, template, *names, *([str(other)] * (action == "UPDATE")))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import asyncpg
 import pytest
+from aio_pika.exceptions import PublishError
 
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl
@@ -311,6 +312,25 @@ async def test_dead_letters_are_replayed_with_a_fresh_ladder(rabbitmq_url: str) 
         await broker.settled(lambda: _same(sorted(script.handled), ["m0", "m1", "m2"]))
 
 
+async def test_what_no_queue_takes_any_more_is_kept(rabbitmq_url: str) -> None:
+    async def handle(event: UsageRecorded, delivery: Delivery) -> None:
+        raise InvalidInput
+
+    async with rabbitmq_harness(Subscription(QUEUE, UsageRecorded, handle, retry=LADDER), rabbitmq_url) as broker:
+        await broker.publish(usage("dead"))
+
+        async def dead() -> None:
+            assert await broker.dead_letters() == 1
+
+        await eventually(dead)
+    async with Broker.connect(rabbitmq_url, name="test") as connected:
+        channel = await connected.channel()
+        await channel.queue_delete(QUEUE)
+        with pytest.raises(PublishError):
+            await replay_dead_letters(rabbitmq_url, QUEUE)
+        assert await count_messages(connected, dead_letter_queue(QUEUE)) == 1
+
+
 def _same(found: list[str], wanted: list[str]) -> None:
     assert found == wanted
 
@@ -349,6 +369,8 @@ async def test_stopping_waits_for_the_running_handler_and_leaves_the_rest_untouc
         await eventually(two_left)
 
 
+# aiormq leaves a coroutine of its own unawaited when the broker dies in the middle of a handshake
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_consumer_and_relay_recover_from_a_killed_broker(
     uow_and_database: tuple[UnitOfWork[Tx], Database], breakable_servers: TestServers
 ) -> None:

@@ -165,7 +165,8 @@ class _Runner:
 
     async def _consume(self) -> None:
         subscription = self._subscription
-        self._channel = channel = await self._broker.channel()
+        # a copy that no queue takes must be an error: the original is acknowledged after it
+        self._channel = channel = await self._broker.channel(on_return_raises=True)
         self._queue = await asyncio.wait_for(
             declare_subscription(channel, subscription.queue, subscription.event.type, subscription.retry), timeout=10
         )
@@ -230,6 +231,9 @@ class _Runner:
             except BROKER_ERRORS as broken:
                 # the connection is gone: the broker gives the message to somebody again, the inbox absorbs the repeat
                 logger.warning("message.unsettled", error=type(broken).__name__)
+                # or it is not, and only the copy was refused or not confirmed: without this we would keep the message
+                with suppress(*BROKER_ERRORS):
+                    await message.nack(requeue=True)
                 outcome = Outcome.RETRY
             _handled.labels(subscription.queue, outcome.value).inc()
 
@@ -273,7 +277,7 @@ async def replay_dead_letters(url: str, queue: str, *, limit: int = 10_000) -> i
     """Move up to `limit` dead letters of `queue` back to it, with a fresh ladder; returns how many."""
     moved = 0
     async with Broker.connect(url, name="replay") as broker:
-        channel = await broker.channel()
+        channel = await broker.channel(on_return_raises=True)
         dlq = await channel.declare_queue(dead_letter_queue(queue), passive=True)
         # what fails again while we replay comes back to this queue: it is left for the next time
         waiting = min(limit, dlq.declaration_result.message_count or 0)

@@ -43,3 +43,15 @@ async def test_every_table_with_a_tenant_forces_row_level_security(database: Clo
             """
         )
     assert [row["name"] for row in rows] == []
+
+
+async def test_a_statement_without_an_answer_is_given_up_in_time_with_its_connection(database: ClonedDatabase) -> None:
+    async with database.open("chat", command_timeout=timedelta(seconds=0.3)) as opened:
+        uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(UpstreamUnavailable):
+            async with uow(TenantId(1)) as connection:
+                await connection.execute("SELECT pg_sleep(30)")
+        assert asyncio.get_running_loop().time() - began < 10
+        async with uow(TenantId(2)) as connection:
+            assert await connection.fetchval("SELECT current_setting('app.tenant_id')") == "2"

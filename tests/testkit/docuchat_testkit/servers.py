@@ -43,6 +43,8 @@ class Breakable(Protocol):
 
     def kill(self) -> None: ...
 
+    def stop(self) -> None: ...
+
     def restart(self) -> None: ...
 
     def freeze(self) -> None: ...
@@ -244,6 +246,18 @@ def _containers_possible() -> bool:
     return True
 
 
+def _has_image(image: str) -> bool:
+    docker: Any = import_module("docker")
+    client = docker.from_env(timeout=5)
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        return False
+    finally:
+        client.close()
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class _ContainerServer:
     """A container as a server that a test may break; its port is fixed, so that it returns at the same address."""
@@ -259,6 +273,9 @@ class _ContainerServer:
 
     def kill(self) -> None:
         self.container.get_wrapped_container().kill()
+
+    def stop(self) -> None:
+        self.container.get_wrapped_container().stop()
 
     def restart(self) -> None:
         self.kill()
@@ -279,10 +296,13 @@ def _free_port() -> int:
 
 @contextmanager
 def _container_servers() -> Iterator[TestServers]:
+    from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import DockerContainer
 
     from docuchat_testkit.eventually import eventually_sync
 
+    # its reaper removes what a killed session leaves, where its image is there; the fixtures remove the rest themselves
+    testcontainers_config.ryuk_disabled = not _has_image(testcontainers_config.ryuk_image)
     host, password = "127.0.0.1", "docuchat-tests"
     ports = {name: _free_port() for name in ("postgres", "redis", "rabbitmq", "management")}
     postgres = (

@@ -1,4 +1,4 @@
-"""Generated requests over the whole public surface: whatever is sent, the server answers, and never by failing (S10)."""
+"""Generated requests over the whole public surface: whatever is sent, the server answers and does not fail (S10)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from docuchat_testkit.product import Product, User, answer_text, frames_until_en
 
 _SECRET = "ZIRCONFLUTE"
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
-# A fact of the whole installation or of the token's own bearer; anything else that needs no id is searched for leaks too.
+# What belongs to a tenant's users together.
 _SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id"}
 
 

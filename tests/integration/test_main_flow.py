@@ -140,11 +140,9 @@ async def test_an_answer_comes_by_plain_http_and_by_server_sent_events_too(user:
     assert answer["usage"]["total_tokens"] == answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"] > 0
 
     body = {"message": "And the warranty again?", "session_id": "s", "stream": True}
-    frames = []
     async with user.http.stream("POST", "/v1/chat", json=body) as streamed:
-        async for line in streamed.aiter_lines():
-            if line.startswith("data:"):
-                frames.append(json.loads(line.removeprefix("data:")))
+        lines = [line async for line in streamed.aiter_lines()]
+    frames = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
     assert [frames[0]["type"], frames[-1]["type"]] == ["start", "end"]
     assert frames[0]["chat_id"] == answer["chat_id"]
     assert answer_text(frames)

@@ -1,4 +1,4 @@
-"""A model provider that refuses, stalls, cuts and stammers: readable errors, and not a token unbilled or billed twice."""
+"""A model provider that refuses, stalls, cuts and stammers: readable errors, and no token unbilled or billed twice."""
 
 from __future__ import annotations
 

@@ -150,7 +150,8 @@ async def test_no_role_changes_or_adds_rows_of_another_tenant(
                 name, column = table["name"], table["tenant_column"]
                 allowed = await administrator.fetchval(
                     "SELECT CASE WHEN has_schema_privilege($1::text, split_part($2::text, '.', 1), 'USAGE')"
-                    " THEN array_remove(ARRAY[CASE WHEN has_table_privilege($1::text, $2::text, 'DELETE') THEN 'DELETE' END,"
+                    " THEN array_remove(ARRAY["
+                    " CASE WHEN has_table_privilege($1::text, $2::text, 'DELETE') THEN 'DELETE' END,"
                     " CASE WHEN has_table_privilege($1::text, $2::text, 'UPDATE') THEN 'UPDATE' END], NULL)"
                     " ELSE '{}' END",
                     app_role(service),

@@ -1,7 +1,7 @@
 """The commands of the documents that the product was asked for from run as printed.
 
-Only what cannot be printed in advance is filled in: the port when it is not 8000, the code out of auth's log, the token,
-and `document.pdf`, which is a real file in the folder that the commands run in.
+Only what cannot be printed in advance is filled in: the port when it is not 8000, the code out of auth's log, the
+token, and `document.pdf`, which is a real file in the folder that the commands run in.
 """
 
 from __future__ import annotations

@@ -7,7 +7,10 @@ _LINE, _MARGIN = 20, 60
 
 
 def pdf_of(*lines: str) -> bytes:
-    """A PDF of one page, as high as its lines need; a line whose first letter is Arabic or Persian is drawn from the right, as browsers do."""
+    """A PDF of one page, as high as its lines need.
+
+    A line whose first letter is Arabic or Persian is drawn from the right, as browsers do.
+    """
     codes: dict[str, int] = {}
     height = max(842, 2 * _MARGIN + _LINE * len(lines))
     content = b"BT /F1 12 Tf\n"

@@ -88,7 +88,8 @@ class User:
 
     async def upload(self, file: Path | bytes, *, filename: str | None = None, **fields: str) -> dict[str, Any]:
         """The document as the upload answered it."""
-        content, name = (file.read_bytes(), file.name) if isinstance(file, Path) else (file, "document.pdf")
+        name = file.name if isinstance(file, Path) else "document.pdf"
+        content = await asyncio.to_thread(file.read_bytes) if isinstance(file, Path) else file
         response = await self.http.post(
             "/v1/files", files={"file": (filename or name, content, "application/pdf")}, data=fields
         )

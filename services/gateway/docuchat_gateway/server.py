@@ -4,7 +4,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from docuchat_common.http.server import server_config
+from docuchat_common.http.server import Server, server_config
 from docuchat_gateway.settings import Settings
 
 
@@ -29,4 +29,4 @@ def gateway_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def serve(app: ASGIApp, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    uvicorn.Server(gateway_config(app, settings)).run()
+    Server(gateway_config(app, settings)).run()

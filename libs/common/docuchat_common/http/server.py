@@ -1,5 +1,8 @@
 """Run an application under uvicorn, with bounded, graceful shutdown."""
 
+import gc
+import socket
+
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -24,6 +27,20 @@ def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
     )
 
 
+class Server(uvicorn.Server):
+    """Uvicorn's server, which leaves what was loaded at start out of garbage collection, and collects less often.
+
+    A full collection would walk 160,000 objects that stay for good, 200 ms when busy, in the midst of the streams.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then set what is there aside."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
+
+
 def serve(app: ASGIApp, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT; running requests get `shutdown_grace_seconds` to end."""
-    uvicorn.Server(server_config(app, settings)).run()
+    Server(server_config(app, settings)).run()

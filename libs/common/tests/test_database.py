@@ -1,9 +1,15 @@
 """The roles and the unit of work: row-level security binds every service, and a role it would not bind is refused."""
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 
 from docuchat_common.db import Database, RoleTooPowerful
 from docuchat_common.db.roles import OWNER, SERVICES
+from docuchat_common.db.uow import UnitOfWork
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.ids import TenantId
 from docuchat_testkit.databases import ClonedDatabase, with_database
 
 
@@ -46,7 +52,12 @@ async def test_every_table_with_a_tenant_forces_row_level_security(database: Clo
 
 
 async def test_a_statement_without_an_answer_is_given_up_in_time_with_its_connection(database: ClonedDatabase) -> None:
-    async with database.open("chat", command_timeout=timedelta(seconds=0.3)) as opened:
+    async with Database.open(
+        database.url("chat"),
+        database.system_url("chat"),
+        application_name="test",
+        command_timeout=timedelta(seconds=0.5),
+    ) as opened:
         uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
         began = asyncio.get_running_loop().time()
         with pytest.raises(UpstreamUnavailable):

@@ -66,6 +66,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 settings.system_database_url,
                 application_name="docuchat-gateway",
                 max_size=settings.database_pool_size,
+                command_timeout=timedelta(seconds=12),  # a document is deleted with all its chunks
             )
         )
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="gateway"))

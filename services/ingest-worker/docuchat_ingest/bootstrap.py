@@ -155,6 +155,7 @@ def _open_database(settings: Settings, name: str) -> Any:
         settings.system_database_url,
         application_name=name,
         max_size=max(settings.database_pool_size, 2 * settings.ingest_concurrency + 2),
+        command_timeout=timedelta(seconds=30),  # a document is swapped in by one statement
     )
 
 

@@ -81,10 +81,12 @@ class Database:
         init: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
         acquire_timeout: timedelta = timedelta(seconds=2),
         start_timeout: timedelta = timedelta(seconds=60),
+        command_timeout: timedelta = timedelta(seconds=8),
     ) -> AsyncIterator["Database"]:
         """Connect both roles, waiting up to `start_timeout` for the server; refuse roles that could bypass security.
 
-        `init` runs on every new connection (type codecs).
+        `init` runs on every new connection (type codecs). A statement that has no answer after `command_timeout` is
+        given up, and with it its transaction, so that a frozen server does not hold every request.
         """
 
         async def prepare(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
@@ -99,7 +101,7 @@ class Database:
                 init=prepare,
                 reset=_keep,
                 timeout=5,
-                command_timeout=30,
+                command_timeout=command_timeout.total_seconds(),
                 max_inactive_connection_lifetime=300,
                 server_settings={"application_name": application_name, "jit": "off"},
             )

@@ -68,6 +68,9 @@ async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantI
     try:
         await connection.execute(_BEGIN.replace("@tenant@", str(int(tenant_id))))
         yield
+    except TimeoutError:
+        connection.terminate()  # a server that does not answer does not answer a ROLLBACK either: it notices by itself
+        raise
     except BaseException:
         if not connection.is_closed():
             await connection.execute("ROLLBACK")

@@ -151,6 +151,15 @@ def test_the_extractive_answer_quotes_the_fitting_sentence_in_the_language_of_th
     assert german.startswith("Extraktive Antwort")
 
 
+@pytest.mark.parametrize("question", ["Who rules France?", "Wer regiert Frankreich?", "چه کسی حاکم است؟", "من يحكم؟"])
+def test_a_question_that_nothing_fits_is_told_so_and_quotes_nothing(question: str) -> None:
+    found = candidates([Source(1, passage("The motor is blue. The warranty lasts two years."))])
+    chosen = rank(question, found, [0.1] * len(found))
+    answer = compose(question, chosen)
+    assert chosen == [] and len(answer) == 1
+    assert "[1]" not in answer[0] and is_right_to_left(answer[0]) == is_right_to_left(question)
+
+
 def test_a_quote_against_the_direction_of_the_answer_is_isolated() -> None:
     sources = [Source(1, passage("The warranty lasts two years.")), Source(2, passage("ضمانت دو سال می‌شود."))]
     answer = compose("ضمانت چند سال است؟", candidates(sources))

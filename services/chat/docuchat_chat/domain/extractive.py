@@ -23,6 +23,11 @@ from docuchat_chat.domain.text import (
 MODEL = "extractive"
 PROVIDER = "local"
 QUOTES = 4
+LEAST_FIT = 0.28
+"""Below this score the best sentence is no answer.
+
+On SQuAD, with WordLlama: of 300 questions that the paragraphs answer 2 % score less, of 300 about other things 74 %.
+"""
 QUOTE_LENGTH = 400
 
 _LEAD: dict[Language, str] = {
@@ -30,6 +35,16 @@ _LEAD: dict[Language, str] = {
     "fa": "پاسخ استخراجی (مدل زبانی تنظیم نشده است). مناسب‌ترین جمله‌های سندهای شما:",
     "de": "Extraktive Antwort (es ist kein Sprachmodell eingerichtet). Die passendsten Stellen Ihrer Dokumente:",
     "ar": "إجابة استخراجية (لم يُضبط نموذج لغوي). أنسب المقاطع من مستنداتك:",
+}
+_NOTHING: dict[Language, str] = {
+    "en": "Nothing in your documents fits this question well enough to quote. Try the words that the documents use. "
+    "(Extractive answer: no language model is configured.)",
+    "fa": "در سندهای شما چیزی که به‌اندازه‌ی کافی به این پرسش بخورد پیدا نشد. واژه‌های خود سندها را به کار ببرید. "
+    "(پاسخ استخراجی: مدل زبانی تنظیم نشده است.)",
+    "de": "Nichts in Ihren Dokumenten passt gut genug zu dieser Frage. Versuchen Sie es mit den Wörtern der Dokumente. "
+    "(Extraktive Antwort: es ist kein Sprachmodell eingerichtet.)",
+    "ar": "لا يوجد في مستنداتك ما يناسب هذا السؤال بما يكفي لاقتباسه. جرّب الكلمات المستعملة في المستندات. "
+    "(إجابة استخراجية: لم يُضبط نموذج لغوي.)",
 }
 _QUOTES: dict[Language, tuple[str, str]] = {"en": ("“", "”"), "fa": ("«", "»"), "de": ("„", "“"), "ar": ("«", "»")}
 
@@ -66,7 +81,10 @@ def candidates(sources: Sequence[Source]) -> list[Candidate]:
 
 
 def rank(question: str, found: Sequence[Candidate], similarities: Sequence[float]) -> list[Candidate]:
-    """Return the best candidates, best first: rare shared words and nearness of meaning, half each."""
+    """Return the best candidates, best first: rare shared words and nearness of meaning, half each.
+
+    None when even the best does not reach `LEAST_FIT`.
+    """
     asked = set(words(question))
     asked = (asked - _STOP) or asked
     bags = [set(words(candidate.sentence)) for candidate in found]
@@ -79,7 +97,7 @@ def rank(question: str, found: Sequence[Candidate], similarities: Sequence[float
         # Sources come best first; a small bonus keeps that order among equals.
         scored.append((0.5 * overlap + 0.5 * max(similarity, 0.0) + 0.05 / candidate.number, -candidate.position))
     order = sorted(range(len(found)), key=lambda i: scored[i], reverse=True)
-    if not order:
+    if not order or scored[order[0]][0] < LEAST_FIT:
         return []
     least = 0.6 * scored[order[0]][0]
     return [found[i] for i in order if scored[i][0] >= least][:QUOTES]
@@ -92,6 +110,8 @@ def compose(question: str, chosen: Sequence[Candidate]) -> list[str]:
     quotation marks nor its [n] move to the wrong end.
     """
     language = language_of(question)
+    if not chosen:
+        return [_NOTHING[language]]
     lead = _LEAD[language]
     opening, closing = _QUOTES[language]
     pieces = [lead]

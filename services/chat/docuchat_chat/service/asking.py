@@ -379,9 +379,7 @@ def embedding_usage(
     )
 
 
-async def _both(
-    hold: asyncio.Task[Hold], chat: asyncio.Task[tuple[Chat | None, list[PastMessage]]]
-) -> tuple[Any, Any]:
+async def _both(hold: asyncio.Task[Hold], chat: asyncio.Task[tuple[Chat | None, list[PastMessage]]]) -> tuple[Any, Any]:
     """Wait for both; errors come back as values, so that what did succeed can be given back."""
     results = await asyncio.gather(hold, chat, return_exceptions=True)
     return results[0], results[1]

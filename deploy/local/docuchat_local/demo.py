@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from textwrap import shorten
 
 from docuchat_client import DocuChat, DocuChatError
 from docuchat_client.models import Document, Usage, UsageWindow
@@ -94,8 +95,10 @@ def _ask(client: DocuChat, document: Document, question: str, terminal: Terminal
         terminal.say()
         for citation in answer.citations:
             pages = f"page {citation.page}" if citation.page else "no page"
-            quote = " ".join(citation.quote.split())
-            terminal.say(f"   [{citation.number}] {citation.filename or citation.title}, {pages}: {quote[:100]}")
+            quote = citation.quote
+            terminal.say(
+                f"   [{citation.number}] {citation.filename or citation.title}, {pages}: {shorten(quote, 100, placeholder=' …')}"
+            )
         if not answer.citations:
             terminal.say("   (no citations)")
         if answer.usage:

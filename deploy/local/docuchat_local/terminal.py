@@ -1,6 +1,7 @@
 """What the supervisor writes to the terminal: its own lines, and the services' logs with their names before them."""
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,9 @@ _POLL_SECONDS = 0.1
 _NAME_WIDTH = 13
 _COLOURS = {"gateway": 36, "auth": 35, "chat": 32, "usage": 33, "ingest-worker": 34}
 _BOLD = 1
+# the files keep every line whole; the terminal leaves out what only a machine joins logs by, and requests that went well
+_MACHINE_FIELDS = re.compile(r" (?:event_id|request_id|trace_id|service|queue)=\S+")
+_ROUTINE = re.compile(r" http\.request .* status=[123]\d\d\b")
 
 
 class Terminal:
@@ -26,7 +30,10 @@ class Terminal:
             self.write(line)
 
     def line_of(self, name: str, line: str) -> None:
-        """One line of a service's log."""
+        """One line of a service's log, as a person wants to read it."""
+        if _ROUTINE.search(line):
+            return
+        line = _MACHINE_FIELDS.sub("", line)
         base = name if name in _COLOURS else name.rpartition("-")[0]
         self.write(f"{self.paint(f'{name:<{_NAME_WIDTH}}', _COLOURS.get(base, 37))} | {line}")
 

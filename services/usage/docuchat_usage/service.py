@@ -180,7 +180,7 @@ class UsageService:
             kind=usage.kind.value,
             model=usage.model,
             tokens=usage.tokens,
-            cost=str(booking.cost),
+            cost=f"{booking.cost:f}",
             estimated=usage.estimated,
             hold=booking.hold_state.value if booking.hold_state else None,
         )

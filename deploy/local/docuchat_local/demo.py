@@ -95,10 +95,8 @@ def _ask(client: DocuChat, document: Document, question: str, terminal: Terminal
         terminal.say()
         for citation in answer.citations:
             pages = f"page {citation.page}" if citation.page else "no page"
-            quote = citation.quote
-            terminal.say(
-                f"   [{citation.number}] {citation.filename or citation.title}, {pages}: {shorten(quote, 100, placeholder=' …')}"
-            )
+            quote = shorten(citation.quote, 100, placeholder=" …")
+            terminal.say(f"   [{citation.number}] {citation.filename or citation.title}, {pages}: {quote}")
         if not answer.citations:
             terminal.say("   (no citations)")
         if answer.usage:

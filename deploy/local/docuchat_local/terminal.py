@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.1
 _NAME_WIDTH = 13
 _COLOURS = {"gateway": 36, "auth": 35, "chat": 32, "usage": 33, "ingest-worker": 34}
 _BOLD = 1
-# the files keep every line whole; the terminal leaves out what only a machine joins logs by, and requests that went well
+# the files keep every line whole; the terminal leaves out what only a machine needs, and requests that went well
 _MACHINE_FIELDS = re.compile(r" (?:event_id|request_id|trace_id|service|queue)=\S+")
 _ROUTINE = re.compile(r" http\.request .* status=[123]\d\d\b")
 

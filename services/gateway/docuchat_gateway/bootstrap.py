@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 import asyncpg
 import redis.asyncio
@@ -50,6 +51,8 @@ class Container:
     files: FileService
     upload_slots: asyncio.Semaphore
     checks: dict[str, Check]
+    user_upload_slots: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
+    """A part of the slots for each user, so that nobody's slow uploads keep all others out."""
 
 
 @asynccontextmanager

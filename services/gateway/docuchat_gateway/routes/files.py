@@ -172,7 +172,11 @@ async def upload_file(
         if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
             raise IdempotencyKeyInvalid
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
-        async with asyncio.timeout(container.settings.upload_timeout_seconds), container.upload_slots:
+        own_slots: asyncio.Semaphore = container.user_upload_slots.setdefault(
+            f"{principal.tenant_id}:{principal.user_id}",
+            asyncio.Semaphore(max(1, container.settings.max_parallel_uploads // 4)),
+        )
+        async with asyncio.timeout(container.settings.upload_timeout_seconds), own_slots, container.upload_slots:
             outcome = await service.upload(principal, _to_the_end(form, body), idempotency_key)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it

@@ -307,11 +307,12 @@ class ChatSocket:
 
     def _make_way(self) -> None:
         """The client may ask again as soon as it has read the end, while this task still waits for chat to close."""
-        task = self._turn
-        if task is not None and task is asyncio.current_task():
-            self._turn = None
-            self._commands.add(task)
-            task.add_done_callback(self._commands.discard)
+        current = asyncio.current_task()
+        if current is None or self._turn is not current:
+            return
+        self._turn = None
+        self._commands.add(current)
+        current.add_done_callback(self._commands.discard)
 
     async def _frames(self, batch: list[bytes]) -> None:
         # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down

@@ -28,11 +28,16 @@ class Library:
     documents: dict[str, dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def library_tenant(running_embedded_product: Product) -> int:
+    return running_embedded_product.create_tenant("library")
+
+
 @pytest.fixture
-async def reader(embedded_product: Product) -> AsyncIterator[User]:
+async def reader(embedded_product: Product, library_tenant: int) -> AsyncIterator[User]:
     """The one who has uploaded every file; uploading the same content again gives the same document."""
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(embedded_product.user(1, "reader@example.com"))
+        yield await stack.enter_async_context(embedded_product.user(library_tenant, "reader@example.com"))
 
 
 @pytest.fixture

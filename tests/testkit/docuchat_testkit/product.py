@@ -193,8 +193,11 @@ class Product:
 
     async def new_tenant(self) -> int:
         """The id of an empty tenant."""
-        slug = f"t-{uuid.uuid4().hex[:12]}"
-        said = await asyncio.to_thread(self.run_module, "auth", "docuchat_auth", "create-tenant", "--slug", slug)
+        return await asyncio.to_thread(self.create_tenant, f"t-{uuid.uuid4().hex[:12]}")
+
+    def create_tenant(self, slug: str) -> int:
+        """The id of the tenant of this short name, which is made when there is none."""
+        said = self.run_module("auth", "docuchat_auth", "create-tenant", "--slug", slug)
         found = re.search(rf"^tenant (\d+) {slug}\b", said, re.MULTILINE)
         assert found, said
         return int(found[1])

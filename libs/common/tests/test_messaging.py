@@ -18,7 +18,7 @@ from docuchat_common.events.catalogue import KeyRotated, UsageRecorded
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import Broker, Publisher, Unroutable
-from docuchat_common.messaging.consumer import Consumer, Delivery, Subscription, replay_dead_letters
+from docuchat_common.messaging.consumer import ATTEMPT_HEADER, Consumer, Delivery, Subscription, replay_dead_letters
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.memory import InMemoryBroker
 from docuchat_common.messaging.outbox import Outbox
@@ -333,6 +333,20 @@ async def test_what_no_queue_takes_any_more_is_kept(rabbitmq_url: str) -> None:
 
 def _same(found: list[str], wanted: list[str]) -> None:
     assert found == wanted
+
+
+async def test_a_nonsensical_attempt_header_counts_as_the_first_attempt(rabbitmq_url: str) -> None:
+    script = Script()
+    async with Broker.connect(rabbitmq_url, name="test") as broker:
+        consumer = Consumer(broker, [Subscription(QUEUE, UsageRecorded, script.handle)])
+        consumer.start()
+        await eventually(lambda: _same([consumer.consuming], [True]))
+        event = usage("plain")
+        await Publisher(broker).publish(
+            event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={ATTEMPT_HEADER: "soon"}
+        )
+        await eventually(lambda: _same(script.handled, ["plain"]))
+        await consumer.stop(timedelta(seconds=5))
 
 
 async def test_stopping_waits_for_the_running_handler_and_leaves_the_rest_untouched(rabbitmq_url: str) -> None:

@@ -206,6 +206,12 @@ async def test_a_body_that_is_too_large_goes_nowhere(open_gateway: OpenGateway) 
         assert gateway.behind.seen == []
 
 
+async def test_who_has_not_signed_in_may_say_little(gateway: Gateway) -> None:
+    large = await gateway.call("POST", "/v1/auth/request-code", data=b"x" * 20_000)
+    assert large.status == 413
+    assert gateway.behind.seen == []
+
+
 async def test_the_tenant_that_is_named_must_be_the_tokens(gateway: Gateway) -> None:
     async def status(**headers: str) -> tuple[int, str | None]:
         async with gateway.http.get("/v1/chats", headers=headers) as response:

@@ -1,6 +1,7 @@
 """Run an application under uvicorn, with bounded, graceful shutdown."""
 
 import gc
+import os
 import socket
 
 import uvicorn
@@ -18,6 +19,8 @@ def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # uvicorn alone would believe X-Forwarded-For of any local caller; the variable, its own, names who is believed
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
         timeout_keep_alive=65,
         ws_max_size=2**20,

@@ -204,7 +204,8 @@ class _Runner:
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
         subscription = self._subscription
-        attempt = int(str(message.headers.get(ATTEMPT_HEADER) or 1))
+        given = str(message.headers.get(ATTEMPT_HEADER) or 1)
+        attempt = int(given) if given.isdecimal() else 1
         carrier = {key: value for key, value in message.headers.items() if isinstance(value, str)}
         with (
             structlog.contextvars.bound_contextvars(

@@ -1,5 +1,6 @@
 """The paths of the services behind, from the table."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from docuchat_common.errors import InvalidInput
 from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
 from docuchat_gateway.ports import Upstream
 from docuchat_gateway.relay import (
@@ -19,6 +21,15 @@ from docuchat_gateway.relay import (
     raw_target,
     read_bounded,
 )
+
+_PUBLIC_BYTES = 16 * 1024
+_BODY_SECONDS = 30
+
+
+class SlowBody(InvalidInput):
+    """The body of the request did not arrive within 30 seconds; send it again."""
+
+    code = "body_too_slow"
 
 
 def service_routes() -> list[Route]:
@@ -37,7 +48,12 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             assert_same_tenant(principal, request.headers.get(settings.tenant_header))
             structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
         try:
-            body = await read_bounded(request, settings.max_request_bytes)
+            # who has not signed in yet has little to say
+            limit = _PUBLIC_BYTES if row.public else settings.max_request_bytes
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await read_bounded(request, min(limit, settings.max_request_bytes))
+        except TimeoutError as error:
+            raise SlowBody from error
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         upstream: Upstream = getattr(container.upstreams, row.service)

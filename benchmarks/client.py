@@ -18,7 +18,7 @@ SILENCE = 60.0
 class Stream:
     """What one answer looked like from outside; times are of the wall clock."""
 
-    asked: float
+    asked: float = 0.0
     first: float = 0.0
     ended: float = 0.0
     tokens: int = 0
@@ -27,6 +27,8 @@ class Stream:
     error: str = ""
     arrivals: list[tuple[float, str]] = field(default_factory=list)
     """(when, data) of every delta, as it came."""
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first token."""
 
     @property
     def first_token_seconds(self) -> float:
@@ -54,24 +56,34 @@ class Conversation:
         if self._socket is not None:
             await self._socket.close()
 
-    async def ask(self, message: str) -> Stream:
+    async def stop(self, stream: Stream) -> None:
+        """Have an answer stopped; its `end` then comes to whoever asked."""
         assert self._socket is not None
-        stream = Stream(time.time())
+        await self._socket.send_str(orjson.dumps({"stop": stream.turn_id}).decode())
+
+    async def ask(self, message: str, stream: Stream | None = None) -> Stream:
+        """Ask and read to the end; a `stream` that is given shows what has come so far."""
+        assert self._socket is not None
+        stream = stream or Stream()
+        stream.asked = time.time()
         await self._socket.send_str(orjson.dumps({"message": message}).decode())
         while True:
             try:
                 frame = await self._socket.receive(SILENCE)
             except TimeoutError:
                 stream.error = "silence"
+                stream.opened.set()
                 return stream
             now = time.time()
             data = frame.data
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 stream.error = f"closed: {frame.type.name} {data!r}"
+                stream.opened.set()
                 return stream
             if data.startswith('{"type":"delta"'):
                 if not stream.first:
                     stream.first = now
+                    stream.opened.set()
                 stream.arrivals.append((now, data))
             elif data.startswith('{"type":"start"'):
                 stream.turn_id = orjson.loads(data)["turn_id"]
@@ -81,22 +93,23 @@ class Conversation:
                 return stream
             elif data.startswith('{"type":"error"'):
                 stream.ended, stream.error = now, data
+                stream.opened.set()
                 return stream
 
 
-async def ask_bare(
-    bench: Bench, session: aiohttp.ClientSession, prompt: str, user: str = "bare", *, keep: bool = False
-) -> Stream:
-    """Ask the provider itself, as a service would, and read it to the end."""
+async def ask_bare(bench: Bench, session: aiohttp.ClientSession, prompt: str, stream: Stream | None = None) -> Stream:
+    """Ask the provider itself, as a service would, and read it to the end; arrivals are kept in a given `stream`."""
+    keep = stream is not None
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": prompt}],
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_completion_tokens": 16_000,
-        "user": user,
+        "user": "bare",
     }
-    stream = Stream(time.time())
+    stream = stream or Stream()
+    stream.asked = time.time()
     url = f"{bench.stub.base_url}/chat/completions"
     async with session.post(url, json=body, headers={"Authorization": "Bearer bare"}) as response:
         response.raise_for_status()
@@ -106,6 +119,7 @@ async def ask_bare(
             if count:
                 if not stream.first:
                     stream.first = now
+                    stream.opened.set()
                 stream.tokens += count
                 if keep:
                     stream.arrivals.append((now, orjson.dumps({"token": "x" * count}).decode()))

@@ -100,7 +100,7 @@ async def load(admin_url: str, chunks: int) -> int:
         sentences, chance = _sentences(), random.Random(7)
         lengths = np.array([[len(sentence)] for sentence in sentences], np.float32)
         meanings = (await embedder.embed(sentences)).vectors * lengths
-        documents = [uuid7() for _ in range((chunks - present) // CHUNKS_PER_DOCUMENT)]
+        documents = [uuid7() for _ in range(-(-(chunks - present) // CHUNKS_PER_DOCUMENT))]
         await first.copy_records_to_table(
             "documents", schema_name="knowledge",
             columns=["id", "tenant_id", "collection_id", "title", "filename", "media_type", "size_bytes", "sha256",

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections import Counter
 
 import collection
 from client import Conversation, Stream, ask_bare, connect_all, open_session
-from harness import Bench, percentile, say
+from harness import Bench, difference, percentile, product_cpu, say
 
 from docuchat_testkit.provider_rules import Rule
 
@@ -50,11 +51,16 @@ async def _run(bench: Bench, held: int) -> None:
 
         bench.stub.control(paced)
         product, bare = [], []
+        used: Counter[str] = Counter()
         seconds = 3.0 if bench.quick else 9.0
         for _ in range(2):
+            before = product_cpu(bench.product)
             product += await _for_a_while(seconds, [_asker(c, questions) for c in conversations])
+            used.update(difference(product_cpu(bench.product), before))
             bare += await _for_a_while(seconds / 2, [_bare_asker(bench, session, questions) for _ in range(AT_ONCE)])
         _report(bench, f"{AT_ONCE} at once", held, product, bare)
+        shares = ", ".join(f"{name} {1000 * value / len(product):.1f}" for name, value in used.most_common(5))
+        bench.report.add("P3", f"  CPU ms a turn of 80 tokens, {AT_ONCE} at once", shares)
 
         bench.stub.control(Rule(exact_tokens=20))
         product, bare = [], []

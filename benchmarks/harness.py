@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import subprocess
@@ -246,6 +247,21 @@ async def document(session: aiohttp.ClientSession, bench: Bench, document_id: st
     async with session.get(url, headers=bench.headers) as response:
         response.raise_for_status()
         return await response.json()
+
+
+async def delete(session: aiohttp.ClientSession, bench: Bench, document_id: str) -> None:
+    url = f"{bench.product.gateway_url}/v1/files/{document_id}"
+    async with session.delete(url, headers=bench.headers) as response:
+        response.raise_for_status()
+
+
+async def ready(session: aiohttp.ClientSession, bench: Bench, document_id: str, every: float) -> dict[str, Any]:
+    """Ask for the document every so many seconds until it is ready."""
+    while (now := await document(session, bench, document_id))["status"] not in END:  # noqa: ASYNC110 - as clients do
+        await asyncio.sleep(every)
+    if now["status"] == "failed":
+        raise RuntimeError(f"ingestion failed: {now['error']}")
+    return now
 
 
 def distinct(pdf: bytes, mark: str) -> bytes:

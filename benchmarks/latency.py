@@ -7,7 +7,7 @@ import io
 import time
 
 import aiohttp
-from harness import BOOK, END, Bench, distinct, document, percentile, upload
+from harness import BOOK, Bench, delete, distinct, percentile, ready, upload
 from pypdf import PdfReader, PdfWriter
 
 
@@ -46,11 +46,9 @@ async def _measure(bench: Bench, pdf: bytes, repeats: int) -> list[tuple[float, 
             started = time.perf_counter()
             entry = await upload(session, bench, content, "small.pdf")
             accepted = time.perf_counter()
-            while (now := await document(session, bench, entry["id"]))["status"] not in END:  # noqa: ASYNC110 - as clients do
-                await asyncio.sleep(0.005)
-            if now["status"] == "failed":
-                raise RuntimeError(f"ingestion failed: {now['error']}")
+            await ready(session, bench, entry["id"], 0.005)
             ended = time.perf_counter()
             found.append((ended - started, ended - accepted))
+            await delete(session, bench, entry["id"])
             await asyncio.sleep(0.2)  # idle again
     return found

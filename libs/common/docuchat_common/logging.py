@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
@@ -29,13 +29,18 @@ def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def configure_logging(
-    service: str, *, level: str = "INFO", log_format: Literal["auto", "json", "pretty"] = "auto"
+    service: str,
+    *,
+    level: str = "INFO",
+    log_format: Literal["auto", "json", "pretty"] = "auto",
+    stream: TextIO | None = None,
 ) -> None:
-    """Send structlog and the standard library's loggers to standard output, with the service's name on every line.
+    """Send structlog and the standard library's loggers to `stream`, with the service's name on every line.
 
     Context bound by the HTTP and AMQP edges (request_id, trace_id, tenant_id) is merged into every event.
     """
-    pretty = log_format == "pretty" or (log_format == "auto" and sys.stdout.isatty())
+    stream = stream or sys.stdout
+    pretty = log_format == "pretty" or (log_format == "auto" and stream.isatty())
 
     def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
@@ -50,7 +55,7 @@ def configure_logging(
     ]
     final: list[Processor] = (
         # plain tracebacks: rich ones print local variables, which hold tokens and users' text, and take seconds
-        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if pretty
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -60,7 +65,7 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -76,6 +81,8 @@ def configure_logging(
         "uvicorn.error": logging.WARNING,
         "httpx": logging.WARNING,
         "httpcore": logging.WARNING,
+        "httpx2": logging.WARNING,
+        "httpcore2": logging.WARNING,
         "openai": logging.WARNING,
         "aio_pika": logging.ERROR,
         "aiormq": logging.CRITICAL,

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     options = _parser().parse_args(arguments)
     settings = load_settings(Settings)
-    configure_observability(settings, "auth")
+    configure_observability(settings, "auth", command=options.command not in (None, "serve"))
     if options.command in (None, "serve"):
         server = server_config(create_app(settings), settings)
         # uvicorn would believe X-Forwarded-For of any local caller; routes.client_address believes the gateway alone

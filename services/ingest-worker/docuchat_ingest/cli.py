@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("--document", type=UUID, help="only this document, whatever it failed for")
     options = parser.parse_args(arguments)
     settings = load_settings(Settings)
-    configure_observability(settings, "ingest")
+    configure_observability(settings, "ingest", command=options.command == "replay")
     if options.command != "replay":
         serve(create_app(settings), settings)
         return 0

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "set-quota" and given.tokens is None and given.cost is None:
         parser.error("set-quota needs --tokens, --cost or both")
     settings = load_settings(Settings)
-    configure_observability(settings, "usage")
+    configure_observability(settings, "usage", command=given.command is not None)
     if given.command is None:
         serve(create_app(settings), settings)
         return 0

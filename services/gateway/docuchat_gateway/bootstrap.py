@@ -20,13 +20,11 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
-from docuchat_gateway.adapters import (
-    HttpUpstream,
-    ObstoreBlobs,
-    RedisDocumentSignals,
-    RedisIdempotencyKeys,
-    RedisRateLimiter,
-)
+from docuchat_gateway.adapters.blobs import ObstoreBlobs
+from docuchat_gateway.adapters.idempotency import RedisIdempotencyKeys
+from docuchat_gateway.adapters.rate_limit import RedisRateLimiter
+from docuchat_gateway.adapters.signals import RedisDocumentSignals
+from docuchat_gateway.adapters.upstream import HttpUpstream
 from docuchat_gateway.errors import BlobStoreUnavailable
 from docuchat_gateway.ports import BlobStore, GatewayTx, RateLimiter, Upstreams
 from docuchat_gateway.service import FileService, sweep_arrivals

@@ -9,7 +9,7 @@ from datetime import timedelta
 import redis.asyncio
 from services.gateway.tests.conftest import OpenGateway
 
-from docuchat_gateway.adapters import RedisRateLimiter
+from docuchat_gateway.adapters.rate_limit import RedisRateLimiter
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.servers import TestServers
 

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
 
-.PHONY: help run demo test lint format bench lock clean .venv
+.PHONY: help run demo test lint format bench openapi lock clean .venv
 
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,10 @@ format: .venv ## Format the code and mend what ruff can mend
 bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/python benchmarks/run.py $(ARGS)
+
+openapi: .venv ## Refresh the committed schemas: the services' OpenAPI, the events' JSON schemas and AsyncAPI
+	@.venv/bin/python services/gateway/scripts/refresh_openapi.py
+	@.venv/bin/python -m docuchat_common.events
 
 lock: .venv ## Resolve all dependencies again into requirements.lock
 	@deploy/lock.sh $(ARGS)

@@ -1,6 +1,7 @@
 """Outbox, relay, consumer, inbox, retry ladder, dead letters on real servers; the in-memory twin keeps the contract."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -199,6 +200,17 @@ class TestOutbox:
                 tx.outbox.add(usage("lost"))
                 raise ZeroDivisionError
         assert await outbox_rows(database) == 0
+
+    async def test_a_swallowed_error_of_a_statement_is_not_taken_for_a_commit(
+        self, uow_and_database: tuple[UnitOfWork[Tx], Database], database: ClonedDatabase
+    ) -> None:
+        uow, _ = uow_and_database
+        event = usage("lost")
+        with pytest.raises(RuntimeError, match="rolled back"):
+            async with uow(TenantId(1)) as tx:
+                assert await tx.inbox.claim("test", event.id)
+                with contextlib.suppress(asyncpg.PostgresError):
+                    await tx.inbox._connection.execute("SELECT 1 / 0")
 
     async def test_an_event_of_another_tenant_is_refused_by_the_database(
         self, uow_and_database: tuple[UnitOfWork[Tx], Database]

@@ -75,4 +75,6 @@ async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantI
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
         raise
-    await connection.execute("COMMIT")
+    if await connection.execute("COMMIT") != "COMMIT":
+        # Postgres answers ROLLBACK, and no error, when an earlier statement failed and its error was swallowed
+        raise RuntimeError("the transaction was rolled back: a statement in it had failed unnoticed")

@@ -133,6 +133,10 @@ class Bench:
         _set_quota(product, self.user_id)
         return product
 
+    def start(self) -> None:
+        """Start the product unless it runs; outside of any event loop."""
+        assert self.product
+
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}", "X-Tenant-ID": str(TENANT)}

@@ -23,17 +23,20 @@ QUESTION = "What does the collection say about the Norman conquest?"
 
 
 def run_throughput(bench: Bench) -> None:
+    bench.start()
     asyncio.run(_throughput(bench))
 
 
 def run_open(bench: Bench) -> None:
     """The most open streams that hold, from 1,000 downwards."""
+    bench.start()
     for count in (100,) if bench.quick else (1000, 500, 250):
         if asyncio.run(_open(bench, count, judged=count in (100, 1000))):
             break
 
 
 def run_starts(bench: Bench) -> None:
+    bench.start()
     asyncio.run(_starts(bench))
 
 
@@ -41,7 +44,6 @@ async def _throughput(bench: Bench) -> None:
     tokens = 1_000 if bench.quick else 8_000
     expected = filler(tokens).text
     async with open_session() as session:
-        bench.product  # noqa: B018 - started here
         bench.stub.control(Rule(exact_tokens=50))
         conversations = await connect_all(bench, session, STREAMS)
         await asyncio.gather(*(c.ask(QUESTION) for c in conversations))

@@ -164,6 +164,11 @@ class QuestionVector:
 class QuestionEmbedder(Protocol):
     """Embeds questions."""
 
+    @property
+    def billable(self) -> bool:
+        """Whether a provider is asked, and paid."""
+        ...
+
     async def embed(self, question: str) -> QuestionVector:
         """Return the question's vector. Raises RateLimited or UpstreamUnavailable."""
         ...

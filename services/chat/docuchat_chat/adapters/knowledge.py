@@ -71,6 +71,11 @@ class KnowledgeEmbedder:
         self._embedder = embedder
         self._billable = billable
 
+    @property
+    def billable(self) -> bool:
+        """Whether a provider is asked, and paid."""
+        return self._billable
+
     async def embed(self, question: str) -> QuestionVector:
         """Return the question's vector."""
         batch = await self._embedder.embed([question])

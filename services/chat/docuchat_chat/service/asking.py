@@ -211,9 +211,14 @@ class AskService:
         budget = self._budget(question)
         hold_task = asyncio.create_task(self._holds.open(asker, question.model, budget, self._policy.max_output_tokens))
         chat_task = asyncio.create_task(self._chat_and_history(asker, question))
+        # What costs nobody anything need not wait for the budget.
+        early = None if self._embedder.billable else asyncio.create_task(self._find(asker, question))
         hold, chat = await _both(hold_task, chat_task)
         failure = next((r for r in (hold, chat) if isinstance(r, BaseException)), None)
         if failure is not None:
+            if early is not None:
+                early.cancel()
+                await asyncio.gather(early, return_exceptions=True)
             if isinstance(hold, Hold):
                 await self._holds.release(hold.id)
             raise failure
@@ -221,9 +226,9 @@ class AskService:
         known, history = chat
         try:
             # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
-            vector = await self._embed(question)
+            vector, passages = await (self._find(asker, question) if early is None else early)
             live, library = await self._write_down(
-                asker, question, turn_id, hold, vector, known, history, min(budget, hold.tokens), counter.name
+                asker, question, turn_id, hold, vector, passages, known, history, min(budget, hold.tokens), counter.name
             )
         except BaseException:
             await self._holds.release(hold.id)
@@ -234,21 +239,11 @@ class AskService:
             await asyncio.gather(self._holds.release(hold.id), self._say_nothing_found(live, library))
         return live
 
-    async def _write_down(
-        self,
-        asker: Asker,
-        question: Question,
-        turn_id: TurnId,
-        hold: Hold,
-        vector: QuestionVector | None,
-        known: Chat | None,
-        history: Sequence[PastMessage],
-        budget: int,
-        tokenizer: str,
-    ) -> tuple[LiveTurn, Library | None]:
-        """Search, build the prompt and write the turn: one transaction. A library comes back when nothing was found."""
+    async def _find(self, asker: Asker, question: Question) -> tuple[QuestionVector | None, Sequence[Passage]]:
+        """Embed the question and search, in a transaction of its own."""
+        vector = await self._embed(question)
         async with self._transactions(asker.tenant_id) as tx:
-            passages: list[Passage] = await tx.search.search(
+            return vector, await tx.search.search(
                 asker.tenant_id,
                 question.text,
                 vector,
@@ -256,7 +251,23 @@ class AskService:
                 question.document_ids,
                 question.collection_id,
             )
-            prompt = build_prompt(question.text, passages, history, budget, self._counter_for(question.model))
+
+    async def _write_down(
+        self,
+        asker: Asker,
+        question: Question,
+        turn_id: TurnId,
+        hold: Hold,
+        vector: QuestionVector | None,
+        passages: Sequence[Passage],
+        known: Chat | None,
+        history: Sequence[PastMessage],
+        budget: int,
+        tokenizer: str,
+    ) -> tuple[LiveTurn, Library | None]:
+        """Build the prompt and write the turn. A library comes back when nothing was found."""
+        prompt = build_prompt(question.text, passages, history, budget, self._counter_for(question.model))
+        async with self._transactions(asker.tenant_id) as tx:
             library = None
             if not prompt.sources:
                 library = await tx.search.library(asker.tenant_id, question.document_ids, question.collection_id)

@@ -37,13 +37,13 @@ CHUNK_TOKENS, OVERLAP = 400, 40
 
 
 def run(bench: Bench) -> None:
-    copies = 3 if bench.quick else 8
+    copies = 3 if bench.quick else 16
     python = _peer_python()
     product = bench.product
     asyncio.run(_ingest(bench, copies=1))  # the worker's first document loads its models
     cpu, pages, seconds = asyncio.run(_ingest(bench, copies))
     bare = asyncio.run(_script(bench, python, "ingest_bare.py", copies))
-    peer = asyncio.run(_script(bench, python, "ingest_peer.py", max(1, copies // 4)))
+    peer = asyncio.run(_script(bench, python, "ingest_peer.py", max(1, copies // 8)))
     again = asyncio.run(_ingest(bench, copies))  # before and after the others, so that a passing load shows
     pages, seconds = pages + again[1], seconds + again[2]
     cpu = {name: value + again[0][name] for name, value in cpu.items()}
@@ -87,7 +87,7 @@ async def _ingest(bench: Bench, copies: int) -> tuple[dict[str, float], int, flo
             *(upload(session, bench, distinct(book, str(n)), f"book-{n}.pdf") for n in range(copies))
         )
         # asked rarely: to answer costs the product too
-        pages = sum([(await ready(session, bench, entry["id"], 0.1))["pages"] for entry in accepted])
+        pages = sum([(await ready(session, bench, entry["id"], 0.05))["pages"] for entry in accepted])
         seconds = time.perf_counter() - started
         await asyncio.sleep(0.3)  # what follows the commit: events and their booking
         used = difference(product_cpu(product), before)

@@ -168,6 +168,15 @@ def test_a_quote_against_the_direction_of_the_answer_is_isolated() -> None:
     assert "می‌شود" in answer[2]
 
 
+def test_a_source_that_is_cited_twice_is_quoted_for_its_first_claim() -> None:
+    source = Source(
+        1, passage("Kettle instructions and warranty. The warranty lasts 36 months. Fill the kettle with water.")
+    )
+    answer = "The warranty lasts 36 months [1]. Kettle instructions and warranty: fill the kettle with water [1]."
+    (citation,), _ = check_citations(answer, [source])
+    assert citation.quote == "The warranty lasts 36 months."
+
+
 def test_every_notice_is_in_every_language() -> None:
     from docuchat_chat.domain.model import Library
 

@@ -63,7 +63,8 @@ def pages_of(passage: Passage, quote: str, start: int) -> tuple[int | None, int 
 
 def _cite(source: Source, claims: list[str]) -> Citation:
     passage = source.passage
-    quote, start = best_quote(passage.text, " ".join(claims))
+    # the first claim: a reader opens the citation there, and words of several claims would fit a sentence of none
+    quote, start = best_quote(passage.text, claims[0] if claims else "")
     page, page_to = pages_of(passage, quote, start)
     return Citation(
         number=source.number,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import QuotaExceeded, QuotaThreshold
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_usage.domain import Period, Refusal, Subject, Unit
@@ -24,6 +27,11 @@ logger = structlog.get_logger()
 
 BOOKING_CONSUMER: Final = "usage.usage-recorded.v1"
 _ATTEMPTS: Final = 5
+_DEADLOCKED: Final = "deadlocked"  # docuchat_common.db.Deadlocked.code; use cases know no database
+_DEADLOCK_REPEATS: Final = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
 _SWEEP_BATCH: Final = 500
 
 
@@ -35,6 +43,24 @@ class Policy:
     keep_closed_holds: timedelta = timedelta(days=7)
 
 
+def _again_after_deadlock(
+    method: Callable[Concatenate[UsageService, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[UsageService, P], Coroutine[Any, Any, T]]:
+    """Repeat a use case that Postgres rolled back, whole, as the victim of a deadlock."""
+
+    @functools.wraps(method)
+    async def repeated(self: UsageService, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_DEADLOCK_REPEATS):
+            try:
+                return await method(self, *args, **kwargs)
+            except UpstreamUnavailable as error:
+                if error.code != _DEADLOCKED:
+                    raise
+        return await method(self, *args, **kwargs)
+
+    return repeated
+
+
 class UsageService:
     """Owns what every tenant, chatbot, key and user may spend."""
 
@@ -44,6 +70,7 @@ class UsageService:
         self._meter = meter
         self._policy = policy
 
+    @_again_after_deadlock
     async def hold(self, request: HoldRequest) -> Hold:
         """Set aside the most that a call can use; it counts until it is settled, released, or its lease ends.
 
@@ -71,6 +98,7 @@ class UsageService:
                 return outcome
         raise BudgetsUnsettled(retry_after=timedelta(seconds=1))
 
+    @_again_after_deadlock
     async def renew(self, hold_id: UUID, lease: timedelta, tokens: int | None) -> Hold:
         """Prolong the lease of a hold, and shrink it to what the call can still use.
 
@@ -82,6 +110,7 @@ class UsageService:
         self._meter.held("renewed")
         return hold
 
+    @_again_after_deadlock
     async def release(self, hold_id: UUID) -> None:
         """Give a hold back of which nothing was used; giving it back again changes nothing."""
         async with self._uow.system() as tx:
@@ -89,6 +118,7 @@ class UsageService:
         if released:
             self._meter.held("released")
 
+    @_again_after_deadlock
     async def book(self, usage: Usage) -> Booking | None:
         """Book what a provider was asked for, once for each event, whatever became of its hold.
 
@@ -107,11 +137,13 @@ class UsageService:
             self._report_booking(usage, booking)
         return booking
 
+    @_again_after_deadlock
     async def open_tenant(self, tenant_id: int) -> None:
         """Give a new tenant the default plan and its budget."""
         async with self._uow(TenantId(tenant_id)) as tx:
             await tx.accounts.ensure(tenant_id, None, self._clock.now())
 
+    @_again_after_deadlock
     async def sweep(self) -> int:
         """Give back every hold whose lease has ended; answers how many."""
         expired = 0
@@ -149,6 +181,7 @@ class UsageService:
                 report = await tx.accounts.report(tenant_id, user_id, period, now)
         return report
 
+    @_again_after_deadlock
     async def set_quota(self, tenant_id: int, user_id: UUID | None, tokens: int | None, cost: Decimal | None) -> None:
         """Set what a tenant, or one of its users, may spend in a month; None leaves a unit as it is."""
         subject = Subject.TENANT if user_id is None else Subject.USER

@@ -107,3 +107,20 @@ def test_amounts_are_shown_exactly_and_without_exponents() -> None:
 def test_subjects_are_in_the_order_of_their_layers() -> None:
     assert list(subjects_of(1)) == [Subject.TENANT]
     assert list(Subject) == [Subject.TENANT, Subject.CHATBOT, Subject.KEY, Subject.USER]
+
+
+async def test_a_use_case_that_fell_to_a_deadlock_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    from docuchat_common.db import Deadlocked
+    from docuchat_usage.service import _again_after_deadlock
+
+    tries = 0
+
+    async def use_case(_: object) -> str:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Deadlocked
+        return "booked"
+
+    assert await _again_after_deadlock(use_case)(None) == "booked"  # type: ignore[arg-type]
+    assert tries == 3

@@ -41,6 +41,12 @@ FROM pg_roles r WHERE r.rolname = current_user
 """
 
 
+class Deadlocked(UpstreamUnavailable):
+    """Requests got in each other's way; nothing of this one happened, try again."""
+
+    code = "deadlocked"
+
+
 class RoleTooPowerful(RuntimeError):
     """The database role could step around row-level security, so the service refuses to start."""
 
@@ -138,6 +144,8 @@ class Database:
             async with pool.acquire(timeout=self._acquire_timeout) as connection:
                 # the pool's proxy has every method of a connection
                 yield cast(asyncpg.Connection, connection)
+        except asyncpg.DeadlockDetectedError as error:
+            raise Deadlocked(retry_after=timedelta(seconds=1)) from error
         except CONNECTION_ERRORS as error:
             raise UpstreamUnavailable(
                 "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)

@@ -3,8 +3,8 @@
 # Does nothing when neither the lock nor a pyproject.toml has changed since the last time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-projects=(libs/common libs/knowledge libs/client services/gateway services/auth services/ingest-worker services/chat
-          services/usage deploy/local tests/testkit)
+projects=(libs/common libs/models libs/knowledge libs/client services/gateway services/auth services/ingest-worker
+          services/chat services/usage deploy/setup deploy/local tests/testkit)
 wanted=$(cat requirements.lock deploy/bootstrap.sh "${projects[@]/%//pyproject.toml}" | sha256sum | cut -d' ' -f1)
 [ "$(cat .venv/.bootstrapped 2>/dev/null)" != "$wanted" ] || exit 0
 

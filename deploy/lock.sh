@@ -2,8 +2,8 @@
 # Resolves every package of this repository into requirements.lock: hashed, and free of index addresses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-projects=(libs/common libs/knowledge libs/client services/gateway services/auth services/ingest-worker services/chat
-          services/usage deploy/local tests/testkit)
+projects=(libs/common libs/models libs/knowledge libs/client services/gateway services/auth services/ingest-worker
+          services/chat services/usage deploy/setup deploy/local tests/testkit)
 own=()
 input=$(mktemp)
 trap 'rm -f "$input"' EXIT

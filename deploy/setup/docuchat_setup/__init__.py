@@ -1,0 +1,1 @@
+"""Roles, grants, logins, broker topology and migrations, as a command."""

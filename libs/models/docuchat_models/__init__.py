@@ -1,0 +1,1 @@
+"""Model providers: chat, embeddings, token counting, throttle."""

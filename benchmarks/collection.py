@@ -21,8 +21,9 @@ from harness import SQUAD, TENANT, say
 
 from docuchat_common.ids import uuid7
 from docuchat_knowledge import halfvec
-from docuchat_knowledge.embedding import WordLlamaEmbedder, normalize
 from docuchat_knowledge.folding import fold_chunk
+from docuchat_models.embeddings import normalize
+from docuchat_models.wordllama import WordLlamaEmbedder
 
 CHUNKS_PER_DOCUMENT = 200
 SENTENCES_PER_CHUNK = 9

@@ -30,11 +30,11 @@ import asyncpg
 
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.domain import ChunkDraft, NewDocument
-from docuchat_knowledge.embedding import WordLlamaEmbedder
 from docuchat_knowledge.registry import DocumentRegistry
 from docuchat_knowledge.search import Searcher, SearchStatistics
 from docuchat_knowledge.spaces import ensure_space
 from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_models.wordllama import WordLlamaEmbedder
 from docuchat_testkit.databases import ClonedDatabase, build_template, clone, drop
 
 BM25_NDCG, BM25_RECALL = 0.888, 0.808

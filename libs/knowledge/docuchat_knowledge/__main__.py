@@ -9,9 +9,9 @@ import sys
 import asyncpg
 
 from docuchat_common.settings import PostgresUrl, load_settings
-from docuchat_knowledge.embedding import find_space
-from docuchat_knowledge.settings import EmbeddingSettings
 from docuchat_knowledge.spaces import ensure_space
+from docuchat_models.opening import find_space
+from docuchat_models.settings import EmbeddingSettings
 
 
 class SpaceSettings(EmbeddingSettings):

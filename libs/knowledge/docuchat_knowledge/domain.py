@@ -200,15 +200,6 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingSpace:
-    """The space in which vectors can be compared: one model of one provider at one dimension."""
-
-    provider: str
-    model: str
-    dimension: int
-
-
-@dataclass(frozen=True, slots=True)
 class ScoredChunk:
     """A found chunk with its fused score and its place in either leg (ranks count from 1, None: not found there).
 

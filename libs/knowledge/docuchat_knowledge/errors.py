@@ -39,9 +39,3 @@ class SpaceUnknown(NotFound):
     """The embedding space is not set up: run `python -m docuchat_knowledge ensure-space` as the migration job does."""
 
     code = "embedding_space_unknown"
-
-
-class EmbeddingRefused(InvalidInput):
-    """The embedding provider refused the request."""
-
-    code = "embedding_refused"

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from docuchat_common.db import load_queries
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
-from docuchat_knowledge.domain import EmbeddingSpace, Readiness, ScoredChunk
+from docuchat_knowledge.domain import Readiness, ScoredChunk
 from docuchat_knowledge.folding import fold_query
 from docuchat_knowledge.ranking import (
     ChunkWords,
@@ -30,6 +30,7 @@ from docuchat_knowledge.ranking import (
     inverse_document_frequency,
     score_words,
 )
+from docuchat_models.spaces import EmbeddingSpace
 
 _queries = load_queries(__package__)
 

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 
 from docuchat_common.db import load_queries
-from docuchat_knowledge.domain import EmbeddingSpace
+from docuchat_models.spaces import EmbeddingSpace
 
 _queries = load_queries(__package__, "spaces.sql")
 _LOCK_KEY = 0x0D0C_59AC

@@ -23,17 +23,10 @@ from docuchat_common.db import load_queries
 from docuchat_common.db.pool import CONNECTION_ERRORS
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge import halfvec
-from docuchat_knowledge.domain import (
-    ChunkDraft,
-    Claim,
-    Completion,
-    EmbeddingSpace,
-    QueueDepth,
-    Tombstone,
-    WaitingDocument,
-)
+from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
 from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown
 from docuchat_knowledge.folding import fold_chunk
+from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
 _queries = load_queries(__package__)

@@ -14,11 +14,12 @@ import pytest
 
 from docuchat_common.db import Database
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Document, EmbeddingSpace, NewDocument, ScoredChunk
+from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Document, NewDocument, ScoredChunk
 from docuchat_knowledge.registry import DocumentRegistry
 from docuchat_knowledge.search import Searcher, SearchStatistics
 from docuchat_knowledge.spaces import ensure_space
 from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.databases import ClonedDatabase
 
 SPACE = EmbeddingSpace("test", "axes", 4)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from docuchat_common.ids import TenantId
-from docuchat_knowledge.domain import DocumentStatus, EmbeddingSpace
+from docuchat_knowledge.domain import DocumentStatus
 from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown
 from docuchat_knowledge.registry import DocumentRegistry
 from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually
 
 

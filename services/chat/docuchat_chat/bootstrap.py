@@ -34,9 +34,11 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
-from docuchat_knowledge.domain import EmbeddingSpace
-from docuchat_knowledge.embedding import Embedder, WordLlamaEmbedder, open_embedder
 from docuchat_knowledge.search import SearchStatistics
+from docuchat_models.embeddings import Embedder
+from docuchat_models.opening import open_embedder
+from docuchat_models.spaces import EmbeddingSpace
+from docuchat_models.wordllama import WordLlamaEmbedder
 
 
 @asynccontextmanager
@@ -133,15 +135,17 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
         return ExtractiveModel(embedder)
     # Only here: the SDK is 25 MB of classes that a product without a key never needs.
     from docuchat_chat.adapters.openai_model import OpenAIModel
+    from docuchat_models.openai_chat import OpenAIChat
 
-    return await stack.enter_async_context(
-        OpenAIModel.open(
+    chat = await stack.enter_async_context(
+        OpenAIChat.open(
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
             connect_seconds=settings.provider_connect_seconds,
             read_seconds=max(settings.provider_first_token_seconds, settings.provider_between_tokens_seconds) + 5,
         )
     )
+    return OpenAIModel(chat)
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import Conflict, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
+from docuchat_common.errors import Conflict, InvalidInput, NotFound, UpstreamUnavailable
 
 
 class ChatNotFound(NotFound):
@@ -57,36 +57,6 @@ class TooBusy(UpstreamUnavailable):
     """Too many questions are being answered now; ask again shortly."""
 
     code = "too_busy"
-
-
-class ProviderRateLimited(RateLimited):
-    """The model provider takes no more requests now; ask again later."""
-
-    code = "provider_rate_limited"
-
-
-class ProviderTimeout(UpstreamUnavailable):
-    """The model provider fell silent."""
-
-    code = "provider_timeout"
-
-
-class ProviderFailed(UpstreamUnavailable):
-    """The model provider failed."""
-
-    code = "provider_error"
-
-
-class ProviderRefused(UpstreamUnavailable):
-    """The model provider refused the request; the operator should check its key, model and address."""
-
-    code = "provider_refused"
-
-
-class ProviderInterrupted(UpstreamUnavailable):
-    """The model provider cut the answer short; what came is kept."""
-
-    code = "provider_interrupted"
 
 
 class StorageUnavailable(UpstreamUnavailable):

@@ -22,12 +22,12 @@ from docuchat_chat.domain.model import (
     Received,
     Source,
     StaleTurn,
-    TokenUsage,
     Turn,
 )
 from docuchat_chat.domain.prompt import CountsTokens
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import ChatId, ChunkId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
+from docuchat_models.chat import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +248,6 @@ class AnswerRequest:
     question: str
     max_output_tokens: int
     tenant_id: TenantId
-
-
-@dataclass(slots=True)
-class Piece:
-    """What arrived of an answer in one read: text, and at the end why it ended and what it cost.
-
-    The first piece is empty and says that the model accepted the request.
-    """
-
-    text: str = ""
-    finish_reason: str | None = None
-    usage: TokenUsage | None = None
 
 
 class AnswerModel(Protocol):

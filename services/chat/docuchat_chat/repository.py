@@ -23,7 +23,6 @@ from docuchat_chat.domain.model import (
     PastMessage,
     Source,
     StaleTurn,
-    TokenUsage,
     Turn,
     TurnState,
 )
@@ -33,6 +32,7 @@ from docuchat_chat.ports import KeyHolder, OpenedChat
 from docuchat_common.db.queries import load_queries
 from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
 from docuchat_knowledge.folding import fold
+from docuchat_models.chat import TokenUsage
 
 _queries: Any = load_queries("docuchat_chat")
 

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
 
-from docuchat_chat.domain.model import Chat, Citation, Message, Passage, TokenUsage
+from docuchat_chat.domain.model import Chat, Citation, Message, Passage
 from docuchat_chat.domain.text import PAGE_BREAK
 from docuchat_chat.service.answering import Answer
 from docuchat_chat.service.asking import AskRequest
 from docuchat_common.ids import ChatId, CollectionId, DocumentId
+from docuchat_models.chat import TokenUsage
 
 
 def _as_text(value: object) -> object:

@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 from docuchat_chat.domain import extractive
 from docuchat_chat.service.policy import Policy
 from docuchat_common.settings import ServiceSettings
-from docuchat_knowledge.settings import EmbeddingSettings
+from docuchat_models.settings import EmbeddingSettings
 
 
 class Settings(ServiceSettings, EmbeddingSettings):

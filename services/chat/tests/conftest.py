@@ -17,8 +17,8 @@ from pytest_socket import disable_socket, enable_socket
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.adapters.memory import InMemoryBoard, InMemoryHolds
 from docuchat_chat.adapters.memory_store import InMemorySearch, InMemoryTransactions
-from docuchat_chat.domain.model import Asker, Passage, TokenUsage
-from docuchat_chat.ports import AnswerRequest, Piece, QuestionVector
+from docuchat_chat.domain.model import Asker, Passage
+from docuchat_chat.ports import AnswerRequest, QuestionVector
 from docuchat_chat.service.asking import AskRequest, AskService
 from docuchat_chat.service.conversations import ConversationService
 from docuchat_chat.service.generation import Generator
@@ -28,6 +28,7 @@ from docuchat_chat.service.recovery import Recovery
 from docuchat_chat.service.replay import ReplayService
 from docuchat_common.events.catalogue import UsageRecorded
 from docuchat_common.ids import ChunkId, DocumentId, TenantId, UserId, uuid7
+from docuchat_models.chat import Piece, TokenUsage
 
 MODEL = "gpt-4o-mini"
 

@@ -23,10 +23,11 @@ from aiohttp import web
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import UsageRecorded, parse_event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import ChunkDraft, EmbeddingSpace, NewDocument
+from docuchat_knowledge.domain import ChunkDraft, NewDocument
 from docuchat_knowledge.registry import DocumentRegistry
 from docuchat_knowledge.spaces import ensure_space
 from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
+from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_answers import embed
 

@@ -9,16 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from docuchat_chat.domain.model import Library, MessageStatus, TokenUsage, TurnState
+from docuchat_chat.domain.model import Library, MessageStatus, TurnState
 from docuchat_chat.errors import (
     ChatNotFound,
     IdempotencyKeyReused,
     MessageEmpty,
     MessageTooLong,
     ModelNotAllowed,
-    ProviderFailed,
-    ProviderInterrupted,
-    ProviderRateLimited,
     RequestInProgress,
     TurnNotFound,
 )
@@ -26,6 +23,8 @@ from docuchat_chat.service.asking import AskRequest
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
 from docuchat_common.events.catalogue import ChatMessageCompleted
 from docuchat_common.ids import ChatId, TurnId
+from docuchat_models.chat import TokenUsage
+from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
 from docuchat_testkit.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("no_sockets")

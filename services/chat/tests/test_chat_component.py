@@ -379,7 +379,7 @@ async def test_planted_instructions_stay_data(stage: Stage) -> None:
 
 
 async def test_without_a_key_the_documents_are_quoted(stage: Stage) -> None:
-    from docuchat_knowledge.embedding import WordLlamaEmbedder
+    from docuchat_models.wordllama import WordLlamaEmbedder
 
     embedder = WordLlamaEmbedder()
     batch = await embedder.embed(TEXTS)

@@ -16,22 +16,13 @@ import redis.asyncio as redis
 from docuchat_chat.adapters.memory import InMemoryBoard
 from docuchat_chat.adapters.memory_store import InMemorySearch, InMemoryTransactions
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
-from docuchat_chat.domain.model import (
-    Asker,
-    Citation,
-    MessageStatus,
-    NewTurn,
-    Outcome,
-    Passage,
-    Source,
-    TokenUsage,
-    TurnState,
-)
+from docuchat_chat.domain.model import Asker, Citation, MessageStatus, NewTurn, Outcome, Passage, Source, TurnState
 from docuchat_chat.ports import ChatTx
 from docuchat_chat.repository import ChatRepository, TurnRepository
 from docuchat_chat.service.live import TurnLog
 from docuchat_common.db import UnitOfWork
 from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TenantId, TurnId, UserId, uuid7
+from docuchat_models.chat import TokenUsage
 
 
 def asker(tenant: int = 1) -> Asker:

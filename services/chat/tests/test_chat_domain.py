@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docuchat_chat.adapters.knowledge import Counters
-from docuchat_chat.adapters.openai_model import StreamParser
 from docuchat_chat.domain.citations import best_quote, check_citations, cited_numbers
 from docuchat_chat.domain.extractive import candidates, compose, rank
 from docuchat_chat.domain.model import Passage, PastMessage, Source, title_of
@@ -21,6 +20,7 @@ from docuchat_chat.domain.prompt import build_prompt, count_prompt, source_block
 from docuchat_chat.domain.text import is_right_to_left, language_of, sentences, shorten
 from docuchat_chat.frames import delta_frame, delta_frames, delta_text
 from docuchat_common.ids import ChunkId, DocumentId, uuid7
+from docuchat_models.openai_chat import StreamParser
 
 COUNTERS = Counters()
 TEXTS = st.text(

@@ -38,8 +38,9 @@ from docuchat_ingest.repository import compose
 from docuchat_ingest.service import WORK_FOLDER, IngestService
 from docuchat_ingest.settings import Settings
 from docuchat_knowledge.domain import WaitingDocument
-from docuchat_knowledge.embedding import Embedder, find_space, open_embedder
 from docuchat_knowledge.worker_store import WorkerPresence
+from docuchat_models.embeddings import Embedder
+from docuchat_models.opening import find_space, open_embedder
 
 logger = structlog.get_logger()
 
@@ -166,7 +167,7 @@ def _open_redis(url: str) -> Redis:
 
 
 def _make_chunker(settings: Settings) -> Chunker:
-    from docuchat_knowledge.tokens import TokenCounter
+    from docuchat_models.tokens import TokenCounter
 
     counter = TokenCounter.for_model(settings.embedding_model)
     return Chunker(counter.count, size=settings.chunk_token_size, overlap=settings.chunk_overlap)

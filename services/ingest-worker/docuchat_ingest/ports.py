@@ -13,15 +13,8 @@ import numpy.typing as npt
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_ingest.extraction.parser_process import PageWindow
-from docuchat_knowledge.domain import (
-    ChunkDraft,
-    Claim,
-    Completion,
-    EmbeddingSpace,
-    QueueDepth,
-    Tombstone,
-    WaitingDocument,
-)
+from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
+from docuchat_models.spaces import EmbeddingSpace
 
 
 class Outbox(Protocol):

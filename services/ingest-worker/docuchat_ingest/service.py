@@ -37,8 +37,9 @@ from docuchat_ingest.ports import (
     Transaction,
 )
 from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Tombstone, WaitingDocument
-from docuchat_knowledge.embedding import Embedder, EmbeddingBatch
-from docuchat_knowledge.errors import ClaimLost, EmbeddingRefused
+from docuchat_knowledge.errors import ClaimLost
+from docuchat_models.embeddings import Embedder, EmbeddingBatch
+from docuchat_models.errors import EmbeddingRefused
 
 logger = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from docuchat_common.settings import ServiceSettings
-from docuchat_knowledge.settings import EmbeddingSettings
+from docuchat_models.settings import EmbeddingSettings
 
 
 class Settings(EmbeddingSettings, ServiceSettings):

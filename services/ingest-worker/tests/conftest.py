@@ -9,7 +9,7 @@ import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
-from docuchat_knowledge.tokens import TokenCounter
+from docuchat_models.tokens import TokenCounter
 
 SAMPLES = Path(os.environ.get("DOCUCHAT_SAMPLE_PDFS") or Path(__file__).parents[4] / "shared/data/pdf")
 

@@ -28,10 +28,10 @@ from docuchat_ingest import bootstrap
 from docuchat_ingest.service import WORK_FOLDER
 from docuchat_ingest.settings import Settings
 from docuchat_knowledge.domain import Document, DocumentStatus, NewDocument
-from docuchat_knowledge.embedding import find_space
 from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.settings import EmbeddingSettings
 from docuchat_knowledge.spaces import ensure_space
+from docuchat_models.opening import find_space
+from docuchat_models.settings import EmbeddingSettings
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_process import StubProviderHandle

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from docuchat_chat.domain.extractive import PROVIDER, candidates, compose, rank
-from docuchat_chat.ports import AnswerRequest, Piece
-from docuchat_knowledge.embedding import Embedder
+from docuchat_chat.ports import AnswerRequest
+from docuchat_models.chat import Piece
+from docuchat_models.embeddings import Embedder
 
 
 class ExtractiveModel:

@@ -12,10 +12,11 @@ from docuchat_chat.domain.model import Library, Passage
 from docuchat_chat.domain.prompt import source_block
 from docuchat_chat.ports import QuestionVector
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
-from docuchat_knowledge.domain import EmbeddingSpace, ScoredChunk
-from docuchat_knowledge.embedding import Embedder
+from docuchat_knowledge.domain import ScoredChunk
 from docuchat_knowledge.search import Searcher, SearchStatistics
-from docuchat_knowledge.tokens import TokenCounter
+from docuchat_models.embeddings import Embedder
+from docuchat_models.spaces import EmbeddingSpace
+from docuchat_models.tokens import TokenCounter
 
 REMEMBERED_PASSAGES = 50_000
 

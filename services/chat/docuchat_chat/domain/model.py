@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from docuchat_common.ids import ChatId, ChunkId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
+from docuchat_models.chat import TokenUsage
 
 Role = Literal["system", "user", "assistant"]
 
@@ -47,20 +48,6 @@ class Asker:
 
     tenant_id: TenantId
     user_id: UserId
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """Tokens of one model call; `estimated` when the provider's own figure never came."""
-
-    input_tokens: int
-    output_tokens: int
-    estimated: bool = False
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True, slots=True)

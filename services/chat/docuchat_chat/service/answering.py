@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from docuchat_chat.domain.model import MESSAGE_STATUS, Message, Outcome, TokenUsage, Turn
+from docuchat_chat.domain.model import MESSAGE_STATUS, Message, Outcome, Turn
 from docuchat_chat.service.live import LiveTurn
 from docuchat_common.errors import DocuChatError, NotFound
+from docuchat_models.chat import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)

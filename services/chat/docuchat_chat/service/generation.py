@@ -10,22 +10,18 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from docuchat_chat.domain.citations import check_citations
-from docuchat_chat.domain.model import Asker, Outcome, TokenUsage, Turn, TurnState
+from docuchat_chat.domain.model import Asker, Outcome, Turn, TurnState
 from docuchat_chat.domain.prompt import count_prompt
-from docuchat_chat.errors import (
-    ProviderFailed,
-    ProviderInterrupted,
-    ProviderRateLimited,
-    ProviderTimeout,
-    StorageUnavailable,
-)
+from docuchat_chat.errors import StorageUnavailable
 from docuchat_chat.frames import STOPPED, terminal_frame
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, OPEN_TURNS, TURNS
-from docuchat_chat.ports import AnswerModel, AnswerRequest, ChatTx, CounterFor, Holds, Piece, Transactions, TurnBoard
+from docuchat_chat.ports import AnswerModel, AnswerRequest, ChatTx, CounterFor, Holds, Transactions, TurnBoard
 from docuchat_chat.service.live import LiveTurn, Registry
 from docuchat_chat.service.policy import Policy
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.events.catalogue import ChatMessageCompleted, UsageRecorded
+from docuchat_models.chat import Piece, TokenUsage
+from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited, ProviderTimeout
 
 logger = structlog.get_logger()
 

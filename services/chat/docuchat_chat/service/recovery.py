@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from docuchat_chat.domain.citations import check_citations
-from docuchat_chat.domain.model import Outcome, Source, StaleTurn, TokenUsage, Turn, TurnState
-from docuchat_chat.errors import ProviderInterrupted
+from docuchat_chat.domain.model import Outcome, Source, StaleTurn, Turn, TurnState
 from docuchat_chat.frames import terminal_frame
 from docuchat_chat.metrics import RECOVERED
 from docuchat_chat.ports import CounterFor, Transactions, TurnBoard
@@ -20,6 +19,8 @@ from docuchat_chat.service.live import Registry
 from docuchat_chat.service.policy import Policy
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import ChunkId
+from docuchat_models.chat import TokenUsage
+from docuchat_models.errors import ProviderInterrupted
 
 logger = structlog.get_logger()
 

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from docuchat_chat.domain.model import Asker, Message, Outcome, Turn, TurnState
-from docuchat_chat.errors import ProviderInterrupted, TurnNotFound
+from docuchat_chat.errors import TurnNotFound
 from docuchat_chat.frames import delta_frames, opening_frame, terminal_frame
 from docuchat_chat.ports import Transactions, TurnBoard
 from docuchat_chat.service.answering import Answer, with_turn
 from docuchat_chat.service.live import FRAMES_AT_ONCE, Registry
 from docuchat_common.ids import TurnId
+from docuchat_models.errors import ProviderInterrupted
 
 
 class StoredTurn:

@@ -10,18 +10,15 @@ from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_knowledge.domain import EmbeddingSpace
-from docuchat_knowledge.embedding import (
-    OpenAIEmbedder,
-    WordLlamaEmbedder,
-    open_embedder,
-    provider_name,
-    read_retry_after,
-)
-from docuchat_knowledge.errors import EmbeddingRefused
-from docuchat_knowledge.settings import EmbeddingSettings
-from docuchat_knowledge.throttle import NoThrottle, RedisThrottle
-from docuchat_knowledge.tokens import TokenCounter
+from docuchat_models.errors import EmbeddingRefused
+from docuchat_models.openai_embeddings import OpenAIEmbedder
+from docuchat_models.opening import open_embedder
+from docuchat_models.providers import provider_name, read_retry_after
+from docuchat_models.settings import EmbeddingSettings
+from docuchat_models.spaces import EmbeddingSpace
+from docuchat_models.throttle import NoThrottle, RedisThrottle
+from docuchat_models.tokens import TokenCounter
+from docuchat_models.wordllama import WordLlamaEmbedder
 
 
 class Provider:

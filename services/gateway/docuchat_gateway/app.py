@@ -11,12 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.health import health_router
-from docuchat_gateway import openapi_document
 from docuchat_gateway.bootstrap import Container, open_container
-from docuchat_gateway.limits import RateLimit
-from docuchat_gateway.routes import files, home
-from docuchat_gateway.routes.services import service_routes
-from docuchat_gateway.routes.socket import socket_route
+from docuchat_gateway.documents import routes as document_routes
+from docuchat_gateway.documents import upload_routes
+from docuchat_gateway.edge import home, openapi_document
+from docuchat_gateway.edge.limits import RateLimit
+from docuchat_gateway.edge.routes import service_routes
+from docuchat_gateway.edge.socket import socket_route
 from docuchat_gateway.settings import Settings
 
 DESCRIPTION = """\
@@ -41,7 +42,7 @@ def create_app(
         settings,
         title="DocuChat",
         description=DESCRIPTION,
-        routers=[files.router, home.router, health_router(public=True)],
+        routers=[upload_routes.router, document_routes.router, home.router, health_router(public=True)],
         open_container=open_container,
     )
     home.mount_assets(app)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
-import asyncpg
 import redis.asyncio
 import structlog
 
@@ -17,19 +16,19 @@ from docuchat_common.http.client import open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
-from docuchat_common.messaging.inbox import Inbox
-from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
 from docuchat_gateway.adapters.blobs import ObstoreBlobs
 from docuchat_gateway.adapters.idempotency import RedisIdempotencyKeys
 from docuchat_gateway.adapters.rate_limit import RedisRateLimiter
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
-from docuchat_gateway.errors import BlobStoreUnavailable
-from docuchat_gateway.ports import BlobStore, GatewayTx, RateLimiter, Upstreams
-from docuchat_gateway.service import FileService, sweep_arrivals
+from docuchat_gateway.documents.errors import BlobStoreUnavailable
+from docuchat_gateway.documents.ports import BlobStore
+from docuchat_gateway.documents.service import DocumentService
+from docuchat_gateway.documents.uploads import UploadService, sweep_arrivals
+from docuchat_gateway.edge.ports import RateLimiter, Upstreams
 from docuchat_gateway.settings import Settings
-from docuchat_knowledge.registry import DocumentRegistry
+from docuchat_gateway.transaction import compose
 
 logger = structlog.get_logger()
 
@@ -46,7 +45,8 @@ class Container:
     verifier: TokenVerifier
     limiter: RateLimiter
     upstreams: Upstreams
-    files: FileService
+    documents: DocumentService
+    uploads: UploadService
     upload_slots: asyncio.Semaphore
     checks: dict[str, Check]
     user_upload_slots: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
@@ -72,7 +72,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="gateway"))
         relay = Relay(database, "knowledge", Publisher(broker))
-        uow = UnitOfWork(database, _compose, schema="knowledge", on_events_committed=relay.wake)
+        uow = UnitOfWork(database, compose, schema="knowledge", on_events_committed=relay.wake)
 
         blobs = ObstoreBlobs(settings.blob_url)
         signals = RedisDocumentSignals(client)
@@ -100,14 +100,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 chat=HttpUpstream(session, settings.chat_url, "chat"),
                 usage=HttpUpstream(session, settings.usage_url, "usage"),
             ),
-            files=FileService(uow, blobs, keys, signals, max_file_bytes=settings.max_file_bytes),
+            documents=DocumentService(uow, blobs, signals),
+            uploads=UploadService(uow, blobs, keys, max_file_bytes=settings.max_file_bytes),
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
             checks={"postgres": database.check, "blobs": blobs.check, "auth": verifier.check},
         )
-
-
-def _compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> GatewayTx:
-    return GatewayTx(documents=DocumentRegistry(connection), outbox=outbox)
 
 
 async def _sweep(blobs: BlobStore) -> None:

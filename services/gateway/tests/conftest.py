@@ -7,7 +7,7 @@ import contextlib
 import io
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from aiohttp import web
+from services.gateway.tests.fakes import Behind
 from yarl import URL
 
 from docuchat_gateway.app import create_app
@@ -26,8 +27,6 @@ from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.identity import TokenMint
 
 PDF = b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100 + b"%%EOF\n"
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class InLoopServer(uvicorn.Server):
@@ -54,24 +53,6 @@ async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
         server.should_exit = True
         await task
         listener.close()
-
-
-@dataclass
-class Behind:
-    """The services behind: every request is noted and answered by `answer`, else echoed."""
-
-    url: str = ""
-    seen: list[web.Request] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    answer: Answer | None = None
-    closed_early: int = 0
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(request)
-        self.bodies.append(await request.read())
-        if self.answer is not None:
-            return await self.answer(request)
-        return web.json_response({"path": request.raw_path, "method": request.method})
 
 
 @dataclass

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from services.gateway.tests.conftest import Behind, Gateway, OpenGateway
+from services.gateway.tests.conftest import Gateway, OpenGateway
+from services.gateway.tests.fakes import Behind
 from yarl import URL
 
 from docuchat_testkit.eventually import eventually

@@ -5,66 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
-from services.gateway.tests.conftest import Behind, Gateway, OpenGateway
+from services.gateway.tests.conftest import Gateway, OpenGateway
+from services.gateway.tests.fakes import TURN, Behind, Chat, event
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from docuchat_testkit.eventually import eventually
-
-TURN = str(uuid.uuid4())
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return (
-        f"event: {kind}\ndata: ".encode()
-        + json.dumps({"type": kind, **fields}, separators=(",", ":")).encode()
-        + b"\n\n"
-    )
-
-
-class Chat:
-    """Answers like chat: `script` gives the bytes of a turn's stream."""
-
-    def __init__(self, behind: Behind) -> None:
-        self.requests: list[tuple[str, str, Any]] = []
-        self.stopped = asyncio.Event()
-        self.problem: dict[str, Any] | None = None
-        self.script: Any = self.short
-        behind.answer = self.answer
-
-    async def short(self) -> AsyncIterator[bytes]:
-        yield event("start", turn_id=TURN) + event("sources", sources=[])
-        yield b": ping\n\n"
-        whole = event("delta", seq=1, token="سلام") + event("delta", seq=2, token=" data: {x}\n\n")
-        for place in range(0, len(whole), 7):  # cut anywhere, also within a letter
-            yield whole[place : place + 7]
-        yield event("end", seq=3)
-
-    async def until_stopped(self) -> AsyncIterator[bytes]:
-        yield event("start", turn_id=TURN)
-        await self.stopped.wait()
-        yield event("end", seq=1, finish_reason="stopped")
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-        self.requests.append((request.method, request.raw_path, json.loads(raw) if raw else None))
-        if self.problem is not None:
-            status = self.problem["status"]
-            return web.json_response(self.problem, status=status, headers={"Retry-After": "7"})
-        if request.path.endswith("/stop"):
-            self.stopped.set()
-            return web.json_response({"turn_id": TURN, "state": "stopping"}, status=202)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Turn-ID": TURN})
-        await response.prepare(request)
-        async for chunk in self.script():
-            await response.write(chunk)
-        return response
 
 
 @pytest.fixture

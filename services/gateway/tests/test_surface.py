@@ -13,8 +13,8 @@ import pytest
 from services.gateway.tests.conftest import Gateway
 
 from docuchat_gateway.app import create_app
-from docuchat_gateway.openapi_document import load_snapshots, merge
-from docuchat_gateway.relay import TABLE
+from docuchat_gateway.edge.openapi_document import load_snapshots, merge
+from docuchat_gateway.edge.table import TABLE
 from docuchat_gateway.settings import Settings
 
 DOCUMENT: dict[str, Any] = create_app(Settings.model_construct(frontend_origin="")).openapi()

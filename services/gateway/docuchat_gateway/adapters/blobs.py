@@ -12,12 +12,8 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from docuchat_gateway.errors import (
-    BlobMissing,
-    BlobStoreUnavailable,
-    RangeUnsatisfiable,
-)
-from docuchat_gateway.ports import BlobContent, StoredBlob
+from docuchat_gateway.documents.errors import BlobMissing, BlobStoreUnavailable, RangeUnsatisfiable
+from docuchat_gateway.documents.ports import BlobContent, StoredBlob
 
 logger = structlog.get_logger()
 

@@ -16,10 +16,8 @@ import structlog
 
 from docuchat_common.ids import DocumentId
 from docuchat_gateway.adapters import REDIS_TROUBLE
-from docuchat_gateway.errors import (
-    IdempotencyKeyRunning,
-)
-from docuchat_gateway.ports import ClaimedKey, FinishedRequest
+from docuchat_gateway.documents.errors import IdempotencyKeyRunning
+from docuchat_gateway.documents.ports import ClaimedKey, FinishedRequest
 
 logger = structlog.get_logger()
 

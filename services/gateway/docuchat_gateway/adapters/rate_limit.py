@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from redis.exceptions import NoScriptError
 
 from docuchat_gateway.adapters import REDIS_TROUBLE
-from docuchat_gateway.ports import RateDecision
+from docuchat_gateway.edge.ports import RateDecision
 
 logger = structlog.get_logger()
 

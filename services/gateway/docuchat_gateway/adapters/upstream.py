@@ -12,9 +12,7 @@ from prometheus_client import Counter
 from yarl import URL
 
 from docuchat_common.http.client import outgoing_headers
-from docuchat_gateway.errors import (
-    ServiceDown,
-)
+from docuchat_gateway.edge.errors import ServiceDown
 
 logger = structlog.get_logger()
 

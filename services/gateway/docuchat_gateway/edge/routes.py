@@ -9,27 +9,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from docuchat_common.errors import InvalidInput
 from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
-from docuchat_gateway.ports import Upstream
-from docuchat_gateway.relay import (
-    TABLE,
-    RelayedResponse,
-    Row,
-    client_address,
-    forwarded_headers,
-    raw_target,
-    read_bounded,
-)
+from docuchat_gateway.edge.errors import SlowBody
+from docuchat_gateway.edge.ports import Upstream
+from docuchat_gateway.edge.relay import RelayedResponse
+from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target, read_bounded
+from docuchat_gateway.edge.table import TABLE, Row
 
 _PUBLIC_BYTES = 16 * 1024
 _BODY_SECONDS = 30
-
-
-class SlowBody(InvalidInput):
-    """The body of the request did not arrive within 30 seconds; send it again."""
-
-    code = "body_too_slow"
 
 
 def service_routes() -> list[Route]:

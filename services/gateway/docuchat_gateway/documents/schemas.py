@@ -71,21 +71,3 @@ class DeletionOut(BaseModel):
     @classmethod
     def of(cls, receipt: DeletionReceipt) -> "DeletionOut":
         return cls(id=receipt.id, deleted_at=receipt.deleted_at, chunks_deleted=receipt.chunks_deleted)
-
-
-class Links(BaseModel):
-    """Where to go from here."""
-
-    docs: str = "/docs"
-    redoc: str = "/redoc"
-    openapi: str = "/openapi.json"
-    health: str = "/healthz"
-    websocket: str = "/ws/chat"
-
-
-class Home(BaseModel):
-    """What this server is."""
-
-    name: str = "DocuChat"
-    version: str
-    links: Links = Links()

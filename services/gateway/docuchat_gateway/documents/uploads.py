@@ -1,8 +1,7 @@
-"""What the gateway does itself: take files in, show them, give them back, delete them."""
+"""Taking a file in: from a form to a queued document."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -10,11 +9,10 @@ from uuid import UUID
 import puremagic
 import structlog
 
-from docuchat_common.errors import InvalidInput, UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
+from docuchat_common.errors import InvalidInput
 from docuchat_common.http.identity import Principal
 from docuchat_common.ids import CollectionId, DocumentId, uuid7
-from docuchat_gateway.domain import (
+from docuchat_gateway.documents.domain import (
     PDF,
     SNIFFED_BYTES,
     FormField,
@@ -26,7 +24,7 @@ from docuchat_gateway.domain import (
     is_pdf,
     title_of,
 )
-from docuchat_gateway.errors import (
+from docuchat_gateway.documents.errors import (
     BlobStoreUnavailable,
     FileEmpty,
     FileMissing,
@@ -34,16 +32,15 @@ from docuchat_gateway.errors import (
     FileTypeRefused,
     IdempotencyKeyReused,
 )
-from docuchat_gateway.ports import (
-    BlobContent,
+from docuchat_gateway.documents.events import uploaded_event
+from docuchat_gateway.documents.ports import (
     BlobStore,
     BlobWriter,
-    DocumentSignals,
     FinishedRequest,
     IdempotencyKeys,
     OpenTransaction,
 )
-from docuchat_knowledge.domain import DeletionReceipt, Document, DocumentStatus, NewDocument
+from docuchat_knowledge.domain import Document, NewDocument
 
 logger = structlog.get_logger()
 
@@ -62,22 +59,20 @@ class UploadOutcome:
     replayed: bool = False
 
 
-class FileService:
-    """Use cases on documents, for one signed-in principal at a time."""
+class UploadService:
+    """The use case of an upload."""
 
     def __init__(
         self,
         uow: OpenTransaction,
         blobs: BlobStore,
         keys: IdempotencyKeys,
-        signals: DocumentSignals,
         *,
         max_file_bytes: int,
     ) -> None:
         self._uow = uow
         self._blobs = blobs
         self._keys = keys
-        self._signals = signals
         self.max_file_bytes = max_file_bytes
 
     async def upload(
@@ -103,7 +98,8 @@ class FileService:
     async def _replay(self, principal: Principal, earlier: FinishedRequest, present: str) -> UploadOutcome:
         if earlier.fingerprint != present:
             raise IdempotencyKeyReused
-        document = await self.get(principal, earlier.document_id)
+        async with self._uow(principal.tenant_id) as tx:
+            document = await tx.documents.get(principal.tenant_id, earlier.document_id)
         return UploadOutcome(document, earlier.created, replayed=True)
 
     async def _receive(self, parts: AsyncIterator[FormPart], *, store: bool) -> tuple[ReceivedFile, dict[str, str]]:
@@ -214,7 +210,7 @@ class FileService:
                     )
                 )
                 if registration.created:
-                    tx.outbox.add(_uploaded(registration.document))
+                    tx.outbox.add(uploaded_event(registration.document))
         except BaseException:
             await self._discard(stored_at)
             raise
@@ -222,78 +218,6 @@ class FileService:
             await self._discard(lasting_key)
         logger.info("document.uploaded", document_id=str(registration.document.id), created=registration.created)
         return UploadOutcome(registration.document, registration.created)
-
-    async def get(self, principal: Principal, document_id: DocumentId) -> Document:
-        """Raises DocumentNotFound, also for another tenant's."""
-        async with self._uow(principal.tenant_id) as tx:
-            return await tx.documents.get(principal.tenant_id, document_id)
-
-    async def list_documents(
-        self,
-        principal: Principal,
-        *,
-        limit: int,
-        before: DocumentId | None,
-        status: DocumentStatus | None,
-        title_contains: str | None,
-    ) -> Sequence[Document]:
-        """Newest first."""
-        async with self._uow(principal.tenant_id) as tx:
-            return await tx.documents.list_documents(
-                principal.tenant_id, limit=limit, before=before, status=status, title_contains=title_contains
-            )
-
-    async def open_content(
-        self, principal: Principal, document_id: DocumentId, start: int | None, end: int | None
-    ) -> tuple[Document, BlobContent]:
-        """The document and its file's bytes. Raises DocumentNotFound, BlobMissing, RangeUnsatisfiable."""
-        document = await self.get(principal, document_id)
-        return document, await self._blobs.open(document.blob_key, start, end)
-
-    async def retry(self, principal: Principal, document_id: DocumentId) -> Document:
-        """Queue a failed document again. Raises DocumentNotFound, DocumentNotFailed."""
-        async with self._uow(principal.tenant_id) as tx:
-            document = await tx.documents.retry(principal.tenant_id, document_id)
-            tx.outbox.add(_uploaded(document))
-        return document
-
-    async def delete(self, principal: Principal, document_id: DocumentId) -> DeletionReceipt:
-        """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept."""
-        tenant = principal.tenant_id
-        async with self._uow(tenant) as tx:
-            receipt = await tx.documents.delete(tenant, document_id)
-            tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=principal.user_id))
-        logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
-        try:
-            await self._blobs.delete(receipt.blob_key)
-        except BlobStoreUnavailable:
-            # the tombstone keeps the key; the worker, which hears of the event, deletes the blob
-            logger.warning("document.blob_left", document_id=str(document_id))
-        else:
-            with suppress(UpstreamUnavailable):  # deleted it is; the worker takes the tombstone away
-                async with self._uow(tenant) as tx:
-                    await tx.documents.purge(tenant, document_id)
-        return receipt
-
-    async def watch(
-        self, principal: Principal, document_id: DocumentId, *, poll: timedelta
-    ) -> AsyncIterator[Document | None]:
-        """The document now and after each change, until it is ready or failed; None when nothing changed for `poll`.
-
-        Raises DocumentNotFound, also when it is deleted meanwhile.
-        """
-        async with self._signals.watch(principal.tenant_id, document_id) as wakeup:
-            shown: Document | None = None
-            while True:
-                document = await self.get(principal, document_id)
-                if document != shown:
-                    shown = document
-                    yield document
-                    if document.status in {DocumentStatus.READY, DocumentStatus.FAILED}:
-                        return
-                else:
-                    yield None
-                await wakeup.wait(poll)
 
     async def _discard(self, key: str) -> None:
         try:
@@ -336,16 +260,4 @@ def _refuse_other_types(head: bytes, filename: str) -> None:
         f"The content is not a PDF{lies}: {what}. Save or print the document as a PDF and upload that.",
         accepted=[PDF],
         found=found,
-    )
-
-
-def _uploaded(document: Document) -> DocumentUploaded:
-    return DocumentUploaded(
-        tenant_id=document.tenant_id,
-        document_id=document.id,
-        collection_id=document.collection_id,
-        user_id=document.uploaded_by,
-        sha256=document.sha256,
-        size_bytes=document.size_bytes,
-        media_type=document.media_type,
     )

@@ -22,13 +22,14 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from docuchat_common.errors import DocuChatError, Forbidden, InvalidInput, PayloadTooLarge, Unauthenticated
+from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.identity import Principal, TokenExpired, assert_same_tenant
 from docuchat_common.http.problems import response_for
-from docuchat_gateway.errors import ServiceDown
-from docuchat_gateway.limits import refusal
-from docuchat_gateway.relay import client_address, error_frame, events_of
+from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, OriginRefused, ServiceDown
+from docuchat_gateway.edge.limits import refusal
+from docuchat_gateway.edge.requests import client_address
+from docuchat_gateway.event_stream import error_frame, events_of
 
 logger = structlog.get_logger()
 
@@ -49,30 +50,6 @@ _PASSED_ON: Final = ("message", "session_id", "chat_id", "model", "document_ids"
 
 _open = Gauge("docuchat_sockets", "WebSockets that are open.")
 _slow = Counter("docuchat_sockets_dropped", "WebSockets that were dropped because their client did not read.")
-
-
-class OriginRefused(Forbidden):
-    """Pages of this origin may not open the WebSocket; the server's FRONTEND_ORIGIN names those that may."""
-
-    code = "origin_refused"
-
-
-class BadFrame(InvalidInput):
-    """Send a JSON object with `message`, `resume` or `stop`, as text."""
-
-    code = "invalid_frame"
-
-
-class FrameTooLarge(PayloadTooLarge):
-    """The message is too long."""
-
-    code = "message_too_large"
-
-
-class Busy(InvalidInput):
-    """A turn is running on this socket; stop it or wait for its end."""
-
-    code = "busy"
 
 
 class _SlowClient(Exception):

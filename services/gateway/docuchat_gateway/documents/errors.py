@@ -1,11 +1,10 @@
-"""What can go wrong at the gateway."""
+"""What can go wrong with files."""
 
 from docuchat_common.errors import (
     Conflict,
     InvalidInput,
     NotFound,
     PayloadTooLarge,
-    RateLimited,
     UnsupportedMedia,
     UpstreamUnavailable,
 )
@@ -87,15 +86,3 @@ class BlobStoreUnavailable(UpstreamUnavailable):
     """The blob store does not answer; try again shortly."""
 
     code = "blob_store_unavailable"
-
-
-class ServiceDown(UpstreamUnavailable):
-    """The service behind this path does not answer; try again shortly."""
-
-    code = "upstream_unavailable"
-
-
-class TooManyRequests(RateLimited):
-    """Too many requests; wait until the window has moved on."""
-
-    code = "rate_limited"

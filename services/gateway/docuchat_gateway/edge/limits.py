@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.identity import bearer_token
 from docuchat_common.http.problems import response_for
-from docuchat_gateway.errors import TooManyRequests
-from docuchat_gateway.ports import RateDecision
-from docuchat_gateway.relay import client_address
+from docuchat_gateway.edge.errors import TooManyRequests
+from docuchat_gateway.edge.ports import RateDecision
+from docuchat_gateway.edge.requests import client_address
 
 LIMITED: Final = ("/v1/", "/.well-known/")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from docuchat_common.http.problems import problem_responses
-from docuchat_gateway.relay import TABLE
+from docuchat_gateway.edge.table import TABLE
 
 SERVICES: Final = ("auth", "chat", "usage")
 

@@ -1,25 +1,13 @@
-"""What the gateway needs of the world."""
+"""What the documents need of the world."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import aiohttp
-
-from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import DocumentId, TenantId
-from docuchat_common.messaging.outbox import InMemoryOutbox, Outbox
-from docuchat_knowledge.registry import DocumentRegistry
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayTx:
-    """What one transaction of the gateway can do."""
-
-    documents: DocumentRegistry
-    outbox: Outbox | InMemoryOutbox
+from docuchat_gateway.transaction import GatewayTx
 
 
 class OpenTransaction(Protocol):
@@ -108,48 +96,3 @@ class DocumentSignals(Protocol):
     """News of documents' progress: hints to look at the row again, never the truth."""
 
     def watch(self, tenant_id: TenantId, document_id: DocumentId) -> AbstractAsyncContextManager[Wakeup]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RateDecision:
-    """Whether a request may pass and what is left of the window that is nearest to its end."""
-
-    allowed: bool
-    limit: int
-    remaining: int
-    reset_after: timedelta
-
-
-class RateLimiter(Protocol):
-    """Counts requests by whom they come from."""
-
-    async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
-        """Count one request; None when the counting is not possible right now, and the request may pass."""
-
-
-class Upstream(Protocol):
-    """One service behind the gateway: requests go out as bytes and come back as bytes."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def send(
-        self, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None, patience: timedelta
-    ) -> aiohttp.ClientResponse:
-        """The response, as soon as its head is there; the caller reads and closes it.
-
-        `target` is the raw path with its query; `patience` is the longest silence, before the head and within the body.
-        Raises ServiceDown.
-        """
-
-    def down(self, error: BaseException) -> UpstreamUnavailable:
-        """The error to answer with when the service does not answer, or no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstreams:
-    """The services behind the gateway."""
-
-    auth: Upstream
-    chat: Upstream
-    usage: Upstream

@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from docuchat_gateway.schemas import Home
+from docuchat_gateway.edge.schemas import Home
 
 ASSETS = "/docs/assets"
 

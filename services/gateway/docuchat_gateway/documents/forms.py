@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from docuchat_gateway.domain import FormField, FormFile, FormPart
-from docuchat_gateway.errors import MalformedForm, NotMultipart
+from docuchat_gateway.documents.domain import FormField, FormFile, FormPart
+from docuchat_gateway.documents.errors import MalformedForm, NotMultipart
 
 MAX_FIELD_BYTES = 16 * 1024
 MAX_PARTS = 32

@@ -1,0 +1,204 @@
+"""`/v1/files`: list, progress, content, retry, delete."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from orjson import dumps
+from starlette.responses import Response, StreamingResponse
+
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.identity import CurrentPrincipal, Principal
+from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
+from docuchat_common.http.problems import problem_response, problem_responses
+from docuchat_common.ids import DocumentId
+from docuchat_gateway.documents.errors import RangeUnsatisfiable
+from docuchat_gateway.documents.schemas import DeletionOut, DocumentOut
+from docuchat_gateway.documents.service import DocumentService
+from docuchat_gateway.event_stream import broken_off
+from docuchat_knowledge.domain import Document, DocumentStatus
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+_RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
+
+Responses = dict[int | str, dict[str, Any]]
+
+_CONTENT_RESPONSES: Final[Responses] = {
+    200: {"description": "The file", "content": {"application/pdf": {}}},
+    206: {"description": "The part that `Range` asks for", "content": {"application/pdf": {}}},
+    304: {"description": "Not modified"},
+    **problem_responses(401, 403, 404, 422, 429, 503),
+    416: {
+        "description": "The range lies outside of the file",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+_EVENTS_RESPONSES: Final[Responses] = {
+    200: {"description": "Events", "content": {"text/event-stream": {}}},
+    **problem_responses(401, 403, 404, 422, 429),
+}
+
+
+def documents(request: Request) -> DocumentService:
+    """The use cases."""
+    service: DocumentService = request.app.state.container.documents
+    return service
+
+
+@router.get("", summary="List documents, newest first", responses=problem_responses(401, 403, 422, 429))
+async def list_files(
+    request: Request,
+    principal: CurrentPrincipal,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Only documents whose title contains this.")] = None,
+) -> Page[DocumentOut]:
+    before: DocumentId | None = None
+    if cursor is not None:
+        try:
+            before = DocumentId(UUID(decode_cursor(cursor, 1)[0]))
+        except ValueError as error:
+            raise InvalidCursor from error
+    title_contains = q.replace("\x00", "").strip() if q else None
+    found = await documents(request).list_documents(
+        principal, limit=limit + 1, before=before, status=status, title_contains=title_contains or None
+    )
+    shown = found[:limit]
+    more = len(found) > limit
+    return Page(
+        items=[DocumentOut.of(document) for document in shown],
+        next_cursor=encode_cursor(shown[-1].id) if more else None,
+    )
+
+
+@router.get(
+    "/{document_id}", summary="A document and its progress", responses=problem_responses(401, 403, 404, 422, 429)
+)
+async def get_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DocumentOut:
+    return DocumentOut.of(await documents(request).get(principal, DocumentId(document_id)))
+
+
+@router.get(
+    "/{document_id}/content",
+    summary="The file as it was uploaded",
+    response_class=Response,
+    responses=_CONTENT_RESPONSES,
+)
+async def get_content(
+    request: Request,
+    principal: CurrentPrincipal,
+    document_id: UUID,
+    range_header: Annotated[str | None, Header(alias="Range")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    start, end = _parse_range(range_header)
+    service = documents(request)
+    if if_none_match is not None:
+        document = await service.get(principal, DocumentId(document_id))
+        if f'"{document.sha256}"' in if_none_match:
+            return Response(status_code=304, headers={"ETag": f'"{document.sha256}"'})
+    try:
+        document, content = await service.open_content(principal, DocumentId(document_id), start, end)
+    except RangeUnsatisfiable as error:
+        return problem_response(
+            416,
+            error.code,
+            error.detail,
+            headers={"Content-Range": f"bytes */{error.extensions['size']}"},
+            request_id=request.scope.get("request_id"),
+        )
+    headers = {
+        "Content-Length": str(content.end - content.start),
+        "Content-Disposition": content_disposition(document.filename),
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{document.sha256}"',
+        "Cache-Control": "private, no-cache",
+        # a document is somebody's upload: a browser must neither guess its type nor run what it holds
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    partial = start is not None or end is not None
+    if partial:
+        headers["Content-Range"] = f"bytes {content.start}-{content.end - 1}/{content.size}"
+    return StreamingResponse(
+        content.chunks, status_code=206 if partial else 200, media_type=document.media_type, headers=headers
+    )
+
+
+def content_disposition(filename: str) -> str:
+    """An attachment with any name, safe in a header (RFC 6266, RFC 8187)."""
+    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _parse_range(value: str | None) -> tuple[int | None, int | None]:
+    """First and end (half-open) of a single range; a first below 0 counts from the end. Anything else asks for all."""
+    match = _RANGE.fullmatch(value.strip()) if value else None
+    if match is None:
+        return None, None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return (-int(suffix) if int(suffix) else 10**15), None
+    if last is not None and int(last) < int(first):
+        return None, None  # not a valid range: to be ignored (RFC 9110 §14.1.1)
+    return int(first), None if last is None else int(last) + 1
+
+
+@router.delete("/{document_id}", summary="Delete a document now", responses=problem_responses(401, 403, 404, 422, 429))
+async def delete_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DeletionOut:
+    return DeletionOut.of(await documents(request).delete(principal, DocumentId(document_id)))
+
+
+@router.post(
+    "/{document_id}/retry",
+    status_code=202,
+    summary="Process a failed document again",
+    responses=problem_responses(401, 403, 404, 409, 422, 429),
+)
+async def retry_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DocumentOut:
+    return DocumentOut.of(await documents(request).retry(principal, DocumentId(document_id)))
+
+
+@router.get(
+    "/{document_id}/events",
+    summary="Progress of a document, pushed",
+    description="Server-sent events `progress` whose data is the document; the stream ends when it is ready or failed.",
+    response_class=StreamingResponse,
+    responses=_EVENTS_RESPONSES,
+)
+async def watch_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> StreamingResponse:
+    await documents(request).get(principal, DocumentId(document_id))  # a 404 must come before the stream begins
+    return StreamingResponse(
+        _progress(request, principal, DocumentId(document_id)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _progress(request: Request, principal: Principal, document_id: DocumentId) -> AsyncIterator[bytes]:
+    settings = request.app.state.container.settings
+    loop = asyncio.get_running_loop()
+    quiet_since = loop.time()
+    poll = timedelta(seconds=settings.progress_poll_seconds)
+    try:
+        async for document in documents(request).watch(principal, document_id, poll=poll):
+            if document is not None:
+                yield _progress_event(document)
+            elif loop.time() - quiet_since >= settings.progress_heartbeat_seconds:
+                yield b": still here\n\n"
+            else:
+                continue
+            quiet_since = loop.time()
+    except DocuChatError as error:
+        yield broken_off(error)
+
+
+def _progress_event(document: Document) -> bytes:
+    return b"event: progress\ndata: " + dumps(DocumentOut.of(document).model_dump(mode="json")) + b"\n\n"

@@ -1,0 +1,51 @@
+"""What can go wrong at the edge."""
+
+from docuchat_common.errors import (
+    Forbidden,
+    InvalidInput,
+    PayloadTooLarge,
+    RateLimited,
+    UpstreamUnavailable,
+)
+
+
+class ServiceDown(UpstreamUnavailable):
+    """The service behind this path does not answer; try again shortly."""
+
+    code = "upstream_unavailable"
+
+
+class TooManyRequests(RateLimited):
+    """Too many requests; wait until the window has moved on."""
+
+    code = "rate_limited"
+
+
+class OriginRefused(Forbidden):
+    """Pages of this origin may not open the WebSocket; the server's FRONTEND_ORIGIN names those that may."""
+
+    code = "origin_refused"
+
+
+class BadFrame(InvalidInput):
+    """Send a JSON object with `message`, `resume` or `stop`, as text."""
+
+    code = "invalid_frame"
+
+
+class FrameTooLarge(PayloadTooLarge):
+    """The message is too long."""
+
+    code = "message_too_large"
+
+
+class Busy(InvalidInput):
+    """A turn is running on this socket; stop it or wait for its end."""
+
+    code = "busy"
+
+
+class SlowBody(InvalidInput):
+    """The body of the request did not arrive within 30 seconds; send it again."""
+
+    code = "body_too_slow"

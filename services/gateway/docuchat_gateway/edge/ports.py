@@ -1,0 +1,55 @@
+"""What the edge needs of the world."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import aiohttp
+
+from docuchat_common.errors import UpstreamUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class RateDecision:
+    """Whether a request may pass and what is left of the window that is nearest to its end."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_after: timedelta
+
+
+class RateLimiter(Protocol):
+    """Counts requests by whom they come from."""
+
+    async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
+        """Count one request; None when the counting is not possible right now, and the request may pass."""
+
+
+class Upstream(Protocol):
+    """One service behind the gateway: requests go out as bytes and come back as bytes."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def send(
+        self, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None, patience: timedelta
+    ) -> aiohttp.ClientResponse:
+        """The response, as soon as its head is there; the caller reads and closes it.
+
+        `target` is the raw path with its query; `patience` is the longest silence, before the head and within the body.
+        Raises ServiceDown.
+        """
+
+    def down(self, error: BaseException) -> UpstreamUnavailable:
+        """The error to answer with when the service does not answer, or no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """The services behind the gateway."""
+
+    auth: Upstream
+    chat: Upstream
+    usage: Upstream

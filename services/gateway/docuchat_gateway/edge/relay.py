@@ -1,0 +1,98 @@
+"""Requests that are passed on: the table of what goes where, and the response that relays bytes as they come."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import aiohttp
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.problems import response_for
+from docuchat_gateway.edge.ports import Upstream
+from docuchat_gateway.edge.requests import HOP_BY_HOP
+from docuchat_gateway.event_stream import broken_off
+
+_NOT_RETURNED: Final = HOP_BY_HOP | {"date", "server", "x-request-id"}
+
+
+class RelayedResponse(Response):
+    """Sends a request to the service behind when it is called, and relays the answer chunk by chunk, unbuffered.
+
+    Nothing is parsed. A client that hangs up closes the connection behind as well. A service that breaks off in the
+    midst of an event stream is told as an `error` event; any other body is cut, so that nobody takes it for whole.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        patience: timedelta,
+        request_id: str | None,
+    ) -> None:
+        self._upstream = upstream
+        self._method = method
+        self._target = target
+        self._request_headers = headers
+        self._body = body
+        self._patience = patience
+        self._request_id = request_id
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        relay = asyncio.create_task(self._relay(scope, receive, send))
+        hangup = asyncio.create_task(_hangup(receive))
+        try:
+            await asyncio.wait({relay, hangup}, return_when=asyncio.FIRST_COMPLETED)
+            if relay.done():
+                relay.result()
+        finally:
+            hangup.cancel()
+            if not relay.done():
+                relay.cancel()
+                with suppress(asyncio.CancelledError):
+                    await relay
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._upstream.send(
+                self._method, self._target, headers=self._request_headers, body=self._body, patience=self._patience
+            )
+        except DocuChatError as error:
+            await response_for(error, self._request_id)(scope, receive, send)
+            return
+        async with response:
+            events = response.content_type == "text/event-stream"
+            raw_headers = [
+                (name.lower(), value)
+                for name, value in response.raw_headers
+                if name.lower().decode("latin-1") not in _NOT_RETURNED
+            ]
+            if events:
+                raw_headers.append((b"x-accel-buffering", b"no"))  # nginx in front must not collect events either
+            await send({"type": "http.response.start", "status": response.status, "headers": raw_headers})
+            last = b"\n\n"
+            try:
+                async for chunk in response.content.iter_any():
+                    last = chunk
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                down = self._upstream.down(error)
+                if not (events and last.endswith(b"\n\n")):
+                    return  # the server cuts a response that its application did not complete
+                turn_id = response.headers.get("X-Turn-ID")
+                told = broken_off(down, **({"turn_id": turn_id} if turn_id else {}))
+                await send({"type": "http.response.body", "body": told, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,1 +1,0 @@
-"""HTTP and WebSocket: parse, call a use case, present."""

@@ -1,0 +1,22 @@
+"""What one transaction of the gateway is made of."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import InMemoryOutbox, Outbox
+from docuchat_knowledge.registry import DocumentRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTx:
+    """What one transaction of the gateway can do."""
+
+    documents: DocumentRegistry
+    outbox: Outbox | InMemoryOutbox
+
+
+def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> GatewayTx:
+    """The transaction on `connection`."""
+    return GatewayTx(documents=DocumentRegistry(connection), outbox=outbox)

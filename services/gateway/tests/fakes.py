@@ -1,0 +1,82 @@
+"""The services behind the gateway, as small real HTTP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Behind:
+    """The services behind: every request is noted and answered by `answer`, else echoed."""
+
+    url: str = ""
+    seen: list[web.Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    answer: Answer | None = None
+    closed_early: int = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request)
+        self.bodies.append(await request.read())
+        if self.answer is not None:
+            return await self.answer(request)
+        return web.json_response({"path": request.raw_path, "method": request.method})
+
+
+TURN = str(uuid.uuid4())
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return (
+        f"event: {kind}\ndata: ".encode()
+        + json.dumps({"type": kind, **fields}, separators=(",", ":")).encode()
+        + b"\n\n"
+    )
+
+
+class Chat:
+    """Answers like chat: `script` gives the bytes of a turn's stream."""
+
+    def __init__(self, behind: Behind) -> None:
+        self.requests: list[tuple[str, str, Any]] = []
+        self.stopped = asyncio.Event()
+        self.problem: dict[str, Any] | None = None
+        self.script: Any = self.short
+        behind.answer = self.answer
+
+    async def short(self) -> AsyncIterator[bytes]:
+        yield event("start", turn_id=TURN) + event("sources", sources=[])
+        yield b": ping\n\n"
+        whole = event("delta", seq=1, token="سلام") + event("delta", seq=2, token=" data: {x}\n\n")
+        for place in range(0, len(whole), 7):  # cut anywhere, also within a letter
+            yield whole[place : place + 7]
+        yield event("end", seq=3)
+
+    async def until_stopped(self) -> AsyncIterator[bytes]:
+        yield event("start", turn_id=TURN)
+        await self.stopped.wait()
+        yield event("end", seq=1, finish_reason="stopped")
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        self.requests.append((request.method, request.raw_path, json.loads(raw) if raw else None))
+        if self.problem is not None:
+            status = self.problem["status"]
+            return web.json_response(self.problem, status=status, headers={"Retry-After": "7"})
+        if request.path.endswith("/stop"):
+            self.stopped.set()
+            return web.json_response({"turn_id": TURN, "state": "stopping"}, status=202)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Turn-ID": TURN})
+        await response.prepare(request)
+        async for chunk in self.script():
+            await response.write(chunk)
+        return response

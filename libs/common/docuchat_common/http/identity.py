@@ -7,7 +7,7 @@ audience, expiry and type are required (RFC 8725, RFC 9068).
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +21,9 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 
+from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.errors import Forbidden, InvalidInput, Unauthenticated, UpstreamUnavailable
+from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.settings import ServiceSettings
 
@@ -29,7 +31,7 @@ logger = structlog.get_logger()
 
 ALGORITHMS: Final = ("EdDSA", "ES256")
 INTERNAL_HEADER: Final = "X-Internal-Token"
-_REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat", "jti", "typ", "tenant", "tenant_slug", "role")
+_REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat", "jti", "typ")
 _KEY_REFRESH_SECONDS: Final = 300.0
 _UNKNOWN_KID_PAUSE_SECONDS: Final = 2.0
 _REMEMBERED_TOKENS: Final = 10_000
@@ -53,33 +55,74 @@ class TenantMismatch(Forbidden):
     code = "tenant_mismatch"
 
 
-@dataclass(frozen=True)
-class Principal:
-    """A signed-in user in a tenant."""
+class OperatorToken(Unauthenticated):
+    """This is an operator's token, which opens /v1/operator only; sign in as a user of a tenant."""
 
-    tenant_id: TenantId
+    code = "operator_token"
+
+
+class OperatorRequired(Forbidden):
+    """Only an operator may do this; exchange an operator's credential at POST /v1/operator/token."""
+
+    code = "operator_required"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a valid token says."""
+
+    caller: Caller
     tenant_slug: str
-    user_id: UserId
-    role: str
+    """Empty for an operator."""
     email: str | None
     expires_at: float
     """Unix time at which the token ends."""
     token: str = field(repr=False)
     """The token itself, to forward to another service."""
 
+    @property
+    def tenant_id(self) -> TenantId:
+        """The caller's tenant."""
+        return self.caller.tenant_id
+
+    @property
+    def user_id(self) -> UserId:
+        """The user's id; only for what has not learned of other callers yet."""
+        return UserId(self.caller.subject_id)
+
+    @property
+    def role(self) -> str:
+        """The caller's role."""
+        return self.caller.role or ""
+
+
+Principal = Identity
+
 
 class TokenVerifier:
     """Verifies access tokens offline, with keys fetched from auth when first needed and when a new `kid` appears."""
 
-    def __init__(self, session: aiohttp.ClientSession, jwks_url: str, *, issuer: str, audience: str) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        jwks_url: str,
+        *,
+        issuer: str,
+        audience: str,
+        clock: Clock | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`elapsed` are seconds that only grow, by which keys age."""
         self._session = session
         self._jwks_url = jwks_url
         self._issuer = issuer
         self._audience = audience
+        self._clock = clock or SystemClock()
+        self._elapsed = elapsed
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._lock = asyncio.Lock()
-        self._verified: dict[str, Principal] = {}
+        self._verified: dict[str, Identity] = {}
 
     @classmethod
     @asynccontextmanager
@@ -93,14 +136,30 @@ class TokenVerifier:
                 audience=settings.jwt_audience,
             )
 
-    async def verify(self, token: str) -> Principal:
-        """The principal of `token`; InvalidToken, TokenExpired, or UpstreamUnavailable while there is no key."""
+    async def verify(self, token: str) -> Identity:
+        """The identity in the access token `token` of a tenant's caller.
+
+        Raises InvalidToken, TokenExpired or OperatorToken, and UpstreamUnavailable while there is no key.
+        """
+        identity = await self._verify(token)
+        if identity.caller.subject_type == "operator":
+            raise OperatorToken
+        return identity
+
+    async def verify_operator(self, token: str) -> Identity:
+        """As `verify`, for an operator's token; any other valid token is OperatorRequired."""
+        identity = await self._verify(token)
+        if identity.caller.subject_type != "operator":
+            raise OperatorRequired
+        return identity
+
+    async def _verify(self, token: str) -> Identity:
         remembered = self._verified.get(token)
         if remembered is not None:
-            if remembered.expires_at <= time.time():
+            if remembered.expires_at <= self._clock.now().timestamp():
                 del self._verified[token]
                 raise TokenExpired
-            if time.monotonic() - self._fetched_at < _KEY_REFRESH_SECONDS:
+            if self._elapsed() - self._fetched_at < _KEY_REFRESH_SECONDS:
                 return remembered
         key = await self._key_for(token)
         try:
@@ -116,11 +175,11 @@ class TokenVerifier:
             raise TokenExpired from error
         except (jwt.PyJWTError, ValueError) as error:
             raise InvalidToken from error
-        principal = _principal(claims, token)
+        identity = _identity(claims, token)
         if len(self._verified) >= _REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[token] = principal
-        return principal
+        self._verified[token] = identity
+        return identity
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable while there are no keys (readiness)."""
@@ -137,7 +196,7 @@ class TokenVerifier:
         kid = header.get("kid")
         if not isinstance(kid, str) or header.get("alg") not in ALGORITHMS:
             raise InvalidToken
-        age = time.monotonic() - self._fetched_at
+        age = self._elapsed() - self._fetched_at
         # an unknown kid is a new key, or an attack: ask again, but seldom
         if age > _KEY_REFRESH_SECONDS or (kid not in self._keys and age > _UNKNOWN_KID_PAUSE_SECONDS):
             try:
@@ -152,7 +211,7 @@ class TokenVerifier:
         return key
 
     async def _fetch(self) -> None:
-        asked_at = time.monotonic()
+        asked_at = self._elapsed()
         async with self._lock:
             if self._fetched_at > asked_at:  # somebody else did while we waited
                 return
@@ -168,25 +227,30 @@ class TokenVerifier:
             if self._keys.keys() - keys.keys():
                 self._verified.clear()  # a key was withdrawn, and its tokens with it
             self._keys = keys
-            self._fetched_at = time.monotonic()
+            self._fetched_at = self._elapsed()
 
 
-def _principal(claims: dict[str, Any], token: str) -> Principal:
-    if claims["typ"] != "access":
-        raise InvalidToken("This is not an access token; send the `access_token`, not the refresh token.")
+def _identity(claims: dict[str, Any], token: str) -> Identity:
+    email = claims.get("email")
     try:
-        email = claims.get("email")
-        return Principal(
-            tenant_id=TenantId(int(claims["tenant"])),
-            tenant_slug=str(claims["tenant_slug"]),
-            user_id=UserId(UUID(claims["sub"])),
-            role=str(claims["role"]),
-            email=email if isinstance(email, str) else None,
-            expires_at=float(claims["exp"]),
-            token=token,
-        )
-    except (ValueError, TypeError) as error:
+        if claims["typ"] == "operator":
+            tenant_slug = ""
+            scopes = frozenset(str(claims["scope"]).split())
+            caller = Caller(NO_TENANT, "operator", UUID(claims["sub"]), scopes=scopes)
+        elif claims["typ"] == "access":
+            tenant_slug = str(claims["tenant_slug"])
+            caller = Caller(TenantId(int(claims["tenant"])), "user", UUID(claims["sub"]), role=str(claims["role"]))
+        else:
+            raise InvalidToken("This is not an access token; send the `access_token`, not the refresh token.")
+    except (KeyError, ValueError, TypeError) as error:
         raise InvalidToken from error
+    return Identity(
+        caller=caller,
+        tenant_slug=tenant_slug,
+        email=email if isinstance(email, str) else None,
+        expires_at=float(claims["exp"]),
+        token=token,
+    )
 
 
 def bearer_token(headers: Headers) -> str:
@@ -197,28 +261,48 @@ def bearer_token(headers: Headers) -> str:
     return token.strip()
 
 
-def assert_same_tenant(principal: Principal, named: str | None) -> None:
+def assert_same_tenant(identity: Identity, named: str | None) -> None:
     """TenantMismatch when the tenant header (id or slug) names another tenant than the token."""
     if named is None or not named.strip():
         return
-    named = named.strip()
-    if named not in {str(principal.tenant_id), principal.tenant_slug}:
+    if named.strip() not in {str(identity.tenant_id), identity.tenant_slug}:
         raise TenantMismatch
 
 
 _bearer = HTTPBearer(auto_error=False, description="The `access_token` of POST /v1/auth/verify-code.")
+_operator_bearer = HTTPBearer(
+    auto_error=False, scheme_name="Operator", description="The `access_token` of POST /v1/operator/token."
+)
 
 
-async def current_principal(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Principal:
-    """The caller; the service's container has `verifier` and `settings`."""
+async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Identity:
+    """What the caller's token says; the service's container has `verifier` and `settings`."""
     container = request.app.state.container
-    principal: Principal = await container.verifier.verify(bearer_token(request.headers))
-    assert_same_tenant(principal, request.headers.get(container.settings.tenant_header))
-    structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
-    return principal
+    identity: Identity = await container.verifier.verify(bearer_token(request.headers))
+    assert_same_tenant(identity, request.headers.get(container.settings.tenant_header))
+    structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
+    return identity
 
 
-CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+CurrentIdentity = Annotated[Identity, Depends(current_identity)]
+CurrentPrincipal = CurrentIdentity
+
+
+async def current_caller(identity: CurrentIdentity) -> Caller:
+    """Who calls, in a tenant."""
+    return identity.caller
+
+
+CurrentCaller = Annotated[Caller, Depends(current_caller)]
+
+
+async def current_operator(request: Request, _: Annotated[Any, Depends(_operator_bearer)]) -> Caller:
+    """The operator who calls; OperatorRequired for anybody else who is signed in."""
+    identity: Identity = await request.app.state.container.verifier.verify_operator(bearer_token(request.headers))
+    return identity.caller
+
+
+CurrentOperator = Annotated[Caller, Depends(current_operator)]
 
 
 async def require_internal_token(request: Request) -> None:

@@ -1,0 +1,68 @@
+"""One way to Redis: bounded waits, one repeat after a cut connection, a client name, errors as ours."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from docuchat_common.errors import UpstreamUnavailable
+
+REDIS_TROUBLE: Final[tuple[type[BaseException], ...]] = (RedisError, OSError, TimeoutError)
+"""What a Redis that is away, frozen, full or starting looks like from here."""
+
+
+@asynccontextmanager
+async def open_redis(
+    url: str,
+    *,
+    client_name: str,
+    timeout: timedelta = timedelta(seconds=1),
+    max_connections: int = 64,
+) -> AsyncIterator[Redis]:
+    """A client that gives up in time: a frozen Redis must not hold requests. It connects when first used.
+
+    `timeout` bounds connecting, an answer, and the wait for a free connection; a reader that blocks in Redis (XREAD)
+    needs a client of its own with a longer one. A connection that a restart has cut is made anew, once; a time-out is
+    not tried again; a burst waits its turn.
+    """
+    seconds = timeout.total_seconds()
+    pool = BlockingConnectionPool.from_url(
+        url,
+        timeout=seconds,
+        max_connections=max_connections,
+        protocol=2,
+        client_name=client_name,
+        socket_timeout=seconds,
+        socket_connect_timeout=min(seconds, 1.0),
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+    client = Redis.from_pool(pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@contextmanager
+def redis_errors_translated() -> Iterator[None]:
+    """Raise UpstreamUnavailable for trouble with Redis inside the block."""
+    try:
+        yield
+    except REDIS_TROUBLE as error:
+        raise UpstreamUnavailable(
+            "Redis does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+        ) from error
+
+
+async def check_redis(client: Redis) -> None:
+    """Raise UpstreamUnavailable when Redis does not answer (readiness)."""
+    with redis_errors_translated():
+        await client.ping()

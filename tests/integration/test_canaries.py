@@ -12,9 +12,9 @@ from pathlib import Path
 
 import aio_pika
 
-from docuchat_common.db.roles import SERVICES
 from docuchat_common.events.catalogue import BY_TYPE
 from docuchat_common.messaging.topology import EXCHANGE, dead_letter_queue, queue_name
+from docuchat_setup.roles import SERVICES
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import PROVIDER_KEY, Product, small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle

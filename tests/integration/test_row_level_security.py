@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from docuchat_common.db.roles import OWNER, SERVICES, app_role
+from docuchat_setup.roles import OWNER, SERVICES, app_role
 from docuchat_testkit.databases import ROLE_PASSWORD, with_database
 from docuchat_testkit.product import Product, small_pdf
 

@@ -6,30 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from docuchat_local.environment import SETTINGS_REFUSED, ServiceEnvironments
 from docuchat_local.errors import BadEnvironment, SetupFailed
+from docuchat_setup.schemas import migration_files
 
-# in this order: chat and usage may grant on what knowledge made
-SCHEMA_PACKAGES: Mapping[str, str] = {
-    "auth": "docuchat_auth",
-    "knowledge": "docuchat_knowledge",
-    "chat": "docuchat_chat",
-    "usage": "docuchat_usage",
-}
 _OWNER = "docuchat_owner"
 _COMMAND_SECONDS = 60
-
-
-def migrations_folder(package: str) -> Path:
-    """Return the migrations of a package, without importing it."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise SetupFailed(f"the package {package} is not installed; run `make .venv`")
-    return Path(next(iter(spec.submodule_search_locations))) / "migrations"
 
 
 def prepare_database(
@@ -55,13 +40,11 @@ def prepare_database(
 
 def _wanted_state(environments: ServiceEnvironments) -> str:
     """Digest of all migrations, of the code that makes roles, of their passwords, and of the embedding settings."""
-    from docuchat_common.db import roles
+    from docuchat_setup import roles
 
     digest = hashlib.sha256(Path(roles.__file__).read_bytes())
-    for package in SCHEMA_PACKAGES.values():
-        for path in sorted(migrations_folder(package).rglob("*.py")):
-            digest.update(f"{package}/{path.name}".encode())
-            digest.update(path.read_bytes())
+    for path in migration_files():
+        digest.update(str(path).encode() + path.read_bytes())
     for role in roles.role_names():
         digest.update(environments.role_password(role).encode())
     for name, value in sorted(environments.settings.items()):
@@ -84,13 +67,11 @@ def _migrate_given(environments: ServiceEnvironments, admin_url: str, say: Calla
 
 
 async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Callable[[str], None]) -> None:
-    from docuchat_common.db.migrations import run_migrations
-    from docuchat_common.db.roles import ensure_roles, role_names
+    from docuchat_setup.migrations import migrate
+    from docuchat_setup.roles import ensure_roles, role_names
 
     await ensure_roles(admin_url, {role: environments.role_password(role) for role in role_names()})
-    for schema, package in SCHEMA_PACKAGES.items():
-        if await run_migrations(environments.role_url(_OWNER), schema, migrations_folder(package)):
-            say(f"migrated schema {schema}")
+    await migrate(environments.role_url(_OWNER), say)
 
 
 def _run_set_up_commands(environments: ServiceEnvironments) -> None:

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from docuchat_common.db import Database, RoleTooPowerful
-from docuchat_common.db.roles import OWNER, SERVICES
 from docuchat_common.db.uow import UnitOfWork
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
+from docuchat_setup.roles import OWNER, SERVICES
 from docuchat_testkit.databases import ClonedDatabase, with_database
 
 

@@ -1,4 +1,4 @@
-"""Outbox, relay, consumer, inbox, retry ladder, dead letters on real servers; the in-memory twin keeps the contract."""
+"""Outbox, relay, consumer, inbox, retry ladder, dead letters on real servers."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Any
 
 import asyncpg
 import pytest
@@ -21,7 +21,6 @@ from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import Broker, Publisher, Unroutable
 from docuchat_common.messaging.consumer import ATTEMPT_HEADER, Consumer, Delivery, Subscription, replay_dead_letters
 from docuchat_common.messaging.inbox import Inbox
-from docuchat_common.messaging.memory import InMemoryBroker
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, queue_name
@@ -59,37 +58,8 @@ class Script:
         self.handled.append(event.model)
 
 
-class Harness(Protocol):
-    async def publish(self, event: Event) -> None: ...
-    async def publish_raw(self, body: bytes) -> None: ...
-    async def settled(self, assertion: Callable[[], None]) -> None: ...
-    async def dead_letters(self) -> int: ...
-
-
 @asynccontextmanager
-async def memory_harness(subscription: Subscription[UsageRecorded], _: str) -> AsyncIterator[Harness]:
-    broker = InMemoryBroker()
-    broker.subscribe(subscription)
-
-    class Memory:
-        async def publish(self, event: Event) -> None:
-            broker.publish(event)
-
-        async def publish_raw(self, body: bytes) -> None:
-            broker.publish_raw(body, UsageRecorded.type)
-
-        async def settled(self, assertion: Callable[[], None]) -> None:
-            await broker.deliver()
-            assertion()
-
-        async def dead_letters(self) -> int:
-            return len(broker.dead_letters.get(QUEUE, []))
-
-    yield Memory()
-
-
-@asynccontextmanager
-async def rabbitmq_harness(subscription: Subscription[UsageRecorded], url: str) -> AsyncIterator[Harness]:
+async def rabbitmq_harness(subscription: Subscription[UsageRecorded], url: str) -> AsyncIterator[Any]:
     async with Broker.connect(url, name="test") as broker:
         consumer = Consumer(broker, [subscription])
         publisher = Publisher(broker)
@@ -126,33 +96,25 @@ async def count_messages(broker: Broker, queue: str) -> int:
     return declared.declaration_result.message_count or 0
 
 
-@pytest.fixture(params=[memory_harness, rabbitmq_harness], ids=["in memory", "RabbitMQ"])
-def harness(request: pytest.FixtureRequest) -> tuple[Callable[..., AsyncIterator[Harness]], str]:
-    url = request.getfixturevalue("rabbitmq_url") if request.param is rabbitmq_harness else ""
-    return request.param, url
+async def test_each_fate_of_a_message(rabbitmq_url: str) -> None:
+    script = Script()
+    async with rabbitmq_harness(
+        Subscription(QUEUE, UsageRecorded, script.handle, retry=LADDER), rabbitmq_url
+    ) as broker:
+        for model in ("plain", "away twice", "bug once", "never valid", "always away"):
+            await broker.publish(usage(model))
+        await broker.publish_raw(b"not an event")
 
+        def ended() -> None:
+            assert sorted(script.handled) == ["away twice", "bug once", "plain"]
+            assert script.tries == {"plain": 1, "away twice": 3, "bug once": 2, "never valid": 1, "always away": 3}
 
-class TestBrokerContract:
-    """Run against the in-memory twin and against RabbitMQ, so that the fake cannot lie."""
+        await broker.settled(ended)
 
-    async def test_each_fate(self, harness: tuple[Callable[..., AsyncIterator[Harness]], str]) -> None:
-        opens, url = harness
-        script = Script()
-        async with opens(Subscription(QUEUE, UsageRecorded, script.handle, retry=LADDER), url) as broker:  # type: ignore[attr-defined]
-            for model in ("plain", "away twice", "bug once", "never valid", "always away"):
-                await broker.publish(usage(model))
-            await broker.publish_raw(b"not an event")
+        async def dead() -> None:
+            assert await broker.dead_letters() == 3
 
-            def ended() -> None:
-                assert sorted(script.handled) == ["away twice", "bug once", "plain"]
-                assert script.tries == {"plain": 1, "away twice": 3, "bug once": 2, "never valid": 1, "always away": 3}
-
-            await broker.settled(ended)
-
-            async def dead() -> None:
-                assert await broker.dead_letters() == 3
-
-            await eventually(dead)
+        await eventually(dead)
 
 
 @dataclass(frozen=True)

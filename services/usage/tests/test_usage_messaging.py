@@ -15,17 +15,13 @@ import pytest
 from docuchat_common.events.catalogue import QuotaThreshold, TenantCreated, UsageRecorded, parse_event
 from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
-from docuchat_common.messaging.memory import InMemoryBroker
 from docuchat_testkit.eventually import eventually
 from docuchat_usage.adapters import STREAM
 from docuchat_usage.bootstrap import Container, open_container
 from docuchat_usage.domain import HoldRequest, Kind
-from docuchat_usage.handlers import subscriptions
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import World
-
     from docuchat_common.events.envelope import Event
     from docuchat_testkit.databases import ClonedDatabase
 
@@ -201,20 +197,3 @@ async def replay(url: str, count: int) -> list[Event]:
         await queue.consume(keep, arguments={"x-stream-offset": "first"})
         async with asyncio.timeout(10):
             return [parse_event(await seen.get()) for _ in range(count)]
-
-
-async def test_the_handlers_on_the_twin_of_the_broker(memory: World) -> None:
-    broker = InMemoryBroker()
-    for subscription in subscriptions(memory.service, prefetch=1):
-        broker.subscribe(subscription)
-    event = recorded(memory.tenant, 500, user_id=memory.user, time=memory.clock.now())
-    for _ in range(3):
-        broker.publish(event)
-    broker.publish(TenantCreated(tenant_id=memory.tenant, slug="acme", name="Acme"))
-    broker.publish_raw(b'{"specversion": "1.0"}', UsageRecorded.type)
-    await broker.deliver()
-    assert await memory.counted() == (500, 0)
-    assert [len(bodies) for bodies in broker.dead_letters.values()] == [1]
-    assert {subscription.queue for subscription in broker.subscriptions} == {
-        "usage.usage-recorded.v1", "usage.tenant-created.v1",
-    }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +16,16 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from docuchat_common.db import Database
-from docuchat_common.db.migrations import run_migrations
-from docuchat_common.db.roles import OWNER, app_role, ensure_roles, role_names, system_role
+from docuchat_setup import roles
+from docuchat_setup.migrations import migrate
+from docuchat_setup.roles import OWNER, app_role, ensure_roles, role_names, system_role
+from docuchat_setup.schemas import migration_files
 
 T = TypeVar("T")
 
 # The servers are thrown away with the session, or were given for tests alone, so the passwords are no secret; they are
 # the same in every session because roles belong to the server, which sessions may share.
 ROLE_PASSWORD = "docuchat-tests-only"
-_SCHEMA_PACKAGES = {
-    "auth": "docuchat_auth",
-    "knowledge": "docuchat_knowledge",
-    "chat": "docuchat_chat",
-    "usage": "docuchat_usage",
-}
 _LOCK_KEY = 0x7E57_0001
 
 
@@ -38,18 +33,6 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end from a synchronous fixture, on a loop of its own in a thread of its own."""
     with ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(asyncio.run, coroutine).result()
-
-
-def migration_folders() -> dict[str, Path]:
-    """The folder of migrations of each schema, of the installed packages that have one."""
-    folders = {}
-    for schema, package in _SCHEMA_PACKAGES.items():
-        spec = importlib.util.find_spec(package)
-        for location in (spec.submodule_search_locations or ()) if spec else ():
-            folder = Path(location) / "migrations"
-            if any(folder.glob("[0-9]*.py")):
-                folders[schema] = folder
-    return folders
 
 
 def with_database(url: str, database: str, user: str | None = None, password: str = ROLE_PASSWORD) -> str:
@@ -114,19 +97,17 @@ async def _execute(admin_url: str, template: str, *names: str) -> None:
         await connection.close()
 
 
-def _fingerprint(folders: dict[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for schema, folder in sorted(folders.items()):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in {".py", ".sql"}:
-                digest.update(f"{schema}/{path.name}\n".encode() + path.read_bytes())
+def fingerprint() -> str:
+    """A digest of everything that decides what the template holds: roles, shared DDL, migrations and their SQL."""
+    digest = hashlib.sha256(Path(roles.__file__).read_bytes())
+    for path in migration_files():
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 async def build_template(admin_url: str) -> str:
     """The name of a database with roles and all migrations, made when the server has none for these migrations."""
-    folders = migration_folders()
-    name = f"docuchat_template_{_fingerprint(folders)}"
+    name = f"docuchat_template_{fingerprint()}"
     lock = await asyncpg.connect(admin_url)
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
@@ -136,8 +117,7 @@ async def build_template(admin_url: str) -> str:
         await _execute(admin_url, "DROP DATABASE IF EXISTS %I WITH (FORCE)", name)
         await _execute(admin_url, "CREATE DATABASE %I TEMPLATE template0 ENCODING 'UTF8'", name)
         await ensure_roles(with_database(admin_url, name), dict.fromkeys(role_names(), ROLE_PASSWORD))
-        for schema, folder in folders.items():
-            await run_migrations(with_database(admin_url, name, OWNER), schema, folder)
+        await migrate(with_database(admin_url, name, OWNER))
         await _execute(admin_url, "ALTER DATABASE %I WITH IS_TEMPLATE true ALLOW_CONNECTIONS false", name)
         return name
     finally:

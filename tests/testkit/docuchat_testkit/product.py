@@ -20,9 +20,9 @@ import asyncpg
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from docuchat_common.db.roles import app_role, role_names, system_role
 from docuchat_local.demo import small_pdf
 from docuchat_local.product import RunningProduct, started_product
+from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_process import StubProviderHandle

@@ -12,7 +12,7 @@ import jwt
 import pytest
 import redis.asyncio
 
-from docuchat_common.db.roles import OWNER
+from docuchat_setup.roles import OWNER
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import TokenMint

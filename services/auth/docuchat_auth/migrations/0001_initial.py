@@ -7,15 +7,14 @@ or `auth.tenants (id)`; nothing here has to change for them.
 from alembic import op
 
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
-from docuchat_common.db.roles import app_role, system_role
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-_APP = (app_role("auth"),)
-_SYSTEM = (system_role("auth"),)
+_APP = ("docuchat_auth",)
+_SYSTEM = ("docuchat_auth_system",)
 
 _TABLES = """
 CREATE TABLE auth.tenants (

@@ -5,6 +5,7 @@ lock (a blocking lock would deadlock with CREATE INDEX CONCURRENTLY).
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,21 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from docuchat_setup.schemas import migration_folders
+
 _LOCK_KEY = 0x0D0C_C4A7
 
 
 def latest_revision(versions: Path) -> str | None:
     """The head revision found in the folder `versions`."""
     return _scripts(versions).get_current_head()
+
+
+async def migrate(owner_url: str, say: Callable[[str], None] = lambda _: None) -> None:
+    """Bring every schema to its newest revision; `say` is told about each that changed."""
+    for schema, folder in migration_folders().items():
+        if await run_migrations(owner_url, schema, folder):
+            say(f"migrated schema {schema}")
 
 
 async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:

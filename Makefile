@@ -5,10 +5,10 @@ SHELL := /bin/bash
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
 
-.PHONY: help run demo test lint format bench openapi lock clean .venv
+.PHONY: help run demo test test-data test-full lint format bench openapi lock clean .venv
 
 help: ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 .venv:
 	@deploy/bootstrap.sh
@@ -19,9 +19,17 @@ run: .venv ## Install what is missing, start the whole product, and serve until 
 demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the product when it is not running)
 	@exec $(LOCAL) demo
 
-test: .venv ## Every test: units, components on real servers, the whole product
+test: .venv ## Units, components on real servers, the whole product; needs nothing beside the clone
 	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest $(ARGS)
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "not data and not full" $(ARGS)
+
+test-data: .venv ## What reads the real documents and questions in ../shared/data (SHARED_DIR names another place)
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "data and not full" -s $(ARGS)
+
+test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
 
 lint: .venv ## Ruff, import contracts, mypy
 	@.venv/bin/ruff check .

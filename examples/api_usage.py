@@ -1,6 +1,6 @@
 """DocuChat by its public API alone: sign in, upload, watch, ask over WebSocket, ask by HTTP, look at usage, clean up.
 
-    .venv/bin/python examples/api_usage.py document.pdf --question "What is this about?"
+    .venv/bin/python examples/api_usage.py document.pdf --question "How many days of paid leave are there?"
 
 Needs httpx and websockets (both are in `.venv`), and a running product (`make run`). The sign-in code is taken from
 `--code` (one that was requested before), else from the log of a local product, else it is asked for.
@@ -22,7 +22,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 AUTH_LOG = Path(".local/logs/auth.log")
-DEFAULT_DOCUMENT = Path("../shared/data/pdf/persian-guide-chromium.pdf")
+DEFAULT_DOCUMENT = Path(__file__).parent / "documents" / "handbook-en.pdf"
 
 
 def explain(response: httpx.Response) -> None:
@@ -198,8 +198,8 @@ def main() -> None:
     parser.add_argument("--email", default="user@example.com")
     parser.add_argument("--code", help="a sign-in code that was requested before")
     parser.add_argument("--auth-log", type=Path, default=AUTH_LOG, help="where a local product writes its codes")
-    parser.add_argument("--question", default="What is this document about?")
-    parser.add_argument("--follow-up", default="Say more about it.")
+    parser.add_argument("--question", default="How many days of paid leave does every employee have?")
+    parser.add_argument("--follow-up", default="When are salaries paid?")
     parser.add_argument("--clean-up", action="store_true", help="delete the chat and the document at the end")
     options = parser.parse_args()
     if not options.document.is_file():

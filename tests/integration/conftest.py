@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docuchat_testkit.product import Product, User, samples_folder, seeds_folder, started_test_product
+from docuchat_testkit.product import Product, User, started_test_product
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
 
@@ -76,13 +76,3 @@ async def user(product: Product) -> AsyncIterator[User]:
     """A user of a tenant of this test alone."""
     async with product.user(await product.new_tenant()) as signed_in:
         yield signed_in
-
-
-@pytest.fixture
-def samples() -> Path:
-    return samples_folder()
-
-
-@pytest.fixture
-def seeds() -> Path:
-    return seeds_folder()

@@ -77,7 +77,7 @@ def secrets_of(product: Product) -> dict[str, str]:
 
 
 async def test_no_log_event_or_dead_letter_holds_a_secret_or_a_users_words(
-    product: Product, stub_provider: StubProviderHandle, samples: Path
+    product: Product, stub_provider: StubProviderHandle, sealed_pdf: Path
 ) -> None:
     def word() -> str:
         return f"canary{uuid.uuid4().hex[:12]}"
@@ -94,8 +94,8 @@ async def test_no_log_event_or_dead_letter_holds_a_secret_or_a_users_words(
             await user.upload(pdf, filename=f"{planted['filename']}.pdf", title=planted["title"])
             broken = await user.upload(b"%PDF-1.7\n" + planted["text"].encode(), filename=f"{planted['filename']}.pdf")
             await user.settled(broken["id"])
-            sealed = samples / "password-protected.pdf"
-            await user.settled((await user.upload(sealed.read_bytes(), filename=f"{planted['filename']}.pdf"))["id"])
+            sealed = await user.upload(sealed_pdf, filename=f"{planted['filename']}.pdf")
+            await user.settled(sealed["id"])
 
             question = f"Is {planted['message']} the word {planted['text']}?"
             frames = await user.ask(question, session_id=planted["session"])

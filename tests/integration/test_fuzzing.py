@@ -4,57 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from docuchat_testkit.product import Product, User, small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
 
-_EXAMPLES = 15
 _SEED = 20261120
-_SECONDS = 90
 
 
+@pytest.mark.parametrize(
+    ("examples", "at_least"), [(15, 300), pytest.param(250, 5_000, marks=[pytest.mark.full, pytest.mark.timeout(1200)])]
+)
 async def test_no_generated_request_makes_the_server_fail(
-    product: Product, user: User, stub_provider: StubProviderHandle
+    product: Product, user: User, stub_provider: StubProviderHandle, examples: int, at_least: int
 ) -> None:
     document = await user.ready(small_pdf(("The picnic is on Sunday.",)))
     frames = await user.ask("When is the picnic?")
     ids = {"document_id": document["id"], "chat_id": frames[0]["chat_id"], "turn_id": frames[0]["turn_id"]}
-    answered = await asyncio.to_thread(fuzz, product.url, user, ids)
-    assert 300 <= answered.total() <= 800, answered
+    answered = await asyncio.to_thread(fuzz, product.url, user, ids, examples)
+    print(f"S10: {answered.total()} generated requests, by class of status: {dict(sorted(answered.items()))}")
+    assert answered.total() >= at_least, answered
     # some requests were good, some were not, and none hit a server that had given up
     assert answered[2] and answered[4]
     assert (await user.ask("When is the picnic?"))[-1]["type"] == "end"
     await product.healthy(5)
 
 
-def fuzz(url: str, user: User, ids: dict[str, str]) -> Counter[int]:
-    """How often each class of status was answered."""
-    began = time.monotonic()
+def fuzz(url: str, user: User, ids: dict[str, str], examples: int) -> Counter[int]:
+    """How often each class of status was answered, with up to so many requests for each operation."""
     answered: Counter[int] = Counter()
     failures: list[str] = []
     for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
         operation = result.ok()
-        fuzz_operation(operation, url, user, ids, answered, failures)
-        assert time.monotonic() - began < _SECONDS, f"too slow: {answered} up to {operation.label}"
+        fuzz_operation(operation, url, user, ids, examples, answered, failures)
     assert failures == [], "\n".join(failures[:5])
     return answered
 
 
 def fuzz_operation(
-    operation: Any, url: str, user: User, ids: dict[str, str], answered: Counter[int], failures: list[str]
+    operation: Any,
+    url: str,
+    user: User,
+    ids: dict[str, str],
+    examples: int,
+    answered: Counter[int],
+    failures: list[str],
 ) -> None:
     chance = random.Random(operation.label)
     deletes = operation.method.upper() == "DELETE"
 
     @seed(_SEED)
     @settings(
-        max_examples=_EXAMPLES,
+        max_examples=examples,
         database=None,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],

@@ -65,11 +65,11 @@ async def assert_whole(product: Product, user: User, document_id: str, expected:
 
 
 async def test_a_worker_killed_in_mid_document_leaves_it_to_the_next(
-    product: Product, user: User, stub_provider: StubProviderHandle, samples: Path
+    product: Product, user: User, stub_provider: StubProviderHandle, book: Path
 ) -> None:
-    expected = await undisturbed(product, samples / "geotopo-book-de.pdf")
+    expected = await undisturbed(product, book)
     stub_provider.control(_SLOWLY)
-    document = await user.upload(samples / "geotopo-book-de.pdf")
+    document = await user.upload(book)
     await in_the_midst(product, document["id"])
     worker = product.running.processes["ingest-worker"]
 
@@ -89,12 +89,12 @@ async def test_a_worker_killed_in_mid_document_leaves_it_to_the_next(
 
 
 async def test_a_broker_killed_during_ingestion_loses_nothing(
-    product: Product, user: User, stub_provider: StubProviderHandle, samples: Path
+    product: Product, user: User, stub_provider: StubProviderHandle, book: Path
 ) -> None:
     assert product.servers.rabbitmq is not None
-    expected = await undisturbed(product, samples / "geotopo-book-de.pdf")
+    expected = await undisturbed(product, book)
     stub_provider.control(_SLOWLY)
-    document = await user.upload(samples / "geotopo-book-de.pdf")
+    document = await user.upload(book)
     await in_the_midst(product, document["id"])
 
     await asyncio.to_thread(product.servers.rabbitmq.kill)
@@ -118,12 +118,12 @@ async def test_a_broker_killed_during_ingestion_loses_nothing(
 
 
 async def test_a_database_killed_during_ingestion_loses_nothing(
-    product: Product, user: User, stub_provider: StubProviderHandle, samples: Path
+    product: Product, user: User, stub_provider: StubProviderHandle, book: Path
 ) -> None:
     assert product.servers.postgres is not None
-    expected = await undisturbed(product, samples / "geotopo-book-de.pdf")
+    expected = await undisturbed(product, book)
     stub_provider.control(_SLOWLY)
-    document = await user.upload(samples / "geotopo-book-de.pdf")
+    document = await user.upload(book)
     await in_the_midst(product, document["id"])
 
     await asyncio.to_thread(product.servers.postgres.kill)

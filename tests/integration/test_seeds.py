@@ -20,9 +20,16 @@ from websockets.asyncio.client import connect
 
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product, answer_text, frames_until_end
+from docuchat_testkit.vocabulary import repository_root
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_DOCUMENTS = {"docuchat-readme.md": 4, "docuchat-guide-fa.md": 5}
+_PARTS = {"From the README": ("docuchat-readme.md", 4), "From the Persian guide": ("docuchat-guide-fa.md", 5)}
+
+
+def printed(part: str) -> str:
+    """What `docs/from-the-seeds.md` repeats of one document."""
+    page = (repository_root() / "docs" / "from-the-seeds.md").read_text()
+    return re.split(rf"^## {part}$", page, flags=re.MULTILINE)[1].partition("\n## ")[0]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -113,19 +120,29 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(embedded_product: Product, tmp_path: Path, samples: Path) -> Terminal:
-    shutil.copy(samples / "latex-4-pages.pdf", tmp_path / "document.pdf")
+def terminal(embedded_product: Product, tmp_path: Path, documents: Path) -> Terminal:
+    shutil.copy(documents / "handbook-en.pdf", tmp_path / "document.pdf")
     return Terminal(embedded_product, tmp_path)
 
 
-@pytest.mark.parametrize("name", _DOCUMENTS)
-async def test_every_curl_command_runs_as_printed(terminal: Terminal, seeds: Path, name: str) -> None:
-    done = await terminal.follow((seeds / name).read_text())
-    assert len(done) == _DOCUMENTS[name], done
+@pytest.mark.parametrize("part", _PARTS)
+async def test_every_curl_command_runs_as_printed(terminal: Terminal, part: str) -> None:
+    done = await terminal.follow(printed(part))
+    assert len(done) == _PARTS[part][1], done
 
 
-async def test_the_websocket_snippet_gets_the_frames_that_it_reads(terminal: Terminal, seeds: Path) -> None:
-    guide = (seeds / "docuchat-guide-fa.md").read_text()
+@pytest.mark.parametrize("part", _PARTS)
+def test_the_page_repeats_the_seeds_word_for_word(seeds: Path, part: str) -> None:
+    text = (seeds / _PARTS[part][0]).read_text()
+    assert curl_commands(printed(part)) == curl_commands(text)
+    sockets = [block for block in blocks(text, "javascript") if "new WebSocket" in block]
+    assert blocks(printed(part), "javascript") == sockets
+    pages = r"http://localhost:8000(/\w+)`"
+    assert set(re.findall(pages, printed(part))) <= set(re.findall(pages, text))
+
+
+async def test_the_websocket_snippet_gets_the_frames_that_it_reads(terminal: Terminal) -> None:
+    guide = printed("From the Persian guide")
     await terminal.follow(guide)
     (snippet,) = [block for block in blocks(guide, "javascript") if "new WebSocket" in block]
     address = re.search(r"'(ws://[^']+)'", snippet)
@@ -144,7 +161,9 @@ async def test_the_websocket_snippet_gets_the_frames_that_it_reads(terminal: Ter
         assert (first["type"], first["session_id"]) == ("start", session[1])
         assert answer_text(frames)
         assert frames[-1]["type"] == "end", frames[-1]
-        assert frames[-1]["usage"]["total_tokens"] >= 0
+        assert frames[-1]["usage"]["total_tokens"] == sum(
+            frames[-1]["usage"][kind] for kind in ("input_tokens", "output_tokens")
+        )
         # the same session_id goes on with the same chat
         await socket.send(json.dumps({"message": message[1], "session_id": int(session[1])}))
         assert (await frames_until_end(socket))[0]["chat_id"] == first["chat_id"]
@@ -154,17 +173,17 @@ async def test_the_websocket_snippet_gets_the_frames_that_it_reads(terminal: Ter
         assert (refused["type"], bool(refused["message"])) == ("error", True)
 
 
-async def test_a_browser_may_connect_with_the_token_alone(terminal: Terminal, seeds: Path) -> None:
+async def test_a_browser_may_connect_with_the_token_alone(terminal: Terminal) -> None:
     """A browser's WebSocket takes no headers, whatever the snippet writes; the tenant is then the token's."""
-    await terminal.follow((seeds / "docuchat-readme.md").read_text())
+    await terminal.follow(printed("From the README"))
     url = "ws" + terminal.product.url.removeprefix("http") + f"/ws/chat?token={terminal.token}"
     async with connect(url, origin="http://localhost:3000", proxy=None) as socket:
         await socket.send(json.dumps({"message": "Is anybody there?"}))
         assert (await frames_until_end(socket))[-1]["type"] == "end"
 
 
-async def test_the_other_urls_of_the_readme_answer(embedded_product: Product, seeds: Path) -> None:
-    paths = re.findall(r"http://localhost:8000(/\w+)`", (seeds / "docuchat-readme.md").read_text())
+async def test_the_other_urls_of_the_readme_answer(embedded_product: Product) -> None:
+    paths = re.findall(r"http://localhost:8000(/\w+)`", printed("From the README"))
     assert paths == ["/docs", "/redoc"]
     async with embedded_product.client() as http:
         for path in paths:

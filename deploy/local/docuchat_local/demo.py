@@ -14,16 +14,8 @@ from docuchat_local.terminal import Terminal
 
 _EMAIL = "demo@example.com"
 _TENANT = 1
-_BOOK = ROOT.parent / "shared" / "data" / "pdf" / "geotopo-book-de.pdf"
-_BOOK_QUESTION = "Was ist ein metrischer Raum?"
-_LEAFLET_QUESTION = "How long does the warranty of the kettle last?"
-_LEAFLET = (
-    "Kettle K-1: instructions and warranty",
-    "Fill the kettle with at most 1.7 litres of cold water and close the lid.",
-    "Descale it every three months with citric acid, never with vinegar.",
-    "The warranty of the kettle lasts 36 months from the day of purchase.",
-    "The warranty does not cover damage by limescale.",
-)
+_HANDBOOK = ROOT / "examples" / "documents" / "handbook-en.pdf"
+_HANDBOOK_QUESTION = "How many days of paid leave does every employee have?"
 _INGEST_SECONDS = 300
 _BOOKING_SECONDS = 15
 _POLL_SECONDS = 0.2
@@ -61,12 +53,8 @@ def _upload(client: DocuChat, terminal: Terminal) -> tuple[Document, str]:
     terminal.say(terminal.bold("2. Upload a PDF"))
     started = time.monotonic()
     path = _given_pdf()
-    if path is None:
-        document = client.upload(small_pdf(_LEAFLET), filename="kettle.pdf", title="Kettle K-1")
-        question = _LEAFLET_QUESTION
-    else:
-        document = client.upload(path, title=path.stem)
-        question = _BOOK_QUESTION if path.name == _BOOK.name else "What is this document about?"
+    document = client.upload(path, title=path.stem)
+    question = _HANDBOOK_QUESTION if path == _HANDBOOK else "What is this document about?"
     terminal.say(f"   {document.filename}, {document.size_bytes:,} bytes: {document.status}")
 
     shown = set[str]()
@@ -124,32 +112,11 @@ def _show_usage(usage: Usage, before: UsageWindow, terminal: Terminal) -> None:
         terminal.say(f"   left of the quota    {usage.quota.tokens.remaining:,} tokens until {usage.quota.resets_at}")
 
 
-def _given_pdf() -> Path | None:
-    if given := os.environ.get("DEMO_PDF"):
-        path = Path(given).expanduser()
-        if not path.is_file():
-            raise DemoFailed(f"DEMO_PDF names {path}, which is no file")
-        return path
-    return _BOOK if _BOOK.is_file() else None
-
-
-def small_pdf(lines: tuple[str, ...]) -> bytes:
-    """Return a one-page PDF of these lines of plain English text."""
-    shown = [line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for line in lines]
-    content = "BT /F1 12 Tf 60 780 Td 18 TL " + " ".join(f"({line}) Tj T*" for line in shown) + " ET"
-    objects = (
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 5 0 R /Resources 6 0 R >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
-        "<< /Font << /F1 4 0 R >> >>",
-    )
-    document, offsets = "%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(document))
-        document += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    size = len(objects) + 1
-    trailer = f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(document)}\n%%EOF\n"
-    return (document + f"xref\n0 {size}\n0000000000 65535 f \n{table}{trailer}").encode("latin-1")
+def _given_pdf() -> Path:
+    given = os.environ.get("DEMO_PDF")
+    if given is None:
+        return _HANDBOOK
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise DemoFailed(f"DEMO_PDF names {path}, which is no file")
+    return path

@@ -1,24 +1,13 @@
 """What the tests of the worker share: where the real PDF files are, and a maker of files that no printer would make."""
 
-import os
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
 from docuchat_models.tokens import TokenCounter
-
-SAMPLES = Path(os.environ.get("DOCUCHAT_SAMPLE_PDFS") or Path(__file__).parents[4] / "shared/data/pdf")
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    """Folder of real PDF files; it is not part of the project, `DOCUCHAT_SAMPLE_PDFS` names another place."""
-    assert SAMPLES.is_dir(), f"no sample PDFs in {SAMPLES}: set DOCUCHAT_SAMPLE_PDFS"
-    return SAMPLES
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
-"""PDF files of any script, made without a font: each letter is a box that says which letter it stands for."""
+"""PDF files made by the tests: of any script without a font, where each letter is a box that says which letter it
+stands for, and of many pages in a standard font.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 _RIGHT, _LEFT, _ADVANCE = 520.0, 72.0, 6.0
 _LINE, _MARGIN = 20, 60
@@ -40,6 +44,31 @@ def pdf_of(*lines: str) -> bytes:
         b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 %d]/Resources<</Font<</F1 3 0 R>>>>/Contents 5 0 R>>" % height,
         *(_stream(b"500 0 0 0 500 700 d1 0 0 500 700 re f") for _ in codes),
     )
+
+
+def pages_of(*pages: Sequence[str]) -> bytes:
+    """A PDF with a page for each list of lines; Western European letters only, in one of the standard fonts."""
+    first = 4
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[%b]/Count %d>>"
+        % (b" ".join(b"%d 0 R" % (first + 2 * number) for number in range(len(pages))), len(pages)),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]
+    for number, lines in enumerate(pages):
+        shown = (line.encode("cp1252").translate(None, b"\\()") for line in lines)
+        text = b" ".join(b"(%b) Tj T*" % line for line in shown)
+        objects.append(
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>"
+            % (first + 2 * number + 1)
+        )
+        objects.append(_stream(b"BT /F1 11 Tf 60 780 Td 16 TL %b ET" % text))
+    return _write(*objects)
+
+
+def small_pdf(lines: Sequence[str]) -> bytes:
+    """A PDF of one page with these lines."""
+    return pages_of(lines)
 
 
 def _utf16(letter: str) -> bytes:

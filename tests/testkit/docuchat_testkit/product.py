@@ -20,16 +20,15 @@ import asyncpg
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from docuchat_local.demo import small_pdf
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
-from docuchat_testkit.vocabulary import repository_root
 
-__all__ = ["Product", "User", "samples_folder", "seeds_folder", "small_pdf", "started_test_product"]
+__all__ = ["Product", "User", "small_pdf", "started_test_product"]
 
 PROVIDER_KEY = "sk-stub-canary-6f1d0c7e5b"
 _COMMAND_SECONDS = 60
@@ -48,26 +47,6 @@ _TEST_SETTINGS = {
     "PROVIDER_FIRST_TOKEN_SECONDS": "3",
     "PROVIDER_BETWEEN_TOKENS_SECONDS": "2",
 }
-
-
-def shared_folder() -> Path:
-    """The folder with the seeds and the sample data: `SHARED_DIR`, else beside the checkout."""
-    given = os.environ.get("SHARED_DIR")
-    return Path(given) if given else repository_root().parent / "shared"
-
-
-def seeds_folder() -> Path:
-    """The documents that the product was asked for from; without them a test fails."""
-    folder = shared_folder() / "seeds"
-    assert folder.is_dir(), f"{folder} is missing; set SHARED_DIR to the folder that holds seeds and data"
-    return folder
-
-
-def samples_folder() -> Path:
-    """Real PDF files; without them a test fails."""
-    folder = shared_folder() / "data" / "pdf"
-    assert folder.is_dir(), f"{folder} is missing; set SHARED_DIR to the folder that holds seeds and data"
-    return folder
 
 
 @dataclass(frozen=True, slots=True)

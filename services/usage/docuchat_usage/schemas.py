@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldUnit, HoldView, Subject, SubjectType
+from docuchat_common.contracts.holds import HoldRequest as HoldBody
 from docuchat_usage.domain import HoldRequest, Kind, Period, Unit
 from docuchat_usage.service import amount
 
@@ -21,8 +23,8 @@ K = TypeVar("K")
 _MOST_TOKENS = 100_000_000
 
 
-class HoldBody(BaseModel):
-    """The most that a call can use, asked for before the provider is called."""
+class OldHoldBody(BaseModel):
+    """The form of a hold before amounts and subjects were lists; goes once no caller uses it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -37,47 +39,47 @@ class HoldBody(BaseModel):
     max_output_tokens: int = Field(default=0, ge=0, le=_MOST_TOKENS)
     lease_seconds: float = Field(default=60, gt=0, le=3600)
 
-    def to_domain(self) -> HoldRequest:
-        """The same as a domain object."""
-        return HoldRequest(
+    def renewed(self) -> HoldBody:
+        """The same in today's form."""
+        given = (
+            (SubjectType.USER, self.user_id),
+            (SubjectType.CHATBOT, self.chatbot_id),
+            (SubjectType.KEY, self.key_id),
+        )
+        return HoldBody(
             tenant_id=self.tenant_id,
-            kind=Kind(self.kind),
+            subjects=tuple(Subject(type=kind, id=str(value)) for kind, value in given if value is not None),
+            kind=HoldKind(self.kind),
+            provider=self.provider or "*",
             model=self.model,
-            input_tokens=self.input_tokens,
-            max_output_tokens=self.max_output_tokens,
+            amounts=(
+                Amount(unit=HoldUnit.INPUT_TOKENS, amount=self.input_tokens),
+                Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=self.max_output_tokens),
+            ),
             lease=timedelta(seconds=self.lease_seconds),
-            user_id=self.user_id,
-            chatbot_id=self.chatbot_id,
-            key_id=self.key_id,
-            provider=self.provider,
         )
 
 
-class RenewBody(BaseModel):
-    """A longer lease, and fewer tokens when the call needs fewer; more are never given."""
+def hold_request(body: HoldBody) -> HoldRequest:
+    """The wish of a hold's body; tokens alone until budgets have other units."""
+    subjects = {subject.type: UUID(subject.id) for subject in body.subjects}
+    return HoldRequest(
+        tenant_id=body.tenant_id,
+        kind=Kind(body.kind.value),
+        model=body.model or "",
+        input_tokens=body.amount_of(HoldUnit.INPUT_TOKENS),
+        max_output_tokens=body.amount_of(HoldUnit.OUTPUT_TOKENS),
+        lease=body.lease,
+        user_id=subjects.get(SubjectType.USER),
+        chatbot_id=subjects.get(SubjectType.CHATBOT),
+        key_id=subjects.get(SubjectType.KEY),
+        provider=body.provider,
+    )
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
-    tokens: int | None = Field(default=None, ge=0, description="All tokens that the call can still come to.")
-    lease_seconds: float = Field(default=60, gt=0, le=3600)
-
-    @property
-    def lease(self) -> timedelta:
-        """How long the hold shall last from now."""
-        return timedelta(seconds=self.lease_seconds)
-
-
-class HoldView(BaseModel):
-    """An open hold."""
-
-    hold_id: UUID
-    tokens: int
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, hold: Hold) -> HoldView:
-        """The view of a hold."""
-        return cls(hold_id=hold.id, tokens=hold.tokens, expires_at=hold.expires_at)
+def hold_view(hold: Hold) -> HoldView:
+    """The view of an open hold."""
+    return HoldView(hold_id=hold.id, tokens=hold.tokens, expires_at=hold.expires_at)
 
 
 class TokenTotals(BaseModel):

@@ -66,6 +66,21 @@ async def test_a_hold_is_opened_renewed_and_released(http: httpx.AsyncClient) ->
     assert (gone.status_code, gone.json()["code"]) == (404, "hold_not_found")
 
 
+async def test_a_hold_is_a_list_of_amounts_for_a_list_of_subjects(http: httpx.AsyncClient) -> None:
+    body = {
+        "tenant_id": 1, "subjects": [{"type": "user", "id": str(uuid7())}], "kind": "chat", "provider": "openai",
+        "model": "gpt-4o-mini", "lease": 60,
+        "amounts": [{"unit": "input_tokens", "amount": 800}, {"unit": "output_tokens", "amount": 200}],
+    }  # fmt: skip
+    opened = await http.post("/internal/holds", json=body, headers=INTERNAL)
+    assert (opened.status_code, opened.json()["tokens"]) == (201, 1000)
+    path = f"/internal/holds/{opened.json()['hold_id']}"
+    renewed = await http.patch(path, json={"tokens": 900, "lease": 90}, headers=INTERNAL)
+    assert (renewed.status_code, renewed.json()["tokens"]) == (200, 900)
+    nameless = await http.post("/internal/holds", json={**body, "provider": None}, headers=INTERNAL)
+    assert (nameless.status_code, nameless.json()["code"]) == (422, "invalid_input")
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-Internal-Token": "guess"}])
 async def test_holds_are_for_the_products_own_services(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
     for method, path in (("POST", ""), ("PATCH", f"/{uuid7()}"), ("DELETE", f"/{uuid7()}")):

@@ -13,21 +13,22 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from docuchat_auth.adapters import (
-    BackgroundQueue,
-    LogMailer,
-    RedisCodeStore,
-    SmtpMailer,
-    WindowLimiter,
-)
-from docuchat_auth.crypto import CodeDigests, KeyedPseudonyms, SealedKeyForge
-from docuchat_auth.domain import MailServer
-from docuchat_auth.keyring import KeyRing
-from docuchat_auth.ports import AttemptLimit, AuthTx, AuthUnitOfWork, Clock, CodeMailer
-from docuchat_auth.repository import compose
-from docuchat_auth.routes import Container
-from docuchat_auth.service import CodeDelivery, Profiles, Sessions, SignIn, SignInPolicy, TenantDirectory, sweep
+from docuchat_auth.adapters.codes import RedisCodeStore
+from docuchat_auth.adapters.limiter import WindowLimiter
+from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
+from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
+from docuchat_auth.codes.ports import AttemptLimit, CodeMailer
+from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
+from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.sessions.service import Sessions, sweep
 from docuchat_auth.settings import Settings
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
+from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenants.ports import Clock
+from docuchat_auth.tenants.ports import UnitOfWork as Transactions
+from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_auth.transaction import Tx, compose
+from docuchat_auth.users.service import Profiles
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
@@ -38,6 +39,20 @@ SCHEMA = "auth"
 _SWEEP_EVERY = timedelta(hours=1)
 _KEEP_EXPIRED = timedelta(days=1)
 _DRAIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the routes work with."""
+
+    settings: Settings
+    verifier: TokenVerifier
+    tenants: TenantDirectory
+    sign_in: SignIn
+    sessions: Sessions
+    profiles: Profiles
+    keys: KeyRing
+    checks: dict[str, Check]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_keyring(settings: Settings, uow: AuthUnitOfWork, clock: Clock) -> KeyRing:
+def make_keyring(settings: Settings, uow: Transactions[Tx], clock: Clock) -> KeyRing:
     """The key ring of these settings."""
     return KeyRing(
         uow,
@@ -110,7 +125,7 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
         database = await stack.enter_async_context(_open_database(settings, "docuchat-auth"))
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-auth"))
         relay = Relay(database, SCHEMA, Publisher(broker))
-        uow = UnitOfWork[AuthTx](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
+        uow = UnitOfWork[Tx](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
 
         client = open_redis(settings.redis_url)
         stack.push_async_callback(client.aclose)
@@ -129,7 +144,7 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
         keys = make_keyring(settings, uow, clock)
         await keys.ensure_key()
         sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl)
-        queue = BackgroundQueue(settings.mail_queue_size)
+        queue = DeliveryQueue(settings.mail_queue_size)
         delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
         sign_in = SignIn(
             uow,
@@ -162,7 +177,7 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
 async def open_administration(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Administration]:
     """What commands need: the database alone. Their events wait in the outbox for a running service to relay them."""
     async with _open_database(settings, "docuchat-auth-command") as database:
-        uow = UnitOfWork[AuthTx](database, compose, schema=SCHEMA)
+        uow = UnitOfWork[Tx](database, compose, schema=SCHEMA)
         yield Administration(tenants=TenantDirectory(uow), keys=make_keyring(settings, uow, clock))
 
 

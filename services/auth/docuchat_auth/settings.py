@@ -7,7 +7,8 @@ from typing import Annotated
 from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationInfo
 
-from docuchat_auth.domain import MailServer, SigningAlgorithm
+from docuchat_auth.adapters.mail import MailServer
+from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_common.settings import Secret, ServiceSettings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

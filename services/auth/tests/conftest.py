@@ -1,4 +1,4 @@
-"""A clock to turn, the service in memory, and the service as a process on real servers."""
+"""A clock to turn, the use cases on real servers, and the service as a process."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,18 +16,33 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import RedisStorage
 
-from docuchat_auth.adapters import WindowLimiter
-from docuchat_auth.bootstrap import open_administration
-from docuchat_auth.crypto import KeyedPseudonyms, SealedKeyForge
-from docuchat_auth.domain import Email, SigningAlgorithm, Tenant
-from docuchat_auth.keyring import KeyRing
-from docuchat_auth.memory import InMemoryCodeStore, InMemoryMailbox, InMemoryUnitOfWork
-from docuchat_auth.ports import AttemptLimit
-from docuchat_auth.service import CodeDelivery, Profiles, Sessions, SignIn, SignInPolicy, TenantDirectory
+from docuchat_auth.adapters.codes import RedisCodeStore
+from docuchat_auth.adapters.limiter import WindowLimiter
+from docuchat_auth.bootstrap import open_administration, open_redis
+from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
+from docuchat_auth.codes.domain import CodeRequest
+from docuchat_auth.codes.ports import AttemptLimit
+from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
+from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
+from docuchat_auth.signing_keys.domain import SigningAlgorithm
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
+from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_auth.transaction import Tx, compose
+from docuchat_auth.users.domain import Email, User
+from docuchat_auth.users.service import Profiles
+from docuchat_common.db import UnitOfWork
+from docuchat_common.events.catalogue import parse_event
+from docuchat_common.events.envelope import Event
+from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
+
+from .fakes import Mailbox
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 JSON = {"Content-Type": "application/json"}
@@ -48,29 +63,53 @@ class ManualClock:
 
 @dataclass
 class World:
-    """The use cases on in-memory adapters."""
+    """The use cases on a database and a Redis of the test; only the mail server is a fake."""
 
     clock: ManualClock
-    uow: InMemoryUnitOfWork
-    mailbox: InMemoryMailbox
-    codes: InMemoryCodeStore
+    uow: UnitOfWork[Tx]
+    queue: DeliveryQueue
+    mailbox: Mailbox
+    codes: RedisCodeStore
     keys: KeyRing
     tenants: TenantDirectory
     sessions: Sessions
     sign_in: SignIn
     delivery: CodeDelivery
     profiles: Profiles
+    admin: asyncpg.Connection
+    requests: list[CodeRequest] = field(default_factory=list)
 
     async def tenant(self, slug: str = "demo", *, is_open: bool = True) -> Tenant:
         return (await self.tenants.create(slug, slug.title(), tenant_id=None, signup_open=is_open))[0]
 
     async def ask(self, tenant: Tenant, email: str, address: str = "192.0.2.1") -> str:
-        """Requests a code; returns it, whether or not it would be mailed."""
+        """Request a code; return it, whether or not it would be mailed."""
         await self.sign_in.request_code(tenant, Email(email), address)
-        return self.mailbox.requests[-1].code
+        self.requests.append(self.queue._waiting.get_nowait())
+        return self.requests[-1].code
 
     async def sign_in_as(self, tenant: Tenant, email: str) -> Any:
         return await self.sign_in.verify_code(tenant, Email(email), await self.ask(tenant, email), "192.0.2.1")
+
+    async def users(self) -> list[User]:
+        """Every user of every tenant."""
+        users = []
+        for row in await self.admin.fetch("SELECT tenant_id, id FROM auth.users ORDER BY created_at, id"):
+            async with self.uow(row["tenant_id"]) as tx:
+                user = await tx.users.find_by_id(row["tenant_id"], row["id"])
+                assert user is not None
+                users.append(user)
+        return users
+
+    async def kids(self) -> set[str]:
+        """The stored signing keys."""
+        async with self.uow.system() as tx:
+            return {key.kid for key in await tx.signing_keys.list_all()}
+
+    async def events(self) -> list[Event]:
+        """What waits in the outbox, in order."""
+        rows = await self.admin.fetch("SELECT body FROM auth.outbox ORDER BY id")
+        return [parse_event(row["body"]) for row in rows]
 
 
 @pytest.fixture
@@ -79,54 +118,67 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def make_world(clock: ManualClock) -> Callable[..., Awaitable[World]]:
-    """Builds the use cases in memory; keywords replace limits of the policy."""
+async def make_world(
+    clock: ManualClock, database: ClonedDatabase, redis_url: str
+) -> AsyncIterator[Callable[..., Awaitable[World]]]:
+    """Build the use cases; keywords replace limits of the policy."""
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(database.open("auth"))
+        admin = await stack.enter_async_context(database.connect())
+        client = open_redis(redis_url)
+        stack.push_async_callback(client.aclose)
+        options: dict[str, Any] = {"connection_pool": client.connection_pool}
+        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
 
-    async def make(*, publish_ahead: timedelta = timedelta(minutes=10), **limits: str) -> World:
-        rates = {
-            "send_per_email": "6/10minutes",
-            "send_per_address": "1000/minute",
-            "verify_per_account": "100/hour",
-            "verify_per_email": "1000/hour",
-            "verify_per_address": "1000/minute",
-            **limits,
-        }
-        policy = SignInPolicy(
-            code_lifetime=timedelta(minutes=10),
-            guesses=5,
-            **{name: AttemptLimit(name, rate) for name, rate in rates.items()},
-        )
-        uow = InMemoryUnitOfWork(clock)
-        keys = KeyRing(
-            uow,
-            SealedKeyForge(SECRET),
-            clock,
-            issuer="docuchat",
-            audience="docuchat",
-            algorithm=SigningAlgorithm.EDDSA,
-            token_lifetime=timedelta(hours=1),
-            publish_ahead=publish_ahead,
-        )
-        await keys.ensure_key()
-        codes, mailbox = InMemoryCodeStore(clock), InMemoryMailbox()
-        sessions = Sessions(uow, keys, clock, timedelta(days=30))
-        sign_in = SignIn(
-            uow, sessions, codes, WindowLimiter(MemoryStorage()), KeyedPseudonyms(SECRET), mailbox, clock, policy
-        )
-        return World(
-            clock,
-            uow,
-            mailbox,
-            codes,
-            keys,
-            TenantDirectory(uow),
-            sessions,
-            sign_in,
-            CodeDelivery(uow, mailbox, timedelta(minutes=10)),
-            Profiles(uow),
-        )
+        async def make(*, publish_ahead: timedelta = timedelta(minutes=10), **limits: str) -> World:
+            rates = {
+                "send_per_email": "6/10minutes",
+                "send_per_address": "1000/minute",
+                "verify_per_account": "100/hour",
+                "verify_per_email": "1000/hour",
+                "verify_per_address": "1000/minute",
+                **limits,
+            }
+            policy = SignInPolicy(
+                code_lifetime=timedelta(minutes=10),
+                guesses=5,
+                **{name: AttemptLimit(name, rate) for name, rate in rates.items()},
+            )
+            uow = UnitOfWork(pools, compose, schema="auth")
+            keys = KeyRing(
+                uow,
+                SealedKeyForge(SECRET),
+                clock,
+                issuer="docuchat",
+                audience="docuchat",
+                algorithm=SigningAlgorithm.EDDSA,
+                token_lifetime=timedelta(hours=1),
+                publish_ahead=publish_ahead,
+            )
+            await keys.ensure_key()
+            pseudonyms = KeyedPseudonyms(SECRET)
+            codes, queue, mailbox = (
+                RedisCodeStore(client, CodeDigests(SECRET), pseudonyms),
+                DeliveryQueue(1000),
+                Mailbox(),
+            )
+            sessions = Sessions(uow, keys, clock, timedelta(days=30))
+            return World(
+                clock,
+                uow,
+                queue,
+                mailbox,
+                codes,
+                keys,
+                TenantDirectory(uow),
+                sessions,
+                SignIn(uow, sessions, codes, WindowLimiter(storage), pseudonyms, queue, clock, policy),
+                CodeDelivery(uow, mailbox, timedelta(minutes=10)),
+                Profiles(uow),
+                admin,
+            )
 
-    return make
+        yield make
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The in-memory twins and the real adapters, held to the same promises."""
+"""What the stores promise, and what the database alone guarantees."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,16 +10,22 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 
-from docuchat_auth.adapters import RedisCodeStore, WindowLimiter
+from docuchat_auth.adapters.codes import RedisCodeStore
+from docuchat_auth.adapters.limiter import WindowLimiter
 from docuchat_auth.bootstrap import open_redis
-from docuchat_auth.crypto import CodeDigests, KeyedPseudonyms, SealedKeyForge
-from docuchat_auth.domain import Account, Email, Redemption, RefreshToken, Role, SigningAlgorithm, Slug
-from docuchat_auth.errors import TenantTaken, TooManyAttempts
-from docuchat_auth.memory import InMemoryCodeStore, InMemoryUnitOfWork
-from docuchat_auth.ports import AttemptLimit, AuthUnitOfWork
-from docuchat_auth.repository import compose
+from docuchat_auth.codes.domain import Account, Redemption
+from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.codes.ports import AttemptLimit
+from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
+from docuchat_auth.sessions.domain import RefreshToken
+from docuchat_auth.signing_keys.domain import SigningAlgorithm
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
+from docuchat_auth.tenants.domain import Slug
+from docuchat_auth.tenants.errors import TenantTaken
+from docuchat_auth.transaction import Tx, compose
+from docuchat_auth.users.domain import Email, Role
 from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, UserId, uuid7
@@ -35,12 +41,9 @@ def now() -> datetime:
 
 
 class TestCodeStore:
-    @pytest.fixture(params=["memory", "redis"])
-    async def store(self, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-        if request.param == "memory":
-            yield InMemoryCodeStore(now)
-            return
-        client = open_redis(request.getfixturevalue("redis_url"))
+    @pytest.fixture
+    async def store(self, redis_url: str) -> AsyncIterator[Any]:
+        client = open_redis(redis_url)
         yield RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
         await client.aclose()
 
@@ -105,15 +108,13 @@ async def test_redis_holds_neither_code_nor_address(redis_url: str) -> None:
 
 
 class TestLimiter:
-    @pytest.fixture(params=["memory", "redis"])
-    async def limiter(self, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-        if request.param == "memory":
-            yield WindowLimiter(MemoryStorage())
-            return
-        url = request.getfixturevalue("redis_url")
-        client = open_redis(url)
+    @pytest.fixture
+    async def limiter(self, redis_url: str) -> AsyncIterator[Any]:
+        client = open_redis(redis_url)
         options: dict[str, Any] = {"connection_pool": client.connection_pool}
-        yield WindowLimiter(RedisStorage(f"async+{url}", implementation="redispy", wrap_exceptions=True, **options))
+        yield WindowLimiter(
+            RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
+        )
         await client.aclose()
 
     async def test_the_budget_is_exact_under_parallel_hits(self, limiter: Any) -> None:
@@ -135,22 +136,19 @@ class TestLimiter:
 
 
 class TestUnitOfWork:
-    @pytest.fixture(params=["memory", "postgres"])
-    async def uow(self, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-        if request.param == "memory":
-            yield InMemoryUnitOfWork(now)
-            return
-        async with request.getfixturevalue("database").open("auth") as database:
-            yield UnitOfWork(database, compose, schema="auth")
+    @pytest.fixture
+    async def uow(self, database: Any) -> AsyncIterator[Any]:
+        async with database.open("auth") as pools:
+            yield UnitOfWork(pools, compose, schema="auth")
 
     @staticmethod
-    async def tenant(uow: AuthUnitOfWork, slug: str = "demo", tenant_id: int | None = None) -> Any:
+    async def tenant(uow: UnitOfWork[Tx], slug: str = "demo", tenant_id: int | None = None) -> Any:
         async with uow.system() as tx:
             chosen = None if tenant_id is None else TenantId(tenant_id)
             return await tx.tenants.add(Slug(slug), slug.title(), signup_open=True, tenant_id=chosen)
 
     @staticmethod
-    async def user(uow: AuthUnitOfWork, tenant: Any, email: str = "ann@example.com") -> Any:
+    async def user(uow: UnitOfWork[Tx], tenant: Any, email: str = "ann@example.com") -> Any:
         async with uow(tenant.id) as tx:
             return await tx.users.register(tenant.id, UserId(uuid7()), Email(email), now())
 
@@ -364,16 +362,17 @@ class TestRoles:
 @pytest.mark.parametrize(
     ("query", "index", "arguments"),
     [
-        ("find_user_by_email", "users_email_key", (1, "ann@example.com")),
-        ("find_user_by_id", "users_pkey", (1, uuid4())),
-        ("find_refresh_token", "refresh_tokens_hash_key", (1, b"a" * 32)),
-        ("revoke_family", "refresh_tokens_family", (datetime.now(UTC), 1, uuid4())),
-        ("delete_expired_refresh_tokens", "refresh_tokens_expires_at", (datetime.now(UTC), 10)),
-        ("find_tenant_by_slug", "tenants_slug_key", ("demo",)),
+        ("users.find_user_by_email", "users_email_key", (1, "ann@example.com")),
+        ("users.find_user_by_id", "users_pkey", (1, uuid4())),
+        ("sessions.find_refresh_token", "refresh_tokens_hash_key", (1, b"a" * 32)),
+        ("sessions.revoke_family", "refresh_tokens_family", (datetime.now(UTC), 1, uuid4())),
+        ("sessions.delete_expired_refresh_tokens", "refresh_tokens_expires_at", (datetime.now(UTC), 10)),
+        ("tenants.find_tenant_by_slug", "tenants_slug_key", ("demo",)),
     ],
 )
 async def test_hot_queries_use_their_index(database: Any, query: str, index: str, arguments: tuple[Any, ...]) -> None:
-    sql = getattr(load_queries("docuchat_auth"), query).sql
+    noun, _, name = query.partition(".")
+    sql = getattr(load_queries(f"docuchat_auth.{noun}"), name).sql
     async with database.connect() as connection, connection.transaction():
         await connection.execute("SET LOCAL enable_seqscan = off")
         plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql, *arguments))

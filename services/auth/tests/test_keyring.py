@@ -1,4 +1,4 @@
-"""Signing keys, in memory: published before use, retired, dropped, sealed."""
+"""Signing keys: published before use, retired, dropped, sealed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,16 +10,16 @@ from typing import Any
 import jwt
 import pytest
 
-from docuchat_auth.crypto import SealedKeyForge
-from docuchat_auth.domain import SigningAlgorithm
-from docuchat_auth.errors import KeySealBroken
-from docuchat_auth.keyring import KeyRing
+from docuchat_auth.signing_keys.domain import SigningAlgorithm
+from docuchat_auth.signing_keys.errors import KeySealBroken
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
+from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 
 
 async def kid_in_use(world: Any) -> str:
-    (user,) = world.uow.tables.users.values()
+    (user,) = await world.users()
     token = await world.keys.sign_access_token(user, "demo")
     kid: str = jwt.get_unverified_header(token)["kid"]
     return kid
@@ -46,13 +46,13 @@ async def test_a_new_key_is_published_before_it_signs_and_the_old_until_its_toke
 
 async def test_rotating_drops_what_no_token_needs(make_world: Any) -> None:
     world = await make_world()
-    first = next(iter(world.uow.tables.signing_keys))
+    (first,) = await world.kids()
     second = (await world.keys.rotate()).kid
     world.clock.advance(hours=2)
     third = (await world.keys.rotate()).kid
-    assert set(world.uow.tables.signing_keys) == {second, third}
+    assert await world.kids() == {second, third}
     assert first not in await published(world)
-    rotated = [event.kid for event in world.uow.tables.events if isinstance(event, KeyRotated)]
+    rotated = [event.kid for event in await world.events() if isinstance(event, KeyRotated)]
     assert rotated == [first, second, third]
 
 
@@ -68,9 +68,9 @@ async def test_some_key_signs_at_every_moment_of_hasty_rotations(make_world: Any
 
 async def test_replicas_that_start_together_make_one_key(make_world: Any) -> None:
     world = await make_world()
-    world.uow.tables.signing_keys.clear()
+    await world.admin.execute("DELETE FROM auth.signing_keys")
     await asyncio.gather(*(world.keys.ensure_key() for _ in range(10)))
-    assert len(world.uow.tables.signing_keys) == 1
+    assert len(await world.kids()) == 1
 
 
 async def test_revoking_ends_every_older_key_at_once(make_world: Any) -> None:
@@ -83,11 +83,11 @@ async def test_revoking_ends_every_older_key_at_once(make_world: Any) -> None:
 
 async def test_another_secret_makes_a_new_key_and_lets_the_old_one_expire(make_world: Any, clock: Any) -> None:
     world = await make_world()
-    (old,) = world.uow.tables.signing_keys
+    (old,) = await world.kids()
     ring = ring_of(world, clock, SealedKeyForge("another-secret-that-is-long-enough-too"))
     await ring.ensure_key()
     await ring.ensure_key()
-    assert len(world.uow.tables.signing_keys) == 2
+    assert len(await world.kids()) == 2
     assert old in {key["kid"] for key in await ring.published()}
     clock.advance(hours=1, minutes=1)
     assert old not in {key["kid"] for key in await ring.published()}
@@ -96,7 +96,7 @@ async def test_another_secret_makes_a_new_key_and_lets_the_old_one_expire(make_w
 async def test_another_algorithm_takes_over_by_rotation(make_world: Any, clock: Any) -> None:
     world = await make_world()
     await world.sign_in_as(await world.tenant(), "ann@example.com")
-    (user,) = world.uow.tables.users.values()
+    (user,) = await world.users()
     forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
     ring = ring_of(world, clock, forge, SigningAlgorithm.ES256)
     await ring.ensure_key()

@@ -10,9 +10,11 @@ from email.message import Message
 
 import pytest
 
-from docuchat_auth.adapters import BackgroundQueue, SmtpMailer
-from docuchat_auth.domain import Account, CodeRequest, Email, MailServer
-from docuchat_auth.errors import MailBacklog, MailRefused
+from docuchat_auth.adapters.mail import MailServer, SmtpMailer
+from docuchat_auth.codes.delivery import DeliveryQueue
+from docuchat_auth.codes.domain import Account, CodeRequest
+from docuchat_auth.codes.errors import MailBacklog, MailRefused
+from docuchat_auth.users.domain import Email
 from docuchat_common.ids import TenantId
 
 REQUEST = CodeRequest(Account(TenantId(1), Email("ann@example.com")), "012345")
@@ -156,7 +158,7 @@ def test_mail_urls() -> None:
 
 
 async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
-    queue = BackgroundQueue(2)
+    queue = DeliveryQueue(2)
     delivered: list[CodeRequest] = []
 
     async def deliver(request: CodeRequest) -> None:
@@ -173,7 +175,7 @@ async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
 
 
 async def test_a_failed_delivery_does_not_stop_the_next() -> None:
-    queue = BackgroundQueue(10)
+    queue = DeliveryQueue(10)
     delivered: list[CodeRequest] = []
 
     async def deliver(request: CodeRequest) -> None:
@@ -189,7 +191,7 @@ async def test_a_failed_delivery_does_not_stop_the_next() -> None:
 
 
 async def test_a_mail_server_that_hangs_does_not_hold_the_end_of_the_process() -> None:
-    queue = BackgroundQueue(10)
+    queue = DeliveryQueue(10)
     never = asyncio.Event()
 
     async def deliver(_: CodeRequest) -> None:

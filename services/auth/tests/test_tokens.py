@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from docuchat_auth.crypto import SealedKeyForge
-from docuchat_auth.domain import SigningAlgorithm, SigningKey
+from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_common.errors import Unauthenticated
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_testkit.eventually import eventually

@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from docuchat_auth.domain import SigningAlgorithm, SigningKey, User, key_to_sign_with
-from docuchat_auth.errors import NoSigningKey
-from docuchat_auth.ports import AuthTx, AuthUnitOfWork, Clock, KeyForge
+from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey, key_to_sign_with
+from docuchat_auth.signing_keys.errors import NoSigningKey
+from docuchat_auth.signing_keys.ports import SigningKeysTx
+from docuchat_auth.signing_keys.sealing import SealedKeyForge
+from docuchat_auth.tenants.ports import Clock, UnitOfWork
+from docuchat_auth.users.domain import User
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import TenantId, uuid7
@@ -28,8 +31,8 @@ class KeyRing:
 
     def __init__(
         self,
-        uow: AuthUnitOfWork,
-        forge: KeyForge,
+        uow: UnitOfWork[SigningKeysTx],
+        forge: SealedKeyForge,
         clock: Clock,
         *,
         issuer: str,
@@ -121,7 +124,7 @@ class KeyRing:
             },
         )
 
-    async def _succeed(self, tx: AuthTx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
+    async def _succeed(self, tx: SigningKeysTx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
         """Adds a key and retires those before it from the moment it signs; at once when nothing signs now."""
         signing = key_to_sign_with(self._usable(keys), moment)
         not_before = moment if signing is None else moment + self._publish_ahead

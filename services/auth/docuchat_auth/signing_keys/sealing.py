@@ -1,11 +1,6 @@
-"""Keys derived from JWT_SECRET, digests of codes, and signing keys whose private half is sealed.
-
-JWT_SECRET itself signs nothing. HKDF (RFC 5869) makes a key of its own for each purpose, so that none can stand in for
-another.
-"""
+"""Signing keys whose private half is stored sealed."""
 
 import hashlib
-import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -13,54 +8,17 @@ from datetime import datetime
 
 import jwt
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from docuchat_auth.domain import Account, Email, SigningAlgorithm, SigningKey
-from docuchat_auth.errors import KeySealBroken
+from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey
+from docuchat_auth.signing_keys.errors import KeySealBroken
 
 _NONCE_BYTES = 12
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068, not a secret
-
-
-def derive_key(secret: str, purpose: str) -> bytes:
-    """A 256-bit key for one purpose."""
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"docuchat.auth/" + purpose.encode()).derive(
-        secret.encode()
-    )
-
-
-class CodeDigests:
-    """Keyed digests of sign-in codes. A code has 20 bits, so a bare hash of it would be no protection."""
-
-    def __init__(self, secret: str) -> None:
-        self._key = derive_key(secret, "sign-in-code")
-
-    def digest(self, account: Account, code: str) -> str:
-        """Binds the code to its tenant and address; 64 hexadecimal characters."""
-        message = "\0".join((str(int(account.tenant_id)), account.email, code))
-        return hmac.new(self._key, message.encode(), hashlib.sha256).hexdigest()
-
-
-class KeyedPseudonyms:
-    """Names for addresses in Redis keys that only the holder of JWT_SECRET can relate to an address."""
-
-    def __init__(self, secret: str) -> None:
-        self._key = derive_key(secret, "pseudonym")
-
-    def of_account(self, account: Account) -> str:
-        """A name for an address inside its tenant."""
-        return f"{int(account.tenant_id)}:{self._name(f'{int(account.tenant_id)}|{account.email}')}"
-
-    def of_email(self, email: Email) -> str:
-        """A name for an address in whatever tenant."""
-        return self._name(email)
-
-    def _name(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 class SealedKeyForge:

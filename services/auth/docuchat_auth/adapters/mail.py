@@ -1,0 +1,146 @@
+"""Mail: handed to a server, or written to the log of a local run."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import Literal, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiosmtplib
+import structlog
+
+from docuchat_auth.codes.domain import CodeRequest
+from docuchat_auth.codes.errors import MailRefused
+
+logger = structlog.get_logger()
+
+_PERMANENT = 500  # SMTP replies from here on will not change by trying again
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where and how mail is handed in."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    security: Literal["tls", "starttls", "opportunistic", "none"]
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Reads `smtp://[user:password@]host[:port][?starttls=always|auto|never]` or `smtps://…`.
+
+        Raises ValueError with a message. Credentials are never sent in the clear: with them STARTTLS is `always`
+        unless the URL says `never`; without them it is used where it is offered.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("must look like smtp://user:password@host:587 or smtps://user:password@host:465")
+        starttls = parse_qs(parts.query).get("starttls", [None])[-1]
+        security: Literal["tls", "starttls", "opportunistic", "none"]
+        match (parts.scheme, starttls):
+            case ("smtps", None):
+                security = "tls"
+            case ("smtp", "always"):
+                security = "starttls"
+            case ("smtp", "never"):
+                security = "none"
+            case ("smtp", "auto"):
+                security = "opportunistic"
+            case ("smtp", None):
+                security = "starttls" if parts.username else "opportunistic"
+            case _:
+                raise ValueError("starttls is always, auto or never, and only with smtp://")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or {"tls": 465}.get(security, 587 if parts.username else 25),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            security=security,
+        )
+
+
+class SmtpMailer:
+    """Hands text mails with codes to a mail server, trying again where that can help."""
+
+    def __init__(
+        self,
+        server: MailServer,
+        sender: str,
+        *,
+        timeout: timedelta = timedelta(seconds=10),
+        pauses: tuple[timedelta, ...] = (timedelta(seconds=1), timedelta(seconds=4)),
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """`pauses` are the times between tries."""
+        self._server = server
+        self._sender = sender
+        self._timeout = timeout
+        self._pauses = pauses
+        self._tls_context = tls_context
+
+    async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
+        """Raises MailRefused when every try failed or the server refused for good."""
+        message = code_message(request, tenant_name, lifetime, self._sender)
+        for pause in (*self._pauses, None):
+            try:
+                await self._hand_in(message)
+            except aiosmtplib.SMTPResponseException as error:
+                if pause is None or error.code >= _PERMANENT:
+                    raise MailRefused from error
+            except (aiosmtplib.SMTPException, OSError) as error:
+                if pause is None:
+                    raise MailRefused from error
+            else:
+                logger.info("auth.code_mailed", tenant_id=request.account.tenant_id)
+                return
+            logger.warning("auth.mail_retry", tenant_id=request.account.tenant_id, pause=pause.total_seconds())
+            await asyncio.sleep(pause.total_seconds())
+
+    async def _hand_in(self, message: EmailMessage) -> None:
+        security = self._server.security
+        start_tls = {"tls": False, "none": False, "starttls": True, "opportunistic": None}[security]
+        await aiosmtplib.send(
+            message,
+            hostname=self._server.host,
+            port=self._server.port,
+            username=self._server.username,
+            password=self._server.password,
+            use_tls=security == "tls",
+            start_tls=start_tls,
+            tls_context=self._tls_context,
+            timeout=self._timeout.total_seconds(),
+        )
+
+
+class LogMailer:
+    """Writes codes to the log instead of sending them. The one exception to "no secret in a log"; local only."""
+
+    async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
+        """One line that a person or a script can read, whatever the log's format is."""
+        # in the message, not in fields: JSON, plain and coloured logs then read the same
+        line = f"auth.code_issued code={request.code} email={request.account.email}"
+        logger.info(line)
+
+
+def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, sender: str) -> EmailMessage:
+    """The mail. The code is not in its subject, which shows on locked screens."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = request.account.email
+    message["Subject"] = "Your sign-in code"
+    message["Date"] = formatdate(usegmt=True)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
+    message["Auto-Submitted"] = "auto-generated"
+    minutes = int(lifetime.total_seconds() // 60)
+    message.set_content(
+        f"Your code to sign in to {' '.join(tenant_name.split())} on DocuChat is\n\n"
+        f"    {request.code}\n\n"
+        f"It can be used once, within {minutes} minutes.\n"
+        "If you did not ask for it, ignore this mail; nobody can sign in without the code.\n"
+    )
+    return message

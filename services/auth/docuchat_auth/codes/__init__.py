@@ -1,0 +1,1 @@
+"""Codes: signing in by a code that comes by mail."""

@@ -1,0 +1,84 @@
+"""Deliver codes off the request's path."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+
+from docuchat_auth.codes.domain import CodeRequest
+from docuchat_auth.codes.errors import MailBacklog
+from docuchat_auth.codes.ports import CodeMailer
+from docuchat_auth.tenants.ports import UnitOfWork
+from docuchat_auth.users.ports import UsersTx
+from docuchat_common.errors import DocuChatError
+
+logger = structlog.get_logger()
+
+
+class CodeDelivery:
+    """Brings a queued code to its owner, when the address is one that may sign in."""
+
+    def __init__(self, uow: UnitOfWork[UsersTx], mailer: CodeMailer, code_lifetime: timedelta) -> None:
+        self._uow = uow
+        self._mailer = mailer
+        self._code_lifetime = code_lifetime
+
+    async def deliver(self, request: CodeRequest) -> None:
+        """Sends the mail, or nothing to a stranger of a tenant that takes none. Raises MailRefused."""
+        account = request.account
+        async with self._uow(account.tenant_id) as tx:
+            tenant = await tx.tenants.find_by_id(account.tenant_id)
+            user = await tx.users.find_by_email(account.tenant_id, account.email)
+        if tenant is None or (user is None and not tenant.signup_open) or (user is not None and not user.is_active):
+            logger.info("auth.code_withheld", tenant_id=account.tenant_id)
+            return
+        await self._mailer.send_code(request, tenant.name, self._code_lifetime)
+
+
+class DeliveryQueue:
+    """A bounded queue of codes and the tasks that deliver them, so that no answer waits for a mail server.
+
+    What is still queued when the process dies is lost: its owner asks for another code.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._waiting: asyncio.Queue[CodeRequest] = asyncio.Queue(size)
+
+    def offer(self, request: CodeRequest) -> None:
+        """Raises MailBacklog when too many are waiting."""
+        try:
+            self._waiting.put_nowait(request)
+        except asyncio.QueueFull as error:
+            raise MailBacklog(retry_after=timedelta(seconds=10)) from error
+
+    @asynccontextmanager
+    async def running(
+        self, deliver: Callable[[CodeRequest], Awaitable[None]], *, workers: int, drain: timedelta
+    ) -> AsyncIterator[None]:
+        """Delivers while the block runs; at its end what is queued gets `drain` to go out."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._work(deliver)) for _ in range(workers)]
+            try:
+                yield
+            finally:
+                try:
+                    await asyncio.wait_for(self._waiting.join(), drain.total_seconds())
+                except TimeoutError:
+                    logger.warning("auth.codes_dropped", waiting=self._waiting.qsize())
+                for task in tasks:
+                    task.cancel()
+
+    async def _work(self, deliver: Callable[[CodeRequest], Awaitable[None]]) -> None:
+        while True:
+            request = await self._waiting.get()
+            try:
+                await deliver(request)
+            except DocuChatError as error:
+                logger.warning("auth.code_undelivered", tenant_id=request.account.tenant_id, error=error.code)
+            except Exception as error:  # noqa: BLE001 - one bad delivery must not stop the others
+                # no traceback: what is being handled is a secret
+                logger.error("auth.code_undelivered", tenant_id=request.account.tenant_id, error=type(error).__name__)
+            finally:
+                self._waiting.task_done()

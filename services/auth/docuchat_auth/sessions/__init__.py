@@ -1,0 +1,1 @@
+"""Sessions: token pairs, and refresh tokens that rotate."""

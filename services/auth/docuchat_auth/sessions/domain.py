@@ -1,0 +1,37 @@
+"""Token pairs, and refresh tokens in chains."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from docuchat_common.ids import TenantId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """One link of a chain of refresh tokens. Only the hash of the token itself is ever stored."""
+
+    id: UUID
+    tenant_id: TenantId
+    user_id: UserId
+    family_id: UUID
+    parent_id: UUID | None
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a sign-in or a refresh yields."""
+
+    access_token: str
+    expires_in: timedelta
+    refresh_token: str
+
+
+def hash_refresh_token(token: str) -> bytes:
+    """What is stored of a refresh token. It has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,43 @@
+-- name: find_refresh_token(tenant_id, token_hash)^
+-- A refresh token by the hash of its text.
+SELECT id, tenant_id, user_id, family_id, parent_id, created_at, expires_at, used_at, revoked_at
+FROM auth.refresh_tokens
+WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
+
+-- name: lock_family(family)!
+-- Rotations and revocations of one family take turns: without it a child that is being born escapes a revocation.
+SELECT pg_advisory_xact_lock(hashtextextended(:family, 0));
+
+-- name: add_refresh_token(tenant_id, token_id, user_id, family_id, parent_id, token_hash, created_at, expires_at)!
+-- The next link of a family, or the first one.
+INSERT INTO auth.refresh_tokens (tenant_id, id, user_id, family_id, parent_id, token_hash, created_at, expires_at)
+VALUES (:tenant_id, :token_id, :user_id, :family_id, :parent_id, :token_hash, :created_at, :expires_at);
+
+-- name: use_refresh_token(tenant_id, token_id, moment)$
+-- Spends a live token, once.
+UPDATE auth.refresh_tokens
+SET used_at = :moment
+WHERE tenant_id = :tenant_id AND id = :token_id
+  AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :moment
+RETURNING true;
+
+-- name: revoke_family(tenant_id, family_id, moment)$
+-- Revokes every token of a family that is not revoked yet.
+WITH revoked AS (
+    UPDATE auth.refresh_tokens
+    SET revoked_at = :moment
+    WHERE tenant_id = :tenant_id AND family_id = :family_id AND revoked_at IS NULL
+    RETURNING 1
+)
+SELECT count(*) FROM revoked;
+
+-- name: delete_expired_refresh_tokens(before, max_rows)$
+-- Forgets tokens of any tenant that expired long ago, a bounded number at a time.
+WITH old AS (
+    SELECT tenant_id, id FROM auth.refresh_tokens WHERE expires_at < :before ORDER BY expires_at LIMIT :max_rows
+), deleted AS (
+    DELETE FROM auth.refresh_tokens USING old
+    WHERE refresh_tokens.tenant_id = old.tenant_id AND refresh_tokens.id = old.id
+    RETURNING 1
+)
+SELECT count(*) FROM deleted;

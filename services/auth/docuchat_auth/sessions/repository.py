@@ -1,0 +1,68 @@
+"""Refresh tokens in Postgres: rows in, domain objects out."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from docuchat_auth.sessions.domain import RefreshToken
+from docuchat_common.db import load_queries
+from docuchat_common.ids import TenantId, UserId
+
+_queries: Any = load_queries("docuchat_auth.sessions")
+
+
+class RefreshTokenRepository:
+    """Refresh tokens in Postgres."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def find(self, tenant_id: TenantId, token_hash: bytes) -> RefreshToken | None:
+        row = await _queries.find_refresh_token(self._connection, tenant_id=tenant_id, token_hash=token_hash)
+        return None if row is None else _refresh_token(row)
+
+    async def lock_family(self, family_id: UUID) -> None:
+        await _queries.lock_family(self._connection, family=str(family_id))
+
+    async def add(self, token: RefreshToken, token_hash: bytes) -> None:
+        await _queries.add_refresh_token(
+            self._connection,
+            tenant_id=token.tenant_id,
+            token_id=token.id,
+            user_id=token.user_id,
+            family_id=token.family_id,
+            parent_id=token.parent_id,
+            token_hash=token_hash,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+
+    async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
+        used = await _queries.use_refresh_token(self._connection, tenant_id=tenant_id, token_id=token_id, moment=moment)
+        return bool(used)
+
+    async def revoke_family(self, tenant_id: TenantId, family_id: UUID, moment: datetime) -> int:
+        revoked: int = await _queries.revoke_family(
+            self._connection, tenant_id=tenant_id, family_id=family_id, moment=moment
+        )
+        return revoked
+
+    async def delete_expired(self, before: datetime, limit: int) -> int:
+        deleted: int = await _queries.delete_expired_refresh_tokens(self._connection, before=before, max_rows=limit)
+        return deleted
+
+
+def _refresh_token(row: asyncpg.Record) -> RefreshToken:
+    return RefreshToken(
+        id=row["id"],
+        tenant_id=TenantId(row["tenant_id"]),
+        user_id=UserId(row["user_id"]),
+        family_id=row["family_id"],
+        parent_id=row["parent_id"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        used_at=row["used_at"],
+        revoked_at=row["revoked_at"],
+    )

@@ -1,0 +1,1 @@
+"""Signing keys: made, rotated, published, and what they sign."""

@@ -1,0 +1,30 @@
+"""HTTP: the keys that verify tokens."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from docuchat_auth.signing_keys.schemas import JsonWebKeySet
+from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_common.http.problems import problem_responses
+
+router = APIRouter(tags=["auth"])
+
+
+async def _keys(request: Request) -> KeyRing:
+    found: KeyRing = request.app.state.container.keys
+    return found
+
+
+@router.get(
+    "/.well-known/jwks.json",
+    summary="The public keys that verify access tokens",
+    response_model=JsonWebKeySet,
+    response_model_exclude_none=True,
+    responses=problem_responses(503),
+    operation_id="getJwks",
+)
+async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_keys)]) -> dict[str, Any]:
+    """A JSON Web Key Set (RFC 7517). A new key appears here before it signs its first token."""
+    response.headers["Cache-Control"] = f"public, max-age={int(keys.max_age.total_seconds())}"
+    return {"keys": await keys.published()}

@@ -1,0 +1,1 @@
+"""Tenants: customer companies, found by id or slug."""

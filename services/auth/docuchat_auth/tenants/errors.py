@@ -1,0 +1,21 @@
+"""What can go wrong with tenants. A class docstring is the message that the client reads."""
+
+from docuchat_common.errors import Conflict, InvalidInput, NotFound
+
+
+class TenantNotFound(NotFound):
+    """There is no such tenant."""
+
+    code = "tenant_not_found"
+
+
+class InvalidSlug(InvalidInput):
+    """A slug is 1 to 63 lower-case letters, digits and inner hyphens, and not a number."""
+
+    code = "invalid_slug"
+
+
+class TenantTaken(Conflict):
+    """The id or the slug belongs to another tenant."""
+
+    code = "tenant_taken"

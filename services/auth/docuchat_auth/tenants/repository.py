@@ -1,0 +1,59 @@
+"""Tenants in Postgres: rows in, domain objects out."""
+
+from typing import Any
+
+import asyncpg
+
+from docuchat_auth.tenants.domain import Slug, Tenant
+from docuchat_auth.tenants.errors import TenantTaken
+from docuchat_common.db import load_queries
+from docuchat_common.ids import TenantId
+
+_TENANT_KEYS = frozenset({"tenants_pkey", "tenants_slug_key"})
+
+_queries: Any = load_queries("docuchat_auth.tenants")
+
+
+class TenantRepository:
+    """Tenants in Postgres."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def find_by_id(self, tenant_id: TenantId) -> Tenant | None:
+        row = await _queries.find_tenant_by_id(self._connection, tenant_id=tenant_id)
+        return None if row is None else _tenant(row)
+
+    async def find_by_slug(self, slug: Slug) -> Tenant | None:
+        row = await _queries.find_tenant_by_slug(self._connection, slug=slug)
+        return None if row is None else _tenant(row)
+
+    async def add(self, slug: Slug, name: str, *, signup_open: bool, tenant_id: TenantId | None) -> Tenant:
+        try:
+            # a savepoint, so that the caller's transaction lives on when the name is taken
+            async with self._connection.transaction():
+                if tenant_id is None:
+                    row = await _queries.add_tenant(self._connection, slug=slug, name=name, signup_open=signup_open)
+                else:
+                    row = await _queries.add_tenant_with_id(
+                        self._connection, tenant_id=tenant_id, slug=slug, name=name, signup_open=signup_open
+                    )
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name in _TENANT_KEYS:
+                raise TenantTaken from error
+            raise
+        return _tenant(row)
+
+    async def set_signup(self, slug: Slug, *, is_open: bool) -> Tenant | None:
+        row = await _queries.set_signup(self._connection, slug=slug, is_open=is_open)
+        return None if row is None else _tenant(row)
+
+
+def _tenant(row: asyncpg.Record) -> Tenant:
+    return Tenant(
+        id=TenantId(row["id"]),
+        slug=Slug(row["slug"]),
+        name=row["name"],
+        signup_open=row["signup_open"],
+        created_at=row["created_at"],
+    )

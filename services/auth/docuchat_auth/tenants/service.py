@@ -1,0 +1,75 @@
+"""Find tenants by what clients send, and create them."""
+
+import structlog
+
+from docuchat_auth.tenants.domain import Slug, Tenant, parse_slug, parse_tenant_reference
+from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.tenants.ports import TenantsTx, UnitOfWork
+from docuchat_common.events.catalogue import TenantCreated
+from docuchat_common.ids import TenantId
+
+logger = structlog.get_logger()
+
+
+class TenantDirectory:
+    """Finds tenants by what clients send, and creates them."""
+
+    def __init__(self, uow: UnitOfWork[TenantsTx]) -> None:
+        self._uow = uow
+
+    async def get_by_reference(self, reference: str) -> Tenant:
+        """The tenant of an id or slug. Raises TenantNotFound."""
+        wanted = parse_tenant_reference(reference)
+        if wanted is None:
+            raise TenantNotFound
+        # which tenant is meant is known only after this, so it is the system's question
+        async with self._uow.system() as tx:
+            found = await _find_tenant(tx, wanted)
+        if found is None:
+            raise TenantNotFound
+        return found
+
+    async def create(self, slug: str, name: str, *, tenant_id: int | None, signup_open: bool) -> tuple[Tenant, bool]:
+        """The tenant and whether it is new: the same slug again (and the same id, when given) changes nothing.
+
+        Raises InvalidSlug; TenantTaken when the id belongs to another slug or the slug to another id.
+        """
+        valid = parse_slug(slug)
+        if valid is None:
+            raise InvalidSlug
+        wanted = None if tenant_id is None else TenantId(tenant_id)
+        async with self._uow.system() as tx:
+            known = await tx.tenants.find_by_slug(valid)
+            if known is None:
+                try:
+                    tenant = await tx.tenants.add(valid, name, signup_open=signup_open, tenant_id=wanted)
+                except TenantTaken:
+                    # lost a race to an equal command, or the id is another tenant's
+                    known = await tx.tenants.find_by_slug(valid)
+                    if known is None:
+                        raise
+                else:
+                    tx.outbox.add(TenantCreated(tenant_id=tenant.id, slug=tenant.slug, name=tenant.name))
+                    logger.info("tenant.created", tenant_id=tenant.id, slug=tenant.slug)
+                    return tenant, True
+        if wanted is not None and known.id != wanted:
+            raise TenantTaken(f"The slug belongs to tenant {known.id}.")
+        return known, False
+
+    async def set_signup(self, slug: str, *, is_open: bool) -> Tenant:
+        """Opens or closes a tenant to unknown addresses. Raises InvalidSlug, TenantNotFound."""
+        valid = parse_slug(slug)
+        if valid is None:
+            raise InvalidSlug
+        async with self._uow.system() as tx:
+            tenant = await tx.tenants.set_signup(valid, is_open=is_open)
+        if tenant is None:
+            raise TenantNotFound
+        logger.info("tenant.signup_changed", tenant_id=tenant.id, signup_open=tenant.signup_open)
+        return tenant
+
+
+async def _find_tenant(tx: TenantsTx, wanted: TenantId | Slug) -> Tenant | None:
+    if isinstance(wanted, int):
+        return await tx.tenants.find_by_id(wanted)
+    return await tx.tenants.find_by_slug(wanted)

@@ -1,0 +1,34 @@
+"""One transaction: the slices' repositories and the outbox."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from docuchat_auth.sessions.repository import RefreshTokenRepository
+from docuchat_auth.signing_keys.repository import SigningKeyRepository
+from docuchat_auth.tenants.repository import TenantRepository
+from docuchat_auth.users.repository import UserRepository
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """Repositories and the outbox on one connection."""
+
+    tenants: TenantRepository
+    users: UserRepository
+    refresh_tokens: RefreshTokenRepository
+    signing_keys: SigningKeyRepository
+    outbox: Outbox
+
+
+def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
+    """Auth consumes no event, so it has no use for the inbox."""
+    return Tx(
+        tenants=TenantRepository(connection),
+        users=UserRepository(connection),
+        refresh_tokens=RefreshTokenRepository(connection),
+        signing_keys=SigningKeyRepository(connection),
+        outbox=outbox,
+    )

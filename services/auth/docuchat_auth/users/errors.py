@@ -1,0 +1,9 @@
+"""What can go wrong with users. A class docstring is the message that the client reads."""
+
+from docuchat_common.errors import Unauthenticated
+
+
+class UserGone(Unauthenticated):
+    """The account of this token no longer exists or has been closed."""
+
+    code = "user_gone"

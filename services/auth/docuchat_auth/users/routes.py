@@ -1,0 +1,28 @@
+"""HTTP: who am I."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from docuchat_auth.users.schemas import Me
+from docuchat_auth.users.service import Profiles
+from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.problems import problem_responses
+
+router = APIRouter(tags=["users"])
+
+
+async def _profiles(request: Request) -> Profiles:
+    found: Profiles = request.app.state.container.profiles
+    return found
+
+
+@router.get(
+    "/v1/users/me",
+    summary="The signed-in user",
+    responses=problem_responses(401, 403, 503),
+    operation_id="getMe",
+)
+async def me(principal: CurrentPrincipal, profiles: Annotated[Profiles, Depends(_profiles)]) -> Me:
+    """The user and tenant of the access token."""
+    return Me.of(*await profiles.get_own(principal.tenant_id, principal.user_id))

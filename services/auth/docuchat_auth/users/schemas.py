@@ -1,0 +1,60 @@
+"""Bodies about users."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, Field
+
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.users.domain import Role, User
+
+_LONGEST_ADDRESS = 254
+
+
+def _address(value: str) -> str:
+    """Lower case, with an international domain in its ASCII form; deliverability is for the mail server to find out."""
+    try:
+        checked = validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise ValueError(f"is not an e-mail address: {error}") from None
+    return (checked.ascii_email or checked.normalized).lower()
+
+
+Address = Annotated[
+    str,
+    Field(
+        min_length=3, max_length=_LONGEST_ADDRESS, json_schema_extra={"format": "email"}, examples=["user@example.com"]
+    ),
+    AfterValidator(_address),
+]
+
+
+class TenantView(BaseModel):
+    """The user's tenant."""
+
+    id: int = Field(examples=[1])
+    slug: str = Field(examples=["demo"])
+    name: str = Field(examples=["Demo"])
+
+
+class Me(BaseModel):
+    """The signed-in user."""
+
+    id: UUID
+    email: str = Field(examples=["user@example.com"])
+    role: Role
+    tenant: TenantView
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: User, tenant: Tenant) -> "Me":
+        """Present a user."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            role=user.role,
+            tenant=TenantView(id=tenant.id, slug=tenant.slug, name=tenant.name),
+            created_at=user.created_at,
+        )

@@ -1,0 +1,24 @@
+"""What users may know of themselves."""
+
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.ports import UnitOfWork
+from docuchat_auth.users.domain import User
+from docuchat_auth.users.errors import UserGone
+from docuchat_auth.users.ports import UsersTx
+from docuchat_common.ids import TenantId, UserId
+
+
+class Profiles:
+    """Reads accounts for their owners."""
+
+    def __init__(self, uow: UnitOfWork[UsersTx]) -> None:
+        self._uow = uow
+
+    async def get_own(self, tenant_id: TenantId, user_id: UserId) -> tuple[User, Tenant]:
+        """The signed-in user and the tenant. Raises UserGone."""
+        async with self._uow(tenant_id) as tx:
+            user = await tx.users.find_by_id(tenant_id, user_id)
+            tenant = await tx.tenants.find_by_id(tenant_id)
+        if user is None or tenant is None or not user.is_active:
+            raise UserGone
+        return user, tenant

@@ -20,8 +20,8 @@ import numpy as np
 from harness import SQUAD, TENANT, say
 
 from docuchat_common.ids import uuid7
-from docuchat_knowledge import halfvec
 from docuchat_knowledge.folding import fold_chunk
+from docuchat_knowledge.jobs import halfvec
 from docuchat_models.embeddings import normalize
 from docuchat_models.wordllama import WordLlamaEmbedder
 

@@ -29,11 +29,15 @@ from uuid import UUID
 import asyncpg
 
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import ChunkDraft, NewDocument
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.search import Searcher, SearchStatistics
-from docuchat_knowledge.spaces import ensure_space
-from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import NewDocument
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.domain import ChunkDraft
+from docuchat_knowledge.jobs.presence import WorkerPresence
+from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.search.service import Searcher
+from docuchat_knowledge.search.statistics import SearchStatistics
+from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.wordllama import WordLlamaEmbedder
 from docuchat_testkit.databases import ClonedDatabase, build_template, clone, drop
 
@@ -55,7 +59,7 @@ async def ingest(
     async with cloned.open("gateway") as gateway, gateway.connection() as connection, connection.transaction():
         await as_tenant(connection)
         registry = DocumentRegistry(connection)
-        collection = await registry.open_default_collection(TENANT)
+        collection = await CollectionRepository(connection).open_default(TENANT)
         places: dict[DocumentId, int] = {}
         for number, article in enumerate(articles):
             document_id = DocumentId(uuid7())

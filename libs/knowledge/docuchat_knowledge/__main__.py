@@ -9,7 +9,7 @@ import sys
 import asyncpg
 
 from docuchat_common.settings import PostgresUrl, load_settings
-from docuchat_knowledge.spaces import ensure_space
+from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings
 

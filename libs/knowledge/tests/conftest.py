@@ -14,11 +14,16 @@ import pytest
 
 from docuchat_common.db import Database
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Document, NewDocument, ScoredChunk
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.search import Searcher, SearchStatistics
-from docuchat_knowledge.spaces import ensure_space
-from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import Document, NewDocument
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion
+from docuchat_knowledge.jobs.presence import WorkerPresence
+from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.search.domain import ScoredChunk
+from docuchat_knowledge.search.service import Searcher
+from docuchat_knowledge.search.statistics import SearchStatistics
+from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.databases import ClonedDatabase
 
@@ -60,7 +65,7 @@ class Knowledge:
     async def upload(self, tenant: int, content: str = "", title: str = "Report") -> Document:
         async with self.transaction("gateway", tenant) as connection:
             registry = DocumentRegistry(connection)
-            collection = await registry.open_default_collection(TenantId(tenant))
+            collection = await CollectionRepository(connection).open_default(TenantId(tenant))
             document_id = DocumentId(uuid7())
             registration = await registry.register(
                 NewDocument(

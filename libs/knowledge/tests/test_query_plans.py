@@ -7,7 +7,7 @@ import pytest
 
 from docuchat_common.db import load_queries
 
-QUERIES = load_queries("docuchat_knowledge")
+DOCUMENTS, JOBS, SEARCH = (load_queries(f"docuchat_knowledge.{noun}") for noun in ("documents", "jobs", "search"))
 TENANT = {"tenant_id": 7}
 
 FILL = """
@@ -61,13 +61,13 @@ async def test_the_gateways_queries_use_their_indexes(filled):
     async with filled.transaction("gateway", 7) as connection:
         explaining = Explaining(connection)
         page = await plan(
-            QUERIES.list_documents(
+            DOCUMENTS.list_documents(
                 explaining, **TENANT, page_size=20, before=None, status=None, collection_id=None, title_contains=None
             )
         )
-        one = await plan(QUERIES.find_document(explaining, **TENANT, document_id=uuid.uuid4()))
+        one = await plan(DOCUMENTS.find_document(explaining, **TENANT, document_id=uuid.uuid4()))
         same = await plan(
-            QUERIES.find_document_by_content(explaining, **TENANT, collection_id=uuid.uuid4(), sha256="1")
+            DOCUMENTS.find_document_by_content(explaining, **TENANT, collection_id=uuid.uuid4(), sha256="1")
         )
     assert "documents_newest" in page
     assert "documents_pkey" in one or "documents_newest" in one
@@ -79,7 +79,7 @@ async def test_the_gateways_queries_use_their_indexes(filled):
 async def test_a_claim_probes_the_queue_and_does_not_read_it(filled):
     async with filled.transaction("ingest", None) as connection:
         claim = await plan(
-            QUERIES.claim_document(
+            JOBS.claim_document(
                 Explaining(connection),
                 lock_class=1,
                 restart_grace=timedelta(0),
@@ -101,17 +101,17 @@ async def test_chats_queries_use_their_indexes(filled):
     async with filled.transaction("chat", 7) as connection:
         explaining = Explaining(connection)
         plans = {
-            "chunk_vectors_tenant": await plan(QUERIES.rank_by_vector_exactly(explaining, **TENANT, **vector)),
+            "chunk_vectors_tenant": await plan(SEARCH.rank_by_vector_exactly(explaining, **TENANT, **vector)),
             "chunk_vectors_document": await plan(
-                QUERIES.rank_documents_by_vector_exactly(explaining, **TENANT, **vector, document_ids=ids[:2])
+                SEARCH.rank_documents_by_vector_exactly(explaining, **TENANT, **vector, document_ids=ids[:2])
             ),
             "chunk_vectors_pkey": await plan(
-                QUERIES.list_similarities(explaining, **TENANT, space_id=1, query=vector["query"], chunk_ids=ids)
+                SEARCH.list_similarities(explaining, **TENANT, space_id=1, query=vector["query"], chunk_ids=ids)
             ),
             "chunks_tenant": await plan(
-                QUERIES.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])
+                SEARCH.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])
             ),
-            "chunks_": await plan(QUERIES.list_chunks(explaining, **TENANT, chunk_ids=ids)),
+            "chunks_": await plan(SEARCH.list_chunks(explaining, **TENANT, chunk_ids=ids)),
         }
     for index, seen in plans.items():
         assert f"using {index}" in seen or f"on {index}" in seen, seen

@@ -4,10 +4,12 @@ import uuid
 import pytest
 
 from docuchat_common.ids import CollectionId, DocumentId, TenantId
-from docuchat_knowledge.domain import DocumentStatus
-from docuchat_knowledge.errors import CollectionNotFound, DocumentNotFailed, DocumentNotFound
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.worker_store import WorkerStore
+from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import DocumentStatus
+from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.repository import WorkerStore
 
 
 async def test_a_new_document_waits_with_its_place_in_the_queue(knowledge):
@@ -39,7 +41,7 @@ async def test_another_tenants_document_is_not_found(knowledge):
         with pytest.raises(DocumentNotFound):
             await registry.delete(TenantId(1), document.id)
         with pytest.raises(CollectionNotFound):
-            await registry.get_collection(TenantId(1), document.collection_id)
+            await CollectionRepository(connection).get(TenantId(1), document.collection_id)
 
 
 async def test_pages_of_the_list_follow_on_newest_first(knowledge):
@@ -82,7 +84,7 @@ async def test_deleting_leaves_no_text_and_after_purging_no_row(knowledge, worke
     assert await knowledge.count("chunks", 1) == await knowledge.count("chunk_vectors", 1) == 0
     async with knowledge.transaction("gateway", 1) as connection:
         registry = DocumentRegistry(connection)
-        assert (await registry.open_default_collection(TenantId(1))).chunk_count == 0
+        assert (await CollectionRepository(connection).open_default(TenantId(1))).chunk_count == 0
         with pytest.raises(DocumentNotFound):
             await registry.get(TenantId(1), document.id)
         await registry.purge(TenantId(1), document.id)
@@ -99,5 +101,5 @@ async def test_deleted_content_can_be_uploaded_again(knowledge):
 async def test_an_unknown_collection_is_refused(knowledge):
     async with knowledge.transaction("gateway", 1) as connection:
         with pytest.raises(CollectionNotFound):
-            await DocumentRegistry(connection).get_collection(TenantId(1), CollectionId(uuid.uuid4()))
+            await CollectionRepository(connection).get(TenantId(1), CollectionId(uuid.uuid4()))
         assert await DocumentRegistry(connection).find(TenantId(1), DocumentId(uuid.uuid4())) is None

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from docuchat_common.ids import TenantId
-from docuchat_knowledge import search as search_module
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.search import Searcher
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.search.domain import SearchBounds
+from docuchat_knowledge.search.service import Searcher
+from docuchat_knowledge.search.statistics import SearchStatistics
 
 FRUIT = ["Apples grow on trees in the orchard.", "Pears are sweet.", "A train leaves the station at noon."]
 
@@ -114,7 +115,7 @@ async def test_another_tenants_chunks_are_never_found(knowledge, worker):
         assert await searcher.search(TenantId(2), "canary", knowledge.axis(0), knowledge.space, 5) == []
 
 
-async def test_the_large_tenants_path_finds_the_same(knowledge, worker, monkeypatch):
+async def test_the_large_tenants_path_finds_the_same(knowledge, worker):
     chance = np.random.default_rng(5)
     vectors = chance.standard_normal((300, 4)).astype(np.float32)
     words = random.Random(5)
@@ -123,10 +124,7 @@ async def test_the_large_tenants_path_finds_the_same(knowledge, worker, monkeypa
     await knowledge.ingest_texts(worker, 1, texts, vectors=vectors)
     await knowledge.ingest_texts(worker, 2, texts, vectors=vectors)
     exact = await knowledge.search(1, "word1 word2", vectors[7], limit=10)
-    monkeypatch.setattr(search_module, "EXACT_SCAN_LIMIT", 0)
-    monkeypatch.setattr(search_module, "COUNT_CAP", 5)
-    monkeypatch.setattr(search_module, "CANDIDATE_BUDGET", 60)
-    knowledge.statistics = search_module.SearchStatistics()
+    knowledge.statistics = SearchStatistics(SearchBounds(exact_scan=0, count_cap=5, candidates=60))
     indexed = await knowledge.search(1, "word1 word2", vectors[7], limit=10)
     assert len({c.chunk_id for c in exact} & {c.chunk_id for c in indexed}) >= 8
 

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from docuchat_common.ids import TenantId
-from docuchat_knowledge.domain import DocumentStatus
-from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.worker_store import ClaimStore, WorkerPresence, WorkerStore
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import DocumentStatus
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.errors import ChunksOutOfOrder, ClaimLost
+from docuchat_knowledge.jobs.presence import WorkerPresence
+from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.spaces.errors import SpaceUnknown
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually
 
@@ -92,7 +95,7 @@ async def test_the_swap_shows_the_new_generation_and_drops_the_old(knowledge, wo
     assert [c.text for c in await knowledge.search(1, "cherries")] == ["new cherries"]
     assert await knowledge.count("chunks", 1) == await knowledge.count("chunk_vectors", 1) == 1
     async with knowledge.transaction("gateway", 1) as connection:
-        assert (await DocumentRegistry(connection).open_default_collection(TenantId(1))).chunk_count == 1
+        assert (await CollectionRepository(connection).open_default(TenantId(1))).chunk_count == 1
 
 
 async def test_a_postponed_document_goes_on_after_its_last_chunk(knowledge, worker):
@@ -190,7 +193,7 @@ async def test_deletion_and_ingestion_at_once_leave_nothing(knowledge, worker):
         assert all(outcome is None or isinstance(outcome, ClaimLost) for outcome in outcomes), outcomes
         assert await knowledge.count("chunks", 1) == await knowledge.count("chunk_vectors", 1) == 0
     async with knowledge.transaction("gateway", 1) as connection:
-        assert (await DocumentRegistry(connection).open_default_collection(TenantId(1))).chunk_count == 0
+        assert (await CollectionRepository(connection).open_default(TenantId(1))).chunk_count == 0
 
 
 async def test_progress_and_the_queue_are_seen(knowledge, worker):

@@ -34,7 +34,7 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
-from docuchat_knowledge.search import SearchStatistics
+from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.spaces import EmbeddingSpace

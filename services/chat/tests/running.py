@@ -23,10 +23,12 @@ from aiohttp import web
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import UsageRecorded, parse_event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import ChunkDraft, NewDocument
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.spaces import ensure_space
-from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import NewDocument
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.domain import ChunkDraft
+from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_answers import embed
@@ -160,9 +162,11 @@ async def seed_document(
     sha = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     tenant_id, document_id = TenantId(tenant), DocumentId(uuid7())
     async with database.open("gateway", max_size=2) as gateway:
-        unit: UnitOfWork[DocumentRegistry] = UnitOfWork(gateway, lambda c, *_: DocumentRegistry(c), schema="knowledge")
-        async with unit(tenant_id) as registry:
-            collection = await registry.open_default_collection(tenant_id)
+        unit: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]] = UnitOfWork(
+            gateway, lambda c, *_: (CollectionRepository(c), DocumentRegistry(c)), schema="knowledge"
+        )
+        async with unit(tenant_id) as (collections, registry):
+            collection = await collections.open_default(tenant_id)
             await registry.register(
                 NewDocument(
                     document_id, tenant_id, collection.id, title, f"{title}.pdf", "application/pdf", 10, sha, "k", None

@@ -26,7 +26,7 @@ from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
 from docuchat_common.messaging.topology import dead_letter_queue, queue_name
 from docuchat_ingest.errors import BlobMissing
-from docuchat_knowledge.domain import Claim, QueueDepth, WaitingDocument
+from docuchat_knowledge.jobs.domain import Claim, QueueDepth, WaitingDocument
 from docuchat_models.throttle import RedisThrottle
 
 logger = structlog.get_logger()

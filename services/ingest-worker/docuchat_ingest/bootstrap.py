@@ -37,8 +37,8 @@ from docuchat_ingest.ports import Transaction
 from docuchat_ingest.repository import compose
 from docuchat_ingest.service import WORK_FOLDER, IngestService
 from docuchat_ingest.settings import Settings
-from docuchat_knowledge.domain import WaitingDocument
-from docuchat_knowledge.worker_store import WorkerPresence
+from docuchat_knowledge.jobs.domain import WaitingDocument
+from docuchat_knowledge.jobs.presence import WorkerPresence
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
 

@@ -15,7 +15,7 @@ from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.messaging.consumer import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
 from docuchat_ingest.service import IngestService
-from docuchat_knowledge.domain import Claim
+from docuchat_knowledge.jobs.domain import Claim
 
 logger = structlog.get_logger()
 

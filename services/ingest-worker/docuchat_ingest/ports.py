@@ -13,7 +13,7 @@ import numpy.typing as npt
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_ingest.extraction.parser_process import PageWindow
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
 from docuchat_models.spaces import EmbeddingSpace
 
 
@@ -22,7 +22,7 @@ class Outbox(Protocol):
 
 
 class Claims(Protocol):
-    """Across all tenants: see `docuchat_knowledge.worker_store.ClaimStore`."""
+    """Across all tenants: see `docuchat_knowledge.jobs.repository.ClaimStore`."""
 
     async def claim(self, worker_id: int, *, lease: timedelta, max_attempts: int, recipe: str = "") -> Claim | None: ...
 
@@ -40,7 +40,7 @@ class Claims(Protocol):
 
 
 class Writes(Protocol):
-    """Under a claim, each raising ClaimLost: see `docuchat_knowledge.worker_store.WorkerStore`."""
+    """Under a claim, each raising ClaimLost: see `docuchat_knowledge.jobs.repository.WorkerStore`."""
 
     async def renew(self, claim: Claim, *, lease: timedelta) -> None: ...
 

@@ -5,7 +5,7 @@ import asyncpg
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_ingest.ports import Transaction
-from docuchat_knowledge.worker_store import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transaction:

@@ -36,8 +36,8 @@ from docuchat_ingest.ports import (
     Quota,
     Transaction,
 )
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, Tombstone, WaitingDocument
-from docuchat_knowledge.errors import ClaimLost
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, Tombstone, WaitingDocument
+from docuchat_knowledge.jobs.errors import ClaimLost
 from docuchat_models.embeddings import Embedder, EmbeddingBatch
 from docuchat_models.errors import EmbeddingRefused
 

@@ -27,9 +27,10 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_ingest import bootstrap
 from docuchat_ingest.service import WORK_FOLDER
 from docuchat_ingest.settings import Settings
-from docuchat_knowledge.domain import Document, DocumentStatus, NewDocument
-from docuchat_knowledge.registry import DocumentRegistry
-from docuchat_knowledge.spaces import ensure_space
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings
 from docuchat_testkit.databases import ClonedDatabase
@@ -100,7 +101,7 @@ class Product:
 
     database: ClonedDatabase
     environment: dict[str, str]
-    registry_uow: UnitOfWork[DocumentRegistry]
+    registry_uow: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]]
     publisher: Publisher
     folder: Path
 
@@ -114,8 +115,8 @@ class Product:
             path = self.folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        async with self.registry_uow(tenant) as registry:
-            collection = await registry.open_default_collection(tenant)
+        async with self.registry_uow(tenant) as (collections, registry):
+            collection = await collections.open_default(tenant)
             new = NewDocument(
                 id=document_id,
                 tenant_id=tenant,
@@ -150,11 +151,11 @@ class Product:
         await eventually(confirmed)  # Unroutable until the worker has declared its queues
 
     async def get(self, document_id: UUID, tenant: TenantId = TENANT) -> Document:
-        async with self.registry_uow(tenant) as registry:
+        async with self.registry_uow(tenant) as (_, registry):
             return await registry.get(tenant, DocumentId(document_id))
 
     async def delete(self, document_id: UUID, tenant: TenantId = TENANT) -> None:
-        async with self.registry_uow(tenant) as registry:
+        async with self.registry_uow(tenant) as (_, registry):
             await registry.delete(tenant, DocumentId(document_id))
         await self.publish(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=None))
 
@@ -202,8 +203,10 @@ async def product(
         await ensure_space(admin, await find_space(EmbeddingSettings(openai_api_key=None)))
         opened = await stack.enter_async_context(database.open("gateway"))
         broker = await stack.enter_async_context(Broker.connect(environment["RABBITMQ_URL"], name="test"))
-        uow: UnitOfWork[DocumentRegistry] = UnitOfWork(
-            opened, lambda connection, *_: DocumentRegistry(connection), schema="knowledge"
+        uow: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]] = UnitOfWork(
+            opened,
+            lambda connection, *_: (CollectionRepository(connection), DocumentRegistry(connection)),
+            schema="knowledge",
         )
         folder = tmp_path / "blobs"
         folder.mkdir(exist_ok=True)

@@ -21,8 +21,8 @@ from docuchat_ingest.extraction.parser_process import PageWindow, ParserStarved
 from docuchat_ingest.extraction.reasons import Unreadable
 from docuchat_ingest.ports import Transaction
 from docuchat_ingest.service import IngestService
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, WaitingDocument
-from docuchat_knowledge.errors import ClaimLost
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, WaitingDocument
+from docuchat_knowledge.jobs.errors import ClaimLost
 from docuchat_models.embeddings import EmbeddingBatch
 from docuchat_models.errors import EmbeddingRefused
 from docuchat_models.spaces import EmbeddingSpace

@@ -12,8 +12,9 @@ from docuchat_chat.domain.model import Library, Passage
 from docuchat_chat.domain.prompt import source_block
 from docuchat_chat.ports import QuestionVector
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
-from docuchat_knowledge.domain import ScoredChunk
-from docuchat_knowledge.search import Searcher, SearchStatistics
+from docuchat_knowledge.search.domain import ScoredChunk
+from docuchat_knowledge.search.service import Searcher
+from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.embeddings import Embedder
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.tokens import TokenCounter

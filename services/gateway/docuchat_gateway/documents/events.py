@@ -1,7 +1,7 @@
 """What the gateway publishes about documents."""
 
 from docuchat_common.events.catalogue import DocumentUploaded
-from docuchat_knowledge.domain import Document
+from docuchat_knowledge.documents.domain import Document
 
 
 def uploaded_event(document: Document) -> DocumentUploaded:

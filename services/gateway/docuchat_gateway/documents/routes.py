@@ -21,7 +21,7 @@ from docuchat_gateway.documents.errors import RangeUnsatisfiable
 from docuchat_gateway.documents.schemas import DeletionOut, DocumentOut
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.event_stream import broken_off
-from docuchat_knowledge.domain import Document, DocumentStatus
+from docuchat_knowledge.documents.domain import Document, DocumentStatus
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from docuchat_knowledge.domain import DeletionReceipt, Document, DocumentStatus
+from docuchat_knowledge.documents.domain import DeletionReceipt, Document, DocumentStatus
 
 
 class DocumentFault(BaseModel):

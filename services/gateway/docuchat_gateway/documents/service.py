@@ -15,7 +15,7 @@ from docuchat_gateway.documents.errors import (
 )
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import BlobContent, BlobStore, DocumentSignals, OpenTransaction
-from docuchat_knowledge.domain import DeletionReceipt, Document, DocumentStatus
+from docuchat_knowledge.documents.domain import DeletionReceipt, Document, DocumentStatus
 
 logger = structlog.get_logger()
 

@@ -40,7 +40,7 @@ from docuchat_gateway.documents.ports import (
     IdempotencyKeys,
     OpenTransaction,
 )
-from docuchat_knowledge.domain import Document, NewDocument
+from docuchat_knowledge.documents.domain import Document, NewDocument
 
 logger = structlog.get_logger()
 
@@ -184,9 +184,9 @@ class UploadService:
             async with self._uow(tenant) as tx:
                 collection_id = _collection_of(fields)
                 if collection_id is None:
-                    collection_id = (await tx.documents.open_default_collection(tenant)).id
+                    collection_id = (await tx.collections.open_default(tenant)).id
                 else:
-                    await tx.documents.get_collection(tenant, collection_id)
+                    await tx.collections.get(tenant, collection_id)
                 existing = await tx.documents.find_by_content(tenant, collection_id, file.sha256)
             if existing is not None:
                 await self._discard(stored_at)

@@ -6,10 +6,7 @@ is fairest then: of the tenant with the fewest running documents the oldest one.
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,86 +17,22 @@ import numpy.typing as npt
 import structlog
 
 from docuchat_common.db import load_queries
-from docuchat_common.db.pool import CONNECTION_ERRORS
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_knowledge import halfvec
-from docuchat_knowledge.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
-from docuchat_knowledge.errors import ChunksOutOfOrder, ClaimLost, SpaceUnknown
 from docuchat_knowledge.folding import fold_chunk
+from docuchat_knowledge.jobs import halfvec
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
+from docuchat_knowledge.jobs.errors import ChunksOutOfOrder, ClaimLost
+from docuchat_knowledge.jobs.presence import LOCK_CLASS
+from docuchat_knowledge.spaces.errors import SpaceUnknown
+from docuchat_knowledge.spaces.repository import find_space
 from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
 _queries = load_queries(__package__)
 
-LOCK_CLASS = 0x0D0C_0001
-"""First key of the advisory locks that stand for living workers."""
 RESTART_GRACE = timedelta(seconds=3)
 """After a restart of the server no worker holds its lock yet; for so long all count as alive."""
 _EXHAUSTED_DETAIL = "The worker stopped unexpectedly each time it tried this document."
-
-
-class WorkerPresence:
-    """A worker's sign of life: a session advisory lock, which the server drops with the worker's connection.
-
-    So the documents of a killed worker are free at once; the lease guards against a worker that is alive and stuck.
-    """
-
-    def __init__(self, url: str, worker_id: int) -> None:
-        self._url = url
-        self._connection: asyncpg.Connection | None = None
-        self.worker_id = worker_id
-        """Key of the lock, random and so unique among the processes of today."""
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, *, check_every: timedelta = timedelta(seconds=1)) -> AsyncIterator[WorkerPresence]:
-        """Hold the lock on a connection of its own, taken again in the background when the server restarts."""
-        presence = cls(url, secrets.randbelow(2**31 - 1) + 1)
-        await presence._ensure()
-        keeper = asyncio.create_task(presence._keep(check_every.total_seconds()))
-        try:
-            yield presence
-        finally:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
-            await presence._close()
-
-    async def _keep(self, interval: float) -> None:
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self._ensure()
-            except CONNECTION_ERRORS as error:
-                logger.warning("worker.presence_lost", worker_id=self.worker_id, error=type(error).__name__)
-
-    async def _ensure(self) -> None:
-        if self._connection is not None:
-            try:
-                await self._connection.execute("SELECT 1", timeout=5)
-                return
-            except CONNECTION_ERRORS:
-                await self._close()
-        connection = await asyncpg.connect(
-            self._url, timeout=5, server_settings={"application_name": "docuchat-worker-presence"}
-        )
-        # a false answer means that the server has not noticed the end of the last session yet; asked again next time
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, self.worker_id):
-            self._connection = connection
-        else:
-            await connection.close()
-
-    async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate() if connection.is_closed() else await _close_gently(connection)
-
-
-async def _close_gently(connection: asyncpg.Connection) -> None:
-    try:
-        await connection.close(timeout=2)
-    except CONNECTION_ERRORS:
-        connection.terminate()
 
 
 class ClaimStore:
@@ -246,9 +179,7 @@ class WorkerStore:
             raise ChunksOutOfOrder
         if not new:
             return
-        space_id = await _queries.find_space(
-            self._connection, provider=space.provider, model=space.model, dimension=space.dimension
-        )
+        space_id = await find_space(self._connection, space)
         if space_id is None:
             raise SpaceUnknown
         await halfvec.register_halfvec(self._connection)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import asyncpg
 
 from docuchat_common.db import load_queries
-from docuchat_common.ids import CollectionId, DocumentId, TenantId, uuid7
-from docuchat_knowledge.domain import (
-    Collection,
+from docuchat_common.ids import CollectionId, DocumentId, TenantId
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import (
     DeletionReceipt,
     Document,
     DocumentStatus,
@@ -18,7 +18,7 @@ from docuchat_knowledge.domain import (
     Registration,
     estimate_seconds_left,
 )
-from docuchat_knowledge.errors import CollectionNotFound, DocumentNotFailed, DocumentNotFound
+from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound
 
 _queries = load_queries(__package__)
 
@@ -29,27 +29,12 @@ class DocumentRegistry:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def open_default_collection(self, tenant_id: TenantId) -> Collection:
-        """The tenant's default collection, made when there is none; safe when called by many at once."""
-        row = await _queries.find_default_collection(self._connection, tenant_id=tenant_id)
-        if row is None:
-            await _queries.insert_default_collection(self._connection, tenant_id=tenant_id, collection_id=uuid7())
-            row = await _queries.find_default_collection(self._connection, tenant_id=tenant_id)
-        return _collection(row)
-
-    async def get_collection(self, tenant_id: TenantId, collection_id: CollectionId) -> Collection:
-        """Raises CollectionNotFound."""
-        row = await _queries.find_collection(self._connection, tenant_id=tenant_id, collection_id=collection_id)
-        if row is None:
-            raise CollectionNotFound
-        return _collection(row)
-
     async def register(self, new: NewDocument) -> Registration:
         """Store a queued document, unless the collection holds the same content already: then that one is returned.
 
         Two equal uploads at once give one document. Raises CollectionNotFound.
         """
-        await self.get_collection(new.tenant_id, new.collection_id)
+        await CollectionRepository(self._connection).get(new.tenant_id, new.collection_id)
         inserted = await _queries.insert_document(
             self._connection,
             id=new.id,
@@ -150,18 +135,6 @@ class DocumentRegistry:
     async def purge(self, tenant_id: TenantId, document_id: DocumentId) -> None:
         """Take a tombstone away, after its blob is gone; nothing happens when it is gone already."""
         await _queries.purge_document(self._connection, tenant_id=tenant_id, document_id=document_id)
-
-
-def _collection(row: asyncpg.Record) -> Collection:
-    return Collection(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        name=row["name"],
-        is_default=row["is_default"],
-        document_count=row["document_count"],
-        chunk_count=row["chunk_count"],
-        created_at=row["created_at"],
-    )
 
 
 def _document(row: asyncpg.Record) -> Document:

@@ -9,7 +9,7 @@ import asyncpg
 from docuchat_common.db import load_queries
 from docuchat_models.spaces import EmbeddingSpace
 
-_queries = load_queries(__package__, "spaces.sql")
+_queries = load_queries(__package__)
 _LOCK_KEY = 0x0D0C_59AC
 
 
@@ -24,9 +24,8 @@ async def ensure_space(connection: asyncpg.Connection, space: EmbeddingSpace) ->
         await asyncio.sleep(0.2)
     try:
         await _queries.insert_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)
-        space_id: int = await _queries.find_space(
-            connection, provider=space.provider, model=space.model, dimension=space.dimension
-        )
+        space_id = await find_space(connection, space)
+        assert space_id is not None  # made above
         # DDL takes no parameters: format() on the server quotes what becomes part of the statement
         drop_broken = await _queries.write_drop_of_broken_index(connection, space_id=space_id)
         if drop_broken is not None:
@@ -37,3 +36,11 @@ async def ensure_space(connection: asyncpg.Connection, space: EmbeddingSpace) ->
         return space_id
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
+
+
+async def find_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> int | None:
+    """The id of a space; None while it is not set up."""
+    space_id: int | None = await _queries.find_space(
+        connection, provider=space.provider, model=space.model, dimension=space.dimension
+    )
+    return space_id

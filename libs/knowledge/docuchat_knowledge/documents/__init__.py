@@ -1,0 +1,1 @@
+"""Documents as their owners see them: registered, shown, retried, deleted."""

@@ -1,0 +1,125 @@
+"""Documents as their owners see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from docuchat_common.ids import CollectionId, DocumentId, TenantId, UserId
+
+
+class DocumentStatus(StrEnum):
+    """Where a document stands; waiting is a state of its own, so that waiting is never taken for failing."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """What the gateway knows of an upload once the file is in the blob store."""
+
+    id: DocumentId
+    tenant_id: TenantId
+    collection_id: CollectionId
+    title: str
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    blob_key: str
+    uploaded_by: UserId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as its owner sees it; `pages` is None until the file was opened.
+
+    `queue_position` counts from 1 within the tenant's own queue (the worker is fair between tenants, so other tenants'
+    queues do not push it back); `eta_seconds` is an estimate from the tenant's recent documents. Both are None when the
+    document is not waiting or running.
+    """
+
+    id: DocumentId
+    tenant_id: TenantId
+    collection_id: CollectionId
+    title: str
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    blob_key: str
+    status: DocumentStatus
+    pages: int | None
+    pages_done: int
+    chunks: int
+    generation: int
+    attempts: int
+    queue_position: int | None
+    eta_seconds: float | None
+    error_code: str | None
+    error_detail: str | None
+    retryable: bool | None
+    uploaded_by: UserId | None
+    created_at: datetime
+    updated_at: datetime
+    ready_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The outcome of registering: `created` is False when the same content was there before."""
+
+    document: Document
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReceipt:
+    """Proof of a deletion: the text is gone when the transaction commits; the blob is the caller's to remove."""
+
+    id: DocumentId
+    deleted_at: datetime
+    chunks_deleted: int
+    blob_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a tenant has stored: for quotas of documents and pages."""
+
+    documents: int
+    pages: int
+    size_bytes: int
+
+
+_USUAL_SECONDS = 2.0
+"""What a document takes when the tenant has none to judge by: ten pages at the measured rate, with room."""
+
+
+def estimate_seconds_left(
+    status: DocumentStatus,
+    *,
+    seconds_each: float | None,
+    running: int,
+    queue_position: int | None,
+    running_seconds: float | None,
+    pages: int | None,
+    pages_done: int,
+) -> float | None:
+    """When a waiting or running document will be ready, in seconds from now; None for one that is neither.
+
+    `seconds_each` is the mean of the tenant's recent documents; `running` how many of the tenant's run side by side.
+    """
+    usual = seconds_each or _USUAL_SECONDS
+    if status is DocumentStatus.QUEUED:
+        return round(usual * ((queue_position or 1) / max(running, 1) + (0.5 if running else 0.0)), 1)
+    if status is DocumentStatus.PROCESSING:
+        spent = running_seconds or 0.0
+        if pages and pages_done:
+            return round(max(spent / pages_done * (pages - pages_done), 0.1), 1)
+        return round(max(usual - spent, 0.5), 1)
+    return None

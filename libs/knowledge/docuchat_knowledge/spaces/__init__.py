@@ -1,0 +1,1 @@
+"""Embedding spaces as rows, each with its own partial index."""

@@ -16,7 +16,7 @@ from docuchat_common.http.client import error_from_response
 from docuchat_common.http.health import Check
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import STATUS, status_of
-from docuchat_common.messaging.consumer import Outcome, outcome_of
+from docuchat_common.messaging.fates import Outcome, outcome_of
 
 
 @dataclass(frozen=True)

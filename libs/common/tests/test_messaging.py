@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,10 +19,12 @@ from docuchat_common.events.catalogue import KeyRotated, UsageRecorded
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import Broker, Publisher, Unroutable
-from docuchat_common.messaging.consumer import ATTEMPT_HEADER, Consumer, Delivery, Subscription, replay_dead_letters
+from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
+from docuchat_common.messaging.fates import ATTEMPT_HEADER
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.messaging.subscriptions import AnySubscription, BatchSubscription, Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, queue_name
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
@@ -59,7 +61,7 @@ class Script:
 
 
 @asynccontextmanager
-async def rabbitmq_harness(subscription: Subscription[UsageRecorded], url: str) -> AsyncIterator[Any]:
+async def rabbitmq_harness(subscription: AnySubscription, url: str) -> AsyncIterator[Any]:
     async with Broker.connect(url, name="test") as broker:
         consumer = Consumer(broker, [subscription])
         publisher = Publisher(broker)
@@ -82,6 +84,9 @@ async def rabbitmq_harness(subscription: Subscription[UsageRecorded], url: str) 
 
             async def dead_letters(self) -> int:
                 return await count_messages(broker, dead_letter_queue(QUEUE))
+
+            async def left(self) -> int:
+                return await count_messages(broker, QUEUE)
 
         try:
             yield RabbitMQ()
@@ -115,6 +120,65 @@ async def test_each_fate_of_a_message(rabbitmq_url: str) -> None:
             assert await broker.dead_letters() == 3
 
         await eventually(dead)
+
+
+class TestBatches:
+    async def test_a_poisoned_event_is_isolated_and_the_rest_take_effect_once(self, rabbitmq_url: str) -> None:
+        batches: list[list[str]] = []
+        booked: list[str] = []
+
+        async def book(events: Sequence[UsageRecorded]) -> None:
+            models = [event.model for event in events]
+            batches.append(models)
+            if "poison" in models:
+                raise InvalidInput
+            booked.extend(models)
+
+        subscription = BatchSubscription(QUEUE, UsageRecorded, book, batch=4, prefetch=16, retry=LADDER)
+        async with rabbitmq_harness(subscription, rabbitmq_url) as broker:
+            wanted = [f"m{number}" for number in range(20)]
+            models = [*wanted[:7], "poison", *wanted[7:]]
+            await broker.publish_raw(b"not an event")
+            await asyncio.gather(*(broker.publish(usage(model)) for model in models))
+
+            async def ended() -> None:
+                assert sorted(booked) == sorted(wanted)
+                assert await broker.dead_letters() == 2
+                assert await broker.left() == 0
+
+            await eventually(ended)
+        assert max(map(len, batches)) == 4
+        assert ["poison"] in batches
+
+    async def test_what_is_away_is_asked_once_more_and_not_for_each_event(self, rabbitmq_url: str) -> None:
+        calls: list[int] = []
+        away = True
+
+        async def book(events: Sequence[UsageRecorded]) -> None:
+            calls.append(len(events))
+            if away:
+                raise UpstreamUnavailable
+
+        ladder = RetryLadder((timedelta(milliseconds=300),))
+        subscription = BatchSubscription(QUEUE, UsageRecorded, book, batch=8, prefetch=8, retry=ladder)
+        async with Broker.connect(rabbitmq_url, name="test") as broker:
+            async with rabbitmq_harness(subscription, rabbitmq_url):
+                pass  # declares the queue
+            publisher = Publisher(broker)
+            events = [usage(f"m{number}") for number in range(8)]
+            for event in events:
+                await publisher.publish(event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={})
+            async with rabbitmq_harness(subscription, rabbitmq_url) as harness:
+                await eventually(lambda: len(calls) >= 2)
+                tried = len(calls)
+                away = False
+
+                async def booked() -> None:
+                    assert sum(calls[tried:]) == len(events)
+                    assert await harness.left() == 0
+
+                await eventually(booked)
+        assert tried < len(events)
 
 
 @dataclass(frozen=True)

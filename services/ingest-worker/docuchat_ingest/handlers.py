@@ -12,7 +12,7 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId
-from docuchat_common.messaging.consumer import Delivery, Subscription
+from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
 from docuchat_ingest.service import IngestService
 from docuchat_knowledge.jobs.domain import Claim

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from docuchat_common.events.catalogue import TenantCreated, UsageRecorded
-from docuchat_common.messaging.consumer import Delivery, Subscription
+from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import queue_name
 from docuchat_usage.domain import Kind, Usage
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from harness import ROOT, Bench, children_of, free_ports, say
 
 from docuchat_local.accounts import remove_stand_in
-from docuchat_local.product import SERVICE_NAMES, http_status
+from docuchat_local.probes import http_status
+from docuchat_local.services import SERVICE_NAMES
 from docuchat_local.state import choose_port
 
 MODULES = {"docuchat_ingest": "ingest-worker"} | {

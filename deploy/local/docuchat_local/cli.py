@@ -14,7 +14,8 @@ import typer
 from docuchat_local.accounts import remove_stand_in
 from docuchat_local.environment import ROOT, read_settings
 from docuchat_local.errors import LocalError
-from docuchat_local.product import find_running, prepare_only, started_product
+from docuchat_local.probes import find_running
+from docuchat_local.product import prepare_only, started_product
 from docuchat_local.terminal import LogFollower, Terminal
 from docuchat_local.vocabulary import prepare_vocabulary
 

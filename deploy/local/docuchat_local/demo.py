@@ -9,7 +9,7 @@ from docuchat_client import DocuChat, DocuChatError
 from docuchat_client.models import Document, Usage, UsageWindow
 from docuchat_local.environment import ROOT
 from docuchat_local.errors import LocalError
-from docuchat_local.product import wait_for_code
+from docuchat_local.probes import wait_for_code
 from docuchat_local.terminal import Terminal
 
 _EMAIL = "demo@example.com"

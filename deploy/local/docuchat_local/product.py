@@ -7,15 +7,11 @@ async with running_product(folder, {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY
 """
 
 import asyncio
-import http.client
 import json
-import re
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,120 +25,14 @@ from docuchat_local.environment import (
     external_servers,
     require_reachable,
 )
-from docuchat_local.errors import BadEnvironment, ServerFailed
+from docuchat_local.errors import BadEnvironment
+from docuchat_local.probes import wait_for_code
 from docuchat_local.processes import Process, ProcessSpec, Warden
+from docuchat_local.services import GATEWAY, SERVICE_NAMES, SERVICES, Service, ServiceProcess, entry_of
 from docuchat_local.state import Ports, Secrets, choose_port, is_port_free
 from docuchat_local.vocabulary import prepare_vocabulary
 
-_READY_SECONDS = 60
-_POLL_SECONDS = 0.05
-_PROBE_SECONDS = 2
 _HIGHEST_PORT = 65_535
-_STABLE_SECONDS = 60
-_LONGEST_BACKOFF_SECONDS = 30.0
-_CODE = re.compile(r"""["']?\bcode["']?\s*[=:]\s*["']?(?:\x1b\[[0-9;]*m)*["']?(\d{6})\b""")
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@dataclass(frozen=True, slots=True)
-class _Service:
-    process: str
-    service: str
-    module: str
-    port: int
-    stage: int
-
-
-_GATEWAY = _Service("gateway", "gateway", "docuchat_gateway", 8000, 3)  # stops first
-_SERVICES = (
-    _Service("auth", "auth", "docuchat_auth", 8001, 2),
-    _Service("chat", "chat", "docuchat_chat", 8002, 2),
-    _Service("usage", "usage", "docuchat_usage", 8003, 2),
-    _Service("ingest-worker", "ingest", "docuchat_ingest", 8004, 2),
-    _GATEWAY,
-)
-SERVICE_NAMES = tuple(service.process for service in _SERVICES)
-
-
-@dataclass(slots=True)
-class ServiceProcess:
-    """One process of a service. A crash is followed by a restart with backoff; `kill` and `stop` keep it down."""
-
-    name: str
-    url: str
-    process: Process
-    is_wanted: bool = False
-    _started_at: float = 0.0
-    _backoff_seconds: float = 0.5
-    _timer: threading.Timer | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self.process.pid
-
-    @property
-    def log(self) -> Path:
-        return self.process.spec.log
-
-    def start(self, *, wait: bool = True) -> None:
-        """Start it; with `wait`, return when it is ready."""
-        self.is_wanted = True
-        self._started_at = time.monotonic()
-        self.process.start()
-        if wait:
-            self.wait_until_ready()
-
-    def kill(self) -> None:
-        """SIGKILL it and its children, as a crash would end it, and leave it down."""
-        self.leave_down()
-        self.process.kill()
-
-    def stop(self) -> None:
-        """SIGTERM it and wait until it has drained."""
-        self.leave_down()
-        self.process.stop()
-
-    def restart(self) -> None:
-        """Kill it and start it again."""
-        self.kill()
-        self.start()
-
-    def is_ready(self) -> bool:
-        """Whether /readyz answers 200 now."""
-        return http_status(f"{self.url}/readyz") == http.HTTPStatus.OK
-
-    def wait_until_ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Wait for /readyz; raises ServerFailed with the end of the log."""
-        deadline = time.monotonic() + seconds
-        while not self.is_ready():
-            if not self.process.is_running and self.process.exit_code == SETTINGS_REFUSED:
-                raise BadEnvironment(f"{self.name} refuses its settings:\n{self.process.log_tail()}")
-            if not self.is_wanted:
-                raise ServerFailed(f"{self.name} was stopped")
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} is not ready after {seconds:.0f} s:\n{self.process.log_tail()}")
-            time.sleep(_POLL_SECONDS)
-
-    def restart_after_crash(self, say: Callable[[str], None]) -> None:
-        """Start again after a pause that doubles with every crash and is forgotten after a while without one."""
-        if time.monotonic() - self._started_at > _STABLE_SECONDS:
-            self._backoff_seconds = 0.5
-        say(f"{self.name} ended with {self.process.exit_code}; starting it again in {self._backoff_seconds:g} s")
-        self._timer = threading.Timer(self._backoff_seconds, self._start_again)
-        self._timer.daemon = True
-        self._timer.start()
-        self._backoff_seconds = min(2 * self._backoff_seconds, _LONGEST_BACKOFF_SECONDS)
-
-    def _start_again(self) -> None:
-        if self.is_wanted:
-            with suppress(ServerFailed):  # the product is being stopped
-                self.start(wait=False)
-
-    def leave_down(self) -> None:
-        """Restart it no more."""
-        self.is_wanted = False
-        if self._timer:
-            self._timer.cancel()
 
 
 @dataclass(slots=True)
@@ -165,12 +55,12 @@ class RunningProduct:
 
     def env_for(self, service: str) -> dict[str, str]:
         """The environment in which a process of `service` runs (`ingest` and `ingest-worker` are the same)."""
-        entry = _entry(service)
+        entry = entry_of(service)
         return dict(self.processes[entry.process].process.spec.environment)
 
     def add_replica(self, service: str) -> ServiceProcess:
         """Start one more process of `service`, on a port of its own, named `<service>-2` and so on."""
-        entry = _entry(service)
+        entry = entry_of(service)
         number = 2 + sum(name.startswith(f"{entry.process}-") for name in self.processes if name != entry.process)
         name = f"{entry.process}-{number}"
         replica = self._add(entry, name, self._ground.ports.claim(name))
@@ -181,7 +71,7 @@ class RunningProduct:
         """The newest sign-in code in auth's log after byte `since`; waits for it, raises ServerFailed."""
         return wait_for_code(self.processes["auth"].log, since, seconds)
 
-    def _add(self, entry: _Service, name: str, port: int, host: str = "127.0.0.1") -> ServiceProcess:
+    def _add(self, entry: Service, name: str, port: int, host: str = "127.0.0.1") -> ServiceProcess:
         spec = ProcessSpec(
             name,
             [sys.executable, "-m", entry.module],
@@ -206,10 +96,6 @@ class RunningProduct:
         handle = next((handle for handle in self.processes.values() if handle.process is process), None)
         if handle is not None and handle.is_wanted and process.exit_code != SETTINGS_REFUSED:
             handle.restart_after_crash(self._say)
-
-
-def _entry(service: str) -> _Service:
-    return next(entry for entry in _SERVICES if service in {entry.process, entry.service})
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +142,8 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
         vocabulary=vocabulary,
         ports={
             entry.service: ports.claim(entry.process, None if fast else entry.port)
-            for entry in _SERVICES
-            if entry is not _GATEWAY
+            for entry in SERVICES
+            if entry is not GATEWAY
         },
     )
     return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, fast)
@@ -312,8 +198,8 @@ def started_product(
             redis.result()
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         say(f"starting {', '.join(SERVICE_NAMES)}")
-        for entry in _SERVICES:
-            if entry is _GATEWAY:
+        for entry in SERVICES:
+            if entry is GATEWAY:
                 handle = product._add(entry, entry.process, gateway_port, settings.get("HOST", "127.0.0.1"))  # noqa: SLF001
             else:
                 handle = product._add(entry, entry.process, ground.environments.ports[entry.service])  # noqa: SLF001
@@ -342,55 +228,6 @@ async def running_product(
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundProduct:
-    """A product that another supervisor runs."""
-
-    gateway_url: str
-    auth_log: Path
-
-
-def find_running(folder: Path) -> FoundProduct | None:
-    """Return the product that runs from `folder` and is ready, if there is one."""
-    with suppress(OSError, ValueError, KeyError):
-        run = json.loads((folder / "run.json").read_text())
-        if http_status(f"{run['gateway_url']}/readyz") == http.HTTPStatus.OK:
-            return FoundProduct(run["gateway_url"], Path(run["auth_log"]))
-    return None
-
-
-def http_status(url: str) -> int | None:
-    """The status of a GET, None when nobody answers."""
-    place, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(place, timeout=_PROBE_SECONDS)
-    try:
-        connection.request("GET", f"/{path}")
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-
-
-def find_codes(text: str) -> list[str]:
-    """Return the sign-in codes in a piece of auth's log, oldest first."""
-    return [match.group(1) for match in _CODE.finditer(_ANSI.sub("", text))]
-
-
-def wait_for_code(log: Path, since: int, seconds: float = 10) -> str:
-    """Return the newest code written to `log` after byte `since`, waiting for one; raises ServerFailed."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with log.open("rb") as file:
-            file.seek(since)
-            codes = find_codes(file.read().decode(errors="replace"))
-        if codes:
-            return codes[-1]
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"no sign-in code appeared in {log} within {seconds:g} s")
-        time.sleep(_POLL_SECONDS)
-
-
 def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) -> int:
     if wanted := settings.get("GATEWAY_PORT"):
         if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
@@ -400,7 +237,7 @@ def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str
         return int(wanted) or choose_port(set())
     if fast:
         return choose_port(set())
-    preferred = _GATEWAY.port
+    preferred = GATEWAY.port
     if is_port_free(preferred):
         return preferred
     port = choose_port(set())

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from docuchat_local.product import find_codes
+from docuchat_local.probes import find_codes
 
 _POLL_SECONDS = 0.1
 _NAME_WIDTH = 13

@@ -7,7 +7,9 @@ import pytest
 
 from docuchat_local.backing import started_servers
 from docuchat_local.errors import BadEnvironment
-from docuchat_local.product import SERVICE_NAMES, find_codes, find_running, http_status, started_product
+from docuchat_local.probes import find_codes, find_running, http_status
+from docuchat_local.product import started_product
+from docuchat_local.services import SERVICE_NAMES
 from docuchat_testkit.eventually import eventually_sync
 
 # a machine that is busy with other tests starts five services slowly

@@ -19,24 +19,22 @@ from docuchat_common.http.health import Check
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
 from docuchat_common.messaging.relay import Relay
-from docuchat_ingest.adapters import (
-    UPLOADED_QUEUE,
-    BrokerDeadLetters,
-    ForgivingThrottle,
-    ObstoreBlobs,
-    PrometheusMeter,
-    RedisAnnouncer,
-    UsageQuota,
-    remove_orphans,
-)
-from docuchat_ingest.chunking import Chunker
-from docuchat_ingest.domain import Limits
-from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
-from docuchat_ingest.handlers import Worker, repeat, subscriptions
-from docuchat_ingest.ports import Transaction
-from docuchat_ingest.repository import compose
-from docuchat_ingest.service import WORK_FOLDER, IngestService
+from docuchat_ingest.adapters.blobs import ObstoreBlobs
+from docuchat_ingest.adapters.dead_letters import UPLOADED_QUEUE, BrokerDeadLetters
+from docuchat_ingest.adapters.metrics import PrometheusMeter
+from docuchat_ingest.adapters.redis import ForgivingThrottle, RedisAnnouncer
+from docuchat_ingest.adapters.usage import UsageQuota
+from docuchat_ingest.adapters.work_folders import remove_orphans
+from docuchat_ingest.chunking.chunker import Chunker
+from docuchat_ingest.handlers import repeat, subscriptions
+from docuchat_ingest.jobs.service import Jobs
+from docuchat_ingest.jobs.slots import Slots
+from docuchat_ingest.jobs.sweeps import Sweeps
+from docuchat_ingest.pipeline.domain import Limits
+from docuchat_ingest.pipeline.service import WORK_FOLDER, Pipeline
+from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
+from docuchat_ingest.transaction import PatientCommits, Transaction, compose
 from docuchat_knowledge.jobs.domain import WaitingDocument
 from docuchat_knowledge.jobs.presence import WorkerPresence
 from docuchat_models.embeddings import Embedder
@@ -56,8 +54,6 @@ class Container:
     """What the process runs."""
 
     settings: Settings
-    service: IngestService
-    worker: Worker
     checks: dict[str, Check]
 
 
@@ -75,41 +71,53 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         session = await stack.enter_async_context(open_http_client())
         pool = await stack.enter_async_context(ParserPool(settings.ingest_concurrency, _parser_limits(settings)))
         blobs = ObstoreBlobs(settings.blob_url)
-        service = IngestService(
-            uow=UnitOfWork[Transaction](database, compose, schema=SCHEMA, on_events_committed=relay.wake),
-            worker_id=presence.worker_id,
+        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
+        commit = PatientCommits(uow)
+        quota = UsageQuota(
+            ServiceClient(session, settings.usage_url, "usage"), settings.internal_token.get_secret_value()
+        )
+        announcer, dead_letters, meter = RedisAnnouncer(redis), BrokerDeadLetters(broker), PrometheusMeter()
+        limits = _limits(settings)
+        pipeline = Pipeline(
+            commit=commit,
             blobs=blobs,
             reader=pool,
             chunker=cache(lambda: _make_chunker(settings)),
             embedder=_LazyEmbedder(settings, redis, stack),
-            quota=UsageQuota(
-                ServiceClient(session, settings.usage_url, "usage"), settings.internal_token.get_secret_value()
-            ),
-            announcer=RedisAnnouncer(redis),
-            dead_letters=BrokerDeadLetters(broker),
-            meter=PrometheusMeter(),
-            limits=_limits(settings),
+            quota=quota,
+            announcer=announcer,
+            limits=limits,
+        )
+        jobs = Jobs(
+            uow=uow,
+            commit=commit,
+            pipeline=pipeline,
+            quota=quota,
+            announcer=announcer,
+            dead_letters=dead_letters,
+            meter=meter,
+            limits=limits,
+            worker_id=presence.worker_id,
             recipe=await _recipe(settings),
         )
-        worker = Worker(service, settings.ingest_concurrency)
-        consumer = Consumer(broker, subscriptions(service, worker, settings.ingest_concurrency))
+        sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, limits.max_attempts)
+        slots = Slots(jobs, settings.ingest_concurrency)
+        consumer = Consumer(broker, subscriptions(sweeps, slots, settings.ingest_concurrency))
         drain = timedelta(seconds=min(settings.ingest_drain_seconds, settings.shutdown_grace_seconds))
         poll = timedelta(seconds=settings.ingest_poll_seconds)
 
         await _in_background(stack, relay.run())
-        await _in_background(stack, repeat("exhausted", timedelta(seconds=5), service.fail_exhausted))
-        await _in_background(stack, repeat("queue", timedelta(seconds=5), service.measure_queue))
+        await _in_background(stack, repeat("exhausted", timedelta(seconds=5), sweeps.fail_exhausted))
+        await _in_background(stack, repeat("queue", timedelta(seconds=5), sweeps.measure_queue))
         await _in_background(
             stack,
-            repeat("tombstones", timedelta(seconds=60), lambda: service.bury_tombstones(timedelta(seconds=60))),
+            repeat("tombstones", timedelta(seconds=60), lambda: sweeps.bury_tombstones(timedelta(seconds=60))),
         )
         consumer.start()
-        stack.push_async_callback(_stop_working, consumer, worker, drain)
-        await _in_background(stack, repeat("waiting", poll, worker.look_around))
+        stack.push_async_callback(_stop_working, consumer, slots, drain)
+        await _in_background(stack, repeat("waiting", poll, slots.look_around))
         yield Container(
             settings,
-            service,
-            worker,
             {"database": database.check, "rabbitmq": consumer.check, "blob_store": blobs.check},
         )
 
@@ -126,8 +134,8 @@ async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]
     return len(requeued), tickets
 
 
-async def _stop_working(consumer: Consumer, worker: Worker, drain: timedelta) -> None:
-    await asyncio.gather(consumer.stop(drain), worker.stop(drain))
+async def _stop_working(consumer: Consumer, slots: Slots, drain: timedelta) -> None:
+    await asyncio.gather(consumer.stop(drain), slots.stop(drain))
 
 
 class _LazyEmbedder:

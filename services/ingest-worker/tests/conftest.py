@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
+from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_models.tokens import TokenCounter
 
 

@@ -7,8 +7,8 @@ import regex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from docuchat_ingest.chunking import Chunker
-from docuchat_ingest.extraction import pdf
+from docuchat_ingest.chunking.chunker import Chunker
+from docuchat_ingest.reading import pdf
 
 Count = Callable[[str], int]
 

@@ -25,7 +25,7 @@ from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_ingest import bootstrap
-from docuchat_ingest.service import WORK_FOLDER
+from docuchat_ingest.pipeline.service import WORK_FOLDER
 from docuchat_ingest.settings import Settings
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument

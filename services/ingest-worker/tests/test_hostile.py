@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from docuchat_ingest.extraction.parser_process import ParserLimits, ParserPool
-from docuchat_ingest.extraction.reasons import Unreadable
+from docuchat_ingest.reading.errors import Unreadable
+from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_testkit.eventually import eventually
 
 ANY = frozenset(

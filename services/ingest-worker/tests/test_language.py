@@ -1,6 +1,6 @@
 import pytest
 
-from docuchat_ingest.language import detect_language
+from docuchat_ingest.chunking.language import detect_language
 
 
 @pytest.mark.parametrize(

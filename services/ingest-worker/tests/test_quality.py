@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from docuchat_ingest.extraction import pdf
-from docuchat_ingest.extraction.reasons import Unreadable
+from docuchat_ingest.reading import pdf
+from docuchat_ingest.reading.errors import Unreadable
 
 
 def read(path: Path) -> list[str]:

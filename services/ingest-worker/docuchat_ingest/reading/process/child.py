@@ -14,16 +14,11 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from docuchat_ingest.extraction.reasons import Unreadable
-
-EXTRACTORS = {"application/pdf": "docuchat_ingest.extraction.pdf"}
-"""Media type → module with `open_document(path, max_pages)`; imported ahead, so that the first document does not
-wait.
-"""
+from docuchat_ingest.reading.errors import Unreadable
+from docuchat_ingest.reading.formats import READERS, OpenDocument
 
 WINDOW_CHARACTERS = 64_000
 WINDOW_SECONDS = 0.1
@@ -31,14 +26,6 @@ MAX_PAGE_CHARACTERS = 1_000_000
 MAX_DOCUMENT_CHARACTERS = 10_000_000
 
 _PR_SET_PDEATHSIG = 1
-
-
-class OpenDocument(Protocol):
-    """What an extractor gives: the number of pages, and the texts of them in order, made as they are asked for."""
-
-    page_count: int
-
-    def texts(self) -> Iterator[str]: ...
 
 
 def main() -> None:
@@ -49,15 +36,15 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)  # a library that prints must not write into our frames
-    extractors = {media_type: importlib.import_module(module) for media_type, module in EXTRACTORS.items()}
+    readers = {media_type: importlib.import_module(module) for media_type, module in READERS.items()}
     send(answers, {"ready": True})
     for line in requests:
         request = json.loads(line)
         try:
-            extractor = extractors.get(request["media_type"])
-            if extractor is None:
+            reader = readers.get(request["media_type"])
+            if reader is None:
                 raise Unreadable("unsupported_media_type")
-            with extractor.open_document(request["path"], request["max_pages"]) as document:
+            with reader.open_document(request["path"], request["max_pages"]) as document:
                 _answer(answers, document)
         except Unreadable as reason:
             send(answers, {"failed": reason.code, "rss": _peak_megabytes()})

@@ -1,4 +1,4 @@
-"""The worker's own errors."""
+"""What goes wrong on a document's way, beside what its reader says."""
 
 from docuchat_common.errors import NotFound, UpstreamUnavailable
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pypdfium2.raw as pdfium
 
-from docuchat_ingest.extraction import right_to_left
-from docuchat_ingest.extraction.reasons import Unreadable
+from docuchat_ingest.reading import right_to_left
+from docuchat_ingest.reading.errors import Unreadable
 
 _MARGIN = 2.0
 """Points by which a letter may stand out of the page and still count; text beyond is not seen by the page's reader."""

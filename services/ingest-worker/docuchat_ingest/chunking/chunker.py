@@ -13,8 +13,8 @@ from itertools import accumulate
 
 import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from docuchat_ingest.domain import TextChunk
-from docuchat_ingest.language import detect_language
+from docuchat_ingest.chunking.language import detect_language
+from docuchat_knowledge.jobs.domain import ChunkDraft
 
 CountTokens = Callable[[str], int]
 
@@ -56,16 +56,16 @@ class Chunker:
         self._size = size
         self._overlap = overlap
 
-    def split(self, pages: Sequence[str]) -> list[TextChunk]:
+    def split(self, pages: Sequence[str]) -> list[ChunkDraft]:
         """Chunks in order. Their spans are offsets in the pages joined by a page break, their pages count from 1."""
         text = PAGE_BREAK.join(pages)
         page_starts = [0, *accumulate(len(page) + 1 for page in pages[:-1])]
         main_language = detect_language(text[:_LANGUAGE_SAMPLE])
-        chunks: list[TextChunk] = []
+        chunks: list[ChunkDraft] = []
         for start, end, tokens in self._pack(text):
             chunk = text[start:end]
             chunks.append(
-                TextChunk(
+                ChunkDraft(
                     ordinal=len(chunks),
                     page=bisect_right(page_starts, start),
                     page_to=bisect_right(page_starts, end - 1),

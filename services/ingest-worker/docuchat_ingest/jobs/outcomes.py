@@ -1,26 +1,20 @@
-"""What the worker makes of a document, and the reasons for which it may not."""
+"""What becomes of a job: the ways it can end, as data, and which of them an error leads to.
+
+A failure is one of three: the document's own (it fails with a reason), somebody else's (it goes back to the queue, with
+what was done kept), or a lost claim (deleted, or taken over: the work is dropped without a word).
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-
-@dataclass(frozen=True, slots=True)
-class TextChunk:
-    """A piece of a document's text.
-
-    Pages count from 1; the half-open span counts characters of the pages joined by a page break (U+000C); `language` is
-    an ISO 639-1 code, None when it cannot be told.
-    """
-
-    ordinal: int
-    page: int
-    page_to: int
-    char_start: int
-    char_end: int
-    text: str
-    token_count: int
-    language: str | None
+from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
+from docuchat_ingest.pipeline.domain import Limits
+from docuchat_ingest.pipeline.errors import BlobMissing, EmbeddingUnavailable
+from docuchat_ingest.reading.errors import ParserStarved, Unreadable
+from docuchat_knowledge.jobs.domain import Completion
+from docuchat_knowledge.jobs.errors import ClaimLost
+from docuchat_models.errors import EmbeddingRefused
 
 
 class FailureCode(StrEnum):
@@ -89,17 +83,6 @@ _DETAILS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds the work on one document."""
-
-    max_pages: int
-    max_bytes: int
-    max_attempts: int
-    embedding_batch: int
-    lease: timedelta
-
-
 def explain(code: FailureCode, limits: Limits) -> str:
     """What happened and what to do about it, for the owner of the document."""
     return _DETAILS[code].format(
@@ -117,3 +100,74 @@ _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 120))
 def delay_after(attempt: int) -> timedelta:
     """How long a document waits after its n-th failed attempt (n counts from 1)."""
     return _DELAYS[min(attempt, len(_DELAYS)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The document can be searched."""
+
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The document fails for a reason; `told` is what the other side said of it."""
+
+    code: FailureCode
+    told: str | None = None
+    bury: bool = False
+    """Whether a ticket of it is left in the dead-letter queue, because the reason is not in the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The document goes back to the queue, not before `delay`."""
+
+    code: FailureCode
+    delay: timedelta
+    spends_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The worker stops: the document is free for another one at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The document was deleted, or another worker took it over."""
+
+
+Outcome = Ready | Failed | Postponed | Released | Lost
+
+
+def decide(error: Exception, attempt: int, limits: Limits) -> Outcome:  # noqa: PLR0911 - a decision table
+    """What becomes of a document whose n-th attempt raised `error`."""
+    attempts_left = attempt < limits.max_attempts
+
+    def postponed(code: FailureCode, asked: timedelta | None = None, *, spends_attempt: bool) -> Postponed:
+        return Postponed(code, max(asked or timedelta(0), delay_after(attempt)), spends_attempt)
+
+    match error:
+        case ClaimLost():
+            return Lost()
+        case Unreadable():
+            return Failed(FailureCode(error.code))
+        case BlobMissing():
+            return Failed(FailureCode.FILE_MISSING)
+        case QuotaExceeded():
+            return Failed(FailureCode.QUOTA_EXCEEDED, error.detail)
+        case EmbeddingRefused():
+            return Failed(FailureCode.PROVIDER_REFUSED, error.detail)
+        case RateLimited():
+            return postponed(FailureCode.EMBEDDING_UNAVAILABLE, error.retry_after, spends_attempt=False)
+        case EmbeddingUnavailable() if attempts_left:
+            return postponed(FailureCode.EMBEDDING_UNAVAILABLE, error.retry_after, spends_attempt=True)
+        case EmbeddingUnavailable():
+            return Failed(FailureCode.EMBEDDING_UNAVAILABLE, bury=True)
+        case UpstreamUnavailable() | ParserStarved():
+            return postponed(FailureCode.INGEST_FAILED, spends_attempt=False)
+        case _ if attempts_left:
+            return postponed(FailureCode.INGEST_FAILED, spends_attempt=True)
+        case _:
+            return Failed(FailureCode.INGEST_FAILED, bury=True)

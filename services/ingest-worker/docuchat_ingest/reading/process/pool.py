@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from docuchat_ingest.extraction.reasons import Unreadable
+from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 
-_CHILD = "docuchat_ingest.extraction.child"
+_CHILD = "docuchat_ingest.reading.process.child"
 _HEADER = struct.Struct(">I")
 _MAX_FRAME_BYTES = 64 * 1024 * 1024
 _WATCH_SECONDS = 0.05
@@ -27,10 +27,6 @@ _START_SECONDS = 20.0
 _MEGABYTE = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class ParserStarved(Exception):
-    """The machine gave the parser no processor time: no fault of the document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The world behind the ports, a file for each foreign system."""

@@ -1,0 +1,1 @@
+"""Texts of pages to chunks that can be embedded, searched and cited."""

@@ -1,0 +1,69 @@
+"""What is looked after without a claim: exhausted documents, deletions, the queue's length."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from docuchat_common.events.catalogue import DocumentFailed
+from docuchat_common.ids import DocumentId, TenantId
+from docuchat_ingest.jobs.ports import DeadLetters, Meter
+from docuchat_ingest.pipeline.ports import Announcer, BlobStore
+from docuchat_ingest.transaction import IngestUnitOfWork
+from docuchat_knowledge.jobs.domain import Tombstone
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    uow: IngestUnitOfWork
+    blobs: BlobStore
+    announcer: Announcer
+    dead_letters: DeadLetters
+    meter: Meter
+    max_attempts: int
+
+    async def fail_exhausted(self) -> None:
+        """Fail the documents that took their worker down too often."""
+        async with self.uow.system() as tx:
+            exhausted = await tx.claims.fail_exhausted(max_attempts=self.max_attempts)
+            for document in exhausted:
+                tx.outbox.add(
+                    DocumentFailed(
+                        tenant_id=document.tenant_id,
+                        document_id=document.document_id,
+                        error_code="worker_crashed",
+                        error_detail="The worker stopped unexpectedly each time it tried this document.",
+                        attempts=document.attempts,
+                        retryable=True,
+                    )
+                )
+        for document in exhausted:
+            self.meter.finished("worker_crashed")
+            await self.dead_letters.bury(document)
+            await self.announcer.announce(document.tenant_id, document.document_id)
+
+    async def remove_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> None:
+        """Delete what is left of a deleted document; does nothing for one that is there."""
+        async with self.uow(tenant_id) as tx:
+            if await tx.writes.exists(tenant_id, document_id):
+                logger.warning("document.not_deleted", document_id=str(document_id))
+                return
+        objects = await self.blobs.delete_document(tenant_id, document_id)
+        async with self.uow.system() as tx:
+            await tx.claims.purge(Tombstone(document_id, tenant_id, ""))
+        logger.info("document.blobs_deleted", document_id=str(document_id), objects=objects)
+
+    async def bury_tombstones(self, older_than: timedelta) -> None:
+        """Finish deletions whose event was lost."""
+        async with self.uow.system() as tx:
+            tombstones = await tx.claims.list_tombstones(older_than=older_than)
+        for tombstone in tombstones:
+            await self.remove_blobs(tombstone.tenant_id, tombstone.id)
+
+    async def measure_queue(self) -> None:
+        """Show the queue's length and age to whoever scales the workers."""
+        async with self.uow.system() as tx:
+            depth = await tx.claims.measure_queue()
+        self.meter.queue(depth)

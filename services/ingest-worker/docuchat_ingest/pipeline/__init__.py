@@ -1,0 +1,1 @@
+"""One document's way: fetched, read, cut into chunks, embedded, stored."""

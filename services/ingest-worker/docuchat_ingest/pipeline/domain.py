@@ -1,0 +1,43 @@
+"""One document in work, and what bounds the work."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from docuchat_common.ids import HoldId
+from docuchat_knowledge.jobs.domain import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the work on one document."""
+
+    max_pages: int
+    max_bytes: int
+    max_attempts: int
+    embedding_batch: int
+    lease: timedelta
+
+
+@dataclass(slots=True)
+class Job:
+    """One document in work."""
+
+    claim: Claim
+    hold_id: HoldId | None = None
+    unbooked_tokens: int = 0
+    """Tokens that the provider counted and no committed event tells of."""
+    estimated: bool = False
+    pages: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the seconds of the block to the stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - started

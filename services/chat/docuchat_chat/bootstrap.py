@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import redis.asyncio as redis
 
-from docuchat_chat.adapters.extractive_model import ExtractiveModel
-from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch
+from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.usage_holds import UsageHolds
-from docuchat_chat.container import Container
-from docuchat_chat.domain import extractive
-from docuchat_chat.ports import AnswerModel, ChatTx
-from docuchat_chat.repository import ChatRepository, TurnRepository
-from docuchat_chat.service.asking import AskService
-from docuchat_chat.service.conversations import ConversationService
-from docuchat_chat.service.generation import Generator
-from docuchat_chat.service.live import Registry
-from docuchat_chat.service.recovery import Recovery
-from docuchat_chat.service.replay import ReplayService
+from docuchat_chat.answers import extractive
+from docuchat_chat.answers.extractive_model import ExtractiveModel
+from docuchat_chat.answers.ports import AnswerModel
+from docuchat_chat.answers.service import SearchService
+from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.settings import Settings
+from docuchat_chat.transaction import composer
+from docuchat_chat.turns.generation import Generator
+from docuchat_chat.turns.live import Registry
+from docuchat_chat.turns.preparation import AskService
+from docuchat_chat.turns.recovery import Recovery
+from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.routes import Turns
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.client import ServiceClient, open_http_client
+from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
-from docuchat_common.messaging.inbox import Inbox
-from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.messaging.relay import Relay
-from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
-from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.wordllama import WordLlamaEmbedder
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What routes reach of a running service: use cases, no adapters."""
+
+    settings: Settings
+    verifier: TokenVerifier
+    search: SearchService
+    conversations: ConversationService
+    turns: Turns
+    checks: Mapping[str, Check]
 
 
 @asynccontextmanager
@@ -68,7 +78,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         model = await _open_model(stack, settings, embedder)
         counters = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
         await asyncio.to_thread(counters(policy.default_model).count, "warm")
-        transactions = UnitOfWork(database, _composer(embedder.space), schema="chat", on_events_committed=relay.wake)
+        transactions = UnitOfWork(database, composer(embedder.space), schema="chat", on_events_committed=relay.wake)
         registry = Registry({})
         holds = UsageHolds(
             ServiceClient(session, settings.usage_url, "usage"),
@@ -87,6 +97,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             policy=policy,
             owner=owner,
         )
+        replay = ReplayService(transactions, board, registry)
         recovery = Recovery(
             transactions=transactions, board=board, counter_for=counters, registry=registry, policy=policy, owner=owner
         )
@@ -98,36 +109,24 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         yield Container(
             settings=settings,
             verifier=verifier,
-            asking=AskService(
-                transactions=transactions,
-                holds=holds,
-                embedder=questions,
-                generator=generator,
-                registry=registry,
-                counter_for=counters,
-                policy=policy,
-                owner=owner,
+            search=SearchService(transactions, questions),
+            turns=Turns(
+                asking=AskService(
+                    transactions=transactions,
+                    holds=holds,
+                    embedder=questions,
+                    generator=generator,
+                    registry=registry,
+                    counter_for=counters,
+                    policy=policy,
+                    owner=owner,
+                ),
+                replay=replay,
+                client_stall=timedelta(seconds=settings.client_stall_seconds),
             ),
-            replay=ReplayService(transactions, board, registry),
-            conversations=ConversationService(transactions, board, registry, questions),
-            client_stall=timedelta(seconds=settings.client_stall_seconds),
-            max_message_chars=settings.max_message_chars,
+            conversations=ConversationService(transactions, replay, max_message_chars=settings.max_message_chars),
             checks={"database": database.check, "redis": board.check, "rabbitmq": broker.check},
         )
-
-
-def _composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
-    statistics = SearchStatistics()
-
-    def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
-        return ChatTx(
-            chats=ChatRepository(connection),
-            turns=TurnRepository(connection),
-            search=KnowledgeSearch(connection, statistics, space),
-            outbox=outbox,
-        )
-
-    return compose
 
 
 async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModel:

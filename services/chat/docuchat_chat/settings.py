@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from docuchat_chat.domain import extractive
-from docuchat_chat.service.policy import Policy
+from docuchat_chat.answers import extractive
+from docuchat_chat.turns.policy import Policy
 from docuchat_common.settings import ServiceSettings
 from docuchat_models.settings import EmbeddingSettings
 

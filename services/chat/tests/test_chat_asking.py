@@ -1,4 +1,4 @@
-"""Asking, on in-memory twins."""
+"""Asking, on a real database and Redis."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ from uuid import UUID
 
 import pytest
 
-from docuchat_chat.domain.model import Library, MessageStatus, TurnState
-from docuchat_chat.errors import (
-    ChatNotFound,
-    IdempotencyKeyReused,
-    MessageEmpty,
-    MessageTooLong,
-    ModelNotAllowed,
-    RequestInProgress,
-    TurnNotFound,
-)
-from docuchat_chat.service.asking import AskRequest
+from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.conversations.domain import MessageStatus
+from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
+from docuchat_chat.turns.domain import TurnState
+from docuchat_chat.turns.errors import IdempotencyKeyReused, ModelNotAllowed, RequestInProgress, TurnNotFound
+from docuchat_chat.turns.preparation import AskRequest
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
-from docuchat_common.events.catalogue import ChatMessageCompleted
 from docuchat_common.ids import ChatId, TurnId
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
 from docuchat_testkit.eventually import eventually
-
-pytestmark = pytest.mark.usefixtures("no_sockets")
 
 
 async def test_an_answer_is_streamed_cited_stored_and_booked(world: Any) -> None:
@@ -37,15 +29,15 @@ async def test_an_answer_is_streamed_cited_stored_and_booked(world: Any) -> None
     assert [event["type"] for event in events] == ["start", "sources", "delta", "end"]
     start, sources, delta, end = events
     assert start["session_id"] == "123"
-    assert sources["sources"][0]["page"] == 3
+    assert sources["sources"][0]["page"] == 1
     assert delta == {"type": "delta", "seq": 1, "token": "Two years [1]."}
     assert end["seq"] == 2 and end["finish_reason"] == "stop"
     assert end["usage"] == {"input_tokens": 321, "output_tokens": 7, "total_tokens": 328, "estimated": False}
-    assert [(c["number"], c["page"], c["quote"]) for c in end["citations"]] == [(1, 3, "The warranty lasts two years.")]
-    (recorded,) = world.chat_usage()
+    assert [(c["number"], c["page"], c["quote"]) for c in end["citations"]] == [(1, 1, "The warranty lasts two years.")]
+    (recorded,) = await world.chat_usage()
     assert (recorded.input_tokens, recorded.output_tokens, recorded.estimated) == (321, 7, False)
     assert str(recorded.turn_id) == start["turn_id"] and recorded.hold_id in world.holds.open_holds
-    completed = [e for e in world.transactions.tables.events if isinstance(e, ChatMessageCompleted)]
+    completed = await world.completed()
     assert len(completed) == 1 and completed[0].citations == 1
     chat = await world.conversations.get(world.asker, ChatId(completed[0].chat_id), 10, 0)
     assert [m.role for m in chat.messages] == ["user", "assistant"]
@@ -54,7 +46,7 @@ async def test_an_answer_is_streamed_cited_stored_and_booked(world: Any) -> None
 
 async def test_the_embedding_of_the_question_is_booked(world: Any) -> None:
     await world.ask()
-    (embedding,) = [event for event in world.usage() if event.kind == "embedding"]
+    (embedding,) = [event for event in (await world.usage()) if event.kind == "embedding"]
     assert (embedding.input_tokens, embedding.model) == (5, "text-embedding-3-small")
 
 
@@ -62,7 +54,7 @@ async def test_the_turn_is_written_before_the_provider_is_called(world: Any) -> 
     gate = asyncio.Event()
     world.model.scripts = [[gate, "late", "stop"]]
     answering = await world.asking.ask(world.asker, AskRequest("How long?"))
-    turn, _, _ = world.transactions.tables.turns[answering.turn.id]
+    turn = await world.turn(answering.turn.id)
     assert turn.state is TurnState.RUNNING and turn.hold_id is not None and turn.prompt_tokens > 0
     gate.set()
     await answering.result()
@@ -79,8 +71,8 @@ async def test_quota_refuses_before_the_provider_is_called_and_leaves_nothing(wo
     with pytest.raises(QuotaExceeded) as refused:
         await world.ask()
     assert refused.value.extensions["resets_at"] and refused.value.retry_after == timedelta(hours=3)
-    assert world.model.requests == [] and world.transactions.tables.turns == {}
-    assert world.transactions.tables.messages == {}
+    assert world.model.requests == []
+    assert await world.rows("SELECT FROM chat.turns") == await world.rows("SELECT FROM chat.messages") == []
 
 
 @pytest.mark.parametrize(
@@ -92,39 +84,40 @@ async def test_quota_refuses_before_the_provider_is_called_and_leaves_nothing(wo
         ({"message": "hi", "model": "gpt-5-pro"}, ModelNotAllowed),
     ],
 )
-async def test_bad_questions_cost_nothing(make_world: Any, fields: dict[str, Any], error: type[Exception]) -> None:
-    async with make_world() as world:
-        world.with_policy(max_context_tokens=2000)
-        with pytest.raises(error) as refused:
-            await world.ask(**fields)
-        assert world.holds.opened == [] and world.usage() == [] and world.model.requests == []
-        if error is ModelNotAllowed:
-            assert refused.value.extensions["allowed_models"] == ["gpt-4o-mini", "gpt-4o"]
+async def test_bad_questions_cost_nothing(world: Any, fields: dict[str, Any], error: type[Exception]) -> None:
+    world.with_policy(max_context_tokens=2000)
+    with pytest.raises(error) as refused:
+        await world.ask(**fields)
+    assert world.holds.opened == [] and (await world.usage()) == [] and world.model.requests == []
+    if error is ModelNotAllowed:
+        assert refused.value.extensions["allowed_models"] == ["gpt-4o-mini", "gpt-4o"]
 
 
 @pytest.mark.parametrize(
-    ("library", "said"),
-    [
-        (Library(0, 2, 0), "2 still being processed"),
-        (Library(0, 0, 0), "no documents"),
-        (Library(3, 0, 0), "nothing about this"),
-        (Library(0, 0, 4), "4 failed"),
-    ],
+    ("status", "said"), [("queued", "1 still being processed"), (None, "no documents"), ("failed", "1 failed")]
 )
-async def test_without_passages_it_says_so_and_no_model_is_called(world: Any, library: Library, said: str) -> None:
-    world.search.found = []
-    world.search.documents = library
-    events = await world.ask()
+async def test_without_passages_it_says_so_and_no_model_is_called(
+    bare_world: Any, seed: Any, status: str | None, said: str
+) -> None:
+    if status is not None:
+        await seed(["The warranty."], ready=False)
+        await bare_world.rows("UPDATE knowledge.documents SET status = $1", status)
+    events = await bare_world.ask()
     assert said in events[2]["token"] and events[1]["sources"] == []
     assert events[-1]["finish_reason"] == "no_sources" and events[-1]["usage"]["total_tokens"] == 0
-    assert world.model.requests == [] and world.holds.open_holds == {} and len(world.holds.released) == 1
-    assert world.chat_usage() == []
+    assert bare_world.model.requests == [] and bare_world.holds.open_holds == {}
+    assert len(bare_world.holds.released) == 1 and await bare_world.chat_usage() == []
 
 
-async def test_the_notice_is_in_the_language_of_the_question(world: Any) -> None:
-    world.search.found = []
-    world.search.documents = Library(0, 1, 0)
-    assert "پردازش" in (await world.ask("گارانتی چند سال است؟"))[2]["token"]
+async def test_words_that_no_document_has_are_told_so(world: Any) -> None:
+    world.embedder.failure = UpstreamUnavailable()  # nearness always finds something
+    events = await world.ask("Quokka?")
+    assert "nothing about this" in events[2]["token"] and world.model.requests == []
+
+
+async def test_the_notice_is_in_the_language_of_the_question(bare_world: Any, seed: Any) -> None:
+    await seed(["The warranty."], ready=False)
+    assert "پردازش" in (await bare_world.ask("گارانتی چند سال است؟"))[2]["token"]
 
 
 async def test_words_alone_are_searched_when_the_embedding_fails(world: Any) -> None:
@@ -167,7 +160,7 @@ async def test_stopping_keeps_and_books_what_was_sent(world: Any) -> None:
     await world.replay.stop(world.asker, answering.turn.id)
     answer = await answering.result()
     assert answer.message.status is MessageStatus.STOPPED and answer.message.content == "The warranty lasts"
-    (recorded,) = world.chat_usage()
+    (recorded,) = await world.chat_usage()
     assert recorded.estimated and recorded.output_tokens == 3
     assert world.model.closed == 1
 
@@ -176,7 +169,7 @@ async def test_another_process_can_stop_and_resume(world: Any) -> None:
     gate = asyncio.Event()
     world.model.scripts = [["one ", "two ", gate, "three", "stop"]]
     answering = await world.asking.ask(world.asker, AskRequest("How long?"))
-    other = world.other_process()
+    other = await world.other_process()
     await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 2)
     follower = asyncio.create_task(world.collect(await other.replay.resume(world.asker, answering.turn.id, 1)))
     gate.set()
@@ -188,7 +181,7 @@ async def test_every_resume_point_gives_exactly_the_rest(world: Any) -> None:
     world.model.scripts = [["a", "b", "c", "d [1]", "stop"]]
     events = await world.ask()
     turn_id = TurnId(UUID(events[0]["turn_id"]))
-    for process in (world, world.other_process()):
+    for process in (world, await world.other_process()):
         for after in range(6):
             rest = await world.collect(await process.replay.resume(world.asker, turn_id, after))
             expected = events if after == 0 else [e for e in events if e.get("seq", -1) > after]
@@ -208,11 +201,11 @@ async def test_the_same_key_replays_and_another_body_is_refused(world: Any) -> N
     first = await world.ask("How long?", key="k1")
     again = await world.ask("How long?", key="k1")
     assert first == again and len(world.model.requests) == 1
-    restarted = world.other_process()
+    restarted = await world.other_process()
     assert await restarted.ask("How long?", key="k1") == first
     with pytest.raises(IdempotencyKeyReused):
         await world.ask("How short?", key="k1")
-    assert len(world.chat_usage()) == 1
+    assert len(await world.chat_usage()) == 1
 
 
 async def test_a_running_key_is_attached_to_or_refused(world: Any) -> None:
@@ -239,7 +232,7 @@ async def test_a_rate_limited_provider_is_asked_again_and_only_the_answer_is_boo
     world.model.scripts = [[ProviderRateLimited(retry_after=timedelta(0))], ["Two [1].", "stop"]]
     world.model.scripts[0][0].retry_after = timedelta(milliseconds=1)
     assert (await world.ask())[-1]["type"] == "end"
-    assert len(world.model.requests) == 2 and len(world.chat_usage()) == 1
+    assert len(world.model.requests) == 2 and len(await world.chat_usage()) == 1
 
 
 async def test_a_provider_that_stays_rate_limited_is_an_error_and_costs_nothing(world: Any) -> None:
@@ -255,7 +248,7 @@ async def test_a_provider_that_stays_rate_limited_is_an_error_and_costs_nothing(
         "status": "failed",
         "retry_after": 60,
     }
-    assert world.chat_usage() == [] and world.holds.open_holds == {}
+    assert (await world.chat_usage()) == [] and world.holds.open_holds == {}
     world.model.scripts = [["Two [1].", "stop"]]
     assert (await world.ask(key="k"))[-1]["type"] == "end"
 
@@ -273,10 +266,10 @@ async def test_a_cut_keeps_the_partial_answer_and_books_it(world: Any) -> None:
     world.model.scripts = [["The warranty lasts", ProviderInterrupted()]]
     events = await world.ask()
     assert events[-1]["code"] == "provider_interrupted" and events[-1]["status"] == "interrupted"
-    (recorded,) = world.chat_usage()
+    (recorded,) = await world.chat_usage()
     assert recorded.estimated and recorded.output_tokens == 3
-    stored = [m for _, m in world.transactions.tables.messages.values() if m.role == "assistant"]
-    assert stored[0].content == "The warranty lasts" and stored[0].status is MessageStatus.INTERRUPTED
+    (stored,) = await world.rows("SELECT content, status FROM chat.messages WHERE role = 'assistant'")
+    assert tuple(stored) == ("The warranty lasts", "interrupted")
     assert len(world.model.requests) == 1
 
 
@@ -285,7 +278,7 @@ async def test_a_silent_provider_times_out(world: Any) -> None:
     world.model.scripts = [["The", asyncio.Event(), "stop"]]
     events = await world.ask()
     assert events[-1]["code"] == "provider_timeout"
-    assert world.chat_usage()[0].output_tokens == 1 and world.model.closed == 1
+    assert (await world.chat_usage())[0].output_tokens == 1 and world.model.closed == 1
 
 
 async def test_a_provider_silent_from_the_start_times_out(world: Any) -> None:
@@ -293,7 +286,7 @@ async def test_a_provider_silent_from_the_start_times_out(world: Any) -> None:
     world.model.scripts = [["accept", asyncio.Event(), "stop"]]
     events = await world.ask()
     assert events[-1]["code"] == "provider_timeout"
-    assert world.chat_usage()[0].output_tokens == 0 and world.chat_usage()[0].input_tokens > 0
+    assert (await world.chat_usage())[0].output_tokens == 0 and (await world.chat_usage())[0].input_tokens > 0
 
 
 async def test_a_closing_process_keeps_and_books_what_came(world: Any) -> None:
@@ -301,8 +294,8 @@ async def test_a_closing_process_keeps_and_books_what_came(world: Any) -> None:
     answering = await world.asking.ask(world.asker, AskRequest("How long?"))
     await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
     await world.generator.drain()
-    turn, _, _ = world.transactions.tables.turns[answering.turn.id]
-    assert turn.state is TurnState.INTERRUPTED and world.chat_usage()[0].output_tokens == 2
+    turn = await world.turn(answering.turn.id)
+    assert turn.state is TurnState.INTERRUPTED and (await world.chat_usage())[0].output_tokens == 2
 
 
 async def test_a_dead_process_turn_is_settled_once_from_what_it_had_published(world: Any) -> None:
@@ -310,14 +303,14 @@ async def test_a_dead_process_turn_is_settled_once_from_what_it_had_published(wo
     answering = await world.asking.ask(world.asker, AskRequest("How long?"))
     live = world.registry.turns[answering.turn.id]
     await eventually(lambda: len(live.log.texts) == 1)
-    second, third = world.other_process(), world.other_process()
+    second, third = await world.other_process(), await world.other_process()
     for process in (second, third):
         process.with_policy(stale_after=timedelta(0))
-    world.board.alive.add("process-1")
+    await world.board.show_life("process-1")
     assert await second.recovery.sweep() == 0
-    world.board.alive.clear()
+    await world.board._redis.delete("chat:process:process-1")
     assert await asyncio.gather(second.recovery.sweep(), third.recovery.sweep()) in ([1, 0], [0, 1])
-    (recorded,) = world.chat_usage()
+    (recorded,) = await world.chat_usage()
     assert recorded.estimated and recorded.output_tokens == 3
     assert recorded.input_tokens == answering.turn.prompt_tokens
     events = await world.collect(await second.replay.resume(world.asker, answering.turn.id, 0))
@@ -325,7 +318,7 @@ async def test_a_dead_process_turn_is_settled_once_from_what_it_had_published(wo
 
     live.stop()
     await live.finished.wait()
-    assert len(world.chat_usage()) == 1
+    assert len(await world.chat_usage()) == 1
 
 
 async def test_deleting_a_chat_stops_its_answer_and_books_it(world: Any) -> None:
@@ -335,8 +328,8 @@ async def test_deleting_a_chat_stops_its_answer_and_books_it(world: Any) -> None
     await eventually(lambda: len(live.log.texts) == 1)
     await world.conversations.delete(world.asker, answering.turn.chat_id)
     await live.finished.wait()
-    assert world.transactions.tables.messages == {}
-    assert world.chat_usage()[0].output_tokens == 2
+    assert await world.rows("SELECT FROM chat.messages") == []
+    assert (await world.chat_usage())[0].output_tokens == 2
 
 
 async def test_the_hold_shrinks_to_what_the_prompt_can_come_to(world: Any) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -25,18 +23,7 @@ TEXTS = [
 ]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("chat_running", Path(__file__).parent / "running.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["chat_running"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-running = _load()
+running = sys.modules["chat_running"]
 
 
 class Stage:

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docuchat_chat.adapters.knowledge import Counters
-from docuchat_chat.domain.citations import best_quote, check_citations, cited_numbers
-from docuchat_chat.domain.extractive import candidates, compose, rank
-from docuchat_chat.domain.model import Passage, PastMessage, Source, title_of
-from docuchat_chat.domain.notices import notice
-from docuchat_chat.domain.prompt import build_prompt, count_prompt, source_block
-from docuchat_chat.domain.text import is_right_to_left, language_of, sentences, shorten
-from docuchat_chat.frames import delta_frame, delta_frames, delta_text
+from docuchat_chat.answers.citations import best_quote, check_citations, cited_numbers
+from docuchat_chat.answers.domain import Passage, PastMessage, Source
+from docuchat_chat.answers.extractive import candidates, compose, rank
+from docuchat_chat.answers.notices import notice
+from docuchat_chat.answers.prompt import build_prompt, count_prompt, source_block
+from docuchat_chat.answers.text import is_right_to_left, language_of, sentences, shorten
+from docuchat_chat.conversations.domain import title_of
+from docuchat_chat.turns.frames import delta_frame, delta_frames, delta_text
 from docuchat_common.ids import ChunkId, DocumentId, uuid7
 from docuchat_models.openai_chat import StreamParser
 
@@ -178,7 +179,7 @@ def test_a_source_that_is_cited_twice_is_quoted_for_its_first_claim() -> None:
 
 
 def test_every_notice_is_in_every_language() -> None:
-    from docuchat_chat.domain.model import Library
+    from docuchat_chat.answers.domain import Library
 
     for library in (Library(0, 0, 0), Library(0, 2, 1), Library(0, 0, 3), Library(4, 5, 0)):
         said = {notice(q, library) for q in ("How is it?", "Wie ist das?", "این چیست؟", "ما هو هذا في؟")}

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import asyncpg
 
-from docuchat_chat.domain.model import Library, Passage
-from docuchat_chat.domain.prompt import source_block
-from docuchat_chat.ports import QuestionVector
+from docuchat_chat.answers.domain import Library, Passage
+from docuchat_chat.answers.ports import QuestionVector
+from docuchat_chat.answers.prompt import source_block
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
 from docuchat_knowledge.search.domain import ScoredChunk
 from docuchat_knowledge.search.service import Searcher

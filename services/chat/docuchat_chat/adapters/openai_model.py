@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from docuchat_chat.ports import AnswerRequest
+from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_models.chat import ChatRequest, Piece
 from docuchat_models.openai_chat import OpenAIChat
 

@@ -18,9 +18,9 @@ import redis.asyncio as redis
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from docuchat_chat.domain.model import Received
-from docuchat_chat.frames import OPENING, delta_text
-from docuchat_chat.ports import PublishedLog
+from docuchat_chat.turns.domain import Received
+from docuchat_chat.turns.frames import OPENING, delta_text
+from docuchat_chat.turns.ports import PublishedLog
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId, TurnId
 

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import structlog
 
-from docuchat_chat.domain.model import Asker, Hold
+from docuchat_chat.answers.domain import Asker
+from docuchat_chat.turns.domain import Hold
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.ids import HoldId

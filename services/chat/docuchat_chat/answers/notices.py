@@ -1,0 +1,48 @@
+"""What is said when there is nothing to answer from; no model is asked for these."""
+
+from __future__ import annotations
+
+from docuchat_chat.answers.domain import Library
+from docuchat_chat.answers.text import Language, language_of
+
+_EMPTY: dict[Language, str] = {
+    "en": "There are no documents to answer from yet. Upload a document first.",
+    "fa": "هنوز سندی برای پاسخ‌گویی وجود ندارد. ابتدا یک سند بارگذاری کنید.",
+    "de": "Es gibt noch keine Dokumente, aus denen ich antworten kann. Laden Sie zuerst ein Dokument hoch.",
+    "ar": "لا توجد مستندات للإجابة منها بعد. ارفع مستندًا أولًا.",
+}
+_PROCESSING: dict[Language, str] = {
+    "en": "No document is ready yet: {n} still being processed. Ask again when it is ready.",
+    "fa": "هنوز هیچ سندی آماده نیست: {n} سند در حال پردازش است. پس از آماده شدن دوباره بپرسید.",
+    "de": "Noch ist kein Dokument bereit: {n} in Verarbeitung. Fragen Sie erneut, sobald es bereit ist.",
+    "ar": "لا يوجد مستند جاهز بعد: عدد المستندات قيد المعالجة {n}. أعد السؤال عندما تصبح جاهزة.",
+}
+_FAILED: dict[Language, str] = {
+    "en": "No document could be read: processing of {n} failed. See the reason on the document.",
+    "fa": "هیچ سندی خوانده نشد: پردازش {n} سند ناموفق بود. علت روی سند آمده است.",
+    "de": "Kein Dokument konnte gelesen werden: {n} sind fehlgeschlagen. Der Grund steht am Dokument.",
+    "ar": "تعذّرت قراءة أي مستند: فشلت معالجة {n}. السبب مذكور في المستند.",
+}
+_NOTHING: dict[Language, str] = {
+    "en": "I found nothing about this in the documents.",
+    "fa": "در سندها چیزی درباره‌ی این پرسش پیدا نکردم.",
+    "de": "In den Dokumenten habe ich dazu nichts gefunden.",
+    "ar": "لم أجد شيئًا عن هذا في المستندات.",
+}
+_STILL: dict[Language, str] = {
+    "en": " ({n} still being processed.)",
+    "fa": " ({n} سند هنوز در حال پردازش است.)",
+    "de": " ({n} noch in Verarbeitung.)",
+    "ar": " (عدد المستندات قيد المعالجة {n}.)",
+}
+
+
+def notice(question: str, library: Library) -> str:
+    """Return the answer for a question to which no passage was found."""
+    language = language_of(question)
+    if library.ready:
+        text = _NOTHING[language]
+        return text + _STILL[language].format(n=library.processing) if library.processing else text
+    if library.processing:
+        return _PROCESSING[language].format(n=library.processing)
+    return _FAILED[language].format(n=library.failed) if library.failed else _EMPTY[language]

@@ -1,0 +1,42 @@
+"""HTTP of search."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from docuchat_chat.answers.callers import asker_of
+from docuchat_chat.answers.schemas import FoundPassage, SearchView
+from docuchat_chat.answers.service import SearchService
+from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.problems import problem_responses
+from docuchat_common.ids import DocumentId
+
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
+
+
+async def _search(request: Request) -> SearchService:
+    service: SearchService = request.app.state.container.search
+    return service
+
+
+@router.get(
+    "/search",
+    tags=["search"],
+    summary="Test what a question would be answered from",
+    responses=problem_responses(401, 403, 422, 429, 503),
+)
+async def search(
+    principal: CurrentPrincipal,
+    service: Annotated[SearchService, Depends(_search)],
+    q: Annotated[str, Query(min_length=1, max_length=2000, description="A question or words.")],
+    limit: Annotated[int, Query(ge=1, le=50)] = 6,
+    document_id: Annotated[list[UUID] | None, Query(max_length=100, description="Search these documents only.")] = None,
+) -> SearchView:
+    """Return the passages that hybrid search finds, with their place in either leg."""
+    documents = tuple(map(DocumentId, document_id)) if document_id else None
+    passages = await service.search(asker_of(principal), q, limit, documents)
+    return SearchView(results=[FoundPassage.of(passage) for passage in passages])

@@ -1,0 +1,68 @@
+"""Chats and their messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from docuchat_chat.answers.domain import Citation
+from docuchat_common.ids import ChatId, MessageId, UserId
+from docuchat_models.chat import TokenUsage
+
+TITLE_LENGTH = 60
+
+
+class MessageStatus(StrEnum):
+    """How a message came to its end."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One conversation of one user."""
+
+    id: ChatId
+    user_id: UserId
+    session_key: str | None
+    title: str | None
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+
+    @property
+    def session_id(self) -> str:
+        """The name the client chose, or the chat's own id."""
+        return self.session_key if self.session_key is not None else str(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat; citations are a snapshot, so they outlive their documents."""
+
+    id: MessageId
+    chat_id: ChatId
+    seq: int
+    role: str
+    content: str
+    citations: tuple[Citation, ...]
+    usage: TokenUsage | None
+    model: str | None
+    status: MessageStatus
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
+def title_of(question: str) -> str:
+    """Return the title of a chat: the beginning of its first question, cut at a word."""
+    line = " ".join(question.split())
+    if len(line) <= TITLE_LENGTH:
+        return line
+    cut = line[: TITLE_LENGTH - 1]
+    at = cut.rfind(" ")
+    return (cut[:at] if at > TITLE_LENGTH // 2 else cut).rstrip() + "…"

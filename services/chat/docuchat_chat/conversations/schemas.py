@@ -1,0 +1,114 @@
+"""Requests and responses about chats."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue, field_validator
+
+from docuchat_chat.answers.schemas import CitationView, UsageView
+from docuchat_chat.conversations.domain import Chat, Message
+
+
+class MessageView(BaseModel):
+    """A message of a chat."""
+
+    id: UUID
+    chat_id: UUID
+    role: Literal["user", "assistant"]
+    content: str
+    citations: list[CitationView]
+    usage: UsageView | None
+    model: str | None
+    status: Literal["complete", "interrupted", "stopped", "failed"]
+    metadata: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, message: Message) -> MessageView:
+        """Present."""
+        return cls(
+            id=message.id,
+            chat_id=message.chat_id,
+            role="user" if message.role == "user" else "assistant",
+            content=message.content,
+            citations=[CitationView.of(citation) for citation in message.citations],
+            usage=UsageView.of(message.usage) if message.usage is not None else None,
+            model=message.model,
+            status=message.status.value,
+            metadata=message.metadata,
+            created_at=message.created_at,
+        )
+
+
+class ChatView(BaseModel):
+    """A chat."""
+
+    id: UUID
+    session_id: str = Field(description="The name that the client chose, else the chat's id.")
+    title: str | None
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+
+    @classmethod
+    def of(cls, chat: Chat) -> ChatView:
+        """Present."""
+        return cls(
+            id=chat.id,
+            session_id=chat.session_id,
+            title=chat.title,
+            created_at=chat.created_at,
+            updated_at=chat.updated_at,
+            message_count=chat.message_count,
+        )
+
+
+class ChatWithMessages(ChatView):
+    """A chat with a page of its messages, in order of time."""
+
+    messages: list[MessageView]
+    next_cursor: str | None = Field(description="Send as `cursor` for the next messages; null on the last page.")
+
+
+def _readable(title: str | None) -> str | None:
+    if title is not None and not title.replace("\x00", "").strip():
+        raise ValueError("the title is empty")
+    return title
+
+
+class NewChat(BaseModel):
+    """A chat to create."""
+
+    title: str | None = Field(default=None, max_length=200)
+
+    _title = field_validator("title")(_readable)
+
+
+class RenameChat(BaseModel):
+    """Another title."""
+
+    title: str = Field(min_length=1, max_length=200)
+
+    _title = field_validator("title")(_readable)
+
+
+class NewMessage(BaseModel):
+    """A user's message that is stored without being answered."""
+
+    chat_id: UUID
+    content: str = Field(min_length=1, max_length=16_000)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        text = json.dumps(metadata)
+        if len(text) > 8000:
+            raise ValueError("the metadata is longer than 8000 characters")
+        if "\\u0000" in text:
+            raise ValueError("the metadata holds a NUL character")
+        return metadata

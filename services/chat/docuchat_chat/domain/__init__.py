@@ -1,1 +1,0 @@
-"""Pure rules of chat: chats, turns, prompts, citations and quotes."""

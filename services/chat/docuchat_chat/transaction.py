@@ -1,0 +1,41 @@
+"""The one transaction of the service: the repositories of its slices, search and outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from docuchat_chat.adapters.knowledge import KnowledgeSearch
+from docuchat_chat.conversations.repository import ChatRepository
+from docuchat_chat.turns.repository import TurnRepository
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+from docuchat_knowledge.search.statistics import SearchStatistics
+from docuchat_models.spaces import EmbeddingSpace
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTx:
+    """One transaction."""
+
+    chats: ChatRepository
+    turns: TurnRepository
+    search: KnowledgeSearch
+    outbox: Outbox
+
+
+def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
+    """Return what composes a transaction that searches in this embedding space."""
+    statistics = SearchStatistics()
+
+    def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
+        return ChatTx(
+            chats=ChatRepository(connection),
+            turns=TurnRepository(connection),
+            search=KnowledgeSearch(connection, statistics, space),
+            outbox=outbox,
+        )
+
+    return compose

@@ -1,0 +1,1 @@
+"""A question and its answer, from asking to the books."""

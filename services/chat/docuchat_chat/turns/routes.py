@@ -1,0 +1,128 @@
+"""HTTP of turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+
+from docuchat_chat.answers.callers import asker_of
+from docuchat_chat.turns.preparation import AskService
+from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
+from docuchat_chat.turns.streaming import EventStream
+from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.problems import problem_responses
+from docuchat_common.ids import TurnId
+
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
+
+
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `stream: true`, or where only a stream is served: server-sent events `start`, `sources`, "
+        "`delta` (`id` is its number, from 1), then `end` or `error`. A dropped stream resumes at "
+        "`GET /v1/turns/{turn_id}/events`.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: delta\nid: 1\ndata: {"type":"delta","seq":1,"token":"Two years [1]."}\n\n',
+            }
+        },
+    }
+}
+
+
+KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What the routes of turns use of the container."""
+
+    asking: AskService
+    replay: ReplayService
+    client_stall: timedelta
+
+
+async def _turns(request: Request) -> Turns:
+    turns: Turns = request.app.state.container.turns
+    return turns
+
+
+Held = Annotated[Turns, Depends(_turns)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="Makes a repeat safe for 24 hours: the same key and body give the same answer, without a second "
+        "call of the model.",
+    ),
+]
+
+
+TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
+
+
+@router.post(
+    "/chat",
+    tags=["chat"],
+    summary="Ask a question about the documents",
+    response_model=AnswerView,
+    responses={**EVENTS, **problem_responses(401, 403, 404, 409, 422, 429, 503)},
+)
+async def ask(body: AskBody, principal: CurrentPrincipal, held: Held, key: IdempotencyKey = None) -> Any:
+    """Answer a question from the tenant's documents, with checked citations.
+
+    The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
+    which the quota resets, before any model is called.
+    """
+    answering = await held.asking.ask(asker_of(principal), body.to_request(), key=key, attach=body.stream)
+    if body.stream:
+        return EventStream(
+            answering.events(-1),
+            stall=held.client_stall,
+            headers={"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)},
+        )
+    return AnswerView.of(await answering.result())
+
+
+@router.post(
+    "/turns/{turn_id}/stop",
+    tags=["chat"],
+    summary="Stop an answer",
+    status_code=202,
+    responses=problem_responses(401, 403, 404, 422, 503),
+)
+async def stop_turn(turn_id: TurnPath, principal: CurrentPrincipal, held: Held) -> StoppedView:
+    """Stop an answer that is being written, wherever it is; what was sent is kept, and only that is booked."""
+    state = await held.replay.stop(asker_of(principal), TurnId(turn_id))
+    return StoppedView(turn_id=turn_id, state=state.value)
+
+
+@router.get(
+    "/turns/{turn_id}/events",
+    tags=["chat"],
+    summary="Resume the stream of an answer",
+    response_class=Response,
+    responses={**EVENTS, **problem_responses(401, 403, 404, 422, 503)},
+)
+async def resume_turn(
+    turn_id: TurnPath,
+    principal: CurrentPrincipal,
+    held: Held,
+    after: Annotated[
+        int | None, Query(ge=0, le=2**31 - 1, description="`seq` of the last delta received; 0 for everything.")
+    ] = None,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)] = None,
+) -> Response:
+    """Stream what follows delta `after`: no gap, no repeat, no second call of the model; finished turns too."""
+    if after is None:
+        after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
+    frames = await held.replay.resume(asker_of(principal), TurnId(turn_id), after)
+    return EventStream(frames, stall=held.client_stall, headers={"X-Turn-ID": str(turn_id)})

@@ -1,0 +1,89 @@
+"""Stand-ins for the foreign systems: the model provider and the usage service's holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from docuchat_chat.answers.domain import Asker
+from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
+from docuchat_chat.turns.domain import Hold
+from docuchat_common.ids import HoldId, uuid7
+from docuchat_models.chat import Piece, TokenUsage
+
+
+@dataclass
+class ScriptedModel:
+    """Yields pieces, waits at gates, raises errors: one script a call, the last one again and again."""
+
+    scripts: list[list[Any]] = field(default_factory=lambda: [["Two years [1].", "stop"]])
+    usage: TokenUsage | None = None
+    requests: list[AnswerRequest] = field(default_factory=list)
+    closed: int = 0
+    provider: str = "openai"
+
+    async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        try:
+            for step in script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, Piece):
+                    yield step
+                elif step in ("stop", "length"):
+                    yield Piece(finish_reason=step, usage=self.usage)
+                elif step == "accept":
+                    yield Piece()
+                else:
+                    if step is script[0]:
+                        yield Piece()
+                    yield Piece(step)
+        finally:
+            self.closed += 1
+
+
+@dataclass
+class FakeEmbedder:
+    """Embeds for five tokens a question."""
+
+    billable: bool = True
+    failure: Exception | None = None
+
+    async def embed(self, question: str) -> QuestionVector:
+        if self.failure is not None:
+            raise self.failure
+        vector = np.full(1536, 1536**-0.5, np.float32)
+        return QuestionVector(vector, "openai", "text-embedding-3-small", 5, estimated=False, billable=self.billable)
+
+
+@dataclass
+class FakeHolds:
+    """Holds against one limit; `refusal` is raised when it is used up."""
+
+    refusal: Exception | None = None
+    open_holds: dict[HoldId, int] = field(default_factory=dict)
+    opened: list[int] = field(default_factory=list)
+    released: list[HoldId] = field(default_factory=list)
+
+    async def open(self, asker: Asker, model: str, input_tokens: int, max_output_tokens: int) -> Hold:
+        if self.refusal is not None:
+            raise self.refusal
+        hold = Hold(HoldId(uuid7()), input_tokens)
+        self.open_holds[hold.id] = input_tokens + max_output_tokens
+        self.opened.append(input_tokens + max_output_tokens)
+        return hold
+
+    async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:
+        if tokens is not None and hold_id in self.open_holds:
+            self.open_holds[hold_id] = min(self.open_holds[hold_id], tokens)
+
+    async def release(self, hold_id: HoldId) -> None:
+        self.open_holds.pop(hold_id, None)
+        self.released.append(hold_id)

@@ -76,3 +76,51 @@ GRANT USAGE ON SCHEMA {schema} TO {everyone};
 GRANT INSERT, SELECT ON {schema}.inbox TO {everyone};
 GRANT DELETE ON {schema}.inbox TO {", ".join(map(_checked, system_roles))};
 """
+
+
+def provider_calls_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """The provider calls of `schema` (`docuchat_common.metering`).
+
+    Application roles declare and close their tenant's; system roles see whose are open, and delete old ones.
+    """
+    schema = _checked(schema)
+    app, system = ", ".join(map(_checked, app_roles)), ", ".join(map(_checked, system_roles))
+    return f"""
+CREATE TABLE {schema}.provider_calls (
+    id uuid PRIMARY KEY,
+    tenant_id bigint NOT NULL,
+    owner text NOT NULL,
+    state text NOT NULL DEFAULT 'started'
+        CONSTRAINT provider_calls_state CHECK (state IN ('started', 'settled', 'void')),
+    kind text NOT NULL,
+    provider text NOT NULL,
+    model text NOT NULL,
+    subjects jsonb NOT NULL DEFAULT '[]',
+    expected_input_tokens bigint NOT NULL,
+    expected_output_tokens bigint NOT NULL,
+    hold_id uuid,
+    chat_id uuid,
+    turn_id uuid,
+    document_id uuid,
+    input_tokens bigint,
+    output_tokens bigint,
+    estimated boolean,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    closed_at timestamptz,
+    CONSTRAINT provider_calls_tokens CHECK (
+        expected_input_tokens >= 0 AND expected_output_tokens >= 0 AND input_tokens >= 0 AND output_tokens >= 0
+    ),
+    CONSTRAINT provider_calls_closed CHECK ((state = 'started') = (closed_at IS NULL)),
+    CONSTRAINT provider_calls_settled CHECK (
+        (state = 'settled') = (input_tokens IS NOT NULL AND output_tokens IS NOT NULL AND estimated IS NOT NULL)
+    )
+);
+COMMENT ON TABLE {schema}.provider_calls IS 'A call of a provider is a row before it is made, and is settled once.';
+CREATE INDEX provider_calls_started ON {schema}.provider_calls (created_at) WHERE state = 'started';
+CREATE INDEX provider_calls_closed_at ON {schema}.provider_calls (closed_at) WHERE state <> 'started';
+CREATE INDEX provider_calls_hold ON {schema}.provider_calls (hold_id) WHERE hold_id IS NOT NULL;
+GRANT USAGE ON SCHEMA {schema} TO {app}, {system};
+GRANT SELECT, INSERT, UPDATE ON {schema}.provider_calls TO {app};
+GRANT SELECT (id, tenant_id, owner, state, created_at, closed_at), DELETE ON {schema}.provider_calls TO {system};
+{tenant_policy_ddl(f"{schema}.provider_calls", app_roles=app_roles, system_roles=system_roles)};
+"""

@@ -124,10 +124,28 @@ class UsageRecorded(Event):
     estimated: bool
     user_id: UUID | None = None
     chatbot_id: UUID | None = None
+    key_id: UUID | None = None
+    visitor_id: UUID | None = None
     chat_id: UUID | None = None
     turn_id: UUID | None = None
     document_id: UUID | None = None
     hold_id: UUID | None = None
+
+
+class UsageAnomaly(Event):
+    """A provider said a token count that cannot be true; our own count was booked, as estimated."""
+
+    type: ClassVar[str] = "usage.anomaly.v1"
+    source: ClassVar[str] = "/docuchat/chat"
+
+    call_id: UUID
+    kind: Literal["chat", "embedding"]
+    provider: str
+    model: str
+    direction: Literal["input_tokens", "output_tokens"]
+    reported: str
+    counted: NonNegativeInt
+    reason: Literal["malformed", "too_low", "too_high"]
 
 
 class ChatMessageCompleted(Event):
@@ -184,6 +202,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     DocumentReady,
     DocumentFailed,
     UsageRecorded,
+    UsageAnomaly,
     ChatMessageCompleted,
     QuotaThreshold,
     QuotaExceeded,

@@ -1,0 +1,153 @@
+"""Provider calls in transactions of their own, and what becomes of the calls of a process that died."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from prometheus_client import Gauge
+
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.ids import TenantId
+from docuchat_common.metering.bounds import Used
+from docuchat_common.metering.calls import ProviderCall
+from docuchat_common.metering.repository import ProviderCalls
+
+logger = structlog.get_logger()
+
+_open = Gauge("docuchat_provider_calls_open", "Provider calls of this process that are being made.", ["kind"])
+_unsettled = Gauge("docuchat_provider_calls_unsettled", "Ended provider calls that the database has not taken yet.")
+
+
+class MeteredTx(Protocol):
+    """A transaction of a service that calls providers."""
+
+    @property
+    def calls(self) -> ProviderCalls:
+        """The provider calls of its schema."""
+
+
+class Transactions(Protocol):
+    """The unit of work of such a service."""
+
+    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[MeteredTx]: ...
+
+    def system(self) -> AbstractAsyncContextManager[MeteredTx]: ...
+
+
+class OpenCall:
+    """A declared call: say what it cost, or that it cost nothing."""
+
+    def __init__(self, call: ProviderCall) -> None:
+        self.call = call
+        self.outcome: Used | None = Used(call.expected_input_tokens, call.expected_output_tokens, estimated=True)
+        """What to book: by default, what was expected; None for nothing."""
+
+    def used(self, used: Used) -> None:
+        """The provider answered, and this is to be booked."""
+        self.outcome = used
+
+    def void(self) -> None:
+        """The provider bills nothing: the request never left, or was refused."""
+        self.outcome = None
+
+
+class Metering:
+    """Declares, settles and takes over calls."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._late: dict[ProviderCall, Used | None] = {}
+
+    @asynccontextmanager
+    async def call(self, call: ProviderCall) -> AsyncIterator[OpenCall]:
+        """Declare `call`, let the block make it, and settle it however the block ends.
+
+        A block that says nothing is booked as expected, estimated. Raises UpstreamUnavailable when it cannot be
+        declared: then it must not be made. A settlement that the database does not take now is kept for `settle_late`.
+        """
+        await self._declare(call)
+        made = OpenCall(call)
+        _open.labels(call.kind).inc()
+        try:
+            yield made
+        finally:
+            _open.labels(call.kind).dec()
+            await _to_its_end(self._close(call, made.outcome))
+
+    async def settle_late(self) -> None:
+        """Settle what the database had not taken; to be repeated in the background and once more at the end."""
+        for call, used in list(self._late.items()):
+            await self._close(call, used)
+
+    async def take_over(
+        self, is_alive: Callable[[str], Awaitable[bool]], *, longest: timedelta = timedelta(hours=1)
+    ) -> int:
+        """Book the open calls of dead owners, and those open for longer than `longest`; returns how many."""
+        async with self._transactions.system() as tx:
+            started = await tx.calls.list_started(longest=longest)
+        alive = {owner: await is_alive(owner) for owner in {call.owner for call in started}}
+        booked = 0
+        for call in started:
+            if alive[call.owner] and not call.too_old:
+                continue
+            async with self._transactions(call.tenant_id) as tx:
+                taken = await tx.calls.settle_as_expected(call.id)
+            if taken:
+                booked += 1
+                logger.warning("provider_call.taken_over", call_id=str(call.id), owner=call.owner)
+        return booked
+
+    async def forget(self, older_than: timedelta) -> None:
+        """Delete calls closed before that; to be repeated in the background."""
+        async with self._transactions.system() as tx:
+            await tx.calls.forget(older_than)
+
+    async def _declare(self, call: ProviderCall) -> None:
+        try:
+            await self._declare_once(call)
+        except UpstreamUnavailable:
+            # the answer to the COMMIT may have been lost: repeating it changes nothing
+            try:
+                await self._declare_once(call)
+            except UpstreamUnavailable:
+                self._keep(call, None)  # should it stand there after all, it was never made
+                raise
+
+    async def _declare_once(self, call: ProviderCall) -> None:
+        async with self._transactions(call.tenant_id) as tx:
+            await tx.calls.declare(call)
+
+    async def _close(self, call: ProviderCall, used: Used | None) -> None:
+        try:
+            async with self._transactions(call.tenant_id) as tx:
+                if used is None:
+                    await tx.calls.void(call.id)
+                else:
+                    await tx.calls.settle(call.id, used)
+        except UpstreamUnavailable as error:
+            self._keep(call, used)
+            logger.warning("provider_call.unsettled", call_id=str(call.id), reason=error.detail)
+        else:
+            self._late.pop(call, None)
+            _unsettled.set(len(self._late))
+
+    def _keep(self, call: ProviderCall, used: Used | None) -> None:
+        self._late[call] = used
+        _unsettled.set(len(self._late))
+
+
+async def _to_its_end(work: "asyncio.Future[None] | Awaitable[None]") -> None:
+    """Wait for `work` even when the waiting task is cancelled meanwhile, and then be cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()

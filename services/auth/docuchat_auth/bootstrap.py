@@ -1,17 +1,13 @@
 """The composition root: the only file that names concrete adapters."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-import redis.asyncio
 from limits.aio.storage import RedisStorage
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from docuchat_auth.adapters.codes import RedisCodeStore
 from docuchat_auth.adapters.limiter import WindowLimiter
@@ -20,24 +16,25 @@ from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.ports import AttemptLimit, CodeMailer
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
-from docuchat_auth.sessions.service import Sessions, sweep
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.tenants.ports import Clock
 from docuchat_auth.tenants.ports import UnitOfWork as Transactions
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.service import Profiles
+from docuchat_common.background import Background
+from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.redis import check_redis, open_redis
 
 SCHEMA = "auth"
 _SWEEP_EVERY = timedelta(hours=1)
-_KEEP_EXPIRED = timedelta(days=1)
 _DRAIN = timedelta(seconds=10)
 
 
@@ -61,11 +58,6 @@ class Administration:
 
     tenants: TenantDirectory
     keys: KeyRing
-
-
-def utc_now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
 
 
 def make_keyring(settings: Settings, uow: Transactions[Tx], clock: Clock) -> KeyRing:
@@ -102,33 +94,17 @@ def make_policy(settings: Settings) -> SignInPolicy:
     )
 
 
-def open_redis(url: str) -> redis.asyncio.Redis:
-    """A client that gives up in time: a frozen Redis must not hold requests.
-
-    A connection that a restart has cut is made anew, once; a time-out is not tried again; a burst waits its turn.
-    """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        timeout=1,
-        max_connections=64,
-        socket_timeout=1,
-        socket_connect_timeout=1,
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
 @asynccontextmanager
-async def open_container(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Container]:
-    """Everything the service runs on, with its background tasks."""
+async def open_container(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Container]:
+    """Everything the service runs on, with its background work."""
+    clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_open_database(settings, "docuchat-auth"))
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-auth"))
         relay = Relay(database, SCHEMA, Publisher(broker))
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
 
-        client = open_redis(settings.redis_url)
-        stack.push_async_callback(client.aclose)
+        client = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-auth"))
         # the library types its options as plain values, but takes a pool
         options: dict[str, Any] = {"connection_pool": client.connection_pool}
         storage = RedisStorage(
@@ -158,9 +134,12 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
         )
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
 
-        await stack.enter_async_context(_background(relay.run()))
-        await stack.enter_async_context(_background(sweep(sessions, every=_SWEEP_EVERY, keep=_KEEP_EXPIRED)))
-        await stack.enter_async_context(queue.running(delivery.deliver, workers=settings.mail_workers, drain=_DRAIN))
+        background = await stack.enter_async_context(Background())
+        background.start("relay", relay.run)
+        background.every("refresh_tokens.sweep", _SWEEP_EVERY, sessions.forget_expired)
+        for number in range(settings.mail_workers):
+            background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
+        stack.push_async_callback(queue.drain, _DRAIN)
         yield Container(
             settings=settings,
             verifier=verifier,
@@ -169,16 +148,17 @@ async def open_container(settings: Settings, *, clock: Clock = utc_now) -> Async
             sessions=sessions,
             profiles=Profiles(uow),
             keys=keys,
-            checks={"postgres": database.check, "redis": _ping(client), "rabbitmq": broker.check},
+            # not the broker: events wait in the outbox, no request needs it
+            checks={"postgres": database.check, "redis": partial(check_redis, client)},
         )
 
 
 @asynccontextmanager
-async def open_administration(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Administration]:
+async def open_administration(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Administration]:
     """What commands need: the database alone. Their events wait in the outbox for a running service to relay them."""
     async with _open_database(settings, "docuchat-auth-command") as database:
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA)
-        yield Administration(tenants=TenantDirectory(uow), keys=make_keyring(settings, uow, clock))
+        yield Administration(tenants=TenantDirectory(uow), keys=make_keyring(settings, uow, clock or SystemClock()))
 
 
 def _open_database(settings: Settings, application_name: str) -> AbstractAsyncContextManager[Database]:
@@ -188,22 +168,3 @@ def _open_database(settings: Settings, application_name: str) -> AbstractAsyncCo
         application_name=application_name,
         max_size=settings.database_pool_size,
     )
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Runs endless work beside the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-def _ping(client: redis.asyncio.Redis) -> Check:
-    async def check() -> None:
-        await client.ping()
-
-    return check

@@ -1,6 +1,5 @@
 """What auth reads from its environment."""
 
-import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -9,22 +8,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 
 from docuchat_auth.adapters.mail import MailServer
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
+from docuchat_common.durations import Duration
 from docuchat_common.settings import Secret, ServiceSettings
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _duration(value: object) -> object:
-    """Reads `3600` (seconds), `90s`, `15m`, `1h` and `30d`; anything else is left to pydantic (ISO 8601)."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([smhd]?)", value.strip())):
-        return timedelta(seconds=int(match[1]) * _UNITS[match[2] or "s"])
-    return value
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than nothing")
-    return value
 
 
 def _rate(value: str) -> str:
@@ -58,7 +43,6 @@ def _mail_url(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
 Rate = Annotated[str, AfterValidator(_rate)]
 
 

@@ -20,7 +20,7 @@ from limits.aio.storage import RedisStorage
 
 from docuchat_auth.adapters.codes import RedisCodeStore
 from docuchat_auth.adapters.limiter import WindowLimiter
-from docuchat_auth.bootstrap import open_administration, open_redis
+from docuchat_auth.bootstrap import open_administration
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.domain import CodeRequest
 from docuchat_auth.codes.ports import AttemptLimit
@@ -39,6 +39,7 @@ from docuchat_auth.users.service import Profiles
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import parse_event
 from docuchat_common.events.envelope import Event
+from docuchat_common.redis import open_redis
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 
@@ -52,13 +53,13 @@ JSON = {"Content-Type": "application/json"}
 class ManualClock:
     """A clock that stands still until it is moved."""
 
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def __call__(self) -> datetime:
-        return self.now
+    def now(self) -> datetime:
+        return self.moment
 
     def advance(self, **time: float) -> None:
-        self.now += timedelta(**time)
+        self.moment += timedelta(**time)
 
 
 @dataclass
@@ -125,8 +126,7 @@ async def make_world(
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(database.open("auth"))
         admin = await stack.enter_async_context(database.connect())
-        client = open_redis(redis_url)
-        stack.push_async_callback(client.aclose)
+        client = await stack.enter_async_context(open_redis(redis_url, client_name="test-auth"))
         options: dict[str, Any] = {"connection_pool": client.connection_pool}
         storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
 

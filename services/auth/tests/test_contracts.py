@@ -14,7 +14,6 @@ from limits.aio.storage import RedisStorage
 
 from docuchat_auth.adapters.codes import RedisCodeStore
 from docuchat_auth.adapters.limiter import WindowLimiter
-from docuchat_auth.bootstrap import open_redis
 from docuchat_auth.codes.domain import Account, Redemption
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.ports import AttemptLimit
@@ -29,6 +28,7 @@ from docuchat_auth.users.domain import Email, Role
 from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.redis import open_redis
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ACCOUNT = Account(TenantId(1), Email("ann@example.com"))
@@ -43,9 +43,8 @@ def now() -> datetime:
 class TestCodeStore:
     @pytest.fixture
     async def store(self, redis_url: str) -> AsyncIterator[Any]:
-        client = open_redis(redis_url)
-        yield RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
-        await client.aclose()
+        async with open_redis(redis_url, client_name="test-auth") as client:
+            yield RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
 
     async def test_the_right_guess_is_accepted_once(self, store: Any) -> None:
         await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
@@ -94,8 +93,7 @@ class TestCodeStore:
 
 
 async def test_redis_holds_neither_code_nor_address(redis_url: str) -> None:
-    client = open_redis(redis_url)
-    try:
+    async with open_redis(redis_url, client_name="test-auth") as client:
         store = RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
         await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
         (key,) = await client.keys()
@@ -103,19 +101,15 @@ async def test_redis_holds_neither_code_nor_address(redis_url: str) -> None:
         assert "123456" not in seen
         assert "ann" not in seen
         assert 0 < await client.pttl(key) <= LIFE.total_seconds() * 1000
-    finally:
-        await client.aclose()
 
 
 class TestLimiter:
     @pytest.fixture
     async def limiter(self, redis_url: str) -> AsyncIterator[Any]:
-        client = open_redis(redis_url)
-        options: dict[str, Any] = {"connection_pool": client.connection_pool}
-        yield WindowLimiter(
-            RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
-        )
-        await client.aclose()
+        async with open_redis(redis_url, client_name="test-auth") as client:
+            options: dict[str, Any] = {"connection_pool": client.connection_pool}
+            storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
+            yield WindowLimiter(storage)
 
     async def test_the_budget_is_exact_under_parallel_hits(self, limiter: Any) -> None:
         limit = AttemptLimit("test", "7/hour")

@@ -123,7 +123,7 @@ def ring_of(
 async def test_both_algorithms_sign_what_their_public_keys_verify(clock: Any) -> None:
     forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
     for algorithm in SigningAlgorithm:
-        key = forge.create(algorithm, created_at=clock(), not_before=clock())
+        key = forge.create(algorithm, created_at=clock.now(), not_before=clock.now())
         token = forge.sign(key, {"sub": "someone"})
         public = jwt.PyJWK.from_dict(dict(key.public_jwk))
         assert jwt.decode(token, public, algorithms=[algorithm.value]) == {"sub": "someone"}
@@ -132,8 +132,8 @@ async def test_both_algorithms_sign_what_their_public_keys_verify(clock: Any) ->
 
 async def test_a_seal_opens_under_its_secret_and_kid_only(clock: Any) -> None:
     forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
-    one = forge.create(SigningAlgorithm.EDDSA, created_at=clock(), not_before=clock())
-    two = forge.create(SigningAlgorithm.EDDSA, created_at=clock(), not_before=clock())
+    one = forge.create(SigningAlgorithm.EDDSA, created_at=clock.now(), not_before=clock.now())
+    two = forge.create(SigningAlgorithm.EDDSA, created_at=clock.now(), not_before=clock.now())
     swapped = replace(one, sealed_private_key=two.sealed_private_key)
     with pytest.raises(KeySealBroken):
         SealedKeyForge("a-secret-of-the-tests-that-is-long-enough").sign(swapped, {})

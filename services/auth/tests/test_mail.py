@@ -15,6 +15,7 @@ from docuchat_auth.codes.delivery import DeliveryQueue
 from docuchat_auth.codes.domain import Account, CodeRequest
 from docuchat_auth.codes.errors import MailBacklog, MailRefused
 from docuchat_auth.users.domain import Email
+from docuchat_common.background import Background
 from docuchat_common.ids import TenantId
 
 REQUEST = CodeRequest(Account(TenantId(1), Email("ann@example.com")), "012345")
@@ -169,8 +170,9 @@ async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
     with pytest.raises(MailBacklog) as refused:
         queue.offer(REQUEST)
     assert refused.value.retry_after
-    async with queue.running(deliver, workers=1, drain=timedelta(seconds=5)):
-        pass
+    async with Background() as background:
+        background.start("delivery", lambda: queue.deliver(deliver))
+        await queue.drain(timedelta(seconds=5))
     assert delivered == [REQUEST, REQUEST]
 
 
@@ -184,9 +186,11 @@ async def test_a_failed_delivery_does_not_stop_the_next() -> None:
             raise MailRefused
         delivered.append(request)
 
-    async with queue.running(deliver, workers=1, drain=timedelta(seconds=5)):
-        queue.offer(REQUEST)
-        queue.offer(REQUEST)
+    queue.offer(REQUEST)
+    queue.offer(REQUEST)
+    async with Background() as background:
+        background.start("delivery", lambda: queue.deliver(deliver))
+        await queue.drain(timedelta(seconds=5))
     assert len(delivered) == 2
 
 
@@ -197,5 +201,7 @@ async def test_a_mail_server_that_hangs_does_not_hold_the_end_of_the_process() -
     async def deliver(_: CodeRequest) -> None:
         await never.wait()
 
-    async with asyncio.timeout(5), queue.running(deliver, workers=1, drain=timedelta(seconds=0.05)):
-        queue.offer(REQUEST)
+    queue.offer(REQUEST)
+    async with asyncio.timeout(5), Background() as background:
+        background.start("delivery", lambda: queue.deliver(deliver))
+        await queue.drain(timedelta(seconds=0.05))

@@ -354,10 +354,24 @@ async def test_trouble_with_redis_is_an_answer_in_time(
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://auth"))
         async with asyncio.timeout(4):
             answer = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
-        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
         assert (await http.get("/readyz")).status_code == 503
         assert (await http.get("/.well-known/jwks.json")).status_code == 200
+
+
+async def test_without_rabbitmq_auth_is_ready_and_signs_in(auth_environment: dict[str, str], unused_port: str) -> None:
+    values = {name if name == "JWT_SECRET" else name.lower(): value for name, value in auth_environment.items()}
+    settings = Settings.model_validate({**values, "rabbitmq_url": f"amqp://127.0.0.1:{unused_port}/"})
+    app = create_app(settings)
+    async with open_container(settings) as container:
+        await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
+        app.state.container = container
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth") as http:
+            assert (await http.get("/readyz")).status_code == 200
+            asked = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
+            assert asked.status_code == 202
 
 
 def test_the_openapi_document_says_everything(

@@ -91,7 +91,6 @@ def test_a_wrong_environment_refuses_with_what_to_mend(
         ("15m", timedelta(minutes=15)),
         ("1h", timedelta(hours=1)),
         ("7d", timedelta(days=7)),
-        ("PT2H", timedelta(hours=2)),
     ],
 )
 def test_durations(environment: Any, text: str, expected: timedelta) -> None:

@@ -38,7 +38,7 @@ async def test_signing_in_again_keeps_the_user_and_registers_once(make_world: An
     world.clock.advance(hours=1)
     await world.sign_in_as(tenant, "ann@example.com")
     (user,) = await world.users()
-    assert user.last_login_at == world.clock()
+    assert user.last_login_at == world.clock.now()
     registered = [event for event in await world.events() if isinstance(event, UserRegistered)]
     assert [(event.tenant_id, event.user_id, event.role) for event in registered] == [(tenant.id, user.id, "owner")]
 

@@ -4,14 +4,10 @@ from datetime import timedelta
 from importlib.resources import files
 
 import redis.asyncio
-from redis.exceptions import RedisError
 
 from docuchat_auth.codes.domain import Account, Redemption
-from docuchat_auth.codes.errors import StoreUnavailable
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-
-_REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
-_RETRY_SOON = timedelta(seconds=2)
+from docuchat_common.redis import redis_errors_translated
 
 
 class RedisCodeStore:
@@ -24,22 +20,18 @@ class RedisCodeStore:
         self._redeem = client.register_script(files("docuchat_auth.codes").joinpath("redeem.lua").read_text())
 
     async def put(self, account: Account, code: str, *, lifetime: timedelta, guesses: int) -> None:
-        """Replaces the account's live code. Raises StoreUnavailable."""
+        """Replaces the account's live code. Raises UpstreamUnavailable."""
         key = self._key(account)
-        try:
+        with redis_errors_translated():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.hset(key, mapping={"digest": self._digests.digest(account, code), "guesses_left": guesses})
                 pipe.pexpire(key, lifetime)
                 await pipe.execute()
-        except _REDIS_TROUBLE as error:
-            raise StoreUnavailable(retry_after=_RETRY_SOON) from error
 
     async def redeem(self, account: Account, code: str) -> Redemption:
-        """Takes one guess. Raises StoreUnavailable."""
-        try:
+        """Takes one guess. Raises UpstreamUnavailable."""
+        with redis_errors_translated():
             outcome = await self._redeem(keys=[self._key(account)], args=[self._digests.digest(account, code)])
-        except _REDIS_TROUBLE as error:
-            raise StoreUnavailable(retry_after=_RETRY_SOON) from error
         return Redemption(outcome.decode() if isinstance(outcome, bytes) else outcome)
 
     def _key(self, account: Account) -> str:

@@ -8,14 +8,15 @@ from limits import parse_many
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
-from redis.exceptions import RedisError
 
-from docuchat_auth.codes.errors import StoreUnavailable, TooManyAttempts
+from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.ports import AttemptLimit
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.redis import REDIS_TROUBLE
 
 logger = structlog.get_logger()
 
-_REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
+_TROUBLE: tuple[type[BaseException], ...] = (StorageError, *REDIS_TROUBLE)
 _RETRY_SOON = timedelta(seconds=2)
 
 
@@ -26,7 +27,7 @@ class WindowLimiter:
         self._strategy = MovingWindowRateLimiter(storage)
 
     async def hit(self, limit: AttemptLimit, subject: str) -> None:
-        """Counts one attempt. Raises TooManyAttempts, StoreUnavailable."""
+        """Counts one attempt. Raises TooManyAttempts, UpstreamUnavailable."""
         try:
             for window in parse_many(limit.rate):
                 if not await self._strategy.hit(window, limit.name, subject):
@@ -34,5 +35,5 @@ class WindowLimiter:
                     wait = timedelta(seconds=max(1.0, stats.reset_time - time.time()))
                     logger.warning("auth.limited", limit=limit.name)
                     raise TooManyAttempts(retry_after=wait)
-        except (StorageError, *_REDIS_TROUBLE) as error:
-            raise StoreUnavailable(retry_after=_RETRY_SOON) from error
+        except _TROUBLE as error:
+            raise UpstreamUnavailable(retry_after=_RETRY_SOON) from error

@@ -1,8 +1,7 @@
 """Deliver codes off the request's path."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
@@ -38,7 +37,7 @@ class CodeDelivery:
 
 
 class DeliveryQueue:
-    """A bounded queue of codes and the tasks that deliver them, so that no answer waits for a mail server.
+    """A bounded queue of codes, so that no answer waits for a mail server.
 
     What is still queued when the process dies is lost: its owner asks for another code.
     """
@@ -53,24 +52,8 @@ class DeliveryQueue:
         except asyncio.QueueFull as error:
             raise MailBacklog(retry_after=timedelta(seconds=10)) from error
 
-    @asynccontextmanager
-    async def running(
-        self, deliver: Callable[[CodeRequest], Awaitable[None]], *, workers: int, drain: timedelta
-    ) -> AsyncIterator[None]:
-        """Delivers while the block runs; at its end what is queued gets `drain` to go out."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._work(deliver)) for _ in range(workers)]
-            try:
-                yield
-            finally:
-                try:
-                    await asyncio.wait_for(self._waiting.join(), drain.total_seconds())
-                except TimeoutError:
-                    logger.warning("auth.codes_dropped", waiting=self._waiting.qsize())
-                for task in tasks:
-                    task.cancel()
-
-    async def _work(self, deliver: Callable[[CodeRequest], Awaitable[None]]) -> None:
+    async def deliver(self, deliver: Callable[[CodeRequest], Awaitable[None]]) -> None:
+        """Deliver one after the other until cancelled; several may run beside each other."""
         while True:
             request = await self._waiting.get()
             try:
@@ -82,3 +65,11 @@ class DeliveryQueue:
                 logger.error("auth.code_undelivered", tenant_id=request.account.tenant_id, error=type(error).__name__)
             finally:
                 self._waiting.task_done()
+
+    async def drain(self, patience: timedelta) -> None:
+        """Give what is queued time to go out."""
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await self._waiting.join()
+        except TimeoutError:
+            logger.warning("auth.codes_dropped", waiting=self._waiting.qsize())

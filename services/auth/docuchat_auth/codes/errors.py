@@ -25,9 +25,3 @@ class MailRefused(UpstreamUnavailable):
     """The mail server did not take the message."""
 
     code = "mail_refused"
-
-
-class StoreUnavailable(UpstreamUnavailable):
-    """The store of sign-in codes does not answer; try again shortly."""
-
-    code = "store_unavailable"

@@ -11,7 +11,7 @@ class CodeStore(Protocol):
     """Holds at most one live code an account, as a keyed digest."""
 
     async def put(self, account: Account, code: str, *, lifetime: timedelta, guesses: int) -> None:
-        """Replace the account's live code. Raises StoreUnavailable."""
+        """Replace the account's live code. Raises UpstreamUnavailable."""
         ...
 
     async def redeem(self, account: Account, code: str) -> Redemption:
@@ -31,7 +31,7 @@ class AttemptLimiter(Protocol):
     """Counts attempts in windows that all processes share."""
 
     async def hit(self, limit: AttemptLimit, subject: str) -> None:
-        """Count one attempt of a subject. Raises TooManyAttempts with the time to wait, or StoreUnavailable."""
+        """Count one attempt of a subject. Raises TooManyAttempts with the time to wait, or UpstreamUnavailable."""
         ...
 
 

@@ -14,8 +14,9 @@ from docuchat_auth.sessions.domain import TokenPair
 from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.ports import Clock, UnitOfWork
+from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import Email, User
+from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import UserId, uuid7
 
@@ -89,7 +90,7 @@ class SignIn:
         return await self._sessions.pair(user, tenant, refresh_token)
 
     async def _enter(self, tx: SessionsTx, account: Account) -> User:
-        moment = self._clock()
+        moment = self._clock.now()
         user = await tx.users.find_by_email(account.tenant_id, account.email)
         if user is None:
             tenant = await tx.tenants.find_by_id(account.tenant_id)

@@ -1,6 +1,5 @@
 """Issue token pairs; rotate and revoke refresh tokens."""
 
-import asyncio
 import secrets
 from datetime import timedelta
 from uuid import UUID
@@ -12,13 +11,15 @@ from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReuse
 from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.ports import Clock, UnitOfWork
+from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User
+from docuchat_common.clock import Clock
 from docuchat_common.ids import TenantId, UserId, uuid7
 
 logger = structlog.get_logger()
 
 _SWEEP_BATCH = 1000
+_KEEP_EXPIRED = timedelta(days=1)
 
 
 class Sessions:
@@ -59,16 +60,17 @@ class Sessions:
             token = await tx.refresh_tokens.find(tenant.id, hash_refresh_token(refresh_token))
             if token is not None:
                 await tx.refresh_tokens.lock_family(token.family_id)
-                await tx.refresh_tokens.revoke_family(tenant.id, token.family_id, self._clock())
+                await tx.refresh_tokens.revoke_family(tenant.id, token.family_id, self._clock.now())
 
-    async def forget_expired(self, keep: timedelta) -> int:
-        """Deletes tokens that expired longer than `keep` ago; returns how many."""
+    async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
+        """Delete tokens that expired longer than `keep` ago; returns how many."""
         deleted = 0
         while True:
             async with self._uow.system() as tx:
-                batch = await tx.refresh_tokens.delete_expired(self._clock() - keep, _SWEEP_BATCH)
+                batch = await tx.refresh_tokens.delete_expired(self._clock.now() - keep, _SWEEP_BATCH)
             deleted += batch
             if batch < _SWEEP_BATCH:
+                logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
 
     async def _rotate(self, tx: SessionsTx, tenant: Tenant, token_hash: bytes) -> tuple[User, str] | None:
@@ -77,7 +79,7 @@ class Sessions:
         if found is None:
             raise InvalidRefreshToken
         await tx.refresh_tokens.lock_family(found.family_id)
-        moment = self._clock()
+        moment = self._clock.now()
         user = await tx.users.find_by_id(tenant.id, found.user_id)
         if user is None or not user.is_active:
             raise InvalidRefreshToken
@@ -98,7 +100,7 @@ class Sessions:
         self, tx: SessionsTx, tenant_id: TenantId, user_id: UserId, *, family_id: UUID, parent_id: UUID | None
     ) -> str:
         text = secrets.token_urlsafe(32)
-        moment = self._clock()
+        moment = self._clock.now()
         link = RefreshToken(
             id=uuid7(),
             tenant_id=tenant_id,
@@ -112,15 +114,3 @@ class Sessions:
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
         return text
-
-
-async def sweep(sessions: Sessions, *, every: timedelta, keep: timedelta) -> None:
-    """Forgets expired refresh tokens, again and again until cancelled."""
-    while True:
-        try:
-            deleted = await sessions.forget_expired(keep)
-            if deleted:
-                logger.info("refresh_tokens.swept", deleted=deleted)
-        except Exception:
-            logger.exception("refresh_tokens.sweep_failed")
-        await asyncio.sleep(every.total_seconds())

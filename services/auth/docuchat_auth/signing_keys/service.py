@@ -10,8 +10,9 @@ from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey, key_
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.ports import SigningKeysTx
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
-from docuchat_auth.tenants.ports import Clock, UnitOfWork
+from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User
+from docuchat_common.clock import Clock
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import TenantId, uuid7
@@ -71,7 +72,7 @@ class KeyRing:
             keys = await tx.signing_keys.list_all()
             successors = [key for key in self._usable(keys) if key.retired_at is None]
             if not any(key.algorithm is self._algorithm for key in successors):
-                await self._succeed(tx, keys, self._clock())
+                await self._succeed(tx, keys, self._clock.now())
         self._read_at = None
 
     async def rotate(self, *, revoke: bool = False) -> SigningKey:
@@ -82,7 +83,7 @@ class KeyRing:
         """
         async with self._uow.system() as tx:
             await tx.signing_keys.lock()
-            moment = self._clock()
+            moment = self._clock.now()
             keep: list[SigningKey] = []
             for key in await tx.signing_keys.list_all():
                 if revoke or not key.is_published_at(moment, self._token_lifetime + _CLOCK_SKEW):
@@ -95,13 +96,13 @@ class KeyRing:
 
     async def published(self) -> list[dict[str, str]]:
         """The JWK set's keys (RFC 7517), public members only."""
-        moment = self._clock()
+        moment = self._clock.now()
         lifetime = self._token_lifetime + _CLOCK_SKEW
         return [dict(key.public_jwk) for key in await self._current() if key.is_published_at(moment, lifetime)]
 
     async def sign_access_token(self, user: User, tenant_slug: str) -> str:
         """An access token of the user (claims: README of auth). Raises NoSigningKey."""
-        moment = self._clock()
+        moment = self._clock.now()
         await self._current()
         key = key_to_sign_with(self._signers, moment)
         if key is None:
@@ -162,7 +163,7 @@ class KeyRing:
             self._signers = self._usable(keys)
             if sealed := sorted({key.kid for key in keys} - {key.kid for key in self._signers}):
                 logger.warning("signing_key.unreadable", kids=sealed, hint="sealed under another JWT_SECRET")
-        self._read_at = self._clock()
+        self._read_at = self._clock.now()
 
     def _is_fresh(self) -> bool:
-        return self._read_at is not None and self._clock() - self._read_at < self._reload_after
+        return self._read_at is not None and self._clock.now() - self._read_at < self._reload_after

@@ -1,8 +1,6 @@
 """What the use cases of tenants need from the world."""
 
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Protocol, TypeVar
 
 from docuchat_auth.tenants.domain import Slug, Tenant
@@ -10,7 +8,6 @@ from docuchat_common.events.envelope import Event
 from docuchat_common.ids import TenantId
 
 Tx_co = TypeVar("Tx_co", covariant=True)
-Clock = Callable[[], datetime]
 
 
 class EventSink(Protocol):

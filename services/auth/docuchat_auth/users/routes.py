@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 
 from docuchat_auth.users.schemas import Me
 from docuchat_auth.users.service import Profiles
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.problems import problem_responses
 
 router = APIRouter(tags=["users"])
@@ -23,6 +23,6 @@ async def _profiles(request: Request) -> Profiles:
     responses=problem_responses(401, 403, 503),
     operation_id="getMe",
 )
-async def me(principal: CurrentPrincipal, profiles: Annotated[Profiles, Depends(_profiles)]) -> Me:
+async def me(caller: CurrentCaller, profiles: Annotated[Profiles, Depends(_profiles)]) -> Me:
     """The user and tenant of the access token."""
-    return Me.of(*await profiles.get_own(principal.tenant_id, principal.user_id))
+    return Me.of(*await profiles.get_own(caller.tenant_id, caller.user_id))

@@ -14,8 +14,10 @@ class Profiles:
     def __init__(self, uow: UnitOfWork[UsersTx]) -> None:
         self._uow = uow
 
-    async def get_own(self, tenant_id: TenantId, user_id: UserId) -> tuple[User, Tenant]:
-        """The signed-in user and the tenant. Raises UserGone."""
+    async def get_own(self, tenant_id: TenantId, user_id: UserId | None) -> tuple[User, Tenant]:
+        """The signed-in user and the tenant. Raises UserGone, also for a caller that is no user."""
+        if user_id is None:
+            raise UserGone
         async with self._uow(tenant_id) as tx:
             user = await tx.users.find_by_id(tenant_id, user_id)
             tenant = await tx.tenants.find_by_id(tenant_id)

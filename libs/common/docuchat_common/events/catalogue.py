@@ -57,6 +57,7 @@ class DocumentUploaded(Event):
     sha256: str
     size_bytes: PositiveInt
     media_type: str
+    hold_id: UUID | None = None
 
 
 class DocumentDeleted(Event):
@@ -109,7 +110,8 @@ class DocumentFailed(Event):
 class UsageRecorded(Event):
     """A model was called: so many tokens are to be booked.
 
-    `kind` "embedding" counts in `input_tokens`. `estimated` is true when the provider's own figure never came.
+    `kind` "embedding" counts in `input_tokens`. `estimated` is true when the provider's own figure never came. With
+    `corrects` the tokens are the right figures of the earlier event of that id: the difference is booked.
     """
 
     type: ClassVar[str] = "usage.recorded.v1"
@@ -130,6 +132,7 @@ class UsageRecorded(Event):
     turn_id: UUID | None = None
     document_id: UUID | None = None
     hold_id: UUID | None = None
+    corrects: UUID | None = None
 
 
 class UsageAnomaly(Event):
@@ -176,6 +179,8 @@ class QuotaThreshold(Event):
     limit: str
     unit: Unit
     percent: PositiveInt
+    used_amount: float | None = None
+    limit_amount: float | None = None
 
 
 class QuotaExceeded(Event):
@@ -190,6 +195,8 @@ class QuotaExceeded(Event):
     limit: str
     unit: Unit
     resets_at: AwareDatetime
+    used_amount: float | None = None
+    limit_amount: float | None = None
 
 
 CATALOGUE: tuple[type[Event], ...] = (

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from weakref import WeakValueDictionary
 
-import redis.asyncio
-import structlog
-
+from docuchat_common.background import Background
 from docuchat_common.db.pool import Database
 from docuchat_common.db.uow import UnitOfWork
 from docuchat_common.http.client import open_http_client
@@ -17,20 +16,18 @@ from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.redis import check_redis, open_redis
 from docuchat_gateway.adapters.blobs import ObstoreBlobs
 from docuchat_gateway.adapters.idempotency import RedisIdempotencyKeys
 from docuchat_gateway.adapters.rate_limit import RedisRateLimiter
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
-from docuchat_gateway.documents.errors import BlobStoreUnavailable
-from docuchat_gateway.documents.ports import BlobStore
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.uploads import UploadService, sweep_arrivals
 from docuchat_gateway.edge.ports import RateLimiter, Upstreams
+from docuchat_gateway.edge.socket import OpenSockets
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import compose
-
-logger = structlog.get_logger()
 
 SWEEP_EVERY = timedelta(minutes=10)
 ARRIVALS_LIVE = timedelta(hours=1)
@@ -45,6 +42,7 @@ class Container:
     verifier: TokenVerifier
     limiter: RateLimiter
     upstreams: Upstreams
+    sockets: OpenSockets
     documents: DocumentService
     uploads: UploadService
     upload_slots: asyncio.Semaphore
@@ -59,8 +57,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
     async with AsyncExitStack() as stack:
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         session = await stack.enter_async_context(open_http_client())
-        client = redis.asyncio.Redis.from_url(settings.redis_url, socket_connect_timeout=2)
-        stack.push_async_callback(client.aclose)
+        client = await stack.enter_async_context(open_redis(settings.redis_url, client_name="gateway"))
         database = await stack.enter_async_context(
             Database.open(
                 settings.database_url,
@@ -87,37 +84,33 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         keys = RedisIdempotencyKeys(
             client, lease=timedelta(seconds=15), keep=timedelta(hours=settings.idempotency_hours)
         )
-        for work in (relay.run(), signals.run(), _sweep(blobs)):
-            task = asyncio.create_task(work)
-            stack.push_async_callback(_end, task)
+        upstreams = Upstreams(
+            auth=HttpUpstream(session, settings.auth_url, "auth"),
+            chat=HttpUpstream(session, settings.chat_url, "chat"),
+            usage=HttpUpstream(session, settings.usage_url, "usage"),
+        )
+        background = await stack.enter_async_context(Background())
+        background.start("outbox_relay", relay.run)
+        background.start("document_signals", signals.run)
+        background.every("arrivals_sweep", SWEEP_EVERY, partial(sweep_arrivals, blobs, older_than=ARRIVALS_LIVE))
+        for upstream in (upstreams.auth, upstreams.chat, upstreams.usage):
+            background.every(f"{upstream.name}_watch", HttpUpstream.WATCH_EVERY, upstream.watch)
 
         yield Container(
             settings=settings,
             verifier=verifier,
             limiter=limiter,
-            upstreams=Upstreams(
-                auth=HttpUpstream(session, settings.auth_url, "auth"),
-                chat=HttpUpstream(session, settings.chat_url, "chat"),
-                usage=HttpUpstream(session, settings.usage_url, "usage"),
-            ),
+            upstreams=upstreams,
+            sockets=OpenSockets(per_user=settings.max_sockets_per_user, per_address=settings.max_sockets_per_address),
             documents=DocumentService(uow, blobs, signals),
             uploads=UploadService(uow, blobs, keys, max_file_bytes=settings.max_file_bytes),
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
-            checks={"postgres": database.check, "blobs": blobs.check, "auth": verifier.check},
+            checks={
+                "postgres": database.check,
+                "redis": partial(check_redis, client),
+                "blobs": blobs.check,
+                "auth": verifier.check,
+                "chat": upstreams.chat.check,
+                "usage": upstreams.usage.check,
+            },
         )
-
-
-async def _sweep(blobs: BlobStore) -> None:
-    while True:
-        try:
-            if swept := await sweep_arrivals(blobs, older_than=ARRIVALS_LIVE):
-                logger.info("uploads.swept", blobs=swept)
-        except BlobStoreUnavailable:
-            logger.warning("uploads.sweep_failed")
-        await asyncio.sleep(SWEEP_EVERY.total_seconds())
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -40,6 +40,9 @@ class Settings(ServiceSettings):
     socket_idle_seconds: float = Field(default=900.0, gt=0)
     socket_send_seconds: float = Field(default=20.0, gt=0)
     """A client that takes no frame for so long is dropped."""
+    max_sockets_per_user: int = Field(default=20, ge=0)
+    max_sockets_per_address: int = Field(default=200, ge=0)
+    """Sockets open at once in one process of the gateway; 0 is no limit."""
     socket_max_message_bytes: int = Field(default=256 * 2**10, ge=1024)
     progress_poll_seconds: float = Field(default=1.0, gt=0)
     progress_heartbeat_seconds: float = Field(default=15.0, gt=0)

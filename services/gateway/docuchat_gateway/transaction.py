@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_common.messaging.inbox import Inbox
-from docuchat_common.messaging.outbox import InMemoryOutbox, Outbox
+from docuchat_common.messaging.outbox import Outbox
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.repository import DocumentRegistry
 
@@ -16,7 +16,7 @@ class GatewayTx:
 
     collections: CollectionRepository
     documents: DocumentRegistry
-    outbox: Outbox | InMemoryOutbox
+    outbox: Outbox
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> GatewayTx:

@@ -87,3 +87,13 @@ async def test_while_redis_is_away_requests_pass_and_counting_returns_by_itself(
 
         await eventually(counts, timeout=5)
         await limiter.close()
+
+
+async def test_junk_tokens_of_an_address_do_not_refuse_the_signed_in_user_behind_it(open_gateway: OpenGateway) -> None:
+    async with open_gateway(rate_limit_per_address=3, rate_limit_per_minute=3) as gateway:
+        junk = {"Authorization": "Bearer x.y.z"}
+        statuses = [(await gateway.call("GET", "/v1/chats", headers=junk)).status for _ in range(5)]
+        mine = [(await gateway.call("GET", "/v1/chats", headers=gateway.headers())).status for _ in range(4)]
+
+        assert statuses == [401, 401, 401, 429, 429]
+        assert mine == [200, 200, 200, 429]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -241,3 +242,79 @@ async def test_pages_of_the_front_end_may_call(gateway: Gateway) -> None:
     assert allowed.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
     assert "Access-Control-Allow-Origin" not in refused.headers
     assert (failed.status, failed.headers["Access-Control-Allow-Origin"]) == (401, "http://localhost:3000")
+
+
+class Freezable:
+    """A service that can be frozen as SIGSTOP freezes one: connections are taken, and nothing is answered."""
+
+    def __init__(self) -> None:
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self.heads = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await self.thawed.wait()
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self.thawed.wait()
+                self.heads += b"/livez" not in head
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+
+async def test_a_frozen_service_is_a_503_within_two_seconds_then_at_once_until_it_is_back(
+    open_gateway: OpenGateway,
+) -> None:
+    frozen = Freezable()
+    server = await asyncio.start_server(frozen.handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def timed(gateway: Gateway, method: str, path: str) -> tuple[int, str | None, float]:
+        began = time.monotonic()
+        response = await gateway.call(method, path, headers=gateway.headers())
+        return response.status, response.headers.get("Retry-After"), time.monotonic() - began
+
+    async with open_gateway(usage_url=url, chat_url=url) as gateway:
+        assert (await timed(gateway, "GET", "/v1/usage"))[0] == 200
+        frozen.thawed.clear()
+        first = await asyncio.gather(
+            timed(gateway, "GET", "/v1/usage"), timed(gateway, "POST", "/v1/chat"), timed(gateway, "GET", "/v1/chats")
+        )
+        then = await timed(gateway, "POST", "/v1/chat")
+        ready = await gateway.call("GET", "/readyz")
+        frozen.thawed.set()
+
+        async def works() -> None:
+            assert (await timed(gateway, "GET", "/v1/usage"))[0] == 200
+            assert (await timed(gateway, "POST", "/v1/chat"))[0] == 200
+
+        await eventually(works, timeout=5)
+
+    assert [answer[:2] for answer in (*first, then)] == [(503, "2")] * 4
+    assert max(answer[2] for answer in first) < 2
+    assert then[2] < 0.5
+    assert ready.status == 503
+    checks = (await ready.json())["checks"]
+    assert (checks["chat"], checks["usage"]) != ("ok", "ok")
+    assert checks["redis"] == "ok"
+    server.close()
+
+
+async def test_a_service_that_is_slow_but_lives_is_waited_for(gateway: Gateway, behind: Behind) -> None:
+    released = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        if request.path == "/livez":
+            asked.set()
+            return web.Response()
+        await released.wait()
+        return web.json_response({})
+
+    behind.answer = slow
+    request = asyncio.create_task(gateway.call("POST", "/v1/chat", json={}, headers=gateway.headers()))
+    async with asyncio.timeout(5):
+        await asked.wait()
+    released.set()
+    assert (await request).status == 200

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
+import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from services.gateway.tests.conftest import Gateway, OpenGateway
 from services.gateway.tests.fakes import TURN, Behind, Chat, event
+from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import Identity, TokenExpired
+from docuchat_common.ids import TenantId
+from docuchat_gateway.edge.session import ChatSession
+from docuchat_gateway.settings import Settings
 from docuchat_testkit.eventually import eventually
 
 
@@ -48,7 +57,7 @@ async def closing(connection: ClientConnection) -> tuple[dict[str, Any], int | N
 
 async def test_a_message_is_answered_with_the_frames_of_chat(gateway: Gateway, chat: Chat) -> None:
     async with dial(gateway) as connection:
-        asked = {"message": "سؤال من چیست؟", "session_id": 123, "document_ids": [TURN], "unknown": 1}
+        asked = {"message": "سؤال من چیست؟", "session_id": 123, "document_ids": [TURN]}
         await connection.send(json.dumps(asked))
         frames = await receive(connection)
         await connection.send(json.dumps({"message": "again"}))
@@ -242,3 +251,72 @@ async def test_a_client_that_does_not_read_is_dropped_and_holds_little(open_gate
         await eventually(lambda: connection.transport is not None)
         connection.transport.abort()
         assert stopped_at < 20_000_000  # what the kernel's buffers and ours hold; the stream has no end
+
+
+async def test_the_id_of_a_message_stands_in_every_frame_that_it_causes(gateway: Gateway, chat: Chat) -> None:
+    async with dial(gateway) as connection:
+        await connection.send(json.dumps({"message": "x", "id": "a"}))
+        asked = await receive(connection)
+        await connection.send(json.dumps({"resume": TURN, "after": 0, "id": 7}))
+        resumed = await receive(connection)
+        await connection.send(json.dumps({"message": "", "id": "b"}))
+        (wrong,) = await receive(connection)
+
+    assert {frame["id"] for frame in asked} == {"a"}
+    assert [frame["type"] for frame in asked] == ["start", "sources", "delta", "delta", "end"]
+    assert {frame["id"] for frame in resumed} == {7}
+    assert (wrong["code"], wrong["id"]) == ("invalid_frame", "b")
+    assert "id" not in chat.requests[0][2]
+
+
+async def test_a_frame_with_an_unknown_field_is_refused_by_name_and_chat_sees_all_of_a_question(
+    gateway: Gateway, chat: Chat
+) -> None:
+    async with dial(gateway) as connection:
+        await connection.send(json.dumps({"stop": TURN, "aftr": 1}))
+        (refused,) = await receive(connection)
+        await connection.send(json.dumps({"message": "x", "documents": ["y"], "stream": False}))
+        await receive(connection)
+
+    assert refused["code"] == "invalid_frame"
+    assert "aftr" in refused["message"]
+    assert chat.requests[0][2] == {"message": "x", "documents": ["y"], "stream": True}
+
+
+async def test_a_user_and_an_address_have_so_many_sockets(open_gateway: OpenGateway) -> None:
+    async with open_gateway(max_sockets_per_user=2, max_sockets_per_address=4) as gateway:
+        async with dial(gateway), dial(gateway):
+            async with dial(gateway) as third:
+                frame, closed_with = await closing(third)
+                assert (frame["code"], closed_with) == ("too_many_sockets", 1013)
+            others = gateway.mint.headers(), gateway.mint.headers()
+            async with dial(gateway, additional_headers=others[0]), dial(gateway, additional_headers=others[1]):
+                with pytest.raises(InvalidStatus) as refusal:
+                    async with dial(gateway, additional_headers=gateway.mint.headers()):
+                        pass
+                assert refusal.value.response.status_code == 429
+                assert refusal.value.response.headers["Retry-After"] == "5"
+
+        async def opens() -> None:
+            async with dial(gateway) as connection:
+                await connection.send('{"message": "x"}')
+                assert (await receive(connection))[-1]["code"] != "too_many_sockets"
+
+        await eventually(opens)
+
+
+@pytest.mark.parametrize("error", [WebSocketDisconnect(1006), OSError(), RuntimeError("closed")])
+async def test_a_send_that_fails_ends_the_session_and_nothing_is_raised(error: Exception) -> None:
+    async def receive_message() -> dict[str, Any]:
+        return {"type": "websocket.receive", "text": "no json"}
+
+    async def send(message: dict[str, Any]) -> None:
+        raise error
+
+    settings = Settings.model_construct()
+    scope = {"app": SimpleNamespace(state=SimpleNamespace(container=SimpleNamespace(settings=settings)))}
+    caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member")
+    session = ChatSession(scope, receive_message, send)  # type: ignore[arg-type]  # as ASGI has it
+    async with asyncio.timeout(5):
+        await session.run(Identity(caller, "one", None, time.time() + 60, "token"))
+        await session.refuse(error=TokenExpired())

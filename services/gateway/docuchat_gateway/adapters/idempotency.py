@@ -15,7 +15,7 @@ import redis.asyncio
 import structlog
 
 from docuchat_common.ids import DocumentId
-from docuchat_gateway.adapters import REDIS_TROUBLE
+from docuchat_common.redis import REDIS_TROUBLE
 from docuchat_gateway.documents.errors import IdempotencyKeyRunning
 from docuchat_gateway.documents.ports import ClaimedKey, FinishedRequest
 

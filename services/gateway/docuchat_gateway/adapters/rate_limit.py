@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import NoScriptError
 
-from docuchat_gateway.adapters import REDIS_TROUBLE
+from docuchat_common.redis import REDIS_TROUBLE
 from docuchat_gateway.edge.ports import RateDecision
 
 logger = structlog.get_logger()
@@ -101,10 +101,10 @@ class RedisRateLimiter:
         self._available = True
         self._recovery: asyncio.Task[None] | None = None
 
-    async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
+    async def hit(self, *, address: str | None = None, user: str | None = None) -> RateDecision | None:
         keys: list[str] = []
         limits: list[int] = []
-        if self._per_address:
+        if self._per_address and address is not None:
             keys.append(f"gateway:rate:address:{address}")
             limits.append(self._per_address)
         if self._per_user and user is not None:

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import Gauge
 
 from docuchat_common.ids import DocumentId, TenantId
-from docuchat_gateway.adapters import REDIS_TROUBLE
+from docuchat_common.redis import REDIS_TROUBLE
 
 logger = structlog.get_logger()
 

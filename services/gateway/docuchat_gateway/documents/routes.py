@@ -13,7 +13,8 @@ from orjson import dumps
 from starlette.responses import Response, StreamingResponse
 
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.identity import CurrentPrincipal, Principal
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.problems import problem_response, problem_responses
 from docuchat_common.ids import DocumentId
@@ -54,7 +55,7 @@ def documents(request: Request) -> DocumentService:
 @router.get("", summary="List documents, newest first", responses=problem_responses(401, 403, 422, 429))
 async def list_files(
     request: Request,
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     limit: Limit = 20,
     cursor: Cursor = None,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
@@ -68,7 +69,7 @@ async def list_files(
             raise InvalidCursor from error
     title_contains = q.replace("\x00", "").strip() if q else None
     found = await documents(request).list_documents(
-        principal, limit=limit + 1, before=before, status=status, title_contains=title_contains or None
+        caller, limit=limit + 1, before=before, status=status, title_contains=title_contains or None
     )
     shown = found[:limit]
     more = len(found) > limit
@@ -81,8 +82,8 @@ async def list_files(
 @router.get(
     "/{document_id}", summary="A document and its progress", responses=problem_responses(401, 403, 404, 422, 429)
 )
-async def get_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DocumentOut:
-    return DocumentOut.of(await documents(request).get(principal, DocumentId(document_id)))
+async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentOut:
+    return DocumentOut.of(await documents(request).get(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -93,7 +94,7 @@ async def get_file(request: Request, principal: CurrentPrincipal, document_id: U
 )
 async def get_content(
     request: Request,
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     document_id: UUID,
     range_header: Annotated[str | None, Header(alias="Range")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -101,11 +102,11 @@ async def get_content(
     start, end = _parse_range(range_header)
     service = documents(request)
     if if_none_match is not None:
-        document = await service.get(principal, DocumentId(document_id))
+        document = await service.get(caller, DocumentId(document_id))
         if f'"{document.sha256}"' in if_none_match:
             return Response(status_code=304, headers={"ETag": f'"{document.sha256}"'})
     try:
-        document, content = await service.open_content(principal, DocumentId(document_id), start, end)
+        document, content = await service.open_content(caller, DocumentId(document_id), start, end)
     except RangeUnsatisfiable as error:
         return problem_response(
             416,
@@ -152,8 +153,8 @@ def _parse_range(value: str | None) -> tuple[int | None, int | None]:
 
 
 @router.delete("/{document_id}", summary="Delete a document now", responses=problem_responses(401, 403, 404, 422, 429))
-async def delete_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DeletionOut:
-    return DeletionOut.of(await documents(request).delete(principal, DocumentId(document_id)))
+async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DeletionOut:
+    return DeletionOut.of(await documents(request).delete(caller, DocumentId(document_id)))
 
 
 @router.post(
@@ -162,8 +163,8 @@ async def delete_file(request: Request, principal: CurrentPrincipal, document_id
     summary="Process a failed document again",
     responses=problem_responses(401, 403, 404, 409, 422, 429),
 )
-async def retry_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> DocumentOut:
-    return DocumentOut.of(await documents(request).retry(principal, DocumentId(document_id)))
+async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentOut:
+    return DocumentOut.of(await documents(request).retry(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -173,22 +174,22 @@ async def retry_file(request: Request, principal: CurrentPrincipal, document_id:
     response_class=StreamingResponse,
     responses=_EVENTS_RESPONSES,
 )
-async def watch_file(request: Request, principal: CurrentPrincipal, document_id: UUID) -> StreamingResponse:
-    await documents(request).get(principal, DocumentId(document_id))  # a 404 must come before the stream begins
+async def watch_file(request: Request, caller: CurrentCaller, document_id: UUID) -> StreamingResponse:
+    await documents(request).get(caller, DocumentId(document_id))  # a 404 must come before the stream begins
     return StreamingResponse(
-        _progress(request, principal, DocumentId(document_id)),
+        _progress(request, caller, DocumentId(document_id)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _progress(request: Request, principal: Principal, document_id: DocumentId) -> AsyncIterator[bytes]:
+async def _progress(request: Request, caller: Caller, document_id: DocumentId) -> AsyncIterator[bytes]:
     settings = request.app.state.container.settings
     loop = asyncio.get_running_loop()
     quiet_since = loop.time()
     poll = timedelta(seconds=settings.progress_poll_seconds)
     try:
-        async for document in documents(request).watch(principal, document_id, poll=poll):
+        async for document in documents(request).watch(caller, document_id, poll=poll):
             if document is not None:
                 yield _progress_event(document)
             elif loop.time() - quiet_since >= settings.progress_heartbeat_seconds:

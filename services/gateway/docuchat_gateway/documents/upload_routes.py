@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.problems import problem_responses, response_for
 from docuchat_gateway.documents.domain import FormPart
 from docuchat_gateway.documents.errors import IdempotencyKeyInvalid, UploadTooSlow
@@ -65,7 +65,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 )
 async def upload_file(
     request: Request,
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     container = request.app.state.container
@@ -76,11 +76,11 @@ async def upload_file(
             raise IdempotencyKeyInvalid
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
         own_slots: asyncio.Semaphore = container.user_upload_slots.setdefault(
-            f"{principal.tenant_id}:{principal.user_id}",
+            caller.subject,
             asyncio.Semaphore(max(1, container.settings.max_parallel_uploads // 4)),
         )
         async with asyncio.timeout(container.settings.upload_timeout_seconds), own_slots, container.upload_slots:
-            outcome = await service.upload(principal, _to_the_end(form, body), idempotency_key)
+            outcome = await service.upload(caller, _to_the_end(form, body), idempotency_key)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except (DocuChatError, TimeoutError) as error:

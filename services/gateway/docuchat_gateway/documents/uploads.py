@@ -10,7 +10,7 @@ import puremagic
 import structlog
 
 from docuchat_common.errors import InvalidInput
-from docuchat_common.http.identity import Principal
+from docuchat_common.http.caller import Caller
 from docuchat_common.ids import CollectionId, DocumentId, uuid7
 from docuchat_gateway.documents.domain import (
     PDF,
@@ -76,7 +76,7 @@ class UploadService:
         self.max_file_bytes = max_file_bytes
 
     async def upload(
-        self, principal: Principal, parts: AsyncIterator[FormPart], idempotency_key: str | None
+        self, caller: Caller, parts: AsyncIterator[FormPart], idempotency_key: str | None
     ) -> UploadOutcome:
         """Take in the one file of a form, in whatever order its parts come.
 
@@ -85,21 +85,21 @@ class UploadService:
         """
         if idempotency_key is None:
             file, fields = await self._receive(parts, store=True)
-            return await self._register(principal, file, fields)
-        async with self._keys.claim(f"{principal.tenant_id}:{principal.user_id}", idempotency_key) as claim:
+            return await self._register(caller, file, fields)
+        async with self._keys.claim(caller.subject, idempotency_key) as claim:
             if claim.finished is not None:
                 file, fields = await self._receive(parts, store=False)
-                return await self._replay(principal, claim.finished, fingerprint(file, fields))
+                return await self._replay(caller, claim.finished, fingerprint(file, fields))
             file, fields = await self._receive(parts, store=True)
-            outcome = await self._register(principal, file, fields)
+            outcome = await self._register(caller, file, fields)
             await claim.finish(FinishedRequest(fingerprint(file, fields), outcome.document.id, outcome.created))
             return outcome
 
-    async def _replay(self, principal: Principal, earlier: FinishedRequest, present: str) -> UploadOutcome:
+    async def _replay(self, caller: Caller, earlier: FinishedRequest, present: str) -> UploadOutcome:
         if earlier.fingerprint != present:
             raise IdempotencyKeyReused
-        async with self._uow(principal.tenant_id) as tx:
-            document = await tx.documents.get(principal.tenant_id, earlier.document_id)
+        async with self._uow(caller.tenant_id) as tx:
+            document = await tx.documents.get(caller.tenant_id, earlier.document_id)
         return UploadOutcome(document, earlier.created, replayed=True)
 
     async def _receive(self, parts: AsyncIterator[FormPart], *, store: bool) -> tuple[ReceivedFile, dict[str, str]]:
@@ -173,10 +173,10 @@ class UploadService:
             raise
         return ReceivedFile(filename, size, digest.hexdigest(), key)
 
-    async def _register(self, principal: Principal, file: ReceivedFile, fields: dict[str, str]) -> UploadOutcome:
+    async def _register(self, caller: Caller, file: ReceivedFile, fields: dict[str, str]) -> UploadOutcome:
         """Make a stored file a document, unless its collection holds the same content already."""
         assert file.blob_key is not None  # only a stored file is registered
-        tenant = principal.tenant_id
+        tenant = caller.tenant_id
         stored_at = file.blob_key
         document_id = DocumentId(uuid7())
         lasting_key = f"tenants/{tenant}/documents/{document_id}/{file.sha256}"
@@ -206,7 +206,7 @@ class UploadService:
                         size_bytes=file.size_bytes,
                         sha256=file.sha256,
                         blob_key=lasting_key,
-                        uploaded_by=principal.user_id,
+                        uploaded_by=caller.user_id,
                     )
                 )
                 if registration.created:

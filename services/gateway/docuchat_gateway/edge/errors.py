@@ -49,3 +49,9 @@ class SlowBody(InvalidInput):
     """The body of the request did not arrive within 30 seconds; send it again."""
 
     code = "body_too_slow"
+
+
+class TooManySockets(RateLimited):
+    """Too many sockets are open; close one first."""
+
+    code = "too_many_sockets"

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.identity import bearer_token
+from docuchat_common.http.identity import OperatorToken, TokenVerifier, bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.errors import TooManyRequests
 from docuchat_gateway.edge.ports import RateDecision
@@ -21,7 +21,11 @@ _limited = Counter("docuchat_rate_limited", "Requests that were refused by the r
 
 
 class RateLimit:
-    """Counts the request for its user, when it has a valid token, and for its address."""
+    """Counts the request for its caller when it has a valid credential, else for its address.
+
+    Never for both: otherwise anybody could use up the address of an office and lock out those who are signed in behind
+    it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,13 +35,11 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         container = scope["app"].state.container
-        user: str | None = None
-        try:
-            principal = await container.verifier.verify(bearer_token(Headers(scope=scope)))
-            user = f"{principal.tenant_id}:{principal.user_id}"
-        except DocuChatError:
-            pass  # not signed in: whether that matters is the route's to say
-        decision = await container.limiter.hit(address=client_address(scope), user=user)
+        subject = await _subject(container.verifier, Headers(scope=scope))
+        if subject is None:  # not signed in: whether that matters is the route's to say
+            decision = await container.limiter.hit(address=client_address(scope))
+        else:
+            decision = await container.limiter.hit(user=subject)
         if decision is None:
             await self._app(scope, receive, send)
             return
@@ -53,6 +55,18 @@ class RateLimit:
             return
         _limited.inc()
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
+
+
+async def _subject(verifier: TokenVerifier, headers: Headers) -> str | None:
+    try:
+        token = bearer_token(headers)
+        try:
+            identity = await verifier.verify(token)
+        except OperatorToken:
+            identity = await verifier.verify_operator(token)
+    except DocuChatError:
+        return None
+    return identity.caller.subject
 
 
 def refusal(decision: RateDecision) -> TooManyRequests:

@@ -23,7 +23,7 @@ class RateDecision:
 class RateLimiter(Protocol):
     """Counts requests by whom they come from."""
 
-    async def hit(self, *, address: str, user: str | None) -> RateDecision | None:
+    async def hit(self, *, address: str | None = None, user: str | None = None) -> RateDecision | None:
         """Count one request; None when the counting is not possible right now, and the request may pass."""
 
 
@@ -42,7 +42,13 @@ class Upstream(Protocol):
         Raises ServiceDown.
         """
 
-    def down(self, error: BaseException) -> UpstreamUnavailable:
+    async def watch(self) -> None:
+        """Find out whether a service that owes an answer lives; called again and again."""
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable when the service is not ready."""
+
+    def down(self, error: BaseException | None) -> UpstreamUnavailable:
         """The error to answer with when the service does not answer, or no more."""
 
 

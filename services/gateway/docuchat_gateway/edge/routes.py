@@ -32,9 +32,9 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         settings = container.settings
         if not row.public:
             # the service verifies again; here it is refused before it costs a connection
-            principal = await container.verifier.verify(bearer_token(request.headers))
-            assert_same_tenant(principal, request.headers.get(settings.tenant_header))
-            structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
+            identity = await container.verifier.verify(bearer_token(request.headers))
+            assert_same_tenant(identity, request.headers.get(settings.tenant_header))
+            structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
         try:
             # who has not signed in yet has little to say
             limit = _PUBLIC_BYTES if row.public else settings.max_request_bytes

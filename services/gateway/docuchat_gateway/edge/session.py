@@ -1,0 +1,300 @@
+"""A conversation over one socket: each message becomes a streamed request to chat, whose frames are relayed as bytes.
+
+Client to server: `{message, session_id?, chat_id?, model?, document_ids?, collection_id?}`,
+`{resume: turn_id, after: seq}`, `{stop: turn_id}`, each with an `id` if the client likes, which stands in every frame
+that the message causes. Server to client: `start`, `sources`, `delta`, `end`, `error`, as chat writes them.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import aiohttp
+import orjson
+import structlog
+from prometheus_client import Counter
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated
+from docuchat_common.http.client import error_from_response
+from docuchat_common.http.identity import Identity, TokenExpired
+from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, ServiceDown
+from docuchat_gateway.edge.limits import refusal
+from docuchat_gateway.event_stream import error_frame, events_of
+
+logger = structlog.get_logger()
+
+CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_FORBIDDEN: Final = 4403
+CLOSE_IDLE: Final = 4408
+CLOSE_TRY_LATER: Final = 1013
+
+MAX_RESUMES: Final = 4
+"""Turns that one socket may follow at once, beside the one it asked for."""
+MAX_STOPS: Final = 8
+"""Stops of one socket that may be on their way at once; they are not counted by the rate limit."""
+
+_slow = Counter("docuchat_sockets_dropped", "WebSockets that were dropped because their client did not read.")
+
+
+class _Gone(Exception):
+    """The client has left, or does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A client's message, by the `id` that it gave it."""
+
+    mark: bytes = b""
+    """What stands at the begin of every frame that the message causes."""
+
+    @classmethod
+    def of(cls, frame: dict[str, Any]) -> "_Request":
+        given = frame.pop("id", None)
+        if given is None:
+            return cls()
+        if isinstance(given, bool) or not isinstance(given, str | int) or len(str(given)) > 100:
+            raise BadFrame("`id` is a string of at most 100 characters, or a whole number.")
+        return cls(b'{"id":' + orjson.dumps(given) + b",")
+
+    def marked(self, frame: bytes) -> str:
+        return (self.mark + frame[1:] if self.mark else frame).decode()
+
+
+class ChatSession:
+    """One accepted socket."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._container = scope["app"].state.container
+        self._settings = self._container.settings
+        self._receive = receive
+        self._send = send
+        self._turn: asyncio.Task[None] | None = None
+        self._resumes: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[None]] = set()
+        self._gone = asyncio.Event()
+        self._headers: dict[str, str] = {}
+
+    async def refuse(self, error: DocuChatError) -> None:
+        """Say why, and close."""
+        code = CLOSE_FORBIDDEN if isinstance(error, Forbidden) else CLOSE_TRY_LATER
+        if isinstance(error, Unauthenticated):
+            code = CLOSE_UNAUTHENTICATED
+        with suppress(_Gone):
+            await self._error(error)
+            await self._push({"type": "websocket.close", "code": code, "reason": error.code})
+
+    async def run(self, identity: Identity) -> None:
+        """Serve until the client leaves, its token ends, it is idle for long, or it does not read."""
+        self._identity = identity
+        self._headers = {
+            "Authorization": f"Bearer {identity.token}",
+            self._settings.tenant_header: str(identity.tenant_id),
+        }
+        gone = asyncio.create_task(self._gone.wait())
+        incoming: asyncio.Task[Any] | None = None
+        try:
+            idle_since = time.monotonic()
+            while True:
+                if incoming is None:
+                    incoming = asyncio.create_task(self._receive())  # type: ignore[arg-type]  # a coroutine, as ASGI has it
+                token_left = identity.expires_at - time.time()
+                idle_left = idle_since + self._settings.socket_idle_seconds - time.monotonic()
+                await asyncio.wait(
+                    {incoming, gone},
+                    timeout=max(0.0, min(token_left, idle_left)),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if gone.done():
+                    return
+                if incoming.done():
+                    message = incoming.result()
+                    incoming = None
+                    if message["type"] == "websocket.disconnect":
+                        return
+                    idle_since = time.monotonic()
+                    await self._accept(message.get("text"))
+                elif time.time() >= identity.expires_at:
+                    await self.refuse(TokenExpired())
+                    return
+                elif self._running():
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since >= self._settings.socket_idle_seconds:
+                    await self._push({"type": "websocket.close", "code": CLOSE_IDLE, "reason": "idle"})
+                    return
+        except _Gone:
+            return
+        finally:
+            tasks = {gone, *self._running()}
+            if incoming is not None:
+                tasks.add(incoming)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _running(self) -> set[asyncio.Task[None]]:
+        own = {self._turn} if self._turn is not None and not self._turn.done() else set()
+        return own | self._resumes | self._commands
+
+    async def _accept(self, text: str | None) -> None:
+        request = _Request()
+        try:
+            frame = self._parse(text)
+            request = _Request.of(frame)
+            if "stop" in frame:
+                _only(frame, "stop")
+                if len(self._commands) >= MAX_STOPS:
+                    raise Busy("Too many stops at once; wait for the ends of their turns.")
+                self._start(self._commands, self._stop(_turn_id(frame["stop"]), request))
+            elif "resume" in frame:
+                _only(frame, "resume", "after")
+                await self._count()
+                if len(self._resumes) >= MAX_RESUMES:
+                    raise Busy(f"This socket follows {MAX_RESUMES} turns already.")
+                turn_id = _turn_id(frame["resume"])
+                target = f"/v1/turns/{turn_id}/events?after={_seq(frame.get('after', 0))}"
+                self._start(self._resumes, self._follow("GET", target, None, turn_id, request))
+            elif isinstance(frame.get("message"), str) and frame["message"].strip():
+                if self._turn is not None and not self._turn.done():
+                    raise Busy
+                await self._count()
+                self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", _question(frame), None, request))
+            else:
+                raise BadFrame("The frame has no `message` with text.")
+        except DocuChatError as error:
+            await self._error(error, request)
+
+    def _parse(self, text: str | None) -> dict[str, Any]:
+        if text is None:
+            raise BadFrame
+        if len(text) > self._settings.socket_max_message_bytes:
+            raise FrameTooLarge(max_bytes=self._settings.socket_max_message_bytes)
+        try:
+            frame = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise BadFrame('This is not JSON; send an object such as {"message": "…"}.') from error
+        if not isinstance(frame, dict):
+            raise BadFrame
+        return frame
+
+    def _start(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _count(self) -> None:
+        decision = await self._container.limiter.hit(user=self._identity.caller.subject)
+        if decision is not None and not decision.allowed:
+            raise refusal(decision)
+
+    async def _stop(self, turn_id: str, request: _Request) -> None:
+        patience = timedelta(seconds=self._settings.upstream_timeout_seconds)
+        try:
+            response = await self._container.upstreams.chat.send(
+                "POST", f"/v1/turns/{turn_id}/stop", headers=self._headers, body=b"", patience=patience
+            )
+            async with response:
+                await _raise_problem(response)
+        except DocuChatError as error:
+            with suppress(_Gone):
+                await self._error(error, request, turn_id=turn_id)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            logger.warning("socket.stop_failed", error=type(error).__name__)
+
+    async def _follow(self, method: str, target: str, body: bytes | None, turn_id: str | None, by: _Request) -> None:
+        """Relay one stream of chat's to the client, frame by frame."""
+        chat = self._container.upstreams.chat
+        headers = self._headers | {"Accept": "text/event-stream"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        named = {} if turn_id is None else {"turn_id": turn_id}
+        try:
+            try:
+                response = await chat.send(
+                    method, target, headers=headers, body=body, patience=self._settings.chat_patience
+                )
+                async with response:
+                    await _raise_problem(response)
+                    if turn := response.headers.get("X-Turn-ID"):
+                        named["turn_id"] = turn
+                    ended = False
+                    try:
+                        async for batch in events_of(response):
+                            ended = batch[-1].startswith((b'{"type":"end"', b'{"type":"error"'))
+                            if ended:
+                                self._make_way()
+                            await self._frames(batch, by)
+                    except (aiohttp.ClientError, TimeoutError) as error:
+                        raise chat.down(error) from error
+                    if not ended:
+                        raise ServiceDown("The answer broke off; resume it with its turn_id and the last seq you have.")
+            except DocuChatError as error:
+                await self._error(error, by, **named)
+        except _Gone:
+            self._gone.set()
+
+    def _make_way(self) -> None:
+        """The client may ask again as soon as it has read the end, while this task still waits for chat to close."""
+        current = asyncio.current_task()
+        if current is None or self._turn is not current:
+            return
+        self._turn = None
+        self._commands.add(current)
+        current.add_done_callback(self._commands.discard)
+
+    async def _frames(self, batch: list[bytes], by: _Request) -> None:
+        await self._push(*({"type": "websocket.send", "text": by.marked(data)} for data in batch))
+
+    async def _error(self, error: DocuChatError, by: _Request | None = None, **more: str) -> None:
+        await self._frames([orjson.dumps(error_frame(error, **more), default=str)], by or _Request())
+
+    async def _push(self, *messages: dict[str, Any]) -> None:
+        """Send to the client; _Gone when it has left, or takes nothing for too long."""
+        # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down
+        try:
+            async with asyncio.timeout(self._settings.socket_send_seconds):
+                for message in messages:
+                    await self._send(message)
+        except TimeoutError as error:
+            _slow.inc()
+            logger.warning("socket.slow_client")
+            raise _Gone from error
+        except (WebSocketDisconnect, OSError, RuntimeError) as error:
+            raise _Gone from error
+
+
+def _only(frame: dict[str, Any], *names: str) -> None:
+    if unknown := sorted(frame.keys() - set(names)):
+        raise BadFrame(f"A frame with `{names[0]}` has no {unknown[0]!r}.", field=unknown[0])
+
+
+def _question(frame: dict[str, Any]) -> bytes:
+    """The body for chat, which knows what may stand in it."""
+    try:
+        return orjson.dumps({name: value for name, value in frame.items() if value is not None} | {"stream": True})
+    except orjson.JSONEncodeError as error:
+        raise BadFrame("The frame is nested too deeply.") from error
+
+
+def _turn_id(value: object) -> str:
+    try:
+        return str(UUID(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        raise BadFrame("`resume` and `stop` take the `turn_id` of a `start` frame.") from error
+
+
+def _seq(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadFrame("`after` is the `seq` of the last delta you have, a whole number from 0.")
+    return value
+
+
+async def _raise_problem(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        raise error_from_response(response.status, await response.read(), response.headers, "chat")

@@ -87,3 +87,9 @@ class UpstreamUnavailable(_Retryable):
     """A part that is needed for this does not answer; try again shortly."""
 
     code = "upstream_unavailable"
+
+
+class StorageFull(UpstreamUnavailable):
+    """There is no room left to store this; delete documents, or ask the operator for more space."""
+
+    code = "storage_full"

@@ -7,7 +7,7 @@ import pytest
 
 from docuchat_common.db import Database, RoleTooPowerful
 from docuchat_common.db.uow import UnitOfWork
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import StorageFull, UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_setup.roles import OWNER, SERVICES
 from docuchat_testkit.databases import ClonedDatabase, with_database
@@ -66,3 +66,22 @@ async def test_a_statement_without_an_answer_is_given_up_in_time_with_its_connec
         assert asyncio.get_running_loop().time() - began < 10
         async with uow(TenantId(2)) as connection:
             assert await connection.fetchval("SELECT current_setting('app.tenant_id')") == "2"
+
+
+async def test_a_database_without_room_says_so(database: ClonedDatabase) -> None:
+    async with database.open("chat") as opened:
+        with pytest.raises(StorageFull):
+            async with opened.connection() as connection:
+                await connection.execute("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100'; END $$")
+
+
+async def test_a_connection_goes_back_to_the_pool_without_the_tenant_it_worked_for(database: ClonedDatabase) -> None:
+    """A tenant set for the session would be the next user's, whatever he forgot to set."""
+    async with database.open("chat", max_size=1) as opened:
+        uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
+        async with uow(TenantId(7)) as connection:
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+            assert await connection.fetchval("SELECT current_setting('app.tenant_id')") == "7"
+        async with opened.connection() as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") == backend
+            assert await connection.fetchval("SELECT nullif(current_setting('app.tenant_id', true), '')") is None

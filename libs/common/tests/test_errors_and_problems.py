@@ -70,7 +70,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize("category", list(STATUS))
 def test_every_category_has_a_status_and_its_docstring_as_message(category: type[errors.DocuChatError]) -> None:
     error = category()
-    assert 400 <= status_of(error) <= 503
+    assert 400 <= status_of(error) <= 507
     assert error.detail == (category.__doc__ or "").strip().splitlines()[0]
 
 
@@ -78,6 +78,7 @@ def test_every_category_has_a_status_and_its_docstring_as_message(category: type
     ("error", "outcome"),
     [
         (errors.UpstreamUnavailable(), Outcome.RETRY),
+        (errors.StorageFull(), Outcome.RETRY),
         (TooFast(), Outcome.RETRY),
         (ValueError(), Outcome.RETRY),
         (errors.InvalidInput(), Outcome.DEAD_LETTER),
@@ -151,4 +152,5 @@ def test_a_problem_of_another_service_comes_back_as_the_same_error() -> None:
     assert error.retry_after == timedelta(seconds=7)
     assert error.extensions == {"resets_at": "2030-01-01T00:00:00Z"}
     assert isinstance(error_from_response(500, b"<html>", {}, "usage"), errors.UpstreamUnavailable)
+    assert isinstance(error_from_response(507, b"{}", {}, "usage"), errors.StorageFull)
     assert error_from_response(404, b'{"code":"chat_not_found"}', {}, "chat").code == "chat_not_found"

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import StorageFull, UpstreamUnavailable
 
 logger = structlog.get_logger()
 
@@ -146,6 +146,8 @@ class Database:
                 yield cast(asyncpg.Connection, connection)
         except asyncpg.DeadlockDetectedError as error:
             raise Deadlocked(retry_after=timedelta(seconds=1)) from error
+        except asyncpg.DiskFullError as error:
+            raise StorageFull from error
         except CONNECTION_ERRORS as error:
             raise UpstreamUnavailable(
                 "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)

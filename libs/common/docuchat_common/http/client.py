@@ -18,6 +18,7 @@ from docuchat_common.errors import (
     PayloadTooLarge,
     QuotaExceeded,
     RateLimited,
+    StorageFull,
     Unauthenticated,
     UnsupportedMedia,
     UpstreamUnavailable,
@@ -32,6 +33,7 @@ _BY_STATUS: dict[int, type[DocuChatError]] = {
     413: PayloadTooLarge,
     415: UnsupportedMedia,
     422: InvalidInput,
+    507: StorageFull,
 }
 
 

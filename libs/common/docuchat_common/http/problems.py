@@ -20,6 +20,7 @@ from docuchat_common.errors import (
     PayloadTooLarge,
     QuotaExceeded,
     RateLimited,
+    StorageFull,
     Unauthenticated,
     UnsupportedMedia,
     UpstreamUnavailable,
@@ -36,6 +37,7 @@ STATUS: dict[type[DocuChatError], int] = {
     RateLimited: 429,
     QuotaExceeded: 429,
     UpstreamUnavailable: 503,
+    StorageFull: 507,
 }
 
 _TITLES = {
@@ -53,6 +55,7 @@ _TITLES = {
     502: "Bad gateway",
     503: "Unavailable",
     504: "Upstream timeout",
+    507: "Out of storage",
 }
 
 _CODES = {
@@ -143,7 +146,7 @@ def response_for(error: DocuChatError, request_id: str | None = None) -> Respons
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    elif isinstance(error, UpstreamUnavailable):
+    elif isinstance(error, UpstreamUnavailable) and not isinstance(error, StorageFull):
         headers["Retry-After"] = "2"
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

@@ -1,0 +1,80 @@
+"""A process' sign of life, which the database server itself takes back."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import structlog
+
+from docuchat_common.background import cancel
+from docuchat_common.db.pool import CONNECTION_ERRORS
+
+logger = structlog.get_logger()
+
+
+class Presence:
+    """A session advisory lock, which the server drops with the connection: a killed process is seen at once.
+
+    Locks do not survive a restart of the server, so for a moment after one everybody counts as alive.
+    """
+
+    def __init__(self, url: str, lock_class: int) -> None:
+        self._url = url
+        self._lock_class = lock_class
+        self._connection: asyncpg.Connection | None = None
+        self.process_id = secrets.randbelow(2**31 - 1) + 1
+        """Second key of the lock, random and so unique among the processes of today."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, lock_class: int, *, check_every: timedelta = timedelta(seconds=1)
+    ) -> AsyncIterator["Presence"]:
+        """Hold the lock on a connection of its own, taken again in the background when the server restarts.
+
+        `lock_class` is the first key: one number for each kind of process.
+        """
+        presence = cls(url, lock_class)
+        await presence._ensure()
+        keeper = asyncio.create_task(presence._keep(check_every.total_seconds()))
+        try:
+            yield presence
+        finally:
+            await cancel(keeper)
+            await presence._close()
+
+    async def _keep(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self._ensure()
+            except CONNECTION_ERRORS as error:
+                logger.warning("presence.lost", process_id=self.process_id, error=type(error).__name__)
+
+    async def _ensure(self) -> None:
+        if self._connection is not None:
+            try:
+                await self._connection.execute("SELECT 1", timeout=5)
+                return
+            except CONNECTION_ERRORS:
+                await self._close()
+        connection = await asyncpg.connect(
+            self._url, timeout=5, server_settings={"application_name": "docuchat-presence"}
+        )
+        # a false answer means that the server has not noticed the end of the last session yet; asked again next time
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", self._lock_class, self.process_id):
+            self._connection = connection
+        else:
+            await connection.close()
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=2)
+        except CONNECTION_ERRORS:
+            connection.terminate()

@@ -12,8 +12,8 @@ from docuchat_common.http.server import serve
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
 from docuchat_usage.app import create_app
-from docuchat_usage.bootstrap import open_service
-from docuchat_usage.domain import Price
+from docuchat_usage.bootstrap import open_commands
+from docuchat_usage.prices.domain import Price
 from docuchat_usage.settings import Settings
 
 
@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(given: argparse.Namespace, settings: Settings) -> str:
-    async with open_service(settings) as service:
+    async with open_commands(settings) as commands:
         if given.command == "set-quota":
-            await service.set_quota(given.tenant, given.user, given.tokens, given.cost)
+            await commands.quotas.set_quota(given.tenant, given.user, given.tokens, given.cost)
             subject = f"tenant {given.tenant}" if given.user is None else f"user {given.user} of tenant {given.tenant}"
             limits = [
                 *([f"{given.tokens} tokens"] if given.tokens is not None else []),
@@ -55,7 +55,7 @@ async def _run(given: argparse.Namespace, settings: Settings) -> str:
             embedding=given.input if given.embedding is None else given.embedding,
             valid_from=given.valid_from or datetime.now(UTC),
         )
-        price_id = await service.set_price(price)
+        price_id = await commands.prices.set_price(price)
         return f"price {price_id}: {price.provider}/{price.model} from {price.valid_from.isoformat()}"
 
 

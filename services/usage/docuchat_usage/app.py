@@ -4,12 +4,13 @@ from fastapi import FastAPI
 
 from docuchat_common.http.app import create_service_app
 from docuchat_usage.bootstrap import open_container
-from docuchat_usage.routes import internal, public
+from docuchat_usage.ledger import routes as ledger
+from docuchat_usage.quotas import routes as quotas
 from docuchat_usage.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
     """HTTP, consumer, relay and sweeps in one process."""
     return create_service_app(
-        settings, title="DocuChat usage", routers=[public, internal], open_container=open_container
+        settings, title="DocuChat usage", routers=[ledger.router, quotas.router], open_container=open_container
     )

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from docuchat_common.background import Background
+from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.relay import Relay
-from docuchat_usage.adapters import PrometheusMeter, SystemClock, keep_usage_stream, repeat
+from docuchat_usage.adapters.stream import keep_usage_stream
 from docuchat_usage.handlers import subscriptions
-from docuchat_usage.repository import PostgresTransaction, compose
-from docuchat_usage.service import Policy, UsageService
+from docuchat_usage.ledger.service import LedgerService
+from docuchat_usage.prices.service import PriceService
+from docuchat_usage.quotas.service import Policy, QuotaService
+from docuchat_usage.transaction import Tx, compose
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
     from docuchat_common.http.health import Check
     from docuchat_usage.settings import Settings
@@ -33,16 +36,26 @@ class Container:
 
     settings: Settings
     verifier: TokenVerifier
-    service: UsageService
+    prices: PriceService
+    quotas: QuotaService
+    ledger: LedgerService
     checks: dict[str, Check]
 
 
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What the operator's commands reach."""
+
+    prices: PriceService
+    quotas: QuotaService
+
+
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[UsageService]:
-    """The use cases on the database alone, for commands; their events wait for the relay of a running service."""
+async def open_commands(settings: Settings) -> AsyncIterator[Commands]:
+    """The use cases on the database alone; their events wait for the relay of a running service."""
     async with _open_database(settings, "docuchat-usage-command", 2) as database:
-        uow: UnitOfWork[PostgresTransaction] = UnitOfWork(database, compose, schema=SCHEMA)
-        yield UsageService(uow, SystemClock(), PrometheusMeter(), _policy(settings))
+        uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA)
+        yield Commands(PriceService(uow), QuotaService(uow, SystemClock(), _policy(settings)))
 
 
 @asynccontextmanager
@@ -55,32 +68,37 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-usage"))
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         relay = Relay(database, SCHEMA, Publisher(broker))
-        uow: UnitOfWork[PostgresTransaction] = UnitOfWork(
-            database, compose, schema=SCHEMA, on_events_committed=relay.wake
-        )
-        service = UsageService(uow, SystemClock(), PrometheusMeter(), _policy(settings))
-        consumer = Consumer(broker, subscriptions(service, settings.usage_prefetch))
+        uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA, on_events_committed=relay.wake)
+        clock = SystemClock()
+        quotas = QuotaService(uow, clock, _policy(settings))
+        ledger = LedgerService(uow, clock)
+        consumer = Consumer(broker, subscriptions(quotas, ledger, settings.usage_prefetch))
 
         async def forget_events() -> None:
             async with uow.system() as tx:
                 await tx.inbox.forget(timedelta(days=settings.keep_inbox_days))
 
-        await _in_background(stack, relay.run())
+        async def declare_stream() -> None:
+            await keep_usage_stream(
+                broker, consumer, max_bytes=settings.usage_stream_max_bytes, max_age=settings.usage_stream_max_age
+            )
+
+        background = await stack.enter_async_context(Background())
+        background.start("relay", relay.run)
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=settings.shutdown_grace_seconds))
-        await _in_background(
-            stack,
-            keep_usage_stream(
-                broker,
-                consumer,
-                max_bytes=settings.usage_stream_max_bytes,
-                max_age=settings.usage_stream_max_age,
-            ),
+        background.start("usage_stream", declare_stream)
+        background.every("hold_sweep", timedelta(seconds=settings.hold_sweep_seconds), quotas.sweep)
+        background.every("hold_purge", timedelta(hours=1), quotas.purge)
+        background.every("inbox_forget", timedelta(hours=1), forget_events)
+        yield Container(
+            settings=settings,
+            verifier=verifier,
+            prices=PriceService(uow),
+            quotas=quotas,
+            ledger=ledger,
+            checks={"database": database.check, "rabbitmq": consumer.check},
         )
-        await _in_background(stack, repeat("hold_sweep", timedelta(seconds=settings.hold_sweep_seconds), service.sweep))
-        await _in_background(stack, repeat("hold_purge", timedelta(hours=1), service.purge))
-        await _in_background(stack, repeat("inbox_forget", timedelta(hours=1), forget_events))
-        yield Container(settings, verifier, service, {"database": database.check, "rabbitmq": consumer.check})
 
 
 def _open_database(settings: Settings, name: str, size: int) -> Any:
@@ -92,15 +110,3 @@ def _policy(settings: Settings) -> Policy:
         announce_refusals_every=timedelta(seconds=settings.quota_announce_seconds),
         keep_closed_holds=timedelta(days=settings.keep_closed_holds_days),
     )
-
-
-async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        # Again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.5)
-
-    stack.push_async_callback(stop)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from docuchat_common.events.catalogue import TenantCreated, UsageRecorded
 from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import queue_name
-from docuchat_usage.domain import Kind, Usage
+from docuchat_usage.ledger.domain import Usage
+from docuchat_usage.quotas.domain import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from docuchat_common.events.envelope import Event
-    from docuchat_usage.service import UsageService
+    from docuchat_usage.ledger.service import LedgerService
+    from docuchat_usage.quotas.service import QuotaService
 
 
-async def book_usage(service: UsageService, event: UsageRecorded, _: Delivery) -> None:
+async def book_usage(ledger: LedgerService, event: UsageRecorded, _: Delivery) -> None:
     """A provider was called: charge it."""
-    await service.book(
+    await ledger.book(
         Usage(
             event_id=event.id,
             tenant_id=event.tenant_id,
@@ -40,22 +42,18 @@ async def book_usage(service: UsageService, event: UsageRecorded, _: Delivery) -
     )
 
 
-async def open_tenant(service: UsageService, event: TenantCreated, _: Delivery) -> None:
+async def open_tenant(quotas: QuotaService, event: TenantCreated, _: Delivery) -> None:
     """A tenant was made: give it a plan and a budget. Doing so twice changes nothing."""
-    await service.open_tenant(event.tenant_id)
+    await quotas.open_tenant(event.tenant_id)
 
 
-HANDLERS: Final[dict[type[Event], Callable[[UsageService, Any, Delivery], Awaitable[None]]]] = {
-    UsageRecorded: book_usage,
-    TenantCreated: open_tenant,
-}
-
-
-def subscriptions(service: UsageService, prefetch: int) -> list[Subscription[Any]]:
-    """A subscription for each handler."""
+def subscriptions(quotas: QuotaService, ledger: LedgerService, prefetch: int) -> list[Subscription[Any]]:
+    """The service's whole reaction to the world."""
+    handlers: dict[type[Event], Callable[[Any, Delivery], Awaitable[None]]] = {
+        UsageRecorded: partial(book_usage, ledger),
+        TenantCreated: partial(open_tenant, quotas),
+    }
     return [
-        Subscription(
-            queue=queue_name("usage", event.type), event=event, handler=partial(handler, service), prefetch=prefetch
-        )
-        for event, handler in HANDLERS.items()
+        Subscription(queue=queue_name("usage", event.type), event=event, handler=handler, prefetch=prefetch)
+        for event, handler in handlers.items()
     ]

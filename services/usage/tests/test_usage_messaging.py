@@ -16,9 +16,9 @@ from docuchat_common.events.catalogue import QuotaThreshold, TenantCreated, Usag
 from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_testkit.eventually import eventually
-from docuchat_usage.adapters import STREAM
+from docuchat_usage.adapters.stream import STREAM
 from docuchat_usage.bootstrap import Container, open_container
-from docuchat_usage.domain import HoldRequest, Kind
+from docuchat_usage.quotas.domain import HoldRequest, Kind
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
             tenant = 1 + number % 3
             user = uuid7()
             request = HoldRequest(tenant, Kind.CHAT, "gpt-4o-mini", 100, 50, timedelta(minutes=10), user_id=user)
-            hold = await container.service.hold(request)
+            hold = await container.quotas.hold(request)
             time = datetime.now(UTC) - timedelta(seconds=number)
             events.append(recorded(tenant, number, user_id=user, hold_id=hold.id, time=time))
         shuffled = events * 3
@@ -126,7 +126,7 @@ async def queue_length(settings: Settings) -> int:
 async def test_holders_that_vanish_free_their_share_by_the_sweep(settings: Settings, database: ClonedDatabase) -> None:
     async with running(settings) as (container, _):
         for _ in range(10):
-            await container.service.hold(HoldRequest(1, Kind.CHAT, "m", 100, 0, timedelta(milliseconds=200)))
+            await container.quotas.hold(HoldRequest(1, Kind.CHAT, "m", 100, 0, timedelta(milliseconds=200)))
 
         async def freed() -> None:
             async with database.connect() as connection:
@@ -164,7 +164,7 @@ async def test_a_new_subscriber_replays_usage_and_quota_events_from_the_stream(
                 await channel.declare_queue(STREAM, passive=True)
 
             await eventually(declared)
-        await container.service.set_quota(1, None, 1000, None)
+        await container.quotas.set_quota(1, None, 1000, None)
         event = recorded(1, 850)
         await publish(publisher, event)
 

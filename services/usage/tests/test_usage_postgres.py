@@ -15,8 +15,8 @@ import pytest
 from docuchat_common.db import load_queries
 from docuchat_common.ids import uuid7
 from docuchat_testkit.eventually import eventually
-from docuchat_usage.domain import Hold
-from docuchat_usage.errors import BudgetExhausted, HoldNotFound
+from docuchat_usage.quotas.domain import Hold
+from docuchat_usage.quotas.errors import BudgetExhausted, HoldNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +54,10 @@ async def balance(database: ClonedDatabase, tenant: int) -> dict[str, int]:
 
 class TestConcurrency:
     async def test_of_500_at_once_exactly_n_are_admitted_and_vanished_holders_free_their_share(
-        self, open_postgres_world: Callable[..., AbstractAsyncContextManager[World]], database: ClonedDatabase
+        self, open_world: Callable[..., AbstractAsyncContextManager[World]], database: ClonedDatabase
     ) -> None:
-        async with open_postgres_world(max_size=20) as world:
-            await world.service.set_quota(world.tenant, None, 100_000, None)
+        async with open_world(max_size=20) as world:
+            await world.quotas.set_quota(world.tenant, None, 100_000, None)
             gate = asyncio.Semaphore(60)
 
             async def ask() -> Hold | None:
@@ -78,11 +78,11 @@ class TestConcurrency:
             assert await balance(database, world.tenant) == {"used": 50_000, "held": 50_000}
 
     async def test_everything_at_once_leaves_the_books_balanced(
-        self, open_postgres_world: Callable[..., AbstractAsyncContextManager[World]], database: ClonedDatabase
+        self, open_world: Callable[..., AbstractAsyncContextManager[World]], database: ClonedDatabase
     ) -> None:
         chance = random.Random(7)
-        async with open_postgres_world(max_size=16) as world:
-            await world.service.set_quota(world.tenant, None, 30_000, None)
+        async with open_world(max_size=16) as world:
+            await world.quotas.set_quota(world.tenant, None, 30_000, None)
             users = [uuid7() for _ in range(4)]
 
             async def client(user: Any) -> None:
@@ -94,20 +94,20 @@ class TestConcurrency:
                     what = chance.random()
                     try:
                         if what < 0.3:
-                            await world.service.renew(hold.id, timedelta(seconds=60), chance.randrange(1200))
+                            await world.quotas.renew(hold.id, timedelta(seconds=60), chance.randrange(1200))
                         if what < 0.5:
                             usage = world.usage(chance.randrange(1000), user_id=user, hold_id=hold.id)
-                            await asyncio.gather(*(world.service.book(usage) for _ in range(3)))
+                            await asyncio.gather(*(world.ledger.book(usage) for _ in range(3)))
                         elif what < 0.7:
-                            await world.service.release(hold.id)
+                            await world.quotas.release(hold.id)
                     except HoldNotFound:
                         continue
 
             async def time() -> None:
                 for step in range(10):
                     world.clock.advance(timedelta(seconds=1))
-                    await world.service.sweep()
-                    await world.service.set_quota(world.tenant, users[step % 4], 20_000, None)
+                    await world.quotas.sweep()
+                    await world.quotas.set_quota(world.tenant, users[step % 4], 20_000, None)
 
             await asyncio.gather(*(client(user) for user in users * 2), time())
             # Late bookings on ended leases may pass the limit, since what was spent is always booked.
@@ -126,33 +126,33 @@ class TestConcurrency:
             assert wrong == []
 
     async def test_a_plan_with_limits_for_users_opens_their_budgets(
-        self, postgres: World, database: ClonedDatabase
+        self, world: World, database: ClonedDatabase
     ) -> None:
         async with database.connect() as connection:
             await connection.execute("UPDATE usage.plans SET user_token_limit = 1500 WHERE is_default")
-        await postgres.hold(1000)
+        await world.hold(1000)
         with pytest.raises(BudgetExhausted) as refused:
-            await postgres.hold(1000)
+            await world.hold(1000)
         assert (refused.value.extensions["layer"], refused.value.extensions["limit"]) == ("user", "1500")
         newcomer = uuid7()
-        await postgres.spend(900, user_id=newcomer)
-        assert (await postgres.service.report(postgres.tenant, newcomer)).my_budget is not None
+        await world.spend(900, user_id=newcomer)
+        assert (await world.ledger.report(world.tenant, newcomer)).my_budget is not None
 
     async def test_a_budget_added_while_a_booking_waits_is_charged_too(
-        self, postgres: World, database: ClonedDatabase
+        self, world: World, database: ClonedDatabase
     ) -> None:
-        await postgres.service.open_tenant(postgres.tenant)
+        await world.quotas.open_tenant(world.tenant)
         async with database.connect() as blocker:
             lock = blocker.transaction()
             await lock.start()
-            await blocker.execute("SELECT FROM usage.budgets WHERE tenant_id = $1 FOR UPDATE", postgres.tenant)
-            quota = asyncio.create_task(postgres.service.set_quota(postgres.tenant, postgres.user, 1000, None))
+            await blocker.execute("SELECT FROM usage.budgets WHERE tenant_id = $1 FOR UPDATE", world.tenant)
+            quota = asyncio.create_task(world.quotas.set_quota(world.tenant, world.user, 1000, None))
             await waiting_for_lock(database, 1)
-            booking = asyncio.create_task(postgres.spend(400))
+            booking = asyncio.create_task(world.spend(400))
             await waiting_for_lock(database, 2)
             await lock.rollback()
         await asyncio.gather(quota, booking)
-        report = await postgres.service.report(postgres.tenant, postgres.user)
+        report = await world.ledger.report(world.tenant, world.user)
         assert report.my_budget is not None
         assert report.my_budget.tokens.used == 400
 
@@ -182,14 +182,14 @@ class TestConstraints:
                 )
         assert refused.value.constraint_name == f"prices_{column}_not_negative"
 
-    async def test_costs_are_exact(self, postgres: World, database: ClonedDatabase) -> None:
+    async def test_costs_are_exact(self, world: World, database: ClonedDatabase) -> None:
         for _ in range(7):
-            await postgres.spend(input_tokens=1, output_tokens=1)
+            await world.spend(input_tokens=1, output_tokens=1)
         async with database.connect() as connection:
             costs = await connection.fetch("SELECT cost, price_id FROM usage.ledger")
         assert {row["cost"] for row in costs} == {Decimal("0.00000075")}
         assert all(row["price_id"] is not None for row in costs)
-        report = await postgres.service.report(postgres.tenant, postgres.user)
+        report = await world.ledger.report(world.tenant, world.user)
         assert report.tenant.period.cost == Decimal("0.00000525")
 
     async def test_the_seeded_prices_are_those_of_the_public_lists(self, database: ClonedDatabase) -> None:
@@ -216,13 +216,13 @@ class TestRoles:
         assert {row["relname"]: row["forced"] for row in rows} == dict.fromkeys(TENANT_TABLES, True)
 
     async def test_a_tenant_sees_its_own_rows_and_nobody_sees_any_without_a_tenant(
-        self, postgres: World, database: ClonedDatabase
+        self, world: World, database: ClonedDatabase
     ) -> None:
-        await postgres.service.set_quota(postgres.tenant, None, 100, None)
-        await postgres.hold(10)
-        await postgres.spend(90)
+        await world.quotas.set_quota(world.tenant, None, 100, None)
+        await world.hold(10)
+        await world.spend(90)
         async with database.connect("docuchat_usage") as connection:
-            for tenant, sees in (("", False), (str(postgres.tenant + 1), False), (str(postgres.tenant), True)):
+            for tenant, sees in (("", False), (str(world.tenant + 1), False), (str(world.tenant), True)):
                 async with connection.transaction():
                     await connection.execute("SELECT set_config('app.tenant_id', $1, true)", tenant)
                     counts = [
@@ -231,8 +231,8 @@ class TestRoles:
                     ]
                     assert all(counts) if sees else not any(counts)
 
-    async def test_a_tenant_cannot_write_for_another(self, postgres: World, database: ClonedDatabase) -> None:
-        await postgres.service.open_tenant(postgres.tenant)
+    async def test_a_tenant_cannot_write_for_another(self, world: World, database: ClonedDatabase) -> None:
+        await world.quotas.open_tenant(world.tenant)
         async with database.connect("docuchat_usage") as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 async with connection.transaction():
@@ -268,7 +268,7 @@ class TestRoles:
 
 
 class TestPlans:
-    async def test_hot_statements_read_their_indexes(self, postgres: World, database: ClonedDatabase) -> None:
+    async def test_hot_statements_read_their_indexes(self, world: World, database: ClonedDatabase) -> None:
         now = datetime.now(UTC)
         async with database.connect() as admin:
             await admin.execute(
@@ -291,7 +291,6 @@ class TestPlans:
             )
             await admin.execute("VACUUM ANALYZE usage.ledger")
             await admin.execute("VACUUM ANALYZE usage.holds")
-        queries = load_queries("docuchat_usage")
         week_ago = now - timedelta(days=7)
         async with database.connect("docuchat_usage") as connection, connection.transaction():
             await connection.execute("SELECT set_config('app.tenant_id', '7', true)")
@@ -301,10 +300,10 @@ class TestPlans:
                 "period_end": now, "chatbot_id": None, "key_id": None, "user_id": str(uuid7()), "announce_before": now,
                 "hold_id": uuid7(), "expires_at": now,
             }  # fmt: skip
-            report = await plan(connection, queries, "sum_ledger", values)
+            report = await plan(connection, "ledger", "sum_ledger", values)
             assert any(node.get("Index Name") == "ledger_by_time" for node in report)
             assert not any(node["Node Type"] == "Seq Scan" for node in report)
-            hold = await plan(connection, queries, "hold", values)
+            hold = await plan(connection, "quotas", "hold", values)
             assert any(node.get("Index Name", "").startswith("holds_open_by_") for node in hold)
             assert {node.get("Relation Name") for node in hold if node["Node Type"] == "Seq Scan"} <= {
                 "prices", "budgets", "subscriptions", "plans",
@@ -312,9 +311,10 @@ class TestPlans:
 
 
 async def plan(
-    connection: asyncpg.Connection[Any], queries: Any, name: str, values: dict[str, Any]
+    connection: asyncpg.Connection[Any], slice_name: str, name: str, values: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The nodes of a statement's plan."""
+    queries = load_queries(f"docuchat_usage.{slice_name}")
     arguments = queries.driver_adapter.maybe_order_params(name, values)
     statement = "EXPLAIN (FORMAT JSON) " + getattr(queries, name).sql
     (root,) = json.loads(await connection.fetchval(statement, *arguments))

@@ -1,25 +1,18 @@
-"""The clock, the metrics and the RabbitMQ stream behind the ports."""
+"""The RabbitMQ stream of usage and quota events."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
-from prometheus_client import Counter
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import QuotaExceeded, QuotaThreshold, UsageRecorded
-from docuchat_common.messaging.broker import BROKER_ERRORS
+from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
+from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.topology import declare_exchange
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from docuchat_common.messaging.broker import Broker
-    from docuchat_common.messaging.consumer import Consumer
 
 logger = structlog.get_logger()
 
@@ -27,35 +20,6 @@ _BROKER_AWAY: Final[tuple[type[BaseException], ...]] = (UpstreamUnavailable, *BR
 
 STREAM: Final = "docuchat.usage.stream"
 STREAM_EVENTS: Final = (UsageRecorded.type, QuotaThreshold.type, QuotaExceeded.type)
-
-_holds = Counter("docuchat_holds", "Holds by outcome; a refusal by the layer that refused.", ["outcome", "subject"])
-_bookings = Counter("docuchat_usage_bookings", "Usage events booked.", ["kind"])
-_tokens = Counter("docuchat_usage_tokens", "Tokens booked.", ["kind", "direction"])
-_unpriced = Counter("docuchat_usage_unpriced", "Bookings for which only the fallback price fitted.", ["kind"])
-
-
-class SystemClock:
-    """The clock of the machine."""
-
-    def now(self) -> datetime:
-        """The current moment, aware UTC."""
-        return datetime.now(UTC)
-
-
-class PrometheusMeter:
-    """Counts on `/metrics`."""
-
-    def held(self, outcome: str, subject: str | None = None) -> None:
-        """Count a hold's outcome."""
-        _holds.labels(outcome, subject or "").inc()
-
-    def booked(self, kind: str, tokens: Mapping[str, int], *, unpriced: bool) -> None:
-        """Count a booking and its tokens."""
-        _bookings.labels(kind).inc()
-        for direction, count in tokens.items():
-            _tokens.labels(kind, direction).inc(count)
-        if unpriced:
-            _unpriced.labels(kind).inc()
 
 
 async def declare_usage_stream(broker: Broker, *, max_bytes: int, max_age: str) -> None:
@@ -93,15 +57,3 @@ async def keep_usage_stream(broker: Broker, consumer: Consumer, *, max_bytes: in
             logger.warning("usage_stream.waiting", error=type(error).__name__)
             pause = min(pause * 2, 5.0)
         await asyncio.sleep(pause)
-
-
-async def repeat(name: str, every: timedelta, work: Callable[[], Awaitable[object]]) -> None:
-    """Do `work` again and again until cancelled; a failure is logged and waited out."""
-    while True:
-        try:
-            await work()
-        except UpstreamUnavailable as error:
-            logger.warning("work.waiting", work=name, reason=error.detail)
-        except Exception:  # a sweep that dies would let holds leak
-            logger.exception("work.failed", work=name)
-        await asyncio.sleep(every.total_seconds())

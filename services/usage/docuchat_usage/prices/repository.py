@@ -1,0 +1,38 @@
+"""Price rows; adding one needs the system role."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+
+from docuchat_common.db import load_queries
+from docuchat_usage.prices.domain import Price
+from docuchat_usage.prices.errors import PriceExists, PriceInvalid
+
+_queries: Final = load_queries(__package__)
+
+
+class PriceRepository:
+    """Versioned prices."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def add(self, price: Price) -> int:
+        """Add a version of a price."""
+        try:
+            added: int = await _queries.add_price(
+                self._connection,
+                provider=price.provider,
+                model=price.model,
+                input=price.input,
+                output=price.output,
+                embedding=price.embedding,
+                valid_from=price.valid_from,
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise PriceExists from error
+        except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
+            raise PriceInvalid from error
+        return added

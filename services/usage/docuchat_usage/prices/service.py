@@ -1,0 +1,34 @@
+"""Use case: a new version of a price."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from docuchat_usage.prices.domain import Price
+
+if TYPE_CHECKING:
+    from docuchat_common.db import UnitOfWork
+    from docuchat_usage.transaction import Tx
+
+logger = structlog.get_logger()
+
+
+class PriceService:
+    """Owns what every model costs."""
+
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
+        self._uow = uow
+
+    async def set_price(self, price: Price) -> int:
+        """Add a version of a price; answers its id.
+
+        Raises:
+            PriceExists: the same model has a price from the same moment.
+            PriceInvalid: an amount is negative or too large.
+        """
+        async with self._uow.system() as tx:
+            price_id = await tx.prices.add(price)
+        logger.info("price.added", price_id=price_id, provider=price.provider, model=price.model)
+        return price_id

@@ -1,0 +1,35 @@
+"""One transaction: the slices' repositories, the outbox and the inbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from docuchat_common.messaging.inbox import Inbox
+from docuchat_common.messaging.outbox import Outbox
+from docuchat_usage.ledger.repository import LedgerRepository
+from docuchat_usage.prices.repository import PriceRepository
+from docuchat_usage.quotas.repository import QuotaRepository
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """What a unit of work of this service offers."""
+
+    prices: PriceRepository
+    quotas: QuotaRepository
+    ledger: LedgerRepository
+    outbox: Outbox
+    inbox: Inbox
+
+
+def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> Tx:
+    """Everything on one connection."""
+    return Tx(
+        prices=PriceRepository(connection),
+        quotas=QuotaRepository(connection),
+        ledger=LedgerRepository(connection),
+        outbox=outbox,
+        inbox=inbox,
+    )

@@ -23,7 +23,7 @@ from docuchat_common.redis import REDIS_TROUBLE
 logger = structlog.get_logger()
 
 _uncounted = Counter(
-    "docuchat_rate_limit_skipped", "Hits that were not counted: Redis did not answer in time.", ["limiter"]
+    "docuchat_rate_limit_uncounted", "Hits that were not counted: Redis did not answer in time.", ["limiter"]
 )
 _refused = Counter("docuchat_rate_limit_refused", "Hits that were refused.", ["limiter", "limit"])
 

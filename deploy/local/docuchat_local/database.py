@@ -76,7 +76,7 @@ async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Calla
 
 def _run_set_up_commands(environments: ServiceEnvironments) -> None:
     """Create tenant 1, `demo`, and the embedding space of the settings; both leave what exists as it is."""
-    tenant = ["docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo"]
+    tenant = ["docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo", "--signup", "open"]
     auth, ingest = (environments.for_service(name, environments.ports[name]) for name in ("auth", "ingest"))
     owner = {"OWNER_DATABASE_URL": environments.role_url(_OWNER)}
     with ThreadPoolExecutor() as threads:

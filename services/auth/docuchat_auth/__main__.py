@@ -42,9 +42,12 @@ async def _administer(settings: Settings, options: argparse.Namespace) -> str:
 
 async def _run(administration: Administration, options: argparse.Namespace) -> str:
     if options.command == "create-tenant":
+        wanted = options.signup == "open"
         tenant, is_new = await administration.tenants.create(
-            options.slug, options.name or options.slug, tenant_id=options.id, signup_open=not options.closed
+            options.slug, options.name or options.slug, tenant_id=options.id, signup_open=wanted
         )
+        if options.signup is not None and tenant.signup_open != wanted:
+            tenant = await administration.tenants.set_signup(tenant.slug, is_open=wanted)
         return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}"
     if options.command == "set-signup":
         tenant = await administration.tenants.set_signup(options.slug, is_open=options.state == "open")
@@ -62,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--slug", required=True, help="lower-case letters, digits and hyphens")
     create.add_argument("--name", help="for people (default: the slug)")
     create.add_argument("--id", type=_tenant_id, help="a chosen id (default: the next free one)")
-    create.add_argument("--closed", action="store_true", help="let no unknown address sign up")
+    create.add_argument(
+        "--signup", choices=("open", "closed"), help="whether unknown addresses become members (a new tenant: closed)"
+    )
 
     signup = commands.add_parser("set-signup", help="open or close a tenant to unknown addresses")
     signup.add_argument("--slug", required=True)

@@ -5,6 +5,8 @@ from starlette.responses import Response
 
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
+from docuchat_auth.operators.routes import door as operator_door
+from docuchat_auth.operators.routes import router as operators
 from docuchat_auth.sessions.routes import router as sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.routes import router as signing_keys
@@ -16,9 +18,8 @@ from docuchat_common.http.problems import problem_response
 
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings; its lifespan opens and closes everything."""
-    app = create_service_app(
-        settings, title="DocuChat auth", routers=[codes, sessions, users, signing_keys], open_container=open_container
-    )
+    routers = [codes, sessions, users, signing_keys, operator_door, operators]
+    app = create_service_app(settings, title="DocuChat auth", routers=routers, open_container=open_container)
     # a request that lacks its tenant is malformed (400), unlike a body whose values are wrong (422)
     app.add_exception_handler(MissingTenant, _on_missing_tenant)
     return app

@@ -16,6 +16,7 @@ from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.ports import AttemptLimit, CodeMailer
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -49,6 +50,8 @@ class Container:
     sessions: Sessions
     profiles: Profiles
     keys: KeyRing
+    operators: Operators
+    founding: TenantFounding
     checks: dict[str, Check]
 
 
@@ -122,11 +125,13 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl)
         queue = DeliveryQueue(settings.mail_queue_size)
         delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
+        limiter = WindowLimiter(storage)
+        tenants = TenantDirectory(uow)
         sign_in = SignIn(
             uow,
             sessions,
             RedisCodeStore(client, CodeDigests(secret), pseudonyms),
-            WindowLimiter(storage),
+            limiter,
             pseudonyms,
             queue,
             clock,
@@ -143,11 +148,13 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         yield Container(
             settings=settings,
             verifier=verifier,
-            tenants=TenantDirectory(uow),
+            tenants=tenants,
             sign_in=sign_in,
             sessions=sessions,
             profiles=Profiles(uow),
             keys=keys,
+            operators=Operators(uow, keys, limiter, clock),
+            founding=TenantFounding(uow, tenants, clock),
             # not the broker: events wait in the outbox, no request needs it
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
         )

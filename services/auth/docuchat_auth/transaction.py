@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
@@ -20,6 +21,7 @@ class Tx:
     users: UserRepository
     refresh_tokens: RefreshTokenRepository
     signing_keys: SigningKeyRepository
+    operators: OperatorRepository
     outbox: Outbox
 
 
@@ -30,5 +32,6 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         users=UserRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
         signing_keys=SigningKeyRepository(connection),
+        operators=OperatorRepository(connection),
         outbox=outbox,
     )

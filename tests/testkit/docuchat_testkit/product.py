@@ -176,7 +176,7 @@ class Product:
 
     def create_tenant(self, slug: str) -> int:
         """The id of the tenant of this short name, which is made when there is none."""
-        said = self.run_module("auth", "docuchat_auth", "create-tenant", "--slug", slug)
+        said = self.run_module("auth", "docuchat_auth", "create-tenant", "--slug", slug, "--signup", "open")
         found = re.search(rf"^tenant (\d+) {slug}\b", said, re.MULTILINE)
         assert found, said
         return int(found[1])

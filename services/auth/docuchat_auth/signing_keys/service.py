@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -21,6 +22,7 @@ logger = structlog.get_logger()
 
 # Clocks of verifiers may be behind; an expired key stays published a little longer.
 _CLOCK_SKEW = timedelta(minutes=1)
+OPERATOR_TOKEN_LIFETIME = timedelta(minutes=15)
 _RELOAD_AFTER = timedelta(seconds=30)
 _MAX_AGE = timedelta(minutes=5)
 # KeyRotated concerns the installation; events carry a tenant, and no tenant has this id.
@@ -52,6 +54,7 @@ class KeyRing:
         self._audience = audience
         self._algorithm = algorithm
         self._token_lifetime = token_lifetime
+        self._longest_lifetime = max(token_lifetime, OPERATOR_TOKEN_LIFETIME)
         self._publish_ahead = publish_ahead
         self._reload_after = min(_RELOAD_AFTER, publish_ahead / 4)
         self.max_age = min(_MAX_AGE, publish_ahead / 2)
@@ -86,7 +89,7 @@ class KeyRing:
             moment = self._clock.now()
             keep: list[SigningKey] = []
             for key in await tx.signing_keys.list_all():
-                if revoke or not key.is_published_at(moment, self._token_lifetime + _CLOCK_SKEW):
+                if revoke or not key.is_published_at(moment, self._longest_lifetime + _CLOCK_SKEW):
                     await tx.signing_keys.drop(key.kid)
                 else:
                     keep.append(key)
@@ -97,11 +100,26 @@ class KeyRing:
     async def published(self) -> list[dict[str, str]]:
         """The JWK set's keys (RFC 7517), public members only."""
         moment = self._clock.now()
-        lifetime = self._token_lifetime + _CLOCK_SKEW
+        lifetime = self._longest_lifetime + _CLOCK_SKEW
         return [dict(key.public_jwk) for key in await self._current() if key.is_published_at(moment, lifetime)]
 
     async def sign_access_token(self, user: User, tenant_slug: str) -> str:
         """An access token of the user (claims: README of auth). Raises NoSigningKey."""
+        return await self._sign(
+            user.id,
+            self._token_lifetime,
+            typ="access",
+            tenant=int(user.tenant_id),
+            tenant_slug=tenant_slug,
+            role=user.role.value,
+            email=user.email,
+        )
+
+    async def sign_operator_token(self, operator_id: UUID) -> str:
+        """A token of no tenant that opens `/v1/operator`. Raises NoSigningKey."""
+        return await self._sign(operator_id, OPERATOR_TOKEN_LIFETIME, typ="operator", scope="operator")
+
+    async def _sign(self, subject: UUID, lifetime: timedelta, **claims: object) -> str:
         moment = self._clock.now()
         await self._current()
         key = key_to_sign_with(self._signers, moment)
@@ -113,15 +131,11 @@ class KeyRing:
             {
                 "iss": self._issuer,
                 "aud": self._audience,
-                "sub": str(user.id),
-                "tenant": int(user.tenant_id),
-                "tenant_slug": tenant_slug,
-                "role": user.role.value,
-                "email": user.email,
+                "sub": str(subject),
                 "iat": issued_at,
-                "exp": issued_at + int(self._token_lifetime.total_seconds()),
+                "exp": issued_at + int(lifetime.total_seconds()),
                 "jti": str(uuid7()),
-                "typ": "access",
+                **claims,
             },
         )
 

@@ -31,6 +31,10 @@ class TenantStore(Protocol):
 
     async def find_by_slug(self, slug: Slug) -> Tenant | None: ...
 
+    async def list_after(self, tenant_id: int, limit: int) -> list[Tenant]:
+        """System transactions only: the tenants with the next greater ids."""
+        ...
+
     async def add(self, slug: Slug, name: str, *, signup_open: bool, tenant_id: TenantId | None) -> Tenant:
         """Create a tenant, with the next free id when none is given. Raises TenantTaken."""
         ...

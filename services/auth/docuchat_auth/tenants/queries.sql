@@ -10,6 +10,14 @@ SELECT id, slug, name, signup_open, created_at
 FROM auth.tenants
 WHERE slug = :slug;
 
+-- name: list_tenants_after(tenant_id, max_rows)
+-- The tenants with the next greater ids.
+SELECT id, slug, name, signup_open, created_at
+FROM auth.tenants
+WHERE id > :tenant_id
+ORDER BY id
+LIMIT :max_rows;
+
 -- name: add_tenant(slug, name, signup_open)^
 -- A new tenant with the next free id.
 INSERT INTO auth.tenants (slug, name, signup_open)

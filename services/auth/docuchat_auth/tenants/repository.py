@@ -28,6 +28,10 @@ class TenantRepository:
         row = await _queries.find_tenant_by_slug(self._connection, slug=slug)
         return None if row is None else _tenant(row)
 
+    async def list_after(self, tenant_id: int, limit: int) -> list[Tenant]:
+        rows = _queries.list_tenants_after(self._connection, tenant_id=tenant_id, max_rows=limit)
+        return [_tenant(row) async for row in rows]
+
     async def add(self, slug: Slug, name: str, *, signup_open: bool, tenant_id: TenantId | None) -> Tenant:
         try:
             # a savepoint, so that the caller's transaction lives on when the name is taken

@@ -56,6 +56,12 @@ class TenantDirectory:
             raise TenantTaken(f"The slug belongs to tenant {known.id}.")
         return known, False
 
+    async def list_after(self, tenant_id: int, limit: int) -> tuple[list[Tenant], bool]:
+        """The next tenants by id, and whether there are more."""
+        async with self._uow.system() as tx:
+            found = await tx.tenants.list_after(tenant_id, limit + 1)
+        return found[:limit], len(found) > limit
+
     async def set_signup(self, slug: str, *, is_open: bool) -> Tenant:
         """Opens or closes a tenant to unknown addresses. Raises InvalidSlug, TenantNotFound."""
         valid = parse_slug(slug)

@@ -1,0 +1,1 @@
+"""Operators: who runs the installation, over all tenants."""

@@ -1,0 +1,125 @@
+"""HTTP: what operators do with tenants and signing keys."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.operators.schemas import (
+    KeyRotation,
+    NewTenant,
+    OperatedTenant,
+    OperatedTenantPage,
+    OperatorKeyBody,
+    OperatorTokenView,
+    RotatedKey,
+    TenantChange,
+)
+from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_auth.users.domain import Email
+from docuchat_common.http.identity import current_operator
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.problems import problem_responses
+
+door = APIRouter(route_class=JsonRoute, tags=["operators"], prefix="/v1/operator")
+router = APIRouter(
+    route_class=JsonRoute, tags=["operators"], prefix="/v1/operator", dependencies=[Depends(current_operator)]
+)
+
+
+async def _operators(request: Request) -> Operators:
+    found: Operators = request.app.state.container.operators
+    return found
+
+
+async def _founding(request: Request) -> TenantFounding:
+    found: TenantFounding = request.app.state.container.founding
+    return found
+
+
+async def _tenants(request: Request) -> TenantDirectory:
+    found: TenantDirectory = request.app.state.container.tenants
+    return found
+
+
+async def _keys(request: Request) -> KeyRing:
+    found: KeyRing = request.app.state.container.keys
+    return found
+
+
+@door.post(
+    "/token",
+    summary="Exchange an operator's credential for a token",
+    responses=problem_responses(401, 422, 429, 503),
+    operation_id="createOperatorToken",
+    dependencies=[NoStore],
+)
+async def create_token(
+    body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, Depends(_operators)]
+) -> OperatorTokenView:
+    """A token of 15 minutes that opens `/v1/operator` and nothing of any tenant."""
+    return OperatorTokenView.of(await operators.exchange(body.key, address))
+
+
+@router.get(
+    "/tenants",
+    summary="List tenants",
+    responses=problem_responses(401, 403, 422, 503),
+    operation_id="listTenants",
+)
+async def list_tenants(
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[int, Query(ge=0, description="The `next_cursor` of the page before.")] = 0,
+) -> OperatedTenantPage:
+    """Every tenant, by id."""
+    page, more = await tenants.list_after(cursor, limit)
+    return OperatedTenantPage(
+        items=[OperatedTenant.of(tenant) for tenant in page], next_cursor=str(page[-1].id) if more else None
+    )
+
+
+@router.post(
+    "/tenants",
+    summary="Create a tenant with its first owner",
+    status_code=201,
+    responses={
+        **problem_responses(401, 403, 409, 422, 503),
+        200: {"description": "It was there", "model": OperatedTenant},
+    },
+    operation_id="createTenant",
+)
+async def create_tenant(
+    body: NewTenant, response: Response, founding: Annotated[TenantFounding, Depends(_founding)]
+) -> OperatedTenant:
+    """The same slug and owner again change nothing and answer 200. Sign-up is closed unless the body opens it."""
+    tenant, is_new = await founding.create(body.slug, body.name, Email(body.owner), signup_open=body.signup_open)
+    response.status_code = 201 if is_new else 200
+    return OperatedTenant.of(tenant)
+
+
+@router.patch(
+    "/tenants/{tenant}",
+    summary="Open or close a tenant to unknown addresses",
+    responses=problem_responses(401, 403, 404, 422, 503),
+    operation_id="changeTenant",
+)
+async def change_tenant(
+    tenant: str, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
+) -> OperatedTenant:
+    """`tenant` is its id or its slug."""
+    found = await tenants.get_by_reference(tenant)
+    return OperatedTenant.of(await tenants.set_signup(found.slug, is_open=body.signup_open))
+
+
+@router.post(
+    "/signing-keys/rotate",
+    summary="Rotate the keys that sign tokens",
+    responses=problem_responses(401, 403, 422, 503),
+    operation_id="rotateSigningKeys",
+)
+async def rotate_signing_keys(keys: Annotated[KeyRing, Depends(_keys)], body: KeyRotation | None = None) -> RotatedKey:
+    """A new key is published at once and signs after a while; the older ones stay until their last token has ended."""
+    return RotatedKey.of(await keys.rotate(revoke=body is not None and body.revoke))

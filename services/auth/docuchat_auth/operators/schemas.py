@@ -1,0 +1,98 @@
+"""Bodies of operators' requests and answers."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from docuchat_auth.operators.domain import OperatorToken
+from docuchat_auth.signing_keys.domain import SigningKey
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.users.schemas import Address
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class OperatorKeyBody(_Body):
+    """An operator's credential."""
+
+    key: str = Field(min_length=1, max_length=200, examples=["dco_0198c1…_5f0e…"])
+
+
+class OperatorTokenView(BaseModel):
+    """A token that opens `/v1/operator`."""
+
+    access_token: str = Field(description="Send it as `Authorization: Bearer <access_token>`.")
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a name of RFC 6750
+    expires_in: int = Field(description="Seconds until the token expires.", examples=[900])
+
+    @classmethod
+    def of(cls, token: OperatorToken) -> "OperatorTokenView":
+        """Present a token."""
+        return cls(access_token=token.access_token, expires_in=int(token.expires_in.total_seconds()))
+
+
+class NewTenant(_Body):
+    """A tenant and its first owner, who signs in by a code that is mailed to the address."""
+
+    slug: str = Field(min_length=1, max_length=63, examples=["acme"])
+    name: str = Field(min_length=1, max_length=200, examples=["Acme"])
+    owner: Address
+    signup_open: bool = Field(default=False, description="Whether unknown addresses become members by a code.")
+
+
+class TenantChange(_Body):
+    """What may be changed of a tenant."""
+
+    signup_open: bool = Field(description="Whether unknown addresses become members by a code.")
+
+
+class OperatedTenant(BaseModel):
+    """A tenant as its operator sees it."""
+
+    id: int = Field(examples=[2])
+    slug: str = Field(examples=["acme"])
+    name: str = Field(examples=["Acme"])
+    signup_open: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> "OperatedTenant":
+        """Present a tenant."""
+        return cls(
+            id=tenant.id,
+            slug=tenant.slug,
+            name=tenant.name,
+            signup_open=tenant.signup_open,
+            created_at=tenant.created_at,
+        )
+
+
+class OperatedTenantPage(BaseModel):
+    """One page of tenants, by id."""
+
+    items: list[OperatedTenant]
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
+
+
+class KeyRotation(_Body):
+    """How to rotate the signing keys."""
+
+    revoke: bool = Field(
+        default=False, description="Drop every older key at once: all access tokens end. For the day a key has leaked."
+    )
+
+
+class RotatedKey(BaseModel):
+    """The new signing key."""
+
+    kid: str
+    algorithm: str = Field(examples=["EdDSA"])
+    signs_from: datetime
+
+    @classmethod
+    def of(cls, key: SigningKey) -> "RotatedKey":
+        """Present a key."""
+        return cls(kid=key.kid, algorithm=key.algorithm.value, signs_from=key.not_before)

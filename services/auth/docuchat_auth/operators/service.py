@@ -1,0 +1,75 @@
+"""Check operators' credentials, and give new tenants their first owner."""
+
+import hmac
+
+import structlog
+
+from docuchat_auth.codes.ports import AttemptLimit, AttemptLimiter
+from docuchat_auth.operators.domain import OperatorToken
+from docuchat_auth.operators.errors import InvalidOperatorKey
+from docuchat_auth.operators.ports import OperatorsTx
+from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.errors import TenantTaken
+from docuchat_auth.tenants.ports import UnitOfWork
+from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_auth.users.domain import Email, Role
+from docuchat_auth.users.ports import UsersTx
+from docuchat_common.clock import Clock
+from docuchat_common.contracts.operator_keys import parse_operator_key
+from docuchat_common.events.catalogue import UserRegistered
+from docuchat_common.ids import UserId, uuid7
+
+logger = structlog.get_logger()
+
+_TRIES_PER_ADDRESS = AttemptLimit("operator-address", "60/minute")
+
+
+class Operators:
+    """Exchanges credentials for tokens."""
+
+    def __init__(self, uow: UnitOfWork[OperatorsTx], keys: KeyRing, limiter: AttemptLimiter, clock: Clock) -> None:
+        self._uow = uow
+        self._keys = keys
+        self._limiter = limiter
+        self._clock = clock
+
+    async def exchange(self, text: str, client_address: str) -> OperatorToken:
+        """A short token for the credential `text`. Raises InvalidOperatorKey, TooManyAttempts."""
+        await self._limiter.hit(_TRIES_PER_ADDRESS, client_address)
+        key = parse_operator_key(text)
+        if key is None:
+            raise InvalidOperatorKey
+        async with self._uow.system() as tx:
+            operator = await tx.operators.find_live(key.id)
+            if operator is None or not hmac.compare_digest(operator.secret_hash, key.secret_hash):
+                raise InvalidOperatorKey
+            await tx.operators.record_use(operator.id, self._clock.now())
+        logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
+        return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
+
+
+class TenantFounding:
+    """Creates tenants together with their first owner."""
+
+    def __init__(self, uow: UnitOfWork[UsersTx], tenants: TenantDirectory, clock: Clock) -> None:
+        self._uow = uow
+        self._tenants = tenants
+        self._clock = clock
+
+    async def create(self, slug: str, name: str, owner: Email, *, signup_open: bool) -> tuple[Tenant, bool]:
+        """The tenant and whether it is new; the same slug and owner again change nothing.
+
+        Raises InvalidSlug; TenantTaken when the slug belongs to a tenant that somebody else owns.
+        """
+        tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, signup_open=signup_open)
+        # a crash in between leaves a tenant that is closed and empty; the command given again completes it
+        async with self._uow(tenant.id) as tx:
+            user = await tx.users.register(tenant.id, UserId(uuid7()), owner, self._clock.now())
+            if user is None:
+                user = await tx.users.find_by_email(tenant.id, owner)
+            else:
+                tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
+            if user is None or user.role is not Role.OWNER:
+                raise TenantTaken(f"The slug belongs to tenant {tenant.id}, which has another owner.")
+        return tenant, is_new

@@ -9,9 +9,12 @@ import hashlib
 import os
 import pwd
 import shutil
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from docuchat_local.environment import ROOT
 from docuchat_local.errors import SetupFailed
 from docuchat_local.processes import Account
 
@@ -31,6 +34,26 @@ def server_account() -> Account | None:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
     raise SetupFailed(f"running as root needs one of the system users {', '.join(_CANDIDATES)} to run PostgreSQL as")
+
+
+def service_account(folder: Path, say: Callable[[str], None]) -> Account | None:
+    """Return the account to run the services as; None when they run as this process does.
+
+    As root they run as an ordinary user, so that neither the gateway nor the reader of strangers' PDFs has root's
+    power. That user must reach Python, the checkout and `folder`; where it cannot, the terminal is told.
+    """
+    account = server_account()
+    if account is None:
+        return None
+    needed = (Path(sys.executable).resolve(), Path(sys.prefix) / "bin" / "python", ROOT / "libs", folder / "logs")
+    beyond = [path for path in needed if not can_reach(path, account)]
+    if not beyond:
+        return account
+    say(
+        f"the services run as root, because {account.name} cannot reach {beyond[0].parent}; "
+        "start as an ordinary user, or put the checkout and Python where all may read them"
+    )
+    return None
 
 
 def can_reach(path: Path, account: Account) -> bool:

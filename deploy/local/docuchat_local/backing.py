@@ -6,7 +6,7 @@ async with backing_servers(folder, fast=True) as servers:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ class BackingServers:
     rabbitmq: Server
 
     @property
+    def all(self) -> tuple[Server, ...]:
+        return self.rabbitmq, self.postgres, self.redis
+
+    @property
     def postgres_admin_url(self) -> str:
         return self.postgres.url
 
@@ -41,18 +45,25 @@ class BackingServers:
 
     def start(self) -> None:
         """Start all three at once; returns when each accepts clients."""
-        servers = (self.rabbitmq, self.postgres, self.redis)
-        with ThreadPoolExecutor(len(servers)) as threads:
+        with ThreadPoolExecutor(len(self.all)) as threads:
             try:
-                for started in as_completed([threads.submit(server.start) for server in servers]):
+                for started in as_completed([threads.submit(server.start) for server in self.all]):
                     started.result()
             except BaseException:
-                for server in servers:
+                for server in self.all:
                     server.kill()  # the threads that wait for them end with them
                 raise
 
 
-def make_servers(folder: Path, warden: Warden, ports: Ports, secrets: Secrets, *, fast: bool = False) -> BackingServers:
+def make_servers(
+    folder: Path,
+    warden: Warden,
+    ports: Ports,
+    secrets: Secrets,
+    *,
+    fast: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> BackingServers:
     """Prepare the three servers below `folder`, not yet started."""
     logs = folder / "logs"
     account = server_account()
@@ -66,12 +77,19 @@ def make_servers(folder: Path, warden: Warden, ports: Ports, secrets: Secrets, *
         secrets=secrets,
         account=account,
         fast=fast,
+        say=say,
     )
     return BackingServers(make_postgres(site), make_redis(site, programs), make_rabbitmq(site, programs))
 
 
 @contextmanager
-def started_servers(folder: Path, *, fast: bool = False) -> Iterator[BackingServers]:
+def started_servers(
+    folder: Path,
+    *,
+    fast: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    on_lost: Callable[[], None] = lambda: None,
+) -> Iterator[BackingServers]:
     """Run the three servers with their data below `folder`; nothing is left running on leaving, however it happens.
 
     `fast` gives up durability over a power cut (no fsync), for tests; a killed server still recovers.
@@ -80,16 +98,23 @@ def started_servers(folder: Path, *, fast: bool = False) -> Iterator[BackingServ
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         warden = stack.enter_context(Warden(folder / "lock"))
+        warden.on_lost = on_lost
         ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
-        servers = make_servers(folder, warden, ports, secrets, fast=fast)
+        servers = make_servers(folder, warden, ports, secrets, fast=fast, say=say)
         servers.start()
-        yield servers
+        try:
+            yield servers
+        finally:
+            for server in servers.all:
+                server.leave_down()
 
 
 @asynccontextmanager
-async def backing_servers(folder: Path, *, fast: bool = False) -> AsyncIterator[BackingServers]:
+async def backing_servers(
+    folder: Path, *, fast: bool = False, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[BackingServers]:
     """Do as `started_servers`, without blocking the event loop."""
-    context = started_servers(folder, fast=fast)
+    context = started_servers(folder, fast=fast, say=say)
     servers = await asyncio.to_thread(context.__enter__)
     try:
         yield servers

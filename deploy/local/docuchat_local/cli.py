@@ -42,15 +42,18 @@ def up(folder: FolderOption = _FOLDER) -> None:
                 folder,
                 read_settings(ROOT / ".env"),
                 say=lambda text: terminal.say(f"... {text}"),
+                on_lost=stop.lose,
             ) as product:
                 for handle in product.processes.values():
                     follower.follow(handle.name, handle.log)
                 stop.wait(0)  # from here on a signal is a request, no interruption
                 terminal.say(_welcome(terminal, product.gateway_url, folder))
                 stop.wait()
-                terminal.say("stopping: gateway, then the services, then the servers")
+                if not stop.is_lost:
+                    terminal.say("stopping: gateway, then the services, then the servers")
         finally:
             follower.close()
+        _end(terminal, stop)
         terminal.say("stopped; nothing is left running")
 
 
@@ -78,11 +81,13 @@ def servers(folder: FolderOption = _FOLDER) -> None:
     from docuchat_local.backing import started_servers
 
     terminal = Terminal()
-    with _readable_errors(terminal), _stop_request() as stop, started_servers(folder) as running:
-        terminal.say(f"DATABASE_URL={running.postgres_admin_url}")
-        terminal.say(f"REDIS_URL={running.redis_url}")
-        terminal.say(f"RABBITMQ_URL={running.rabbitmq_url}")
-        stop.wait()
+    with _readable_errors(terminal), _stop_request() as stop:
+        with started_servers(folder, say=lambda text: terminal.say(f"... {text}"), on_lost=stop.lose) as running:
+            terminal.say(f"DATABASE_URL={running.postgres_admin_url}")
+            terminal.say(f"REDIS_URL={running.redis_url}")
+            terminal.say(f"RABBITMQ_URL={running.rabbitmq_url}")
+            stop.wait()
+        _end(terminal, stop)
 
 
 @app.command()
@@ -136,7 +141,7 @@ or sign in yourself (the code appears here):
 
 
 @contextmanager
-def _stop_request() -> Iterator[threading.Event]:
+def _stop_request() -> Iterator["_Stop"]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into an event, or into KeyboardInterrupt while nobody waits for it."""
     event = _Stop()
     previous = {
@@ -153,6 +158,7 @@ class _Stop(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self._waiting = False
+        self.is_lost = False
 
     def requested(self, *_: object) -> None:
         if self.is_set():
@@ -160,6 +166,11 @@ class _Stop(threading.Event):
         self.set()
         if not self._waiting:
             raise KeyboardInterrupt
+
+    def lose(self) -> None:
+        """End the wait, because there is nothing left to wait for."""
+        self.is_lost = True
+        self.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         self._waiting = True
@@ -174,6 +185,11 @@ def _readable_errors(terminal: Terminal) -> Iterator[None]:
         _fail(terminal, f"cannot go on: {fault}", 1)
     except KeyboardInterrupt:
         _fail(terminal, "interrupted", _INTERRUPTED)
+
+
+def _end(terminal: Terminal, stop: "_Stop") -> None:
+    if stop.is_lost:
+        _fail(terminal, "the process that holds all others was killed, and they ended with it: start again", 1)
 
 
 def _fail(terminal: Terminal, text: str, code: int) -> NoReturn:

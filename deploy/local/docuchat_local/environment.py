@@ -31,9 +31,14 @@ _SECRET_READERS: Mapping[str, frozenset[str]] = {
     "AWS_SESSION_TOKEN": frozenset({"gateway", "ingest"}),
 }
 # What this set-up decides itself, whatever stands in the user's environment.
-_OWN_NAMES = frozenset({"HOST", "PORT", "BACKING", "GATEWAY_PORT", "DATABASE_URL", "SYSTEM_DATABASE_URL"})
+_OWN_NAMES = frozenset(
+    {"HOST", "PORT", "METRICS_PORT", "BACKING", "GATEWAY_PORT", "DATABASE_URL", "SYSTEM_DATABASE_URL"}
+)
 _BLOB_READERS = frozenset({"gateway", "ingest"})
 _REACH_SECONDS = 5
+_LOOPBACK = "127.0.0.1"
+_MULTIPLIED = frozenset({"gateway", "chat", "ingest"})
+_MOST_PROCESSES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,17 @@ def blob_url(settings: Mapping[str, str], folder: Path) -> str:
     return blobs.as_uri()
 
 
+def model_provider(settings: Mapping[str, str]) -> str:
+    """Return which models the product will use and what they cost, as a line for the terminal."""
+    if not settings.get("OPENAI_API_KEY"):
+        return "no OPENAI_API_KEY: questions and documents stay on this machine, answers are quotations, nothing costs"
+    place = settings.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    return (
+        f"OPENAI_API_KEY is set: {place} gets questions and document texts, and bills every token of "
+        f"{settings.get('OPENAI_MODEL', 'gpt-4o-mini')} and {settings.get('EMBEDDING_MODEL', 'text-embedding-3-small')}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceEnvironments:
     """Builds the environment of each service."""
@@ -136,10 +152,21 @@ class ServiceEnvironments:
     redis_url: str
     rabbitmq_url: str
     blob_url: str
+    spool: Path
     vocabulary: Path
     ports: Mapping[str, int]
 
-    def for_service(self, service: str, port: int, host: str = "127.0.0.1") -> dict[str, str]:
+    def process_count(self, service: str) -> int:
+        """How many processes of a service share its socket: `CHAT_PROCESSES` and its like, 1 when nothing is said."""
+        name = f"{service.upper()}_PROCESSES"
+        given = self.settings.get(name, "1")
+        if service not in _MULTIPLIED or not given.isdecimal() or not 1 <= int(given) <= _MOST_PROCESSES:
+            if name in self.settings:
+                raise BadEnvironment(f"{name} is {given!r}; it can be a number from 1 to {_MOST_PROCESSES}")
+            return 1
+        return int(given)
+
+    def for_service(self, service: str, port: int, management_port: int = 0) -> dict[str, str]:
         """The environment of one process of `service`: its own weak logins, and no secret of another service."""
         environment = {name: value for name, value in os.environ.items() if name in _SYSTEM_NAMES}
         environment |= {
@@ -156,8 +183,9 @@ class ServiceEnvironments:
             if name not in _OWN_NAMES and service in _SECRET_READERS.get(name, {service})
         }
         environment |= {
-            "HOST": host,
+            "HOST": self.settings.get("HOST", _LOOPBACK) if service == "gateway" else _LOOPBACK,
             "PORT": str(port),
+            "METRICS_PORT": str(management_port),
             "DATABASE_URL": self.role_url(f"docuchat_{service}"),
             "SYSTEM_DATABASE_URL": self.role_url(f"docuchat_{service}_system"),
             "REDIS_URL": self.redis_url,
@@ -165,10 +193,17 @@ class ServiceEnvironments:
             "INTERNAL_TOKEN": self.settings.get("INTERNAL_TOKEN") or self.secrets.get("internal_token"),
             "TIKTOKEN_CACHE_DIR": str(self.vocabulary),
         }
-        for name, upstream in (("AUTH_URL", "auth"), ("CHAT_URL", "chat"), ("USAGE_URL", "usage")):
+        for name, upstream in (
+            ("AUTH_URL", "auth"),
+            ("CHAT_URL", "chat"),
+            ("USAGE_URL", "usage"),
+            ("INGEST_URL", "ingest"),
+        ):
             environment[name] = f"http://127.0.0.1:{self.ports[upstream]}"
         if service in _BLOB_READERS:
             environment["BLOB_URL"] = self.blob_url
+        if service == "chat":
+            environment["SPOOL_DIR"] = self.settings.get("SPOOL_DIR") or str(self.spool)
         if service == "auth":
             given = self.settings.get("JWT_SECRET") or self.settings.get("SECRET_KEY")
             environment.pop("SECRET_KEY", None)

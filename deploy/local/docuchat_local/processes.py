@@ -42,6 +42,8 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 10.0
     account: Account | None = None
+    listener: str | None = None
+    """Name of the socket (see `Warden.listen`) that it accepts connections on."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Process:
     _warden: "Warden"
     pid: int | None = None
     exit_code: int | None = None
+    on_exit: Callable[[], None] | None = None
     _failure: str | None = None
     _answered: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -80,6 +83,7 @@ class Process:
                 "stop_signal": int(self.spec.stop_signal),
                 "stage": self.spec.stage,
                 "grace_seconds": self.spec.grace_seconds,
+                "listener": self.spec.listener,
             }
         )
         if not self._answered.wait(_ANSWER_SECONDS):
@@ -114,6 +118,12 @@ class Process:
             return "\n".join(self.spec.log.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
+    def give_up(self) -> None:
+        """Nobody will report its end any more."""
+        self._failure = self._failure or "the warden is gone"
+        self._answered.set()
+        self._ended.set()
+
     def take_report(self, report: dict[str, Any]) -> None:
         """Note what the warden reports; called from its reader thread."""
         if report["event"] == "started":
@@ -125,6 +135,8 @@ class Process:
         elif report["event"] == "exited" and report["pid"] == self.pid:
             self.exit_code = report["code"]
             self._ended.set()
+            if self.on_exit:
+                self.on_exit()
 
 
 class Warden:
@@ -136,7 +148,11 @@ class Warden:
         self._sending = threading.Lock()
         self._popen: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self.on_exit: Callable[[Process], None] | None = None
+        self._closing = False
+        self._listening: dict[str, int] = {}
+        self._heard = threading.Event()
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the warden was killed: the kernel then ends every process that it held."""
 
     def __enter__(self) -> Self:
         self._popen = subprocess.Popen(
@@ -176,6 +192,7 @@ class Warden:
 
     def begin_stop(self) -> None:
         """Have every process stopped, and none started any more, without waiting for it."""
+        self._closing = True
         with suppress(ServerFailed):
             self.send({"do": "close"})
 
@@ -183,6 +200,14 @@ class Warden:
     def pid(self) -> int:
         assert self._popen is not None
         return self._popen.pid
+
+    def listen(self, name: str, host: str, port: int) -> int | None:
+        """Listen on a port (0: any) for the processes that name this socket; the port, None when it is taken."""
+        self._heard.clear()
+        self.send({"do": "listen", "key": name, "host": host, "port": port})
+        if not self._heard.wait(_ANSWER_SECONDS):
+            raise ServerFailed("no answer from the warden")
+        return self._listening.get(name)
 
     def add(self, spec: ProcessSpec) -> Process:
         """Make a process known, not yet started."""
@@ -206,11 +231,20 @@ class Warden:
         assert self._popen.stdout is not None
         for line in self._popen.stdout:
             report = json.loads(line)
+            if report["event"] in {"listening", "refused"}:
+                if report["event"] == "listening":
+                    self._listening[report["key"]] = report["port"]
+                self._heard.set()
+                continue
             process = self._processes.get(report.get("key", ""))
             if process is not None:
                 process.take_report(report)
-                if report["event"] == "exited" and self.on_exit:
-                    self.on_exit(process)
+        if not self._closing:
+            self._closing = True
+            for process in self._processes.values():
+                process.give_up()
+            if self.on_lost:
+                self.on_lost()
 
     def _close_pipes(self) -> None:
         assert self._popen is not None

@@ -15,21 +15,23 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from docuchat_local.accounts import own_folder, service_account
 from docuchat_local.backing import BackingServers, make_servers
 from docuchat_local.database import prepare_database
 from docuchat_local.environment import (
     ROOT,
-    SETTINGS_REFUSED,
     ServiceEnvironments,
     blob_url,
     external_servers,
+    model_provider,
     require_reachable,
 )
 from docuchat_local.errors import BadEnvironment
+from docuchat_local.logs import bounded_logs
 from docuchat_local.probes import wait_for_code
-from docuchat_local.processes import Process, ProcessSpec, Warden
+from docuchat_local.processes import Account, ProcessSpec, Warden
 from docuchat_local.services import GATEWAY, SERVICE_NAMES, SERVICES, Service, ServiceProcess, entry_of
-from docuchat_local.state import Ports, Secrets, choose_port, is_port_free
+from docuchat_local.state import Ports, Secrets
 from docuchat_local.vocabulary import prepare_vocabulary
 
 _HIGHEST_PORT = 65_535
@@ -63,7 +65,7 @@ class RunningProduct:
         entry = entry_of(service)
         number = 2 + sum(name.startswith(f"{entry.process}-") for name in self.processes if name != entry.process)
         name = f"{entry.process}-{number}"
-        replica = self._add(entry, name, self._ground.ports.claim(name))
+        replica = self._add(entry, name, listen(self._ground.warden, self._ground.ports, name), name)
         replica.start()
         return replica
 
@@ -71,31 +73,43 @@ class RunningProduct:
         """The newest sign-in code in auth's log after byte `since`; waits for it, raises ServerFailed."""
         return wait_for_code(self.processes["auth"].log, since, seconds)
 
-    def _add(self, entry: Service, name: str, port: int, host: str = "127.0.0.1") -> ServiceProcess:
+    def _add(self, entry: Service, name: str, port: int, listener: str) -> ServiceProcess:
+        management_port = self._ground.ports.claim(f"{name}_management")
         spec = ProcessSpec(
             name,
             [sys.executable, "-m", entry.module],
-            self.environments.for_service(entry.service, port, host),
+            self.environments.for_service(entry.service, port, management_port),
             self.folder,
             self.logs / f"{name}.log",
             stage=entry.stage,
+            account=self._ground.account,
+            listener=listener,
         )
         if spec.log.exists():
             spec.log.replace(spec.log.with_suffix(".log.1"))
         spec.log.touch(mode=0o600)
-        handle = ServiceProcess(name, f"http://127.0.0.1:{port}", self._ground.warden.add(spec))
+        address = f"http://127.0.0.1:{port}"
+        handle = ServiceProcess(
+            name,
+            address,
+            self._ground.warden.add(spec),
+            self._say,
+            management_url=f"http://127.0.0.1:{management_port}",
+        )
         self.processes[name] = handle
         return handle
 
+    def _add_services(self) -> None:
+        """Every process of every service; those of one service share its socket."""
+        for entry in SERVICES:
+            for number in range(1, self._ground.environments.process_count(entry.service) + 1):
+                name = entry.process if number == 1 else f"{entry.process}-{number}"
+                self._add(entry, name, self._ground.listening[entry.service], entry.process)
+
     def _begin_stop(self) -> None:
-        for handle in self.processes.values():
+        for handle in (*self.processes.values(), *(self.servers.all if self.servers else ())):
             handle.leave_down()
         self._ground.warden.begin_stop()
-
-    def _exited(self, process: Process) -> None:
-        handle = next((handle for handle in self.processes.values() if handle.process is process), None)
-        if handle is not None and handle.is_wanted and process.exit_code != SETTINGS_REFUSED:
-            handle.restart_after_crash(self._say)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,9 @@ class _Ground:
     servers: BackingServers | None
     admin_url: str
     environments: ServiceEnvironments
-    fast: bool
+    listening: Mapping[str, int]
+    """Port of each service, on which we listen already."""
+    account: Account | None
 
     @property
     def stamp(self) -> Path | None:
@@ -116,7 +132,10 @@ class _Ground:
         return self.servers.postgres.process.spec.folder / "data" / "docuchat.prepared" if self.servers else None
 
 
-def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool) -> _Ground:
+def _lay_ground(
+    stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
+) -> _Ground:
+    say(model_provider(settings))
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
@@ -129,9 +148,15 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
     warden = stack.enter_context(Warden(folder / "lock"))
     (folder / "logs").mkdir(exist_ok=True)
     ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
-    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast)
+    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast, say=say)
     given = external or servers
     assert given is not None
+    listening = {
+        entry.service: listen(warden, ports, entry.process, None if fast else entry.port)
+        for entry in SERVICES
+        if entry is not GATEWAY
+    }
+    listening[GATEWAY.service] = _listen_publicly(warden, ports, settings, fast=fast, say=say)
     environments = ServiceEnvironments(
         settings=settings,
         secrets=secrets,
@@ -139,20 +164,20 @@ def _lay_ground(stack: ExitStack, folder: Path, settings: Mapping[str, str], *, 
         redis_url=given.redis_url,
         rabbitmq_url=given.rabbitmq_url,
         blob_url=blob_url(settings, folder),
+        spool=folder / "spool",
         vocabulary=vocabulary,
-        ports={
-            entry.service: ports.claim(entry.process, None if fast else entry.port)
-            for entry in SERVICES
-            if entry is not GATEWAY
-        },
+        ports=listening,
     )
-    return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, fast)
+    account = service_account(folder, say)
+    for private in ("blobs", "spool"):
+        own_folder(folder / private, account)
+    return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, listening, account)
 
 
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
     """Prepare the database without starting a service; False when there was nothing to do."""
     with ExitStack() as stack:
-        ground = _lay_ground(stack, folder, settings, fast=False)
+        ground = _lay_ground(stack, folder, settings, fast=False, say=say)
         if ground.servers:
             ground.servers.postgres.start()
         return prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
@@ -165,18 +190,20 @@ def started_product(
     *,
     fast: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    on_lost: Callable[[], None] = lambda: None,
 ) -> Iterator[RunningProduct]:
     """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
 
-    `settings` are variables as in `.env`; GATEWAY_PORT among them is binding, else it is 8000, or another port when
-    8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that nobody expects.
+    `settings` are variables as in `.env`; GATEWAY_PORT among them is binding, else it is 8000, or another port, which
+    is remembered, when 8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that
+    nobody expects. `on_lost` is called when the process that holds all the others was killed.
     """
     with ExitStack() as stack:
-        ground = _lay_ground(stack, folder, settings, fast=fast)
-        gateway_port = _gateway_port(settings, fast=fast, say=say)
+        ground = _lay_ground(stack, folder, settings, fast=fast, say=say)
+        ground.warden.on_lost = on_lost
         product = RunningProduct(
             folder=ground.folder,
-            gateway_url=f"http://127.0.0.1:{gateway_port}",
+            gateway_url=f"http://127.0.0.1:{ground.listening[GATEWAY.service]}",
             processes={},
             servers=ground.servers,
             postgres_admin_url=ground.admin_url,
@@ -187,7 +214,7 @@ def started_product(
         threads = stack.enter_context(ThreadPoolExecutor(8))
         # before the threads are waited for: what they wait for ends with this
         stack.callback(product._begin_stop)  # noqa: SLF001 - one module
-        ground.warden.on_exit = product._exited  # noqa: SLF001 - one module
+        stack.enter_context(bounded_logs(product.logs))
         pending: list[Future[None]] = []
         if ground.servers:
             say("starting PostgreSQL, Redis and RabbitMQ")
@@ -198,11 +225,8 @@ def started_product(
             redis.result()
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         say(f"starting {', '.join(SERVICE_NAMES)}")
-        for entry in SERVICES:
-            if entry is GATEWAY:
-                handle = product._add(entry, entry.process, gateway_port, settings.get("HOST", "127.0.0.1"))  # noqa: SLF001
-            else:
-                handle = product._add(entry, entry.process, ground.environments.ports[entry.service])  # noqa: SLF001
+        product._add_services()  # noqa: SLF001 - one module
+        for handle in product.processes.values():
             handle.start(wait=False)
         pending += [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]
         for future in as_completed(pending):
@@ -228,18 +252,30 @@ async def running_product(
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-def _gateway_port(settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]) -> int:
-    if wanted := settings.get("GATEWAY_PORT"):
-        if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
-            raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")
-        if int(wanted) and not is_port_free(int(wanted)):
-            raise BadEnvironment(f"port {wanted} is taken by another program; set GATEWAY_PORT to another one")
-        return int(wanted) or choose_port(set())
-    if fast:
-        return choose_port(set())
-    preferred = GATEWAY.port
-    if is_port_free(preferred):
-        return preferred
-    port = choose_port(set())
-    say(f"port {preferred} is taken by another program; the gateway listens on {port} (GATEWAY_PORT decides)")
-    return port
+def listen(warden: Warden, ports: Ports, name: str, preferred: int | None = None, host: str = "127.0.0.1") -> int:
+    """Listen for `name` on its remembered port, else on the preferred one, else on any; the port is remembered."""
+    while True:
+        port = ports.claim(name, preferred)
+        if warden.listen(name, host, port):
+            return port
+        ports.forget(name)  # somebody took it in this moment
+
+
+def _listen_publicly(
+    warden: Warden, ports: Ports, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
+) -> int:
+    """Listen for the gateway: where GATEWAY_PORT says and nowhere else, or else on 8000 when that is free."""
+    host = settings.get("HOST", "127.0.0.1")
+    wanted = settings.get("GATEWAY_PORT")
+    if not wanted:
+        preferred = None if fast else GATEWAY.port
+        port = listen(warden, ports, GATEWAY.process, preferred, host)
+        if preferred and port != preferred:
+            say(f"port {preferred} is not used; the gateway listens on {port}, now and later (GATEWAY_PORT decides)")
+        return port
+    if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
+        raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")
+    given = warden.listen(GATEWAY.process, host, int(wanted))
+    if given is None:
+        raise BadEnvironment(f"port {wanted} is taken by another program; set GATEWAY_PORT to another one")
+    return given

@@ -55,6 +55,10 @@ class Ports:
         _write_json(self._path, self._ports)
         return port
 
+    def forget(self, name: str) -> None:
+        """Have `name` choose again."""
+        del self._ports[name]
+
 
 class Secrets:
     """Generated secrets by name, in a file that only its owner can read."""

@@ -90,6 +90,8 @@ class LogFollower:
         for name, path in list(self._files.items()):
             try:
                 with path.open("rb") as file:
+                    if path.stat().st_size < self._offsets[name]:  # it was rotated
+                        self._offsets[name] = 0
                     file.seek(self._offsets[name])
                     # an unfinished line waits for its end
                     whole = file.read().rpartition(b"\n")[0]

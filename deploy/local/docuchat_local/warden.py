@@ -7,6 +7,9 @@ of every server and service, so that whoever dies, somebody is left to clean up:
 - the warden is killed: the kernel sends each child its stop signal (PR_SET_PDEATHSIG);
 - a process detaches itself: it becomes a child of the warden (PR_SET_CHILD_SUBREAPER) and is killed with the rest.
 
+It also holds the sockets that services listen on: a connection that arrives while a service is restarted waits in the
+socket's queue, and several processes of one service share it. A child finds its socket by the number in LISTEN_FD.
+
 Requests are JSON lines on standard input, reports are JSON lines on standard output. The lock on the data folder is
 held until the last process is gone, so that a second start cannot meet the remains of the first.
 """
@@ -17,6 +20,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.5
 _LOCK_WAIT_SECONDS = 20
+_BACKLOG = 2048
 _LOCKED_EXIT = 75  # EX_TEMPFAIL
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +44,7 @@ def _report(**fields: Any) -> None:
 
 
 class _Child:
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], listener: socket.socket | None) -> None:
         self.key: str = request["key"]
         self.stop_signal: int = request["stop_signal"]
         self.stage: int = request["stage"]
@@ -56,7 +61,8 @@ class _Child:
         with open(request["log"], "ab", buffering=0) as log:
             self.popen = subprocess.Popen(
                 request["argv"],
-                env=request["env"],
+                env=request["env"] | ({"LISTEN_FD": str(listener.fileno())} if listener else {}),
+                pass_fds=[listener.fileno()] if listener else [],
                 cwd=request["cwd"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -96,6 +102,7 @@ class _Child:
 class _Warden:
     def __init__(self) -> None:
         self.children: dict[int, _Child] = {}
+        self.listeners: dict[str, socket.socket] = {}
         self.closing = False
         self.supervisor = os.getppid()
 
@@ -129,9 +136,11 @@ class _Warden:
     def _obey(self, request: dict[str, Any]) -> None:
         if request["do"] == "close":
             self.closing = True
+        elif request["do"] == "listen":
+            self._listen(request)
         elif request["do"] == "start":
             try:
-                child = _Child(request)
+                child = _Child(request, self.listeners.get(request["listener"]))
             except (OSError, subprocess.SubprocessError) as fault:
                 _report(event="failed", key=request["key"], reason=str(fault))
                 return
@@ -141,6 +150,19 @@ class _Warden:
             for child in self.children.values():
                 if child.key == request["key"]:
                     child.signal_tree(request["signal"]) if request["tree"] else child.signal(request["signal"])
+
+    def _listen(self, request: dict[str, Any]) -> None:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((request["host"], request["port"]))
+            listener.listen(_BACKLOG)
+        except OSError as fault:
+            listener.close()
+            _report(event="refused", key=request["key"], reason=fault.strerror)
+        else:
+            self.listeners[request["key"]] = listener
+            _report(event="listening", key=request["key"], port=listener.getsockname()[1])
 
     def _reap(self) -> bool:
         """Collect what has ended; False when there is no child left at all."""

@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import backing_servers, started_servers
 from docuchat_local.errors import AlreadyRunning
+from docuchat_local.logs import rotate
+from docuchat_local.servers import Server, shared_buffers
 from docuchat_testkit.eventually import eventually, eventually_sync
 
 SUPERVISOR = """
@@ -130,3 +132,53 @@ def test_nothing_outlives_the_warden(tmp_path):
             os.kill(int(child), signal.SIGKILL)
         eventually_sync(lambda: len(processes_of(tmp_path)) == 1, timeout=30)  # the supervisor itself
     assert processes_of(tmp_path) == []
+
+
+async def test_a_server_that_crashes_is_started_again_and_the_terminal_is_told(tmp_path):
+    said: list[str] = []
+    async with backing_servers(tmp_path, fast=True, say=said.append) as servers:
+        for server in servers.all:
+            crashed = server.pid
+            assert crashed is not None
+            os.kill(crashed, signal.SIGKILL)
+
+            def is_back(server: Server = server, crashed: int = crashed) -> None:
+                assert server.pid not in {None, crashed}
+                assert server.is_ready()
+
+            await eventually(is_back, timeout=40)
+            assert [line for line in said if line.startswith(f"{server.name} ended with -9; starting it again in")]
+        connection = await asyncpg.connect(servers.postgres_admin_url)
+        await connection.close()
+
+
+def test_a_supervisor_whose_warden_was_killed_says_so_and_ends(tmp_path):
+    command = [sys.executable, "-m", "docuchat_local", "servers", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as supervisor:
+        try:
+            assert supervisor.stdout is not None
+            assert supervisor.stderr is not None
+            while not supervisor.stdout.readline().startswith("RABBITMQ_URL="):
+                assert supervisor.poll() is None
+            for child in Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+            assert supervisor.wait(30) == 1
+            assert "start again" in supervisor.stderr.read()
+        finally:
+            supervisor.kill()
+    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
+
+
+def test_memory_decides_about_the_database_cache_within_bounds():
+    assert [shared_buffers(megabytes) for megabytes in (256, 2_048, 4_096, 65_536)] == [128, 512, 1_024, 2_048]
+
+
+def test_a_log_that_grew_large_is_set_aside_and_its_writer_goes_on(tmp_path):
+    log = tmp_path / "chat.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"old\n" * 100)
+        assert rotate(log, largest=300)
+        assert not rotate(log, largest=300)
+        writer.write(b"new\n")
+    assert log.read_bytes() == b"new\n"
+    assert (tmp_path / "chat.log.1").read_bytes() == b"old\n" * 100

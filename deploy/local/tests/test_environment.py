@@ -8,6 +8,7 @@ from docuchat_local.environment import (
     blob_url,
     external_servers,
     known_names,
+    model_provider,
     read_settings,
     require_reachable,
     with_login,
@@ -37,6 +38,7 @@ def environments(tmp_path: Path, settings: dict[str, str]) -> ServiceEnvironment
         redis_url="redis://:pw@127.0.0.1/0",
         rabbitmq_url="amqp://u:pw@127.0.0.1/",
         blob_url=blob_url(settings, tmp_path),
+        spool=tmp_path,
         vocabulary=tmp_path,
         ports={"auth": 1, "chat": 2, "usage": 3, "ingest": 4},
     )
@@ -125,3 +127,23 @@ def test_a_bucket_name_becomes_a_blob_url(tmp_path):
 
 def test_a_login_is_put_into_an_address_quoted():
     assert with_login("postgresql://a:b@h:1/d?x=y", "u", "p@/") == "postgresql://u:p%40/@h:1/d?x=y"
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "1000"])
+def test_an_absurd_number_of_processes_is_refused_by_its_name(tmp_path, given):
+    with pytest.raises(BadEnvironment, match="CHAT_PROCESSES"):
+        environments(tmp_path, {"CHAT_PROCESSES": given}).process_count("chat")
+
+
+def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path):
+    (tmp_path / ".env").write_text("FORWARDED_ALLOW_IPS=10.0.0.7\n")
+    settings = read_settings(tmp_path / ".env", {})
+    assert environments(tmp_path, settings).for_service("gateway", 8000)["FORWARDED_ALLOW_IPS"] == "10.0.0.7"
+
+
+def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
+    assert "nothing costs" in model_provider({})
+    told = model_provider({"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": "https://models.example/v1"})
+    assert "https://models.example/v1" in told
+    assert "gpt-4o-mini" in told
+    assert "sk-secret" not in told

@@ -9,7 +9,7 @@ from docuchat_local.environment import ROOT, known_names, read_settings
 
 PACKAGES = ("docuchat_gateway", "docuchat_auth", "docuchat_ingest", "docuchat_chat", "docuchat_usage")
 # made by whoever starts the services, not by whoever configures them
-ADDRESSES = {"AUTH_URL", "CHAT_URL", "USAGE_URL", "SYSTEM_DATABASE_URL", "PORT"}
+ADDRESSES = {"AUTH_URL", "CHAT_URL", "USAGE_URL", "INGEST_URL", "SYSTEM_DATABASE_URL", "PORT", "LISTEN_FD"}
 # values of a machine of one's own, where production is the default of the services
 LOCAL = {"ENVIRONMENT"}
 

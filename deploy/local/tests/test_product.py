@@ -2,14 +2,18 @@
 
 import os
 import signal
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 
 from docuchat_local.backing import started_servers
 from docuchat_local.errors import BadEnvironment
 from docuchat_local.probes import find_codes, find_running, http_status
-from docuchat_local.product import started_product
+from docuchat_local.processes import Warden
+from docuchat_local.product import listen, started_product
 from docuchat_local.services import SERVICE_NAMES
+from docuchat_local.state import Ports
 from docuchat_testkit.eventually import eventually_sync
 
 # a machine that is busy with other tests starts five services slowly
@@ -80,3 +84,34 @@ def test_a_setting_that_a_service_refuses_ends_the_start_with_its_reason(tmp_pat
         started_product(tmp_path, {"JWT_SECRET": "short"}, fast=True),
     ):
         pass
+
+
+def test_processes_of_one_service_share_its_socket_and_a_restart_refuses_nobody(tmp_path):
+    with started_product(tmp_path, {"CHAT_PROCESSES": "2"}, fast=True) as product:
+        assert {"chat", "chat-2"} <= set(product.processes)
+        first, second = product.processes["chat"], product.processes["chat-2"]
+        assert first.url == second.url
+        assert first.management_url != second.management_url
+
+        usage = product.processes["usage"]
+        usage.stop()
+        with socket.create_connection(("127.0.0.1", urlsplit(usage.url).port), timeout=60) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: usage\r\nConnection: close\r\n\r\n")
+            usage.start()
+            assert connection.recv(64).startswith(b"HTTP/1.1 200")
+
+        assert http_status(f"{usage.url}/metrics") == 404
+        assert http_status(f"{usage.management_url}/metrics") == 200
+        assert http_status(f"{product.gateway_url}/metrics") == 404
+
+
+def test_the_port_that_was_chosen_because_another_was_taken_is_kept(tmp_path):
+    with Warden(tmp_path / "lock") as warden, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        chosen = listen(warden, Ports(tmp_path / "ports.json"), "gateway", preferred=taken)
+        assert chosen != taken
+        assert warden.listen("again", "127.0.0.1", chosen) is None
+    with Warden(tmp_path / "lock") as warden:
+        assert listen(warden, Ports(tmp_path / "ports.json"), "gateway", preferred=taken) == chosen

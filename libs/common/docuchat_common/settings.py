@@ -40,6 +40,11 @@ class ServiceSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    listen_fd: int | None = Field(default=None, ge=3)
+    """A socket that listens already, inherited from a supervisor; `host` and `port` are not bound then."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Where this process shows its state and metrics; 0 shows them nowhere."""
     shutdown_grace_seconds: float = Field(default=20.0, gt=0)
 
     database_url: PostgresUrl

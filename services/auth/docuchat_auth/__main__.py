@@ -5,13 +5,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-import uvicorn
-
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import Administration, open_administration
 from docuchat_auth.settings import Settings
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.server import server_config
+from docuchat_common.http.server import serve, server_config
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
 
@@ -22,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = load_settings(Settings)
     configure_observability(settings, "auth", command=options.command not in (None, "serve"))
     if options.command in (None, "serve"):
-        server = server_config(create_app(settings), settings)
+        app = create_app(settings)
+        config = server_config(app, settings)
         # uvicorn would believe X-Forwarded-For of any local caller; routes.client_address believes the gateway alone
-        server.proxy_headers = False
-        uvicorn.Server(server).run()
+        config.proxy_headers = False
+        serve(app, settings, config)
         return 0
     try:
         sys.stdout.write(asyncio.run(_administer(settings, options)) + "\n")

@@ -4,7 +4,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from docuchat_common.http.server import Server, server_config
+from docuchat_common.http import server
 from docuchat_gateway.settings import Settings
 
 
@@ -22,11 +22,11 @@ class DroppingWebSocketProtocol(WebSocketsSansIOProtocol):
 
 def gateway_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Uvicorn's configuration for the gateway."""
-    config = server_config(app, settings)
+    config = server.server_config(app, settings)
     config.ws = DroppingWebSocketProtocol
     return config
 
 
 def serve(app: ASGIApp, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    Server(gateway_config(app, settings)).run()
+    server.serve(app, settings, gateway_config(app, settings))

@@ -124,3 +124,38 @@ GRANT SELECT, INSERT, UPDATE ON {schema}.provider_calls TO {app};
 GRANT SELECT (id, tenant_id, owner, state, created_at, closed_at), DELETE ON {schema}.provider_calls TO {system};
 {tenant_policy_ddl(f"{schema}.provider_calls", app_roles=app_roles, system_roles=system_roles)};
 """
+
+
+def idempotent_requests_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """The idempotency keys of `schema` (`docuchat_common.idempotency`); system roles delete old ones."""
+    schema = _checked(schema)
+    app, system = ", ".join(map(_checked, app_roles)), ", ".join(map(_checked, system_roles))
+    return f"""
+CREATE TABLE {schema}.idempotent_requests (
+    tenant_id bigint NOT NULL,
+    subject text NOT NULL,
+    key_hash bytea NOT NULL,
+    request_hash bytea,
+    owner uuid NOT NULL,
+    lease_until timestamptz NOT NULL,
+    reference uuid,
+    status smallint,
+    media_type text,
+    headers jsonb,
+    body bytea,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    settled_at timestamptz,
+    CONSTRAINT idempotent_requests_key PRIMARY KEY (tenant_id, subject, key_hash),
+    CONSTRAINT idempotent_requests_settled CHECK (
+        (settled_at IS NOT NULL) = (status IS NOT NULL AND media_type IS NOT NULL AND headers IS NOT NULL
+                                    AND body IS NOT NULL AND request_hash IS NOT NULL)
+    )
+);
+COMMENT ON TABLE {schema}.idempotent_requests IS 'What an Idempotency-Key of a caller stands for, and was answered.';
+CREATE INDEX idempotent_requests_created_at ON {schema}.idempotent_requests (created_at);
+CREATE INDEX idempotent_requests_reference ON {schema}.idempotent_requests (reference) WHERE reference IS NOT NULL;
+GRANT USAGE ON SCHEMA {schema} TO {app}, {system};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.idempotent_requests TO {app};
+GRANT SELECT (created_at), DELETE ON {schema}.idempotent_requests TO {system};
+{tenant_policy_ddl(f"{schema}.idempotent_requests", app_roles=app_roles, system_roles=system_roles)};
+"""

@@ -21,7 +21,7 @@ from harness import SQUAD, TENANT, say
 
 from docuchat_common.ids import uuid7
 from docuchat_knowledge.folding import fold_chunk
-from docuchat_knowledge.jobs import halfvec
+from docuchat_knowledge.vectors import HalfVector, register_vector
 from docuchat_models.embeddings import normalize
 from docuchat_models.wordllama import WordLlamaEmbedder
 
@@ -97,7 +97,7 @@ async def load(admin_url: str, chunks: int) -> int:
         for index in indexes:
             await first.execute(f"DROP INDEX knowledge.{index['indexname']}")
         await first.execute(STAGING)
-        await first.set_type_codec("halfvec", schema="public", encoder=bytes, decoder=bytes, format="binary")
+        await register_vector(first)
         sentences, chance = _sentences(), random.Random(7)
         lengths = np.array([[len(sentence)] for sentence in sentences], np.float32)
         meanings = (await embedder.embed(sentences)).vectors * lengths
@@ -105,9 +105,9 @@ async def load(admin_url: str, chunks: int) -> int:
         await first.copy_records_to_table(
             "documents", schema_name="knowledge",
             columns=["id", "tenant_id", "collection_id", "title", "filename", "media_type", "size_bytes", "sha256",
-                     "blob_key", "status", "pages", "pages_done", "chunks", "generation"],
+                     "blob_key", "status", "pages", "pages_done", "chunks", "generation", "space_id"],
             records=[(d, TENANT, collection, f"Volume {n}", f"volume-{n}.pdf", "application/pdf", 1, f"bench-{d}",
-                      f"bench/{d}", "ready", 200, 200, CHUNKS_PER_DOCUMENT, 1) for n, d in enumerate(documents)],
+                      f"bench/{d}", "ready", 200, 200, CHUNKS_PER_DOCUMENT, 1, space) for n, d in enumerate(documents)],
         )  # fmt: skip
         for begin in range(0, len(documents), BATCH // CHUNKS_PER_DOCUMENT):
             rows, vectors = [], []
@@ -120,7 +120,7 @@ async def load(admin_url: str, chunks: int) -> int:
                         (rows[-1][0], TENANT, document_id, collection, 1, space, meanings[chosen].sum(axis=0))
                     )
             units = normalize(np.stack([vector for *_, vector in vectors]))
-            vectors = [(*row[:-1], halfvec.encode(unit)) for row, unit in zip(vectors, units, strict=True)]
+            vectors = [(*row[:-1], HalfVector(unit)) for row, unit in zip(vectors, units, strict=True)]
             await first.copy_records_to_table("bench_staging", records=rows)
             # the parent rows of these vectors follow in MOVE
             await first.execute("SET session_replication_role = replica")

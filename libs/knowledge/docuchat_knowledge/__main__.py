@@ -24,7 +24,7 @@ async def _ensure_space(settings: SpaceSettings) -> None:
     space = await find_space(settings)
     connection = await asyncpg.connect(settings.owner_database_url, command_timeout=None)
     try:
-        space_id = await ensure_space(connection, space)
+        space_id = await ensure_space(connection, space, vector_weight=settings.embedding_vector_weight)
     finally:
         await connection.close()
     sys.stdout.write(f"embedding space {space_id}: {space.provider} {space.model} {space.dimension}\n")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import numpy as np
@@ -62,7 +63,9 @@ class Knowledge:
                 await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant))
             yield connection
 
-    async def upload(self, tenant: int, content: str = "", title: str = "Report") -> Document:
+    async def upload(
+        self, tenant: int, content: str = "", title: str = "Report", *, uploaded_by: UUID | None = None
+    ) -> Document:
         async with self.transaction("gateway", tenant) as connection:
             registry = DocumentRegistry(connection)
             collection = await CollectionRepository(connection).open_default(TenantId(tenant))
@@ -78,7 +81,7 @@ class Knowledge:
                     size_bytes=10,
                     sha256=hashlib.sha256((content or str(document_id)).encode()).hexdigest(),
                     blob_key=f"tenants/{tenant}/documents/{document_id}",
-                    uploaded_by=None,
+                    uploaded_by=uploaded_by,
                 )
             )
             return registration.document

@@ -9,6 +9,8 @@ from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.search.domain import SearchBounds
 from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics
+from docuchat_knowledge.spaces.repository import ensure_space, find_space
+from docuchat_models.spaces import EmbeddingSpace
 
 FRUIT = ["Apples grow on trees in the orchard.", "Pears are sweet.", "A train leaves the station at noon."]
 
@@ -199,3 +201,25 @@ async def test_a_deleted_document_is_not_found_from_the_next_search_on(knowledge
     async with knowledge.transaction("gateway", 1) as connection:
         await DocumentRegistry(connection).delete(TenantId(1), document.id)
     assert await knowledge.search(1, "apple", knowledge.axis(0)) == []
+
+
+async def test_the_space_says_what_its_vectors_weigh(knowledge, worker):
+    vectors = np.stack([knowledge.axis(number) for number in range(2)])
+    await knowledge.ingest_texts(worker, 1, ["apple pear plum", "a train at noon"], vectors=vectors)
+    scores = {}
+    for weight in (0.1, 0.8):
+        async with knowledge.database.connect("docuchat_owner") as owner:
+            await ensure_space(owner, knowledge.space, vector_weight=weight)
+        knowledge.statistics = SearchStatistics()
+        found = await knowledge.search(1, "", knowledge.axis(1), limit=1)
+        scores[weight] = found[0].score
+    assert scores == pytest.approx({0.1: 0.1, 0.8: 0.8}, abs=1e-3)
+
+
+@pytest.mark.parametrize(("provider", "weight"), [("wordllama", 0.25), ("openai", 0.4)])
+async def test_a_new_space_weighs_as_its_model_is_trusted(knowledge, provider, weight):
+    async with knowledge.database.connect("docuchat_owner") as owner:
+        space = EmbeddingSpace(provider, "m", 4)
+        await ensure_space(owner, space)
+        assert (await find_space(owner, space)).vector_weight == pytest.approx(weight)
+        assert await owner.fetchval("SELECT count(*) FROM knowledge.embedding_spaces WHERE is_current") == 1

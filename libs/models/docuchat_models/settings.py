@@ -17,9 +17,11 @@ class EmbeddingSettings(BaseSettings):
     embedding_model: str = "text-embedding-3-small"
     embedding_dimensions: int | None = Field(default=None, ge=1, le=4000)
     """Asked from the provider when given; else the model's own."""
+    embedding_vector_weight: float | None = Field(default=None, ge=0, le=10)
+    """What the model's cosines weigh in a search beside words, which weigh 1; taken over by `ensure-space`."""
     embedding_timeout_seconds: float = Field(default=30.0, gt=0)
 
-    @field_validator("openai_api_key", "embedding_dimensions", mode="before")
+    @field_validator("openai_api_key", "embedding_dimensions", "embedding_vector_weight", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -12,3 +12,11 @@ class EmbeddingSpace:
     provider: str
     model: str
     dimension: int
+
+    @property
+    def usual_vector_weight(self) -> float:
+        """What cosines weigh in a search beside words, which weigh 1: as far as the model can be trusted.
+
+        0.25 was measured for WordLlama (docs/adr/0003-fusion.md), 0.4 and more for models that read sentences.
+        """
+        return 0.25 if self.provider == "wordllama" else 0.4

@@ -34,6 +34,7 @@ from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
+from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
@@ -61,6 +62,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             Database.open(
                 settings.database_url,
                 settings.system_database_url,
+                init=register_vector,
                 application_name="docuchat-chat",
                 max_size=settings.database_pool_size,
             )

@@ -37,6 +37,7 @@ from docuchat_ingest.settings import Settings
 from docuchat_ingest.transaction import PatientCommits, Transaction, compose
 from docuchat_knowledge.jobs.domain import WaitingDocument
 from docuchat_knowledge.jobs.presence import WorkerPresence
+from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
 
@@ -162,6 +163,7 @@ def _open_database(settings: Settings, name: str) -> Any:
     return Database.open(
         settings.database_url,
         settings.system_database_url,
+        init=register_vector,
         application_name=name,
         max_size=max(settings.database_pool_size, 2 * settings.ingest_concurrency + 2),
         command_timeout=timedelta(seconds=30),  # a document is swapped in by one statement

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from docuchat_common.db import Database
+from docuchat_knowledge.vectors import register_vector
 from docuchat_setup import roles
 from docuchat_setup.migrations import migrate
 from docuchat_setup.roles import OWNER, app_role, ensure_roles, role_names, system_role
@@ -71,7 +72,11 @@ class ClonedDatabase:
     async def open(self, service: str, *, max_size: int = 10) -> AsyncIterator[Database]:
         """The service's pools, as its own bootstrap opens them."""
         async with Database.open(
-            self.url(service), self.system_url(service), application_name=f"test-{service}", max_size=max_size
+            self.url(service),
+            self.system_url(service),
+            application_name=f"test-{service}",
+            max_size=max_size,
+            init=register_vector if service in ("chat", "ingest") else None,
         ) as database:
             yield database
 

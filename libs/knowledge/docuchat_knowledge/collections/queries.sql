@@ -6,7 +6,8 @@
 -- The tenant's default collection.
 SELECT c.id, c.tenant_id, c.name, c.is_default, c.chunk_count, c.created_at,
        (SELECT count(*) FROM knowledge.documents d
-        WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND d.deleted_at IS NULL) AS document_count
+        WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND d.status <> 'receiving'
+          AND d.deleted_at IS NULL) AS document_count
 FROM knowledge.collections c
 WHERE c.tenant_id = :tenant_id AND c.is_default;
 
@@ -14,7 +15,8 @@ WHERE c.tenant_id = :tenant_id AND c.is_default;
 -- One collection.
 SELECT c.id, c.tenant_id, c.name, c.is_default, c.chunk_count, c.created_at,
        (SELECT count(*) FROM knowledge.documents d
-        WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND d.deleted_at IS NULL) AS document_count
+        WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND d.status <> 'receiving'
+          AND d.deleted_at IS NULL) AS document_count
 FROM knowledge.collections c
 WHERE c.tenant_id = :tenant_id AND c.id = :collection_id;
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
-from docuchat_common.ids import CollectionId, DocumentId, TenantId, UserId
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
 
 
 class DocumentStatus(StrEnum):
@@ -31,7 +32,7 @@ class NewDocument:
     size_bytes: int
     sha256: str
     blob_key: str
-    uploaded_by: UserId | None
+    uploaded_by: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Document:
 
     `queue_position` counts from 1 within the tenant's own queue (the worker is fair between tenants, so other tenants'
     queues do not push it back); `eta_seconds` is an estimate from the tenant's recent documents. Both are None when the
-    document is not waiting or running.
+    document is not waiting or running. `waiting_until`: not tried before then, for the reason in `error_code`.
+    `embedding_outdated`: its vectors are of another model than the present one, so it is found by its words alone.
     """
 
     id: DocumentId
@@ -63,7 +65,11 @@ class Document:
     error_code: str | None
     error_detail: str | None
     retryable: bool | None
-    uploaded_by: UserId | None
+    waiting_until: datetime | None
+    pages_unread: int
+    warnings: tuple[str, ...]
+    embedding_outdated: bool
+    uploaded_by: UUID | None
     created_at: datetime
     updated_at: datetime
     ready_at: datetime | None
@@ -71,7 +77,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The outcome of registering: `created` is False when the same content was there before."""
+    """The outcome of registering: `created` is False when the uploader had this content in the collection before."""
 
     document: Document
     created: bool
@@ -82,8 +88,11 @@ class DeletionReceipt:
     """Proof of a deletion: the text is gone when the transaction commits; the blob is the caller's to remove."""
 
     id: DocumentId
+    collection_id: CollectionId
     deleted_at: datetime
     chunks_deleted: int
+    pages_deleted: int
+    bytes_deleted: int
     blob_key: str
 
 
@@ -94,6 +103,43 @@ class Holdings:
     documents: int
     pages: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """A chunk's text and place, as stored; pages count from 1, offsets are half-open."""
+
+    id: ChunkId
+    ordinal: int
+    page: int
+    page_to: int
+    char_start: int
+    char_end: int
+    text: str
+    token_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that an answer cites, with what stands around it."""
+
+    document_id: DocumentId
+    collection_id: CollectionId
+    title: str
+    filename: str
+    chunk: PassageText
+    before: tuple[PassageText, ...]
+    after: tuple[PassageText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """The text of one page of a document of `pages` pages."""
+
+    document_id: DocumentId
+    page: int
+    pages: int
+    text: str
 
 
 _USUAL_SECONDS = 2.0

@@ -2,25 +2,46 @@
 -- tenant_id stands first in every condition although row-level security would do:
 -- two locks on one door, and the planner needs it.
 
--- name: insert_document^
--- A queued document, unless the collection holds its content already; gives its id when it was stored.
+-- name: insert_receiving!
+-- The row that stands before its file has arrived; nobody sees it.
 INSERT INTO knowledge.documents
-    (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256, blob_key, uploaded_by)
-VALUES (:id, :tenant_id, :collection_id, :title, :filename, :media_type, :size_bytes, :sha256, :blob_key, :uploaded_by)
-ON CONFLICT (tenant_id, collection_id, sha256) WHERE deleted_at IS NULL DO NOTHING
+    (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256, blob_key, uploaded_by, status)
+VALUES (:document_id, :tenant_id, :collection_id, '', '', :media_type, 0, '', '', :uploaded_by, 'receiving');
+
+-- name: register_document^
+-- Make a stored file a queued document; see register_v1.
+SELECT document_id, created FROM knowledge.register_v1(
+    :tenant_id, :id, :collection_id, :title, :filename, :media_type, :size_bytes, :sha256, :blob_key, :uploaded_by);
+
+-- name: abandon_receiving!
+-- Leave a tombstone of a row whose file did not arrive; whoever clears the blob store takes it away.
+UPDATE knowledge.documents SET deleted_at = now(), updated_at = now()
+WHERE tenant_id = :tenant_id AND id = :document_id AND status = 'receiving' AND deleted_at IS NULL;
+
+-- name: renew_blob^
+-- Give a failed document a file that was stored again, and queue it as if it were new.
+UPDATE knowledge.documents
+SET status = 'queued', blob_key = :blob_key, attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
+    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
+WHERE tenant_id = :tenant_id AND id = :document_id AND status = 'failed' AND deleted_at IS NULL
 RETURNING id;
 
 -- name: find_document_by_content^
--- The id of the live document with this content.
+-- The id of the document that one uploader has of this content.
 SELECT id FROM knowledge.documents
-WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sha256 AND deleted_at IS NULL;
+WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sha256
+  AND uploaded_by IS NOT DISTINCT FROM :uploaded_by::uuid AND status <> 'receiving' AND deleted_at IS NULL;
 
 -- name: list_documents
 -- A page of documents, newest first, with their place in the tenant's queue.
 WITH page AS MATERIALIZED (
-    SELECT d.*
+    SELECT d.id, d.tenant_id, d.collection_id, d.title, d.filename, d.media_type, d.size_bytes, d.sha256, d.blob_key,
+           d.status, d.pages, d.pages_done, d.pages_unread,
+           d.chunks, d.generation, d.space_id, d.warnings, d.attempts, d.queued_at, d.not_before, d.claimed_at,
+           d.error_code, d.error_detail, d.retryable,
+           d.uploaded_by, d.created_at, d.updated_at, d.ready_at
     FROM knowledge.documents d
-    WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL
+    WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
       AND (:before::uuid IS NULL OR d.id < :before::uuid)
       AND (:status::text IS NULL OR d.status = :status::text)
       AND (:collection_id::uuid IS NULL OR d.collection_id = :collection_id::uuid)
@@ -30,8 +51,14 @@ WITH page AS MATERIALIZED (
     ORDER BY d.id DESC
     LIMIT :page_size
 )
-SELECT p.*, q.queue_position, pace.seconds_each, pace.running,
-       extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds
+SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
+       p.pages, p.pages_done, p.pages_unread,
+       p.chunks, p.generation, p.space_id, p.warnings, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
+       p.error_detail, p.retryable,
+       p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
+       q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
+       p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
+       CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until
 FROM page p
 -- the place is counted only for what waits
 LEFT JOIN LATERAL (
@@ -52,8 +79,14 @@ ORDER BY p.id DESC;
 
 -- name: find_document^
 -- One document, with its place in the tenant's queue.
-SELECT p.*, q.queue_position, pace.seconds_each, pace.running,
-       extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds
+SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
+       p.pages, p.pages_done, p.pages_unread,
+       p.chunks, p.generation, p.space_id, p.warnings, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
+       p.error_detail, p.retryable,
+       p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
+       q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
+       p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
+       CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until
 FROM knowledge.documents p
 LEFT JOIN LATERAL (
     SELECT count(*) + 1 AS queue_position FROM knowledge.documents ahead
@@ -68,13 +101,13 @@ LEFT JOIN LATERAL (
            (SELECT count(*) FROM knowledge.documents r
             WHERE r.tenant_id = p.tenant_id AND r.status = 'processing' AND r.deleted_at IS NULL) AS running
 ) pace ON p.status IN ('queued', 'processing')
-WHERE p.tenant_id = :tenant_id AND p.id = :document_id AND p.deleted_at IS NULL;
+WHERE p.tenant_id = :tenant_id AND p.id = :document_id AND p.status <> 'receiving' AND p.deleted_at IS NULL;
 
 -- name: measure_holdings^
 -- What the tenant has stored.
 SELECT count(*) AS documents, coalesce(sum(pages), 0) AS pages, coalesce(sum(size_bytes), 0) AS size_bytes
 FROM knowledge.documents
-WHERE tenant_id = :tenant_id AND deleted_at IS NULL;
+WHERE tenant_id = :tenant_id AND status <> 'receiving' AND deleted_at IS NULL;
 
 -- name: retry_document^
 -- Queue a failed document as if it were new.
@@ -89,8 +122,8 @@ RETURNING id;
 UPDATE knowledge.documents d
 SET deleted_at = now(), updated_at = now(), claim_token = NULL, worker_id = NULL, claimed_at = NULL, lease_expires_at = NULL,
     status = CASE WHEN d.status = 'processing' THEN 'queued' ELSE d.status END
-WHERE d.tenant_id = :tenant_id AND d.id = :document_id AND d.deleted_at IS NULL
-RETURNING d.id, d.collection_id, d.deleted_at, d.blob_key, d.chunks, d.term_total;
+WHERE d.tenant_id = :tenant_id AND d.id = :document_id AND d.status <> 'receiving' AND d.deleted_at IS NULL
+RETURNING d.collection_id, d.deleted_at, d.blob_key, d.chunks, d.term_total, d.pages, d.size_bytes;
 
 -- name: delete_chunks$
 -- Delete all chunks of a document, vectors with them; gives how many.
@@ -108,3 +141,23 @@ WHERE tenant_id = :tenant_id AND id = :collection_id;
 -- name: purge_document!
 -- Take a tombstone away.
 DELETE FROM knowledge.documents WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NOT NULL;
+
+-- name: read_passages
+-- A live chunk and its neighbours, in order.
+SELECT n.id, n.document_id, n.collection_id, d.title, d.filename, n.ordinal, n.page, n.page_to, n.char_start, n.char_end, n.text,
+       n.token_count
+FROM knowledge.chunks c
+JOIN knowledge.documents d ON d.id = c.document_id AND d.generation = c.generation AND d.deleted_at IS NULL
+JOIN knowledge.chunks n ON n.document_id = c.document_id AND n.generation = c.generation
+    AND n.ordinal BETWEEN c.ordinal - :neighbours::integer AND c.ordinal + :neighbours::integer
+WHERE c.tenant_id = :tenant_id AND c.id = :chunk_id AND n.tenant_id = :tenant_id
+ORDER BY n.ordinal;
+
+-- name: read_page_chunks
+-- The live chunks that touch a page, in order.
+SELECT c.page, c.page_to, c.char_start, c.text
+FROM knowledge.documents d
+JOIN knowledge.chunks c ON c.document_id = d.id AND c.generation = d.generation
+WHERE d.tenant_id = :tenant_id AND d.id = :document_id AND d.deleted_at IS NULL AND c.tenant_id = :tenant_id
+  AND c.page <= :page AND c.page_to >= :page
+ORDER BY c.ordinal;

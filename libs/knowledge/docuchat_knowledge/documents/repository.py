@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 
@@ -18,7 +19,7 @@ from docuchat_knowledge.documents.domain import (
     Registration,
     estimate_seconds_left,
 )
-from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound
+from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound, UploadAbandoned
 
 _queries = load_queries(__package__)
 
@@ -29,13 +30,34 @@ class DocumentRegistry:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def register(self, new: NewDocument) -> Registration:
-        """Store a queued document, unless the collection holds the same content already: then that one is returned.
+    async def begin_receiving(
+        self,
+        tenant_id: TenantId,
+        document_id: DocumentId,
+        *,
+        collection_id: CollectionId,
+        uploaded_by: UUID | None,
+        media_type: str,
+    ) -> None:
+        """Write the row that stands before its file: whatever happens, a blob belongs to a row. Nobody sees it."""
+        await CollectionRepository(self._connection).get(tenant_id, collection_id)
+        await _queries.insert_receiving(
+            self._connection,
+            tenant_id=tenant_id,
+            document_id=document_id,
+            collection_id=collection_id,
+            uploaded_by=uploaded_by,
+            media_type=media_type,
+        )
 
-        Two equal uploads at once give one document. Raises CollectionNotFound.
+    async def register(self, new: NewDocument) -> Registration:
+        """Queue a document whose file is stored, unless its uploader has the same content in the collection already.
+
+        Then that document is returned, and the row from `begin_receiving` is left to `abandon`. Two equal uploads at
+        once give one document; repeated with the same id it has no effect. Raises CollectionNotFound, UploadAbandoned.
         """
         await CollectionRepository(self._connection).get(new.tenant_id, new.collection_id)
-        inserted = await _queries.insert_document(
+        row = await _queries.register_document(
             self._connection,
             id=new.id,
             tenant_id=new.tenant_id,
@@ -48,17 +70,34 @@ class DocumentRegistry:
             blob_key=new.blob_key,
             uploaded_by=new.uploaded_by,
         )
-        if inserted is not None:
-            return Registration(await self.get(new.tenant_id, new.id), created=True)
-        existing = await self.find_by_content(new.tenant_id, new.collection_id, new.sha256)
-        if existing is None:  # deleted between the two statements: the next try stores it
-            return await self.register(new)
-        return Registration(existing, created=False)
+        if row is not None:
+            return Registration(await self.get(new.tenant_id, row["document_id"]), created=row["created"])
+        document = await self.find(new.tenant_id, new.id)
+        if document is None:
+            raise UploadAbandoned
+        return Registration(document, created=True)
 
-    async def find_by_content(self, tenant_id: TenantId, collection_id: CollectionId, sha256: str) -> Document | None:
-        """The document with this content, in whatever state; None when there is none."""
+    async def abandon(self, tenant_id: TenantId, document_id: DocumentId) -> None:
+        """Give up a document whose file did not arrive; a tombstone stays until `purge`. Safe to repeat."""
+        await _queries.abandon_receiving(self._connection, tenant_id=tenant_id, document_id=document_id)
+
+    async def renew_blob(self, tenant_id: TenantId, document_id: DocumentId, blob_key: str) -> Document | None:
+        """Give a failed document its content's new blob and queue it again; None when it is not failed (any more)."""
+        renewed = await _queries.renew_blob(
+            self._connection, tenant_id=tenant_id, document_id=document_id, blob_key=blob_key
+        )
+        return None if renewed is None else await self.get(tenant_id, document_id)
+
+    async def find_by_content(
+        self, tenant_id: TenantId, collection_id: CollectionId, sha256: str, *, uploaded_by: UUID | None
+    ) -> Document | None:
+        """The uploader's document with this content, in whatever state; None when there is none."""
         row = await _queries.find_document_by_content(
-            self._connection, tenant_id=tenant_id, collection_id=collection_id, sha256=sha256
+            self._connection,
+            tenant_id=tenant_id,
+            collection_id=collection_id,
+            sha256=sha256,
+            uploaded_by=uploaded_by,
         )
         return None if row is None else await self.find(tenant_id, row["id"])
 
@@ -130,7 +169,15 @@ class DocumentRegistry:
                 chunks=-buried["chunks"],
                 terms=-buried["term_total"],
             )
-        return DeletionReceipt(document_id, buried["deleted_at"], deleted, buried["blob_key"])
+        return DeletionReceipt(
+            id=document_id,
+            collection_id=buried["collection_id"],
+            deleted_at=buried["deleted_at"],
+            chunks_deleted=deleted,
+            pages_deleted=buried["pages"] or 0,
+            bytes_deleted=buried["size_bytes"],
+            blob_key=buried["blob_key"],
+        )
 
     async def purge(self, tenant_id: TenantId, document_id: DocumentId) -> None:
         """Take a tombstone away, after its blob is gone; nothing happens when it is gone already."""
@@ -168,6 +215,10 @@ def _document(row: asyncpg.Record) -> Document:
         error_code=row["error_code"],
         error_detail=row["error_detail"],
         retryable=row["retryable"],
+        waiting_until=row["waiting_until"],
+        pages_unread=row["pages_unread"],
+        warnings=tuple(row["warnings"]),
+        embedding_outdated=bool(row["embedding_outdated"]),
         uploaded_by=row["uploaded_by"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],

@@ -143,6 +143,12 @@ WHERE d.deleted_at IS NULL
 ORDER BY d.queued_at
 LIMIT :row_limit;
 
+-- name: bury_abandoned
+-- Leave tombstones of uploads whose file never came: their gateway was killed.
+UPDATE knowledge.documents SET deleted_at = now(), updated_at = now()
+WHERE status = 'receiving' AND deleted_at IS NULL AND updated_at <= now() - :older_than::interval
+RETURNING id;
+
 -- name: list_tombstones
 -- Deleted documents whose blob was not confirmed gone.
 SELECT id, tenant_id, blob_key FROM knowledge.documents
@@ -185,7 +191,8 @@ RETURNING id;
 -- name: insert_chunks!
 -- Store chunks and their vectors; words are stemmed for each chunk's language.
 WITH drafts AS MATERIALIZED (
-    SELECT d.*, to_tsvector(knowledge.text_config(d.language), d.search_key) AS search_vector
+    SELECT d.id, d.ordinal, d.page, d.page_to, d.char_start, d.char_end, d.token_count, d.language, d.text, d.embedding,
+           to_tsvector(knowledge.text_config(d.language), d.search_key) AS search_vector
     FROM unnest(
         :ids::uuid[], :ordinals::integer[], :pages::integer[], :pages_to::integer[], :starts::integer[], :ends::integer[],
         :token_counts::integer[], :languages::text[], :texts::text[], :search_keys::text[], :embeddings::halfvec[]
@@ -218,10 +225,16 @@ SELECT count(*) AS chunks, coalesce(sum(token_count), 0) AS tokens, coalesce(sum
 FROM knowledge.chunks
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND generation = :generation;
 
+-- name: find_space_of_generation$
+-- The space of a generation's vectors; null when it has none.
+SELECT space_id FROM knowledge.chunk_vectors
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND generation = :generation LIMIT 1;
+
 -- name: set_ready^
 -- The swap: the claim's generation is the live one from here on. Gives what was live before.
 UPDATE knowledge.documents d
 SET status = 'ready', generation = :generation, pages = :pages, pages_done = :pages, chunks = :chunks, term_total = :terms,
+    space_id = :space_id, pages_unread = :pages_unread, warnings = :warnings,
     draft_recipe = NULL, claim_token = NULL, worker_id = NULL, claimed_at = NULL, lease_expires_at = NULL, not_before = now(),
     processing_seconds = extract(epoch FROM clock_timestamp() - d.claimed_at), ready_at = now(), updated_at = now()
 FROM knowledge.documents before
@@ -252,6 +265,25 @@ SET status = 'queued', claim_token = NULL, worker_id = NULL, claimed_at = NULL, 
     error_code = :code, error_detail = :detail, updated_at = now()
 WHERE tenant_id = :tenant_id AND id = :document_id AND claim_token = :token AND deleted_at IS NULL
 RETURNING id;
+
+-- name: count_outdated$
+-- Live documents, of all tenants, whose vectors are of another space than the present one.
+SELECT count(*) FROM knowledge.documents
+WHERE generation > 0 AND deleted_at IS NULL AND status IN ('ready', 'failed')
+  AND space_id <> (SELECT id FROM knowledge.embedding_spaces WHERE is_current);
+
+-- name: queue_outdated
+-- Queue them, oldest first; what is live of them stays so until it is replaced.
+UPDATE knowledge.documents
+SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
+    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
+WHERE id IN (SELECT d.id FROM knowledge.documents d
+             WHERE d.generation > 0 AND d.deleted_at IS NULL AND d.status IN ('ready', 'failed')
+               AND d.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current)
+               AND (:tenant_id::bigint IS NULL OR d.tenant_id = :tenant_id::bigint)
+             ORDER BY d.id LIMIT :row_limit
+             FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_type, attempts, queued_at AS waiting_since;
 
 -- name: document_exists$
 -- Whether the document is there and not deleted.

@@ -19,12 +19,13 @@ import structlog
 from docuchat_common.db import load_queries
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.folding import fold_chunk
-from docuchat_knowledge.jobs import halfvec
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
 from docuchat_knowledge.jobs.errors import ChunksOutOfOrder, ClaimLost
 from docuchat_knowledge.jobs.presence import LOCK_CLASS
+from docuchat_knowledge.jobs.rows import waiting_document
 from docuchat_knowledge.spaces.errors import SpaceUnknown
 from docuchat_knowledge.spaces.repository import find_space
+from docuchat_knowledge.vectors import HalfVector
 from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
@@ -93,7 +94,7 @@ class ClaimStore:
                 detail=_EXHAUSTED_DETAIL,
             )
         ]
-        return [_waiting(row) for row in rows]
+        return [waiting_document(row) for row in rows]
 
     async def requeue_failed(
         self, *, document_id: DocumentId | None = None, limit: int = 10_000
@@ -104,7 +105,7 @@ class ClaimStore:
         rows = [
             row async for row in _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
         ]
-        return [_waiting(row) for row in rows]
+        return [waiting_document(row) for row in rows]
 
     async def list_waiting(self, *, older_than: timedelta, limit: int = 500) -> Sequence[WaitingDocument]:
         """Documents which could be claimed for `older_than` and were not: their tickets may be lost."""
@@ -118,7 +119,11 @@ class ClaimStore:
                 row_limit=limit,
             )
         ]
-        return [_waiting(row) for row in rows]
+        return [waiting_document(row) for row in rows]
+
+    async def bury_abandoned(self, *, older_than: timedelta) -> int:
+        """Turn uploads whose file never came into tombstones; returns how many."""
+        return len([row async for row in _queries.bury_abandoned(self._connection, older_than=older_than)])
 
     async def list_tombstones(self, *, older_than: timedelta, limit: int = 100) -> Sequence[Tombstone]:
         """Deleted documents whose blob was not confirmed gone for `older_than`."""
@@ -143,6 +148,7 @@ class WorkerStore:
     """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
+        """`connection` is of a pool that was opened with `init=docuchat_knowledge.vectors.register_vector`."""
         self._connection = connection
 
     async def renew(self, claim: Claim, *, lease: timedelta) -> None:
@@ -179,16 +185,15 @@ class WorkerStore:
             raise ChunksOutOfOrder
         if not new:
             return
-        space_id = await find_space(self._connection, space)
-        if space_id is None:
+        stored = await find_space(self._connection, space)
+        if stored is None:
             raise SpaceUnknown
-        await halfvec.register_halfvec(self._connection)
         drafts = [chunk for chunk, _ in new]
         await _queries.insert_chunks(
             self._connection,
             **place,
             collection_id=claim.collection_id,
-            space_id=space_id,
+            space_id=stored.id,
             ids=[uuid7() for _ in drafts],
             ordinals=[chunk.ordinal for chunk in drafts],
             pages=[chunk.page for chunk in drafts],
@@ -199,11 +204,16 @@ class WorkerStore:
             languages=[chunk.language for chunk in drafts],
             texts=[chunk.text.replace("\0", "") for chunk in drafts],
             search_keys=[fold_chunk(chunk.text, chunk.language) for chunk in drafts],
-            embeddings=[halfvec.encode(vector) for _, vector in new],
+            embeddings=[HalfVector(vector) for _, vector in new],
         )
 
-    async def swap(self, claim: Claim, *, pages: int) -> Completion:
-        """Make the claim's generation the live one, drop all others, and set the document ready."""
+    async def swap(
+        self, claim: Claim, *, pages: int, pages_unread: int = 0, warnings: Sequence[str] = ()
+    ) -> Completion:
+        """Make the claim's generation the live one, drop all others, and set the document ready.
+
+        `pages_unread`: pages that show more than could be read; `warnings`: codes for whoever reads answers from it.
+        """
         _held(await _queries.lock_claim(self._connection, **_under(claim)))
         place: dict[str, Any] = {"tenant_id": claim.tenant_id, "document_id": claim.document_id}
         size = await _queries.measure_generation(self._connection, **place, generation=claim.generation)
@@ -216,6 +226,11 @@ class WorkerStore:
                 pages=pages,
                 chunks=size["chunks"],
                 terms=size["terms"],
+                space_id=await _queries.find_space_of_generation(
+                    self._connection, **place, generation=claim.generation
+                ),
+                pages_unread=pages_unread,
+                warnings=list(warnings),
             )
         )
         await _queries.extend_collection(
@@ -274,17 +289,3 @@ def _held(row: asyncpg.Record | None) -> asyncpg.Record:
     if row is None:
         raise ClaimLost
     return row
-
-
-def _waiting(row: asyncpg.Record) -> WaitingDocument:
-    return WaitingDocument(
-        document_id=row["id"],
-        tenant_id=row["tenant_id"],
-        collection_id=row["collection_id"],
-        uploaded_by=row["uploaded_by"],
-        sha256=row["sha256"],
-        size_bytes=row["size_bytes"],
-        media_type=row["media_type"],
-        attempts=row["attempts"],
-        waiting_since=row["waiting_since"],
-    )

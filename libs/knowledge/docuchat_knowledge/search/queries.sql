@@ -35,7 +35,7 @@ FROM unnest(:lexemes::text[], :queries::text[]) AS q (lexeme, query);
 -- Okapi BM25 with k1 = 0.65, b = 0.75 over chunks that have the wanted words. ts_rank of one word is
 -- (1 + 1/4 + … + 1/tf²) / 1.645, which equals saturation at k1 = 0.65; it is turned back into tf to bring the length in.
 WITH found AS MATERIALIZED (
-    SELECT c.*
+    SELECT c.id, c.document_id, c.generation, c.collection_id, c.search_vector, c.term_count
     FROM knowledge.chunks_with_terms(:wanted::text[], :all_of_them, :candidate_limit) AS hit (id)
     -- OFFSET 0: one probe of the primary key a hit, whatever a generic plan thinks of their number
     CROSS JOIN LATERAL (
@@ -89,28 +89,28 @@ LIMIT :row_limit;
 
 -- name: rank_by_vector_exactly
 -- The nearest chunks by reading all of the tenant's vectors, which for a small tenant is faster than an index and exact.
-SELECT v.chunk_id, 1 - (v.embedding <=> :query::real[]::halfvec) AS similarity
+SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM knowledge.chunk_vectors v
 JOIN knowledge.documents d ON d.id = v.document_id AND d.generation = v.generation AND d.deleted_at IS NULL
 WHERE v.tenant_id = :tenant_id AND v.space_id = :space_id
   AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
-ORDER BY v.embedding <=> :query::real[]::halfvec
+ORDER BY v.embedding <=> :query::halfvec
 LIMIT :row_limit;
 
 -- name: rank_documents_by_vector_exactly
 -- The nearest chunks of some documents, by their index.
-SELECT v.chunk_id, 1 - (v.embedding <=> :query::real[]::halfvec) AS similarity
+SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM knowledge.documents d
 JOIN knowledge.chunk_vectors v ON v.document_id = d.id AND v.generation = d.generation
 WHERE d.tenant_id = :tenant_id AND d.id = ANY (:document_ids::uuid[]) AND d.deleted_at IS NULL
   AND v.tenant_id = :tenant_id AND v.space_id = :space_id
   AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
-ORDER BY v.embedding <=> :query::real[]::halfvec
+ORDER BY v.embedding <=> :query::halfvec
 LIMIT :row_limit;
 
 -- name: rank_by_vector_index
 -- The nearest chunks by the space's HNSW index.
-SELECT chunk_id, similarity FROM knowledge.nearest_chunks(:space_id, :dimension, :query::real[], :collection_id::uuid, :row_limit)
+SELECT chunk_id, similarity FROM knowledge.nearest_chunks(:space_id, :dimension, (:query::halfvec)::real[], :collection_id::uuid, :row_limit)
 ORDER BY similarity DESC;
 
 -- name: list_word_positions
@@ -122,7 +122,7 @@ WHERE c.tenant_id = :tenant_id AND c.id = ANY (:chunk_ids::uuid[]) AND word.lexe
 
 -- name: list_similarities
 -- The similarity of chunks that only their words found; OFFSET 0: one probe of the primary key each.
-SELECT v.chunk_id, 1 - (v.embedding <=> :query::real[]::halfvec) AS similarity
+SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM unnest(:chunk_ids::uuid[]) AS wanted (id)
 CROSS JOIN LATERAL (
     SELECT k.chunk_id, k.embedding FROM knowledge.chunk_vectors k

@@ -19,7 +19,6 @@ B = 0.75
 PAIR_WEIGHT = 0.5
 NARROW_WINDOW, NARROW_WEIGHT = 10, 0.6
 WIDE_WINDOW, WIDE_WEIGHT = 30, 0.3
-VECTOR_WEIGHT = 0.25
 SMALLEST_SPREAD = 0.1
 """Cosines of the nearest chunks that differ by less than this say little."""
 
@@ -122,18 +121,22 @@ def _best_window(events: Sequence[tuple[int, int]], weights: Sequence[float], wi
 
 
 def fuse(
-    word_scores: Mapping[UUID, float], similarities: Mapping[UUID, float], nearest: Sequence[float]
+    word_scores: Mapping[UUID, float],
+    similarities: Mapping[UUID, float],
+    nearest: Sequence[float],
+    *,
+    vector_weight: float,
 ) -> dict[UUID, float]:
     """One score from both legs: a convex combination on scales that compare between questions and models.
 
-    Words count as the share of the question that the chunk covers; cosines as their place between the last and the
-    first
-    of the vector leg (`nearest`, best first), since models differ in how high their cosines are.
+    `vector_weight` is the embedding space's: how far its model can be trusted. Words count as the share of the question
+    that the chunk covers; cosines as their place between the last and the first of the vector leg (`nearest`, best
+    first), since models differ in how high their cosines are.
     """
     lowest = nearest[-1] if nearest else 0.0
     spread = max(nearest[0] - lowest, SMALLEST_SPREAD) if nearest else 1.0
     return {
         chunk: word_scores.get(chunk, 0.0)
-        + (VECTOR_WEIGHT * max((similarities[chunk] - lowest) / spread, -1.0) if chunk in similarities else 0.0)
+        + (vector_weight * max((similarities[chunk] - lowest) / spread, -1.0) if chunk in similarities else 0.0)
         for chunk in {*word_scores, *similarities}
     }

@@ -12,6 +12,7 @@ from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_knowledge.search.domain import SearchBounds
 from docuchat_knowledge.search.ranking import ChunkWords, QueryWord, score_words
 from docuchat_knowledge.search.words import as_tsquery, split_by_budget
+from docuchat_knowledge.vectors import HalfVector
 
 _queries = load_queries(__package__)
 
@@ -35,7 +36,7 @@ class Scope:
         self._row_limit = row_limit
         self._bounds = bounds
 
-    async def rank_by_vector(self, space_id: int, query: list[float], chunks: int) -> dict[UUID, float]:
+    async def rank_by_vector(self, space_id: int, query: HalfVector, chunks: int) -> dict[UUID, float]:
         """The nearest chunks and their cosines, nearest first."""
         common = {"query": query, "row_limit": self._row_limit, "collection_id": self._collection_id}
         if self._document_ids is not None:
@@ -60,7 +61,7 @@ class Scope:
             rows = [
                 row
                 async for row in _queries.rank_by_vector_index(
-                    self._connection, space_id=space_id, dimension=len(query), **common
+                    self._connection, space_id=space_id, dimension=query.dimensions(), **common
                 )
             ]
         return {row["chunk_id"]: row["similarity"] for row in rows}
@@ -131,9 +132,7 @@ class Scope:
             for chunk, places in positions.items()
         }
 
-    async def list_similarities(
-        self, space_id: int, query: list[float], chunk_ids: Sequence[UUID]
-    ) -> dict[UUID, float]:
+    async def list_similarities(self, space_id: int, query: HalfVector, chunk_ids: Sequence[UUID]) -> dict[UUID, float]:
         """Cosines of chunks that the vector leg did not give."""
         if not chunk_ids:
             return {}

@@ -24,6 +24,7 @@ from docuchat_knowledge.search.ranking import QueryWord, fuse, inverse_document_
 from docuchat_knowledge.search.repository import Scope
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_knowledge.search.words import words_by_position
+from docuchat_knowledge.vectors import HalfVector
 from docuchat_models.spaces import EmbeddingSpace
 
 _queries = load_queries(__package__)
@@ -41,6 +42,7 @@ class Searcher:
     """Search in one tenant's documents, within the caller's unit of work (role: chat; select only)."""
 
     def __init__(self, connection: asyncpg.Connection, statistics: SearchStatistics) -> None:
+        """`connection` is of a pool that was opened with `init=docuchat_knowledge.vectors.register_vector`."""
         self._connection = connection
         self._statistics = statistics
 
@@ -70,11 +72,11 @@ class Searcher:
         scope = Scope(self._connection, tenant_id, document_ids, collection_id, nominations, self._statistics.bounds)
         mean_length = tenant["terms"] / tenant["chunks"]
 
-        space_id = None if query_vector is None else await self._statistics.find_space(self._connection, space)
-        vector = [] if space_id is None or query_vector is None else query_vector.astype(float).tolist()
+        stored = None if query_vector is None else await self._statistics.find_space(self._connection, space)
+        vector = None if query_vector is None else HalfVector(query_vector)
         by_vector: dict[UUID, float] = {}
-        if space_id is not None:
-            by_vector = await scope.rank_by_vector(space_id, vector, tenant["chunks"])
+        if stored is not None and vector is not None:
+            by_vector = await scope.rank_by_vector(stored.id, vector, tenant["chunks"])
 
         words = await self._analyze(tenant_id, query_text, tenant["languages"], tenant["chunks"])
         by_words = await scope.rank_by_words(words, mean_length) if words else []
@@ -84,10 +86,12 @@ class Searcher:
             return []
         word_scores = await scope.score_words(words, pool, mean_length) if words else {}
         similarities = dict(by_vector)
-        if space_id is not None:
+        if stored is not None and vector is not None:
             unknown = [chunk for chunk in pool if chunk not in by_vector]
-            similarities |= await scope.list_similarities(space_id, vector, unknown)
-        fused = fuse(word_scores, similarities, list(by_vector.values()))
+            similarities |= await scope.list_similarities(stored.id, vector, unknown)
+        fused = fuse(
+            word_scores, similarities, list(by_vector.values()), vector_weight=stored.vector_weight if stored else 0.0
+        )
         best = sorted(fused, key=lambda chunk: (-fused[chunk], chunk))[:limit]
 
         vector_ranks = {chunk: rank for rank, chunk in enumerate(by_vector, start=1)}

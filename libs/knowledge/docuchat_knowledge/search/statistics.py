@@ -13,6 +13,7 @@ from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId
 from docuchat_knowledge.search.domain import SearchBounds
 from docuchat_knowledge.search.words import as_tsquery
+from docuchat_knowledge.spaces.domain import StoredSpace
 from docuchat_knowledge.spaces.repository import find_space
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -38,17 +39,18 @@ class SearchStatistics:
         self.bounds = bounds
         self._ttl = ttl.total_seconds()
         self._capacity = capacity
-        self._spaces: dict[EmbeddingSpace, int] = {}
+        self._spaces: dict[EmbeddingSpace, tuple[StoredSpace, float]] = {}
         self._counts: OrderedDict[tuple[TenantId, str], tuple[int, int, float]] = OrderedDict()
 
-    async def find_space(self, connection: asyncpg.Connection, space: EmbeddingSpace) -> int | None:
-        """The id of a space; None while it is not set up."""
-        if space not in self._spaces:
-            space_id = await find_space(connection, space)
-            if space_id is None:
-                return None
-            self._spaces[space] = space_id
-        return self._spaces[space]
+    async def find_space(self, connection: asyncpg.Connection, space: EmbeddingSpace) -> StoredSpace | None:
+        """The stored space; None while it is not set up."""
+        known = self._spaces.get(space)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        stored = await find_space(connection, space)
+        if stored is not None:
+            self._spaces[space] = (stored, time.monotonic() + self._ttl)
+        return stored
 
     async def count_words(
         self, connection: asyncpg.Connection, tenant_id: TenantId, lexemes: Sequence[str], chunks: int

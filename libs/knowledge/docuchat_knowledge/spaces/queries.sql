@@ -1,11 +1,21 @@
--- name: insert_space!
--- Make a space unless it is there.
-INSERT INTO knowledge.embedding_spaces (provider, model, dimension) VALUES (:provider, :model, :dimension)
-ON CONFLICT ON CONSTRAINT embedding_spaces_identity DO NOTHING;
+-- name: set_space!
+-- Make a space unless it is there; it is the present one from here on, with this weight.
+WITH others AS (
+    UPDATE knowledge.embedding_spaces SET is_current = false
+    WHERE is_current AND (provider, model, dimension) <> (:provider, :model, :dimension::integer)
+)
+INSERT INTO knowledge.embedding_spaces (provider, model, dimension, vector_weight)
+VALUES (:provider, :model, :dimension::integer, :vector_weight::real)
+ON CONFLICT ON CONSTRAINT embedding_spaces_identity DO UPDATE SET vector_weight = excluded.vector_weight;
 
--- name: find_space$
--- The id of an embedding space.
-SELECT id FROM knowledge.embedding_spaces WHERE provider = :provider AND model = :model AND dimension = :dimension;
+-- name: set_current!
+-- After the others have lost the mark: the unique index sees each statement by itself.
+UPDATE knowledge.embedding_spaces SET is_current = true WHERE id = :space_id AND NOT is_current;
+
+-- name: find_space^
+-- The id of an embedding space, and what its cosines weigh.
+SELECT id, vector_weight FROM knowledge.embedding_spaces
+WHERE provider = :provider AND model = :model AND dimension = :dimension;
 
 -- name: write_drop_of_broken_index$
 -- The statement that removes what an interrupted concurrent build left; null when there is nothing.

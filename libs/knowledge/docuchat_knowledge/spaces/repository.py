@@ -7,40 +7,48 @@ import asyncio
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_knowledge.spaces.domain import StoredSpace
 from docuchat_models.spaces import EmbeddingSpace
 
 _queries = load_queries(__package__)
 _LOCK_KEY = 0x0D0C_59AC
 
 
-async def ensure_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> int:
-    """Make the space and its HNSW index unless they are there; gives its id.
+async def ensure_space(
+    connection: asyncpg.Connection, space: EmbeddingSpace, *, vector_weight: float | None = None
+) -> int:
+    """Make the space and its HNSW index unless they are there, and the space the present one; gives its id.
 
-    Run as the owner, outside a transaction: the index is built concurrently, so that ingestion and search go on.
-    Several jobs
-    at once take turns by polling, because a blocking advisory lock would deadlock with CREATE INDEX CONCURRENTLY.
+    `vector_weight` overrides what its model's cosines usually weigh in a search. Run as the owner, outside a
+    transaction: the index is built concurrently, so that ingestion and search go on. Several jobs at once take turns
+    by polling, because a blocking advisory lock would deadlock with CREATE INDEX CONCURRENTLY.
     """
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110 - the server tells
         await asyncio.sleep(0.2)
     try:
-        await _queries.insert_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)
-        space_id = await find_space(connection, space)
-        assert space_id is not None  # made above
+        await _queries.set_space(
+            connection,
+            provider=space.provider,
+            model=space.model,
+            dimension=space.dimension,
+            vector_weight=space.usual_vector_weight if vector_weight is None else vector_weight,
+        )
+        stored = await find_space(connection, space)
+        assert stored is not None  # made above
+        await _queries.set_current(connection, space_id=stored.id)
         # DDL takes no parameters: format() on the server quotes what becomes part of the statement
-        drop_broken = await _queries.write_drop_of_broken_index(connection, space_id=space_id)
+        drop_broken = await _queries.write_drop_of_broken_index(connection, space_id=stored.id)
         if drop_broken is not None:
             await connection.execute(drop_broken)
         await connection.execute(
-            await _queries.write_index(connection, space_id=space_id, dimension=space.dimension), timeout=None
+            await _queries.write_index(connection, space_id=stored.id, dimension=space.dimension), timeout=None
         )
-        return space_id
+        return stored.id
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
 
 
-async def find_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> int | None:
-    """The id of a space; None while it is not set up."""
-    space_id: int | None = await _queries.find_space(
-        connection, provider=space.provider, model=space.model, dimension=space.dimension
-    )
-    return space_id
+async def find_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> StoredSpace | None:
+    """The stored space; None while it is not set up."""
+    row = await _queries.find_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)
+    return None if row is None else StoredSpace(row["id"], row["vector_weight"])

@@ -187,7 +187,9 @@ class UploadService:
                     collection_id = (await tx.collections.open_default(tenant)).id
                 else:
                     await tx.collections.get(tenant, collection_id)
-                existing = await tx.documents.find_by_content(tenant, collection_id, file.sha256)
+                existing = await tx.documents.find_by_content(
+                    tenant, collection_id, file.sha256, uploaded_by=caller.user_id
+                )
             if existing is not None:
                 await self._discard(stored_at)
                 return UploadOutcome(existing, created=False)

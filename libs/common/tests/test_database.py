@@ -85,3 +85,19 @@ async def test_a_connection_goes_back_to_the_pool_without_the_tenant_it_worked_f
         async with opened.connection() as connection:
             assert await connection.fetchval("SELECT pg_backend_pid()") == backend
             assert await connection.fetchval("SELECT nullif(current_setting('app.tenant_id', true), '')") is None
+
+
+async def test_the_server_is_told_to_notice_a_client_whose_host_is_gone(database: ClonedDatabase) -> None:
+    settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    async with database.open("chat") as opened:
+        for system in (False, True):
+            async with opened.connection(system=system) as connection:
+                rows = await connection.fetch(
+                    "SELECT name, setting::int FROM pg_settings WHERE name = ANY($1::text[])", settings
+                )
+                values = {row["name"]: row["setting"] for row in rows}
+                assert 0 < values["tcp_user_timeout"] <= 20_000
+                assert 0 < values["tcp_keepalives_idle"] <= 10
+                keepalive = values["tcp_keepalives_interval"] * values["tcp_keepalives_count"]
+                assert 0 < keepalive <= 20
+                assert await connection.fetchval("SHOW client_connection_check_interval") == "5s"

@@ -4,6 +4,7 @@ Each process answers on two ports: a public one (HOST:PORT, or a socket handed o
 several processes may share), and METRICS_PORT, which is its own and tells its state and its metrics to operators.
 """
 
+import asyncio
 import gc
 import os
 import socket
@@ -11,6 +12,7 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from docuchat_common.http.patience import PatientHttpProtocol
 from docuchat_common.settings import ServiceSettings
 
 _MANAGEMENT_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
@@ -45,6 +47,7 @@ def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
         Exposed(app, management=False),
         host=settings.host,
         port=settings.port,
+        http=PatientHttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -82,8 +85,25 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
 
+    FAREWELL_SECONDS = 0.5
+    """How long connections that are kept alive are still answered on after the last new one was taken."""
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop the public port first: an operator sees the process until it is gone."""
+        """Stop the public port first: an operator sees the process until it is gone.
+
+        uvicorn closes idle connections at once, on which a client may just be sending its next request. They get a
+        moment in which an answer says that it is the last.
+        """
+        for server in self.servers:
+            server.close()
+        for given in sockets or []:
+            given.close()
+        until = asyncio.get_running_loop().time() + self.FAREWELL_SECONDS
+        while self.server_state.connections and asyncio.get_running_loop().time() < until and not self.force_exit:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, PatientHttpProtocol):
+                    connection.say_farewell()
+            await asyncio.sleep(0.05)
         await super().shutdown(sockets)
         if self._management is not None and self._management.started:
             await self._management.shutdown()

@@ -1,0 +1,76 @@
+"""HTTP as uvicorn speaks it, with an end to heads that never end and a farewell to connections that are kept alive."""
+
+import asyncio
+from typing import Any, Final, cast
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+logger = structlog.get_logger()
+
+_TOO_SLOW: Final = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 50\r\n"
+    b"connection: close\r\n\r\nThe head of the request did not arrive whole soon."
+)
+
+
+class PatientHttpProtocol(HttpToolsProtocol):
+    """Ends a connection whose request head is not whole in time; uvicorn itself waits for it for ever."""
+
+    HEAD_SECONDS: float = 10.0
+    """From the connection, or from the first byte of a later request, to the end of the head."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._between_requests = True
+        self._last_request = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._between_requests and self._head_timer is None:
+            self._expect_head()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._between_requests = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._forget_head()
+        super().on_headers_complete()
+        if self._last_request and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._between_requests = True
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def say_farewell(self) -> None:
+        """Close the connection after the next answer: a client may just be sending on it."""
+        self._last_request = True
+        running = cast(RequestResponseCycle | None, self.cycle)  # None before the first request
+        if running is not None and not running.response_complete:
+            running.keep_alive = False
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.HEAD_SECONDS, self._give_up)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            logger.info("http.head_too_slow")
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()

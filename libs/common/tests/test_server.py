@@ -1,0 +1,96 @@
+"""A served application: heads that never end are ended, and nobody is refused while a process stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from docuchat_common.http.patience import PatientHttpProtocol
+from docuchat_common.http.server import Server, server_config
+from docuchat_common.settings import ServiceSettings
+from docuchat_testkit.eventually import eventually
+
+
+class Impatient(PatientHttpProtocol):
+    HEAD_SECONDS = 0.2
+
+
+async def hello(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+def settings() -> ServiceSettings:
+    return ServiceSettings(
+        port=0,
+        database_url="postgresql://nowhere",
+        system_database_url="postgresql://nowhere",
+        redis_url="redis://nowhere",
+        rabbitmq_url="amqp://nowhere",
+        internal_token="t" * 32,
+        shutdown_grace_seconds=5,
+    )
+
+
+@asynccontextmanager
+async def serving(settings: ServiceSettings, protocol: type[PatientHttpProtocol]) -> AsyncIterator[tuple[Server, int]]:
+    config = server_config(hello, settings)
+    config.http = protocol
+    config.lifespan = "off"
+    server = Server(config)
+    server.FAREWELL_SECONDS = 5
+    task = asyncio.create_task(server._serve())
+    await eventually(lambda: server.started)
+    try:
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_a_head_that_never_ends_is_ended(settings: ServiceSettings, sent: bytes) -> None:
+    async with serving(settings, Impatient) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_later_head_on_a_kept_connection_has_an_end_too_and_a_slow_body_is_not_a_slow_head(
+    settings: ServiceSettings,
+) -> None:
+    async with serving(settings, Impatient) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        for byte in (b"a", b"b", b"c"):
+            await asyncio.sleep(0.15)  # longer, together, than a head may take
+            writer.write(byte)
+        async with asyncio.timeout(5):
+            assert b"hello" in await reader.readuntil(b"hello")
+            writer.write(b"GET / HT")
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops_and_told_that_it_was_the_last(
+    settings: ServiceSettings,
+) -> None:
+    async with serving(settings, PatientHttpProtocol) as (server, port), aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{port}/"
+        async with session.post(url) as response:
+            assert "close" not in response.headers.get("Connection", "")
+            await response.read()
+        server.should_exit = True
+        await eventually(lambda: not server.servers[0].is_serving())
+        async with session.post(url) as response:  # the same connection: nobody takes new ones
+            assert response.headers["Connection"] == "close"
+            assert await response.read() == b"hello"
+        await eventually(lambda: not server.server_state.connections)

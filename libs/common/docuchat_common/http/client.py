@@ -1,9 +1,10 @@
 """HTTP between services: one pooled aiohttp session a process, deadlines, trace context, problems as errors."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -23,6 +24,7 @@ from docuchat_common.errors import (
     UnsupportedMedia,
     UpstreamUnavailable,
 )
+from docuchat_common.http.breaker import NO_ANSWER, NO_CONNECTION, Breaker, connected
 from docuchat_common.messaging.outbox import current_headers
 
 _BY_STATUS: dict[int, type[DocuChatError]] = {
@@ -53,12 +55,16 @@ async def open_http_client(*, connect_seconds: float = 1.0) -> AsyncIterator[aio
 
 
 class ServiceClient:
-    """Calls one other service."""
+    """Calls one other service, behind a circuit breaker."""
+
+    CONNECT: Final = timedelta(seconds=1)
+    """How long a connection that is refused is tried for."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, name: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._name = name
+        self._breaker = Breaker(session, base_url, name)
 
     async def request_json(
         self,
@@ -67,29 +73,41 @@ class ServiceClient:
         *,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: timedelta = timedelta(seconds=2),
+        timeout: timedelta = timedelta(seconds=1.5),
     ) -> Any:
         """The decoded JSON answer (None when it has no body).
 
-        A problem document is raised as the error of its category, with its code, detail and extensions; no answer is
-        UpstreamUnavailable.
+        A problem document is raised as the error of its category, with its code, detail and extensions. No answer
+        within `timeout` is UpstreamUnavailable, for this call and, at once, for those after it until the service lives.
         """
-        try:
+        await self._breaker.look_again()
+        self._breaker.admit()
+
+        async def request(connect_seconds: float) -> Any:
             async with self._session.request(
                 method,
                 f"{self._base_url}{path}",
                 data=None if json is None else orjson.dumps(json),
                 headers={**outgoing_headers(), "Content-Type": "application/json", **(headers or {})},
-                timeout=aiohttp.ClientTimeout(total=timeout.total_seconds(), sock_connect=1),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
             ) as response:
                 body = await response.read()
                 if response.status < 400:
                     return orjson.loads(body) if body else None
                 raise error_from_response(response.status, body, response.headers, self._name)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(
-                f"The {self._name} service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
-            ) from error
+
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await connected(request, min(self.CONNECT, timeout))
+        except (*NO_CONNECTION, TimeoutError) as error:
+            self._breaker.open()
+            raise self._breaker.down(error) from error
+        except (*NO_ANSWER, orjson.JSONDecodeError) as error:
+            raise self._breaker.down(error) from error
+
+    async def check(self) -> None:
+        """Raise UpstreamUnavailable when the service is not ready (readiness)."""
+        await self._breaker.check()
 
 
 def outgoing_headers() -> dict[str, str]:

@@ -5,14 +5,7 @@ from docuchat_common.errors import (
     InvalidInput,
     PayloadTooLarge,
     RateLimited,
-    UpstreamUnavailable,
 )
-
-
-class ServiceDown(UpstreamUnavailable):
-    """The service behind this path does not answer; try again shortly."""
-
-    code = "upstream_unavailable"
 
 
 class TooManyRequests(RateLimited):

@@ -39,7 +39,7 @@ class Upstream(Protocol):
         """The response, as soon as its head is there; the caller reads and closes it.
 
         `target` is the raw path with its query; `patience` is the longest silence, before the head and within the body.
-        Raises ServiceDown.
+        Raises UpstreamUnavailable.
         """
 
     async def watch(self) -> None:

@@ -21,10 +21,10 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated
+from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.identity import Identity, TokenExpired
-from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, ServiceDown
+from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
 from docuchat_gateway.event_stream import error_frame, events_of
 
@@ -233,7 +233,9 @@ class ChatSession:
                     except (aiohttp.ClientError, TimeoutError) as error:
                         raise chat.down(error) from error
                     if not ended:
-                        raise ServiceDown("The answer broke off; resume it with its turn_id and the last seq you have.")
+                        raise UpstreamUnavailable(
+                            "The answer broke off; resume it with its turn_id and the last seq you have."
+                        )
             except DocuChatError as error:
                 await self._error(error, by, **named)
         except _Gone:

@@ -33,7 +33,10 @@ class Embedder(Protocol):
         ...
 
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
-        """Embed any number of texts. Raises RateLimited, UpstreamUnavailable, EmbeddingRefused."""
+        """Embed any number of texts.
+
+        Raises RateLimited, ProviderFailed, ProviderInterrupted (it may be billed), EmbeddingRefused.
+        """
         ...
 
 

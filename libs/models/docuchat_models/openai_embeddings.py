@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from docuchat_common.errors import RateLimited, UpstreamUnavailable
+from docuchat_common.errors import RateLimited
 from docuchat_models.embeddings import EmbeddingBatch, normalize
-from docuchat_models.errors import EmbeddingRefused
+from docuchat_models.errors import EmbeddingRefused, ProviderFailed, ProviderInterrupted
 from docuchat_models.providers import read_retry_after
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.throttle import Throttle
@@ -66,7 +66,7 @@ class OpenAIEmbedder:
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
         """Embed any number of texts, in as many requests as their tokens take.
 
-        Raises RateLimited, UpstreamUnavailable, EmbeddingRefused.
+        Raises RateLimited, ProviderFailed, ProviderInterrupted (it may be billed), EmbeddingRefused.
         """
         vectors = np.empty((len(texts), self._space.dimension), np.float32)
         tokens, estimated = 0, False
@@ -126,7 +126,7 @@ class OpenAIEmbedder:
             usage = body.get("usage") or {}
             tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise UpstreamUnavailable("The embedding provider sent an answer that cannot be read.") from error
+            raise ProviderFailed("The embedding provider sent an answer that cannot be read.") from error
         if rows.shape != (expected, self._space.dimension):
             raise EmbeddingRefused(
                 f"The embedding provider sent {rows.shape[0]} vectors of {rows.shape[1]} dimensions, "
@@ -146,16 +146,31 @@ class OpenAIEmbedder:
             return RateLimited("The embedding provider limits requests.", retry_after=retry_after)
         if isinstance(error, openai.APIStatusError):
             if error.status_code >= 500 or error.status_code in (408, 409, 425):
-                return UpstreamUnavailable(
+                return ProviderFailed(
                     f"The embedding provider failed with status {error.status_code}.",
                     retry_after=read_retry_after(error.response.headers),
                 )
             return EmbeddingRefused(f"The embedding provider refused the request with status {error.status_code}.")
         if isinstance(error, openai.APIConnectionError):
-            return UpstreamUnavailable("The embedding provider cannot be reached.")
+            if _never_left(error):
+                return ProviderFailed("The embedding provider cannot be reached.")
+            # it may have done the work, and bill it
+            return ProviderInterrupted("The embedding provider's answer was lost.")
         if isinstance(error, openai.APIError):
-            return UpstreamUnavailable("The embedding provider sent an answer that cannot be read.")
+            return ProviderFailed("The embedding provider sent an answer that cannot be read.")
         return None
+
+
+def _never_left(error: BaseException) -> bool:
+    """Whether no connection was made; the HTTP client's own errors call a dropped one so, too."""
+    import aiohttp
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _decode(embedding: str | list[float]) -> npt.NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Composition root: the only file that names concrete adapters."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -10,23 +10,26 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from docuchat_common.background import Background
+from docuchat_common.blobs import Blobs
 from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.db.presence import Presence
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
+from docuchat_common.http.holds import HoldsClient
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
 from docuchat_common.messaging.relay import Relay
-from docuchat_ingest.adapters.blobs import ObstoreBlobs
+from docuchat_common.metering import Metering
+from docuchat_common.redis import open_redis
 from docuchat_ingest.adapters.dead_letters import UPLOADED_QUEUE, BrokerDeadLetters
 from docuchat_ingest.adapters.metrics import PrometheusMeter
 from docuchat_ingest.adapters.redis import ForgivingThrottle, RedisAnnouncer
 from docuchat_ingest.adapters.usage import UsageQuota
 from docuchat_ingest.adapters.work_folders import remove_orphans
 from docuchat_ingest.chunking.chunker import Chunker
-from docuchat_ingest.handlers import repeat, subscriptions
+from docuchat_ingest.handlers import subscriptions
 from docuchat_ingest.jobs.service import Jobs
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
@@ -34,16 +37,18 @@ from docuchat_ingest.pipeline.domain import Limits
 from docuchat_ingest.pipeline.service import WORK_FOLDER, Pipeline
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
-from docuchat_ingest.transaction import PatientCommits, Transaction, compose
+from docuchat_ingest.transaction import SCHEMA, PatientCommits, Transaction, compose
 from docuchat_knowledge.jobs.domain import WaitingDocument
-from docuchat_knowledge.jobs.presence import WorkerPresence
+from docuchat_knowledge.jobs.presence import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
 
 logger = structlog.get_logger()
 
-SCHEMA = "knowledge"
+_MINUTE = timedelta(minutes=1)
+_KEEP_CALLS = timedelta(days=30)
+"""Longer than any event can be on its way."""
 _SPLITTER = "packed-1"
 """Names how texts are split: change it with the chunker, so that no half-written document is continued in another
 way.
@@ -56,6 +61,8 @@ class Container:
 
     settings: Settings
     checks: dict[str, Check]
+    background: frozenset[str]
+    """The names of all work that goes on beside the documents."""
 
 
 @asynccontextmanager
@@ -64,19 +71,18 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
     await asyncio.to_thread(remove_orphans, WORK_FOLDER)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_open_database(settings, "docuchat-ingest"))
-        presence = await stack.enter_async_context(WorkerPresence.open(settings.system_database_url))
+        presence = await stack.enter_async_context(Presence.open(settings.system_database_url, LOCK_CLASS))
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-ingest"))
         relay = Relay(database, SCHEMA, Publisher(broker))
-        redis = _open_redis(settings.redis_url)
-        stack.push_async_callback(redis.aclose)
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-ingest"))
         session = await stack.enter_async_context(open_http_client())
         pool = await stack.enter_async_context(ParserPool(settings.ingest_concurrency, _parser_limits(settings)))
-        blobs = ObstoreBlobs(settings.blob_url)
+        blobs = Blobs(settings.blob_url)
         uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
         commit = PatientCommits(uow)
-        quota = UsageQuota(
-            ServiceClient(session, settings.usage_url, "usage"), settings.internal_token.get_secret_value()
-        )
+        metering = Metering(uow)
+        usage = ServiceClient(session, settings.usage_url, "usage")
+        quota = UsageQuota(HoldsClient(usage, settings.internal_token.get_secret_value()))
         announcer, dead_letters, meter = RedisAnnouncer(redis), BrokerDeadLetters(broker), PrometheusMeter()
         limits = _limits(settings)
         pipeline = Pipeline(
@@ -88,38 +94,43 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             quota=quota,
             announcer=announcer,
             limits=limits,
+            owner=str(presence.process_id),
         )
         jobs = Jobs(
             uow=uow,
             commit=commit,
+            metering=metering,
             pipeline=pipeline,
             quota=quota,
             announcer=announcer,
             dead_letters=dead_letters,
             meter=meter,
             limits=limits,
-            worker_id=presence.worker_id,
+            worker_id=presence.process_id,
             recipe=await _recipe(settings),
         )
-        sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, limits.max_attempts)
+        sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
         slots = Slots(jobs, settings.ingest_concurrency)
         consumer = Consumer(broker, subscriptions(sweeps, slots, settings.ingest_concurrency))
         drain = timedelta(seconds=min(settings.ingest_drain_seconds, settings.shutdown_grace_seconds))
-        poll = timedelta(seconds=settings.ingest_poll_seconds)
-
-        await _in_background(stack, relay.run())
-        await _in_background(stack, repeat("exhausted", timedelta(seconds=5), sweeps.fail_exhausted))
-        await _in_background(stack, repeat("queue", timedelta(seconds=5), sweeps.measure_queue))
-        await _in_background(
-            stack,
-            repeat("tombstones", timedelta(seconds=60), lambda: sweeps.bury_tombstones(timedelta(seconds=60))),
-        )
+        background = await stack.enter_async_context(Background())
+        background.start("relay", relay.run)
+        background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
+        background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
+        background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))
+        background.every("abandoned_uploads", _MINUTE, lambda: sweeps.bury_abandoned(settings.upload_abandoned_after))
+        background.every("provider_calls", timedelta(seconds=5), sweeps.take_over_calls)
+        background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
+        background.every("old_provider_calls", timedelta(hours=1), lambda: metering.forget(_KEEP_CALLS))
+        stack.push_async_callback(metering.settle_late)
         consumer.start()
         stack.push_async_callback(_stop_working, consumer, slots, drain)
-        await _in_background(stack, repeat("waiting", poll, slots.look_around))
+        looking = await stack.enter_async_context(Background())  # ends first: nothing new is begun while others drain
+        looking.every("waiting", timedelta(seconds=settings.ingest_poll_seconds), slots.look_around)
         yield Container(
             settings,
             {"database": database.check, "rabbitmq": consumer.check, "blob_store": blobs.check},
+            background.names | looking.names,
         )
 
 
@@ -170,12 +181,6 @@ def _open_database(settings: Settings, name: str) -> Any:
     )
 
 
-def _open_redis(url: str) -> Redis:
-    return Redis.from_url(
-        url, socket_timeout=2, socket_connect_timeout=2, max_connections=16, retry=Retry(NoBackoff(), 1)
-    )
-
-
 def _make_chunker(settings: Settings) -> Chunker:
     from docuchat_models.tokens import TokenCounter
 
@@ -207,14 +212,3 @@ def _parser_limits(settings: Settings) -> ParserLimits:
         wall_seconds=settings.parser_wall_seconds,
         documents_per_process=settings.parser_documents,
     )
-
-
-async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(stop)

@@ -1,12 +1,8 @@
-"""What the worker does when it hears an event, and what it looks after without one."""
+"""What the worker does when it hears an event."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
-
-import structlog
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
@@ -16,8 +12,6 @@ from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
-
-logger = structlog.get_logger()
 
 _LADDER = RetryLadder()
 
@@ -45,15 +39,3 @@ def subscriptions(sweeps: Sweeps, slots: Slots, concurrency: int) -> list[Subscr
         Subscription(queue_name("ingest", event.type), event, handler, prefetch=prefetch, retry=_LADDER)
         for event, handler, prefetch in handlers
     ]
-
-
-async def repeat(name: str, every: timedelta, work: Callable[[], Awaitable[None]]) -> None:
-    """Call `work` until cancelled; a failure is logged and waited out."""
-    while True:
-        try:
-            await work()
-        except UpstreamUnavailable as error:
-            logger.warning("sweep.waiting", sweep=name, reason=error.detail)
-        except Exception:  # a sweep that dies would leave documents behind
-            logger.exception("sweep.failed", sweep=name)
-        await asyncio.sleep(every.total_seconds())

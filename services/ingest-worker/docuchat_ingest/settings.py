@@ -1,9 +1,11 @@
 """What the ingest worker reads from its environment."""
 
+from datetime import timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from docuchat_common.durations import Duration
 from docuchat_common.settings import ServiceSettings
 from docuchat_models.settings import EmbeddingSettings
 
@@ -26,6 +28,8 @@ class Settings(EmbeddingSettings, ServiceSettings):
     ingest_lease_seconds: float = Field(default=30.0, ge=3)
     ingest_poll_seconds: float = Field(default=2.0, gt=0)
     ingest_drain_seconds: float = Field(default=10.0, ge=0)
+    upload_abandoned_after: Duration = timedelta(hours=1)
+    """An upload whose file has not arrived by then is taken away, with what came of it."""
     parser_memory_mb: int = Field(default=512, ge=128)
     parser_cpu_seconds: float = Field(default=20.0, gt=0)
     parser_wall_seconds: float = Field(default=28.0, gt=0)

@@ -14,7 +14,10 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.metering import ProviderCalls
 from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+
+SCHEMA = "knowledge"
 
 T = TypeVar("T")
 
@@ -25,11 +28,17 @@ class Transaction:
 
     claims: ClaimStore
     writes: WorkerStore
+    calls: ProviderCalls
     outbox: Outbox
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transaction:
-    return Transaction(claims=ClaimStore(connection), writes=WorkerStore(connection), outbox=outbox)
+    return Transaction(
+        claims=ClaimStore(connection),
+        writes=WorkerStore(connection),
+        calls=ProviderCalls(connection, SCHEMA, outbox),
+        outbox=outbox,
+    )
 
 
 class IngestUnitOfWork(Protocol):

@@ -2,12 +2,29 @@
 
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_models.tokens import TokenCounter
+from docuchat_testkit.databases import ClonedDatabase
+
+from .bench import Bench, make_bench
+
+
+@pytest.fixture
+async def bench(database: ClonedDatabase) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(database.open("ingest", max_size=4))
+        yield await make_bench(stack, database, opened)
+
+
+@pytest.fixture(scope="session")
+def long_pdf(book: Path) -> bytes:
+    return book.read_bytes()
 
 
 @pytest.fixture

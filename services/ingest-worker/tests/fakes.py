@@ -1,21 +1,21 @@
-"""Stand-ins for what surrounds a job."""
+"""Stand-ins for what is foreign to a job: the parser's process, the provider, the usage service, the network."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import numpy as np
 
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_ingest.reading.process.pool import PageWindow
-from docuchat_ingest.transaction import Transaction
-from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, WaitingDocument
-from docuchat_knowledge.jobs.errors import ClaimLost
+from docuchat_ingest.transaction import IngestUnitOfWork, Transaction
+from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
 from docuchat_models.embeddings import EmbeddingBatch
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -24,100 +24,29 @@ PAGES = [f"Page {n} speaks of matter {n} at some length, and then it ends." for 
 
 
 @dataclass
-class Rows:
-    """The documents table and the outbox; a transaction that raises leaves them as they were."""
-
-    chunks: list[ChunkDraft] = field(default_factory=list)
-    state: str = "processing"
-    code: str | None = None
-    spends_attempt: bool | None = None
-    events: list[Event] = field(default_factory=list)
-    away: int = 0
-    lost: bool = False
-
-    def __call__(self, tenant_id: TenantId) -> "_Tx":
-        return _Tx(self)
-
-    def system(self) -> "_Tx":
-        return _Tx(self)
-
-    async def renew(self, claim: Claim, *, lease: timedelta) -> None:
-        self._held()
-
-    async def record_progress(self, claim: Claim, *, pages: int | None = None, pages_done: int | None = None) -> None:
-        self._held()
-
-    async def write_chunks(self, claim: Claim, space: EmbeddingSpace, chunks: Sequence[ChunkDraft], vectors) -> None:
-        self._held()
-        assert vectors.shape == (len(chunks), space.dimension)
-        assert [chunk.ordinal for chunk in chunks] == list(range(len(self.chunks), len(self.chunks) + len(chunks)))
-        self.chunks.extend(chunks)
-
-    async def swap(self, claim: Claim, *, pages: int) -> Completion:
-        self._held()
-        self.state = "ready"
-        return Completion(claim.document_id, pages, len(self.chunks), 1, claim.generation)
-
-    async def fail(self, claim: Claim, *, code: str, detail: str, retryable: bool) -> None:
-        self._held()
-        self.state, self.code = "failed", code
-
-    async def postpone(self, claim: Claim, *, delay: timedelta, code: str, detail: str, spends_attempt: bool) -> None:
-        self._held()
-        self.state, self.code, self.spends_attempt = "queued", code, spends_attempt
-
-    async def release(self, claim: Claim) -> None:
-        self._held()
-        self.state = "released"
-
-    def _held(self) -> None:
-        if self.lost:
-            raise ClaimLost
-
-
-class _Tx:
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self._events: list[Event] = []
-
-    def add(self, event: Event) -> None:
-        self._events.append(event)
-
-    async def __aenter__(self) -> Transaction:
-        if self._rows.away:
-            self._rows.away -= 1
-            raise UpstreamUnavailable
-        self._before = len(self._rows.chunks), self._rows.state
-        return Transaction(claims=self._rows, writes=self._rows, outbox=self)  # type: ignore[arg-type]
-
-    async def __aexit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._rows.events.extend(self._events)
-        else:
-            del self._rows.chunks[self._before[0] :]
-            self._rows.state = self._before[1]
-
-
-@dataclass
 class Surroundings:
-    """Every other port; each call may be told to fail once or always."""
+    """The provider, the parser and the rest; the last of a call's failures is its next one, None is none."""
 
-    failures: dict[str, list[Exception]] = field(default_factory=dict)
+    failures: dict[str, list[Exception | None]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    dropped: list[HoldId] = field(default_factory=list)
+    released: list[HoldId] = field(default_factory=list)
     buried: list[WaitingDocument] = field(default_factory=list)
     pages: list[str] = field(default_factory=lambda: list(PAGES))
     space: EmbeddingSpace = SPACE
     held: asyncio.Event | None = None
+    """The provider answers when it is set."""
+    provider_tokens: int = 0
+    """The provider's own books."""
+    figure: int | None = None
+    """What the provider says that a call cost, when not the truth."""
 
     def _enter(self, name: str) -> None:
         self.calls.append(name)
-        if waiting := self.failures.get(name):
-            raise waiting.pop(0)
+        if (waiting := self.failures.get(name)) and (error := waiting.pop()):
+            raise error
 
-    async def fetch(self, key: str, target: Path, *, max_bytes: int) -> bool:
+    async def fetch(self, key: str, target: Path, *, max_bytes: int, sha256: str | None = None) -> None:
         self._enter("fetch")
-        return True
 
     async def read(self, path: Path, media_type: str) -> AsyncGenerator[PageWindow, None]:
         self._enter("read")
@@ -126,19 +55,22 @@ class Surroundings:
 
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
         self._enter("embed")
+        tokens = sum(len(text.split()) for text in texts)
+        self.provider_tokens += tokens
         if self.held:
             await self.held.wait()
-        return EmbeddingBatch(np.ones((len(texts), 2), np.float32), 10 * len(texts), estimated=False)
+        self._enter("answer")
+        return EmbeddingBatch(np.ones((len(texts), 2), np.float32), self.figure or tokens, estimated=False)
 
-    async def hold(self, claim: Claim, model: str, tokens: int, lease: timedelta) -> HoldId:
+    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
         self._enter("hold")
         return HoldId(uuid4())
 
     async def renew(self, hold_id: HoldId, lease: timedelta, tokens: int | None = None) -> None:
         self._enter("renew")
 
-    async def drop(self, hold_id: HoldId) -> None:
-        self.dropped.append(hold_id)
+    async def release(self, hold_id: HoldId) -> None:
+        self.released.append(hold_id)
 
     async def announce(self, tenant_id: TenantId, document_id: DocumentId) -> None:
         self.calls.append("announce")
@@ -154,3 +86,91 @@ class Surroundings:
 
     def queue(self, depth: object) -> None:
         pass
+
+
+@dataclass
+class Absences:
+    """Transactions that find the database away so many times."""
+
+    uow: IngestUnitOfWork
+    away: int = 0
+    ended: int = 0
+    """How many transactions inside a tenant there were."""
+
+    @asynccontextmanager
+    async def __call__(self, tenant_id: TenantId) -> AsyncIterator[Transaction]:
+        if self.away:
+            self.away -= 1
+            raise UpstreamUnavailable
+        try:
+            async with self.uow(tenant_id) as tx:
+                yield tx
+        finally:
+            self.ended += 1
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[Transaction]:
+        async with self.uow.system() as tx:
+            yield tx
+
+
+class CommitEater:
+    """Stands between a client and PostgreSQL; told to, it lets a COMMIT through and swallows the answer with the
+    connection.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+        self.eat = 0
+        """How many of the next answers to a COMMIT are swallowed."""
+        self.eaten = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str) -> AsyncIterator["CommitEater"]:
+        eater = cls(url)
+        server = await asyncio.start_server(eater._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        credentials = eater._url.netloc.rpartition("@")[0]
+        eater.url = urlunsplit(eater._url._replace(netloc=f"{credentials}@127.0.0.1:{port}", query=""))
+        try:
+            yield eater
+        finally:
+            server.close()
+            for task in list(eater._tasks):
+                task.cancel()
+            await asyncio.gather(*eater._tasks, return_exceptions=True)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self._url.hostname, self._url.port)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        with suppress(OSError, asyncio.CancelledError):
+            server_reader, server_writer = await self._connect()
+            committing = asyncio.Event()
+
+            async def forth() -> None:
+                while data := await reader.read(65536):
+                    if self.eat and data.startswith(b"Q") and b"COMMIT" in data:
+                        self.eat -= 1
+                        committing.set()
+                    server_writer.write(data)
+                    await server_writer.drain()
+                server_writer.close()
+
+            async def back() -> None:
+                while data := await server_reader.read(65536):
+                    if committing.is_set():
+                        self.eaten += 1
+                        break
+                    writer.write(data)
+                    await writer.drain()
+                writer.close()
+
+            await asyncio.gather(forth(), back())
+        self._tasks.discard(task)

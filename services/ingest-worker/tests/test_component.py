@@ -19,6 +19,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from docuchat_common.contracts.holds import HoldKind, HoldRequest, HoldUnit
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
 from docuchat_common.events.envelope import Event
@@ -30,6 +31,7 @@ from docuchat_ingest.settings import Settings
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.presence import LOCK_CLASS
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings
@@ -60,15 +62,20 @@ class UsageStub:
             }
             return web.json_response(body, status=429, headers={"Retry-After": "60"})
         body = await request.json()
-        assert body["kind"] == "embedding"
+        hold = HoldRequest.model_validate(body)
+        assert (hold.kind, bool(hold.provider), bool(hold.model)) == (HoldKind.EMBEDDING, True, True)
+        tokens = hold.amount_of(HoldUnit.INPUT_TOKENS)
         hold_id = str(uuid4())
-        self.holds[hold_id] = body["input_tokens"]
+        self.holds[hold_id] = tokens
         return web.json_response(
-            {"hold_id": hold_id, "tokens": body["input_tokens"], "expires_at": "2030-01-01T00:00:00Z"}, status=201
+            {"hold_id": hold_id, "tokens": tokens, "expires_at": "2030-01-01T00:00:00Z"}, status=201
         )
 
     async def renew(self, request: web.Request) -> web.Response:
-        return web.json_response({})
+        hold_id = request.match_info["hold"]
+        return web.json_response(
+            {"hold_id": hold_id, "tokens": self.holds[hold_id], "expires_at": "2030-01-01T00:00:00Z"}
+        )
 
     async def drop(self, request: web.Request) -> web.Response:
         self.dropped.append(request.match_info["hold"])
@@ -310,6 +317,54 @@ async def test_a_missing_file_is_told(product: Product, pdf_maker, monkeypatch: 
         assert (await product.settled(document_id)).error_code == "file_missing"
 
 
+async def test_a_file_that_is_not_what_was_uploaded_is_told(
+    product: Product, pdf_maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document_id = await product.upload(pdf_maker.text("As it was uploaded."), ticket=False)
+    (path,) = [path for path in product.folder.rglob("*") if path.is_file()]
+    path.write_bytes(pdf_maker.text("As it was exchanged."))
+    async with running_worker(product, monkeypatch):
+        document = await product.settled(document_id)
+        assert (document.error_code, document.retryable) == ("file_corrupt", True)
+
+
+async def test_all_that_must_go_on_beside_the_documents_is_started(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5."""
+    async with running_worker(product, monkeypatch) as container:
+        assert container.background == {
+            "relay",
+            "waiting",
+            "exhausted",
+            "queue",
+            "tombstones",
+            "abandoned_uploads",
+            "provider_calls",
+            "late_settlements",
+            "old_provider_calls",
+        }
+
+
+async def test_a_worker_whose_sign_of_life_was_cut_takes_it_again(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5."""
+    locks = (
+        "SELECT l.pid, l.objid FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = $1 "
+        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    async with running_worker(product, monkeypatch):
+        (before,) = await product.rows(locks, LOCK_CLASS)
+        await product.rows("SELECT pg_terminate_backend($1)", before["pid"])
+
+        async def held_again() -> None:
+            (after,) = await product.rows(locks, LOCK_CLASS)
+            assert (after["objid"], after["pid"] == before["pid"]) == (before["objid"], False)
+
+        await eventually(held_again)
+
+
 async def test_tenants_take_turns(product: Product, pdf_maker, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [await product.upload(pdf_maker.text(f"Text number {n}."), ticket=False) for n in range(20)]
     one = await product.upload(pdf_maker.text("The other tenant's only text."), OTHER, ticket=False)
@@ -322,10 +377,10 @@ async def test_tenants_take_turns(product: Product, pdf_maker, monkeypatch: pyte
 
 
 async def test_a_deleted_document_leaves_nothing(
-    product: Product, samples: Path, monkeypatch: pytest.MonkeyPatch
+    product: Product, long_pdf: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_worker(product, monkeypatch):
-        document_id = await product.upload((samples / "geotopo-book-de.pdf").read_bytes())
+        document_id = await product.upload(long_pdf)
 
         async def in_work() -> None:
             assert (await product.get(document_id)).status is not DocumentStatus.QUEUED
@@ -336,15 +391,14 @@ async def test_a_deleted_document_leaves_nothing(
         async def gone() -> None:
             assert not await product.rows("SELECT FROM knowledge.documents WHERE id = $1", document_id)
             assert not await product.rows("SELECT FROM knowledge.chunks WHERE document_id = $1", document_id)
-            assert not list(product.folder.rglob("*")) or not [p for p in product.folder.rglob("*") if p.is_file()]
+            assert not list(product.folder.rglob("*")), "neither files nor folders"
 
         await eventually(gone, 20)
 
 
-async def test_a_killed_worker_s_document_is_taken_up_within_seconds(product: Product, samples: Path) -> None:
-    content = (samples / "geotopo-book-de.pdf").read_bytes()
+async def test_a_killed_worker_s_document_is_taken_up_within_seconds(product: Product, long_pdf: bytes) -> None:
     async with worker_process(product) as first:
-        document_id = await product.upload(content)
+        document_id = await product.upload(long_pdf)
 
         async def in_work() -> None:
             assert (await product.get(document_id)).status is DocumentStatus.PROCESSING
@@ -361,10 +415,9 @@ async def test_a_killed_worker_s_document_is_taken_up_within_seconds(product: Pr
     await product.assert_whole(document_id)
 
 
-async def test_sigterm_gives_the_document_back_unspent(product: Product, samples: Path) -> None:
-    content = (samples / "geotopo-book-de.pdf").read_bytes()
+async def test_sigterm_gives_the_document_back_unspent(product: Product, long_pdf: bytes) -> None:
     async with worker_process(product, INGEST_DRAIN_SECONDS="0") as process:
-        document_id = await product.upload(content)
+        document_id = await product.upload(long_pdf)
 
         async def in_work() -> None:
             assert (await product.get(document_id)).status is DocumentStatus.PROCESSING
@@ -395,7 +448,7 @@ async def with_provider(product: Product, stub_provider: StubProviderHandle) -> 
 
 
 async def test_provider_trouble_is_waited_out_and_no_chunk_is_embedded_twice(
-    product: Product, with_provider: StubProviderHandle, samples: Path, monkeypatch: pytest.MonkeyPatch
+    product: Product, with_provider: StubProviderHandle, long_pdf: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_provider.control(
         Rule(endpoint="embeddings", nth=(3,), status=429, retry_after=0.5),
@@ -403,15 +456,28 @@ async def test_provider_trouble_is_waited_out_and_no_chunk_is_embedded_twice(
         Rule(endpoint="embeddings", nth=(7,), drop=True),
     )
     async with running_worker(product, monkeypatch):
-        document_id = await product.upload((samples / "geotopo-book-de.pdf").read_bytes())
+        document_id = await product.upload(long_pdf)
         document = await product.settled(document_id, timeout=60)
         assert document.status is DocumentStatus.READY, document
     await product.assert_whole(document_id)
-    rows = await product.rows(
-        "SELECT (convert_from(body, 'utf8')::jsonb -> 'data' ->> 'input_tokens')::int AS tokens "
-        "FROM knowledge.outbox WHERE type = 'usage.recorded.v1'"
+    counted = with_provider.counts().embedding_tokens
+    assert await booked(product, estimated=False) == counted
+    assert 0 < await booked(product, estimated=True) < counted, "the call whose answer was dropped"
+
+
+async def booked(product: Product, *, estimated: bool) -> int:
+    (row,) = await product.rows(
+        "SELECT coalesce(sum(input_tokens), 0)::bigint AS tokens FROM knowledge.provider_calls WHERE estimated = $1",
+        estimated,
     )
-    assert sum(row["tokens"] for row in rows) == with_provider.counts().embedding_tokens
+    (told,) = await product.rows(
+        "SELECT coalesce(sum((body -> 'data' ->> 'input_tokens')::bigint), 0)::bigint AS tokens FROM ("
+        "SELECT convert_from(body, 'utf8')::jsonb AS body FROM knowledge.outbox WHERE type = 'usage.recorded.v1') e "
+        "WHERE (body -> 'data' ->> 'estimated')::boolean = $1",
+        estimated,
+    )
+    assert row["tokens"] == told["tokens"]
+    return int(row["tokens"])
 
 
 async def test_a_provider_that_refuses_fails_the_document(

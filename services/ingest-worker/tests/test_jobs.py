@@ -1,114 +1,56 @@
-"""The use case against in-memory twins: what becomes of a document when each part of its way fails."""
+"""What becomes of a document, and of the books, when each part of its way fails; on the real database."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from docuchat_common.blobs import BlobCorrupt, BlobMissing, BlobTooLarge
+from docuchat_common.db import Database
 from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentFailed, DocumentProcessing, DocumentReady, UsageRecorded
-from docuchat_common.ids import CollectionId, DocumentId, TenantId, uuid7
-from docuchat_ingest.chunking.chunker import Chunker
-from docuchat_ingest.jobs.service import Jobs
-from docuchat_ingest.pipeline.domain import Limits
-from docuchat_ingest.pipeline.errors import BlobMissing
-from docuchat_ingest.pipeline.service import Pipeline
+from docuchat_ingest.pipeline.domain import Job
+from docuchat_ingest.pipeline.service import cut_batches
+from docuchat_ingest.pipeline.spending import Spending
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
-from docuchat_ingest.transaction import PatientCommits
-from docuchat_knowledge.jobs.domain import Claim
-from docuchat_models.embeddings import EmbeddingBatch
-from docuchat_models.errors import EmbeddingRefused
+from docuchat_knowledge.jobs.domain import ChunkDraft, Claim
+from docuchat_knowledge.vectors import register_vector
+from docuchat_models.errors import EmbeddingRefused, ProviderFailed, ProviderInterrupted
+from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 
-from .fakes import Rows, Surroundings
-
-pytestmark = pytest.mark.usefixtures("no_sockets")
-
-LIMITS = Limits(max_pages=500, max_bytes=2**20, max_attempts=3, embedding_batch=2, lease=timedelta(seconds=30))
+from .bench import LIMITS, Bench, make_bench, make_jobs
+from .fakes import CommitEater, Surroundings
 
 
 @pytest.fixture
-def rows() -> Rows:
-    return Rows()
+def around(bench: Bench) -> Surroundings:
+    return bench.around
 
 
-@pytest.fixture
-def around() -> Surroundings:
-    return Surroundings()
-
-
-@pytest.fixture
-def jobs(rows: Rows, around: Surroundings) -> Jobs:
-    async def embedder() -> Surroundings:
-        return around
-
-    commit = PatientCommits(rows, timedelta(seconds=2))
-    pipeline = Pipeline(
-        commit=commit,
-        blobs=around,
-        reader=around,
-        chunker=lambda: Chunker(lambda text: len(text.split()), size=16, overlap=0),
-        embedder=embedder,
-        quota=around,
-        announcer=around,
-        limits=LIMITS,
-    )
-    return Jobs(
-        uow=rows,
-        commit=commit,
-        pipeline=pipeline,
-        quota=around,
-        announcer=around,
-        dead_letters=around,
-        meter=around,
-        limits=LIMITS,
-        worker_id=1,
-        recipe="test",
-    )
-
-
-def claim(*, attempt: int = 1, resume_after: int = -1) -> Claim:
-    return Claim(
-        document_id=DocumentId(uuid7()),
-        tenant_id=TenantId(1),
-        collection_id=CollectionId(uuid7()),
-        token=uuid4(),
-        generation=1,
-        attempt=attempt,
-        resume_after=resume_after,
-        title="A file",
-        filename="file.pdf",
-        media_type="application/pdf",
-        size_bytes=1,
-        sha256="00",
-        blob_key="key",
-        uploaded_by=None,
-        lease_expires_at=datetime.now(UTC),
-    )
-
-
-def tokens_booked(rows: Rows) -> int:
-    return sum(event.input_tokens for event in rows.events if isinstance(event, UsageRecorded))
-
-
-async def test_a_document_becomes_ready_and_says_so(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
-    await jobs.work(claim())
-    assert rows.state == "ready"
-    kinds = [type(event) for event in rows.events]
-    assert kinds[0] is DocumentProcessing
-    assert kinds[-1] is DocumentReady
-    usage = [event for event in rows.events if isinstance(event, UsageRecorded)]
-    assert [event.hold_id is None for event in usage] == [True] * (len(usage) - 1) + [False]
-    assert tokens_booked(rows) == 10 * len(rows.chunks)
-    assert not around.dropped
+async def test_a_document_becomes_ready_and_says_so(bench: Bench, around: Surroundings) -> None:
+    await bench.jobs.work(await bench.claim())
+    document = await bench.document()
+    assert (document.status.value, document.pages, document.chunks) == ("ready", 12, len(await bench.texts()))
+    events = await bench.events()
+    kinds = [kind for kind, _ in events]
+    assert kinds[0] == "document.processing.v1"
+    assert kinds[-1] == "document.ready.v1"
+    usage = [body["data"] for kind, body in events if kind == "usage.recorded.v1"]
+    assert [data["hold_id"] is None for data in usage] == [True] * (len(usage) - 1) + [False]
+    assert len(usage) > 2
+    assert await bench.booked() == around.provider_tokens > 0
+    assert await bench.open_calls() == 0
+    assert not around.released
 
 
 @pytest.mark.parametrize(
     ("place", "error", "state", "code", "spends"),
     [
         ("fetch", BlobMissing(), "failed", "file_missing", None),
+        ("fetch", BlobCorrupt(), "failed", "file_corrupt", None),
+        ("fetch", BlobTooLarge(), "failed", "too_large", None),
         ("fetch", UpstreamUnavailable(), "queued", "ingest_failed", False),
         ("read", Unreadable("encrypted"), "failed", "encrypted", None),
         ("read", Unreadable("parser_crashed"), "failed", "parser_crashed", None),
@@ -116,97 +58,247 @@ async def test_a_document_becomes_ready_and_says_so(jobs: Jobs, rows: Rows, arou
         ("hold", QuotaExceeded(), "failed", "quota_exceeded", None),
         ("hold", UpstreamUnavailable(), "queued", "ingest_failed", False),
         ("embed", RateLimited(retry_after=timedelta(seconds=7)), "queued", "embedding_unavailable", False),
-        ("embed", UpstreamUnavailable(), "queued", "embedding_unavailable", True),
+        ("embed", ProviderFailed(), "queued", "embedding_unavailable", True),
         ("embed", EmbeddingRefused(), "failed", "provider_refused", None),
         ("embed", RuntimeError("a mistake of ours"), "queued", "ingest_failed", True),
     ],
 )
 async def test_each_trouble_has_its_end(
-    jobs: Jobs,
-    rows: Rows,
-    around: Surroundings,
-    place: str,
-    error: Exception,
-    state: str,
-    code: str,
-    spends: bool | None,
+    bench: Bench, around: Surroundings, place: str, error: Exception, state: str, code: str, spends: bool | None
 ) -> None:
     around.failures[place] = [error]
+    claim = await bench.claim()
     if state == "queued":
         with pytest.raises(UpstreamUnavailable):
-            await jobs.work(claim())
+            await bench.jobs.work(claim)
     else:
-        await jobs.work(claim())
-    assert (rows.state, rows.code, rows.spends_attempt) == (state, code, spends)
-    assert (state == "failed") == any(isinstance(event, DocumentFailed) for event in rows.events)
-    assert len(around.dropped) == (place == "embed")
+        await bench.jobs.work(claim)
+    document = await bench.document()
+    assert (document.status.value, document.error_code) == (state, code)
+    if spends is not None:
+        assert document.attempts == int(spends)
+    assert (state == "failed") == any(kind == "document.failed.v1" for kind, _ in await bench.events())
+    assert len(around.released) == (place == "embed")
     assert not around.buried
+    assert await bench.open_calls() == 0
 
 
-@pytest.mark.parametrize("error", [UpstreamUnavailable(), RuntimeError("a mistake of ours")])
+@pytest.mark.parametrize("error", [ProviderFailed(), RuntimeError("a mistake of ours")])
 async def test_the_last_attempt_ends_in_the_dead_letter_queue(
-    jobs: Jobs, rows: Rows, around: Surroundings, error: Exception
+    bench: Bench, around: Surroundings, error: Exception
 ) -> None:
     around.failures["embed"] = [error]
-    await jobs.work(claim(attempt=LIMITS.max_attempts))
-    assert rows.state == "failed"
+    await bench.jobs.work(await bench.claim(attempt=LIMITS.max_attempts))
+    assert (await bench.document()).status.value == "failed"
     assert len(around.buried) == 1
 
 
-async def test_work_resumes_after_the_last_stored_chunk(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
-    await jobs.work(claim())
-    whole = list(rows.chunks)
-    del rows.chunks[5:]
-    rows.events.clear()
-    await jobs.work(claim(attempt=2, resume_after=4))
-    assert rows.chunks == whole
-    assert tokens_booked(rows) == 10 * (len(whole) - 5)
-
-
-async def test_tokens_of_a_failed_attempt_are_booked_once(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
-    original = around.embed
-
-    async def embed(texts: Sequence[str]) -> EmbeddingBatch:
-        if around.calls.count("embed") == 3:
-            around.calls.append("embed")
-            raise UpstreamUnavailable
-        return await original(texts)
-
-    around.embed = embed  # type: ignore[method-assign]
+async def test_work_resumes_after_the_last_stored_chunk(bench: Bench, around: Surroundings) -> None:
+    await bench.jobs.work(await bench.claim())
+    whole = await bench.texts()
+    await bench.rows("DELETE FROM knowledge.documents")
+    around.failures["answer"] = [ProviderFailed(), *[None] * 3]
     with pytest.raises(UpstreamUnavailable):
-        await jobs.work(claim())
-    assert tokens_booked(rows) == 10 * len(rows.chunks) == 60
+        await bench.jobs.work(await bench.claim())
+    again = await bench.claim_again()
+    assert 0 <= again.resume_after < len(whole) - 1
+    await bench.jobs.work(again)
+    assert await bench.texts() == whole
+    assert around.calls.count("embed") == 2 * len(whole) / LIMITS.embedding_batch + 1, "stored batches are kept"
 
 
-async def test_the_database_s_absence_is_waited_out_with_the_work_kept(
-    jobs: Jobs, rows: Rows, around: Surroundings
-) -> None:
-    rows.away = 3
-    await jobs.work(claim())
-    assert rows.state == "ready"
+async def test_the_database_s_absence_is_waited_out_with_the_work_kept(bench: Bench, around: Surroundings) -> None:
+    claim = await bench.claim()
+    bench.uow.away = 3
+    await bench.jobs.work(claim)
+    assert (await bench.document()).status.value == "ready"
     assert around.calls.count("read") == 1
 
 
-async def test_a_lost_claim_is_dropped_without_a_word(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
-    rows.lost = True
-    await jobs.work(claim())
-    assert rows.events == []
+async def test_a_deleted_document_is_dropped_without_a_word(bench: Bench, around: Surroundings) -> None:
+    claim = await bench.claim()
+    await bench.delete()
+    await bench.jobs.work(claim)
+    assert await bench.events() == []
     assert "finished lost" in around.calls
 
 
-async def test_a_stop_gives_the_document_back(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
+async def test_a_stop_gives_the_document_back(bench: Bench, around: Surroundings) -> None:
     around.held = asyncio.Event()
-    task = asyncio.create_task(jobs.work(claim()))
+    task = asyncio.create_task(bench.jobs.work(await bench.claim()))
     await eventually(lambda: "embed" in around.calls)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert rows.state == "released"
-    assert len(around.dropped) == 1
+    document = await bench.document()
+    assert (document.status.value, document.attempts) == ("queued", 0)
+    assert len(around.released) == 1
+    assert await bench.booked(estimated=True) == around.provider_tokens, "asked, not answered: booked as expected"
 
 
-async def test_pages_without_words_have_no_text_layer(jobs: Jobs, rows: Rows, around: Surroundings) -> None:
+async def test_pages_without_words_have_no_text_layer(bench: Bench, around: Surroundings) -> None:
     around.pages = ["", " .\n ", "---"]
-    await jobs.work(claim())
-    assert (rows.state, rows.code) == ("failed", "no_text_layer")
+    await bench.jobs.work(await bench.claim())
+    document = await bench.document()
+    assert (document.status.value, document.error_code) == ("failed", "no_text_layer")
     assert "hold" not in around.calls
+
+
+async def test_tokens_of_a_failed_attempt_are_booked_once(bench: Bench, around: Surroundings) -> None:
+    original = around.embed
+
+    async def embed(texts):
+        if around.calls.count("embed") == 3:
+            around.calls.append("embed")
+            raise ProviderFailed
+        return await original(texts)
+
+    around.embed = embed
+    with pytest.raises(UpstreamUnavailable):
+        await bench.jobs.work(await bench.claim())
+    assert await bench.booked() == around.provider_tokens > 0
+    assert await bench.booked(estimated=True) == 0, "a call that failed is not billed"
+
+
+async def test_a_document_deleted_in_mid_embedding_is_booked_to_the_provider_s_last_token(
+    bench: Bench, around: Surroundings
+) -> None:
+    """M2."""
+    around.held = asyncio.Event()
+    work = asyncio.create_task(bench.jobs.work(await bench.claim()))
+    await eventually(lambda: "embed" in around.calls)
+    await bench.delete()
+    around.held.set()
+    await work
+    assert "finished lost" in around.calls
+    assert await bench.booked() == around.provider_tokens > 0
+    assert await bench.booked(estimated=True) == 0
+    assert await bench.open_calls() == 0
+    assert len(around.released) == 1
+
+
+async def test_a_heartbeat_that_finds_the_claim_lost_waits_for_the_provider_s_figure_and_asks_no_more(
+    bench: Bench, around: Surroundings
+) -> None:
+    """M2, K5: the heartbeat sees the deletion before any write does."""
+    jobs = make_jobs(bench.uow, around, limits=replace(LIMITS, lease=timedelta(seconds=0.15)))
+    around.held = asyncio.Event()
+    work = asyncio.create_task(jobs.work(await bench.claim()))
+    await eventually(lambda: "embed" in around.calls)
+    await bench.delete()
+    seen = bench.uow.ended
+    await eventually(lambda: bench.uow.ended > seen)
+    around.held.set()
+    await work
+    assert "finished lost" in around.calls
+    assert around.calls.count("embed") == 1
+    assert await bench.booked() == around.provider_tokens > 0
+
+
+async def test_a_heartbeat_keeps_the_claim(bench: Bench, around: Surroundings) -> None:
+    """K5: without it the lease would end while the provider thinks."""
+    jobs = make_jobs(bench.uow, around, limits=replace(LIMITS, lease=timedelta(seconds=0.15)))
+    around.held = asyncio.Event()
+    work = asyncio.create_task(jobs.work(await bench.claim()))
+    await eventually(lambda: "embed" in around.calls)
+    (first,) = await bench.rows("SELECT lease_expires_at FROM knowledge.documents")
+
+    async def renewed() -> None:
+        (row,) = await bench.rows("SELECT lease_expires_at FROM knowledge.documents")
+        assert row["lease_expires_at"] > first["lease_expires_at"] + timedelta(seconds=0.15)
+
+    await eventually(renewed)
+    around.held.set()
+    await work
+    assert (await bench.document()).status.value == "ready"
+
+
+async def test_a_worker_killed_between_answer_and_store_is_booked_by_who_takes_over(
+    bench: Bench, around: Surroundings
+) -> None:
+    """M3: the process is gone with what it knew; its open call is booked as expected, once."""
+    stopped = asyncio.Event()
+
+    async def die(texts):
+        around._enter("embed")
+        around.provider_tokens += sum(len(text.split()) for text in texts)
+        stopped.set()
+        await asyncio.Event().wait()
+
+    around.embed = die
+    work = asyncio.create_task(bench.jobs.pipeline.run(job_of(bench, await bench.claim())))
+    await stopped.wait()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert await bench.open_calls() == 1
+    await eventually(lambda: taken_over(bench))
+    assert await bench.booked(estimated=True) == around.provider_tokens > 0
+
+
+def job_of(bench: Bench, claim: Claim) -> Job:
+    return Job(claim, Spending(bench.jobs.commit, bench.jobs.metering))
+
+
+async def taken_over(bench: Bench) -> None:
+    await bench.sweeps.take_over_calls()
+    assert await bench.open_calls() == 0
+
+
+@pytest.mark.parametrize("nth", range(1, 8))
+async def test_a_lost_answer_to_a_commit_books_once(database: ClonedDatabase, nth: int) -> None:
+    """M4: the server commits, the client hears nothing and does it again."""
+    async with AsyncExitStack() as stack:
+        eater = await stack.enter_async_context(CommitEater.before(database.url("ingest")))
+        opened = await stack.enter_async_context(
+            Database.open(
+                eater.url, database.system_url("ingest"), init=register_vector, application_name="test", max_size=4
+            )
+        )
+        bench = await make_bench(stack, database, opened)
+        claim = await bench.claim()
+        commits = 0
+        original = bench.uow.uow
+
+        class Counting:
+            def __call__(self, tenant_id):
+                nonlocal commits
+                commits += 1
+                if commits == nth:
+                    eater.eat = 1
+                return original(tenant_id)
+
+            system = original.system
+
+        bench.uow.uow = Counting()
+        await bench.jobs.work(claim)
+        assert eater.eaten == 1
+        assert (await bench.document()).status.value == "ready"
+        assert await bench.booked() == bench.around.provider_tokens > 0
+        assert await bench.booked(estimated=True) == 0
+        assert await bench.open_calls() == 0
+        rows = await bench.rows("SELECT count(*) AS n FROM knowledge.provider_calls WHERE state = 'settled'")
+        assert rows[0]["n"] == bench.around.calls.count("embed")
+
+
+async def test_a_call_whose_answer_was_lost_is_booked_as_expected(bench: Bench, around: Surroundings) -> None:
+    around.failures["answer"] = [ProviderInterrupted()]
+    with pytest.raises(UpstreamUnavailable):
+        await bench.jobs.work(await bench.claim())
+    assert await bench.booked(estimated=True) == around.provider_tokens > 0
+
+
+async def test_a_figure_beyond_belief_is_not_booked(bench: Bench, around: Surroundings) -> None:
+    """M7."""
+    around.figure = 10**15
+    await bench.jobs.work(await bench.claim())
+    assert await bench.booked() == 0
+    assert await bench.booked(estimated=True) == around.provider_tokens > 0
+    assert any(kind == "usage.anomaly.v1" for kind, _ in await bench.events())
+
+
+def test_a_batch_is_one_request() -> None:
+    chunks = [ChunkDraft(n, 1, 1, 0, 1, "x", 40) for n in range(10)]
+    assert [len(batch) for batch in cut_batches(chunks, 4, 1_000)] == [4, 4, 2]
+    assert [len(batch) for batch in cut_batches(chunks, 4, 100)] == [2, 2, 2, 2, 2]
+    assert [len(batch) for batch in cut_batches(chunks, 4, 10)] == [1] * 10
+    assert cut_batches([], 4, 10) == []

@@ -75,12 +75,19 @@ class Metering:
             yield made
         finally:
             _open.labels(call.kind).dec()
-            await _to_its_end(self._close(call, made.outcome))
+            await self.close(call, made.outcome)
 
     async def settle_late(self) -> None:
         """Settle what the database had not taken; to be repeated in the background and once more at the end."""
         for call, used in list(self._late.items()):
             await self._close(call, used)
+
+    async def close(self, call: ProviderCall, used: Used | None) -> None:
+        """Settle a declared call, or void it when `used` is None, even while the waiting task is cancelled.
+
+        A settlement that the database does not take now is kept for `settle_late`.
+        """
+        await _to_its_end(self._close(call, used))
 
     async def take_over(
         self, is_alive: Callable[[str], Awaitable[bool]], *, longest: timedelta = timedelta(hours=1)

@@ -288,3 +288,10 @@ RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_t
 -- name: document_exists$
 -- Whether the document is there and not deleted.
 SELECT EXISTS (SELECT FROM knowledge.documents WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NULL);
+
+-- name: worker_is_alive$
+-- Whether a worker holds its sign of life; for a moment after a restart of the server all count as alive.
+SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
+    OR EXISTS (SELECT FROM pg_locks
+               WHERE locktype = 'advisory' AND classid = :lock_class::oid AND objid = :worker_id::bigint::oid AND objsubid = 2
+                 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()));

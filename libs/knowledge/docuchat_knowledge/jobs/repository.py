@@ -134,6 +134,14 @@ class ClaimStore:
         """Take a tombstone away, after its blob is gone."""
         await _queries.purge_document(self._connection, tenant_id=tombstone.tenant_id, document_id=tombstone.id)
 
+    async def is_alive(self, worker_id: int) -> bool:
+        """Whether the worker's process is there (`WorkerPresence`)."""
+        return bool(
+            await _queries.worker_is_alive(
+                self._connection, lock_class=LOCK_CLASS, worker_id=worker_id, restart_grace=RESTART_GRACE
+            )
+        )
+
     async def measure_queue(self) -> QueueDepth:
         """How much waits, how much runs, and how long the oldest that could run has waited."""
         row = await _queries.measure_queue(self._connection)

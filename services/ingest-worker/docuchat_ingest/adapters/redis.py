@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from docuchat_common.ids import DocumentId, TenantId
+from docuchat_common.redis import REDIS_TROUBLE
 from docuchat_models.throttle import RedisThrottle
 
 logger = structlog.get_logger()
@@ -22,7 +22,7 @@ class RedisAnnouncer:
     async def announce(self, tenant_id: TenantId, document_id: DocumentId) -> None:
         try:
             await self._redis.publish(f"documents:{tenant_id}:{document_id}", str(document_id))
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_TROUBLE as error:
             logger.info("progress.unannounced", error=type(error).__name__)
 
 
@@ -32,9 +32,9 @@ class ForgivingThrottle(RedisThrottle):
     async def remaining_pause(self) -> timedelta:
         try:
             return await super().remaining_pause()
-        except (RedisError, OSError, TimeoutError):
+        except REDIS_TROUBLE:
             return timedelta(0)
 
     async def pause(self, duration: timedelta) -> None:
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(*REDIS_TROUBLE):
             await super().pause(duration)

@@ -1,49 +1,47 @@
 """Holds at the usage service."""
 
+from collections.abc import Awaitable
 from datetime import timedelta
 
 import structlog
 
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.client import ServiceClient
+from docuchat_common.http.holds import HoldsClient
 from docuchat_common.ids import HoldId
 from docuchat_knowledge.jobs.domain import Claim
+from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
 
 
 class UsageQuota:
-    """Holds at the usage service over HTTP."""
+    """What a document's embedding may cost; trouble with a hold that stands is logged, its lease ends it anyway."""
 
-    def __init__(self, client: ServiceClient, internal_token: str) -> None:
-        self._client = client
-        self._headers = {"X-Internal-Token": internal_token}
+    def __init__(self, holds: HoldsClient) -> None:
+        self._holds = holds
 
-    async def hold(self, claim: Claim, model: str, tokens: int, lease: timedelta) -> HoldId:
-        body = {
-            "tenant_id": claim.tenant_id,
-            "user_id": None if claim.uploaded_by is None else str(claim.uploaded_by),
-            "chatbot_id": None,
-            "kind": "embedding",
-            "model": model,
-            "input_tokens": tokens,
-            "max_output_tokens": 0,
-            "lease_seconds": lease.total_seconds(),
-        }
-        answer = await self._client.request_json("POST", "/internal/holds", json=body, headers=self._headers)
-        return HoldId(answer["hold_id"])
+    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
+        request = HoldRequest(
+            tenant_id=claim.tenant_id,
+            subjects=() if claim.uploaded_by is None else (Subject(type=SubjectType.USER, id=str(claim.uploaded_by)),),
+            kind=HoldKind.EMBEDDING,
+            provider=space.provider,
+            model=space.model,
+            amounts=(Amount(unit=HoldUnit.INPUT_TOKENS, amount=tokens),),
+            lease=lease,
+        )
+        return HoldId((await self._holds.open(request)).hold_id)
 
     async def renew(self, hold_id: HoldId, lease: timedelta, tokens: int | None = None) -> None:
-        body: dict[str, float] = {"lease_seconds": lease.total_seconds()}
-        if tokens is not None:
-            body["tokens"] = tokens
-        await self._change("PATCH", hold_id, body)
+        await _tolerated("renew", hold_id, self._holds.renew(hold_id, lease, tokens))
 
-    async def drop(self, hold_id: HoldId) -> None:
-        await self._change("DELETE", hold_id, None)
+    async def release(self, hold_id: HoldId) -> None:
+        await _tolerated("release", hold_id, self._holds.release(hold_id))
 
-    async def _change(self, method: str, hold_id: HoldId, body: dict[str, float] | None) -> None:
-        try:
-            await self._client.request_json(method, f"/internal/holds/{hold_id}", json=body, headers=self._headers)
-        except DocuChatError as error:
-            logger.info("hold.unchanged", method=method, hold_id=str(hold_id), code=error.code)
+
+async def _tolerated(action: str, hold_id: HoldId, change: Awaitable[object]) -> None:
+    try:
+        await change
+    except DocuChatError as error:
+        logger.info("hold.unchanged", action=action, hold_id=str(hold_id), code=error.code)

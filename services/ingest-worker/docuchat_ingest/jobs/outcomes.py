@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
+from docuchat_common.blobs import BlobCorrupt, BlobMissing, BlobTooLarge
+from docuchat_common.errors import DocuChatError, QuotaExceeded, RateLimited, UpstreamUnavailable
 from docuchat_ingest.pipeline.domain import Limits
-from docuchat_ingest.pipeline.errors import BlobMissing, EmbeddingUnavailable
+from docuchat_ingest.pipeline.errors import EmbeddingUnavailable
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 from docuchat_knowledge.jobs.domain import Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
@@ -33,6 +34,7 @@ class FailureCode(StrEnum):
     PARSER_TIMEOUT = "parser_timeout"
     PARSER_OUT_OF_MEMORY = "parser_out_of_memory"
     FILE_MISSING = "file_missing"
+    FILE_CORRUPT = "file_corrupt"
     PROVIDER_REFUSED = "provider_refused"
     QUOTA_EXCEEDED = "quota_exceeded"
     EMBEDDING_UNAVAILABLE = "embedding_unavailable"
@@ -42,6 +44,7 @@ class FailureCode(StrEnum):
 RETRYABLE = frozenset(
     {
         FailureCode.FILE_MISSING,
+        FailureCode.FILE_CORRUPT,
         FailureCode.PROVIDER_REFUSED,
         FailureCode.QUOTA_EXCEEDED,
         FailureCode.EMBEDDING_UNAVAILABLE,
@@ -72,6 +75,7 @@ _DETAILS = {
         "Reading the PDF took too much memory. Print it to PDF again, or split it, and upload that."
     ),
     FailureCode.FILE_MISSING: "The uploaded file is not in the store any more. Upload it again.",
+    FailureCode.FILE_CORRUPT: "The file in the store is not what was uploaded. Upload it again.",
     FailureCode.PROVIDER_REFUSED: (
         "The embedding provider refused the text. Check EMBEDDING_MODEL, OPENAI_BASE_URL and the key, then retry."
     ),
@@ -141,6 +145,17 @@ class Lost:
 Outcome = Ready | Failed | Postponed | Released | Lost
 
 
+_FAILS: dict[type[DocuChatError], FailureCode] = {
+    BlobMissing: FailureCode.FILE_MISSING,
+    BlobCorrupt: FailureCode.FILE_CORRUPT,
+    BlobTooLarge: FailureCode.TOO_LARGE,
+    QuotaExceeded: FailureCode.QUOTA_EXCEEDED,
+    EmbeddingRefused: FailureCode.PROVIDER_REFUSED,
+}
+_TOLD = frozenset({FailureCode.QUOTA_EXCEEDED, FailureCode.PROVIDER_REFUSED})
+"""Reasons of which the other side can say more."""
+
+
 def decide(error: Exception, attempt: int, limits: Limits) -> Outcome:  # noqa: PLR0911 - a decision table
     """What becomes of a document whose n-th attempt raised `error`."""
     attempts_left = attempt < limits.max_attempts
@@ -148,17 +163,14 @@ def decide(error: Exception, attempt: int, limits: Limits) -> Outcome:  # noqa: 
     def postponed(code: FailureCode, asked: timedelta | None = None, *, spends_attempt: bool) -> Postponed:
         return Postponed(code, max(asked or timedelta(0), delay_after(attempt)), spends_attempt)
 
+    for kind, code in _FAILS.items():
+        if isinstance(error, kind):
+            return Failed(code, error.detail if code in _TOLD else None)
     match error:
         case ClaimLost():
             return Lost()
         case Unreadable():
             return Failed(FailureCode(error.code))
-        case BlobMissing():
-            return Failed(FailureCode.FILE_MISSING)
-        case QuotaExceeded():
-            return Failed(FailureCode.QUOTA_EXCEEDED, error.detail)
-        case EmbeddingRefused():
-            return Failed(FailureCode.PROVIDER_REFUSED, error.detail)
         case RateLimited():
             return postponed(FailureCode.EMBEDDING_UNAVAILABLE, error.retry_after, spends_attempt=False)
         case EmbeddingUnavailable() if attempts_left:

@@ -11,6 +11,7 @@ import structlog
 
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentFailed
+from docuchat_common.metering import Metering
 from docuchat_ingest.jobs.outcomes import (
     Failed,
     Lost,
@@ -26,6 +27,7 @@ from docuchat_ingest.jobs.ports import DeadLetters, Meter
 from docuchat_ingest.pipeline.domain import Job, Limits
 from docuchat_ingest.pipeline.ports import Announcer, Quota
 from docuchat_ingest.pipeline.service import Pipeline
+from docuchat_ingest.pipeline.spending import Spending
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 from docuchat_ingest.transaction import IngestUnitOfWork, PatientCommits, Transaction
 from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
@@ -40,6 +42,7 @@ class Jobs:
 
     uow: IngestUnitOfWork
     commit: PatientCommits
+    metering: Metering
     pipeline: Pipeline
     quota: Quota
     announcer: Announcer
@@ -61,7 +64,7 @@ class Jobs:
 
         Raises UpstreamUnavailable when it went back to the queue, so that the caller tries again later.
         """
-        job = Job(claim)
+        job = Job(claim, Spending(self.commit, self.metering))
         with structlog.contextvars.bound_contextvars(
             tenant_id=claim.tenant_id, document_id=str(claim.document_id), attempt=claim.attempt
         ):
@@ -78,9 +81,12 @@ class Jobs:
         beat = asyncio.create_task(self._keep_alive(job))
         try:
             await asyncio.wait({way, beat}, return_when=asyncio.FIRST_COMPLETED)
-            if way.done():
-                return Ready(await way)
-            await beat
+            if not way.done():  # the heartbeat found the claim lost
+                job.lost = True
+                if job.spending.used is None:
+                    await beat
+                # the provider is asked: its figure is worth the wait, and then nothing more is sent
+            return Ready(await way)
         except Exception as error:
             if not isinstance(error, DocuChatError | Unreadable | ParserStarved):
                 logger.error("document.attempt_failed", exc_info=error)
@@ -89,7 +95,6 @@ class Jobs:
             way.cancel()
             beat.cancel()
             await asyncio.gather(way, beat, return_exceptions=True)
-        raise AssertionError("a heartbeat does not end by itself")
 
     async def _keep_alive(self, job: Job) -> None:
         """Renew the lease until cancelled. Raises ClaimLost."""
@@ -109,6 +114,7 @@ class Jobs:
 
         Raises UpstreamUnavailable when it waits again, and when the database stays away.
         """
+        await job.spending.end()
         try:
             await self._write(job, outcome)
         except ClaimLost:
@@ -117,8 +123,8 @@ class Jobs:
             if not isinstance(outcome, Released):  # its lease frees it
                 raise
         finally:
-            if job.hold_id and not job.unbooked_tokens and not isinstance(outcome, Ready):
-                await self.quota.drop(job.hold_id)
+            if job.hold_id and not isinstance(outcome, Ready):
+                await self.quota.release(job.hold_id)
         self._record(job, outcome)
         if isinstance(outcome, Failed) and outcome.bury:
             await self.dead_letters.bury(_ticket_of(job.claim))
@@ -160,7 +166,6 @@ class Jobs:
                     return
                 case _:
                     assert_never(outcome)
-            await self.pipeline.book_rest(tx, job)
 
         if isinstance(outcome, Released):
             async with self.uow(claim.tenant_id) as tx:  # the worker has no time for patience

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import structlog
 
+from docuchat_common.blobs import Blobs
 from docuchat_common.events.catalogue import DocumentFailed
 from docuchat_common.ids import DocumentId, TenantId
+from docuchat_common.metering import Metering
 from docuchat_ingest.jobs.ports import DeadLetters, Meter
-from docuchat_ingest.pipeline.ports import Announcer, BlobStore
+from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
 from docuchat_knowledge.jobs.domain import Tombstone
 
@@ -18,10 +20,11 @@ logger = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Sweeps:
     uow: IngestUnitOfWork
-    blobs: BlobStore
+    blobs: Blobs
     announcer: Announcer
     dead_letters: DeadLetters
     meter: Meter
+    metering: Metering
     max_attempts: int
 
     async def fail_exhausted(self) -> None:
@@ -50,10 +53,17 @@ class Sweeps:
             if await tx.writes.exists(tenant_id, document_id):
                 logger.warning("document.not_deleted", document_id=str(document_id))
                 return
-        objects = await self.blobs.delete_document(tenant_id, document_id)
+        objects = await self.blobs.delete_prefix(f"tenants/{tenant_id}/documents/{document_id}")
         async with self.uow.system() as tx:
             await tx.claims.purge(Tombstone(document_id, tenant_id, ""))
         logger.info("document.blobs_deleted", document_id=str(document_id), objects=objects)
+
+    async def bury_abandoned(self, older_than: timedelta) -> None:
+        """Turn uploads whose file never came into tombstones, which the other sweep takes away with what is stored."""
+        async with self.uow.system() as tx:
+            buried = await tx.claims.bury_abandoned(older_than=older_than)
+        if buried:
+            logger.info("uploads.abandoned", documents=buried)
 
     async def bury_tombstones(self, older_than: timedelta) -> None:
         """Finish deletions whose event was lost."""
@@ -61,6 +71,15 @@ class Sweeps:
             tombstones = await tx.claims.list_tombstones(older_than=older_than)
         for tombstone in tombstones:
             await self.remove_blobs(tombstone.tenant_id, tombstone.id)
+
+    async def take_over_calls(self) -> None:
+        """Book what dead workers left open at the provider."""
+
+        async def is_alive(owner: str) -> bool:
+            async with self.uow.system() as tx:
+                return await tx.claims.is_alive(int(owner))
+
+        await self.metering.take_over(is_alive)
 
     async def measure_queue(self) -> None:
         """Show the queue's length and age to whoever scales the workers."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from docuchat_common.ids import HoldId
+from docuchat_ingest.pipeline.spending import Spending
 from docuchat_knowledge.jobs.domain import Claim
 
 
@@ -26,11 +27,11 @@ class Job:
     """One document in work."""
 
     claim: Claim
+    spending: Spending
     hold_id: HoldId | None = None
-    unbooked_tokens: int = 0
-    """Tokens that the provider counted and no committed event tells of."""
-    estimated: bool = False
     pages: int = 0
+    lost: bool = False
+    """Whether the claim is known to be lost: nothing more is sent to the provider."""
     stages: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager

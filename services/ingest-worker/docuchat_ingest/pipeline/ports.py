@@ -8,16 +8,7 @@ from typing import Protocol
 from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_ingest.reading.process.pool import PageWindow
 from docuchat_knowledge.jobs.domain import Claim
-
-
-class BlobStore(Protocol):
-    async def fetch(self, key: str, target: Path, *, max_bytes: int) -> bool:
-        """Write the object to `target`; False when it is larger than `max_bytes`. Raises BlobMissing."""
-        ...
-
-    async def delete_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
-        """Delete every object of the document; returns how many there were."""
-        ...
+from docuchat_models.spaces import EmbeddingSpace
 
 
 class DocumentReader(Protocol):
@@ -29,16 +20,16 @@ class DocumentReader(Protocol):
 class Quota(Protocol):
     """Holds at the usage service."""
 
-    async def hold(self, claim: Claim, model: str, tokens: int, lease: timedelta) -> HoldId:
-        """Raises QuotaExceeded, UpstreamUnavailable."""
+    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
+        """Raises QuotaExceeded, RateLimited, UpstreamUnavailable."""
         ...
 
     async def renew(self, hold_id: HoldId, lease: timedelta, tokens: int | None = None) -> None:
         """Keep the hold, with fewer tokens when told so; failing is logged, not raised."""
         ...
 
-    async def drop(self, hold_id: HoldId) -> None:
-        """Nothing of it was used; failing is logged, the lease ends it anyway."""
+    async def release(self, hold_id: HoldId) -> None:
+        """Nothing more of it will be used; failing is logged, the lease ends it anyway."""
         ...
 
 

@@ -13,17 +13,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentProcessing, DocumentReady, UsageRecorded
-from docuchat_common.ids import HoldId
+import numpy as np
+import numpy.typing as npt
+
+from docuchat_common.blobs import Blobs
+from docuchat_common.errors import RateLimited, UpstreamUnavailable
+from docuchat_common.events.catalogue import DocumentProcessing, DocumentReady
+from docuchat_common.metering import ProviderCall, TokenBounds, bounded, call_id_of, used_of
 from docuchat_ingest.chunking.chunker import Chunker
 from docuchat_ingest.pipeline.domain import Job, Limits
 from docuchat_ingest.pipeline.errors import EmbeddingUnavailable
-from docuchat_ingest.pipeline.ports import Announcer, BlobStore, DocumentReader, Quota
+from docuchat_ingest.pipeline.ports import Announcer, DocumentReader, Quota
 from docuchat_ingest.reading.errors import Unreadable
 from docuchat_ingest.transaction import PatientCommits, Transaction
 from docuchat_knowledge.jobs.domain import ChunkDraft, Completion
-from docuchat_models.embeddings import Embedder, EmbeddingBatch
+from docuchat_knowledge.jobs.errors import ClaimLost
+from docuchat_models.embeddings import Embedder
+from docuchat_models.errors import EmbeddingRefused, ProviderFailed
+from docuchat_models.openai_embeddings import MOST_TOKENS
 
 WORK_FOLDER = "docuchat-ingest-"
 """Begins the name of a folder that holds a file while it is read; the process id follows."""
@@ -35,13 +42,15 @@ class Pipeline:
     """Safe for concurrent use: each call has its own document."""
 
     commit: PatientCommits
-    blobs: BlobStore
+    blobs: Blobs
     reader: DocumentReader
     chunker: Callable[[], Chunker]
     embedder: Callable[[], Awaitable[Embedder]]
     quota: Quota
     announcer: Announcer
     limits: Limits
+    owner: str
+    """Of the provider calls: whoever sees that it is dead books what it left open."""
 
     async def run(self, job: Job) -> Completion:
         """Bring the document to ready. Raises whatever hinders it."""
@@ -68,8 +77,7 @@ class Pipeline:
         with tempfile.TemporaryDirectory(prefix=f"{WORK_FOLDER}{os.getpid()}-") as folder:
             path = Path(folder) / "document"
             with job.stage("fetch"):
-                if not await self.blobs.fetch(claim.blob_key, path, max_bytes=self.limits.max_bytes):
-                    raise Unreadable("too_large")
+                await self.blobs.fetch(claim.blob_key, path, max_bytes=self.limits.max_bytes, sha256=claim.sha256)
             told = time.monotonic()
             with job.stage("extract"):
                 async with contextlib.aclosing(self.reader.read(path, claim.media_type)) as windows:
@@ -101,63 +109,90 @@ class Pipeline:
     async def _embed_and_store(self, job: Job, chunks: Sequence[ChunkDraft]) -> Completion:
         """Embed a batch while the one before it is being stored; the last one is stored together with the swap."""
         embedder = await self.embedder()
-        size = self.limits.embedding_batch
-        batches = [chunks[start : start + size] for start in range(0, len(chunks), size)]
+        batches = cut_batches(chunks, self.limits.embedding_batch, MOST_TOKENS)
         tokens_left = sum(chunk.token_count for chunk in chunks)
-        if tokens_left:
-            job.hold_id = await self.quota.hold(job.claim, embedder.space.model, tokens_left, self.limits.lease * 2)
-        last: tuple[Sequence[ChunkDraft], EmbeddingBatch] | None = None
+        if batches:
+            job.hold_id = await self.quota.hold(job.claim, embedder.space, tokens_left, self.limits.lease * 2)
+            await job.spending.go_on(self._call(job, embedder, batches, 0))
+        vectors: npt.NDArray[np.float32] | None = None
         storing: asyncio.Task[None] | None = None
         try:
             for number, batch in enumerate(batches, start=1):
                 with job.stage("embed"):
-                    embedded = await self._embed(embedder, batch)
+                    vectors = await self._embed(job, embedder, batch)
+                is_last = number == len(batches)
+                await job.spending.go_on(None if is_last else self._call(job, embedder, batches, number))
                 if storing:
                     await storing
                     storing = None
-                job.unbooked_tokens += embedded.tokens
-                job.estimated = job.estimated or embedded.estimated
-                if number == len(batches):
-                    last = batch, embedded
-                else:
+                if job.lost:
+                    raise ClaimLost
+                if not is_last:
                     tokens_left -= sum(chunk.token_count for chunk in batch)
-                    storing = asyncio.create_task(self._store(job, embedder, batch, embedded, tokens_left))
+                    storing = asyncio.create_task(self._store(job, embedder, batch, vectors, tokens_left))
         finally:
             if storing:
                 await asyncio.gather(storing, return_exceptions=True)
         with job.stage("store"):
-            return await self._finish(job, embedder, last)
+            return await self._finish(job, embedder, batches[-1] if batches else [], vectors)
 
-    async def _embed(self, embedder: Embedder, batch: Sequence[ChunkDraft]) -> EmbeddingBatch:
+    def _call(self, job: Job, embedder: Embedder, batches: Sequence[Sequence[ChunkDraft]], number: int) -> ProviderCall:
+        claim, batch = job.claim, batches[number]
+        return ProviderCall(
+            # the token is the claim's alone, so that no other try of the batch has this id
+            id=call_id_of(claim.document_id, claim.generation, claim.token, batch[0].ordinal),
+            tenant_id=claim.tenant_id,
+            kind="embedding",
+            provider=embedder.space.provider,
+            model=embedder.space.model,
+            expected_input_tokens=sum(chunk.token_count for chunk in batch),
+            owner=self.owner,
+            subjects=() if claim.uploaded_by is None else (("user", claim.uploaded_by),),
+            # an event that names the hold ends it, and the rest of the document still needs it
+            hold_id=job.hold_id if number == len(batches) - 1 else None,
+            document_id=claim.document_id,
+        )
+
+    async def _embed(self, job: Job, embedder: Embedder, batch: Sequence[ChunkDraft]) -> npt.NDArray[np.float32]:
+        job.spending.sent()
         try:
-            return await embedder.embed([chunk.text for chunk in batch])
+            embedded = await embedder.embed([chunk.text for chunk in batch])
+        except (RateLimited, EmbeddingRefused):
+            job.spending.answered(None)
+            raise
         except UpstreamUnavailable as error:
+            if isinstance(error, ProviderFailed):
+                job.spending.answered(None)
             raise EmbeddingUnavailable(error.detail, retry_after=error.retry_after) from error
+        counted = sum(chunk.token_count for chunk in batch)
+        reported = None if embedded.estimated else embedded.tokens
+        job.spending.answered(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))
+        return embedded.vectors
 
     async def _store(
-        self, job: Job, embedder: Embedder, batch: Sequence[ChunkDraft], embedded: EmbeddingBatch, tokens_left: int
+        self,
+        job: Job,
+        embedder: Embedder,
+        batch: Sequence[ChunkDraft],
+        vectors: npt.NDArray[np.float32],
+        tokens_left: int,
     ) -> None:
         async def store(tx: Transaction) -> None:
-            await tx.writes.write_chunks(job.claim, embedder.space, batch, embedded.vectors)
-            # without the hold: an event that names it ends it, and the rest of the document still needs it
-            tx.outbox.add(self._usage(job, embedder, embedded.tokens, embedded.estimated, hold_id=None))
+            await tx.writes.write_chunks(job.claim, embedder.space, batch, vectors)
 
         with job.stage("store"):
             await self.commit(job.claim.tenant_id, store)
-        job.unbooked_tokens -= embedded.tokens
         if job.hold_id:
             await self.quota.renew(job.hold_id, self.limits.lease * 2, tokens_left)
 
     async def _finish(
-        self, job: Job, embedder: Embedder, last: tuple[Sequence[ChunkDraft], EmbeddingBatch] | None
+        self, job: Job, embedder: Embedder, last: Sequence[ChunkDraft], vectors: npt.NDArray[np.float32] | None
     ) -> Completion:
         claim = job.claim
 
         async def finish(tx: Transaction) -> Completion:
-            if last:
-                batch, embedded = last
-                await tx.writes.write_chunks(claim, embedder.space, batch, embedded.vectors)
-                tx.outbox.add(self._usage(job, embedder, job.unbooked_tokens, job.estimated, hold_id=job.hold_id))
+            if vectors is not None:
+                await tx.writes.write_chunks(claim, embedder.space, last, vectors)
             completion = await tx.writes.swap(claim, pages=job.pages)
             tx.outbox.add(
                 DocumentReady(
@@ -173,27 +208,18 @@ class Pipeline:
 
         return await self.commit(claim.tenant_id, finish)
 
-    async def book_rest(self, tx: Transaction, job: Job) -> None:
-        """Book tokens that were paid for and led to nothing; the event also ends the hold."""
-        if job.unbooked_tokens:
-            embedder = await self.embedder()
-            tx.outbox.add(self._usage(job, embedder, job.unbooked_tokens, job.estimated, hold_id=job.hold_id))
 
-    def _usage(
-        self, job: Job, embedder: Embedder, tokens: int, estimated: bool, hold_id: HoldId | None
-    ) -> UsageRecorded:
-        return UsageRecorded(
-            tenant_id=job.claim.tenant_id,
-            kind="embedding",
-            provider=embedder.space.provider,
-            model=embedder.space.model,
-            input_tokens=tokens,
-            output_tokens=0,
-            estimated=estimated,
-            user_id=job.claim.uploaded_by,
-            document_id=job.claim.document_id,
-            hold_id=hold_id,
-        )
+def cut_batches(chunks: Sequence[ChunkDraft], most: int, most_tokens: int) -> list[Sequence[ChunkDraft]]:
+    """Batches of so many chunks and tokens at most: each is one request, so that its answer settles all of it."""
+    batches: list[list[ChunkDraft]] = []
+    tokens = 0
+    for chunk in chunks:
+        if not batches or len(batches[-1]) >= most or tokens + chunk.token_count > most_tokens:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(chunk)
+        tokens += chunk.token_count
+    return list(batches)
 
 
 def _has_words(page: str) -> bool:

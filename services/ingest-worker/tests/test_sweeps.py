@@ -1,0 +1,87 @@
+"""What is taken away without a claim: the store and the rows agree afterwards."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from docuchat_common.blobs import Blobs
+from docuchat_common.ids import DocumentId, uuid7
+
+from .bench import TENANT, Bench
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def stored(bench: Bench, folder: Path) -> Bench:
+    return replace(bench, sweeps=replace(bench.sweeps, blobs=Blobs(f"file://{folder}")))
+
+
+async def put(folder: Path, key: str) -> None:
+    path = folder / key
+    await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(path.write_bytes, b"%PDF-")
+
+
+def walk(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+async def begin_upload(bench: Bench, folder: Path, *, age: timedelta) -> str:
+    document_id = DocumentId(uuid7())
+    async with bench.registry(TENANT) as (collections, registry):
+        collection = await collections.open_default(TENANT)
+        await registry.begin_receiving(
+            TENANT, document_id, collection_id=collection.id, uploaded_by=None, media_type="application/pdf"
+        )
+    await bench.rows("UPDATE knowledge.documents SET updated_at = now() - $2::interval WHERE id = $1", document_id, age)
+    key = f"tenants/{TENANT}/documents/{document_id}/arriving"
+    await put(folder, key)
+    return key
+
+
+async def test_an_abandoned_upload_goes_with_what_came_of_it(stored: Bench, folder: Path) -> None:
+    """D2: what lies in the store belongs to a row, and to one that somebody still works on."""
+    young = await begin_upload(stored, folder, age=timedelta(minutes=30))
+    await begin_upload(stored, folder, age=timedelta(hours=2))
+    await stored.sweeps.bury_abandoned(timedelta(hours=1))
+    await stored.sweeps.bury_tombstones(timedelta(0))
+    assert {path for path in walk(folder) if path.endswith("arriving")} == {young}
+    (row,) = await stored.rows("SELECT id FROM knowledge.documents")
+    assert str(row["id"]) in young
+
+
+async def test_a_deletion_whose_event_was_lost_is_finished_with_files_and_folders(stored: Bench, folder: Path) -> None:
+    """D4, R14."""
+    await stored.claim()
+    document = await stored.document()
+    await put(folder, f"tenants/{TENANT}/documents/{document.id}/{document.sha256}")
+    await stored.delete()
+    await stored.sweeps.bury_tombstones(timedelta(0))
+    assert walk(folder) == set()
+    assert await stored.rows("SELECT FROM knowledge.documents") == []
+
+
+async def test_a_living_document_keeps_its_file(stored: Bench, folder: Path) -> None:
+    await stored.claim()
+    document = await stored.document()
+    key = f"tenants/{TENANT}/documents/{document.id}/{document.sha256}"
+    await put(folder, key)
+    await stored.sweeps.remove_blobs(TENANT, document.id)
+    assert key in walk(folder)
+
+
+async def test_a_document_that_took_its_worker_down_too_often_fails(stored: Bench) -> None:
+    await stored.claim(attempt=3)
+    await stored.rows("UPDATE knowledge.documents SET lease_expires_at = now() - interval '1 s'")
+    await stored.sweeps.fail_exhausted()
+    document = await stored.document()
+    assert (document.status.value, document.error_code, document.retryable) == ("failed", "worker_crashed", True)
+    assert len(stored.around.buried) == 1
+    assert [kind for kind, _ in await stored.events()] == ["document.failed.v1"]

@@ -16,12 +16,14 @@ from docuchat_models.spaces import EmbeddingSpace
 class EmbeddingBatch:
     """Vectors (n, d) float32 of unit length, in the order of the texts, and the tokens they cost.
 
-    `estimated` is True when the provider gave no usage and the tokens were counted here.
+    `estimated` is True when the provider gave no usage and the tokens were counted here. `counted` is our own count of
+    all that was sent, to hold the provider's figure against; None where the figure is our own.
     """
 
     vectors: npt.NDArray[np.float32]
     tokens: int
     estimated: bool
+    counted: int | None = None
 
 
 class Embedder(Protocol):
@@ -35,7 +37,7 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
         """Embed any number of texts.
 
-        Raises RateLimited, ProviderFailed, ProviderInterrupted (it may be billed), EmbeddingRefused.
+        Raises the errors of `docuchat_models.errors`; after ProviderInterrupted it may be billed all the same.
         """
         ...
 
@@ -45,3 +47,8 @@ def normalize(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: npt.NDArray[np.float32] = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return unit
+
+
+def are_vectors(vectors: npt.NDArray[np.float32]) -> bool:
+    """Whether every row of (n, d) can be compared: finite numbers, not all of them zero."""
+    return bool(np.isfinite(vectors).all() and vectors.any(axis=1).all())

@@ -1,8 +1,13 @@
-"""What goes wrong at a model provider."""
+"""What goes wrong at a model provider: one meaning for answers and embeddings alike.
+
+Nothing of it is the asker's fault, so no error here is a 4xx but the provider's own rate limit. What a provider refuses
+for its operator's sake (key, credit, model, address) is `provider_refused`, logged as `provider.refused` with its
+status.
+"""
 
 from __future__ import annotations
 
-from docuchat_common.errors import InvalidInput, RateLimited, UpstreamUnavailable
+from docuchat_common.errors import RateLimited, UpstreamUnavailable
 
 
 class ProviderRateLimited(RateLimited):
@@ -24,7 +29,7 @@ class ProviderFailed(UpstreamUnavailable):
 
 
 class ProviderRefused(UpstreamUnavailable):
-    """The model provider refused the request; the operator should check its key, model and address."""
+    """The model provider refused the request; the operator should check its key, credit, model and address."""
 
     code = "provider_refused"
 
@@ -35,7 +40,19 @@ class ProviderInterrupted(UpstreamUnavailable):
     code = "provider_interrupted"
 
 
-class EmbeddingRefused(InvalidInput):
-    """The embedding provider refused the request."""
+class EmbeddingRefused(ProviderRefused):
+    """The embedding provider refused these texts, or answered with vectors of another shape."""
 
     code = "embedding_refused"
+
+
+class EmbeddingInvalid(EmbeddingRefused):
+    """The embedding provider sent vectors that are zero or no numbers, twice."""
+
+    code = "embedding_invalid"
+
+    def __init__(self, *, tokens: int | None = None, counted: int = 0) -> None:
+        """`tokens`: what the provider says that both cost, None when it does not; `counted`: our own count."""
+        super().__init__()
+        self.tokens = tokens
+        self.counted = counted

@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
-from docuchat_common.errors import RateLimited
-from docuchat_models.embeddings import EmbeddingBatch, normalize
-from docuchat_models.errors import EmbeddingRefused, ProviderFailed, ProviderInterrupted
-from docuchat_models.providers import read_retry_after
+from docuchat_models.embeddings import EmbeddingBatch, are_vectors, normalize
+from docuchat_models.errors import (
+    EmbeddingInvalid,
+    EmbeddingRefused,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+)
+from docuchat_models.providers import LONGEST_PAUSE
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.throttle import Throttle
 from docuchat_models.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+logger = structlog.get_logger()
 
 MOST_INPUTS = 2048
 """Texts a request, OpenAI's limit."""
@@ -31,6 +39,7 @@ LONGEST_INPUT = 8_191
 """Tokens a text, OpenAI's limit; longer ones are cut for their vector only."""
 DEFAULT_PAUSE = timedelta(seconds=5)
 """After a 429 that does not say how long."""
+_ABOUT_THE_TEXTS = (400, 413, 422)
 
 
 class OpenAIEmbedder:
@@ -47,15 +56,17 @@ class OpenAIEmbedder:
         *,
         send_dimensions: bool = False,
         longest_wait: timedelta = timedelta(seconds=5),
+        longest_pause: timedelta = LONGEST_PAUSE,
     ) -> None:
-        """`longest_wait`: a pause up to this is sat out here, a longer one is RateLimited for the caller to come
-        back.
+        """`longest_wait`: a pause up to this is sat out here, a longer one is ProviderRateLimited for the caller
+        to come back; `longest_pause`: what the provider may ask for at most.
         """
         self._client = client
         self._space = space
         self._throttle = throttle
         self._send_dimensions = send_dimensions
         self._longest_wait = longest_wait
+        self._longest_pause = longest_pause
         self._counter = TokenCounter.for_model(space.model)
 
     @property
@@ -66,16 +77,25 @@ class OpenAIEmbedder:
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
         """Embed any number of texts, in as many requests as their tokens take.
 
-        Raises RateLimited, ProviderFailed, ProviderInterrupted (it may be billed), EmbeddingRefused.
+        A request whose vectors are zero or no numbers is made again, once, and both are paid for. Raises
+        ProviderRateLimited, ProviderFailed, ProviderInterrupted (it may be billed), ProviderRefused, EmbeddingRefused,
+        EmbeddingInvalid.
         """
         vectors = np.empty((len(texts), self._space.dimension), np.float32)
-        tokens, estimated = 0, False
+        tokens, counted_here, estimated = 0, 0, False
         for start, batch, counted in self._split(texts):
-            rows, used = await self._request(batch)
+            for attempt in (1, 2):
+                rows, used = await self._request(batch)
+                tokens += counted if used is None else used
+                counted_here += counted
+                estimated = estimated or used is None
+                if are_vectors(rows):
+                    break
+                logger.warning("provider.odd_answer", part="embedding", attempt=attempt)
+            else:
+                raise EmbeddingInvalid(tokens=None if estimated else tokens, counted=counted_here)
             vectors[start : start + len(batch)] = rows
-            tokens += counted if used is None else used
-            estimated = estimated or used is None
-        return EmbeddingBatch(normalize(vectors), tokens, estimated)
+        return EmbeddingBatch(normalize(vectors), tokens, estimated, counted_here)
 
     def _split(self, texts: Sequence[str]) -> list[tuple[int, list[str], int]]:
         """Requests as (first text's index, texts, tokens), within the provider's limits."""
@@ -96,10 +116,12 @@ class OpenAIEmbedder:
     async def _request(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], int | None]:
         pause = await self._throttle.remaining_pause()
         if pause > self._longest_wait:
-            raise RateLimited("The embedding provider asked for a pause.", retry_after=pause)
+            raise ProviderRateLimited("The embedding provider asked for a pause.", retry_after=pause)
         if pause:
             await asyncio.sleep(pause.total_seconds())
-        from openai import omit
+        import openai
+
+        from docuchat_models.openai_client import translate
 
         try:
             # the raw response: the SDK would turn base64 into lists of floats, one object a number
@@ -107,12 +129,20 @@ class OpenAIEmbedder:
                 model=self._space.model,
                 input=list(texts),
                 encoding_format="base64",
-                dimensions=self._space.dimension if self._send_dimensions else omit,
+                dimensions=self._space.dimension if self._send_dimensions else openai.omit,
             )
-        except Exception as error:
-            translated = await self._translate(error)
-            if translated is None:
-                raise
+        except openai.APIError as error:
+            translated = translate(error, longest_pause=self._longest_pause)
+            if isinstance(translated, ProviderRateLimited):
+                translated.retry_after = translated.retry_after or DEFAULT_PAUSE
+                await self._throttle.pause(translated.retry_after)
+            elif isinstance(error, openai.APIConnectionError) and not _never_left(error):
+                # it may have done the work, and bill it
+                translated = ProviderInterrupted("The embedding provider's answer was lost.")
+            elif isinstance(error, openai.APIStatusError) and error.status_code in _ABOUT_THE_TEXTS:
+                translated = EmbeddingRefused(
+                    f"The embedding provider refused these texts with status {error.status_code}."
+                )
             raise translated from error
         return self._read(response.http_response.content, len(texts))
 
@@ -123,8 +153,6 @@ class OpenAIEmbedder:
             body = orjson.loads(content)
             items = sorted(body["data"], key=lambda item: item["index"])
             rows = np.stack([_decode(item["embedding"]) for item in items])
-            usage = body.get("usage") or {}
-            tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, binascii.Error) as error:
             raise ProviderFailed("The embedding provider sent an answer that cannot be read.") from error
         if rows.shape != (expected, self._space.dimension):
@@ -132,33 +160,19 @@ class OpenAIEmbedder:
                 f"The embedding provider sent {rows.shape[0]} vectors of {rows.shape[1]} dimensions, "
                 f"not {expected} of {self._space.dimension}; set EMBEDDING_DIMENSIONS to what the model gives."
             )
-        return rows, int(tokens) if isinstance(tokens, int) and tokens > 0 else None
+        return rows, _used_tokens(body.get("usage"))
 
-    async def _translate(self, error: Exception) -> Exception | None:  # noqa: PLR0911 - one return for each case
-        """The provider's errors in our words; None for what is not the provider's."""
-        import openai
 
-        if isinstance(error, openai.RateLimitError):
-            if getattr(error, "code", None) == "insufficient_quota":
-                return EmbeddingRefused("The embedding provider says that the account's credit is used up.")
-            retry_after = read_retry_after(error.response.headers) or DEFAULT_PAUSE
-            await self._throttle.pause(retry_after)
-            return RateLimited("The embedding provider limits requests.", retry_after=retry_after)
-        if isinstance(error, openai.APIStatusError):
-            if error.status_code >= 500 or error.status_code in (408, 409, 425):
-                return ProviderFailed(
-                    f"The embedding provider failed with status {error.status_code}.",
-                    retry_after=read_retry_after(error.response.headers),
-                )
-            return EmbeddingRefused(f"The embedding provider refused the request with status {error.status_code}.")
-        if isinstance(error, openai.APIConnectionError):
-            if _never_left(error):
-                return ProviderFailed("The embedding provider cannot be reached.")
-            # it may have done the work, and bill it
-            return ProviderInterrupted("The embedding provider's answer was lost.")
-        if isinstance(error, openai.APIError):
-            return ProviderFailed("The embedding provider sent an answer that cannot be read.")
+def _used_tokens(usage: object) -> int | None:
+    """The provider's figure; None, and a word in the log, when it can mean nothing."""
+    if usage is None:
         return None
+    figures = usage if isinstance(usage, dict) else {}
+    tokens = figures.get("prompt_tokens", figures.get("total_tokens"))
+    if type(tokens) is int and 0 < tokens < 2**53:
+        return tokens
+    logger.warning("provider.odd_answer", part="usage")
+    return None
 
 
 def _never_left(error: BaseException) -> bool:

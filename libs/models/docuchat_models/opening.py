@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from docuchat_models.embeddings import Embedder
@@ -43,7 +44,13 @@ async def open_embedder(settings: EmbeddingSettings, throttle: Throttle | None =
     async with _open_client(settings) as client:
         dimension = await _find_dimension(client, settings)
         space = EmbeddingSpace(provider_name(settings.openai_base_url), settings.embedding_model, dimension)
-        yield OpenAIEmbedder(client, space, throttle or NoThrottle(), send_dimensions=_sends_dimensions(settings))
+        yield OpenAIEmbedder(
+            client,
+            space,
+            throttle or NoThrottle(),
+            send_dimensions=_sends_dimensions(settings),
+            longest_pause=settings.provider_longest_pause,
+        )
 
 
 async def find_space(settings: EmbeddingSettings) -> EmbeddingSpace:
@@ -57,18 +64,15 @@ async def find_space(settings: EmbeddingSettings) -> EmbeddingSpace:
 
 @asynccontextmanager
 async def _open_client(settings: EmbeddingSettings) -> AsyncIterator[AsyncOpenAI]:
-    from openai import AsyncOpenAI, DefaultAioHttpClient
+    # Only here: the SDK is 25 MB of classes that a product without a key never needs.
+    from docuchat_models.openai_client import open_client
 
-    async with (
-        DefaultAioHttpClient(timeout=settings.embedding_timeout_seconds) as http_client,
-        AsyncOpenAI(
-            api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none",
-            base_url=settings.openai_base_url,
-            max_retries=0,
-            timeout=settings.embedding_timeout_seconds,
-            http_client=http_client,
-        ) as client,
-    ):
+    key = settings.openai_api_key
+    async with open_client(
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.openai_base_url,
+        read=timedelta(seconds=settings.embedding_timeout_seconds),
+    ) as client:
         yield client
 
 
@@ -81,7 +85,14 @@ async def _find_dimension(client: AsyncOpenAI, settings: EmbeddingSettings) -> i
         return settings.embedding_dimensions
     if settings.embedding_model in KNOWN_DIMENSIONS:
         return KNOWN_DIMENSIONS[settings.embedding_model]
-    response = await client.embeddings.create(
-        model=settings.embedding_model, input="dimension", encoding_format="float"
-    )
+    import openai
+
+    from docuchat_models.openai_client import translate
+
+    try:
+        response = await client.embeddings.create(
+            model=settings.embedding_model, input="dimension", encoding_format="float"
+        )
+    except openai.APIError as error:
+        raise translate(error) from error
     return len(response.data[0].embedding)

@@ -1,34 +1,48 @@
-"""What a provider is called, and how long it asks to be left alone."""
+"""What a provider is called, and how long it may ask to be left alone."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from urllib.parse import urlsplit
+
+LONGEST_PAUSE = timedelta(minutes=10)
+"""What a provider may ask for at most, by default: it is told again when it still holds."""
 
 
 def provider_name(base_url: str) -> str:
-    """What tells providers apart in a space: the host they are reached at, `openai` for OpenAI's own."""
-    from urllib.parse import urlsplit
-
+    """The provider's name in holds, prices, ledger and embedding spaces: its host, `openai` for OpenAI's own."""
     host = urlsplit(base_url).hostname or "openai"
     return "openai" if host == "api.openai.com" else host
 
 
-def read_retry_after(headers: Any) -> timedelta | None:
-    """`retry-after-ms`, or `Retry-After` in seconds or as a date (RFC 9110 §10.2.3); None when neither helps."""
+def read_retry_after(headers: Mapping[str, str], *, longest: timedelta = LONGEST_PAUSE) -> timedelta | None:
+    """`retry-after-ms`, or `Retry-After` in seconds or as a date (RFC 9110 §10.2.3), between zero and `longest`.
+
+    None when neither helps.
+    """
     milliseconds, seconds = headers.get("retry-after-ms"), headers.get("retry-after")
+    asked = _number(milliseconds, 1000.0)
+    if asked is None:
+        asked = _number(seconds, 1.0)
+    if asked is None and seconds:
+        asked = _until(seconds)
+    return None if asked is None else timedelta(seconds=min(max(asked, 0.0), longest.total_seconds()))
+
+
+def _number(text: str | None, divisor: float) -> float | None:
     try:
-        if milliseconds:
-            return timedelta(milliseconds=float(milliseconds))
-        if seconds:
-            return timedelta(seconds=float(seconds))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(seconds) if seconds else None
+        value = float(text or "") / divisor
     except ValueError:
         return None
-    if moment is None:
+    return None if math.isnan(value) else value
+
+
+def _until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
         return None
-    return max(moment - datetime.now(UTC), timedelta(0)) if moment.tzinfo else None
+    return (moment - datetime.now(UTC)).total_seconds() if moment.tzinfo else None

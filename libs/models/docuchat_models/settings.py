@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
+from docuchat_common.durations import Duration
+from docuchat_models.providers import LONGEST_PAUSE
+
 
 class EmbeddingSettings(BaseSettings):
     """Which embedding model; without an OPENAI_API_KEY the embedded WordLlama."""
@@ -20,6 +23,8 @@ class EmbeddingSettings(BaseSettings):
     embedding_vector_weight: float | None = Field(default=None, ge=0, le=10)
     """What the model's cosines weigh in a search beside words, which weigh 1; taken over by `ensure-space`."""
     embedding_timeout_seconds: float = Field(default=30.0, gt=0)
+    provider_longest_pause: Duration = LONGEST_PAUSE
+    """However long a provider asks to be left alone, it is asked again after this."""
 
     @field_validator("openai_api_key", "embedding_dimensions", "embedding_vector_weight", mode="before")
     @classmethod

@@ -15,20 +15,22 @@ class TokenCounter:
     The vocabulary comes from `TIKTOKEN_CACHE_DIR`, else over the network.
     """
 
-    def __init__(self, encoding: tiktoken.Encoding) -> None:
+    def __init__(self, encoding: tiktoken.Encoding, *, is_exact: bool = True) -> None:
+        """`is_exact`: the vocabulary is the model's own."""
         self._encoding = encoding
+        self.is_exact = is_exact
 
     @classmethod
     def for_model(cls, model: str) -> TokenCounter:
         """Vocabulary of the model; o200k_base where tiktoken does not know it."""
         try:
-            name = tiktoken.encoding_name_for_model(model.rpartition("/")[2])
+            name, is_exact = tiktoken.encoding_name_for_model(model.rpartition("/")[2]), True
         except KeyError:
-            name = _USUAL_ENCODING
+            name, is_exact = _USUAL_ENCODING, False
         encoding = tiktoken.get_encoding(name)
         # Python's copy of the vocabulary, 25 MB, is only read while the encoding is made (and to pickle it).
         encoding._mergeable_ranks = {}  # noqa: SLF001 - there is no public way
-        return cls(encoding)
+        return cls(encoding, is_exact=is_exact)
 
     @property
     def encoding_name(self) -> str:

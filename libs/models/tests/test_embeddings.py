@@ -1,55 +1,57 @@
 import asyncio
 import base64
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_models.errors import EmbeddingRefused
+from docuchat_models.errors import EmbeddingInvalid, EmbeddingRefused, ProviderRefused
 from docuchat_models.openai_embeddings import OpenAIEmbedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.providers import provider_name, read_retry_after
 from docuchat_models.settings import EmbeddingSettings
 from docuchat_models.spaces import EmbeddingSpace
-from docuchat_models.throttle import NoThrottle, RedisThrottle
+from docuchat_models.throttle import Account, NoThrottle, RedisThrottle, end_pauses, list_pauses
 from docuchat_models.tokens import TokenCounter
 from docuchat_models.wordllama import WordLlamaEmbedder
+
+ACCOUNT = Account("http://provider.test/v1", "one key")
+OTHER_ACCOUNT = Account("http://provider.test/v1", "another key")
 
 
 class Provider:
     """Answers embedding requests; `replies` are given first, then vectors that name their text."""
 
-    def __init__(self, *replies: httpx.Response | Exception) -> None:
+    def __init__(self, *replies: httpx2.Response | Exception) -> None:
         self.replies = list(replies)
         self.requests: list[dict] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        import json
-
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         body = json.loads(request.content)
         self.requests.append(body)
         if self.replies:
             reply = self.replies.pop(0)
-            if isinstance(reply, httpx.Response):
+            if isinstance(reply, httpx2.Response):
                 return reply
             raise reply
         data = [
             {"index": index, "embedding": base64.b64encode(np.array([len(text), 1, 0], "<f4").tobytes()).decode()}
             for index, text in enumerate(body["input"])
         ]
-        return httpx.Response(200, json={"data": data[::-1], "usage": {"prompt_tokens": 7 * len(data)}})
+        return httpx2.Response(200, json={"data": data[::-1], "usage": {"prompt_tokens": 7 * len(data)}})
 
     def embedder(self, throttle: RedisThrottle | NoThrottle | None = None, **options: object) -> OpenAIEmbedder:
         client = AsyncOpenAI(
             api_key="test",
             base_url="http://provider.test/v1",
             max_retries=0,
-            http_client=httpx.AsyncClient(transport=httpx.MockTransport(self)),
+            http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(self)),
         )
         space = EmbeddingSpace("test", "m", 3)
         return OpenAIEmbedder(client, space, throttle or NoThrottle(), **options)  # type: ignore[arg-type]
@@ -72,28 +74,28 @@ async def test_requests_stay_within_the_providers_limits():
 
 
 async def test_tokens_are_counted_here_when_the_provider_does_not_say():
-    reply = httpx.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 0.0, 0.0]}]})
+    reply = httpx2.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 0.0, 0.0]}]})
     batch = await Provider(reply).embedder().embed(["two words"])
     assert (batch.tokens, batch.estimated) == (2, True)
 
 
 async def test_a_limit_of_the_provider_holds_all_workers_back(redis_url):
     async with Redis.from_url(redis_url) as redis:
-        first = Provider(httpx.Response(429, headers={"retry-after": "30"}, json={"error": {"message": "slow"}}))
+        first = Provider(httpx2.Response(429, headers={"retry-after": "30"}, json={"error": {"message": "slow"}}))
         second = Provider()
         with pytest.raises(RateLimited) as limited:
-            await first.embedder(RedisThrottle(redis, account="a")).embed(["x"])
+            await first.embedder(RedisThrottle(redis, ACCOUNT)).embed(["x"])
         assert limited.value.retry_after == timedelta(seconds=30)
         with pytest.raises(RateLimited) as held:
-            await second.embedder(RedisThrottle(redis, account="a")).embed(["x"])
+            await second.embedder(RedisThrottle(redis, ACCOUNT)).embed(["x"])
         assert timedelta(seconds=20) < held.value.retry_after <= timedelta(seconds=30)
         assert second.requests == []
-        await second.embedder(RedisThrottle(redis, account="b")).embed(["x"])
+        await second.embedder(RedisThrottle(redis, OTHER_ACCOUNT)).embed(["x"])
 
 
 async def test_a_longer_pause_stays_and_a_short_one_is_sat_out(redis_url):
     async with Redis.from_url(redis_url) as redis:
-        throttle = RedisThrottle(redis, account="a")
+        throttle = RedisThrottle(redis, ACCOUNT)
         await throttle.pause(timedelta(milliseconds=80))
         await throttle.pause(timedelta(milliseconds=1))
         assert await throttle.remaining_pause() > timedelta(milliseconds=1)
@@ -105,22 +107,24 @@ async def test_a_longer_pause_stays_and_a_short_one_is_sat_out(redis_url):
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
-        (httpx.Response(500, json={}), UpstreamUnavailable),
-        (httpx.Response(503, json={}), UpstreamUnavailable),
-        (httpx.Response(400, json={"error": {"message": "no"}}), EmbeddingRefused),
-        (httpx.Response(401, json={"error": {"message": "no"}}), EmbeddingRefused),
-        (httpx.Response(429, json={"error": {"code": "insufficient_quota"}}), EmbeddingRefused),
-        (httpx.Response(200, text="<html>"), UpstreamUnavailable),
-        (httpx.Response(200, json={"data": []}), UpstreamUnavailable),
-        (httpx.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), EmbeddingRefused),
-        (httpx.ConnectError("refused"), UpstreamUnavailable),
-        (httpx.ReadTimeout("slow"), UpstreamUnavailable),
+        (httpx2.Response(500, json={}), UpstreamUnavailable),
+        (httpx2.Response(503, json={}), UpstreamUnavailable),
+        (httpx2.Response(400, json={"error": {"message": "no"}}), EmbeddingRefused),
+        (httpx2.Response(401, json={"error": {"message": "no"}}), ProviderRefused),
+        (httpx2.Response(404, json={"error": {"message": "no"}}), ProviderRefused),
+        (httpx2.Response(429, json={"error": {"code": "insufficient_quota"}}), ProviderRefused),
+        (httpx2.Response(200, text="<html>"), UpstreamUnavailable),
+        (httpx2.Response(200, json={"data": []}), UpstreamUnavailable),
+        (httpx2.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), EmbeddingRefused),
+        (httpx2.ConnectError("refused"), UpstreamUnavailable),
+        (httpx2.ReadTimeout("slow"), UpstreamUnavailable),
     ],
 )
 async def test_each_failure_of_the_provider_has_its_meaning(reply, error):
     provider = Provider(reply)
-    with pytest.raises(error):
+    with pytest.raises(error) as raised:
         await provider.embedder().embed(["x"])
+    assert isinstance(raised.value, UpstreamUnavailable)
     assert len(provider.requests) == 1
 
 
@@ -175,3 +179,78 @@ def test_tokens_are_counted_and_cut(model):
         assert text.startswith(cut)
         assert counter.count(cut) <= limit
     assert counter.truncate(text, total) == text
+
+
+def vectors(*rows: list[float], tokens: object = 7) -> httpx2.Response:
+    data = [
+        {"index": index, "embedding": base64.b64encode(np.array(row, "<f4").tobytes()).decode()}
+        for index, row in enumerate(rows)
+    ]
+    return httpx2.Response(200, json={"data": data, "usage": {"prompt_tokens": tokens}})
+
+
+@pytest.mark.parametrize("odd", [[float("nan"), 1, 0], [float("inf"), 1, 0], [0, 0, 0]])
+async def test_vectors_that_are_none_are_asked_for_again_and_both_are_paid(odd):
+    provider = Provider(vectors([1, 0, 0], odd))
+    batch = await provider.embedder().embed(["aa", "b"])
+    assert np.isfinite(batch.vectors).all()
+    assert (len(provider.requests), batch.tokens) == (2, 7 + 14)
+    assert batch.counted == 2 * 2
+
+
+@pytest.mark.parametrize("odd", [[float("nan"), 1, 0], [0, 0, 0]])
+async def test_vectors_that_are_none_twice_fail_with_a_reason(odd):
+    provider = Provider(vectors(odd), vectors(odd))
+    with pytest.raises(EmbeddingInvalid) as raised:
+        await provider.embedder().embed(["x"])
+    assert raised.value.code == "embedding_invalid"
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("tokens", [None, "7", -1, 0, [7], 10**30])
+async def test_an_odd_figure_is_replaced_by_our_own_count(tokens):
+    body = json.dumps({"data": [{"index": 0, "embedding": [1.0, 0.0, 0.0]}], "usage": {"prompt_tokens": tokens}})
+    batch = await Provider(httpx2.Response(200, text=body)).embedder().embed(["two words"])
+    assert (batch.tokens, batch.estimated) == (2, True)
+
+
+@pytest.mark.parametrize("asked", ["99999999999", "1e400", "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_no_pause_is_longer_than_the_longest(redis_url, asked):
+    async with Redis.from_url(redis_url) as redis:
+        throttle = RedisThrottle(redis, ACCOUNT)
+        provider = Provider(httpx2.Response(429, headers={"retry-after": asked}, json={}))
+        with pytest.raises(RateLimited) as limited:
+            await provider.embedder(throttle, longest_pause=timedelta(minutes=3)).embed(["x"])
+        assert limited.value.retry_after == timedelta(minutes=3)
+        assert timedelta(0) < await throttle.remaining_pause() <= timedelta(minutes=3)
+        await throttle.pause(timedelta(days=1_000_000))
+        assert await throttle.remaining_pause() <= timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("asked", ["nan", "-5", "soon", "", "-1e400"])
+def test_a_pause_that_cannot_be_meant_is_none(asked):
+    assert read_retry_after({"retry-after": asked}) in (None, timedelta(0))
+
+
+async def test_pauses_are_listed_with_their_end_and_can_be_ended(redis_url):
+    async with Redis.from_url(redis_url) as redis:
+        first, second = RedisThrottle(redis, ACCOUNT), RedisThrottle(redis, OTHER_ACCOUNT)
+        await first.pause(timedelta(minutes=5))
+        await second.pause(timedelta(minutes=1))
+        pauses = await list_pauses(redis)
+        assert [(pause.account_id, pause.provider) for pause in pauses] == [
+            (ACCOUNT.id, "provider.test"),
+            (OTHER_ACCOUNT.id, "provider.test"),
+        ]
+        assert timedelta(minutes=4) < pauses[0].until - datetime.now(UTC) <= timedelta(minutes=5)
+        assert await end_pauses(redis, ACCOUNT.id) == 1
+        assert await first.remaining_pause() == timedelta(0) < await second.remaining_pause()
+        assert await end_pauses(redis) == 1
+        assert await list_pauses(redis) == []
+
+
+async def test_without_redis_nobody_is_held_back():
+    async with Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=1) as redis:
+        throttle = RedisThrottle(redis, ACCOUNT)
+        await throttle.pause(timedelta(minutes=1))
+        assert await throttle.remaining_pause() == timedelta(0)

@@ -6,7 +6,6 @@ import string
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from docuchat_chat.answers.text import is_right_to_left, language_of, sentences,
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.frames import delta_frame, delta_frames, delta_text
 from docuchat_common.ids import ChunkId, DocumentId, uuid7
-from docuchat_models.openai_chat import StreamParser
 
 COUNTERS = Counters()
 TEXTS = st.text(
@@ -189,35 +187,6 @@ def test_every_notice_is_in_every_language() -> None:
 def test_titles_end_at_a_word() -> None:
     assert title_of("  How\nlong? ") == "How long?"
     assert len(title_of("word " * 100)) <= 60 and title_of("word " * 100).endswith("word…")
-
-
-def chunk(content: str | None = None, **fields: Any) -> bytes:
-    choice = {"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": None, **fields}
-    return b"data: " + orjson.dumps({"choices": [choice], "usage": None}) + b"\n\n"
-
-
-@given(st.lists(st.text(min_size=1, max_size=8), max_size=20), st.integers(min_value=1, max_value=40))
-def test_a_stream_is_the_same_however_it_is_cut(texts: list[str], size: int) -> None:
-    usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\r\n\r\n'
-    stream = b": hello\n\n" + b"".join(map(chunk, texts)) + chunk(finish_reason="stop") + usage + b"data: [DONE]\n\n"
-    parser = StreamParser()
-    pieces = [p for i in range(0, len(stream), size) if (p := parser.feed(stream[i : i + size])) is not None]
-    assert "".join(piece.text for piece in pieces) == "".join(texts).replace("\x00", "")
-    assert [p.finish_reason for p in pieces if p.finish_reason] == ["stop"]
-    assert [p.usage.total_tokens for p in pieces if p.usage] == [12]
-    assert parser.done and parser.ended and parser.failure is None
-
-
-def test_what_came_before_a_broken_frame_is_kept() -> None:
-    parser = StreamParser()
-    piece = parser.feed(chunk("kept") + b"data: {broken\n\n" + chunk("lost"))
-    assert piece is not None and piece.text == "kept" and parser.failure is not None
-
-
-def test_half_a_surrogate_pair_does_not_end_the_answer() -> None:
-    parser = StreamParser()
-    piece = parser.feed(b'data: {"choices":[{"delta":{"content":"a\\ud83d"}}]}\n')
-    assert piece is not None and piece.text.startswith("a") and parser.failure is None
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), max_size=10))

@@ -25,7 +25,7 @@ from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
 from docuchat_ingest.adapters.dead_letters import UPLOADED_QUEUE, BrokerDeadLetters
 from docuchat_ingest.adapters.metrics import PrometheusMeter
-from docuchat_ingest.adapters.redis import ForgivingThrottle, RedisAnnouncer
+from docuchat_ingest.adapters.redis import RedisAnnouncer
 from docuchat_ingest.adapters.usage import UsageQuota
 from docuchat_ingest.adapters.work_folders import remove_orphans
 from docuchat_ingest.chunking.chunker import Chunker
@@ -43,6 +43,7 @@ from docuchat_knowledge.jobs.presence import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
+from docuchat_models.throttle import Account, RedisThrottle
 
 logger = structlog.get_logger()
 
@@ -164,8 +165,8 @@ class _LazyEmbedder:
         async with self._lock:
             if self._embedder is None:
                 key = self._settings.openai_api_key
-                account = f"{self._settings.openai_base_url} {key.get_secret_value() if key else ''}"
-                throttle = ForgivingThrottle(self._redis, account=account)
+                account = Account(self._settings.openai_base_url, key.get_secret_value() if key else "")
+                throttle = RedisThrottle(self._redis, account, longest=self._settings.provider_longest_pause)
                 self._embedder = await self._stack.enter_async_context(open_embedder(self._settings, throttle))
             return self._embedder
 

@@ -16,7 +16,13 @@ from docuchat_ingest.pipeline.spending import Spending
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim
 from docuchat_knowledge.vectors import register_vector
-from docuchat_models.errors import EmbeddingRefused, ProviderFailed, ProviderInterrupted
+from docuchat_models.errors import (
+    EmbeddingInvalid,
+    EmbeddingRefused,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRefused,
+)
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 
@@ -60,6 +66,8 @@ async def test_a_document_becomes_ready_and_says_so(bench: Bench, around: Surrou
         ("embed", RateLimited(retry_after=timedelta(seconds=7)), "queued", "embedding_unavailable", False),
         ("embed", ProviderFailed(), "queued", "embedding_unavailable", True),
         ("embed", EmbeddingRefused(), "failed", "provider_refused", None),
+        ("embed", ProviderRefused(), "failed", "provider_refused", None),
+        ("embed", EmbeddingInvalid(counted=7), "failed", "embedding_invalid", None),
         ("embed", RuntimeError("a mistake of ours"), "queued", "ingest_failed", True),
     ],
 )

@@ -12,10 +12,9 @@ from docuchat_models.openai_chat import OpenAIChat
 class OpenAIModel:
     """Streams completions of an OpenAI-compatible provider."""
 
-    provider = "openai"
-
     def __init__(self, chat: OpenAIChat) -> None:
         self._chat = chat
+        self.provider = chat.provider
 
     def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer; all text of one read is one piece."""

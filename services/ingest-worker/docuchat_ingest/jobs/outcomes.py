@@ -15,7 +15,7 @@ from docuchat_ingest.pipeline.errors import EmbeddingUnavailable
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 from docuchat_knowledge.jobs.domain import Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
-from docuchat_models.errors import EmbeddingRefused
+from docuchat_models.errors import EmbeddingInvalid, ProviderRefused
 
 
 class FailureCode(StrEnum):
@@ -37,6 +37,7 @@ class FailureCode(StrEnum):
     FILE_CORRUPT = "file_corrupt"
     PROVIDER_REFUSED = "provider_refused"
     QUOTA_EXCEEDED = "quota_exceeded"
+    EMBEDDING_INVALID = "embedding_invalid"
     EMBEDDING_UNAVAILABLE = "embedding_unavailable"
     INGEST_FAILED = "ingest_failed"
 
@@ -47,6 +48,7 @@ RETRYABLE = frozenset(
         FailureCode.FILE_CORRUPT,
         FailureCode.PROVIDER_REFUSED,
         FailureCode.QUOTA_EXCEEDED,
+        FailureCode.EMBEDDING_INVALID,
         FailureCode.EMBEDDING_UNAVAILABLE,
         FailureCode.INGEST_FAILED,
     }
@@ -82,6 +84,7 @@ _DETAILS = {
     FailureCode.QUOTA_EXCEEDED: (
         "The token quota of this period is used up. Retry after it resets, or have the quota raised."
     ),
+    FailureCode.EMBEDDING_INVALID: "The embedding provider sent vectors that are no numbers, twice. Retry later.",
     FailureCode.EMBEDDING_UNAVAILABLE: "The embedding provider did not answer after {attempts} attempts. Retry later.",
     FailureCode.INGEST_FAILED: "The document could not be processed after {attempts} attempts. Retry later.",
 }
@@ -150,7 +153,8 @@ _FAILS: dict[type[DocuChatError], FailureCode] = {
     BlobCorrupt: FailureCode.FILE_CORRUPT,
     BlobTooLarge: FailureCode.TOO_LARGE,
     QuotaExceeded: FailureCode.QUOTA_EXCEEDED,
-    EmbeddingRefused: FailureCode.PROVIDER_REFUSED,
+    EmbeddingInvalid: FailureCode.EMBEDDING_INVALID,
+    ProviderRefused: FailureCode.PROVIDER_REFUSED,
 }
 _TOLD = frozenset({FailureCode.QUOTA_EXCEEDED, FailureCode.PROVIDER_REFUSED})
 """Reasons of which the other side can say more."""

@@ -29,7 +29,7 @@ from docuchat_ingest.transaction import PatientCommits, Transaction
 from docuchat_knowledge.jobs.domain import ChunkDraft, Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
 from docuchat_models.embeddings import Embedder
-from docuchat_models.errors import EmbeddingRefused, ProviderFailed
+from docuchat_models.errors import EmbeddingInvalid, ProviderFailed, ProviderRefused
 from docuchat_models.openai_embeddings import MOST_TOKENS
 
 WORK_FOLDER = "docuchat-ingest-"
@@ -157,14 +157,17 @@ class Pipeline:
         job.spending.sent()
         try:
             embedded = await embedder.embed([chunk.text for chunk in batch])
-        except (RateLimited, EmbeddingRefused):
+        except EmbeddingInvalid as error:
+            job.spending.answered(used_of(bounded(error.tokens, error.counted, TokenBounds(), "input_tokens")))
+            raise
+        except (RateLimited, ProviderRefused):
             job.spending.answered(None)
             raise
         except UpstreamUnavailable as error:
             if isinstance(error, ProviderFailed):
                 job.spending.answered(None)
             raise EmbeddingUnavailable(error.detail, retry_after=error.retry_after) from error
-        counted = sum(chunk.token_count for chunk in batch)
+        counted = embedded.counted or sum(chunk.token_count for chunk in batch)
         reported = None if embedded.estimated else embedded.tokens
         job.spending.answered(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))
         return embedded.vectors

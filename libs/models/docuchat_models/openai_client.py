@@ -1,0 +1,64 @@
+"""The one client of OpenAI-compatible providers, and the one reading of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import aiohttp
+import httpx2
+import openai
+import structlog
+from openai import AsyncOpenAI, DefaultAioHttpClient
+
+from docuchat_common.errors import DocuChatError
+from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout
+from docuchat_models.providers import LONGEST_PAUSE, read_retry_after
+
+logger = structlog.get_logger()
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
+_TRANSIENT = (408, 409, 425)
+
+
+@asynccontextmanager
+async def open_client(
+    *, api_key: str | None, base_url: str, read: timedelta, connect: timedelta = timedelta(seconds=5)
+) -> AsyncIterator[AsyncOpenAI]:
+    """A client with a pool of its own. It repeats nothing: a second call could cost a second answer."""
+    seconds = connect.total_seconds()
+    timeout = httpx2.Timeout(read.total_seconds(), connect=seconds, pool=seconds)
+    limits = httpx2.Limits(max_connections=5000, max_keepalive_connections=5000, keepalive_expiry=20)
+    async with DefaultAioHttpClient(timeout=timeout, limits=limits) as http:
+        yield AsyncOpenAI(
+            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=timeout, http_client=http
+        )
+
+
+def translate(error: openai.APIError, *, longest_pause: timedelta = LONGEST_PAUSE) -> DocuChatError:
+    """Our error for one of the SDK's; nothing of the provider's text is passed on, it may hold what was sent."""
+    if isinstance(error, openai.APITimeoutError):
+        # The aiohttp transport reports every lost connection as a time-out; the cause tells which it was.
+        root = error.__cause__.__cause__ if error.__cause__ is not None else None
+        if isinstance(root, aiohttp.ClientConnectionError) and not isinstance(root, TimeoutError):
+            return ProviderFailed("The model provider closed the connection.")
+        return ProviderTimeout()
+    if isinstance(error, openai.APIStatusError):
+        return _translate_status(error, longest_pause)
+    if isinstance(error, openai.APIConnectionError):
+        return ProviderFailed("The model provider could not be reached.")
+    return ProviderFailed("The model provider sent an answer that cannot be read.")
+
+
+def _translate_status(error: openai.APIStatusError, longest_pause: timedelta) -> DocuChatError:
+    status = error.status_code
+    retry_after = read_retry_after(error.response.headers, longest=longest_pause)
+    if status == _TOO_MANY_REQUESTS and error.code != "insufficient_quota":
+        return ProviderRateLimited(retry_after=retry_after)
+    if status >= _SERVER_ERRORS or status in _TRANSIENT:
+        logger.warning("provider.failed", status=status)
+        return ProviderFailed(f"The model provider failed with status {status}.", retry_after=retry_after)
+    logger.warning("provider.refused", status=status, code=error.code)
+    return ProviderRefused(f"The model provider refused the request with status {status}.")

@@ -1,0 +1,129 @@
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx2
+import orjson
+import pytest
+from openai import AsyncOpenAI
+
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_models.chat import ChatRequest, Piece
+from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited, ProviderRefused
+from docuchat_models.openai_chat import OpenAIChat
+from docuchat_models.tokens import TokenCounter
+
+LIMIT = 50
+
+
+@dataclass
+class Message:
+    role: str = "user"
+    content: str = "What is it?"
+
+
+def sse(*texts: str, usage: dict | None = None) -> bytes:
+    frames = [{"choices": [{"delta": {"content": text}, "finish_reason": None}]} for text in texts]
+    frames.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    if usage:
+        frames.append({"choices": [], "usage": usage})
+    return b"".join(b"data: " + orjson.dumps(frame) + b"\n\n" for frame in frames) + b"data: [DONE]\n\n"
+
+
+class Body(httpx2.AsyncByteStream):
+    """A body that arrives read by read."""
+
+    def __init__(self, *reads: bytes) -> None:
+        self.reads = reads
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for read in self.reads:
+            yield read
+
+
+def answering(*reads: bytes, content_type: str | None = "text/event-stream", status: int = 200, **headers: str):
+    if content_type is not None:
+        headers["content-type"] = content_type
+    return httpx2.Response(status, headers=headers, stream=Body(*reads))
+
+
+async def ask(response: httpx2.Response, *, model: str = "gpt-4o-mini", limit: int = LIMIT) -> list[Piece]:
+    transport = httpx2.MockTransport(lambda _: response)
+    async with httpx2.AsyncClient(transport=transport) as http:
+        client = AsyncOpenAI(api_key="k", base_url="http://models.example/v1", max_retries=0, http_client=http)
+        chat = OpenAIChat(client)
+        assert chat.provider == "models.example"
+        return [piece async for piece in chat.answer(ChatRequest(model, [Message()], limit, "tenant"))]
+
+
+async def test_a_streamed_answer_comes_in_pieces_with_its_figures():
+    pieces = await ask(answering(sse("Hello", " world", usage={"prompt_tokens": 5, "completion_tokens": 2})))
+    assert pieces[0] == Piece()
+    assert "".join(piece.text for piece in pieces) == "Hello world"
+    assert [piece.usage.total_tokens for piece in pieces if piece.usage] == [7]
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/json", None])
+async def test_a_page_with_status_200_was_no_answer(content_type):
+    page = answering(b"<html><body>Welcome to the proxy\n</body></html>", content_type=content_type)
+    with pytest.raises(ProviderFailed):
+        await ask(page)
+
+
+async def test_a_stream_without_a_content_type_is_an_answer_all_the_same():
+    pieces = await ask(answering(sse("Hello"), content_type=None))
+    assert pieces[0] == Piece()
+    assert pieces[1].text == "Hello"
+
+
+async def test_a_stream_that_ends_early_is_interrupted():
+    with pytest.raises(ProviderInterrupted):
+        await ask(answering(b'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n'))
+
+
+@pytest.mark.parametrize(("model", "allowed"), [("gpt-4o-mini", LIMIT), ("somebodys-model", LIMIT * 3 // 2)])
+async def test_text_is_cut_at_the_limit_before_anybody_sees_it(model, allowed):
+    text = "lorem ipsum dolor " * 300_000  # 5 MB in one delta
+    pieces = await ask(answering(sse("Well: ", text)), model=model)
+    shown = "".join(piece.text for piece in pieces)
+    assert allowed * 0.9 < TokenCounter.for_model(model).count(shown) <= allowed
+    assert pieces[-1].finish_reason == "length"
+
+
+async def test_text_that_comes_in_many_reads_is_cut_at_the_limit_too():
+    reads = [sse("word ").split(b'data: {"choices":[{"delta":{}')[0] for _ in range(200)]
+    pieces = await ask(answering(*reads))
+    shown = "".join(piece.text for piece in pieces)
+    assert LIMIT - 5 <= TokenCounter.for_model("gpt-4o-mini").count(shown) <= LIMIT
+    assert pieces[-1].finish_reason == "length"
+
+
+async def test_an_answer_within_the_limit_is_left_as_it_is():
+    text = "word " * (LIMIT - 1)
+    pieces = await ask(answering(sse(text)))
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.finish_reason for piece in pieces if piece.finish_reason] == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (401, {}, ProviderRefused),
+        (402, {}, ProviderRefused),
+        (404, {}, ProviderRefused),
+        (400, {}, ProviderRefused),
+        (429, {"error": {"code": "insufficient_quota"}}, ProviderRefused),
+        (429, {}, ProviderRateLimited),
+        (500, {}, ProviderFailed),
+    ],
+)
+async def test_each_failure_has_the_meaning_that_embeddings_give_it_too(status, body, error):
+    with pytest.raises(error) as raised:
+        await ask(answering(orjson.dumps(body), content_type="application/json", status=status))
+    if error is not ProviderRateLimited:
+        assert isinstance(raised.value, UpstreamUnavailable)
+
+
+async def test_an_absurd_pause_is_bounded():
+    with pytest.raises(ProviderRateLimited) as limited:
+        await ask(answering(b"{}", content_type="application/json", status=429, **{"retry-after": "99999999999"}))
+    assert limited.value.retry_after.total_seconds() == 600

@@ -172,7 +172,7 @@ class ServiceEnvironments:
         environment |= {
             "ENVIRONMENT": "local",
             "LOG_FORMAT": "pretty",
-            "SHUTDOWN_GRACE_SECONDS": "6",
+            "SHUTDOWN_GRACE": "6s",
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",
             "MALLOC_ARENA_MAX": "2",

@@ -39,6 +39,12 @@ class InvalidInput(DocuChatError):
     code = "invalid_input"
 
 
+class RequestTimeout(DocuChatError):
+    """The request did not arrive whole in time; send it again."""
+
+    code = "request_timeout"
+
+
 class PayloadTooLarge(DocuChatError):
     """The request is larger than is accepted."""
 

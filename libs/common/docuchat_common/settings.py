@@ -1,12 +1,21 @@
 """Settings that every service reads from its environment, once, at the start of its process."""
 
+import re
 import sys
+from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from docuchat_common.durations import Duration
+
 MINIMUM_SECRET_LENGTH = 32
+_FEWEST_CHARACTERS = 8
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|your[-_ ]|[-_ ]here$|generate[-_ ]a|replace[-_ ](me|this)|placeholder|example"
+)
+"""What documentation puts where a secret belongs; everybody knows it."""
 
 
 def _plain_postgres_url(value: object) -> object:
@@ -16,17 +25,21 @@ def _plain_postgres_url(value: object) -> object:
     return value
 
 
-def _long_enough(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < MINIMUM_SECRET_LENGTH:
-        raise ValueError(
-            f"is shorter than {MINIMUM_SECRET_LENGTH} characters; generate one with "
-            "`python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`"
-        )
-    return value
+def _hard_to_guess(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if len(secret) < MINIMUM_SECRET_LENGTH:
+        reason = f"is shorter than {MINIMUM_SECRET_LENGTH} characters"
+    elif _PLACEHOLDER.search(secret.lower()):
+        reason = "is a placeholder out of some documentation, not a secret"
+    elif len(set(secret)) < _FEWEST_CHARACTERS:
+        reason = "repeats too few characters"
+    else:
+        return value
+    raise ValueError(f"{reason}; generate one with `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`")
 
 
 PostgresUrl = Annotated[str, BeforeValidator(_plain_postgres_url)]
-Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
+Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 
 
 class ServiceSettings(BaseSettings):
@@ -45,7 +58,8 @@ class ServiceSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Where this process shows its state and metrics; 0 shows them nowhere."""
-    shutdown_grace_seconds: float = Field(default=20.0, gt=0)
+    shutdown_grace: Duration = timedelta(seconds=20)
+    """How long running requests get at a stop."""
 
     database_url: PostgresUrl
     system_database_url: PostgresUrl

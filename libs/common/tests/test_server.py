@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -33,8 +34,8 @@ def settings() -> ServiceSettings:
         system_database_url="postgresql://nowhere",
         redis_url="redis://nowhere",
         rabbitmq_url="amqp://nowhere",
-        internal_token="t" * 32,
-        shutdown_grace_seconds=5,
+        internal_token="internal-token-of-this-test-alone",
+        shutdown_grace=timedelta(seconds=5),
     )
 
 

@@ -9,7 +9,7 @@ GOOD = {
     "SYSTEM_DATABASE_URL": "postgresql://system:pw@localhost/docuchat",
     "REDIS_URL": "redis://localhost/0",
     "RABBITMQ_URL": "amqp://localhost/",
-    "INTERNAL_TOKEN": "x" * 40,
+    "INTERNAL_TOKEN": "internal-token-of-this-test-alone",
 }
 
 
@@ -35,6 +35,15 @@ def test_the_default_environment_is_the_strict_one(environment: pytest.MonkeyPat
     [
         ("INTERNAL_TOKEN", "hunter2-short", "INTERNAL_TOKEN: is shorter than 32 characters"),
         ("INTERNAL_TOKEN", "", "INTERNAL_TOKEN: is missing"),
+        (
+            "INTERNAL_TOKEN",
+            "change_me_to_a_random_secret_key_in_production",
+            "INTERNAL_TOKEN: is a placeholder",
+        ),
+        ("INTERNAL_TOKEN", "generate-a-strong-secret-key-here", "INTERNAL_TOKEN: is a placeholder"),
+        ("INTERNAL_TOKEN", "your-secure-secret-key-here-hunter2", "INTERNAL_TOKEN: is a placeholder"),
+        ("INTERNAL_TOKEN", "ab" * 20, "INTERNAL_TOKEN: repeats too few characters"),
+        ("SHUTDOWN_GRACE", "soon", "SHUTDOWN_GRACE: must be a duration like 500ms"),
         ("REDIS_URL", "", "REDIS_URL: is missing"),
         ("PORT", "eighty", "PORT: "),
     ],

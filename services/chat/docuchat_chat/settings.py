@@ -77,7 +77,7 @@ class Settings(ServiceSettings, EmbeddingSettings):
             turn_timeout=timedelta(seconds=self.turn_seconds),
             provider_attempts=self.provider_attempts,
             hold_renewal=timedelta(seconds=self.hold_lease_seconds / 3),
-            drain=timedelta(seconds=self.shutdown_grace_seconds),
+            drain=self.shutdown_grace,
             stale_after=timedelta(seconds=self.turn_stale_seconds),
             heartbeat=timedelta(seconds=self.turn_heartbeat_seconds),
             max_running_turns=self.max_running_turns,

@@ -119,7 +119,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         "PATH": os.environ["PATH"],
         "PORT": str(port),
         "LOG_FORMAT": "json",
-        "SHUTDOWN_GRACE_SECONDS": "3",
+        "SHUTDOWN_GRACE": "3s",
         "TURN_HEARTBEAT_SECONDS": "0.3",
         "TURN_STALE_SECONDS": "1",
         **environment,

@@ -113,7 +113,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
         slots = Slots(jobs, settings.ingest_concurrency)
         consumer = Consumer(broker, subscriptions(sweeps, slots, settings.ingest_concurrency))
-        drain = timedelta(seconds=min(settings.ingest_drain_seconds, settings.shutdown_grace_seconds))
+        drain = min(timedelta(seconds=settings.ingest_drain_seconds), settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)

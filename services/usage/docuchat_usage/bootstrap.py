@@ -86,7 +86,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         consumer.start()
-        stack.push_async_callback(consumer.stop, timedelta(seconds=settings.shutdown_grace_seconds))
+        stack.push_async_callback(consumer.stop, settings.shutdown_grace)
         background.start("usage_stream", declare_stream)
         background.every("hold_sweep", timedelta(seconds=settings.hold_sweep_seconds), quotas.sweep)
         background.every("hold_purge", timedelta(hours=1), quotas.purge)

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from docuchat_common.http.health import Check, health_router
+from docuchat_common.background import Background
+from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_router, watched_by
 from docuchat_common.http.middleware import RequestContext
 from docuchat_common.http.problems import Problem, install_problem_handlers
 
@@ -18,7 +19,7 @@ class Container(Protocol):
 
     @property
     def checks(self) -> "dict[str, Check]":
-        """Readiness checks by the dependency's name."""
+        """Readiness checks by the part's name; an optional `watched` has those of parts that no request needs."""
 
 
 S = TypeVar("S")
@@ -37,8 +38,10 @@ def create_service_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_container(settings) as container:
+        async with open_container(settings) as container, Background() as background:
             app.state.container = container
+            checks = {**container.checks, **watched_by(container)}
+            background.every("health", LOOK_EVERY, lambda: ask_parts(checks))
             yield
 
     options: dict[str, Any] = {"docs_url": None, "redoc_url": None, **fastapi_options}

@@ -1,32 +1,48 @@
-"""`/livez` (the process turns), `/readyz` and `/healthz` (what it needs answers), `/metrics` (Prometheus)."""
+"""`/livez` (the process turns), `/readyz` (it can serve), `/healthz` (how all parts are), `/metrics` (Prometheus).
+
+Ready means: what a request needs answers. What the service works on without, such as the broker where there is an
+outbox, is a line in `/healthz` and a metric.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.responses import Response
 
 Check = Callable[[], Awaitable[None]]
-"""Returns when the dependency is usable, raises when it is not."""
+"""Returns when the part is usable, raises when it is not."""
+
+LOOK_EVERY: Final = timedelta(seconds=10)
+_PATIENCE: Final = 2.0
+
+_up = Gauge("docuchat_part_up", "Whether a part that this service uses answers.", ["part"])
 
 
 def health_router(*, public: bool = False) -> APIRouter:
-    """Health routes; the container in `app.state` has the `checks`. `public` puts the routes into the schema."""
+    """Health routes; the container in `app.state` has `checks`, and `watched` for what is not needed.
+
+    `public` puts the routes into the schema.
+    """
     router = APIRouter(tags=["health"], include_in_schema=public)
 
     @router.get("/livez", summary="The process is alive")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz", summary="The service and what it needs can work")
+    @router.get("/readyz", summary="What a request needs can work")
     async def readyz(request: Request) -> Response:
-        return await _report(request)
+        needed = await ask_parts(request.app.state.container.checks)
+        return _report(needed, {})
 
-    @router.get("/healthz", summary="Health of the service and what it needs")
+    @router.get("/healthz", summary="Health of every part")
     async def healthz(request: Request) -> Response:
-        return await _report(request)
+        container = request.app.state.container
+        return _report(*await asyncio.gather(ask_parts(container.checks), ask_parts(watched_by(container))))
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
@@ -35,20 +51,35 @@ def health_router(*, public: bool = False) -> APIRouter:
     return router
 
 
-async def _report(request: Request) -> Response:
-    checks: Mapping[str, Check] = request.app.state.container.checks
+def watched_by(container: Any) -> Mapping[str, Check]:
+    """The checks of parts that the container's service works on without."""
+    watched: Mapping[str, Check] = getattr(container, "watched", {})
+    return watched
 
-    async def ask(check: Check) -> str:
+
+async def ask_parts(checks: Mapping[str, Check]) -> dict[str, str]:
+    """How each part is: `ok`, or `failing` with the kind of error; also as a metric."""
+
+    async def ask(part: str, check: Check) -> str:
         try:
-            await asyncio.wait_for(check(), timeout=2)
+            await asyncio.wait_for(check(), timeout=_PATIENCE)
         except Exception as error:  # noqa: BLE001 - any failure means: not usable
+            _up.labels(part).set(0)
             return f"failing ({type(error).__name__})"
+        _up.labels(part).set(1)
         return "ok"
 
-    results = dict(zip(checks, await asyncio.gather(*map(ask, checks.values())), strict=True))
-    healthy = all(result == "ok" for result in results.values())
-    body = {"status": "ok" if healthy else "degraded", "checks": results}
-    headers = {"Cache-Control": "no-store"} if healthy else {"Cache-Control": "no-store", "Retry-After": "2"}
+    return dict(zip(checks, await asyncio.gather(*(ask(*part) for part in checks.items())), strict=True))
+
+
+def _report(needed: dict[str, str], others: dict[str, str]) -> Response:
+    ready = all(state == "ok" for state in needed.values())
+    parts = {**needed, **others}
+    healthy = all(state == "ok" for state in parts.values())
+    headers = {"Cache-Control": "no-store"} if ready else {"Cache-Control": "no-store", "Retry-After": "2"}
     return Response(
-        orjson.dumps(body), status_code=200 if healthy else 503, media_type="application/json", headers=headers
+        orjson.dumps({"status": "ok" if healthy else "degraded", "checks": parts}),
+        status_code=200 if ready else 503,
+        media_type="application/json",
+        headers=headers,
     )

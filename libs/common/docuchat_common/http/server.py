@@ -6,6 +6,7 @@ several processes may share), and METRICS_PORT, which is its own and tells its s
 
 import asyncio
 import gc
+import math
 import os
 import socket
 
@@ -53,7 +54,7 @@ def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
         server_header=False,
         # uvicorn alone would believe X-Forwarded-For of any local caller; the variable, its own, names who is believed
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
-        timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace.total_seconds()),
         timeout_keep_alive=65,
         ws_max_size=2**20,
         ws_ping_interval=20,
@@ -110,7 +111,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: ASGIApp, settings: ServiceSettings, config: uvicorn.Config | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; running requests get `shutdown_grace_seconds` to end."""
+    """Serve until SIGTERM or SIGINT; running requests get `shutdown_grace` to end."""
     management = uvicorn.Config(
         Exposed(app, management=True),
         host=settings.metrics_host,

@@ -5,6 +5,7 @@ from docuchat_common.errors import (
     InvalidInput,
     NotFound,
     PayloadTooLarge,
+    RequestTimeout,
     UnsupportedMedia,
     UpstreamUnavailable,
 )
@@ -46,7 +47,7 @@ class FileTypeRefused(UnsupportedMedia):
     code = "file_type_refused"
 
 
-class UploadTooSlow(InvalidInput):
+class UploadTooSlow(RequestTimeout):
     """The upload took too long."""
 
     code = "upload_too_slow"

@@ -5,6 +5,7 @@ from docuchat_common.errors import (
     InvalidInput,
     PayloadTooLarge,
     RateLimited,
+    RequestTimeout,
 )
 
 
@@ -38,7 +39,7 @@ class Busy(InvalidInput):
     code = "busy"
 
 
-class SlowBody(InvalidInput):
+class SlowBody(RequestTimeout):
     """The body of the request did not arrive within 30 seconds; send it again."""
 
     code = "body_too_slow"

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from docuchat_local.errors import BadEnvironment
 from docuchat_local.state import Secrets
+from docuchat_setup.logins import login_url
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS_REFUSED = 2
@@ -33,6 +34,7 @@ _SECRET_READERS: Mapping[str, frozenset[str]] = {
 # What this set-up decides itself, whatever stands in the user's environment.
 _OWN_NAMES = frozenset(
     {"HOST", "PORT", "METRICS_PORT", "BACKING", "GATEWAY_PORT", "DATABASE_URL", "SYSTEM_DATABASE_URL"}
+    | {"RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL", "RABBITMQ_CONTROL"}
 )
 _BLOB_READERS = frozenset({"gateway", "ingest"})
 _REACH_SECONDS = 5
@@ -189,7 +191,7 @@ class ServiceEnvironments:
             "DATABASE_URL": self.role_url(f"docuchat_{service}"),
             "SYSTEM_DATABASE_URL": self.role_url(f"docuchat_{service}_system"),
             "REDIS_URL": self.redis_url,
-            "RABBITMQ_URL": self.rabbitmq_url,
+            "RABBITMQ_URL": login_url(self.rabbitmq_url, service, self.broker_password(service)),
             "INTERNAL_TOKEN": self.settings.get("INTERNAL_TOKEN") or self.secrets.get("internal_token"),
             "TIKTOKEN_CACHE_DIR": str(self.vocabulary),
         }
@@ -216,3 +218,6 @@ class ServiceEnvironments:
 
     def role_password(self, role: str) -> str:
         return self.secrets.get(f"role_{role}")
+
+    def broker_password(self, service: str) -> str:
+        return self.secrets.get(f"broker_{service}")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from docuchat_local.accounts import own_folder, service_account
 from docuchat_local.backing import BackingServers, make_servers
+from docuchat_local.broker import prepare_broker
 from docuchat_local.database import prepare_database
 from docuchat_local.environment import (
     ROOT,
@@ -174,12 +175,22 @@ def _lay_ground(
     return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, listening, account)
 
 
+def _start_broker(ground: _Ground, say: Callable[[str], None]) -> None:
+    """Start our own broker, if it is ours, and make ready what services expect of it; they wait for it meanwhile."""
+    stamp = None
+    if ground.servers:
+        ground.servers.rabbitmq.start()
+        stamp = ground.servers.rabbitmq.process.spec.folder / "data" / "docuchat.declared"
+    prepare_broker(ground.environments, ground.folder, stamp, say)
+
+
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
     """Prepare the database without starting a service; False when there was nothing to do."""
     with ExitStack() as stack:
         ground = _lay_ground(stack, folder, settings, fast=False, say=say)
         if ground.servers:
             ground.servers.postgres.start()
+        _start_broker(ground, say)
         return prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
 
 
@@ -219,10 +230,12 @@ def started_product(
         if ground.servers:
             say("starting PostgreSQL, Redis and RabbitMQ")
             # services connect to the broker when they first need it, so nobody waits for the slowest of the three
-            pending.append(threads.submit(ground.servers.rabbitmq.start))
+            pending.append(threads.submit(_start_broker, ground, say))
             redis = threads.submit(ground.servers.redis.start)
             ground.servers.postgres.start()
             redis.result()
+        else:
+            pending.append(threads.submit(_start_broker, ground, say))
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         say(f"starting {', '.join(SERVICE_NAMES)}")
         product._add_services()  # noqa: SLF001 - one module

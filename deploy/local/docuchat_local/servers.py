@@ -1,6 +1,7 @@
 """PostgreSQL, Redis and RabbitMQ: how each is prepared, started, and asked whether it serves."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from docuchat_common.messaging.topology import SERVICES
 from docuchat_local.accounts import own_folder, reachable_programs
 from docuchat_local.errors import ServerFailed, SetupFailed
 from docuchat_local.packages import ServerPrograms
 from docuchat_local.processes import Account, Process, ProcessSpec, Warden
 from docuchat_local.state import Ports, Secrets
 from docuchat_local.supervised import Supervised
+from docuchat_setup.logins import login_definitions
 
 ADMIN = "docuchat_admin"
 DATABASE = "docuchat"
@@ -278,11 +281,16 @@ def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
     password = site.secrets.get("rabbitmq")
     folder = own_folder(site.folder / "rabbitmq", site.account)
     port, distribution_port, epmd_port = (site.ports.claim(name) for name in ("rabbitmq", "rabbitmq_dist", "epmd"))
+    # logins are there before the first client: the services' own, and one for who declares and looks on
+    definitions = login_definitions(
+        {service: site.secrets.get(f"broker_{service}") for service in SERVICES},
+        ["/"],
+        administrators={BROKER_USER: password},
+    )
+    _write_private(folder / "definitions.json", json.dumps(definitions), site.account)
     settings: Mapping[str, str | int] = {
         "listeners.tcp.1": f"{_LOOPBACK}:{port}",
-        "default_user": BROKER_USER,
-        "default_pass": password,
-        "default_user_tags.administrator": "true",
+        "load_definitions": str(folder / "definitions.json"),
         "log.file": "false",
         "log.console": "true",
         "log.console.level": "warning",

@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,15 @@ class Secrets:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._secrets: dict[str, str] = _read_json(path)
+        self._lock = threading.Lock()
 
     def get(self, name: str) -> str:
         """Return the secret `name`, generating it at the first call."""
-        if name not in self._secrets:
-            self._secrets[name] = secrets.token_urlsafe(_SECRET_BYTES)
-            _write_json(self._path, self._secrets)
-        return self._secrets[name]
+        with self._lock:  # servers and database are made ready in threads
+            if name not in self._secrets:
+                self._secrets[name] = secrets.token_urlsafe(_SECRET_BYTES)
+                _write_json(self._path, self._secrets)
+            return self._secrets[name]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The whole product as processes."""
 
+import json
 import os
 import signal
 import socket
@@ -71,6 +72,17 @@ def test_given_servers_are_used_and_left_running(tmp_path):
             "REDIS_URL": given.redis_url,
             "RABBITMQ_URL": given.rabbitmq_url,
         }
+        with (
+            pytest.raises(BadEnvironment, match=r"RABBITMQ_CONTROL.*rabbitmqctl import_definitions"),
+            started_product(tmp_path / "product", settings, fast=True),
+        ):
+            pass
+        logins = json.loads((tmp_path / "product" / "rabbitmq-logins.json").read_text())
+        assert {user["name"] for user in logins["users"]} >= {"docuchat_chat", "docuchat_usage"}
+        # as if somebody had given the broker that file
+        kept, given_secrets = (tmp_path / name / "secrets.json" for name in ("product", "given"))
+        broker = {name: value for name, value in json.loads(given_secrets.read_text()).items() if "broker_" in name}
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | broker))
         with started_product(tmp_path / "product", settings, fast=True) as product:
             assert product.servers is None
             assert http_status(f"{product.gateway_url}/readyz") == 200

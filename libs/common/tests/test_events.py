@@ -1,17 +1,22 @@
 """The catalogue as others see it: the committed schemas are the contract, and only compatible changes pass."""
 
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, ClassVar, Literal, get_args, get_origin
+from uuid import UUID, uuid4
 
+import jsonschema_rs
 import pytest
+from pydantic import AwareDatetime
 
 import docuchat_common.events
 from docuchat_common.events.asyncapi import asyncapi_document
 from docuchat_common.events.catalogue import BY_TYPE, CATALOGUE, UsageRecorded, json_schemas, parse_event
 from docuchat_common.events.envelope import Event, MalformedEvent
 from docuchat_common.ids import uuid7
+from docuchat_common.messaging.topology import streamed_types
 
 SCHEMAS = Path(docuchat_common.events.__file__).parent / "schemas"
 
@@ -49,14 +54,19 @@ def incompatibilities(committed: dict[str, Any], current: dict[str, Any]) -> lis
     return found
 
 
+def data_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return dict(schema["properties"]["data"])
+
+
 @pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.type)
 def test_an_event_stays_compatible_with_its_committed_schema(event: type[Event]) -> None:
     committed = json.loads((SCHEMAS / f"{event.type}.json").read_text())
-    assert incompatibilities(committed, event.model_json_schema()) == []
+    assert incompatibilities(data_schema(committed), data_schema(event.wire_schema())) == []
+    assert set(committed["properties"]["source"]["enum"]) <= set(event.wire_schema()["properties"]["source"]["enum"])
 
 
 def test_the_compatibility_check_notices_each_kind_of_break() -> None:
-    committed = UsageRecorded.model_json_schema()
+    committed = data_schema(UsageRecorded.wire_schema())
     gone = json.loads(json.dumps(committed))
     del gone["properties"]["model"]
     retyped = json.loads(json.dumps(committed))
@@ -71,13 +81,76 @@ def test_committed_schemas_and_asyncapi_are_fresh_and_complete() -> None:
     assert json.loads((SCHEMAS / "asyncapi.json").read_text()) == asyncapi_document()
 
 
+@pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.type)
+def test_a_published_event_fits_its_published_schema(event: type[Event]) -> None:
+    validator = jsonschema_rs.validator_for(
+        json.loads((SCHEMAS / f"{event.type}.json").read_text()), validate_formats=True
+    )
+    made = any_of(event)
+    for service in event.published_by:
+        validator.validate(json.loads(made.to_cloudevent(service)))
+    envelope = json.loads(made.to_cloudevent(event.published_by[0]))
+    for broken in (envelope | {"source": "/docuchat/nobody"}, envelope | {"data": {}}, envelope | {"id": "x"}):
+        if broken != envelope:
+            assert not validator.is_valid(broken)
+
+
+def any_of(event: type[Event]) -> Event:
+    """An event of this type whose required fields are filled with something of their kind."""
+    samples = {
+        UUID: uuid7(), UUID | None: None, int: 1, str: "x", bool: True, float: 1.0, AwareDatetime: datetime.now(UTC),
+    }  # fmt: skip
+    given = {}
+    for name, field in event.model_fields.items():
+        if field.is_required():
+            kind = field.annotation
+            given[name] = get_args(kind)[0] if get_origin(kind) is Literal else samples[kind]
+    return event.model_validate(given)
+
+
+class TestAsyncAPI:
+    document: ClassVar[dict[str, Any]] = asyncapi_document()
+
+    def test_says_where_and_with_what_login_and_has_an_operation_for_each_channel(self) -> None:
+        assert self.document["asyncapi"] == "3.1.0"
+        (server,) = self.document["servers"].values()
+        assert server["protocol"] == "amqp"
+        assert server["security"] == [{"$ref": "#/components/securitySchemes/login"}]
+        used = {operation["channel"]["$ref"].rpartition("/")[2] for operation in self.document["operations"].values()}
+        assert used == set(self.document["channels"]) == set(BY_TYPE) | {"usage-stream"}
+        assert set(self.document["channels"]["usage-stream"]["messages"]) == set(streamed_types())
+
+    def test_every_reference_leads_somewhere(self) -> None:
+        for reference in references(self.document):
+            place: Any = self.document
+            for step in reference.removeprefix("#/").split("/"):
+                place = place[step]
+            assert place
+
+    def test_every_payload_is_a_valid_schema(self) -> None:
+        for message in self.document["components"]["messages"].values():
+            jsonschema_rs.meta.validate(message["payload"])
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
 def test_an_event_survives_the_wire() -> None:
     event = _usage()
-    assert parse_event(event.to_cloudevent()) == event
+    assert parse_event(event.to_cloudevent("chat")) == event
 
 
 def test_the_envelope_is_cloudevents() -> None:
-    envelope = json.loads(_usage().to_cloudevent())
+    envelope = json.loads(_usage().to_cloudevent("chat"))
     assert envelope["specversion"] == "1.0"
     assert envelope["type"] == "usage.recorded.v1"
     assert envelope["tenantid"] == "1"
@@ -92,7 +165,7 @@ def test_the_envelope_is_cloudevents() -> None:
         b"null",
         b"{}",
         b'{"specversion":"0.3"}',
-        _usage().to_cloudevent().replace(b"usage.recorded", b"no.such"),
+        _usage().to_cloudevent("chat").replace(b"usage.recorded", b"no.such"),
     ],
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
@@ -101,7 +174,7 @@ def test_what_is_no_event_is_malformed(body: bytes) -> None:
 
 
 def test_an_unknown_optional_field_is_ignored_and_a_bad_one_is_refused() -> None:
-    envelope = json.loads(_usage().to_cloudevent())
+    envelope = json.loads(_usage().to_cloudevent("chat"))
     envelope["data"]["added_later"] = 1
     assert isinstance(parse_event(json.dumps(envelope).encode()), UsageRecorded)
     envelope["data"]["input_tokens"] = -1

@@ -17,6 +17,7 @@ import pytest
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.settings import Settings
+from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 
@@ -227,8 +228,8 @@ async def test_commands_are_idempotent_and_refuse_in_one_line(auth: Any) -> None
     assert "tenant_not_found" in auth.command("set-signup", "--slug", "nobody", "open", expect=1)
 
 
-async def test_events_reach_the_exchange(auth: Any) -> None:
-    connection = await aio_pika.connect(auth.environment["RABBITMQ_URL"])
+async def test_events_reach_the_exchange(auth: Any, rabbitmq: TestBroker) -> None:
+    connection = await aio_pika.connect(rabbitmq.admin_url)
     async with connection:
         channel = await connection.channel()
         exchange = await channel.get_exchange("docuchat.events", ensure=False)

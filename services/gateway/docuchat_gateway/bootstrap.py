@@ -68,8 +68,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             )
         )
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="gateway"))
-        relay = Relay(database, "knowledge", Publisher(broker))
-        uow = UnitOfWork(database, compose, schema="knowledge", on_events_committed=relay.wake)
+        relay = Relay(database, "knowledge", Publisher(broker), service="gateway")
+        uow = UnitOfWork(database, compose, schema="knowledge", service="gateway", on_events_committed=relay.wake)
 
         blobs = ObstoreBlobs(settings.blob_url)
         signals = RedisDocumentSignals(client)

@@ -19,11 +19,12 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.messaging.broker import Broker, Publisher
-from docuchat_common.messaging.consumer import Consumer, replay_dead_letters
+from docuchat_common.messaging.consumer import Consumer
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
-from docuchat_ingest.adapters.dead_letters import UPLOADED_QUEUE, BrokerDeadLetters
+from docuchat_ingest.adapters.dead_letters import BrokerDeadLetters
 from docuchat_ingest.adapters.metrics import PrometheusMeter
 from docuchat_ingest.adapters.redis import RedisAnnouncer
 from docuchat_ingest.adapters.usage import UsageQuota
@@ -74,17 +75,20 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         database = await stack.enter_async_context(_open_database(settings, "docuchat-ingest"))
         presence = await stack.enter_async_context(Presence.open(settings.system_database_url, LOCK_CLASS))
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-ingest"))
-        relay = Relay(database, SCHEMA, Publisher(broker))
+        relay = Relay(database, SCHEMA, Publisher(broker), service="ingest")
         redis = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-ingest"))
         session = await stack.enter_async_context(open_http_client())
         pool = await stack.enter_async_context(ParserPool(settings.ingest_concurrency, _parser_limits(settings)))
         blobs = Blobs(settings.blob_url)
-        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
+        uow = UnitOfWork[Transaction](
+            database, compose, schema=SCHEMA, service="ingest", on_events_committed=relay.wake
+        )
         commit = PatientCommits(uow)
         metering = Metering(uow)
         usage = ServiceClient(session, settings.usage_url, "usage")
         quota = UsageQuota(HoldsClient(usage, settings.internal_token.get_secret_value()))
-        announcer, dead_letters, meter = RedisAnnouncer(redis), BrokerDeadLetters(broker), PrometheusMeter()
+        announcer, meter = RedisAnnouncer(redis), PrometheusMeter()
+        dead_letters = BrokerDeadLetters(DeadLetterOffice(broker, "ingest"))
         limits = _limits(settings)
         pipeline = Pipeline(
             commit=commit,
@@ -140,10 +144,13 @@ async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]
     each.
     """
     async with _open_database(settings, "docuchat-ingest-command") as database:
-        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA)
+        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA, service="ingest")
         async with uow.system() as tx:
             requeued: list[WaitingDocument] = list(await tx.claims.requeue_failed(document_id=document_id))
-    tickets = 0 if document_id else await replay_dead_letters(settings.rabbitmq_url, UPLOADED_QUEUE)
+    if document_id:
+        return len(requeued), 0
+    async with Broker.connect(settings.rabbitmq_url, name="docuchat-ingest-command") as broker:
+        tickets = await DeadLetterOffice(broker, "ingest").replay()
     return len(requeued), tickets
 
 

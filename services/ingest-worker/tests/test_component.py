@@ -24,7 +24,7 @@ from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
-from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.broker import Broker
 from docuchat_ingest import bootstrap
 from docuchat_ingest.pipeline.service import WORK_FOLDER
 from docuchat_ingest.settings import Settings
@@ -35,8 +35,10 @@ from docuchat_knowledge.jobs.presence import LOCK_CLASS
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings
+from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.messaging import Others, others
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.provider_rules import Rule
 
@@ -109,7 +111,7 @@ class Product:
     database: ClonedDatabase
     environment: dict[str, str]
     registry_uow: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]]
-    publisher: Publisher
+    gateway: Others
     folder: Path
 
     async def upload(
@@ -152,10 +154,7 @@ class Product:
         return document_id
 
     async def publish(self, event: Event) -> None:
-        async def confirmed() -> None:
-            await self.publisher.publish(event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={})
-
-        await eventually(confirmed)  # Unroutable until the worker has declared its queues
+        await self.gateway.publish(event)
 
     async def get(self, document_id: UUID, tenant: TenantId = TENANT) -> Document:
         async with self.registry_uow(tenant) as (_, registry):
@@ -194,6 +193,7 @@ class Product:
 async def product(
     database: ClonedDatabase,
     service_environment: Callable[[str], dict[str, str]],
+    rabbitmq: TestBroker,
     usage: UsageStub,
     tmp_path: Path,
 ) -> AsyncIterator[Product]:
@@ -209,7 +209,7 @@ async def product(
         admin = await stack.enter_async_context(database.connect())
         await ensure_space(admin, await find_space(EmbeddingSettings(openai_api_key=None)))
         opened = await stack.enter_async_context(database.open("gateway"))
-        broker = await stack.enter_async_context(Broker.connect(environment["RABBITMQ_URL"], name="test"))
+        gateway = await stack.enter_async_context(others(rabbitmq))
         uow: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]] = UnitOfWork(
             opened,
             lambda connection, *_: (CollectionRepository(connection), DocumentRegistry(connection)),
@@ -217,7 +217,7 @@ async def product(
         )
         folder = tmp_path / "blobs"
         folder.mkdir(exist_ok=True)
-        yield Product(database, environment, uow, Publisher(broker), folder)
+        yield Product(database, environment, uow, gateway, folder)
 
 
 @asynccontextmanager

@@ -14,7 +14,6 @@ from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.relay import Relay
-from docuchat_usage.adapters.stream import keep_usage_stream
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
 from docuchat_usage.prices.service import PriceService
@@ -78,16 +77,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             async with uow.system() as tx:
                 await tx.inbox.forget(timedelta(days=settings.keep_inbox_days))
 
-        async def declare_stream() -> None:
-            await keep_usage_stream(
-                broker, consumer, max_bytes=settings.usage_stream_max_bytes, max_age=settings.usage_stream_max_age
-            )
-
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
-        background.start("usage_stream", declare_stream)
         background.every("hold_sweep", timedelta(seconds=settings.hold_sweep_seconds), quotas.sweep)
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
         background.every("inbox_forget", timedelta(hours=1), forget_events)

@@ -15,5 +15,3 @@ class Settings(ServiceSettings):
     keep_closed_holds_days: int = Field(default=7, ge=1)
     keep_inbox_days: int = Field(default=30, ge=1)
     quota_announce_seconds: int = Field(default=3600, ge=1)
-    usage_stream_max_bytes: int = Field(default=1_000_000_000, ge=1_000_000)
-    usage_stream_max_age: str = Field(default="30D", pattern=r"^[1-9][0-9]*[YMDhms]$")

@@ -14,15 +14,17 @@ import pytest
 
 from docuchat_common.events.catalogue import QuotaThreshold, TenantCreated, UsageRecorded, parse_event
 from docuchat_common.ids import uuid7
-from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.broker import Broker
+from docuchat_common.messaging.topology import USAGE_STREAM
 from docuchat_testkit.eventually import eventually
-from docuchat_usage.adapters.stream import STREAM
+from docuchat_testkit.messaging import Others, others
 from docuchat_usage.bootstrap import Container, open_container
 from docuchat_usage.quotas.domain import HoldRequest, Kind
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
     from docuchat_common.events.envelope import Event
+    from docuchat_testkit.broker import TestBroker
     from docuchat_testkit.databases import ClonedDatabase
 
 
@@ -35,16 +37,11 @@ def settings(service_environment: Callable[[str], dict[str, str]], monkeypatch: 
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Container, Publisher]]:
-    """The service with its consumers established, and a publisher like that of another service's relay."""
-    async with open_container(settings) as container:
+async def running(settings: Settings, rabbitmq: TestBroker) -> AsyncIterator[tuple[Container, Others]]:
+    """The service with its consumers established, and the others, which publish."""
+    async with open_container(settings) as container, others(rabbitmq) as publishers:
         await eventually(container.checks["rabbitmq"])
-        async with Broker.connect(settings.rabbitmq_url, name="test") as broker:
-            yield container, Publisher(broker)
-
-
-async def publish(publisher: Publisher, event: Event) -> None:
-    await publisher.publish(event.to_cloudevent(), routing_key=event.type, message_id=event.id, headers={})
+        yield container, publishers
 
 
 def recorded(tenant: int, tokens: int, **changes: Any) -> UsageRecorded:
@@ -70,9 +67,9 @@ async def tables(database: ClonedDatabase) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_order(
-    settings: Settings, database: ClonedDatabase
+    settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker
 ) -> None:
-    async with running(settings) as (container, publisher):
+    async with running(settings, rabbitmq) as (container, publisher):
         events: list[UsageRecorded] = []
         for number in range(60):
             tenant = 1 + number % 3
@@ -83,7 +80,7 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
             events.append(recorded(tenant, number, user_id=user, hold_id=hold.id, time=time))
         shuffled = events * 3
         random.Random(4).shuffle(shuffled)
-        await asyncio.gather(*(publish(publisher, event) for event in shuffled))
+        await asyncio.gather(*(publisher.publish(event) for event in shuffled))
 
         async def all_booked() -> None:
             async with database.connect() as connection:
@@ -108,9 +105,9 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
             WHERE h.tenant_id = b.tenant_id
             """
         )
-    async with running(settings) as (_, publisher):
+    async with running(settings, rabbitmq) as (_, publisher):
         for event in events:
-            await publish(publisher, event)
+            await publisher.publish(event)
         await eventually(all_booked, timeout=30)
     assert await tables(database) == shuffled_result
 
@@ -123,8 +120,10 @@ async def queue_length(settings: Settings) -> int:
         return queue.declaration_result.message_count or 0
 
 
-async def test_holders_that_vanish_free_their_share_by_the_sweep(settings: Settings, database: ClonedDatabase) -> None:
-    async with running(settings) as (container, _):
+async def test_holders_that_vanish_free_their_share_by_the_sweep(
+    settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker
+) -> None:
+    async with running(settings, rabbitmq) as (container, _):
         for _ in range(10):
             await container.quotas.hold(HoldRequest(1, Kind.CHAT, "m", 100, 0, timedelta(milliseconds=200)))
 
@@ -136,11 +135,11 @@ async def test_holders_that_vanish_free_their_share_by_the_sweep(settings: Setti
         await eventually(freed, timeout=10)
 
 
-async def test_a_new_tenant_gets_its_budget(settings: Settings, database: ClonedDatabase) -> None:
-    async with running(settings) as (_, publisher):
+async def test_a_new_tenant_gets_its_budget(settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker) -> None:
+    async with running(settings, rabbitmq) as (_, publisher):
         created = TenantCreated(tenant_id=42, slug="acme", name="Acme")
-        await publish(publisher, created)
-        await publish(publisher, created)
+        await publisher.publish(created)
+        await publisher.publish(created)
 
         async def opened() -> None:
             async with database.connect() as connection:
@@ -154,19 +153,13 @@ async def test_a_new_tenant_gets_its_budget(settings: Settings, database: Cloned
 
 
 async def test_a_new_subscriber_replays_usage_and_quota_events_from_the_stream(
-    settings: Settings, database: ClonedDatabase
+    settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker
 ) -> None:
-    async with running(settings) as (container, publisher):
-        async with Broker.connect(settings.rabbitmq_url, name="look") as broker:
-
-            async def declared() -> None:
-                channel = await broker.channel()
-                await channel.declare_queue(STREAM, passive=True)
-
-            await eventually(declared)
+    rabbitmq.declare(stream=True)
+    async with running(settings, rabbitmq) as (container, publisher):
         await container.quotas.set_quota(1, None, 1000, None)
         event = recorded(1, 850)
-        await publish(publisher, event)
+        await publisher.publish(event)
 
         async def booked() -> None:
             async with database.connect() as connection:
@@ -175,7 +168,7 @@ async def test_a_new_subscriber_replays_usage_and_quota_events_from_the_stream(
 
         await eventually(booked, timeout=20)
     for _ in range(2):  # each subscriber reads the whole history
-        history = await replay(settings.rabbitmq_url, 3)
+        history = await replay(rabbitmq.admin_url, 3)
         assert history[0] == event
         thresholds = [seen for seen in history if isinstance(seen, QuotaThreshold)]
         assert sorted(seen.percent for seen in thresholds) == [50, 80]
@@ -187,7 +180,7 @@ async def replay(url: str, count: int) -> list[Event]:
     async with connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=10)
-        queue = await channel.get_queue(STREAM)
+        queue = await channel.get_queue(USAGE_STREAM)
         seen: asyncio.Queue[bytes] = asyncio.Queue()
 
         async def keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:

@@ -21,12 +21,11 @@ from docuchat_setup import roles
 from docuchat_setup.migrations import migrate
 from docuchat_setup.roles import OWNER, app_role, ensure_roles, role_names, system_role
 from docuchat_setup.schemas import migration_files
+from docuchat_testkit.servers import SERVICE_PASSWORD
 
 T = TypeVar("T")
 
-# The servers are thrown away with the session, or were given for tests alone, so the passwords are no secret; they are
-# the same in every session because roles belong to the server, which sessions may share.
-ROLE_PASSWORD = "docuchat-tests-only"
+ROLE_PASSWORD = SERVICE_PASSWORD  # roles belong to the server, which sessions may share
 _LOCK_KEY = 0x7E57_0001
 
 

@@ -9,7 +9,8 @@ Every server is started once a session, when first asked for.
 | `migrated_template` | session | name of the database with roles and all migrations |
 | `database` | test | `ClonedDatabase`: `.url("chat")`, `.system_url("chat")`, `.open("chat")`, `.connect()` |
 | `redis_url` | test | an empty Redis database |
-| `rabbitmq_url` | test | an empty virtual host |
+| `rabbitmq` | test | `TestBroker`: an empty virtual host; `.url("chat")`, `.declare("usage")`, `.admin_url` |
+| `rabbitmq_url` | test | its administrator's address |
 | `stub_provider` | test | `StubProviderHandle` with no rules and empty books |
 | `token_mint` | test | `TokenMint`: signs tokens, serves its JWKS |
 | `service_environment` | test | function: a service's name → the environment its process needs |
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import redis
 
+from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.databases import ClonedDatabase, build_template, clone, drop, run_blocking
 from docuchat_testkit.identity import INTERNAL_TOKEN, TokenMint, serving_token_mint
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
@@ -81,11 +83,17 @@ def redis_url(servers: TestServers) -> str:
 
 
 @pytest.fixture
-def rabbitmq_url(servers: TestServers) -> Iterator[str]:
-    """The address of a virtual host of this test."""
+def rabbitmq(servers: TestServers) -> Iterator[TestBroker]:
+    """A virtual host of this test."""
     url = servers.new_rabbitmq_url()
-    yield url
+    yield TestBroker(url)
     servers.drop_rabbitmq_url(url)
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: TestBroker) -> str:
+    """The address of a virtual host of this test, for its administrator."""
+    return rabbitmq.admin_url
 
 
 @pytest.fixture(scope="session")
@@ -111,17 +119,18 @@ def token_mint() -> Iterator[TokenMint]:
 
 @pytest.fixture
 def service_environment(
-    database: ClonedDatabase, redis_url: str, rabbitmq_url: str, token_mint: TokenMint, tmp_path: Path
+    database: ClonedDatabase, redis_url: str, rabbitmq: TestBroker, token_mint: TokenMint, tmp_path: Path
 ) -> Callable[[str], dict[str, str]]:
-    """Environment of a service's process; a test adds what else it needs (`OPENAI_BASE_URL`, addresses of others)."""
+    """Environment of a service's process, whose own queues are declared; a test adds the rest (`OPENAI_BASE_URL` …)."""
 
     def environment(service: str) -> dict[str, str]:
+        rabbitmq.declare(service)
         return {
             "ENVIRONMENT": "test",
             "DATABASE_URL": database.url(service),
             "SYSTEM_DATABASE_URL": database.system_url(service),
             "REDIS_URL": redis_url,
-            "RABBITMQ_URL": rabbitmq_url,
+            "RABBITMQ_URL": rabbitmq.url(service),
             "INTERNAL_TOKEN": INTERNAL_TOKEN,
             "AUTH_URL": token_mint.auth_url,
             "BLOB_URL": (tmp_path / "blobs").as_uri(),

@@ -20,13 +20,14 @@ import asyncpg
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
+from docuchat_common.messaging.topology import SERVICES
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
-from docuchat_testkit.servers import TestServers
+from docuchat_testkit.servers import SERVICE_PASSWORD, TestServers
 
 __all__ = ["Product", "User", "small_pdf", "started_test_product"]
 
@@ -293,7 +294,9 @@ def started_test_product(
     folder.mkdir(parents=True, exist_ok=True)
     # roles belong to the server, which the template database of other tests shares
     secrets = folder / "secrets.json"
-    secrets.write_text(json.dumps({f"role_{role}": ROLE_PASSWORD for role in role_names()}))
+    passwords = {f"role_{role}": ROLE_PASSWORD for role in role_names()}
+    passwords |= {f"broker_{service}": SERVICE_PASSWORD for service in SERVICES}
+    secrets.write_text(json.dumps(passwords))
     given = {
         **_TEST_SETTINGS,
         "BACKING": "external",

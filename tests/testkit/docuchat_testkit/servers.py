@@ -7,6 +7,7 @@ interrupted: sessions that follow then start at once.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -26,6 +27,12 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import httpx
 
+from docuchat_common.messaging.topology import SERVICES
+from docuchat_setup.errors import SetupError
+from docuchat_setup.logins import import_by_control, import_by_http, login_definitions
+
+# known to every session, since sessions may share a server that is thrown away with its data
+SERVICE_PASSWORD = "docuchat-tests-only"
 POSTGRES_URL = "DOCUCHAT_TEST_POSTGRES_URL"
 REDIS_URL = "DOCUCHAT_TEST_REDIS_URL"
 RABBITMQ_URL = "DOCUCHAT_TEST_RABBITMQ_URL"
@@ -53,7 +60,7 @@ class Breakable(Protocol):
 
 
 class VirtualHosts(Protocol):
-    """Makes and removes virtual hosts of a broker, with all rights for the user of its URL."""
+    """Makes and removes virtual hosts, with the services' logins, and all rights for the user of the broker's URL."""
 
     def add(self, names: list[str]) -> None: ...
 
@@ -108,11 +115,9 @@ class ManagedVirtualHosts:
     password: str
 
     def add(self, names: list[str]) -> None:
-        with self._http() as http:
-            for name in names:
-                http.put(f"/api/vhosts/{quote(name, safe='')}", json={}).raise_for_status()
-                rights = {"configure": ".*", "write": ".*", "read": ".*"}
-                http.put(f"/api/permissions/{quote(name, safe='')}/{quote(self.user)}", json=rights).raise_for_status()
+        parts = urlsplit(self.management_url)
+        login = f"{quote(self.user)}:{quote(self.password)}@{parts.netloc}"
+        import_by_http(urlunsplit(parts._replace(netloc=login)), test_logins(names, self.user, self.password))
 
     def remove(self, name: str) -> None:
         with self._http() as http:
@@ -129,31 +134,27 @@ class ControlledVirtualHosts:
     program: str
     environment: Mapping[str, str]
     user: str
+    password: str
     account: tuple[int, int] | None
 
     def add(self, names: list[str]) -> None:
-        # Names and user are our own plain words, so they need no quoting in Erlang.
-        hosts = ", ".join(f'<<"{name}">>' for name in names)
-        expression = (
-            f'[begin rabbit_vhost:add(Host, <<"test">>), rabbit_auth_backend_internal:set_permissions('
-            f'<<"{self.user}">>, Host, <<".*">>, <<".*">>, <<".*">>, <<"test">>) end || Host <- [{hosts}]], ok.'
-        )
-        done = subprocess.run(
-            [self.program, "eval", expression],
+        import_by_control(
+            [self.program],
+            test_logins(names, self.user, self.password),
             env=dict(self.environment),
             cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
             user=self.account[0] if self.account else None,
             group=self.account[1] if self.account else None,
         )
-        if done.returncode != 0 or "ok" not in done.stdout:
-            raise RuntimeError(f"rabbitmqctl could not add virtual hosts: {done.stderr.strip() or done.stdout.strip()}")
 
     def remove(self, name: str) -> None:
         """Leave it: removing costs a second, and the node is thrown away."""
+
+
+def test_logins(virtual_hosts: list[str], user: str, password: str) -> dict[str, Any]:
+    """The services' logins, with the password that all tests know, and the administrator's rights."""
+    passwords = dict.fromkeys(SERVICES, SERVICE_PASSWORD)
+    return login_definitions(passwords, virtual_hosts, administrators={user: password})
 
 
 def servers_given(environment: Mapping[str, str] = os.environ) -> TestServers | None:
@@ -198,6 +199,8 @@ def local_servers() -> Iterator[TestServers]:
 
     folder = Path(tempfile.mkdtemp(prefix="docuchat-tests-"))
     folder.chmod(0o711)
+    # the broker sets its logins again at each start
+    (folder / "secrets.json").write_text(json.dumps({f"broker_{service}": SERVICE_PASSWORD for service in SERVICES}))
     try:
         with started_servers(folder, fast=True) as backing:
             spec = backing.rabbitmq.process.spec
@@ -205,6 +208,7 @@ def local_servers() -> Iterator[TestServers]:
                 program=str(Path(spec.argv[0]).resolve().with_name("rabbitmqctl")),
                 environment=spec.environment,
                 user=urlsplit(backing.rabbitmq_url).username or "",
+                password=unquote(urlsplit(backing.rabbitmq_url).password or ""),
                 account=(spec.account.uid, spec.account.gid) if spec.account else None,
             )
             yield TestServers(
@@ -393,7 +397,7 @@ def _serve_virtual_hosts(path: Path, hosts: VirtualHosts) -> None:
                 try:
                     hosts.add(names)
                     connection.sendall(b"ok\n")
-                except (RuntimeError, subprocess.SubprocessError, httpx.HTTPError) as error:
+                except (SetupError, subprocess.SubprocessError) as error:
                     connection.sendall(f"{str(error).splitlines()[0]}\n".encode())
 
     threading.Thread(target=serve, daemon=True).start()

@@ -29,12 +29,17 @@ class UnitOfWork(Generic[T]):
         compose: Callable[[asyncpg.Connection, Outbox, Inbox], T],
         *,
         schema: str,
+        service: str | None = None,
         on_events_committed: Callable[[], None] | None = None,
     ) -> None:
-        """`schema` holds the service's outbox and inbox; `on_events_committed` wakes the relay (`Relay.wake`)."""
+        """`schema` holds outbox and inbox; `service` publishes, and has the schema's name unless said.
+
+        `on_events_committed` wakes the relay (`Relay.wake`).
+        """
         self._database = database
         self._compose = compose
         self._schema = schema
+        self._service = service or schema
         self._on_events_committed = on_events_committed
 
     @asynccontextmanager
@@ -55,7 +60,7 @@ class UnitOfWork(Generic[T]):
             self._database.connection(system=system) as connection,
             connection.transaction() if tenant_id is None else _tenant_transaction(connection, tenant_id),
         ):
-            outbox = Outbox(connection, self._schema)
+            outbox = Outbox(connection, self._schema, self._service)
             yield self._compose(connection, outbox, Inbox(connection, self._schema))
             published = await outbox.flush()
         if published and self._on_events_committed is not None:

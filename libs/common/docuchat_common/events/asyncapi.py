@@ -1,55 +1,131 @@
-"""AsyncAPI 3 document of the events exchange, for subscribers. https://www.asyncapi.com/docs/reference/specification/v3.0.0"""
+"""AsyncAPI 3.1 document of the events exchange and the usage stream. https://www.asyncapi.com/docs/reference/specification/v3.1.0"""
 
 from typing import Any
 
 from docuchat_common.events.catalogue import CATALOGUE, json_schemas
-from docuchat_common.messaging.topology import EXCHANGE
+from docuchat_common.messaging.topology import EXCHANGE, USAGE_STREAM, streamed_types
+
+_STREAM_CHANNEL = "usage-stream"
+_LOGIN = "login"
 
 
 def asyncapi_document() -> dict[str, Any]:
-    """Channels, messages and receive operations of every event in the catalogue."""
+    """Servers, security, channels, messages and operations, as DocuChat's own application sends them."""
     schemas = json_schemas()
-    messages = {
-        event.type: {
-            "name": event.type,
-            "summary": (event.__doc__ or "").strip().split("\n", 1)[0],
-            "contentType": "application/cloudevents+json",
-            "payload": {
-                "type": "object",
-                "required": ["specversion", "id", "source", "type", "time", "tenantid", "data"],
-                "properties": {
-                    "specversion": {"const": "1.0"},
-                    "id": {"type": "string", "format": "uuid"},
-                    "source": {"const": event.source},
-                    "type": {"const": event.type},
-                    "time": {"type": "string", "format": "date-time"},
-                    "tenantid": {"type": "string"},
-                    "data": schemas[event.type],
-                },
-            },
-        }
-        for event in CATALOGUE
-    }
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
+        "id": "urn:docuchat:events",
+        "defaultContentType": "application/cloudevents+json",
         "info": {
             "title": "DocuChat events",
             "version": "1.0.0",
-            "description": "CloudEvents 1.0 on a topic exchange; the routing key is the event type.",
+            "description": (
+                "CloudEvents 1.0 in structured JSON mode on a topic exchange; the routing key is the event's type. "
+                "Bind a queue of your own to the types that you want, or read the usage stream from any offset. "
+                "Delivery is at least once: drop an `id` that you have seen. Within a version only optional fields "
+                "are added; ignore those that you do not know."
+            ),
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "tags": [{"name": "events"}, {"name": "usage"}],
+        },
+        "servers": {
+            "rabbitmq": {
+                "host": "{host}:{port}",
+                "protocol": "amqp",
+                "protocolVersion": "0.9.1",
+                "description": "The installation's RabbitMQ, 3.10 or newer.",
+                "variables": {
+                    "host": {"default": "127.0.0.1", "description": "Where the broker runs."},
+                    "port": {"default": "5672", "description": "5671 with TLS (amqps)."},
+                },
+                "security": [{"$ref": f"#/components/securitySchemes/{_LOGIN}"}],
+            }
         },
         "channels": {
-            event.type: {
-                "address": event.type,
-                "messages": {event.type: {"$ref": f"#/components/messages/{event.type}"}},
-                "bindings": {
-                    "amqp": {"is": "routingKey", "exchange": {"name": EXCHANGE, "type": "topic", "durable": True}}
-                },
-            }
-            for event in CATALOGUE
+            **{event.type: _event_channel(event.type) for event in CATALOGUE},
+            _STREAM_CHANNEL: _stream_channel(),
         },
         "operations": {
-            f"receive {event.type}": {"action": "receive", "channel": {"$ref": f"#/channels/{event.type}"}}
-            for event in CATALOGUE
+            **{
+                f"send-{event.type}": {
+                    "action": "send",
+                    "title": event.type,
+                    "summary": _summary(event),
+                    "description": f"Published by {' and '.join(event.published_by)}.",
+                    "tags": [{"name": "events"}],
+                    "channel": {"$ref": f"#/channels/{event.type}"},
+                    "messages": [{"$ref": f"#/channels/{event.type}/messages/{event.type}"}],
+                    "bindings": {"amqp": {"deliveryMode": 2, "bindingVersion": "0.3.0"}},
+                }
+                for event in CATALOGUE
+            },
+            "send-usage-stream": {
+                "action": "send",
+                "title": "Usage stream",
+                "summary": "Usage and quota events, kept so that a subscriber can begin at any of them.",
+                "tags": [{"name": "usage"}],
+                "channel": {"$ref": f"#/channels/{_STREAM_CHANNEL}"},
+                "messages": [{"$ref": f"#/channels/{_STREAM_CHANNEL}/messages/{kind}"} for kind in streamed_types()],
+            },
         },
-        "components": {"messages": messages},
+        "components": {
+            "securitySchemes": {
+                _LOGIN: {
+                    "type": "userPassword",
+                    "description": "A login of your own, which reads your queues or the stream and writes nothing.",
+                }
+            },
+            "messages": {
+                event.type: {
+                    "name": event.type,
+                    "title": event.__name__,
+                    "summary": _summary(event),
+                    "contentType": "application/cloudevents+json",
+                    "payload": _payload(schemas[event.type]),
+                }
+                for event in CATALOGUE
+            },
+        },
     }
+
+
+def _event_channel(kind: str) -> dict[str, Any]:
+    return {
+        "address": kind,
+        "title": kind,
+        "servers": [{"$ref": "#/servers/rabbitmq"}],
+        "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {"name": EXCHANGE, "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
+                "bindingVersion": "0.3.0",
+            }
+        },
+    }
+
+
+def _stream_channel() -> dict[str, Any]:
+    return {
+        "address": USAGE_STREAM,
+        "title": "Usage stream",
+        "description": "Consume with the argument x-stream-offset: first, last, next, a number or a time.",
+        "servers": [{"$ref": "#/servers/rabbitmq"}],
+        "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in streamed_types()},
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {"name": USAGE_STREAM, "durable": True, "exclusive": False, "autoDelete": False, "vhost": "/"},
+                "bindingVersion": "0.3.0",
+            }
+        },
+    }
+
+
+def _payload(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as a payload, whose dialect is the document's."""
+    return {name: value for name, value in schema.items() if name != "$schema"}
+
+
+def _summary(event: type[Any]) -> str:
+    return (event.__doc__ or "").strip().split("\n", 1)[0]

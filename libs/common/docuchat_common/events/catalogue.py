@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, ValidationError
 
-from docuchat_common.events.envelope import Event, MalformedEvent, envelope_fields
+from docuchat_common.events.envelope import Envelope, Event, MalformedEvent, open_envelope
 
 SubjectType = Literal["tenant", "chatbot", "key", "user"]
 Unit = Literal["tokens", "cost"]
@@ -19,7 +19,8 @@ class TenantCreated(Event):
     """A tenant can be used from now on."""
 
     type: ClassVar[str] = "tenant.created.v1"
-    source: ClassVar[str] = "/docuchat/auth"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
+    taken_by: ClassVar[tuple[str, ...]] = ("usage",)
 
     slug: str
     name: str
@@ -29,7 +30,7 @@ class UserRegistered(Event):
     """A user joined a tenant."""
 
     type: ClassVar[str] = "user.registered.v1"
-    source: ClassVar[str] = "/docuchat/auth"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
 
     user_id: UUID
     role: str
@@ -39,7 +40,7 @@ class KeyRotated(Event):
     """A new signing key is published; tokens of the old ones stay valid until they expire."""
 
     type: ClassVar[str] = "key.rotated.v1"
-    source: ClassVar[str] = "/docuchat/auth"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
 
     kid: str
 
@@ -48,8 +49,8 @@ class DocumentUploaded(Event):
     """A document is stored and registered, and waits for ingestion."""
 
     type: ClassVar[str] = "document.uploaded.v1"
-    source: ClassVar[str] = "/docuchat/gateway"
-    needs_subscriber: ClassVar[bool] = True
+    published_by: ClassVar[tuple[str, ...]] = ("gateway",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     document_id: UUID
     collection_id: UUID
@@ -64,8 +65,8 @@ class DocumentDeleted(Event):
     """A document is gone from search; what is left of it in the blob store is to be removed."""
 
     type: ClassVar[str] = "document.deleted.v1"
-    source: ClassVar[str] = "/docuchat/gateway"
-    needs_subscriber: ClassVar[bool] = True
+    published_by: ClassVar[tuple[str, ...]] = ("gateway",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     document_id: UUID
     user_id: UUID | None
@@ -75,7 +76,7 @@ class DocumentProcessing(Event):
     """A worker took a document."""
 
     type: ClassVar[str] = "document.processing.v1"
-    source: ClassVar[str] = "/docuchat/ingest-worker"
+    published_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     document_id: UUID
     attempt: PositiveInt
@@ -85,7 +86,7 @@ class DocumentReady(Event):
     """A document can be searched."""
 
     type: ClassVar[str] = "document.ready.v1"
-    source: ClassVar[str] = "/docuchat/ingest-worker"
+    published_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     document_id: UUID
     pages: NonNegativeInt
@@ -98,7 +99,7 @@ class DocumentFailed(Event):
     """A document was given up, for a reason its owner can read."""
 
     type: ClassVar[str] = "document.failed.v1"
-    source: ClassVar[str] = "/docuchat/ingest-worker"
+    published_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     document_id: UUID
     error_code: str
@@ -115,8 +116,9 @@ class UsageRecorded(Event):
     """
 
     type: ClassVar[str] = "usage.recorded.v1"
-    source: ClassVar[str] = "/docuchat/chat"
-    needs_subscriber: ClassVar[bool] = True
+    published_by: ClassVar[tuple[str, ...]] = ("chat", "ingest")
+    taken_by: ClassVar[tuple[str, ...]] = ("usage",)
+    is_streamed: ClassVar[bool] = True
 
     kind: Literal["chat", "embedding"]
     provider: str
@@ -139,7 +141,8 @@ class UsageAnomaly(Event):
     """A provider said a token count that cannot be true; our own count was booked, as estimated."""
 
     type: ClassVar[str] = "usage.anomaly.v1"
-    source: ClassVar[str] = "/docuchat/chat"
+    published_by: ClassVar[tuple[str, ...]] = ("chat", "ingest")
+    is_streamed: ClassVar[bool] = True
 
     call_id: UUID
     kind: Literal["chat", "embedding"]
@@ -155,7 +158,7 @@ class ChatMessageCompleted(Event):
     """An answer is stored."""
 
     type: ClassVar[str] = "chat.message.completed.v1"
-    source: ClassVar[str] = "/docuchat/chat"
+    published_by: ClassVar[tuple[str, ...]] = ("chat",)
 
     chat_id: UUID
     message_id: UUID
@@ -170,7 +173,8 @@ class QuotaThreshold(Event):
     """Usage passed a share of its limit, for the first time in this period."""
 
     type: ClassVar[str] = "quota.threshold.v1"
-    source: ClassVar[str] = "/docuchat/usage"
+    published_by: ClassVar[tuple[str, ...]] = ("usage",)
+    is_streamed: ClassVar[bool] = True
 
     subject_type: SubjectType
     subject_id: str
@@ -187,7 +191,8 @@ class QuotaExceeded(Event):
     """A request was refused because a limit is reached."""
 
     type: ClassVar[str] = "quota.exceeded.v1"
-    source: ClassVar[str] = "/docuchat/usage"
+    published_by: ClassVar[tuple[str, ...]] = ("usage",)
+    is_streamed: ClassVar[bool] = True
 
     subject_type: SubjectType
     subject_id: str
@@ -219,17 +224,21 @@ BY_TYPE: dict[str, type[Event]] = {event.type: event for event in CATALOGUE}
 
 def parse_event(body: bytes) -> Event:
     """The event in a CloudEvents JSON `body`; MalformedEvent when it is not one of the catalogue."""
-    event_type, fields = envelope_fields(body)
-    event_class = BY_TYPE.get(event_type)
+    return event_in(open_envelope(body))
+
+
+def event_in(envelope: Envelope) -> Event:
+    """The event of an opened envelope; MalformedEvent when it is not one of the catalogue."""
+    event_class = BY_TYPE.get(envelope.type)
     if event_class is None:
-        raise MalformedEvent(f"unknown event type {event_type[:100]!r}")
+        raise MalformedEvent(f"unknown event type {envelope.type[:100]!r}")
     try:
-        return event_class.model_validate(fields)
+        return event_class.model_validate(envelope.fields)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False))
-        raise MalformedEvent(f"{event_type}: invalid {places}") from error
+        raise MalformedEvent(f"{envelope.type}: invalid {places}") from error
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """JSON schema of every event's `data`, by type."""
-    return {event.type: event.model_json_schema() for event in CATALOGUE}
+    """JSON schema of every event as it is on the wire, a whole CloudEvent, by type."""
+    return {event.type: event.wire_schema() for event in CATALOGUE}

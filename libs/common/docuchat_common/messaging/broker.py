@@ -8,16 +8,26 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+from aio_pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    DeliveryError,
+    ProbableAuthenticationError,
+    PublishError,
+)
+from aiormq.exceptions import ChannelAccessRefused
 from prometheus_client import Counter
 
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.messaging.topology import declare_exchange
+from docuchat_common.messaging.topology import EXCHANGE, must_be_taken
 
 logger = structlog.get_logger()
 
@@ -35,6 +45,11 @@ _UNCONFIRMED: tuple[type[BaseException], ...] = (DeliveryError, *BROKER_ERRORS)
 _published = Counter("docuchat_messages_published", "Messages confirmed by the broker.", ["routing_key"])
 
 
+SETUP_HINT = "run `python -m docuchat_setup topology`"
+_SOON = timedelta(seconds=2)
+_REFUSED = (AuthenticationError, ProbableAuthenticationError)
+
+
 class Unroutable(Exception):
     """The broker has no queue for the message."""
 
@@ -44,6 +59,7 @@ class Broker:
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
+        self.login = unquote(urlsplit(url).username or "guest")
         self._name = name
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
@@ -73,8 +89,11 @@ class Broker:
                         ),
                         timeout=6,
                     )
+                except _REFUSED as error:
+                    logger.warning("broker.login_refused", login=self.login, hint=SETUP_HINT)
+                    raise UpstreamUnavailable("RabbitMQ refuses the login.", retry_after=_SOON) from error
                 except BROKER_ERRORS as error:
-                    raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=timedelta(seconds=2)) from error
+                    raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=_SOON) from error
             return self._connection
 
     async def channel(self, *, on_return_raises: bool = False) -> AbstractChannel:
@@ -88,7 +107,7 @@ class Broker:
             # a connection whose peer was killed can look open: it is given up, the next use makes a new one
             if self._connection is connection:
                 await self.disconnect()
-            raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=timedelta(seconds=2)) from error
+            raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=_SOON) from error
 
     async def disconnect(self) -> None:
         """Close the connection, bounded; the next use connects again."""
@@ -105,7 +124,7 @@ class Broker:
 
 
 class Publisher:
-    """Publishes to the events exchange: persistent, mandatory, confirmed."""
+    """Publishes to the events exchange: persistent, confirmed, and mandatory where a service of ours must get it."""
 
     def __init__(self, broker: Broker, *, confirm_timeout: timedelta = timedelta(seconds=10)) -> None:
         self._broker = broker
@@ -115,7 +134,7 @@ class Publisher:
         self._lock = asyncio.Lock()
 
     async def publish(self, body: bytes, *, routing_key: str, message_id: UUID, headers: Mapping[str, str]) -> None:
-        """Return once the broker has confirmed; Unroutable when no queue wants it, UpstreamUnavailable else."""
+        """Return once the broker has confirmed; Unroutable when a queue is missing, UpstreamUnavailable else."""
         exchange = await self._open()
         message = aio_pika.Message(
             body,
@@ -124,11 +143,16 @@ class Publisher:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=str(message_id),
             type=routing_key,
+            user_id=self._broker.login,  # the broker refuses another's; consumers compare it with the source
         )
         try:
-            await exchange.publish(message, routing_key, mandatory=True, timeout=self._timeout)
+            await exchange.publish(message, routing_key, mandatory=must_be_taken(routing_key), timeout=self._timeout)
         except PublishError as error:
             raise Unroutable(routing_key) from error
+        except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
+            await self._discard()
+            logger.warning("broker.publish_refused", exchange=EXCHANGE, type=routing_key, hint=SETUP_HINT)
+            raise UpstreamUnavailable("RabbitMQ refuses to take events of this service.") from error
         except _UNCONFIRMED as error:
             await self._discard()
             raise UpstreamUnavailable("RabbitMQ did not confirm a message.") from error
@@ -137,12 +161,8 @@ class Publisher:
     async def _open(self) -> AbstractExchange:
         async with self._lock:
             if self._exchange is None or self._channel is None or self._channel.is_closed:
-                channel = await self._broker.channel(on_return_raises=True)
-                try:
-                    self._exchange = await asyncio.wait_for(declare_exchange(channel), timeout=5)
-                except BROKER_ERRORS as error:
-                    raise UpstreamUnavailable("RabbitMQ does not answer.") from error
-                self._channel = channel
+                self._channel = await self._broker.channel(on_return_raises=True)
+                self._exchange = await self._channel.get_exchange(EXCHANGE, ensure=False)
             return self._exchange
 
     async def _discard(self) -> None:

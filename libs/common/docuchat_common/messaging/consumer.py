@@ -8,14 +8,10 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-import aio_pika
-
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.messaging.broker import Broker
-from docuchat_common.messaging.fates import ATTEMPT_HEADER, REASON_HEADER
 from docuchat_common.messaging.runners import BatchRunner, Runner, SingleRunner
 from docuchat_common.messaging.subscriptions import AnySubscription, BatchSubscription
-from docuchat_common.messaging.topology import dead_letter_queue
 
 
 class Consumer:
@@ -54,31 +50,3 @@ class Consumer:
         """Raise UpstreamUnavailable while a subscription is not established (readiness)."""
         if not self.consuming:
             raise UpstreamUnavailable("Not consuming from RabbitMQ yet.")
-
-
-async def replay_dead_letters(url: str, queue: str, *, limit: int = 10_000) -> int:
-    """Move up to `limit` dead letters of `queue` back to it, with a fresh ladder; returns how many."""
-    moved = 0
-    async with Broker.connect(url, name="replay") as broker:
-        channel = await broker.channel(on_return_raises=True)
-        dlq = await channel.declare_queue(dead_letter_queue(queue), passive=True)
-        # what fails again while we replay comes back to this queue: it is left for the next time
-        waiting = min(limit, dlq.declaration_result.message_count or 0)
-        while moved < waiting and (message := await dlq.get(fail=False, timeout=5)) is not None:
-            headers = {
-                key: value
-                for key, value in message.headers.items()
-                if key not in {ATTEMPT_HEADER, REASON_HEADER, "x-delivery-count"} and not key.startswith("x-death")
-            }
-            copy = aio_pika.Message(
-                message.body,
-                headers=headers,
-                content_type=message.content_type,
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                message_id=message.message_id,
-                type=message.type,
-            )
-            await channel.default_exchange.publish(copy, queue, mandatory=True, timeout=10)
-            await message.ack()
-            moved += 1
-    return moved

@@ -1,7 +1,9 @@
 """What becomes of a message: acknowledged, tried again later, or laid with the dead letters."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import aio_pika
 import structlog
@@ -9,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from docuchat_common.errors import DocuChatError, QuotaExceeded, RateLimited, UpstreamUnavailable
 from docuchat_common.events.envelope import MalformedEvent
-from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue
+from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, retry_exchange
 
 logger = structlog.get_logger()
 
@@ -49,6 +51,7 @@ class Fates:
     channel: AbstractChannel
     queue: str
     retry: RetryLadder
+    login: str
 
     async def settle_failed(self, message: AbstractIncomingMessage, error: Exception) -> Outcome:
         """Put a copy where the error says, then acknowledge; raises BROKER_ERRORS when the broker takes no copy."""
@@ -70,12 +73,23 @@ class Fates:
 
     async def _forward(self, message: AbstractIncomingMessage, queue: str, attempt: int, code: str) -> None:
         """Put a copy on `queue` and wait for the confirm; only then may the original be acknowledged."""
-        copy = aio_pika.Message(
-            message.body,
-            headers={**message.headers, ATTEMPT_HEADER: attempt, REASON_HEADER: code},
-            content_type=message.content_type,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            message_id=message.message_id,
-            type=message.type,
-        )
-        await self.channel.default_exchange.publish(copy, queue, mandatory=True, timeout=10)
+        headers = {**message.headers, ATTEMPT_HEADER: attempt, REASON_HEADER: code}
+        await put_copy(self.channel, message, queue, headers, login=self.login)
+
+
+async def put_copy(
+    channel: AbstractChannel, message: AbstractIncomingMessage, queue: str, headers: Any, *, login: str
+) -> None:
+    """Put a copy of `message` on `queue`, a ladder or dead-letter queue of our own, and wait for the confirm."""
+    copy = aio_pika.Message(
+        message.body,
+        headers=headers,
+        content_type=message.content_type,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        message_id=message.message_id,
+        timestamp=datetime.now(UTC),
+        type=message.type,
+        user_id=login,
+    )
+    exchange = await channel.get_exchange(retry_exchange(queue.partition(".")[0]), ensure=False)
+    await exchange.publish(copy, queue, mandatory=True, timeout=10)

@@ -19,13 +19,17 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::json
 class Outbox:
     """Collects the events of one transaction; the unit of work writes them just before it commits."""
 
-    def __init__(self, connection: asyncpg.Connection, schema: str) -> None:
+    def __init__(self, connection: asyncpg.Connection, schema: str, service: str) -> None:
+        """`service` is who publishes: the events' source, which the broker and every consumer check."""
         self._connection = connection
+        self._service = service
         self._insert = _INSERT.replace("@schema@", schema)
         self._events: list[Event] = []
 
     def add(self, event: Event) -> None:
         """Publish `event` if, and only if, this transaction commits."""
+        if self._service not in event.published_by:
+            raise ValueError(f"{self._service} does not publish {event.type}; the catalogue says who does")
         self._events.append(event)
 
     async def flush(self) -> int:
@@ -39,7 +43,7 @@ class Outbox:
             [event.id for event in self._events],
             [event.type for event in self._events],
             [event.tenant_id for event in self._events],
-            [event.to_cloudevent() for event in self._events],
+            [event.to_cloudevent(self._service) for event in self._events],
             [headers] * count,
         )
         self._events.clear()

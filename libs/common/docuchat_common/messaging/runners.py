@@ -10,16 +10,17 @@ from typing import Any
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge, Histogram
 
-from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import parse_event
-from docuchat_common.events.envelope import Event, MalformedEvent
-from docuchat_common.messaging.broker import BROKER_ERRORS, Broker
+from docuchat_common.errors import Forbidden, UpstreamUnavailable
+from docuchat_common.events.catalogue import event_in
+from docuchat_common.events.envelope import Event, MalformedEvent, open_envelope, source_of
+from docuchat_common.messaging.broker import BROKER_ERRORS, SETUP_HINT, Broker
 from docuchat_common.messaging.fates import Fates, Outcome, attempt_of
 from docuchat_common.messaging.subscriptions import AnySubscription, BatchSubscription, Delivery, Subscription
-from docuchat_common.messaging.topology import declare_subscription
+from docuchat_common.messaging.topology import dead_letter_queue, login_of
 from docuchat_common.telemetry import traced
 
 logger = structlog.get_logger()
@@ -28,7 +29,15 @@ _BROKER_AWAY: tuple[type[BaseException], ...] = (UpstreamUnavailable, *BROKER_ER
 
 _handled = Counter("docuchat_messages_handled", "Messages by queue and outcome.", ["queue", "outcome"])
 _seconds = Histogram("docuchat_message_seconds", "Time in the handler.", ["queue"])
+_waiting = Gauge("docuchat_queue_messages", "Messages that wait in a queue.", ["queue"])
+_dead = Gauge("docuchat_dead_letters", "Messages that were given up, by the queue they came from.", ["queue"])
 _in_flight = Gauge("docuchat_messages_in_flight", "Messages being handled.", ["queue"])
+
+
+class ForgedEvent(Forbidden):
+    """An event came from a login that may not publish what it says."""
+
+    code = "event_forged"
 
 
 class Runner(ABC):
@@ -76,6 +85,8 @@ class Runner(ABC):
                 pause = 0.2
                 await self._watch()
                 logger.warning("consumer.lost", queue=self._subscription.queue)
+            except ChannelNotFoundEntity:
+                logger.warning("consumer.queue_not_declared", queue=self._subscription.queue, hint=SETUP_HINT)
             except _BROKER_AWAY as error:
                 logger.warning("consumer.waiting", queue=self._subscription.queue, error=type(error).__name__)
             finally:
@@ -88,9 +99,7 @@ class Runner(ABC):
         subscription = self._subscription
         # a copy that no queue takes must be an error: the original is acknowledged after it
         self._channel = channel = await self._broker.channel(on_return_raises=True)
-        self._queue = await asyncio.wait_for(
-            declare_subscription(channel, subscription.queue, subscription.event.type, subscription.retry), timeout=10
-        )
+        self._queue = await asyncio.wait_for(self._measure(channel), timeout=10)
         await channel.set_qos(prefetch_count=subscription.prefetch)
         # a quorum queue that is still recovering may never answer this one request, but does answer the next
         self._tag = await asyncio.wait_for(self._queue.consume(self._accept), timeout=2)
@@ -106,11 +115,17 @@ class Runner(ABC):
             try:
                 await asyncio.wait_for(closed.wait(), timeout=self._watchdog_seconds)
             except TimeoutError:
-                queue = await asyncio.wait_for(
-                    self._channel.declare_queue(self._subscription.queue, passive=True), timeout=5
-                )
+                queue = await asyncio.wait_for(self._measure(self._channel), timeout=5)
                 if queue.declaration_result.consumer_count == 0:  # deleted and made anew, or cancelled by the broker
                     return
+
+    async def _measure(self, channel: AbstractChannel) -> AbstractQueue:
+        """The queue, freshly looked at; how much waits in it and in its dead-letter queue goes to the metrics."""
+        name = self._subscription.queue
+        for queue, gauge in ((dead_letter_queue(name), _dead), (name, _waiting)):
+            found = await channel.declare_queue(queue, passive=True)
+            gauge.labels(name).set(found.declaration_result.message_count or 0)
+        return found
 
     async def _close_channel(self) -> None:
         channel, self._channel, self._queue, self._tag = self._channel, None, None, None
@@ -128,19 +143,24 @@ class Runner(ABC):
         task.add_done_callback(self._handlers.discard)
 
     def _read(self, message: AbstractIncomingMessage) -> Event:
-        """The event in the message; MalformedEvent when it is none of this subscription."""
-        event = parse_event(message.body)
+        """The event in the message; MalformedEvent or ForgedEvent when it is none of this subscription."""
+        envelope = open_envelope(message.body)
         wanted: type[Event] = self._subscription.event
-        if not isinstance(event, wanted):
-            raise MalformedEvent(f"expected {wanted.type}, got {event.type}")
-        return event
+        if envelope.type != wanted.type:
+            raise MalformedEvent(f"expected {wanted.type}, got {envelope.type[:100]!r}")
+        # the broker vouches for the login: a copy that we put on our own ladder was checked when it first came
+        publishers = {login_of(service) for service in wanted.published_by if source_of(service) == envelope.source}
+        if message.user_id not in publishers | {self._broker.login}:
+            logger.warning("message.forged", login=message.user_id, source=envelope.source[:100])
+            raise ForgedEvent
+        return event_in(envelope)
 
     async def _settle_failed(self, message: AbstractIncomingMessage, error: Exception) -> None:
         queue = self._subscription.queue
         try:
             if self._channel is None:
                 raise ConnectionError("the channel is closed")
-            outcome = await Fates(self._channel, queue, self._subscription.retry).settle_failed(message, error)
+            outcome = await self._fates(self._channel).settle_failed(message, error)
         except BROKER_ERRORS as broken:
             # the connection is gone: the broker gives the message to somebody again, the inbox absorbs the repeat
             logger.warning("message.unsettled", error=type(broken).__name__)
@@ -148,6 +168,9 @@ class Runner(ABC):
             await _give_back([message])
             outcome = Outcome.RETRY
         _handled.labels(queue, outcome.value).inc()
+
+    def _fates(self, channel: AbstractChannel) -> Fates:
+        return Fates(channel, self._subscription.queue, self._subscription.retry, self._broker.login)
 
     async def _settle_done(self, messages: Sequence[AbstractIncomingMessage]) -> None:
         """Acknowledge `messages`, which are all that is unsettled up to the last of them when they are several."""
@@ -231,7 +254,7 @@ class BatchRunner(Runner):
                 for message in messages:
                     try:
                         readable.append((message, self._read(message)))
-                    except MalformedEvent as error:
+                    except (MalformedEvent, ForgedEvent) as error:
                         unsettled.remove(message)
                         await self._settle_failed(message, error)
                 if len(readable) > 1 and await self._succeeds([event for _, event in readable]):

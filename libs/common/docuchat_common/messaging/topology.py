@@ -1,20 +1,26 @@
-"""Exchange, queues and their arguments; holds on RabbitMQ 3.10 and on 4 (no mirrored queues, no global QoS).
+"""The table of the broker: who publishes what, and the exchanges, queues and rights that follow from it.
 
-Every subscriber has queues of its own:
+Names only; `docuchat_setup` declares them, services never do. Holds on RabbitMQ 3.10 and on 4 (no mirrored queues, no
+global QoS). From `published_by` and `taken_by` of each event in the catalogue follow:
 
-- ``<service>.<event>``            quorum queue bound to the topic exchange; delivery limit as guard against crash loops
+- ``docuchat.events``              topic exchange; the routing key is the event's type
+- ``<service>.<event>``            quorum queue bound to it; delivery limit as guard against crash loops
+- ``docuchat.retry.<service>``     direct exchange, bound only to the service's own queues that follow
 - ``<service>.<event>.retry.<n>``  waits its TTL, then dead-letters back to the queue itself through the default
-                                   exchange, so that a retry reaches this subscriber only
+                                   exchange, which the broker does by itself: a retry reaches this subscriber only
 - ``<service>.<event>.dlq``        what was given up, kept until replayed
+- ``docuchat.usage.stream``        usage and quota events, kept for other systems to replay
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
+from docuchat_common.events.catalogue import BY_TYPE, CATALOGUE
 
 EXCHANGE = "docuchat.events"
+USAGE_STREAM = "docuchat.usage.stream"
+SERVICES = tuple(sorted({service for event in CATALOGUE for service in (*event.published_by, *event.taken_by)}))
 DELIVERY_LIMIT = 20
 
 
@@ -34,6 +40,71 @@ class RetryLadder:
         return f"{queue}.retry.{attempt}"
 
 
+@dataclass(frozen=True)
+class SubscriberQueue:
+    """The queue of one service for one event type, with its ladder."""
+
+    service: str
+    event_type: str
+    retry: RetryLadder = field(default_factory=RetryLadder)
+
+    @property
+    def name(self) -> str:
+        """Its name at the broker."""
+        return queue_name(self.service, self.event_type)
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What a login may do, as patterns of names; it may configure nothing, and never write to the default exchange."""
+
+    write: str
+    read: str
+    publish: str
+    """The routing keys with which it may publish on the events exchange."""
+
+
+def queues_of(service: str) -> tuple[SubscriberQueue, ...]:
+    """The queues of `service`."""
+    return tuple(SubscriberQueue(service, event.type) for event in CATALOGUE if service in event.taken_by)
+
+
+def published_types(service: str) -> tuple[str, ...]:
+    """The event types that `service` may publish."""
+    return tuple(event.type for event in CATALOGUE if service in event.published_by)
+
+
+def streamed_types() -> tuple[str, ...]:
+    """The event types that the usage stream keeps."""
+    return tuple(event.type for event in CATALOGUE if event.is_streamed)
+
+
+def must_be_taken(event_type: str) -> bool:
+    """Whether a service of ours has to get events of this type, so that they are published as mandatory."""
+    event = BY_TYPE.get(event_type)
+    return event is None or bool(event.taken_by)
+
+
+def rights_of(service: str) -> Rights:
+    """What the login of `service` may do."""
+    exchanges = [EXCHANGE, *([retry_exchange(service)] if queues_of(service) else [])]
+    return Rights(
+        write=_one_of(exchanges),
+        read=rf"^{re.escape(service)}\." if queues_of(service) else "^$",
+        publish=_one_of(published_types(service)),
+    )
+
+
+def login_of(service: str) -> str:
+    """The name with which `service` logs in to the broker."""
+    return f"docuchat_{service}"
+
+
+def retry_exchange(service: str) -> str:
+    """The exchange through which `service` puts copies on its own ladders and dead-letter queues."""
+    return f"docuchat.retry.{service}"
+
+
 def dead_letter_queue(queue: str) -> str:
     """Name of the dead-letter queue of `queue`."""
     return f"{queue}.dlq"
@@ -45,42 +116,5 @@ def queue_name(service: str, event_type: str) -> str:
     return f"{service}.{stem.replace('.', '-')}.{version}"
 
 
-async def declare_exchange(channel: AbstractChannel) -> AbstractExchange:
-    """The topic exchange on which every event is published; its routing keys are the event types."""
-    return await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
-
-
-async def declare_subscription(
-    channel: AbstractChannel, queue: str, event_type: str, ladder: RetryLadder
-) -> AbstractQueue:
-    """Declare one subscriber's queues and bind them; idempotent."""
-    exchange = await declare_exchange(channel)
-    dlq = dead_letter_queue(queue)
-    await channel.declare_queue(dlq, durable=True, arguments={"x-queue-type": "quorum"})
-    for attempt, wait in enumerate(ladder.steps, start=1):
-        await channel.declare_queue(
-            ladder.queue_name(queue, attempt),
-            durable=True,
-            arguments={
-                "x-queue-type": "quorum",
-                "x-message-ttl": int(wait.total_seconds() * 1000),
-                **_dead_letter_to(queue),
-            },
-        )
-    main = await channel.declare_queue(
-        queue,
-        durable=True,
-        arguments={"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, **_dead_letter_to(dlq)},
-    )
-    await main.bind(exchange, event_type)
-    return main
-
-
-def _dead_letter_to(queue: str) -> dict[str, str]:
-    """Dead-letter into `queue` through the default exchange, at least once (needs reject-publish on overflow)."""
-    return {
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": queue,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
+def _one_of(names: tuple[str, ...] | list[str]) -> str:
+    return f"^({'|'.join(map(re.escape, names))})$"

@@ -1,0 +1,77 @@
+"""The broker made ready: a login for each service, and everything that the topology's table names."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from docuchat_common.messaging import topology as table
+from docuchat_local.environment import ServiceEnvironments
+from docuchat_local.errors import BadEnvironment
+from docuchat_setup import topology
+from docuchat_setup.errors import SetupError
+from docuchat_setup.logins import (
+    import_by_control,
+    import_by_http,
+    login_definitions,
+    refused_logins,
+    virtual_host_of,
+)
+
+
+def prepare_broker(
+    environments: ServiceEnvironments, folder: Path, stamp: Path | None, say: Callable[[str], None]
+) -> bool:
+    """Bring the broker to the state that the services expect; False when it was there already.
+
+    `stamp` is a file among the data of our own broker, which has its logins from its start; without it the broker is
+    somebody else's, and is asked.
+    """
+    state = _wanted_state()
+    if stamp is not None and stamp.exists() and stamp.read_text() == state:
+        return False
+    url = environments.rabbitmq_url
+    try:
+        if stamp is None:
+            _ensure_logins(environments, folder)
+        for line in asyncio.run(topology.declare_topology(url, stream=topology.StreamLimits())):
+            say(f"notice: {line}")
+    except SetupError as fault:
+        raise BadEnvironment(f"RABBITMQ_URL: {fault}") from fault
+    if stamp is not None:
+        stamp.write_text(state)
+    return True
+
+
+def _wanted_state() -> str:
+    """Digest of the code that says what is declared, and of the catalogue that it follows from."""
+    from docuchat_common.events import catalogue
+
+    digest = hashlib.sha256()
+    for module in (catalogue, table, topology):
+        assert module.__file__ is not None  # a module of source code
+        digest.update(Path(module.__file__).read_bytes())
+    return digest.hexdigest()
+
+
+def _ensure_logins(environments: ServiceEnvironments, folder: Path) -> None:
+    """Make the logins by what the operator gave, where they are missing; else say how to make them."""
+    url, settings = environments.rabbitmq_url, environments.settings
+    passwords = {service: environments.broker_password(service) for service in table.SERVICES}
+    if not asyncio.run(refused_logins(url, passwords)):
+        return
+    definitions = login_definitions(passwords, [virtual_host_of(url)])
+    if management := settings.get("RABBITMQ_MANAGEMENT_URL"):
+        import_by_http(management, definitions)
+    elif control := settings.get("RABBITMQ_CONTROL"):
+        import_by_control(control, definitions)
+    else:
+        file = folder / "rabbitmq-logins.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(definitions, indent=2))
+        raise BadEnvironment(
+            "the broker does not know the services' logins, and AMQP cannot make them: set RABBITMQ_MANAGEMENT_URL "
+            "(http://admin:password@rabbitmq:15672) or RABBITMQ_CONTROL (a command that runs its rabbitmqctl), or "
+            f"give {file} to the broker yourself: rabbitmqctl import_definitions {file}"
+        )

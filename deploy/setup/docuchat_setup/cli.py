@@ -1,0 +1,118 @@
+"""Roles, migrations, broker logins and topology, the first operator: what must exist before a service starts.
+
+Every command may be repeated. Settings come from the environment; deploy/setup/README.md lists them.
+"""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from docuchat_setup.errors import SetupError
+from docuchat_setup.logins import (
+    import_by_control,
+    import_by_http,
+    login_definitions,
+    refused_logins,
+    virtual_host_of,
+)
+from docuchat_setup.migrations import migrate as migrate_all
+from docuchat_setup.roles import ensure_roles
+from docuchat_setup.settings import Environment
+from docuchat_setup.topology import declare_topology
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def roles() -> None:
+    """Make database roles, extensions and schemas, with the passwords given."""
+    with _readable_errors():
+        _roles(Environment.of_process())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring every schema to its newest revision."""
+    with _readable_errors():
+        _migrate(Environment.of_process())
+
+
+@app.command()
+def topology() -> None:
+    """Make the broker's logins where they are missing, and declare exchanges, queues and the usage stream."""
+    with _readable_errors():
+        _topology(Environment.of_process())
+
+
+@app.command()
+def logins() -> None:
+    """Print the broker's logins and rights as RabbitMQ definitions, for `rabbitmqctl import_definitions`."""
+    with _readable_errors():
+        environment = Environment.of_process()
+        (url,) = environment.need("RABBITMQ_ADMIN_URL")
+        _say(json.dumps(login_definitions(environment.broker_passwords(), [virtual_host_of(url)]), indent=2))
+
+
+@app.command(name="all")
+def everything() -> None:
+    """Do roles, migrate and topology."""
+    with _readable_errors():
+        environment = Environment.of_process()
+        _roles(environment)
+        _migrate(environment)
+        _topology(environment)
+
+
+def _roles(environment: Environment) -> None:
+    _run(ensure_roles(environment.database_url("ADMIN_DATABASE_URL"), environment.role_passwords()))
+    _say("roles, extensions and schemas are there")
+
+
+def _migrate(environment: Environment) -> None:
+    _run(migrate_all(environment.database_url("OWNER_DATABASE_URL"), _say))
+    _say("all schemas are at their newest revision")
+
+
+def _topology(environment: Environment) -> None:
+    (url,) = environment.need("RABBITMQ_ADMIN_URL")
+    passwords, limits = environment.broker_passwords(), environment.stream_limits()
+    management, control = environment.find("RABBITMQ_MANAGEMENT_URL"), environment.find("RABBITMQ_CONTROL")
+    definitions = login_definitions(passwords, [virtual_host_of(url)])
+    if management:
+        import_by_http(management, definitions)
+    elif control:
+        import_by_control(control, definitions)
+    elif refused := _run(refused_logins(url, passwords)):
+        raise SetupError(
+            f"RabbitMQ refuses the logins of {', '.join(refused)}, and AMQP cannot make logins. Set "
+            "RABBITMQ_MANAGEMENT_URL (http://admin:password@rabbitmq:15672) or RABBITMQ_CONTROL (rabbitmqctl, or "
+            "docker exec -i … rabbitmqctl), or run on the broker what this prints: python -m docuchat_setup logins | "
+            "rabbitmqctl import_definitions"
+        )
+    for line in _run(declare_topology(url, stream=limits)):
+        _say(f"notice: {line}")
+    _say(f"exchanges and queues are there; the usage stream keeps {limits}")
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except (SetupError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError) as fault:
+        reason = str(getattr(fault, "orig", None) or fault) or type(fault).__name__
+        typer.echo(f"cannot set up: {reason}", err=True)
+        raise typer.Exit(1) from fault

@@ -25,7 +25,7 @@ class Behind:
     closed_early: int = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path == "/readyz":  # the gateway looks by itself how its parts are
+        if request.path in ("/readyz", "/.well-known/jwks.json"):  # the gateway looks by itself how its parts are
             return web.json_response({})
         self.seen.append(request)
         self.bodies.append(await request.read())

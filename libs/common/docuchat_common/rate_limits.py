@@ -12,6 +12,7 @@ from typing import Annotated, Final, Self
 import structlog
 from prometheus_client import Counter
 from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
@@ -57,7 +58,9 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
 
 
 Rates = Annotated[
-    tuple[Rate, ...], BeforeValidator(lambda value: parse_rates(value) if isinstance(value, str) else value)
+    tuple[Rate, ...],
+    NoDecode,  # a setting's text is ours to read, not JSON
+    BeforeValidator(lambda value: parse_rates(value) if isinstance(value, str) else value),
 ]
 """A setting, read by `parse_rates`."""
 

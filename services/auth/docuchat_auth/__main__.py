@@ -47,7 +47,8 @@ async def _run(administration: Administration, options: argparse.Namespace) -> s
         )
         if options.signup is not None and tenant.signup_open != wanted:
             tenant = await administration.tenants.set_signup(tenant.slug, is_open=wanted)
-        return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}"
+        signup = "open" if tenant.signup_open else "closed"
+        return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}, sign-up {signup}"
     if options.command == "set-signup":
         tenant = await administration.tenants.set_signup(options.slug, is_open=options.state == "open")
         return f"tenant {tenant.id} {tenant.slug} sign-up {options.state}"

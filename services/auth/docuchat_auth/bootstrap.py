@@ -5,17 +5,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
-from limits.aio.storage import RedisStorage
-
-from docuchat_auth.adapters.codes import RedisCodeStore
-from docuchat_auth.adapters.limiter import WindowLimiter
 from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
-from docuchat_auth.codes.ports import AttemptLimit, CodeMailer
+from docuchat_auth.codes.domain import GuessBudget
+from docuchat_auth.codes.ports import CodeMailer
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.codes.store import CodeStore
+from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
@@ -32,6 +30,7 @@ from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
 
 SCHEMA = "auth"
@@ -88,12 +87,11 @@ def make_policy(settings: Settings) -> SignInPolicy:
     """The limits of these settings."""
     return SignInPolicy(
         code_lifetime=settings.code_ttl,
-        guesses=settings.code_guesses,
-        send_per_email=AttemptLimit("send-email", settings.code_sends_per_email),
-        send_per_address=AttemptLimit("send-address", settings.code_sends_per_address),
-        verify_per_account=AttemptLimit("verify-account", settings.code_tries_per_account),
-        verify_per_email=AttemptLimit("verify-email", settings.code_tries_per_email),
-        verify_per_address=AttemptLimit("verify-address", settings.code_tries_per_address),
+        send_per_browser=settings.code_sends_per_browser,
+        send_per_email=settings.code_sends_per_email,
+        send_per_email_and_address=settings.code_sends_per_email_and_address,
+        send_per_address=settings.code_sends_per_address,
+        verify_per_address=settings.code_tries_per_address,
     )
 
 
@@ -108,32 +106,28 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA, on_events_committed=relay.wake)
 
         client = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-auth"))
-        # the library types its options as plain values, but takes a pool
-        options: dict[str, Any] = {"connection_pool": client.connection_pool}
-        storage = RedisStorage(
-            f"async+{settings.redis_url}",
-            wrap_exceptions=True,
-            implementation="redispy",
-            key_prefix="auth:limit",
-            **options,
-        )
         secret = settings.jwt_secret.get_secret_value()
         pseudonyms = KeyedPseudonyms(secret)
+        budget = GuessBudget(settings.code_guesses, settings.code_failures_per_hour)
 
         keys = make_keyring(settings, uow, clock)
         await keys.ensure_key()
-        sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl)
+        successor_key = derive_key(secret, "refresh-token-successor")
+        sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl, successor_key)
         queue = DeliveryQueue(settings.mail_queue_size)
         delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
-        limiter = WindowLimiter(storage)
+        limiter = await stack.enter_async_context(
+            RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
+        )
         tenants = TenantDirectory(uow)
         sign_in = SignIn(
             uow,
             sessions,
-            RedisCodeStore(client, CodeDigests(secret), pseudonyms),
+            CodeStore(client, CodeDigests(secret), pseudonyms, budget),
             limiter,
             pseudonyms,
-            queue,
+            # a local run reads codes from the log: there they are before the answer is
+            delivery.deliver if settings.smtp_url is None else queue.offer,
             clock,
             make_policy(settings),
         )

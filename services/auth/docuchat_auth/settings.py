@@ -3,21 +3,13 @@
 from datetime import timedelta
 from typing import Annotated
 
-from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from docuchat_auth.adapters.mail import MailServer
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_common.durations import Duration
+from docuchat_common.rate_limits import Rates, parse_rates
 from docuchat_common.settings import Secret, ServiceSettings
-
-
-def _rate(value: str) -> str:
-    try:
-        parse_many(value)
-    except ValueError:
-        raise ValueError("must look like 5/15minutes or 5/15minutes;20/day") from None
-    return value
 
 
 def _algorithm(value: object) -> object:
@@ -43,9 +35,6 @@ def _mail_url(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None
     return value
 
 
-Rate = Annotated[str, AfterValidator(_rate)]
-
-
 class Settings(ServiceSettings):
     """The environment of auth."""
 
@@ -63,9 +52,10 @@ class Settings(ServiceSettings):
     mail_workers: int = Field(default=4, ge=1, le=64)
 
     code_ttl: Duration = timedelta(minutes=10)
-    code_guesses: int = Field(default=5, ge=1, le=5)
-    code_sends_per_email: Rate = "6/10minutes;30/day"
-    code_sends_per_address: Rate = "30/minute;300/hour"
-    code_tries_per_account: Rate = "100/hour"
-    code_tries_per_email: Rate = "200/hour"
-    code_tries_per_address: Rate = "60/minute;600/hour"
+    code_guesses: int = Field(default=5, ge=2, le=5)
+    code_failures_per_hour: int = Field(default=100, ge=5, le=100)
+    code_sends_per_browser: Rates = parse_rates("6/10m;30/d")
+    code_sends_per_email: Rates = parse_rates("20/10m;60/d")
+    code_sends_per_email_and_address: Rates = parse_rates("12/10m;40/d")
+    code_sends_per_address: Rates = parse_rates("30/m;300/h")
+    code_tries_per_address: Rates = parse_rates("60/m;600/h")

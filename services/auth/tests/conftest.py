@@ -16,16 +16,15 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from limits.aio.storage import RedisStorage
 
-from docuchat_auth.adapters.codes import RedisCodeStore
-from docuchat_auth.adapters.limiter import WindowLimiter
 from docuchat_auth.bootstrap import open_administration
-from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
-from docuchat_auth.codes.domain import CodeRequest
-from docuchat_auth.codes.ports import AttemptLimit
+from docuchat_auth.codes.delivery import CodeDelivery
+from docuchat_auth.codes.domain import CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.codes.store import CodeStore
+from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
@@ -39,6 +38,7 @@ from docuchat_auth.users.service import Profiles
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import parse_event
 from docuchat_common.events.envelope import Event
+from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
@@ -68,29 +68,34 @@ class World:
 
     clock: ManualClock
     uow: UnitOfWork[Tx]
-    queue: DeliveryQueue
     mailbox: Mailbox
-    codes: RedisCodeStore
+    codes: CodeStore
     keys: KeyRing
     tenants: TenantDirectory
+    founding: TenantFounding
     sessions: Sessions
     sign_in: SignIn
     delivery: CodeDelivery
     profiles: Profiles
     admin: asyncpg.Connection
-    requests: list[CodeRequest] = field(default_factory=list)
+    requests: list[CodeRequest]
 
     async def tenant(self, slug: str = "demo", *, is_open: bool = True) -> Tenant:
         return (await self.tenants.create(slug, slug.title(), tenant_id=None, signup_open=is_open))[0]
 
+    async def ask_with_challenge(
+        self, tenant: Tenant, email: str, address: str = "192.0.2.1", challenge: str | None = None
+    ) -> tuple[str, str]:
+        """Request a code; return it, whether or not it would be mailed, and the challenge."""
+        answer = await self.sign_in.request_code(tenant.id, Email(email), address, challenge)
+        return self.requests[-1].code, answer.text
+
     async def ask(self, tenant: Tenant, email: str, address: str = "192.0.2.1") -> str:
-        """Request a code; return it, whether or not it would be mailed."""
-        await self.sign_in.request_code(tenant, Email(email), address)
-        self.requests.append(self.queue._waiting.get_nowait())
-        return self.requests[-1].code
+        """As `ask_with_challenge`, for a client that knows of no challenges."""
+        return (await self.ask_with_challenge(tenant, email, address))[0]
 
     async def sign_in_as(self, tenant: Tenant, email: str) -> Any:
-        return await self.sign_in.verify_code(tenant, Email(email), await self.ask(tenant, email), "192.0.2.1")
+        return await self.sign_in.verify_code(tenant.id, Email(email), await self.ask(tenant, email), "192.0.2.1")
 
     async def users(self) -> list[User]:
         """Every user of every tenant."""
@@ -127,22 +132,21 @@ async def make_world(
         pools = await stack.enter_async_context(database.open("auth"))
         admin = await stack.enter_async_context(database.connect())
         client = await stack.enter_async_context(open_redis(redis_url, client_name="test-auth"))
-        options: dict[str, Any] = {"connection_pool": client.connection_pool}
-        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
+        limiter = await stack.enter_async_context(
+            RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
+        )
 
         async def make(*, publish_ahead: timedelta = timedelta(minutes=10), **limits: str) -> World:
             rates = {
-                "send_per_email": "6/10minutes",
-                "send_per_address": "1000/minute",
-                "verify_per_account": "100/hour",
-                "verify_per_email": "1000/hour",
-                "verify_per_address": "1000/minute",
+                "send_per_browser": "6/10m",
+                "send_per_email": "20/10m",
+                "send_per_email_and_address": "12/10m",
+                "send_per_address": "1000/m",
+                "verify_per_address": "1000/m",
                 **limits,
             }
             policy = SignInPolicy(
-                code_lifetime=timedelta(minutes=10),
-                guesses=5,
-                **{name: AttemptLimit(name, rate) for name, rate in rates.items()},
+                code_lifetime=timedelta(minutes=10), **{name: parse_rates(rate) for name, rate in rates.items()}
             )
             uow = UnitOfWork(pools, compose, schema="auth")
             keys = KeyRing(
@@ -157,25 +161,29 @@ async def make_world(
             )
             await keys.ensure_key()
             pseudonyms = KeyedPseudonyms(SECRET)
-            codes, queue, mailbox = (
-                RedisCodeStore(client, CodeDigests(SECRET), pseudonyms),
-                DeliveryQueue(1000),
-                Mailbox(),
-            )
-            sessions = Sessions(uow, keys, clock, timedelta(days=30))
+            codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
+            sessions = Sessions(uow, keys, clock, timedelta(days=30), derive_key(SECRET, "refresh-token-successor"))
+            mailbox = Mailbox()
+            tenants = TenantDirectory(uow)
+            requests: list[CodeRequest] = []
+
+            async def keep(request: CodeRequest) -> None:
+                requests.append(request)
+
             return World(
                 clock,
                 uow,
-                queue,
                 mailbox,
                 codes,
                 keys,
-                TenantDirectory(uow),
+                tenants,
+                TenantFounding(uow, tenants, clock),
                 sessions,
-                SignIn(uow, sessions, codes, WindowLimiter(storage), pseudonyms, queue, clock, policy),
+                SignIn(uow, sessions, codes, limiter, pseudonyms, keep, clock, policy),
                 CodeDelivery(uow, mailbox, timedelta(minutes=10)),
                 Profiles(uow),
                 admin,
+                requests,
             )
 
         yield make
@@ -275,7 +283,7 @@ def auth_environment(service_environment: Callable[[str], dict[str, str]]) -> di
         "JWT_SECRET": SECRET,
         "CODE_SENDS_PER_ADDRESS": "10000/minute",
         "CODE_TRIES_PER_ADDRESS": "10000/minute",
-        "CODE_TRIES_PER_EMAIL": "10000/minute",
+        "CODE_SENDS_PER_EMAIL_AND_ADDRESS": "10000/minute",
     }
 
 

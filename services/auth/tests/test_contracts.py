@@ -5,19 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
-from limits.aio.storage import RedisStorage
 
-from docuchat_auth.adapters.codes import RedisCodeStore
-from docuchat_auth.adapters.limiter import WindowLimiter
-from docuchat_auth.codes.domain import Account, Redemption
-from docuchat_auth.codes.errors import TooManyAttempts
-from docuchat_auth.codes.ports import AttemptLimit
+from docuchat_auth.codes.domain import Account, GuessBudget, Redemption, challenge_name
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
+from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.sessions.domain import RefreshToken
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -33,6 +30,7 @@ from docuchat_common.redis import open_redis
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ACCOUNT = Account(TenantId(1), Email("ann@example.com"))
 LIFE = timedelta(minutes=10)
+CHALLENGE = "c" * 32
 
 
 def now() -> datetime:
@@ -40,93 +38,85 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[CodeStore]:
+    async with open_redis(redis_url, client_name="test-auth") as client:
+        yield CodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET), GuessBudget(5, 100))
+
+
+async def guess(
+    store: CodeStore, code: str, challenge: str | None = CHALLENGE, account: Account = ACCOUNT
+) -> Redemption:
+    return (await store.redeem(account, challenge, code, network="192.0.2.1"))[0]
+
+
 class TestCodeStore:
-    @pytest.fixture
-    async def store(self, redis_url: str) -> AsyncIterator[Any]:
-        async with open_redis(redis_url, client_name="test-auth") as client:
-            yield RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
+    async def test_the_right_guess_is_accepted_once(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        assert await guess(store, "123456") is Redemption.ACCEPTED
+        assert await guess(store, "123456") is Redemption.MISSING
+        assert await guess(store, "123456", None) is Redemption.MISSING
 
-    async def test_the_right_guess_is_accepted_once(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
-        assert await store.redeem(ACCOUNT, "123456") is Redemption.ACCEPTED
-        assert await store.redeem(ACCOUNT, "123456") is Redemption.MISSING
+    async def test_without_a_challenge_the_newest_code_is_meant(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, "b" * 32, "654321", lifetime=LIFE, is_known=False)
+        assert await guess(store, "123456", None) is Redemption.WRONG
+        assert await guess(store, "654321", None) is Redemption.ACCEPTED
+        assert await guess(store, "123456") is Redemption.ACCEPTED
 
-    async def test_wrong_guesses_cost_and_the_last_ends_the_code(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=3)
-        outcomes = [await store.redeem(ACCOUNT, "000000") for _ in range(4)]
-        assert outcomes == [Redemption.WRONG, Redemption.WRONG, Redemption.EXHAUSTED, Redemption.MISSING]
-        assert await store.redeem(ACCOUNT, "123456") is Redemption.MISSING
+    async def test_accounts_are_apart(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        for other in (replace(ACCOUNT, tenant_id=TenantId(2)), replace(ACCOUNT, email=Email("b@example.com"))):
+            assert await guess(store, "123456", CHALLENGE, other) is Redemption.MISSING
+            assert await guess(store, "123456", None, other) is Redemption.MISSING
+        assert await guess(store, "123456") is Redemption.ACCEPTED
 
-    async def test_a_new_code_replaces_the_old_with_all_its_guesses(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=2)
-        await store.redeem(ACCOUNT, "000000")
-        await store.put(ACCOUNT, "654321", lifetime=LIFE, guesses=2)
-        assert await store.redeem(ACCOUNT, "123456") is Redemption.WRONG
-        assert await store.redeem(ACCOUNT, "654321") is Redemption.ACCEPTED
-
-    async def test_accounts_are_apart(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
-        assert await store.redeem(replace(ACCOUNT, tenant_id=TenantId(2)), "123456") is Redemption.MISSING
-        assert await store.redeem(replace(ACCOUNT, email=Email("b@example.com")), "123456") is Redemption.MISSING
-        assert await store.redeem(ACCOUNT, "123456") is Redemption.ACCEPTED
-
-    async def test_a_code_ends_with_its_life(self, store: Any) -> None:
+    async def test_a_code_ends_with_its_life(self, store: CodeStore) -> None:
         from docuchat_testkit.eventually import eventually
 
-        await store.put(ACCOUNT, "123456", lifetime=timedelta(milliseconds=30), guesses=100_000)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=timedelta(milliseconds=1), is_known=False)
 
         async def gone() -> bool:
-            return await store.redeem(ACCOUNT, "000000") is Redemption.MISSING
+            return not await store._client.exists(f"{store._prefix(ACCOUNT)}:{challenge_name(CHALLENGE)}")
 
         await eventually(gone, timeout=5)
+        assert await guess(store, "123456") is Redemption.MISSING
 
-    async def test_fifty_parallel_tries_have_one_winner(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
-        outcomes = await asyncio.gather(*(store.redeem(ACCOUNT, "123456") for _ in range(50)))
-        assert sorted(set(outcomes)) == [Redemption.ACCEPTED, Redemption.MISSING]
-        assert outcomes.count(Redemption.ACCEPTED) == 1
+    async def test_fifty_parallel_tries_have_one_winner_and_are_no_failures(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        outcomes = await asyncio.gather(*(guess(store, "123456", None) for _ in range(50)))
+        assert (outcomes.count(Redemption.ACCEPTED), outcomes.count(Redemption.MISSING)) == (1, 49)
 
-    async def test_fifty_parallel_wrong_tries_cost_five(self, store: Any) -> None:
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
-        outcomes = await asyncio.gather(*(store.redeem(ACCOUNT, "000000") for _ in range(50)))
-        assert (outcomes.count(Redemption.WRONG), outcomes.count(Redemption.EXHAUSTED)) == (4, 1)
+    async def test_fifty_parallel_wrong_tries_cost_what_a_code_bears(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        shown = [CHALLENGE, None] * 10
+        outcomes = await asyncio.gather(*(guess(store, "000000", challenge) for challenge in shown))
+        assert outcomes.count(Redemption.WRONG) == 5 - 2
+        assert outcomes.count(Redemption.ACCEPTED) == 0
+        assert await guess(store, "123456") is Redemption.MISSING
+
+    async def test_a_browser_is_known_once_it_signed_in_with_its_challenge(self, store: CodeStore) -> None:
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        assert not await store.knows(ACCOUNT, CHALLENGE)
+        await guess(store, "123456")
+        assert await store.knows(ACCOUNT, CHALLENGE)
+        assert not await store.knows(replace(ACCOUNT, tenant_id=TenantId(2)), CHALLENGE)
+        assert not await store.knows(ACCOUNT, None)
 
 
-async def test_redis_holds_neither_code_nor_address(redis_url: str) -> None:
-    async with open_redis(redis_url, client_name="test-auth") as client:
-        store = RedisCodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET))
-        await store.put(ACCOUNT, "123456", lifetime=LIFE, guesses=5)
-        (key,) = await client.keys()
-        seen = repr(key) + repr(await client.hgetall(key))
-        assert "123456" not in seen
-        assert "ann" not in seen
-        assert 0 < await client.pttl(key) <= LIFE.total_seconds() * 1000
-
-
-class TestLimiter:
-    @pytest.fixture
-    async def limiter(self, redis_url: str) -> AsyncIterator[Any]:
-        async with open_redis(redis_url, client_name="test-auth") as client:
-            options: dict[str, Any] = {"connection_pool": client.connection_pool}
-            storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
-            yield WindowLimiter(storage)
-
-    async def test_the_budget_is_exact_under_parallel_hits(self, limiter: Any) -> None:
-        limit = AttemptLimit("test", "7/hour")
-        outcomes = await asyncio.gather(*(limiter.hit(limit, "someone") for _ in range(50)), return_exceptions=True)
-        assert outcomes.count(None) == 7
-        refused = [outcome for outcome in outcomes if isinstance(outcome, TooManyAttempts)]
-        assert len(refused) == 43
-        assert all(error.retry_after and 3590 <= error.retry_after.total_seconds() <= 3600 for error in refused)
-
-    async def test_subjects_and_limits_are_apart_and_every_window_counts(self, limiter: Any) -> None:
-        limit = AttemptLimit("test", "2/second;3/hour")
-        await limiter.hit(limit, "a")
-        await limiter.hit(limit, "a")
-        with pytest.raises(TooManyAttempts):
-            await limiter.hit(limit, "a")
-        await limiter.hit(limit, "b")
-        await limiter.hit(AttemptLimit("other", "1/hour"), "a")
+async def test_redis_holds_neither_code_nor_address_nor_challenge(store: CodeStore) -> None:
+    await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+    await guess(store, "000000")
+    seen = ""
+    for key in await store._client.keys():
+        kind = (await store._client.type(key)).decode()
+        read = {
+            "hash": store._client.hgetall,
+            "string": store._client.get,
+            "zset": partial(store._client.zrange, start=0, end=-1),
+        }
+        seen += repr(key) + repr(await read[kind](key))
+    assert seen and not [word for word in ("123456", "ann", CHALLENGE) if word in seen]
 
 
 class TestUnitOfWork:
@@ -308,6 +298,7 @@ class TestRoles:
         "statement",
         [
             "SELECT 1 FROM auth.signing_keys",
+            "SELECT 1 FROM auth.operators",
             "INSERT INTO auth.tenants (slug, name) VALUES ('x', 'x')",
             "UPDATE auth.users SET role = 'owner'",
             "UPDATE auth.users SET is_active = true",
@@ -331,6 +322,9 @@ class TestRoles:
             "UPDATE auth.refresh_tokens SET used_at = now()",
             "UPDATE auth.signing_keys SET sealed_private_key = ''",
             "UPDATE auth.tenants SET name = 'x'",
+            "INSERT INTO auth.operators (id, name, secret_hash) VALUES (gen_random_uuid(), 'x', '')",
+            "SELECT auth.make_operator_v1(gen_random_uuid(), 'x', '')",
+            "UPDATE auth.operators SET revoked_at = NULL",
         ],
     )
     async def test_the_system_role_may_not(self, database: Any, tenants: None, statement: str) -> None:

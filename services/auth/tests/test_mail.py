@@ -165,10 +165,10 @@ async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
     async def deliver(request: CodeRequest) -> None:
         delivered.append(request)
 
-    queue.offer(REQUEST)
-    queue.offer(REQUEST)
+    await queue.offer(REQUEST)
+    await queue.offer(REQUEST)
     with pytest.raises(MailBacklog) as refused:
-        queue.offer(REQUEST)
+        await queue.offer(REQUEST)
     assert refused.value.retry_after
     async with Background() as background:
         background.start("delivery", lambda: queue.deliver(deliver))
@@ -186,8 +186,8 @@ async def test_a_failed_delivery_does_not_stop_the_next() -> None:
             raise MailRefused
         delivered.append(request)
 
-    queue.offer(REQUEST)
-    queue.offer(REQUEST)
+    await queue.offer(REQUEST)
+    await queue.offer(REQUEST)
     async with Background() as background:
         background.start("delivery", lambda: queue.deliver(deliver))
         await queue.drain(timedelta(seconds=5))
@@ -201,7 +201,7 @@ async def test_a_mail_server_that_hangs_does_not_hold_the_end_of_the_process() -
     async def deliver(_: CodeRequest) -> None:
         await never.wait()
 
-    queue.offer(REQUEST)
+    await queue.offer(REQUEST)
     async with asyncio.timeout(5), Background() as background:
         background.start("delivery", lambda: queue.deliver(deliver))
         await queue.drain(timedelta(seconds=0.05))

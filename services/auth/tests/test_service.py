@@ -36,7 +36,8 @@ def wrong(code: str) -> str:
 
 async def test_the_whole_sign_in(auth: Any) -> None:
     asked = await auth.post(REQUEST, {"email": "Another@Example.com"})
-    assert (asked.status_code, asked.json()) == (202, {"status": "sent", "expires_in": 600})
+    assert asked.status_code == 202
+    assert {**asked.json(), "challenge": None} == {"status": "sent", "expires_in": 600, "challenge": None}
     tokens = await auth.tokens_of("user@example.com")
     assert tokens["token_type"] == "bearer"
     assert tokens["expires_in"] == 3600
@@ -65,8 +66,6 @@ async def test_errors_are_problems_that_say_what_to_do(auth: Any) -> None:
     for tenant, body_, status, code in (
         (None, body, 400, "tenant_required"),
         ("", body, 400, "tenant_required"),
-        ("99", body, 404, "tenant_not_found"),
-        ("no such slug", body, 404, "tenant_not_found"),
         ("1", {"email": "user"}, 422, "invalid_input"),
         ("1", {"email": "a\r\nBcc: x@example.com"}, 422, "invalid_input"),
         ("1", {"email": f"{'a' * 300}@example.com"}, 422, "invalid_input"),
@@ -84,17 +83,18 @@ async def test_errors_are_problems_that_say_what_to_do(auth: Any) -> None:
     assert (unknown.status_code, unknown.json()["code"]) == (401, "invalid_refresh_token")
 
 
-async def test_fifty_refreshes_at_once_have_one_winner_and_end_the_family(auth: Any) -> None:
+async def test_fifty_refreshes_at_once_have_one_successor_and_reuse_after_it_ends_the_family(auth: Any) -> None:
     tokens = await auth.tokens_of("user@example.com")
     other = await auth.tokens_of("user@example.com")
     body = {"refresh_token": tokens["refresh_token"]}
     answers = await asyncio.gather(*(auth.post(REFRESH, body) for _ in range(50)))
-    statuses = [answer.status_code for answer in answers]
-    assert (statuses.count(200), statuses.count(401)) == (1, 49)
-    codes = {answer.json()["code"] for answer in answers if answer.status_code == 401}
-    assert codes == {"refresh_token_reused"}
-    (winner,) = (answer.json() for answer in answers if answer.status_code == 200)
-    assert (await auth.post(REFRESH, {"refresh_token": winner["refresh_token"]})).status_code == 401
+    assert {answer.status_code for answer in answers} == {200}
+    (successor,) = {answer.json()["refresh_token"] for answer in answers}
+    third = await auth.post(REFRESH, {"refresh_token": successor})
+    assert third.status_code == 200
+    reused = await auth.post(REFRESH, body)
+    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
+    assert (await auth.post(REFRESH, {"refresh_token": third.json()["refresh_token"]})).status_code == 401
     assert (await auth.post(REFRESH, {"refresh_token": other["refresh_token"]})).status_code == 200
     rows = await auth.query(
         "SELECT family_id, bool_and(revoked_at IS NOT NULL) AS ended FROM auth.refresh_tokens GROUP BY 1"
@@ -106,8 +106,9 @@ async def test_a_revocation_catches_the_child_that_is_being_born(auth: Any) -> N
     for number in range(10):
         first = (await auth.tokens_of(f"user{number}@example.com"))["refresh_token"]
         second = (await auth.post(REFRESH, {"refresh_token": first})).json()["refresh_token"]
+        third = (await auth.post(REFRESH, {"refresh_token": second})).json()["refresh_token"]
         answers = await asyncio.gather(
-            auth.post(REFRESH, {"refresh_token": second}), auth.post(REFRESH, {"refresh_token": first})
+            auth.post(REFRESH, {"refresh_token": third}), auth.post(REFRESH, {"refresh_token": first})
         )
         assert answers[1].status_code == 401
     alive = await auth.query("SELECT 1 FROM auth.refresh_tokens WHERE revoked_at IS NULL")
@@ -130,30 +131,6 @@ async def test_five_guesses_a_code_even_in_parallel(auth: Any) -> None:
     assert {answer.json()["code"] for answer in answers} == {"invalid_code"}
     late = await auth.post(VERIFY, {"email": "user@example.com", "code": code})
     assert (late.status_code, late.json()["code"]) == (401, "invalid_code")
-
-
-async def test_an_account_fails_at_most_a_hundred_times_an_hour(run_auth: Any) -> None:
-    async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute") as auth:
-        failures = 0
-        while failures <= 100:
-            code = await auth.code_of("user@example.com")
-            bodies = [{"email": "user@example.com", "code": wrong(code)}] * 4
-            answers = await asyncio.gather(*(auth.post(VERIFY, body) for body in bodies))
-            failures += sum(answer.status_code == 401 for answer in answers)
-            if any(answer.status_code == 429 for answer in answers):
-                break
-        assert failures == 100
-        code = await auth.code_of("user@example.com")
-        refused = await auth.post(VERIFY, {"email": "user@example.com", "code": code})
-        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
-        assert 3000 < int(refused.headers["retry-after"]) <= 3600
-        assert (await auth.tokens_of("other@example.com"))["access_token"]
-
-
-async def test_sending_is_limited_and_says_how_long(auth: Any) -> None:
-    answers = [await auth.post(REQUEST, {"email": "user@example.com"}) for _ in range(7)]
-    assert [answer.status_code for answer in answers] == [202] * 6 + [429]
-    assert 500 < int(answers[-1].headers["retry-after"]) <= 600
 
 
 async def test_the_client_address_is_the_peer_unless_the_gateway_says_so(run_auth: Any) -> None:
@@ -179,10 +156,10 @@ async def test_the_client_address_is_the_peer_unless_the_gateway_says_so(run_aut
 
 
 async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(run_auth: Any) -> None:
-    async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute", CODE_TRIES_PER_ACCOUNT="100000/minute") as auth:
+    async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute") as auth:
         await auth.tokens_of("known@example.com")
         auth.command("set-signup", "--slug", "demo", "closed")
-        emails = ["known@example.com", "unknown@example.com"] * 80
+        emails = ["known@example.com", "unknown@example.com"] * 18  # less than the failures that an account has
         random.Random(6).shuffle(emails)
         for path, more in ((REQUEST, {}), (VERIFY, {"code": "000000"})):
             times: dict[str, list[float]] = {}
@@ -193,11 +170,34 @@ async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(
                 times.setdefault(email, []).append(time.perf_counter() - begin)
                 body = answer.json()
                 body.pop("request_id", None)
+                assert not {"challenge"} & set(body) or len(body.pop("challenge")) == 32
                 shapes.add((answer.status_code, json.dumps(body), tuple(sorted(answer.headers))))
             assert len(shapes) == 1, shapes
             known, unknown = (statistics.median(times[email]) for email in sorted(times))
             assert 0.6 < known / unknown < 1.6
         assert "email=unknown@example.com" not in auth.log()
+
+
+async def test_nobody_learns_which_tenants_there_are(auth: Any) -> None:
+    shapes = set()
+    for tenant in ("1", "99", "demo", "no-such-slug", "no such slug", "9" * 30):
+        for path, body in (
+            (REQUEST, {"email": "user@example.com"}),
+            (VERIFY, {"email": "user@example.com", "code": "000000"}),
+            (REFRESH, {"refresh_token": "unknown"}),
+            (LOGOUT, {"refresh_token": "unknown"}),
+        ):
+            answer = await auth.post(path, body, tenant)
+            shapes.add((path, answer.status_code, tuple(sorted(answer.headers))))
+    statuses = {REQUEST: 202, VERIFY: 401, REFRESH: 401, LOGOUT: 204}
+    assert len(shapes) == 4 and {path: status for path, status, _ in shapes} == statuses
+    assert "no-such-slug" not in auth.log()
+
+
+async def test_a_local_run_logs_the_code_before_it_answers(auth: Any) -> None:
+    for number in range(5):
+        await auth.post(REQUEST, {"email": f"user{number}@example.com"})
+        assert f"email=user{number}@example.com" in auth.log()  # at once: whoever looks now must not see an older code
 
 
 async def test_a_closed_tenant_takes_members_but_no_strangers(auth: Any) -> None:
@@ -223,7 +223,9 @@ async def test_the_same_address_in_two_tenants_is_two_users(auth: Any) -> None:
 
 async def test_commands_are_idempotent_and_refuse_in_one_line(auth: Any) -> None:
     assert "tenant 1 demo exists" in auth.command("create-tenant", "--slug", "demo", "--id", "1")
-    assert "tenant_taken" in auth.command("create-tenant", "--slug", "demo", "--id", "2", expect=1)
+    assert "tenant 2 other created, sign-up closed" in auth.command("create-tenant", "--slug", "other")
+    assert "tenant 2 other exists, sign-up open" in auth.command("create-tenant", "--slug", "other", "--signup", "open")
+    assert "tenant_taken" in auth.command("create-tenant", "--slug", "demo", "--id", "9", expect=1)
     assert "invalid_slug" in auth.command("create-tenant", "--slug", "Not Valid", expect=1)
     assert "tenant_not_found" in auth.command("set-signup", "--slug", "nobody", "open", expect=1)
 
@@ -236,7 +238,7 @@ async def test_events_reach_the_exchange(auth: Any, rabbitmq: TestBroker) -> Non
         queue = await channel.declare_queue(exclusive=True)
         for event_type in ("tenant.created.v1", "user.registered.v1", "key.rotated.v1"):
             await queue.bind(exchange, event_type)
-        auth.command("create-tenant", "--slug", "second")
+        auth.command("create-tenant", "--slug", "second", "--signup", "open")
         auth.command("rotate-keys")
         await auth.tokens_of("user@example.com", "second")
         received: dict[str, Any] = {}
@@ -391,6 +393,11 @@ def test_the_openapi_document_says_everything(
         ("post", LOGOUT),
         ("get", "/v1/users/me"),
         ("get", "/.well-known/jwks.json"),
+        ("post", "/v1/operator/token"),
+        ("get", "/v1/operator/tenants"),
+        ("post", "/v1/operator/tenants"),
+        ("patch", "/v1/operator/tenants/{tenant}"),
+        ("post", "/v1/operator/signing-keys/rotate"),
     }
     for (_, path), operation in operations.items():
         assert operation["summary"]
@@ -400,6 +407,6 @@ def test_the_openapi_document_says_everything(
         for status in problems:
             assert "application/problem+json" in operation["responses"][status]["content"]
         if path.startswith("/v1/auth/"):
-            assert {"400", "404", "422"} <= problems
+            assert {"400", "422"} <= problems and "404" not in problems
             assert operation["parameters"][0]["name"] == "X-Tenant-ID"
     assert operations["get", "/v1/users/me"]["security"]

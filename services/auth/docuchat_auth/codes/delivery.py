@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
+from prometheus_client import Counter
 
 from docuchat_auth.codes.domain import CodeRequest
 from docuchat_auth.codes.errors import MailBacklog
@@ -15,9 +16,11 @@ from docuchat_common.errors import DocuChatError
 
 logger = structlog.get_logger()
 
+_deliveries = Counter("docuchat_auth_codes", "Sign-in codes by what became of their delivery.", ["outcome"])
+
 
 class CodeDelivery:
-    """Brings a queued code to its owner, when the address is one that may sign in."""
+    """Brings a code to its owner, when the address is one that may sign in."""
 
     def __init__(self, uow: UnitOfWork[UsersTx], mailer: CodeMailer, code_lifetime: timedelta) -> None:
         self._uow = uow
@@ -25,15 +28,17 @@ class CodeDelivery:
         self._code_lifetime = code_lifetime
 
     async def deliver(self, request: CodeRequest) -> None:
-        """Sends the mail, or nothing to a stranger of a tenant that takes none. Raises MailRefused."""
+        """Send the mail, or nothing to a stranger of a tenant that takes none. Raises MailRefused."""
         account = request.account
         async with self._uow(account.tenant_id) as tx:
             tenant = await tx.tenants.find_by_id(account.tenant_id)
             user = await tx.users.find_by_email(account.tenant_id, account.email)
         if tenant is None or (user is None and not tenant.signup_open) or (user is not None and not user.is_active):
+            _deliveries.labels("withheld").inc()
             logger.info("auth.code_withheld", tenant_id=account.tenant_id)
             return
         await self._mailer.send_code(request, tenant.name, self._code_lifetime)
+        _deliveries.labels("sent").inc()
 
 
 class DeliveryQueue:
@@ -45,8 +50,8 @@ class DeliveryQueue:
     def __init__(self, size: int) -> None:
         self._waiting: asyncio.Queue[CodeRequest] = asyncio.Queue(size)
 
-    def offer(self, request: CodeRequest) -> None:
-        """Raises MailBacklog when too many are waiting."""
+    async def offer(self, request: CodeRequest) -> None:
+        """Take a code to be delivered soon. Raises MailBacklog when too many are waiting."""
         try:
             self._waiting.put_nowait(request)
         except asyncio.QueueFull as error:
@@ -58,11 +63,11 @@ class DeliveryQueue:
             request = await self._waiting.get()
             try:
                 await deliver(request)
-            except DocuChatError as error:
-                logger.warning("auth.code_undelivered", tenant_id=request.account.tenant_id, error=error.code)
             except Exception as error:  # noqa: BLE001 - one bad delivery must not stop the others
                 # no traceback: what is being handled is a secret
-                logger.error("auth.code_undelivered", tenant_id=request.account.tenant_id, error=type(error).__name__)
+                _deliveries.labels("failed").inc()
+                reason = error.code if isinstance(error, DocuChatError) else type(error).__name__
+                logger.error("auth.code_undelivered", tenant_id=request.account.tenant_id, error=reason)
             finally:
                 self._waiting.task_done()
 

@@ -1,7 +1,9 @@
-"""A sign-in code, and whom it is for."""
+"""A sign-in code, whom it is for, and the challenge that binds guesses to the browser that asked."""
 
+import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from docuchat_auth.users.domain import Email
@@ -17,6 +19,7 @@ class Redemption(StrEnum):
     WRONG = "wrong"
     EXHAUSTED = "exhausted"
     MISSING = "missing"
+    LIMITED = "limited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,75 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class GuessBudget:
+    """How often codes may be guessed wrong.
+
+    Guesses that show the challenge and guesses that do not have shares of their own, of each code and of each hour, so
+    that somebody who knows an address only cannot use up what its owner has.
+    """
+
+    guesses: int
+    """Of one code."""
+    failures: int
+    """Of one account in an hour."""
+
+    @property
+    def bare_guesses(self) -> int:
+        """Guesses at one code without its challenge."""
+        return self.guesses // 2
+
+    @property
+    def bound_guesses(self) -> int:
+        """Guesses at one code with its challenge."""
+        return self.guesses - self.bare_guesses
+
+    @property
+    def known_failures(self) -> int:
+        """Of browsers that have signed in to the account before."""
+        return self.failures // 5
+
+    @property
+    def bare_failures(self) -> int:
+        """Of guesses without a challenge."""
+        return self.failures * 2 // 5
+
+    @property
+    def stranger_failures(self) -> int:
+        """Of guesses with a challenge by browsers that have not signed in before."""
+        return self.failures - self.known_failures - self.bare_failures
+
+    @property
+    def network_failures(self) -> int:
+        """As `stranger_failures`, of a single network."""
+        return self.stranger_failures * 5 // 8
+
+
+@dataclass(frozen=True, slots=True)
 class CodeRequest:
     """A code on its way to its owner. Kept in memory only."""
 
     account: Account
-    code: str
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The answer to a request for a code."""
+
+    text: str = field(repr=False)
+    expires_in: timedelta
 
 
 def new_code() -> str:
     """Six random digits, leading zeros included."""
     return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+
+
+def new_challenge() -> str:
+    """A name for one request for a code that only the browser that asked knows."""
+    return secrets.token_urlsafe(24)
+
+
+def challenge_name(challenge: str) -> str:
+    """What is stored of a challenge."""
+    return hashlib.sha256(challenge.encode()).hexdigest()[:32]

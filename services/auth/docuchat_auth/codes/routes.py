@@ -27,29 +27,33 @@ Service = Annotated[SignIn, Depends(_sign_in)]
     "/v1/auth/request-code",
     summary="Send a sign-in code to an e-mail address",
     status_code=202,
-    responses=problem_responses(400, 404, 422, 429, 503),
+    responses=problem_responses(400, 422, 429, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="requestCode",
 )
 async def request_code(
     body: CodeRequestBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service
 ) -> CodeSent:
-    """Mails a six-digit code that is good for ten minutes, once, and for five guesses.
+    """Mails a six-digit code that is good for ten minutes and once.
 
-    A newer code replaces an older one. The answer is the same for addresses with and without an account.
+    The answer is the same for every tenant and address, whether it exists or not. Keep its `challenge` and send it with
+    the code: guesses with it have a budget of their own (3 a code), which strangers who know the address cannot use up;
+    those without share what is left (2 a code, and only at the newest code). After a sign-in the challenge stands for
+    this browser: sent with the next request for a code, it gives that a budget of its own as well.
     """
-    lifetime = await sign_in.request_code(tenant, body.address, address)
-    return CodeSent(expires_in=int(lifetime.total_seconds()))
+    challenge = await sign_in.request_code(tenant, body.address, address, body.challenge)
+    return CodeSent(expires_in=int(challenge.expires_in.total_seconds()), challenge=challenge.text)
 
 
 @router.post(
     "/v1/auth/verify-code",
     summary="Exchange a sign-in code for tokens",
-    responses=problem_responses(400, 401, 404, 422, 429, 503),
+    responses=problem_responses(400, 401, 422, 429, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="verifyCode",
     dependencies=[NoStore],
 )
 async def verify_code(body: CodeVerifyBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service) -> Tokens:
     """Signs in. Where sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""
-    return Tokens.of(await sign_in.verify_code(tenant, body.address, body.code.strip(), address))
+    pair = await sign_in.verify_code(tenant, body.address, body.code.strip(), address, body.challenge)
+    return Tokens.of(pair)

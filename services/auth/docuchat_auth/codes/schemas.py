@@ -15,6 +15,9 @@ class CodeRequestBody(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     email: Address
+    challenge: str | None = Field(
+        default=None, min_length=16, max_length=64, description="The one that this browser signed in with before."
+    )
 
     @property
     def address(self) -> Email:
@@ -27,9 +30,14 @@ class CodeSent(BaseModel):
 
     status: Literal["sent"] = "sent"
     expires_in: int = Field(description="Seconds until the code expires.", examples=[600])
+    challenge: str = Field(description="Send it with the code.", examples=["Jm5o2yWb3yq1p0QmZ0cXk9dT4f6hA7sE"])
 
 
 class CodeVerifyBody(CodeRequestBody):
     """The code that came by mail."""
+
+    challenge: str | None = Field(
+        default=None, min_length=16, max_length=64, description="From the answer to the request for this code."
+    )
 
     code: str = Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"])

@@ -1,15 +1,16 @@
 """Sign in by a six-digit code that comes by mail."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from prometheus_client import Counter
 
-from docuchat_auth.codes.delivery import DeliveryQueue
-from docuchat_auth.codes.domain import Account, CodeRequest, Redemption, new_code
-from docuchat_auth.codes.errors import InvalidCode
-from docuchat_auth.codes.ports import AttemptLimit, AttemptLimiter, CodeStore
+from docuchat_auth.codes.domain import Account, Challenge, CodeRequest, Redemption, new_challenge, new_code
+from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.sessions.domain import TokenPair
 from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.sessions.service import Sessions
@@ -18,9 +19,12 @@ from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import Email, User
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
-from docuchat_common.ids import UserId, uuid7
+from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.rate_limits import Limit, RateLimiter, Rates
 
 logger = structlog.get_logger()
+
+_guesses = Counter("docuchat_auth_code_guesses", "Guesses at a sign-in code.", ["outcome"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,18 @@ class SignInPolicy:
     """How codes live and how often they may be asked for and guessed."""
 
     code_lifetime: timedelta
-    guesses: int
-    send_per_email: AttemptLimit
-    send_per_address: AttemptLimit
-    verify_per_account: AttemptLimit
-    verify_per_email: AttemptLimit
-    verify_per_address: AttemptLimit
+    send_per_browser: Rates
+    send_per_email: Rates
+    send_per_email_and_address: Rates
+    send_per_address: Rates
+    verify_per_address: Rates
 
 
 class SignIn:
     """Signs in by a six-digit code sent to an e-mail address.
 
-    Nothing on the way of a request depends on whether the address has an account: every address gets a code in the
-    store and a place in the queue, and whether a mail is sent is decided there.
+    Nothing on the way of a request depends on whether the tenant or the address exists: every address gets a code in
+    the store, and whether a mail is sent is decided when it is delivered.
     """
 
     def __init__(
@@ -48,61 +51,90 @@ class SignIn:
         uow: UnitOfWork[SessionsTx],
         sessions: Sessions,
         codes: CodeStore,
-        limiter: AttemptLimiter,
+        limiter: RateLimiter,
         pseudonyms: KeyedPseudonyms,
-        queue: DeliveryQueue,
+        hand_over: Callable[[CodeRequest], Awaitable[None]],
         clock: Clock,
         policy: SignInPolicy,
     ) -> None:
+        """`hand_over` takes a code on its way to the owner."""
         self._uow = uow
         self._sessions = sessions
         self._codes = codes
         self._limiter = limiter
         self._pseudonyms = pseudonyms
-        self._queue = queue
+        self._hand_over = hand_over
         self._clock = clock
         self._policy = policy
 
-    async def request_code(self, tenant: Tenant, email: Email, client_address: str) -> timedelta:
-        """Replaces the account's code and queues it; returns its lifetime. Raises TooManyAttempts, MailBacklog."""
-        account = Account(tenant.id, email)
-        await self._limiter.hit(self._policy.send_per_address, client_address)
-        await self._limiter.hit(self._policy.send_per_email, self._pseudonyms.of_email(email))
-        code = new_code()
-        await self._codes.put(account, code, lifetime=self._policy.code_lifetime, guesses=self._policy.guesses)
-        self._queue.offer(CodeRequest(account, code))
-        return self._policy.code_lifetime
+    async def request_code(
+        self, tenant_id: TenantId, email: Email, client_address: str, challenge: str | None = None
+    ) -> Challenge:
+        """Send a code; the challenge binds guesses at it to whoever asked. Raises TooManyAttempts, MailBacklog.
 
-    async def verify_code(self, tenant: Tenant, email: Email, code: str, client_address: str) -> TokenPair:
-        """Signs in, registering the user where sign-up is open. Raises InvalidCode, TooManyAttempts."""
-        account = Account(tenant.id, email)
-        # counted before the guess, so that parallel guesses cannot overrun; successes count too, so that an owner's own
-        # sign-in never hands a guesser a fresh budget
-        await self._limiter.hit(self._policy.verify_per_address, client_address)
-        await self._limiter.hit(self._policy.verify_per_account, self._pseudonyms.of_account(account))
-        await self._limiter.hit(self._policy.verify_per_email, self._pseudonyms.of_email(email))
-        if await self._codes.redeem(account, code) is not Redemption.ACCEPTED:
+        `challenge` is the one that this browser signed in with before. It has its own budget of mails then, which
+        nobody else can use up.
+        """
+        account = Account(tenant_id, email)
+        is_known = await self._codes.knows(account, challenge)
+        limits = _limits("send-address", client_address, self._policy.send_per_address)
+        if is_known:
+            subject = self._pseudonyms.of_account(account)
+            limits += _limits("send-browser", subject, self._policy.send_per_browser)
+        else:
+            subject = self._pseudonyms.of_email(email)
+            limits += _limits("send-email", subject, self._policy.send_per_email)
+            limits += _limits("send-pair", f"{subject}:{client_address}", self._policy.send_per_email_and_address)
+        await self._count(limits)
+        code, new = new_code(), new_challenge()
+        await self._codes.put(account, new, code, lifetime=self._policy.code_lifetime, is_known=is_known)
+        await self._hand_over(CodeRequest(account, code))
+        return Challenge(new, self._policy.code_lifetime)
+
+    async def verify_code(
+        self, tenant_id: TenantId, email: Email, code: str, client_address: str, challenge: str | None = None
+    ) -> TokenPair:
+        """Sign in, registering the user where sign-up is open. Raises InvalidCode, TooManyAttempts."""
+        account = Account(tenant_id, email)
+        await self._count(_limits("verify-address", client_address, self._policy.verify_per_address))
+        outcome, wait = await self._codes.redeem(account, challenge, code, network=client_address)
+        _guesses.labels(outcome.value).inc()
+        if outcome is Redemption.LIMITED:
+            raise TooManyAttempts(retry_after=wait)
+        if outcome is not Redemption.ACCEPTED:
             raise InvalidCode
-        async with self._uow(tenant.id) as tx:
-            user = await self._enter(tx, account)
+        async with self._uow(tenant_id) as tx:
+            user, tenant = await self._enter(tx, account)
             refresh_token = await self._sessions.start(tx, user)
-        logger.info("user.signed_in", tenant_id=tenant.id, user_id=str(user.id))
+        logger.info("user.signed_in", tenant_id=tenant_id, user_id=str(user.id))
         return await self._sessions.pair(user, tenant, refresh_token)
 
-    async def _enter(self, tx: SessionsTx, account: Account) -> User:
+    async def _count(self, limits: list[Limit]) -> None:
+        decision = await self._limiter.hit(*limits)
+        if decision is not None and not decision.allowed:
+            logger.warning("auth.limited", limit=decision.limit.name)
+            raise TooManyAttempts(retry_after=decision.reset_after)
+
+    async def _enter(self, tx: SessionsTx, account: Account) -> tuple[User, Tenant]:
         moment = self._clock.now()
-        user = await tx.users.find_by_email(account.tenant_id, account.email)
+        tenant = await tx.tenants.find_by_id(account.tenant_id)
+        if tenant is None:
+            raise InvalidCode
+        user = await tx.users.find_by_email(tenant.id, account.email)
         if user is None:
-            tenant = await tx.tenants.find_by_id(account.tenant_id)
-            if tenant is None or not tenant.signup_open:
+            if not tenant.signup_open:
                 raise InvalidCode
-            user = await tx.users.register(account.tenant_id, UserId(uuid7()), account.email, moment)
+            user = await tx.users.register(tenant.id, UserId(uuid7()), account.email, moment)
             if user is not None:
                 tx.outbox.add(UserRegistered(tenant_id=user.tenant_id, user_id=user.id, role=user.role.value))
                 logger.info("user.registered", tenant_id=user.tenant_id, user_id=str(user.id), role=user.role.value)
             else:  # registered meanwhile through another code
-                user = await tx.users.find_by_email(account.tenant_id, account.email)
+                user = await tx.users.find_by_email(tenant.id, account.email)
         if user is None or not user.is_active:
             raise InvalidCode
         await tx.users.record_login(user.tenant_id, user.id, moment)
-        return user
+        return user, tenant
+
+
+def _limits(name: str, subject: str, rates: Rates) -> list[Limit]:
+    return [Limit(name, subject, rate) for rate in rates]

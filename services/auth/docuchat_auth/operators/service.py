@@ -1,10 +1,11 @@
 """Check operators' credentials, and give new tenants their first owner."""
 
 import hmac
+from datetime import timedelta
 
 import structlog
 
-from docuchat_auth.codes.ports import AttemptLimit, AttemptLimiter
+from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.operators.ports import OperatorsTx
@@ -19,16 +20,17 @@ from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import UserId, uuid7
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 
 logger = structlog.get_logger()
 
-_TRIES_PER_ADDRESS = AttemptLimit("operator-address", "60/minute")
+_TRIES_PER_ADDRESS = Rate(60, timedelta(minutes=1))
 
 
 class Operators:
     """Exchanges credentials for tokens."""
 
-    def __init__(self, uow: UnitOfWork[OperatorsTx], keys: KeyRing, limiter: AttemptLimiter, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork[OperatorsTx], keys: KeyRing, limiter: RateLimiter, clock: Clock) -> None:
         self._uow = uow
         self._keys = keys
         self._limiter = limiter
@@ -36,7 +38,9 @@ class Operators:
 
     async def exchange(self, text: str, client_address: str) -> OperatorToken:
         """A short token for the credential `text`. Raises InvalidOperatorKey, TooManyAttempts."""
-        await self._limiter.hit(_TRIES_PER_ADDRESS, client_address)
+        decision = await self._limiter.hit(Limit("operator-address", client_address, _TRIES_PER_ADDRESS))
+        if decision is not None and not decision.allowed:
+            raise TooManyAttempts(retry_after=decision.reset_after)
         key = parse_operator_key(text)
         if key is None:
             raise InvalidOperatorKey

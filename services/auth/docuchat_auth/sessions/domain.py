@@ -1,6 +1,8 @@
 """Token pairs, and refresh tokens in chains."""
 
+import base64
 import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -22,6 +24,10 @@ class RefreshToken:
     used_at: datetime | None
     revoked_at: datetime | None
 
+    def is_fresh_at(self, moment: datetime) -> bool:
+        """Whether it can be used and never was."""
+        return self.used_at is None and self.revoked_at is None and moment < self.expires_at
+
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
@@ -35,3 +41,8 @@ class TokenPair:
 def hash_refresh_token(token: str) -> bytes:
     """What is stored of a refresh token. It has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def successor_of(token: str, key: bytes) -> str:
+    """The refresh token that follows `token`. Whoever knows the one does not know the other without the key."""
+    return base64.urlsafe_b64encode(hmac.digest(key, token.encode(), "sha256")).rstrip(b"=").decode()

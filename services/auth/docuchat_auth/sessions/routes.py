@@ -25,13 +25,17 @@ Service = Annotated[Sessions, Depends(_sessions)]
 @router.post(
     "/v1/auth/refresh",
     summary="Exchange a refresh token for new tokens",
-    responses=problem_responses(400, 401, 404, 422, 503),
+    responses=problem_responses(400, 401, 422, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="refreshTokens",
     dependencies=[NoStore],
 )
 async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> Tokens:
-    """A refresh token works once. Using it again revokes every token of its sign-in (`refresh_token_reused`)."""
+    """The token that comes back replaces the one that was sent.
+
+    Until it is used the older one may be sent again and yields the same, so that a lost answer costs nothing. After
+    that sending the older one revokes every token of the sign-in (`refresh_token_reused`).
+    """
     return Tokens.of(await sessions.refresh(tenant, body.refresh_token))
 
 
@@ -39,7 +43,7 @@ async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> 
     "/v1/auth/logout",
     summary="Revoke a sign-in",
     status_code=204,
-    responses=problem_responses(400, 404, 422, 503),
+    responses=problem_responses(400, 422, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="logout",
 )

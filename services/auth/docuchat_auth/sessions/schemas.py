@@ -24,7 +24,8 @@ class Tokens(BaseModel):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a name of RFC 6750
     expires_in: int = Field(description="Seconds until the access token expires.", examples=[3600])
     refresh_token: str = Field(
-        description="Good for one POST /v1/auth/refresh.", examples=["o1tXr8e4Vf0mC4y5JmQhF2bqz0j2Dg0h8fYkq3S1xZk"]
+        description="Replaces the one before.",
+        examples=["o1tXr8e4Vf0mC4y5JmQhF2bqz0j2Dg0h8fYkq3S1xZk"],
     )
 
     @classmethod

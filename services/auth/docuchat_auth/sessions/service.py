@@ -5,8 +5,9 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
-from docuchat_auth.sessions.domain import RefreshToken, TokenPair, hash_refresh_token
+from docuchat_auth.sessions.domain import RefreshToken, TokenPair, hash_refresh_token, successor_of
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
 from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.signing_keys.service import KeyRing
@@ -14,9 +15,11 @@ from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User
 from docuchat_common.clock import Clock
-from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.ids import TenantId, uuid7
 
 logger = structlog.get_logger()
+
+_refreshes = Counter("docuchat_auth_refreshes", "Refresh tokens that were shown and known.", ["outcome"])
 
 _SWEEP_BATCH = 1000
 _KEEP_EXPIRED = timedelta(days=1)
@@ -25,42 +28,57 @@ _KEEP_EXPIRED = timedelta(days=1)
 class Sessions:
     """Issues token pairs; rotates and revokes refresh tokens.
 
-    A refresh token works once. Showing it again, however soon, revokes its whole family: there is no grace period,
-    because a thief who is first cannot be told from a client that retries, and a client that lost an answer only signs
-    in again.
+    A refresh token is spent when its successor is used. Until then it may be shown again and yields the same successor,
+    since the answer that brought it may have been lost. Showing it later is reuse, and revokes its whole family with
+    the newest token (RFC 9700 §4.14.2).
     """
 
-    def __init__(self, uow: UnitOfWork[SessionsTx], keys: KeyRing, clock: Clock, refresh_lifetime: timedelta) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWork[SessionsTx],
+        keys: KeyRing,
+        clock: Clock,
+        refresh_lifetime: timedelta,
+        successor_key: bytes,
+    ) -> None:
+        """`successor_key` derives each token from the one before, so that it can be told again without being kept."""
         self._uow = uow
         self._keys = keys
         self._clock = clock
         self._refresh_lifetime = refresh_lifetime
+        self._successor_key = successor_key
 
     async def start(self, tx: SessionsTx, user: User) -> str:
-        """Opens a family in the caller's transaction; returns its first refresh token."""
-        return await self._add_link(tx, user.tenant_id, user.id, family_id=uuid7(), parent_id=None)
+        """Open a family in the caller's transaction; return its first refresh token."""
+        text = secrets.token_urlsafe(32)
+        await self._add_link(tx, user, text, family_id=uuid7(), parent_id=None)
+        return text
 
     async def pair(self, user: User, tenant: Tenant, refresh_token: str) -> TokenPair:
         """The answer to a client: an access token beside the refresh token."""
         access_token = await self._keys.sign_access_token(user, tenant.slug)
         return TokenPair(access_token, self._keys.token_lifetime, refresh_token)
 
-    async def refresh(self, tenant: Tenant, refresh_token: str) -> TokenPair:
-        """Exchanges a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
-        async with self._uow(tenant.id) as tx:
-            rotated = await self._rotate(tx, tenant, hash_refresh_token(refresh_token))
+    async def refresh(self, tenant_id: TenantId, refresh_token: str) -> TokenPair:
+        """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
+        async with self._uow(tenant_id) as tx:
+            tenant = await tx.tenants.find_by_id(tenant_id)
+            rotated = await self._rotate(tx, tenant_id, refresh_token)
         if rotated is None:  # raised here, because the revocation had to be committed
+            _refreshes.labels("reused").inc()
             raise RefreshTokenReused
+        if tenant is None:
+            raise InvalidRefreshToken
         user, successor = rotated
         return await self.pair(user, tenant, successor)
 
-    async def end(self, tenant: Tenant, refresh_token: str) -> None:
-        """Revokes the token's family; an unknown token is no error (RFC 7009)."""
-        async with self._uow(tenant.id) as tx:
-            token = await tx.refresh_tokens.find(tenant.id, hash_refresh_token(refresh_token))
+    async def end(self, tenant_id: TenantId, refresh_token: str) -> None:
+        """Revoke the token's family; an unknown token is no error (RFC 7009)."""
+        async with self._uow(tenant_id) as tx:
+            token = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(refresh_token))
             if token is not None:
                 await tx.refresh_tokens.lock_family(token.family_id)
-                await tx.refresh_tokens.revoke_family(tenant.id, token.family_id, self._clock.now())
+                await tx.refresh_tokens.revoke_family(tenant_id, token.family_id, self._clock.now())
 
     async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
         """Delete tokens that expired longer than `keep` ago; returns how many."""
@@ -73,38 +91,44 @@ class Sessions:
                 logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
 
-    async def _rotate(self, tx: SessionsTx, tenant: Tenant, token_hash: bytes) -> tuple[User, str] | None:
-        """The user and the next token; None when the token was used before and its family is therefore revoked."""
-        found = await tx.refresh_tokens.find(tenant.id, token_hash)
+    async def _rotate(self, tx: SessionsTx, tenant_id: TenantId, text: str) -> tuple[User, str] | None:
+        """The user and the next token; None when the token was reused and its family is therefore revoked."""
+        token_hash = hash_refresh_token(text)
+        found = await tx.refresh_tokens.find(tenant_id, token_hash)
         if found is None:
             raise InvalidRefreshToken
         await tx.refresh_tokens.lock_family(found.family_id)
         moment = self._clock.now()
-        user = await tx.users.find_by_id(tenant.id, found.user_id)
+        user = await tx.users.find_by_id(tenant_id, found.user_id)
         if user is None or not user.is_active:
             raise InvalidRefreshToken
-        if await tx.refresh_tokens.use(tenant.id, found.id, moment):
-            successor = await self._add_link(tx, tenant.id, user.id, family_id=found.family_id, parent_id=found.id)
-            return user, successor
+        next_text = successor_of(text, self._successor_key)
+        if await tx.refresh_tokens.use(tenant_id, found.id, moment):
+            await self._add_link(tx, user, next_text, family_id=found.family_id, parent_id=found.id)
+            _refreshes.labels("rotated").inc()
+            return user, next_text
         # read again: what was found may be older than the lock
-        token = await tx.refresh_tokens.find(tenant.id, token_hash)
+        token = await tx.refresh_tokens.find(tenant_id, token_hash)
         if token is None or token.used_at is None:
             raise InvalidRefreshToken
-        if await tx.refresh_tokens.revoke_family(tenant.id, token.family_id, moment):
+        successor = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(next_text))
+        if successor is not None and successor.is_fresh_at(moment):
+            _refreshes.labels("repeated").inc()
+            return user, next_text
+        if await tx.refresh_tokens.revoke_family(tenant_id, token.family_id, moment):
             logger.warning(
-                "refresh_token.reused", tenant_id=tenant.id, user_id=str(user.id), family_id=str(token.family_id)
+                "refresh_token.reused", tenant_id=tenant_id, user_id=str(user.id), family_id=str(token.family_id)
             )
         return None
 
     async def _add_link(
-        self, tx: SessionsTx, tenant_id: TenantId, user_id: UserId, *, family_id: UUID, parent_id: UUID | None
-    ) -> str:
-        text = secrets.token_urlsafe(32)
+        self, tx: SessionsTx, user: User, text: str, *, family_id: UUID, parent_id: UUID | None
+    ) -> None:
         moment = self._clock.now()
         link = RefreshToken(
             id=uuid7(),
-            tenant_id=tenant_id,
-            user_id=user_id,
+            tenant_id=user.tenant_id,
+            user_id=user.id,
             family_id=family_id,
             parent_id=parent_id,
             created_at=moment,
@@ -113,4 +137,3 @@ class Sessions:
             revoked_at=None,
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
-        return text

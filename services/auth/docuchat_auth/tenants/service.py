@@ -6,6 +6,7 @@ from docuchat_auth.tenants.domain import Slug, Tenant, parse_slug, parse_tenant_
 from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.ports import TenantsTx, UnitOfWork
 from docuchat_common.events.catalogue import TenantCreated
+from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId
 
 logger = structlog.get_logger()
@@ -17,14 +18,16 @@ class TenantDirectory:
     def __init__(self, uow: UnitOfWork[TenantsTx]) -> None:
         self._uow = uow
 
-    async def get_by_reference(self, reference: str) -> Tenant:
-        """The tenant of an id or slug. Raises TenantNotFound."""
+    async def find_by_reference(self, reference: str) -> Tenant | None:
+        """The tenant of an id or slug."""
         wanted = parse_tenant_reference(reference)
-        if wanted is None:
-            raise TenantNotFound
         # which tenant is meant is known only after this, so it is the system's question
         async with self._uow.system() as tx:
-            found = await _find_tenant(tx, wanted)
+            return await _find_tenant(tx, NO_TENANT if wanted is None else wanted)
+
+    async def get_by_reference(self, reference: str) -> Tenant:
+        """As `find_by_reference`. Raises TenantNotFound."""
+        found = await self.find_by_reference(reference)
         if found is None:
             raise TenantNotFound
         return found

@@ -1,0 +1,72 @@
+"""Codes in Redis."""
+
+from datetime import timedelta
+from importlib.resources import files
+from typing import Final
+
+from redis.asyncio import Redis
+
+from docuchat_auth.codes.domain import Account, GuessBudget, Redemption, challenge_name
+from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
+from docuchat_common.redis import redis_errors_translated
+
+_BROWSER_IS_KNOWN_FOR: Final = timedelta(days=90)
+_Field = bytes | bytearray | memoryview | str | int | float  # as the library has it, invariantly
+
+
+class CodeStore:
+    """Live codes as keyed digests, one for each challenge; failures of the last hour; browsers that have signed in.
+
+    A Lua script takes a guess in one step, so that parallel guesses cannot overrun. Raises UpstreamUnavailable.
+    """
+
+    def __init__(self, client: Redis, digests: CodeDigests, pseudonyms: KeyedPseudonyms, budget: GuessBudget) -> None:
+        self._client = client
+        self._digests = digests
+        self._pseudonyms = pseudonyms
+        self._budget = budget
+        self._redeem = client.register_script(files("docuchat_auth.codes").joinpath("redeem.lua").read_text())
+
+    async def knows(self, account: Account, challenge: str | None) -> bool:
+        """Whether the browser with this challenge has signed in to the account with it."""
+        if challenge is None:
+            return False
+        with redis_errors_translated():
+            return bool(await self._client.exists(f"{self._prefix(account)}:browser:{challenge_name(challenge)}"))
+
+    async def put(self, account: Account, challenge: str, code: str, *, lifetime: timedelta, is_known: bool) -> None:
+        """Keep a code for its challenge; it becomes the one that guesses without a challenge are about."""
+        prefix, name = self._prefix(account), challenge_name(challenge)
+        fields: dict[_Field, _Field] = {
+            "digest": self._digests.digest(account, code),
+            "guesses_left": self._budget.bound_guesses,
+            "bare_guesses_left": self._budget.bare_guesses,
+            "known": int(is_known),
+        }
+        with redis_errors_translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.hset(f"{prefix}:{name}", mapping=fields)
+                pipe.pexpire(f"{prefix}:{name}", lifetime)
+                pipe.set(f"{prefix}:latest", name, px=lifetime)
+                await pipe.execute()
+
+    async def redeem(
+        self, account: Account, challenge: str | None, code: str, *, network: str
+    ) -> tuple[Redemption, timedelta]:
+        """Take one guess; with LIMITED comes the time to wait. A browser that shows its challenge is known then."""
+        arguments: list[str | int] = [
+            "" if challenge is None else challenge_name(challenge),
+            self._digests.digest(account, code),
+            network,
+            self._budget.known_failures,
+            self._budget.bare_failures,
+            self._budget.stranger_failures,
+            self._budget.network_failures,
+            _BROWSER_IS_KNOWN_FOR // timedelta(milliseconds=1),
+        ]
+        with redis_errors_translated():
+            outcome, wait = await self._redeem(keys=[self._prefix(account)], args=arguments)
+        return Redemption(outcome.decode()), timedelta(milliseconds=wait)
+
+    def _prefix(self, account: Account) -> str:
+        return f"auth:code:{self._pseudonyms.of_account(account)}"

@@ -1,0 +1,99 @@
+"""Operators: their credential, its token, and what it opens."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from docuchat_common.contracts.operator_keys import OperatorKey, new_operator_key, parse_operator_key
+
+TOKEN, TENANTS, ROTATE = "/v1/operator/token", "/v1/operator/tenants", "/v1/operator/signing-keys/rotate"
+
+
+@pytest.fixture
+async def auth(run_auth: Any) -> AsyncIterator[Any]:
+    async with run_auth() as running:
+        yield running
+
+
+async def make(auth: Any, name: str = "ops") -> OperatorKey:
+    """What `docuchat_setup operator` does."""
+    key = new_operator_key()
+    await auth.query("SELECT auth.make_operator_v1($1, $2, $3)", key.id, name, key.secret_hash)
+    return key
+
+
+async def bearer(auth: Any, key: OperatorKey) -> dict[str, str]:
+    answer = await auth.http.post(TOKEN, json={"key": key.text})
+    assert (answer.status_code, answer.json()["expires_in"]) == (200, 900)
+    assert answer.headers["cache-control"] == "no-store"
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: Any) -> None:
+    headers = await bearer(auth, await make(auth))
+    body = {"slug": "acme", "name": "Acme", "owner": "Ann@Example.com"}
+    made = await auth.http.post(TENANTS, json=body, headers=headers)
+    assert (made.status_code, made.json()["signup_open"]) == (201, False)
+    assert (await auth.http.post(TENANTS, json=body, headers=headers)).status_code == 200
+    taken = await auth.http.post(TENANTS, json={**body, "owner": "eve@example.com"}, headers=headers)
+    assert (taken.status_code, taken.json()["code"]) == (409, "tenant_taken")
+    assert (await auth.http.post(TENANTS, json={"slug": "acme", "name": "Acme"}, headers=headers)).status_code == 422
+
+    owner = await auth.tokens_of("ann@example.com", "acme")
+    me = await auth.http.get("/v1/users/me", headers={"Authorization": f"Bearer {owner['access_token']}"})
+    assert (me.json()["role"], me.json()["tenant"]["slug"]) == ("owner", "acme")
+    assert (await auth.post("/v1/auth/request-code", {"email": "eve@example.com"}, "acme")).status_code == 202
+    assert "email=eve@example.com" not in auth.log()
+    opened = await auth.http.patch(f"{TENANTS}/acme", json={"signup_open": True}, headers=headers)
+    assert opened.json()["signup_open"]
+    assert await auth.tokens_of("eve@example.com", "acme")
+
+    first = (await auth.http.get(TENANTS, params={"limit": 1}, headers=headers)).json()
+    second = (await auth.http.get(TENANTS, params={"cursor": first["next_cursor"]}, headers=headers)).json()
+    assert [tenant["slug"] for tenant in first["items"] + second["items"]] == ["demo", "acme"]
+    assert second["next_cursor"] is None
+
+
+async def test_users_and_operators_do_not_open_each_others_doors(auth: Any) -> None:
+    headers = await bearer(auth, await make(auth))
+    owner = {"Authorization": f"Bearer {(await auth.tokens_of('ann@example.com'))['access_token']}"}
+    for method, path in (("GET", TENANTS), ("POST", TENANTS), ("PATCH", f"{TENANTS}/demo"), ("POST", ROTATE)):
+        refused = await auth.http.request(method, path, json={}, headers=owner)
+        assert (refused.status_code, refused.json()["code"]) == (403, "operator_required"), path
+        assert (await auth.http.request(method, path, json={})).status_code == 401
+    crossed = await auth.http.get("/v1/users/me", headers=headers)
+    assert (crossed.status_code, crossed.json()["code"]) == (401, "operator_token")
+
+
+async def test_a_wrong_or_ended_credential_gives_no_token(auth: Any) -> None:
+    first = await make(auth)
+    wrong_secret = first.text[:-1] + ("0" if first.text[-1] != "0" else "1")
+    for text in (wrong_secret, new_operator_key().text, "dco_", "no key"):
+        refused = await auth.http.post(TOKEN, json={"key": text})
+        assert (refused.status_code, refused.json()["code"]) == (401, "invalid_operator_key")
+    second = await make(auth)  # the same name: the older one ends
+    assert (await auth.http.post(TOKEN, json={"key": first.text})).status_code == 401
+    assert await bearer(auth, second)
+    rows = await auth.query("SELECT revoked_at, last_used_at FROM auth.operators ORDER BY created_at")
+    assert [(row["revoked_at"] is None, row["last_used_at"] is None) for row in rows] == [(False, True), (True, False)]
+    assert second.text not in auth.log()
+
+
+async def test_an_operator_rotates_and_revokes_signing_keys(auth: Any) -> None:
+    headers = await bearer(auth, await make(auth))
+    rotated = await auth.http.post(ROTATE, headers=headers)
+    assert rotated.status_code == 200
+    published = (await auth.http.get("/.well-known/jwks.json")).json()["keys"]
+    assert len(published) == 2 and rotated.json()["kid"] in {key["kid"] for key in published}
+    revoked = await auth.http.post(ROTATE, json={"revoke": True}, headers=headers)
+    assert [row["kid"] for row in await auth.query("SELECT kid FROM auth.signing_keys")] == [revoked.json()["kid"]]
+
+
+def test_a_credential_is_read_as_it_was_made_and_does_not_show() -> None:
+    key = new_operator_key()
+    assert parse_operator_key(f" {key.text}\n") == key
+    assert key.text not in repr(key) and len(key.secret_hash) == 32
+    assert new_operator_key().text != key.text
+    for text in ("", "dco_1_2", key.text[:-1], key.text.upper(), key.text + "0"):
+        assert parse_operator_key(text) is None

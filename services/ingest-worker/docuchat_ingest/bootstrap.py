@@ -62,6 +62,7 @@ class Container:
     """What the process runs."""
 
     settings: Settings
+    dead_letters: DeadLetterOffice
     checks: dict[str, Check]
     background: frozenset[str]
     """The names of all work that goes on beside the documents."""
@@ -88,7 +89,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         usage = ServiceClient(session, settings.usage_url, "usage")
         quota = UsageQuota(HoldsClient(usage, settings.internal_token.get_secret_value()))
         announcer, meter = RedisAnnouncer(redis), PrometheusMeter()
-        dead_letters = BrokerDeadLetters(DeadLetterOffice(broker, "ingest"))
+        office = DeadLetterOffice(broker, "ingest")
+        dead_letters = BrokerDeadLetters(office)
         limits = _limits(settings)
         pipeline = Pipeline(
             commit=commit,
@@ -134,6 +136,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         looking.every("waiting", timedelta(seconds=settings.ingest_poll_seconds), slots.look_around)
         yield Container(
             settings,
+            office,
             {"database": database.check, "rabbitmq": consumer.check, "blob_store": blobs.check},
             background.names | looking.names,
         )

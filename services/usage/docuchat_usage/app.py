@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from docuchat_common.http import dead_letters
 from docuchat_common.http.app import create_service_app
 from docuchat_usage.bootstrap import open_container
 from docuchat_usage.ledger import routes as ledger
@@ -11,6 +12,5 @@ from docuchat_usage.settings import Settings
 
 def create_app(settings: Settings) -> FastAPI:
     """HTTP, consumer, relay and sweeps in one process."""
-    return create_service_app(
-        settings, title="DocuChat usage", routers=[ledger.router, quotas.router], open_container=open_container
-    )
+    routers = [ledger.router, quotas.router, dead_letters.router]
+    return create_service_app(settings, title="DocuChat usage", routers=routers, open_container=open_container)

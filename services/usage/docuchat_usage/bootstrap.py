@@ -13,6 +13,7 @@ from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
@@ -38,6 +39,7 @@ class Container:
     prices: PriceService
     quotas: QuotaService
     ledger: LedgerService
+    dead_letters: DeadLetterOffice
     checks: dict[str, Check]
 
 
@@ -90,6 +92,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             prices=PriceService(uow),
             quotas=quotas,
             ledger=ledger,
+            dead_letters=DeadLetterOffice(broker, "usage"),
             checks={"database": database.check, "rabbitmq": consumer.check},
         )
 

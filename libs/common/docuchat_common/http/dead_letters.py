@@ -1,0 +1,38 @@
+"""`/internal/dead-letters`, the same at every service that consumes; its container has `dead_letters`."""
+
+from fastapi import APIRouter, Request
+
+from docuchat_common.contracts.dead_letters import DeadLetter, DeadLetterList, ReplayRequest, ReplayResult
+from docuchat_common.http.identity import InternalCaller
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
+
+router = APIRouter(prefix="/internal/dead-letters", tags=["internal"], dependencies=[InternalCaller])
+
+
+@router.get("")
+async def list_dead_letters(request: Request) -> DeadLetterList:
+    """What this service gave up, by queue, type and reason."""
+    found = await _office(request).list()
+    return DeadLetterList(
+        items=[
+            DeadLetter(
+                queue=one.queue,
+                type=one.type,
+                reason=one.reason,
+                count=one.count,
+                oldest_seconds=one.oldest.total_seconds(),
+            )
+            for one in found
+        ]
+    )
+
+
+@router.post("/replay")
+async def replay_dead_letters(request: Request, body: ReplayRequest) -> ReplayResult:
+    """Bring dead letters back to the queue that they came from, with a fresh ladder."""
+    return ReplayResult(replayed=await _office(request).replay(body.queue))
+
+
+def _office(request: Request) -> DeadLetterOffice:
+    office: DeadLetterOffice = request.app.state.container.dead_letters
+    return office

@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import typer
@@ -22,11 +22,14 @@ from docuchat_setup.logins import (
     virtual_host_of,
 )
 from docuchat_setup.migrations import migrate as migrate_all
+from docuchat_setup.operator import make_operator
 from docuchat_setup.roles import ensure_roles
 from docuchat_setup.settings import Environment
 from docuchat_setup.topology import declare_topology
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+OperatorName = Annotated[str, typer.Option(help="Whose credential it is; an older one of that name is revoked.")]
 
 
 @app.command()
@@ -57,6 +60,13 @@ def logins() -> None:
         environment = Environment.of_process()
         (url,) = environment.need("RABBITMQ_ADMIN_URL")
         _say(json.dumps(login_definitions(environment.broker_passwords(), [virtual_host_of(url)]), indent=2))
+
+
+@app.command()
+def operator(name: OperatorName = "operator") -> None:
+    """Make a credential for the operator's endpoints and print it, once."""
+    with _readable_errors():
+        _say(_run(make_operator(Environment.of_process().database_url("OWNER_DATABASE_URL"), name)))
 
 
 @app.command(name="all")

@@ -9,6 +9,19 @@ SERVICES = ("auth", "gateway", "ingest", "chat", "usage")
 SCHEMAS = ("auth", "knowledge", "chat", "usage")
 EXTENSIONS = ("vector",)
 
+SESSION_SETTINGS: Mapping[str, str] = {
+    # a transaction waits for nobody: whoever leaves one open has died or forgotten it, and holds its locks
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "5s",
+    # a host that vanishes says nothing: without these its session, and its locks, stay for two hours
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+    "client_connection_check_interval": "5s",
+}
+"""What holds in every session of every role, whoever opens it."""
+
 
 def role_names() -> tuple[str, ...]:
     """Every login role: the owner, then `docuchat_<service>` and `docuchat_<service>_system`."""
@@ -51,6 +64,15 @@ async def ensure_roles(admin_url: str, passwords: Mapping[str, str]) -> None:
                     "SELECT format('ALTER ROLE %I WITH LOGIN PASSWORD %L', $1::text, $2::text)", name, passwords[name]
                 )
             )
+            for setting, value in SESSION_SETTINGS.items():
+                await connection.execute(
+                    await connection.fetchval(
+                        "SELECT format('ALTER ROLE %I SET %I TO %L', $1::text, $2::text, $3::text)",
+                        name,
+                        setting,
+                        value,
+                    )
+                )
         await grant_database(connection)
     finally:
         await connection.close()

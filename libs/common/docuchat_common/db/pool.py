@@ -26,16 +26,6 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.CrashShutdownError,
 )
 
-# A host that vanishes says nothing: without these the server keeps its transactions, and their locks, for two hours.
-# They are the server's view of this connection's socket (seconds and, for the last two, milliseconds).
-_NOTICES_A_LOST_CLIENT = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "3",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "15000",
-    "client_connection_check_interval": "5000",
-}
-
 _ROLE_POWER = """
 SELECT current_user AS role,
        r.rolsuper AS is_superuser,
@@ -119,7 +109,7 @@ class Database:
                 timeout=5,
                 command_timeout=command_timeout.total_seconds(),
                 max_inactive_connection_lifetime=300,
-                server_settings={"application_name": application_name, "jit": "off", **_NOTICES_A_LOST_CLIENT},
+                server_settings={"application_name": application_name, "jit": "off"},
             )
 
         async def connect_patiently(dsn: str, size: int) -> asyncpg.Pool:
@@ -154,7 +144,7 @@ class Database:
             async with pool.acquire(timeout=self._acquire_timeout) as connection:
                 # the pool's proxy has every method of a connection
                 yield cast(asyncpg.Connection, connection)
-        except asyncpg.DeadlockDetectedError as error:
+        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
             raise Deadlocked(retry_after=timedelta(seconds=1)) from error
         except asyncpg.DiskFullError as error:
             raise StorageFull from error

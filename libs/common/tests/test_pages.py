@@ -1,10 +1,12 @@
 """Cursors are opaque, round-trip, and a foreign one is a clear error."""
 
+from itertools import count
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docuchat_common.http.pages import InvalidCursor, decode_cursor, encode_cursor
+from docuchat_common.http.pages import InvalidCursor, PageRequest, decode_cursor, encode_cursor
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
@@ -16,3 +18,23 @@ def test_a_cursor_round_trips(position: list[str]) -> None:
 def test_a_cursor_that_is_not_ours_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         decode_cursor(text, 2)
+
+
+@given(st.integers(0, 12), st.integers(1, 5))
+def test_pages_together_are_the_list(length: int, limit: int) -> None:
+    items, seen, cursor = list(range(length)), [], None
+    for _ in count():
+        page = PageRequest(limit, cursor)
+        after = page.after(1, int)
+        found = [item for item in items if after is None or item > after][: page.rows]
+        shown, cursor = page.cut(found, lambda item: (item,))
+        assert len(shown) <= limit
+        seen += shown
+        if cursor is None:
+            break
+    assert seen == items
+
+
+def test_a_position_that_cannot_be_read_is_a_foreign_cursor() -> None:
+    with pytest.raises(InvalidCursor):
+        PageRequest(cursor=encode_cursor("soon")).after(1, int)

@@ -2,17 +2,23 @@
 
 import base64
 import binascii
-from typing import Annotated, Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import orjson
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from docuchat_common.errors import InvalidInput
 
 T = TypeVar("T")
+P = TypeVar("P")
 
-Limit = Annotated[int, Query(ge=1, le=100, description="How many items at most.")]
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
 
 
@@ -49,3 +55,41 @@ def decode_cursor(cursor: str, length: int) -> list[str]:
     if not isinstance(position, list) or len(position) != length or not all(isinstance(part, str) for part in position):
         raise InvalidCursor
     return position
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page of a list is asked for."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows to read: one more than is shown tells whether there is a next page."""
+        return self.limit + 1
+
+    def after(self, length: int, read: Callable[..., P]) -> P | None:
+        """The position that the page begins after: `read` of the cursor's `length` strings; None for the first page.
+
+        A ValueError of `read` is InvalidCursor.
+        """
+        if self.cursor is None:
+            return None
+        try:
+            return read(*decode_cursor(self.cursor, length))
+        except (ValueError, OverflowError) as error:
+            raise InvalidCursor from error
+
+    def cut(self, found: Sequence[T], position: Callable[[T], Sequence[Any]]) -> tuple[Sequence[T], str | None]:
+        """What is shown of up to `rows` rows, and the cursor of the next page; `position` is a row's sort key."""
+        shown = found[: self.limit]
+        return shown, encode_cursor(*position(shown[-1])) if len(found) > self.limit else None
+
+
+async def page_request(limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> PageRequest:
+    """The `limit` and `cursor` of a list's query."""
+    return PageRequest(limit, cursor)
+
+
+Paging = Annotated[PageRequest, Depends(page_request)]

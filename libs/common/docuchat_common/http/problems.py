@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from fastapi import FastAPI, Request
@@ -162,12 +162,10 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Every error of `app` becomes a problem document; the user's input is never echoed."""
 
     async def on_expected(request: Request, error: Exception) -> Response:
-        assert isinstance(error, DocuChatError)
-        return response_for(error, _request_id(request))
+        return response_for(cast(DocuChatError, error), _request_id(request))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        fields = [_invalid_field(problem) for problem in error.errors()]
+        fields = [_invalid_field(problem) for problem in cast(RequestValidationError, error).errors()]
         detail = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
         return problem_response(
             422,
@@ -177,8 +175,8 @@ def install_problem_handlers(app: FastAPI) -> None:
             errors=fields,
         )
 
-    async def on_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    async def on_http(request: Request, raised: Exception) -> Response:
+        error = cast(HTTPException, raised)
         detail = {
             404: f"There is nothing at {request.method} {request.url.path}; see /docs for what there is.",
             405: f"{request.method} is not allowed at {request.url.path}; see /docs.",

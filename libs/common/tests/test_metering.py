@@ -45,7 +45,7 @@ class Books:
     """The transactions of a service that calls providers, whose COMMIT answers get lost on demand."""
 
     def __init__(self, opened: Database, database: ClonedDatabase) -> None:
-        self._uow = UnitOfWork(opened, self._compose, schema=SCHEMA)
+        self._uow = UnitOfWork(opened, self._compose, schema=SCHEMA, service="chat")
         self._database = database
         self.lose_commits = 0
         self.refuse = 0

@@ -1,0 +1,5 @@
+"""`python -m docuchat_client.cli`."""
+
+from docuchat_client.cli import main
+
+main()

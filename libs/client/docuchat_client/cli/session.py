@@ -1,0 +1,96 @@
+"""What the commands share: the screen, the kept sign-in, and failures as one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel
+
+from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
+from docuchat_client.credentials import Credentials, CredentialStore, FileCredentials, MemoryCredentials
+from docuchat_client.errors import (
+    ConnectionFailed,
+    DocuChatError,
+    Forbidden,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+from docuchat_client.rendering import Screen, one_line
+
+T = TypeVar("T")
+_INTERRUPTED = 130
+_EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
+    (Unauthenticated, 3),
+    (Forbidden, 3),
+    (NotFound, 4),
+    (QuotaExceeded, 5),
+    (RateLimited, 5),
+    (ConnectionFailed, 6),
+    (ServiceUnavailable, 6),
+)
+
+screen = Screen()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def exit_code(error: DocuChatError) -> int:
+    """The exit code of a failure."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def explained(error: DocuChatError) -> str:
+    hint = ""
+    if isinstance(error, Unauthenticated) and error.code != "code_invalid":
+        hint = "; sign in with `docuchat login`"
+    elif isinstance(error, QuotaExceeded) and error.resets_at:
+        hint = f"; it starts anew at {error.resets_at}"
+    elif error.retry_after:
+        hint = f"; try again in {error.retry_after:.0f} s"
+    return f"{one_line(error.message).rstrip('.')}{hint} [{error.code}]"
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; a failure becomes one line on standard error and an exit code."""
+    try:
+        return asyncio.run(coroutine)
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    except DocuChatError as error:
+        screen.fail(explained(error))
+        raise typer.Exit(exit_code(error)) from error
+    except OSError as error:
+        screen.fail(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))))
+        raise typer.Exit(1) from error
+
+
+def make_client() -> AsyncDocuChat:
+    """A client with the kept sign-in; `DOCUCHAT_TOKEN` and `DOCUCHAT_SERVER` stand above it."""
+    store: CredentialStore = FileCredentials()
+    token = os.environ.get("DOCUCHAT_TOKEN")
+    kept = store.load()
+    server = os.environ.get("DOCUCHAT_SERVER") or (kept.server if kept else DEFAULT_SERVER)
+    tenant = os.environ.get("DOCUCHAT_TENANT") or (kept.tenant if kept else None)
+    if token:
+        store = MemoryCredentials(Credentials(server=server, tenant=tenant, access_token=token))
+    elif kept is not None and kept.server != server.rstrip("/"):
+        raise Unauthenticated(f"You are signed in at {kept.server}, not at {server}.", code="other_server")
+    return AsyncDocuChat(server, tenant=tenant, credentials=store)
+
+
+async def with_client(action: Callable[[AsyncDocuChat], Coroutine[Any, Any, T]]) -> T:
+    async with make_client() as client:
+        return await action(client)
+
+
+def print_json(model: BaseModel) -> None:
+    screen.json(model.model_dump_json(indent=2))

@@ -1,0 +1,66 @@
+"""Commands: sign in and out, and who is signed in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
+from docuchat_client.cli.session import (
+    AsJson,
+    print_json,
+    run,
+    screen,
+    with_client,
+)
+from docuchat_client.credentials import FileCredentials
+
+_DEFAULT_TENANT = "1"
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def login(
+    email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address.")] = None,
+    tenant: Annotated[str, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = _DEFAULT_TENANT,
+    server: Annotated[str, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = DEFAULT_SERVER,
+    code: Annotated[str | None, typer.Option(help="A code that was sent already; none is requested then.")] = None,
+) -> None:
+    """Sign in with a code that comes by e-mail."""
+    address = email or typer.prompt("E-mail")
+
+    async def sign_in() -> None:
+        async with AsyncDocuChat(server, tenant=tenant, credentials=FileCredentials()) as client:
+            if code is None:
+                sent = await client.request_code(address)
+                minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
+                screen.note(f"A code was sent to {address}{minutes}.")
+                if urlsplit(server).hostname in _LOCAL_HOSTS:
+                    screen.note("A local product that sends no mail shows it where `make run` runs.")
+            await client.verify_code(address, code or str(typer.prompt("Code")))
+            user = await client.me()
+            screen.line(f"Signed in as {user.email} ({user.role}) at {user.tenant.name}.")
+
+    run(sign_in())
+
+
+def logout() -> None:
+    """Sign out and forget the tokens."""
+    run(with_client(lambda client: client.logout()))
+    screen.line("Signed out.")
+
+
+def whoami(as_json: AsJson = False) -> None:
+    """Show who is signed in, and where."""
+
+    async def show(client: AsyncDocuChat) -> None:
+        user = await client.me()
+        if as_json:
+            print_json(user)
+        else:
+            tenant = user.tenant
+            screen.line(f"{user.email} ({user.role}) at {tenant.name} (tenant {tenant.id}, {tenant.slug})")
+            screen.line(client.base_url)
+
+    run(with_client(show))

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat, Progress
-from docuchat_client.answers import AnswerStream, Channel
+from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
+from docuchat_client.answers import AnswerStream
 from docuchat_client.credentials import CredentialStore
-from docuchat_client.models import (
-    Answer,
-    AnswerEvent,
-    Chat,
-    ChatWithMessages,
-    Citation,
-    CodeSent,
-    DeletionReceipt,
-    Document,
-    Message,
-    Page,
-    SearchResult,
-    Source,
-    Tokens,
-    TurnUsage,
-    Usage,
-    User,
-)
+from docuchat_client.models import AnswerEvent, Citation, CodeSent, Source, Tokens, TurnUsage
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -139,6 +123,42 @@ class BlockingAnswerStream:
         return self._stream.finish_reason
 
 
+def _blocking(
+    method: Callable[Concatenate[AsyncDocuChat, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[DocuChat, P], T]:
+    """The method for synchronous code: same parameters, same result, same description."""
+
+    @wraps(method)
+    def call(self: DocuChat, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return self._loop.run(method(self._client, *arguments, **options))
+
+    return call
+
+
+def _iterating(
+    method: Callable[Concatenate[AsyncDocuChat, P], AsyncIterator[T]],
+) -> Callable[Concatenate[DocuChat, P], Iterator[T]]:
+    """As `_blocking`, for what comes one by one."""
+
+    @wraps(method)
+    def call(self: DocuChat, /, *arguments: P.args, **options: P.kwargs) -> Iterator[T]:
+        return self._loop.iterate(method(self._client, *arguments, **options))
+
+    return call
+
+
+def _answering(
+    method: Callable[Concatenate[AsyncDocuChat, P], AnswerStream],
+) -> Callable[Concatenate[DocuChat, P], BlockingAnswerStream]:
+    """As `_blocking`, for answers as they are made."""
+
+    @wraps(method)
+    def call(self: DocuChat, /, *arguments: P.args, **options: P.kwargs) -> BlockingAnswerStream:
+        return BlockingAnswerStream(self._loop, method(self._client, *arguments, **options))
+
+    return call
+
+
 class DocuChat:
     """`AsyncDocuChat` for synchronous code: the same arguments, the same methods, the same errors."""
 
@@ -181,177 +201,37 @@ class DocuChat:
         self._loop.run(self._client.aclose())
         self._loop.close()
 
-    def request_code(self, email: str) -> CodeSent:
-        """Have a sign-in code sent to the address."""
-        return self._loop.run(self._client.request_code(email))
-
-    def verify_code(self, email: str, code: str) -> Tokens:
-        """Sign in with the code."""
-        return self._loop.run(self._client.verify_code(email, code))
-
     def login(self, email: str, ask_code: Callable[[CodeSent], str]) -> Tokens:
         """Request a code, have it asked for, and sign in."""
         return self.verify_code(email, ask_code(self.request_code(email)))
 
-    def logout(self) -> None:
-        """Revoke the refresh token and forget the tokens."""
-        self._loop.run(self._client.logout())
+    request_code = _blocking(AsyncDocuChat.request_code)
+    verify_code = _blocking(AsyncDocuChat.verify_code)
+    logout = _blocking(AsyncDocuChat.logout)
+    me = _blocking(AsyncDocuChat.me)
 
-    def me(self) -> User:
-        """Who is signed in."""
-        return self._loop.run(self._client.me())
+    upload = _blocking(AsyncDocuChat.upload)
+    documents = _blocking(AsyncDocuChat.documents)
+    all_documents = _iterating(AsyncDocuChat.all_documents)
+    document = _blocking(AsyncDocuChat.document)
+    watch = _iterating(AsyncDocuChat.watch)
+    wait_until_settled = _blocking(AsyncDocuChat.wait_until_settled)
+    download = _blocking(AsyncDocuChat.download)
+    retry_document = _blocking(AsyncDocuChat.retry_document)
+    delete_document = _blocking(AsyncDocuChat.delete_document)
 
-    def upload(
-        self,
-        file: str | Path | BinaryIO | bytes,
-        *,
-        filename: str | None = None,
-        title: str | None = None,
-        collection_id: UUID | str | None = None,
-        on_progress: Progress | None = None,
-        idempotency_key: str | None = None,
-    ) -> Document:
-        """Send a file; see `AsyncDocuChat.upload`."""
-        return self._loop.run(
-            self._client.upload(
-                file,
-                filename=filename,
-                title=title,
-                collection_id=collection_id,
-                on_progress=on_progress,
-                idempotency_key=idempotency_key,
-            )
-        )
+    ask = _blocking(AsyncDocuChat.ask)
+    stream = _answering(AsyncDocuChat.stream)
+    resume = _answering(AsyncDocuChat.resume)
+    stop = _blocking(AsyncDocuChat.stop)
 
-    def documents(
-        self, *, limit: int | None = None, cursor: str | None = None, status: str | None = None, q: str | None = None
-    ) -> Page[Document]:
-        """One page of the documents, newest first."""
-        return self._loop.run(self._client.documents(limit=limit, cursor=cursor, status=status, q=q))
+    create_chat = _blocking(AsyncDocuChat.create_chat)
+    chats = _blocking(AsyncDocuChat.chats)
+    chat = _blocking(AsyncDocuChat.chat)
+    rename_chat = _blocking(AsyncDocuChat.rename_chat)
+    delete_chat = _blocking(AsyncDocuChat.delete_chat)
+    messages = _blocking(AsyncDocuChat.messages)
+    add_message = _blocking(AsyncDocuChat.add_message)
 
-    def all_documents(self, *, status: str | None = None, q: str | None = None) -> Iterator[Document]:
-        """Every document, page by page."""
-        return self._loop.iterate(self._client.all_documents(status=status, q=q))
-
-    def document(self, document_id: UUID | str) -> Document:
-        """One document."""
-        return self._loop.run(self._client.document(document_id))
-
-    def watch(self, document_id: UUID | str) -> Iterator[Document]:
-        """The document at each change until it is ready or failed."""
-        return self._loop.iterate(self._client.watch(document_id))
-
-    def wait_until_settled(
-        self,
-        document_id: UUID | str,
-        *,
-        timeout: float | None = None,
-        on_change: Callable[[Document], None] | None = None,
-    ) -> Document:
-        """The document once it is ready or failed."""
-        return self._loop.run(self._client.wait_until_settled(document_id, timeout=timeout, on_change=on_change))
-
-    def download(self, document_id: UUID | str, target: Path | BinaryIO, on_progress: Progress | None = None) -> int:
-        """Write the original file to `target`; returns its size."""
-        return self._loop.run(self._client.download(document_id, target, on_progress))
-
-    def retry_document(self, document_id: UUID | str) -> Document:
-        """Have a failed document ingested again."""
-        return self._loop.run(self._client.retry_document(document_id))
-
-    def delete_document(self, document_id: UUID | str) -> DeletionReceipt:
-        """Delete the document, its chunks and its file."""
-        return self._loop.run(self._client.delete_document(document_id))
-
-    def ask(
-        self,
-        message: str,
-        *,
-        chat_id: UUID | str | None = None,
-        session_id: str | int | None = None,
-        model: str | None = None,
-        document_ids: Sequence[UUID | str] | None = None,
-        collection_id: UUID | str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Answer:
-        """The whole answer at once."""
-        return self._loop.run(
-            self._client.ask(
-                message,
-                chat_id=chat_id,
-                session_id=session_id,
-                model=model,
-                document_ids=document_ids,
-                collection_id=collection_id,
-                idempotency_key=idempotency_key,
-            )
-        )
-
-    def stream(
-        self,
-        message: str,
-        *,
-        chat_id: UUID | str | None = None,
-        session_id: str | int | None = None,
-        model: str | None = None,
-        document_ids: Sequence[UUID | str] | None = None,
-        collection_id: UUID | str | None = None,
-        channel: Channel = "websocket",
-    ) -> BlockingAnswerStream:
-        """The answer as it is made: `with client.stream("…") as answer: for word in answer.text(): …`."""
-        stream = self._client.stream(
-            message,
-            chat_id=chat_id,
-            session_id=session_id,
-            model=model,
-            document_ids=document_ids,
-            collection_id=collection_id,
-            channel=channel,
-        )
-        return BlockingAnswerStream(self._loop, stream)
-
-    def resume(self, turn_id: UUID | str, *, after: int = 0, channel: Channel = "websocket") -> BlockingAnswerStream:
-        """An answer that was begun elsewhere, behind piece number `after`."""
-        return BlockingAnswerStream(self._loop, self._client.resume(turn_id, after=after, channel=channel))
-
-    def stop(self, turn_id: UUID | str) -> None:
-        """End an answer that is being made."""
-        self._loop.run(self._client.stop(turn_id))
-
-    def create_chat(self, title: str | None = None) -> Chat:
-        """A new, empty chat."""
-        return self._loop.run(self._client.create_chat(title))
-
-    def chats(self, *, limit: int | None = None, cursor: str | None = None, q: str | None = None) -> Page[Chat]:
-        """One page of the chats, newest first."""
-        return self._loop.run(self._client.chats(limit=limit, cursor=cursor, q=q))
-
-    def chat(self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None) -> ChatWithMessages:
-        """A chat and a page of its messages."""
-        return self._loop.run(self._client.chat(chat_id, limit=limit, cursor=cursor))
-
-    def rename_chat(self, chat_id: UUID | str, title: str) -> Chat:
-        """Give the chat another title."""
-        return self._loop.run(self._client.rename_chat(chat_id, title))
-
-    def delete_chat(self, chat_id: UUID | str) -> None:
-        """Delete the chat and its messages."""
-        self._loop.run(self._client.delete_chat(chat_id))
-
-    def messages(self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None) -> Page[Message]:
-        """One page of a chat's messages."""
-        return self._loop.run(self._client.messages(chat_id, limit=limit, cursor=cursor))
-
-    def add_message(self, chat_id: UUID | str, content: str, metadata: dict[str, Any] | None = None) -> Message:
-        """Store a message of the user without asking the model."""
-        return self._loop.run(self._client.add_message(chat_id, content, metadata))
-
-    def search(
-        self, query: str, *, limit: int | None = None, document_id: UUID | str | None = None
-    ) -> list[SearchResult]:
-        """What the model would be given for this question, best first."""
-        return self._loop.run(self._client.search(query, limit=limit, document_id=document_id))
-
-    def usage(self) -> Usage:
-        """Tokens, cost and what is left of the quota."""
-        return self._loop.run(self._client.usage())
+    search = _blocking(AsyncDocuChat.search)
+    usage = _blocking(AsyncDocuChat.usage)

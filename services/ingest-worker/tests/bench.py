@@ -138,7 +138,7 @@ async def make_bench(stack: AsyncExitStack, clone: ClonedDatabase, database: Dat
     async with clone.connect() as admin:
         await ensure_space(admin, SPACE)
     around = Surroundings()
-    uow = Absences(UnitOfWork(database, compose, schema=SCHEMA))
+    uow = Absences(UnitOfWork(database, compose, schema=SCHEMA, service="ingest"))
     gateway = await stack.enter_async_context(clone.open("gateway", max_size=2))
     registry: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]] = UnitOfWork(
         gateway, lambda connection, *_: (CollectionRepository(connection), DocumentRegistry(connection)), schema=SCHEMA

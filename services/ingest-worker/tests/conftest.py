@@ -90,6 +90,33 @@ class PdfMaker:
         """A readable document, a line of Latin text a page."""
         return self.pages(self.stream(b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % page.encode("latin-1")) for page in pages)
 
+    def scanned(self, *texts: str, hidden: bool = False) -> bytes:
+        """A picture over each page, as scanners make them, with a line of text on it where one is given, `hidden` as
+        text recognition lays it under the picture.
+        """
+        objects = [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"",
+            b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+            self.stream(
+                b"\x80", b"/Type/XObject/Subtype/Image/Width 1/Height 1/BitsPerComponent 8/ColorSpace/DeviceGray"
+            ),
+        ]
+        kids = []
+        for text in texts:
+            content = b"q 595 0 0 842 0 0 cm /I Do Q BT /F1 3 Tf %d Tr 36 720 Td (%b) Tj ET" % (
+                3 if hidden else 0,
+                text.encode("latin-1"),
+            )
+            objects.append(self.stream(content))
+            objects.append(
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>/XObject<</I 4 0 R>>>>"
+                b"/Contents %d 0 R>>" % len(objects)
+            )
+            kids.append(b"%d 0 R" % len(objects))
+        objects[1] = b"<</Type/Pages/Kids[%b]/Count %d>>" % (b" ".join(kids), len(kids))
+        return self.write(objects)
+
     def glyphs(self, lines: Iterable[Iterable[tuple[str, float]]], size: float = 12) -> bytes:
         """A page whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs."""
         lines = [list(line) for line in lines]

@@ -13,6 +13,7 @@ import numpy as np
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import DocumentId, HoldId, TenantId
+from docuchat_ingest.reading.formats import PageText
 from docuchat_ingest.reading.process.pool import PageWindow
 from docuchat_ingest.transaction import IngestUnitOfWork, Transaction
 from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
@@ -31,7 +32,7 @@ class Surroundings:
     calls: list[str] = field(default_factory=list)
     released: list[HoldId] = field(default_factory=list)
     buried: list[WaitingDocument] = field(default_factory=list)
-    pages: list[str] = field(default_factory=lambda: list(PAGES))
+    pages: list[str | PageText] = field(default_factory=lambda: list(PAGES))
     space: EmbeddingSpace = SPACE
     held: asyncio.Event | None = None
     """The provider answers when it is set."""
@@ -51,7 +52,7 @@ class Surroundings:
     async def read(self, path: Path, media_type: str) -> AsyncGenerator[PageWindow, None]:
         self._enter("read")
         for page in self.pages:
-            yield PageWindow(len(self.pages), [page])
+            yield PageWindow(len(self.pages), [page if isinstance(page, PageText) else PageText(page)])
 
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
         self._enter("embed")

@@ -34,7 +34,7 @@ def assert_sound(pages: list[str], chunker: Chunker, count: Count, size: int) ->
 @pytest.mark.parametrize("name", ["geotopo-book-de.pdf", "persian-guide-chromium.pdf", "multicolumn.pdf"])
 def test_chunks_of_real_files_are_exact(samples: Path, count_tokens: Count, name: str) -> None:
     with pdf.open_document(str(samples / name), 500) as document:
-        pages = list(document.texts())
+        pages = [page.text for page in document.pages()]
     chunker = Chunker(count_tokens, size=400, overlap=40)
     assert_sound(pages, chunker, count_tokens, 400)
     chunks = chunker.split(pages)

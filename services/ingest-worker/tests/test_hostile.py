@@ -174,7 +174,7 @@ async def outcome(pool: ParserPool, path: Path) -> tuple[str, str]:
     texts: list[str] = []
     try:
         async for window in pool.read(path, "application/pdf"):
-            texts.extend(window.texts)
+            texts.extend(page.text for page in window.pages)
     except Unreadable as reason:
         return reason.code, ""
     text = "".join(texts)
@@ -279,6 +279,6 @@ async def test_progress_comes_page_by_page(samples: Path, parser_pool: ParserPoo
     done = []
     async for window in parser_pool.read(samples / "geotopo-book-de.pdf", "application/pdf"):
         assert window.page_count == 117
-        done.append(len(window.texts))
+        done.append(len(window.pages))
     assert sum(done) == 117
     assert len(done) > 1

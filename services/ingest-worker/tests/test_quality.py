@@ -13,7 +13,7 @@ from docuchat_ingest.reading.errors import Unreadable
 
 def read(path: Path) -> list[str]:
     with pdf.open_document(str(path), 500) as document:
-        return list(document.texts())
+        return [page.text for page in document.pages()]
 
 
 def similarity(left: str, right: str) -> float:

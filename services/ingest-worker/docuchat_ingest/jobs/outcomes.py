@@ -27,6 +27,7 @@ class FailureCode(StrEnum):
     DAMAGED = "damaged"
     ENCRYPTED = "encrypted"
     NO_TEXT_LAYER = "no_text_layer"
+    UNREADABLE_TEXT = "unreadable_text"
     TOO_MANY_PAGES = "too_many_pages"
     TOO_MUCH_TEXT = "too_much_text"
     TOO_LARGE = "too_large"
@@ -65,6 +66,10 @@ _DETAILS = {
     FailureCode.ENCRYPTED: "The PDF is protected by a password. Save a copy without the password and upload that.",
     FailureCode.NO_TEXT_LAYER: (
         "The PDF holds no text, only pictures of pages. Run it through text recognition (OCR) and upload the result."
+    ),
+    FailureCode.UNREADABLE_TEXT: (
+        "The text in the PDF is garbled: its fonts do not tell which letters they draw. Run it through text "
+        "recognition (OCR), or export it again with its fonts embedded, and upload the result."
     ),
     FailureCode.TOO_MANY_PAGES: "The PDF has more than {max_pages} pages. Split it and upload the parts.",
     FailureCode.TOO_MUCH_TEXT: "The file holds more text than a document may have. Split it and upload the parts.",

@@ -30,9 +30,16 @@ class Job:
     spending: Spending
     hold_id: HoldId | None = None
     pages: int = 0
+    pages_unread: int = 0
+    """Pages that are pictures or garbled: nothing of them, or next to nothing, can be found."""
     lost: bool = False
     """Whether the claim is known to be lost: nothing more is sent to the provider."""
     stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Codes of what a reader of answers should know about the document."""
+        return ("pages_unread",) if self.pages_unread else ()
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:

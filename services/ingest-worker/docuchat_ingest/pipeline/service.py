@@ -23,8 +23,9 @@ from docuchat_common.metering import ProviderCall, TokenBounds, bounded, call_id
 from docuchat_ingest.chunking.chunker import Chunker
 from docuchat_ingest.pipeline.domain import Job, Limits
 from docuchat_ingest.pipeline.errors import EmbeddingUnavailable
+from docuchat_ingest.pipeline.judgement import judge
 from docuchat_ingest.pipeline.ports import Announcer, DocumentReader, Quota
-from docuchat_ingest.reading.errors import Unreadable
+from docuchat_ingest.reading.formats import PageText
 from docuchat_ingest.transaction import PatientCommits, Transaction
 from docuchat_knowledge.jobs.domain import ChunkDraft, Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
@@ -73,7 +74,7 @@ class Pipeline:
 
     async def _read(self, job: Job) -> list[str]:
         claim = job.claim
-        pages: list[str] = []
+        pages: list[PageText] = []
         with tempfile.TemporaryDirectory(prefix=f"{WORK_FOLDER}{os.getpid()}-") as folder:
             path = Path(folder) / "document"
             with job.stage("fetch"):
@@ -82,14 +83,13 @@ class Pipeline:
             with job.stage("extract"):
                 async with contextlib.aclosing(self.reader.read(path, claim.media_type)) as windows:
                     async for window in windows:
-                        pages.extend(window.texts)
+                        pages.extend(window.pages)
                         if time.monotonic() - told >= _PROGRESS_EVERY:
                             await self._tell_progress(job, window.page_count, len(pages))
                             told = time.monotonic()
         job.pages = len(pages)
-        if not any(map(_has_words, pages)):
-            raise Unreadable("no_text_layer")
-        return pages
+        job.pages_unread = judge(pages)
+        return [page.text for page in pages]
 
     async def _tell_progress(self, job: Job, pages: int, pages_done: int) -> None:
         claim = job.claim
@@ -196,7 +196,9 @@ class Pipeline:
         async def finish(tx: Transaction) -> Completion:
             if vectors is not None:
                 await tx.writes.write_chunks(claim, embedder.space, last, vectors)
-            completion = await tx.writes.swap(claim, pages=job.pages)
+            completion = await tx.writes.swap(
+                claim, pages=job.pages, pages_unread=job.pages_unread, warnings=job.warnings
+            )
             tx.outbox.add(
                 DocumentReady(
                     tenant_id=claim.tenant_id,
@@ -223,7 +225,3 @@ def cut_batches(chunks: Sequence[ChunkDraft], most: int, most_tokens: int) -> li
         batches[-1].append(chunk)
         tokens += chunk.token_count
     return list(batches)
-
-
-def _has_words(page: str) -> bool:
-    return any(map(str.isalnum, page))

@@ -14,13 +14,19 @@ from pathlib import Path
 
 import pypdfium2.raw as pdfium
 
-from docuchat_ingest.reading import right_to_left
+from docuchat_ingest.reading import ink, right_to_left
 from docuchat_ingest.reading.errors import Unreadable
+from docuchat_ingest.reading.formats import PageText, Problem
+from docuchat_ingest.reading.legibility import is_garbled
 
 _MARGIN = 2.0
 """Points by which a letter may stand out of the page and still count; text beyond is not seen by the page's reader."""
 
 _MAX_PAGE_CHARACTERS = 2_000_000
+_SHORT_PAGE = 1_000
+_GLANCE, _SAMPLED = 8, 200
+_UNMAPPED_SHARE = 0.5
+"""Of the letters drawn; marks above letters may lack a mapping in a page that is read well."""
 
 _LIGATURES = {
     "\ufb00": "ff",
@@ -75,25 +81,26 @@ def _check_header(path: str) -> None:
 
 
 class PdfDocument:
-    """An open PDF; the texts of its pages in order."""
+    """An open PDF; the pages in order."""
 
     def __init__(self, handle: "pdfium.FPDF_DOCUMENT", path: str, page_count: int) -> None:
         self._handle = handle
         self._slow = right_to_left.SlowReader(path)
         self.page_count = page_count
 
-    def texts(self) -> Iterator[str]:
-        """A text for every page, empty for one that cannot be loaded; raises Unreadable when none could be."""
+    def pages(self) -> Iterator[PageText]:
+        """Every page, an empty one for one that cannot be loaded; raises Unreadable when none could be."""
         loaded = 0
         for index in range(self.page_count):
             page = pdfium.FPDF_LoadPage(self._handle, index)
             if not page:
-                yield ""
+                yield PageText("")
                 continue
             loaded += 1
             text_page = pdfium.FPDFText_LoadPage(page)
             try:
-                yield self._read(text_page, index, _visible_area(page)) if text_page else ""
+                text = self._read(text_page, index, _visible_area(page)) if text_page else ""
+                yield _judge(page, text_page, text) if text_page else PageText("")
             finally:
                 if text_page:
                     pdfium.FPDFText_ClosePage(text_page)
@@ -117,6 +124,31 @@ class PdfDocument:
             slow = self._slow
             text = slow.read_page(index) if ordered is None else slow.restore_half_spaces(ordered, index)
         return tidy(text)
+
+
+def _judge(page: "pdfium.FPDF_PAGE", text_page: "pdfium.FPDF_TEXTPAGE", text: str) -> PageText:
+    if is_garbled(text) or _is_unmapped(text_page):
+        return PageText("", Problem.GARBLED)
+    letters = sum(map(str.isalnum, text)) if len(text) < _SHORT_PAGE else _SHORT_PAGE
+    return PageText(text, Problem.PICTURE if ink.is_picture(page, letters) else None)
+
+
+def _is_unmapped(text_page: "pdfium.FPDF_TEXTPAGE") -> bool:
+    """Whether the fonts do not tell the letters of their shapes: PDFium then gives the shapes' numbers as letters.
+
+    A few characters over the whole page are looked at, and more when one of them has no letter; what PDFium put in by
+    itself (spaces, line ends) does not count.
+    """
+    characters = pdfium.FPDFText_CountChars(text_page)
+    glance = range(0, characters, characters // _GLANCE + 1)
+    if not any(pdfium.FPDFText_HasUnicodeMapError(text_page, index) == 1 for index in glance):
+        return False
+    drawn = unmapped = 0
+    for index in range(0, characters, characters // _SAMPLED + 1):
+        if pdfium.FPDFText_IsGenerated(text_page, index) != 1:
+            drawn += 1
+            unmapped += pdfium.FPDFText_HasUnicodeMapError(text_page, index) == 1
+    return unmapped > max(_UNMAPPED_SHARE * drawn, 1)
 
 
 def _visible_area(page: "pdfium.FPDF_PAGE") -> "pdfium.FS_RECTF":

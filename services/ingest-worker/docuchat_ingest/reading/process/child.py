@@ -1,8 +1,9 @@
 """The child process that opens documents: a request per line on stdin, length-prefixed JSON frames on stdout.
 
 Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n}`, then any number of `{"texts":
-[...]}` with the texts of the next pages in order, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak) rides
-on the last one. The text is JSON, never pickle: the child has handled hostile input and is not trusted.
+[...], "problems": {...}}` with the texts of the next pages in order and the problems of some by their place in the
+frame, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak) rides on the last one. The text is JSON, never
+pickle: the child has handled hostile input and is not trusted.
 """
 
 import ctypes
@@ -59,18 +60,22 @@ def main() -> None:
 def _answer(answers: BinaryIO, document: OpenDocument) -> None:
     send(answers, {"pages": document.page_count})
     window: list[str] = []
+    problems: dict[int, str] = {}
     size = total = 0
     started = time.monotonic()
-    for text in document.texts():
+    for page in document.pages():
+        text = page.text
         if len(text) > MAX_PAGE_CHARACTERS or total + len(text) > MAX_DOCUMENT_CHARACTERS:
             raise Unreadable("too_much_text")
+        if page.problem:
+            problems[len(window)] = page.problem
         window.append(text)
         size += len(text)
         total += len(text)
         if size >= WINDOW_CHARACTERS or time.monotonic() - started >= WINDOW_SECONDS:
-            send(answers, {"texts": window})
-            window, size, started = [], 0, time.monotonic()
-    send(answers, {"texts": window, "done": True, "rss": _peak_megabytes()})
+            send(answers, {"texts": window, "problems": problems})
+            window, problems, size, started = [], {}, 0, time.monotonic()
+    send(answers, {"texts": window, "problems": problems, "done": True, "rss": _peak_megabytes()})
 
 
 def send(answers: BinaryIO, frame: dict[str, object]) -> None:

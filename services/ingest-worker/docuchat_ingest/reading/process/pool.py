@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
+from docuchat_ingest.reading.formats import PageText, Problem
 
 _CHILD = "docuchat_ingest.reading.process.child"
 _HEADER = struct.Struct(">I")
@@ -43,10 +44,10 @@ class ParserLimits:
 
 @dataclass(frozen=True, slots=True)
 class PageWindow:
-    """The texts of the pages that follow on the window before; `page_count` is the document's."""
+    """The pages that follow on the window before; `page_count` is the document's."""
 
     page_count: int
-    texts: Sequence[str]
+    pages: Sequence[PageText]
 
 
 class ParserPool:
@@ -187,7 +188,8 @@ class _Parser:
                 if "pages" in frame:
                     page_count = int(frame["pages"])
                 if texts := frame.get("texts"):
-                    yield PageWindow(page_count, texts)
+                    problems = frame.get("problems") or {}
+                    yield PageWindow(page_count, [_page(text, problems.get(str(n))) for n, text in enumerate(texts)])
                 if frame.get("done"):
                     self.busy = False
                     return
@@ -254,6 +256,11 @@ class _Parser:
         self._verdict = verdict
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGKILL)
+
+
+def _page(text: object, problem: object) -> PageText:
+    """A page out of a frame; the child is not trusted with its form."""
+    return PageText(str(text), next((known for known in Problem if known == problem), None))
 
 
 def _memory_bytes(pid: int) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from docuchat_setup import roles
 from docuchat_setup.migrations import migrate
 from docuchat_setup.roles import OWNER, app_role, ensure_roles, role_names, system_role
 from docuchat_setup.schemas import migration_files
+from docuchat_testkit import event_watch
+from docuchat_testkit.event_watch import check_events, watch_events
 from docuchat_testkit.servers import SERVICE_PASSWORD
 
 T = TypeVar("T")
@@ -102,8 +104,8 @@ async def _execute(admin_url: str, template: str, *names: str) -> None:
 
 
 def fingerprint() -> str:
-    """A digest of everything that decides what the template holds: roles, shared DDL, migrations and their SQL."""
-    digest = hashlib.sha256(Path(roles.__file__).read_bytes())
+    """A digest of all that the template is made of: roles, shared DDL, migrations, their SQL, and our trigger."""
+    digest = hashlib.sha256(Path(roles.__file__).read_bytes() + Path(event_watch.__file__).read_bytes())
     for path in migration_files():
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
@@ -122,6 +124,7 @@ async def build_template(admin_url: str) -> str:
         await _execute(admin_url, "CREATE DATABASE %I TEMPLATE template0 ENCODING 'UTF8'", name)
         await ensure_roles(with_database(admin_url, name), dict.fromkeys(role_names(), ROLE_PASSWORD))
         await migrate(with_database(admin_url, name, OWNER))
+        await watch_events(with_database(admin_url, name))
         await _execute(admin_url, "ALTER DATABASE %I WITH IS_TEMPLATE true ALLOW_CONNECTIONS false", name)
         return name
     finally:
@@ -136,5 +139,12 @@ async def clone(admin_url: str, template: str) -> ClonedDatabase:
 
 
 async def drop(database: ClonedDatabase) -> None:
-    """Remove the database, whoever is still connected."""
+    """Remove the database, whoever is still connected, once the events that were committed to it are found right."""
+    try:
+        await check_events(with_database(database.admin_url, database.name))
+    finally:
+        await _drop(database)
+
+
+async def _drop(database: ClonedDatabase) -> None:
     await _execute(database.admin_url, "DROP DATABASE IF EXISTS %I WITH (FORCE)", database.name)

@@ -13,6 +13,7 @@ from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.subscriptions import AnySubscription, Delivery
 from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, queue_name, queues_of
 from docuchat_testkit.broker import TestBroker
+from docuchat_testkit.event_watch import check_event
 from docuchat_testkit.eventually import eventually
 
 QUEUE = queue_name("usage", UsageRecorded.type)
@@ -53,9 +54,9 @@ class Running:
     publisher: Publisher
 
     async def publish(self, event: Event) -> None:
-        await self.publisher.publish(
-            event.to_cloudevent("chat"), routing_key=event.type, message_id=event.id, headers={}
-        )
+        body = event.to_cloudevent("chat")
+        check_event(body)
+        await self.publisher.publish(body, routing_key=event.type, message_id=event.id, headers={})
 
     async def publish_raw(self, body: bytes) -> None:
         await self.publisher.publish(body, routing_key=UsageRecorded.type, message_id=usage("x").id, headers={})
@@ -104,9 +105,9 @@ class Others:
         if service not in self._publishers:
             broker = await self._stack.enter_async_context(Broker.connect(self._rabbitmq.url(service), name=service))
             self._publishers[service] = Publisher(broker)
-        await self._publishers[service].publish(
-            event.to_cloudevent(service), routing_key=event.type, message_id=event.id, headers={}
-        )
+        body = event.to_cloudevent(service)
+        check_event(body)
+        await self._publishers[service].publish(body, routing_key=event.type, message_id=event.id, headers={})
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from docuchat_common.messaging.topology import SERVICES
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
+from docuchat_testkit.event_watch import check_events, watch_events
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
@@ -307,7 +308,9 @@ def started_test_product(
     }
     try:
         with started_product(folder, given, fast=True) as running:
+            run_blocking(watch_events(admin_url))
             yield Product(running, servers, admin_url, rabbitmq_url, redis_url, provider)
+        run_blocking(check_events(admin_url))
     finally:
         servers.drop_rabbitmq_url(rabbitmq_url)
         run_blocking(_execute(servers.postgres_url, "DROP DATABASE IF EXISTS %I WITH (FORCE)", name))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import aio_pika
 import asyncpg
@@ -12,8 +14,11 @@ import jwt
 import pytest
 import redis.asyncio
 
+from docuchat_common.events.catalogue import KeyRotated
 from docuchat_setup.roles import OWNER
-from docuchat_testkit.databases import ClonedDatabase
+from docuchat_setup.schemas import migration_files
+from docuchat_testkit.databases import ClonedDatabase, clone, drop, with_database
+from docuchat_testkit.event_watch import UnfitEvent, check_events
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import TokenMint
 from docuchat_testkit.servers import TestServers, servers_given
@@ -101,3 +106,39 @@ async def test_eventually_raises_the_last_failure() -> None:
 
     with pytest.raises(AssertionError, match="still wrong"):
         await eventually(never, timeout=0.1)
+
+
+async def test_an_event_that_does_not_fit_its_published_schema_fails_the_test_that_committed_it(
+    servers: TestServers, migrated_template: str
+) -> None:
+    cloned = await clone(servers.postgres_url, migrated_template)
+    event = KeyRotated(tenant_id=0, kid="k")
+    bodies = [event.to_cloudevent("auth"), event.to_cloudevent("auth").replace(b"/docuchat/auth", b"/docuchat/chat")]
+    async with cloned.connect("docuchat_auth_system") as relay:
+        for number, body in enumerate(bodies):
+            await relay.execute(
+                "INSERT INTO auth.outbox (event_id, type, tenant_id, body) VALUES ($1, $2, 0, $3)",
+                uuid4(), event.type, body,
+            )  # fmt: skip
+            await relay.execute("DELETE FROM auth.outbox")  # as the relay does
+            if number == 0:
+                assert await check_events(with_database(servers.postgres_url, cloned.name)) == 1
+    with pytest.raises(UnfitEvent, match=r"key\.rotated\.v1 does not fit its published schema: source"):
+        await drop(cloned)
+    async with cloned_count(servers, cloned) as left:
+        assert left == 0
+
+
+@asynccontextmanager
+async def cloned_count(servers: TestServers, cloned: ClonedDatabase) -> AsyncIterator[int]:
+    connection = await asyncpg.connect(servers.postgres_url)
+    try:
+        yield await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", cloned.name)
+    finally:
+        await connection.close()
+
+
+def test_the_template_is_made_anew_when_anything_that_it_is_made_of_changes() -> None:
+    names = {path.name for path in migration_files()}
+    assert {"ddl.py", "0001_initial.py"} <= names
+    assert all(path.suffix in {".py", ".sql"} for path in migration_files())

@@ -6,7 +6,7 @@ from docuchat_common.contracts.dead_letters import DeadLetter, DeadLetterList, R
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 
-router = APIRouter(prefix="/internal/dead-letters", tags=["internal"], dependencies=[InternalCaller])
+router = APIRouter(prefix="/internal/dead-letters", dependencies=[InternalCaller], include_in_schema=False)
 
 
 @router.get("")

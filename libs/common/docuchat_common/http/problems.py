@@ -61,15 +61,18 @@ _TITLES = {
     507: "Out of storage",
 }
 
+HTTP_CODES: dict[str, tuple[int, str]] = {
+    "bad_request": (400, "The request is malformed."),
+    "method_not_allowed": (405, "This method is not allowed at this path."),
+    "internal_error": (500, "Something went wrong on our side; it is logged under this request id."),
+    "http_error": (500, "The request failed; `status` says how."),
+}
+"""Codes of failures that are no error of ours: status and message."""
+
 _CODES = {
-    400: "bad_request",
-    401: "unauthenticated",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
-    429: "rate_limited",
+    **{status: code for code, (status, _) in HTTP_CODES.items()},
+    **{status: kind.code for kind, status in STATUS.items() if kind not in (QuotaExceeded, InvalidInput)},
+    500: "http_error",
 }
 
 
@@ -183,7 +186,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         }.get(error.status_code, str(error.detail))
         return problem_response(
             error.status_code,
-            _CODES.get(error.status_code, "error"),
+            _CODES.get(error.status_code, "http_error"),
             detail,
             headers=dict(error.headers or {}),
             request_id=_request_id(request),

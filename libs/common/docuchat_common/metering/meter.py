@@ -18,6 +18,7 @@ from docuchat_common.metering.repository import ProviderCalls
 logger = structlog.get_logger()
 
 _open = Gauge("docuchat_provider_calls_open", "Provider calls of this process that are being made.", ["kind"])
+_started = Gauge("docuchat_provider_calls_started", "Provider calls of all processes that are not closed.")
 _unsettled = Gauge("docuchat_provider_calls_unsettled", "Ended provider calls that the database has not taken yet.")
 
 
@@ -95,6 +96,7 @@ class Metering:
         """Book the open calls of dead owners, and those open for longer than `longest`; returns how many."""
         async with self._transactions.system() as tx:
             started = await tx.calls.list_started(longest=longest)
+        _started.set(len(started))
         alive = {owner: await is_alive(owner) for owner in {call.owner for call in started}}
         booked = 0
         for call in started:

@@ -12,8 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.health import health_router
 from docuchat_gateway.bootstrap import Container, open_container
+from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
-from docuchat_gateway.documents import upload_routes
 from docuchat_gateway.edge import home, openapi_document
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
@@ -42,7 +42,13 @@ def create_app(
         settings,
         title="DocuChat",
         description=DESCRIPTION,
-        routers=[upload_routes.router, document_routes.router, home.router, health_router(public=True)],
+        routers=[
+            upload_routes.router,
+            document_routes.router,
+            passage_routes.router,
+            home.router,
+            health_router(public=True),
+        ],
         open_container=open_container,
     )
     home.mount_assets(app)
@@ -57,7 +63,7 @@ def create_app(
             allow_headers=["*"],
             expose_headers=[
                 "Content-Disposition",
-                "Idempotency-Replayed",
+                "Idempotent-Replayed",
                 "Location",
                 "RateLimit-Limit",
                 "RateLimit-Remaining",

@@ -1,37 +1,39 @@
 """The composition root."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from weakref import WeakValueDictionary
 
 from docuchat_common.background import Background
+from docuchat_common.blobs import Blobs
 from docuchat_common.db.pool import Database
 from docuchat_common.db.uow import UnitOfWork
-from docuchat_common.http.client import open_http_client
+from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
+from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
-from docuchat_gateway.adapters.blobs import ObstoreBlobs
-from docuchat_gateway.adapters.idempotency import RedisIdempotencyKeys
-from docuchat_gateway.adapters.rate_limit import RedisRateLimiter
+from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
 from docuchat_gateway.documents.service import DocumentService
-from docuchat_gateway.documents.uploads import UploadService, sweep_arrivals
-from docuchat_gateway.edge.ports import RateLimiter, Upstreams
+from docuchat_gateway.documents.upload_routes import present
+from docuchat_gateway.documents.upload_slots import UploadSlots
+from docuchat_gateway.documents.uploads import UploadService
+from docuchat_gateway.edge.limits import RequestLimits
+from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import OpenSockets
 from docuchat_gateway.settings import Settings
-from docuchat_gateway.transaction import compose
+from docuchat_gateway.transaction import GatewayTx, compose
 
-SWEEP_EVERY = timedelta(minutes=10)
-ARRIVALS_LIVE = timedelta(hours=1)
-"""Much longer than an upload may take."""
+IDEMPOTENCY_LEASE = timedelta(seconds=15)
+"""How long the key of a killed upload is held."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,13 @@ class Container:
 
     settings: Settings
     verifier: TokenVerifier
-    limiter: RateLimiter
+    limits: RequestLimits
     upstreams: Upstreams
     sockets: OpenSockets
     documents: DocumentService
     uploads: UploadService
-    upload_slots: asyncio.Semaphore
+    upload_slots: UploadSlots
     checks: dict[str, Check]
-    user_upload_slots: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
-    """A part of the slots for each user, so that nobody's slow uploads keep all others out."""
 
 
 @asynccontextmanager
@@ -71,19 +71,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         relay = Relay(database, "knowledge", Publisher(broker), service="gateway")
         uow = UnitOfWork(database, compose, schema="knowledge", service="gateway", on_events_committed=relay.wake)
 
-        blobs = ObstoreBlobs(settings.blob_url)
+        blobs = Blobs(settings.blob_url)
         signals = RedisDocumentSignals(client)
-        limiter = RedisRateLimiter(
-            client,
-            per_user=settings.rate_limit_per_minute,
-            per_address=settings.rate_limit_per_address,
-            window=timedelta(minutes=1),
-        )
-        await limiter.open()
-        stack.push_async_callback(limiter.close)
-        keys = RedisIdempotencyKeys(
-            client, lease=timedelta(seconds=15), keep=timedelta(hours=settings.idempotency_hours)
-        )
+        limiter = await stack.enter_async_context(RateLimiter.open(client, name="gateway", fail_open=True))
+        idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
+        internal_token = settings.internal_token.get_secret_value()
+        quotes = ChatQuotes(ServiceClient(session, settings.chat_url, "chat"), internal_token)
         upstreams = Upstreams(
             auth=HttpUpstream(session, settings.auth_url, "auth"),
             chat=HttpUpstream(session, settings.chat_url, "chat"),
@@ -91,20 +84,30 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         background = await stack.enter_async_context(Background())
         background.start("outbox_relay", relay.run)
+        background.every("idempotency_sweep", timedelta(hours=1), partial(_forget_keys, uow, settings.idempotency))
         background.start("document_signals", signals.run)
-        background.every("arrivals_sweep", SWEEP_EVERY, partial(sweep_arrivals, blobs, older_than=ARRIVALS_LIVE))
         for upstream in (upstreams.auth, upstreams.chat, upstreams.usage):
             background.every(f"{upstream.name}_watch", HttpUpstream.WATCH_EVERY, upstream.watch)
 
         yield Container(
             settings=settings,
             verifier=verifier,
-            limiter=limiter,
+            limits=RequestLimits(
+                limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
+            ),
             upstreams=upstreams,
             sockets=OpenSockets(per_user=settings.max_sockets_per_user, per_address=settings.max_sockets_per_address),
-            documents=DocumentService(uow, blobs, signals),
-            uploads=UploadService(uow, blobs, keys, max_file_bytes=settings.max_file_bytes),
-            upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+            documents=DocumentService(uow, blobs, signals, quotes),
+            uploads=UploadService(
+                uow,
+                blobs,
+                idempotency,
+                HoldsClient(ServiceClient(session, settings.usage_url, "usage"), internal_token),
+                present,
+                max_file_bytes=settings.max_file_bytes,
+                hold_lease=settings.upload_timeout + timedelta(minutes=1),
+            ),
+            upload_slots=UploadSlots(settings.max_parallel_uploads),
             checks={
                 "postgres": database.check,
                 "redis": partial(check_redis, client),
@@ -114,3 +117,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 "usage": upstreams.usage.check,
             },
         )
+
+
+async def _forget_keys(uow: UnitOfWork[GatewayTx], older_than: timedelta) -> None:
+    async with uow.system() as tx:
+        await tx.requests.forget(older_than)

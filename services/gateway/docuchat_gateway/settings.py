@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from docuchat_common.durations import Duration
 from docuchat_common.settings import ServiceSettings
 
 
@@ -28,8 +29,14 @@ class Settings(ServiceSettings):
     max_file_size_mb: int = Field(default=25, ge=1)
     max_parallel_uploads: int = Field(default=16, ge=1)
     """Uploads being stored at once; more of them wait, each in its own connection and without memory of ours."""
-    upload_timeout_seconds: float = Field(default=300.0, gt=0)
-    idempotency_hours: float = Field(default=24.0, gt=0)
+    upload_timeout: Duration = timedelta(minutes=5)
+    """The longest that one upload may take."""
+    upload_idle: Duration = timedelta(seconds=10)
+    """The longest silence within an upload."""
+    upload_bytes_per_second: int = Field(default=4096, ge=0)
+    """The slowest upload; a slower one is refused once it has kept us waiting for `upload_idle`."""
+    idempotency: Duration = timedelta(hours=24)
+    """How long the key of an upload is remembered."""
 
     max_request_bytes: int = Field(default=2 * 2**20, ge=1024)
     """Largest body that is passed on to a service; files do not go that way."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.passages import PassageReader
 from docuchat_knowledge.documents.repository import DocumentRegistry
 
 
@@ -16,11 +18,17 @@ class GatewayTx:
 
     collections: CollectionRepository
     documents: DocumentRegistry
+    passages: PassageReader
+    requests: IdempotentRequests
     outbox: Outbox
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> GatewayTx:
     """The transaction on `connection`."""
     return GatewayTx(
-        collections=CollectionRepository(connection), documents=DocumentRegistry(connection), outbox=outbox
+        collections=CollectionRepository(connection),
+        documents=DocumentRegistry(connection),
+        passages=PassageReader(connection),
+        requests=IdempotentRequests(connection, "knowledge"),
+        outbox=outbox,
     )

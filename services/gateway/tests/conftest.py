@@ -21,6 +21,7 @@ from services.gateway.tests.fakes import Behind
 from yarl import URL
 
 from docuchat_gateway.app import create_app
+from docuchat_gateway.bootstrap import Container
 from docuchat_gateway.server import gateway_config
 from docuchat_gateway.settings import Settings
 from docuchat_testkit.databases import ClonedDatabase
@@ -66,6 +67,7 @@ class Gateway:
     database: ClonedDatabase
     blobs: Path
     settings: Settings
+    container: Container
     user: uuid.UUID = field(default_factory=uuid.uuid4)
 
     def headers(self, **of_token: Any) -> dict[str, str]:
@@ -131,11 +133,12 @@ def open_gateway(
         environment = {name.lower(): value for name, value in service_environment("gateway").items()}
         behind_urls = {"chat_url": behind.url, "usage_url": behind.url}
         settings = Settings(**(environment | behind_urls | {"rate_limit_per_minute": 0} | changes))
+        app = create_app(settings)
         async with (
-            serving(gateway_config(create_app(settings), settings)) as url,
+            serving(gateway_config(app, settings)) as url,
             aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=30)) as http,
         ):
-            yield Gateway(url, token_mint, http, behind, database, tmp_path / "blobs", settings)
+            yield Gateway(url, token_mint, http, behind, database, tmp_path / "blobs", settings, app.state.container)
 
     return open_with
 

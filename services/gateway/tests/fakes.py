@@ -7,16 +7,22 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+
+from docuchat_common.contracts.holds import HoldRequest, HoldView
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
 class Behind:
-    """The services behind: every request but for their health is noted and answered by `answer`, else echoed."""
+    """The services behind: every request but for their health is noted and answered by `answer`, else echoed.
+
+    As usage it holds what is asked for, unless `refuse_hold` says otherwise; as chat it empties two quotes.
+    """
 
     url: str = ""
     seen: list[web.Request] = field(default_factory=list)
@@ -24,9 +30,28 @@ class Behind:
     answer: Answer | None = None
     closed_early: int = 0
 
+    holds: dict[str, Any] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+    refuse_hold: web.Response | None = None
+
+    async def internal(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/forget"):
+            return web.json_response({"quotes": 2})
+        if request.method == "DELETE":
+            self.released.append(request.path.rsplit("/", 1)[1])
+            return web.Response(status=204)
+        if self.refuse_hold is not None:
+            return self.refuse_hold
+        asked = HoldRequest.model_validate_json(await request.read())
+        view = HoldView(hold_id=uuid.uuid4(), tokens=0, expires_at=datetime.now(UTC) + asked.lease)
+        self.holds[str(view.hold_id)] = asked
+        return web.Response(text=view.model_dump_json(), content_type="application/json", status=201)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path in ("/readyz", "/.well-known/jwks.json"):  # the gateway looks by itself how its parts are
             return web.json_response({})
+        if request.path.startswith("/internal/"):
+            return await self.internal(request)
         self.seen.append(request)
         self.bodies.append(await request.read())
         if self.answer is not None:

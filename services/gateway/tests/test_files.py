@@ -100,15 +100,15 @@ async def test_a_hundred_equal_requests_with_one_key_have_one_effect(gateway: Ga
     statuses = {response.status for response in responses}
     assert statuses <= {202, 409}
     assert (
-        sum(response.headers.get("Idempotency-Replayed") is None and response.status == 202 for response in responses)
+        sum(response.headers.get("Idempotent-Replayed") is None and response.status == 202 for response in responses)
         == 1
     )
     assert replay.status == 202
-    assert replay.headers["Idempotency-Replayed"] == "true"
+    assert replay.headers["Idempotent-Replayed"] == "true"
     assert (other_body.status, (await other_body.json())["code"]) == (422, "idempotency_key_reused")
     assert other_title.status == 422
     assert somebody_else.status == 202
-    assert "Idempotency-Replayed" not in somebody_else.headers
+    assert "Idempotent-Replayed" not in somebody_else.headers
     assert len(gateway.stored()) == 2
 
 
@@ -125,7 +125,7 @@ async def test_a_key_survives_a_restart_and_a_failed_request_frees_it(open_gatew
 
         assert refused.status == 415
         assert accepted.status == 202
-        assert replay.headers["Idempotency-Replayed"] == "true"
+        assert replay.headers["Idempotent-Replayed"] == "true"
         assert (await replay.json())["id"] == document["id"]
 
 
@@ -174,9 +174,9 @@ async def test_a_form_that_is_wrong_is_told_how_to_be_right(gateway: Gateway) ->
     assert {name: (status, problem["code"]) for name, (status, problem) in answers.items()} == {
         "json": (415, "not_multipart"),
         "no boundary": (422, "malformed_form"),
-        "no file": (422, "file_missing"),
-        "text": (422, "file_missing"),
-        "wrong field": (422, "file_missing"),
+        "no file": (422, "file_required"),
+        "text": (422, "file_required"),
+        "wrong field": (422, "file_required"),
         "two": (422, "invalid_input"),
         "cut": (422, "malformed_form"),
         "garbage": (422, "malformed_form"),

@@ -248,9 +248,13 @@ class Freezable:
     """A service that can be frozen as SIGSTOP freezes one: connections are taken, and nothing is answered."""
 
     def __init__(self) -> None:
+        self.connections: list[asyncio.Task[None]] = []
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.heads = 0
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(asyncio.ensure_future(self.handle(reader, writer)))
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -261,13 +265,15 @@ class Freezable:
                 self.heads += b"/livez" not in head
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_frozen_service_is_a_503_within_two_seconds_then_at_once_until_it_is_back(
     open_gateway: OpenGateway,
 ) -> None:
     frozen = Freezable()
-    server = await asyncio.start_server(frozen.handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(frozen.accept, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def timed(gateway: Gateway, method: str, path: str) -> tuple[int, str | None, float]:
@@ -299,6 +305,7 @@ async def test_a_frozen_service_is_a_503_within_two_seconds_then_at_once_until_i
     assert (checks["chat"], checks["usage"]) != ("ok", "ok")
     assert checks["redis"] == "ok"
     server.close()
+    await asyncio.gather(*frozen.connections)
 
 
 async def test_a_service_that_is_slow_but_lives_is_waited_for(gateway: Gateway, behind: Behind) -> None:

@@ -88,12 +88,12 @@ async def test_the_documentation_needs_no_other_server(gateway: Gateway, page: s
 async def test_the_gateway_says_what_it_is_and_how_it_is(gateway: Gateway) -> None:
     home = await (await gateway.call("GET", "/")).json()
     health = await gateway.call("GET", "/healthz", headers={"X-Tenant-ID": "1"})
-    metrics = await (await gateway.call("GET", "/metrics")).text()
+    metrics = await gateway.call("GET", "/metrics")
     served = await (await gateway.call("GET", "/openapi.json")).json()
 
     assert (home["name"], home["links"]["docs"]) == ("DocuChat", "/docs")
     assert (health.status, (await health.json())["status"]) == (200, "ok")
-    assert "docuchat_http_requests" in metrics
+    assert metrics.status == 404  # they are on a port of their own
     assert served["paths"].keys() == DOCUMENT["paths"].keys()
 
 

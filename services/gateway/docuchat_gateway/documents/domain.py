@@ -1,11 +1,14 @@
 """What an upload is, and the pure rules about it: names, types, fingerprints."""
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from docuchat_common.idempotency import fingerprint_of
+from docuchat_common.ids import DocumentId, TenantId
+from docuchat_knowledge.documents.domain import DeletionReceipt
 
 PDF = "application/pdf"
 
@@ -41,12 +44,25 @@ FormPart = FormField | FormFile
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A file that arrived whole; `blob_key` is None when it was only read to be compared."""
+    """A file that arrived whole."""
 
     filename: str
     size_bytes: int
     sha256: str
-    blob_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a deletion took away; None is what could not be counted now and is done as soon as it can be."""
+
+    receipt: DeletionReceipt
+    blobs: int | None
+    quotes: int | None
+
+
+def blob_folder(tenant_id: TenantId, document_id: DocumentId) -> str:
+    """Where everything of a document is kept in the blob store, and nothing else."""
+    return f"tenants/{tenant_id}/documents/{document_id}"
 
 
 def clean_filename(name: str) -> str:
@@ -75,11 +91,7 @@ def is_pdf(head: bytes) -> bool:
     return b"%PDF-" in head[:SNIFFED_BYTES]
 
 
-def fingerprint(file: ReceivedFile, fields: dict[str, str]) -> str:
+def fingerprint(file: ReceivedFile, fields: dict[str, str]) -> bytes:
     """What two uploads share when they are the same request: content, name and fields, in whatever order they came."""
-    digest = hashlib.sha256(file.sha256.encode())
-    for name, value in sorted([*fields.items(), ("\x00filename", file.filename)]):
-        for part in (name, value):
-            raw = part.encode()
-            digest.update(len(raw).to_bytes(4, "big") + raw)
-    return digest.hexdigest()
+    pairs = sorted([*fields.items(), ("\x00filename", file.filename)])
+    return fingerprint_of(file.sha256, *(part for pair in pairs for part in pair))

@@ -1,13 +1,10 @@
 """What can go wrong with files."""
 
 from docuchat_common.errors import (
-    Conflict,
     InvalidInput,
-    NotFound,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMedia,
-    UpstreamUnavailable,
 )
 
 
@@ -23,10 +20,10 @@ class MalformedForm(InvalidInput):
     code = "malformed_form"
 
 
-class FileMissing(InvalidInput):
+class FileRequired(InvalidInput):
     """The form has no file: send it in the field `file`, as in curl -F "file=@document.pdf"."""
 
-    code = "file_missing"
+    code = "file_required"
 
 
 class FileEmpty(InvalidInput):
@@ -51,39 +48,3 @@ class UploadTooSlow(RequestTimeout):
     """The upload took too long."""
 
     code = "upload_too_slow"
-
-
-class IdempotencyKeyInvalid(InvalidInput):
-    """An Idempotency-Key has 1 to 255 visible ASCII characters."""
-
-    code = "idempotency_key_invalid"
-
-
-class IdempotencyKeyReused(InvalidInput):
-    """This Idempotency-Key was used for another request."""
-
-    code = "idempotency_key_reused"
-
-
-class IdempotencyKeyRunning(Conflict):
-    """A request with this Idempotency-Key is still running; try again when it has ended."""
-
-    code = "idempotency_key_running"
-
-
-class BlobMissing(NotFound):
-    """The content of this document is not in the blob store."""
-
-    code = "content_missing"
-
-
-class RangeUnsatisfiable(InvalidInput):
-    """The range lies outside of the file."""
-
-    code = "range_unsatisfiable"
-
-
-class BlobStoreUnavailable(UpstreamUnavailable):
-    """The blob store does not answer; try again shortly."""
-
-    code = "blob_store_unavailable"

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Header, Query, Request
 from orjson import dumps
 from starlette.responses import Response, StreamingResponse
 
+from docuchat_common.blobs import RangeUnsatisfiable
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.problems import problem_response, problem_responses
 from docuchat_common.ids import DocumentId
-from docuchat_gateway.documents.errors import RangeUnsatisfiable
-from docuchat_gateway.documents.schemas import DeletionOut, DocumentOut
+from docuchat_gateway.documents.schemas import DeletionReceiptView, DocumentView, PageTextView
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.event_stream import broken_off
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
@@ -60,7 +60,7 @@ async def list_files(
     cursor: Cursor = None,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="Only documents whose title contains this.")] = None,
-) -> Page[DocumentOut]:
+) -> Page[DocumentView]:
     before: DocumentId | None = None
     if cursor is not None:
         try:
@@ -74,7 +74,7 @@ async def list_files(
     shown = found[:limit]
     more = len(found) > limit
     return Page(
-        items=[DocumentOut.of(document) for document in shown],
+        items=[DocumentView.of(document) for document in shown],
         next_cursor=encode_cursor(shown[-1].id) if more else None,
     )
 
@@ -82,8 +82,8 @@ async def list_files(
 @router.get(
     "/{document_id}", summary="A document and its progress", responses=problem_responses(401, 403, 404, 422, 429)
 )
-async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentOut:
-    return DocumentOut.of(await documents(request).get(caller, DocumentId(document_id)))
+async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
+    return DocumentView.of(await documents(request).get(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -152,9 +152,23 @@ def _parse_range(value: str | None) -> tuple[int | None, int | None]:
     return int(first), None if last is None else int(last) + 1
 
 
+@router.get(
+    "/{document_id}/text",
+    summary="The text of a page",
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
+)
+async def get_text(
+    request: Request,
+    caller: CurrentCaller,
+    document_id: UUID,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")] = 1,
+) -> PageTextView:
+    return PageTextView.of(await documents(request).read_page(caller, DocumentId(document_id), page))
+
+
 @router.delete("/{document_id}", summary="Delete a document now", responses=problem_responses(401, 403, 404, 422, 429))
-async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DeletionOut:
-    return DeletionOut.of(await documents(request).delete(caller, DocumentId(document_id)))
+async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DeletionReceiptView:
+    return DeletionReceiptView.of(await documents(request).delete(caller, DocumentId(document_id)))
 
 
 @router.post(
@@ -163,8 +177,8 @@ async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID
     summary="Process a failed document again",
     responses=problem_responses(401, 403, 404, 409, 422, 429),
 )
-async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentOut:
-    return DocumentOut.of(await documents(request).retry(caller, DocumentId(document_id)))
+async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
+    return DocumentView.of(await documents(request).retry(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -202,4 +216,4 @@ async def _progress(request: Request, caller: Caller, document_id: DocumentId) -
 
 
 def _progress_event(document: Document) -> bytes:
-    return b"event: progress\ndata: " + dumps(DocumentOut.of(document).model_dump(mode="json")) + b"\n\n"
+    return b"event: progress\ndata: " + dumps(DocumentView.of(document).model_dump(mode="json")) + b"\n\n"

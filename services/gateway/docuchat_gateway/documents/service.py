@@ -1,21 +1,21 @@
 """What can be done with documents that were taken in."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 
+from docuchat_common.blobs import BlobContent, Blobs
+from docuchat_common.contracts.permissions import Resource, require
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import DocumentId
-from docuchat_gateway.documents.errors import (
-    BlobStoreUnavailable,
-)
+from docuchat_common.ids import ChunkId, DocumentId, TenantId
+from docuchat_gateway.documents.domain import Deletion, blob_folder
 from docuchat_gateway.documents.events import uploaded_event
-from docuchat_gateway.documents.ports import BlobContent, BlobStore, DocumentSignals, OpenTransaction
-from docuchat_knowledge.documents.domain import DeletionReceipt, Document, DocumentStatus
+from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage
 
 logger = structlog.get_logger()
 
@@ -23,10 +23,11 @@ logger = structlog.get_logger()
 class DocumentService:
     """Use cases on documents, for one caller at a time."""
 
-    def __init__(self, uow: OpenTransaction, blobs: BlobStore, signals: DocumentSignals) -> None:
+    def __init__(self, uow: OpenTransaction, blobs: Blobs, signals: DocumentSignals, quotes: Quotes) -> None:
         self._uow = uow
         self._blobs = blobs
         self._signals = signals
+        self._quotes = quotes
 
     async def get(self, caller: Caller, document_id: DocumentId) -> Document:
         """Raises DocumentNotFound, also for another tenant's."""
@@ -62,23 +63,43 @@ class DocumentService:
             tx.outbox.add(uploaded_event(document))
         return document
 
-    async def delete(self, caller: Caller, document_id: DocumentId) -> DeletionReceipt:
-        """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept."""
+    async def delete(self, caller: Caller, document_id: DocumentId) -> Deletion:
+        """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept.
+
+        Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages the tenant's.
+        """
         tenant = caller.tenant_id
         async with self._uow(tenant) as tx:
+            document = await tx.documents.get(tenant, document_id)
+            require(caller, "documents.add", Resource(tenant, document.uploaded_by))
             receipt = await tx.documents.delete(tenant, document_id)
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
+        quotes, blobs = await asyncio.gather(
+            self._quotes.forget(tenant, document_id), self._delete_blobs(tenant, document_id)
+        )
+        return Deletion(receipt, blobs, quotes)
+
+    async def _delete_blobs(self, tenant: TenantId, document_id: DocumentId) -> int | None:
         try:
-            await self._blobs.delete(receipt.blob_key)
-        except BlobStoreUnavailable:
-            # the tombstone keeps the key; the worker, which hears of the event, deletes the blob
+            deleted = await self._blobs.delete_prefix(blob_folder(tenant, document_id))
+            async with self._uow(tenant) as tx:
+                await tx.documents.purge(tenant, document_id)
+        except UpstreamUnavailable:
+            # deleted it is; the tombstone stays, and the worker's sweep takes both away
             logger.warning("document.blob_left", document_id=str(document_id))
-        else:
-            with suppress(UpstreamUnavailable):  # deleted it is; the worker takes the tombstone away
-                async with self._uow(tenant) as tx:
-                    await tx.documents.purge(tenant, document_id)
-        return receipt
+            return None
+        return deleted
+
+    async def get_passage(self, caller: Caller, chunk_id: ChunkId, *, neighbours: int) -> Passage:
+        """A chunk that an answer cites, with what stands around it. Raises PassageNotFound."""
+        async with self._uow(caller.tenant_id) as tx:
+            return await tx.passages.get_passage(caller.tenant_id, chunk_id, neighbours=neighbours)
+
+    async def read_page(self, caller: Caller, document_id: DocumentId, page: int) -> PageText:
+        """The text of one page, counted from 1. Raises DocumentNotFound, PageNotFound."""
+        async with self._uow(caller.tenant_id) as tx:
+            return await tx.passages.read_page(caller.tenant_id, document_id, page)
 
     async def watch(
         self, caller: Caller, document_id: DocumentId, *, poll: timedelta

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from fastapi import Request
@@ -9,27 +12,53 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from docuchat_gateway.documents.errors import FileTooLarge
+from docuchat_gateway.documents.errors import FileTooLarge, UploadTooSlow
+from docuchat_gateway.documents.upload_slots import UploadSlot
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slowly a body may come."""
+
+    idle: timedelta
+    """The longest silence."""
+    bytes_per_second: int
+    """The least, on the mean of the time that was spent waiting for the client, once that is as long as `idle`."""
 
 
 class UploadBody:
-    """A request body that is counted while it is read, and knows whether its end was seen."""
+    """A request body that is counted while it is read, and knows whether its end was seen.
 
-    def __init__(self, request: Request, limit: int, file_limit: int) -> None:
+    It holds the upload's slot while bytes flow: from the first one on, and not while the client is silent.
+    """
+
+    STALLED_AFTER: Final = 0.5
+    """Seconds of silence after which the slot is given up."""
+
+    def __init__(self, request: Request, slot: UploadSlot, pace: Pace, *, limit: int, file_limit: int) -> None:
         self._request = request
+        self._slot = slot
+        self._pace = pace
         self._limit = limit
         self._file_limit = file_limit
         self._size = 0
+        self._waited = 0.0
         self.touched = False
         self.finished = False
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    @property
+    def declared_bytes(self) -> int | None:
+        """What the client says that is coming; None when it does not say."""
         declared = self._request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limit:
+        return int(declared) if declared.isdigit() else None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises FileTooLarge, UploadTooSlow, ClientDisconnect."""
+        if (self.declared_bytes or 0) > self._limit:
             raise self._too_large()
         self.touched = True
         while not self.finished:
-            message = await self._request.receive()
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 self.finished = True
                 raise ClientDisconnect
@@ -39,7 +68,29 @@ class UploadBody:
             if self._size > self._limit:
                 raise self._too_large()
             if chunk:
+                await self._slot.take()
                 yield chunk
+
+    async def _receive(self) -> Message:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        message = await self._receive_in_time()
+        self._waited += loop.time() - began
+        if self._waited >= self._pace.idle.total_seconds() and self._size < self._waited * self._pace.bytes_per_second:
+            raise UploadTooSlow(f"Less than {self._pace.bytes_per_second} bytes a second came; send the file again.")
+        return message
+
+    async def _receive_in_time(self) -> Message:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.STALLED_AFTER):
+                return await self._request.receive()
+        self._slot.give_up()
+        idle = self._pace.idle.total_seconds()
+        try:
+            async with asyncio.timeout(max(idle - self.STALLED_AFTER, 0.0)):
+                return await self._request.receive()
+        except TimeoutError as error:
+            raise UploadTooSlow(f"Nothing came for {idle:g} s; send the file again.") from error
 
     def _too_large(self) -> FileTooLarge:
         return FileTooLarge(f"The file is larger than {self._file_limit // 2**20} MB.", max_bytes=self._file_limit)

@@ -1,30 +1,31 @@
 """`POST /v1/files`: upload."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.idempotency import IdempotencyKey, replayed
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.problems import problem_responses, response_for
+from docuchat_common.idempotency import StoredResponse
 from docuchat_gateway.documents.domain import FormPart
-from docuchat_gateway.documents.errors import IdempotencyKeyInvalid, UploadTooSlow
+from docuchat_gateway.documents.errors import UploadTooSlow
 from docuchat_gateway.documents.forms import MAX_FIELD_BYTES, MAX_PARTS, MultipartForm
-from docuchat_gateway.documents.schemas import DocumentOut
-from docuchat_gateway.documents.upload_bodies import EarlyRefusal, UploadBody
+from docuchat_gateway.documents.schemas import DocumentView
+from docuchat_gateway.documents.upload_bodies import EarlyRefusal, Pace, UploadBody
 from docuchat_gateway.documents.uploads import UploadService
+from docuchat_knowledge.documents.domain import Document
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
 FORM_OVERHEAD: Final = MAX_FIELD_BYTES * 4 + MAX_PARTS * 1024
 """How much longer than its file a form may be."""
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -48,7 +49,7 @@ _UPLOAD_BODY: Final[dict[str, Any]] = {
 }
 
 _UPLOAD_RESPONSES: Final[Responses] = {
-    200: {"model": DocumentOut, "description": "The same content is there already"},
+    200: {"model": DocumentView, "description": "The same content is there already"},
     **problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 }
 
@@ -56,7 +57,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 @router.post(
     "",
     status_code=202,
-    response_model=DocumentOut,
+    response_model=DocumentView,
     summary="Upload a document",
     description="Multipart form with the file in `file`. Answers 202 with a new document, or 200 with the existing one "
     "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer.",
@@ -66,21 +67,25 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 async def upload_file(
     request: Request,
     caller: CurrentCaller,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     container = request.app.state.container
     service: UploadService = container.uploads
-    body = UploadBody(request, service.max_file_bytes + FORM_OVERHEAD, service.max_file_bytes)
+    settings = container.settings
+    slot = container.upload_slots.slot_of(caller)
+    body = UploadBody(
+        request,
+        slot,
+        Pace(settings.upload_idle, settings.upload_bytes_per_second),
+        limit=service.max_file_bytes + FORM_OVERHEAD,
+        file_limit=service.max_file_bytes,
+    )
     try:
-        if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-            raise IdempotencyKeyInvalid
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
-        own_slots: asyncio.Semaphore = container.user_upload_slots.setdefault(
-            caller.subject,
-            asyncio.Semaphore(max(1, container.settings.max_parallel_uploads // 4)),
-        )
-        async with asyncio.timeout(container.settings.upload_timeout_seconds), own_slots, container.upload_slots:
-            outcome = await service.upload(caller, _to_the_end(form, body), idempotency_key)
+        async with asyncio.timeout(settings.upload_timeout.total_seconds()):
+            outcome = await service.upload(
+                caller, _to_the_end(form, body), idempotency_key, declared_bytes=body.declared_bytes
+            )
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except (DocuChatError, TimeoutError) as error:
@@ -91,15 +96,20 @@ async def upload_file(
         # a client that waits for "100 Continue" has sent nothing, and must not be asked for it now
         waits = not body.touched and "expect" in request.headers
         return EarlyRefusal(answer, linger_bytes=0 if waits else 2 * service.max_file_bytes)
-    document = outcome.document
-    headers = {"Location": f"/v1/files/{document.id}"}
+    finally:
+        slot.give_up()
     if outcome.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return Response(
-        DocumentOut.of(document).model_dump_json(),
-        status_code=202 if outcome.created else 200,
-        media_type="application/json",
-        headers=headers,
+        return replayed(outcome.response)
+    stored = outcome.response
+    return Response(stored.body, stored.status, stored.headers, stored.media_type)
+
+
+def present(document: Document, created: bool) -> StoredResponse:
+    """The answer to an upload."""
+    return StoredResponse(
+        202 if created else 200,
+        DocumentView.of(document).model_dump_json().encode(),
+        headers={"Location": f"/v1/files/{document.id}"},
     )
 
 

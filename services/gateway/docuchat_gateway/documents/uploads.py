@@ -1,17 +1,28 @@
-"""Taking a file in: from a form to a queued document."""
+"""Taking a file in: from a form to a queued document.
 
+The order makes every crash harmless. First a row (`receiving`, which nobody sees), then the blob below the row's own
+prefix, then the row becomes a document, in one transaction with its event. What a crash leaves is found by its row and
+swept by the worker; once the last transaction has begun nothing is deleted here, since its outcome may not be known.
+"""
+
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
-import puremagic
 import structlog
 
-from docuchat_common.errors import InvalidInput
+from docuchat_common.blobs import BlobMissing, Blobs, BlobWriter
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
+from docuchat_common.errors import DocuChatError, InvalidInput, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import CollectionId, DocumentId, uuid7
+from docuchat_common.http.holds import HoldsClient
+from docuchat_common.idempotency import Claim, Idempotency, StoredResponse
+from docuchat_common.ids import CollectionId, DocumentId, TenantId, uuid7
 from docuchat_gateway.documents.domain import (
     PDF,
     SNIFFED_BYTES,
@@ -19,44 +30,58 @@ from docuchat_gateway.documents.domain import (
     FormFile,
     FormPart,
     ReceivedFile,
+    blob_folder,
     clean_filename,
     fingerprint,
-    is_pdf,
     title_of,
 )
 from docuchat_gateway.documents.errors import (
-    BlobStoreUnavailable,
     FileEmpty,
-    FileMissing,
+    FileRequired,
     FileTooLarge,
-    FileTypeRefused,
-    IdempotencyKeyReused,
 )
 from docuchat_gateway.documents.events import uploaded_event
-from docuchat_gateway.documents.ports import (
-    BlobStore,
-    BlobWriter,
-    FinishedRequest,
-    IdempotencyKeys,
-    OpenTransaction,
-)
-from docuchat_knowledge.documents.domain import Document, NewDocument
+from docuchat_gateway.documents.file_types import refuse_other_types
+from docuchat_gateway.documents.ports import OpenTransaction
+from docuchat_gateway.transaction import GatewayTx
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument, Registration
 
 logger = structlog.get_logger()
 
-ARRIVALS = "uploads/"
-"""Prefix of the blobs that are still arriving; what is left there by a crash is swept."""
+FORM_FIELDS: Final = frozenset({"title", "collection_id"})
+HOLD_SECONDS: Final = 1.5
+"""What cannot be held is not accepted; a client is told so within 2 seconds."""
 
-FORM_FIELDS = frozenset({"title", "collection_id"})
+
+Present = Callable[[Document, bool], StoredResponse]
+"""Makes the answer of a document and of whether it was made just now."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadOutcome:
-    """The document of an upload; `created` is False when the same content was there, `replayed` when the key was."""
+    """What an upload is answered; `replayed` when the key's first request was answered so."""
 
-    document: Document
-    created: bool
+    response: StoredResponse
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A file that is being stored: its row and its hold are there."""
+
+    document_id: DocumentId
+    folder: str
+    hold_id: UUID
+    writer: BlobWriter
+
+    @property
+    def blob_key(self) -> str:
+        return arriving_key(self.folder)
+
+
+def arriving_key(folder: str) -> str:
+    """Where a document's file is while it arrives."""
+    return f"{folder}/arriving"
 
 
 class UploadService:
@@ -65,178 +90,299 @@ class UploadService:
     def __init__(
         self,
         uow: OpenTransaction,
-        blobs: BlobStore,
-        keys: IdempotencyKeys,
+        blobs: Blobs,
+        idempotency: Idempotency,
+        holds: HoldsClient,
+        present: Present,
         *,
         max_file_bytes: int,
+        hold_lease: timedelta,
     ) -> None:
         self._uow = uow
         self._blobs = blobs
-        self._keys = keys
+        self._idempotency = idempotency
+        self._holds = holds
+        self._present = present
+        self._hold_lease = hold_lease
         self.max_file_bytes = max_file_bytes
 
     async def upload(
-        self, caller: Caller, parts: AsyncIterator[FormPart], idempotency_key: str | None
+        self, caller: Caller, parts: AsyncIterator[FormPart], idempotency_key: str | None, *, declared_bytes: int | None
     ) -> UploadOutcome:
-        """Take in the one file of a form, in whatever order its parts come.
+        """Take in the one file of a form, in whatever order its parts come; `declared_bytes` bounds its size.
 
-        Raises FileMissing, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound; with a key also
-        IdempotencyKeyReused and IdempotencyKeyRunning. On any failure nothing is left behind.
+        Raises FileRequired, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound, QuotaExceeded, StorageFull;
+        with a key also IdempotencyKeyReused and IdempotencyKeyRunning. UpstreamUnavailable when the database's answer
+        to the registration was lost: then the document may be there.
         """
+        most = min(declared_bytes or self.max_file_bytes, self.max_file_bytes)
         if idempotency_key is None:
-            file, fields = await self._receive(parts, store=True)
-            return await self._register(caller, file, fields)
-        async with self._keys.claim(caller.subject, idempotency_key) as claim:
-            if claim.finished is not None:
-                file, fields = await self._receive(parts, store=False)
-                return await self._replay(caller, claim.finished, fingerprint(file, fields))
-            file, fields = await self._receive(parts, store=True)
-            outcome = await self._register(caller, file, fields)
-            await claim.finish(FinishedRequest(fingerprint(file, fields), outcome.document.id, outcome.created))
-            return outcome
+            return UploadOutcome(await self._take_in(caller, parts, most, None))
+        async with self._idempotency.claim(caller, idempotency_key) as claim:
+            if claim.is_first:
+                return UploadOutcome(await self._take_in(caller, parts, most, claim))
+            file, fields, _ = await self._receive(caller, parts, store=False, most=most)
+            return UploadOutcome(claim.replay(fingerprint(file, fields)), replayed=True)
 
-    async def _replay(self, caller: Caller, earlier: FinishedRequest, present: str) -> UploadOutcome:
-        if earlier.fingerprint != present:
-            raise IdempotencyKeyReused
-        async with self._uow(caller.tenant_id) as tx:
-            document = await tx.documents.get(caller.tenant_id, earlier.document_id)
-        return UploadOutcome(document, earlier.created, replayed=True)
+    async def _take_in(
+        self, caller: Caller, parts: AsyncIterator[FormPart], most: int, claim: Claim | None
+    ) -> StoredResponse:
+        file, fields, arrival = await self._receive(caller, parts, store=True, most=most)
+        assert arrival is not None  # only not when nothing was to be stored
+        registration = await self._register(caller, file, fields, arrival, claim)
+        document = registration.document
+        logger.info("document.uploaded", document_id=str(document.id), created=registration.created)
+        return self._present(document, registration.created)
 
-    async def _receive(self, parts: AsyncIterator[FormPart], *, store: bool) -> tuple[ReceivedFile, dict[str, str]]:
+    async def _settle(
+        self, tx: GatewayTx, claim: Claim | None, file: ReceivedFile, fields: dict[str, str], outcome: Registration
+    ) -> Registration:
+        if claim is not None:
+            answer = self._present(outcome.document, outcome.created)
+            await tx.requests.settle(claim, fingerprint(file, fields), answer)
+        return outcome
+
+    async def _receive(
+        self, caller: Caller, parts: AsyncIterator[FormPart], *, store: bool, most: int
+    ) -> tuple[ReceivedFile, dict[str, str], _Arrival | None]:
         """Read the form to its end; the file goes to the blob store meanwhile when `store`."""
         fields: dict[str, str] = {}
         file: ReceivedFile | None = None
+        arrival: _Arrival | None = None
         try:
             async for part in parts:
                 match part:
                     case FormField(name, value) if name in FORM_FIELDS:
                         fields[name] = value
                     case FormField("file"):
-                        raise FileMissing(
+                        raise FileRequired(
                             '`file` came as text: in curl write an @ before the path, -F "file=@document.pdf".'
                         )
                     case FormField():
                         pass  # a form may carry more than we know of
                     case FormFile("file") if file is not None:
                         raise InvalidInput("One file a request: send each in a request of its own.")
+                    case FormFile("file") if store:
+                        file, arrival = await self._store_file(caller, part, most)
                     case FormFile("file"):
-                        file = await self._receive_file(part, store=store)
+                        file = await self._measure_file(part)
                     case FormFile(name):
-                        raise FileMissing(f"The file came in the field {name[:64]!r}; its name must be `file`.")
+                        raise FileRequired(f"The file came in the field {name[:64]!r}; its name must be `file`.")
             if file is None:
-                raise FileMissing
+                raise FileRequired
             _collection_of(fields)
         except BaseException:
-            if file is not None and file.blob_key is not None:
-                await self._discard(file.blob_key)
+            if arrival is not None:
+                await self._abandon(caller, arrival)
             raise
-        return file, fields
+        return file, fields, arrival
 
-    async def _receive_file(self, part: FormFile, *, store: bool) -> ReceivedFile:
+    async def _store_file(self, caller: Caller, part: FormFile, most: int) -> tuple[ReceivedFile, _Arrival]:
         filename = clean_filename(part.filename)
-        key = f"{ARRIVALS}{uuid7()}" if store else None
-        writer: BlobWriter | None = None
+        arrival: _Arrival | None = None
+        try:
+            async for chunk in self._checked(part, filename):
+                if arrival is None:
+                    arrival = await self._begin(caller, most)
+                await arrival.writer.write(chunk)
+            assert arrival is not None  # an empty file was refused
+            blob = await arrival.writer.commit()
+        except BaseException:
+            if arrival is not None:
+                await self._abandon(caller, arrival)
+            raise
+        return ReceivedFile(filename, blob.size, blob.sha256), arrival
+
+    async def _measure_file(self, part: FormFile) -> ReceivedFile:
+        filename = clean_filename(part.filename)
         digest = hashlib.sha256()
         size = 0
-        head = bytearray()
-        try:
-            async for chunk in part.chunks:
-                size += len(chunk)
-                if size > self.max_file_bytes:
-                    raise FileTooLarge(
-                        f"The file is larger than {self.max_file_bytes // 2**20} MB.", max_bytes=self.max_file_bytes
-                    )
-                digest.update(chunk)
-                if writer is not None:
-                    await writer.write(chunk)
-                    continue
-                head += chunk
-                if len(head) >= SNIFFED_BYTES and key is not None:
-                    _refuse_other_types(bytes(head), filename)
-                    writer = self._blobs.open_writer(key)
-                    await writer.write(bytes(head))
-                    head.clear()
-                elif key is None and len(head) > SNIFFED_BYTES:
-                    del head[SNIFFED_BYTES:]
-            if size == 0:
-                raise FileEmpty
-            if writer is None:
-                _refuse_other_types(bytes(head), filename)
-                if key is not None:
-                    writer = self._blobs.open_writer(key)
-                    await writer.write(bytes(head))
-            if writer is not None:
-                await writer.commit()
-        except BaseException:
-            if writer is not None:
-                await writer.abort()
-            raise
-        return ReceivedFile(filename, size, digest.hexdigest(), key)
+        async for chunk in self._checked(part, filename):
+            digest.update(chunk)
+            size += len(chunk)
+        return ReceivedFile(filename, size, digest.hexdigest())
 
-    async def _register(self, caller: Caller, file: ReceivedFile, fields: dict[str, str]) -> UploadOutcome:
-        """Make a stored file a document, unless its collection holds the same content already."""
-        assert file.blob_key is not None  # only a stored file is registered
+    async def _checked(self, part: FormFile, filename: str) -> AsyncIterator[bytes]:
+        """The file's bytes, once enough of them are there to tell that it is a PDF."""
+        head: bytes | None = b""
+        size = 0
+        async for chunk in part.chunks:
+            size += len(chunk)
+            if size > self.max_file_bytes:
+                raise FileTooLarge(
+                    f"The file is larger than {self.max_file_bytes // 2**20} MB.", max_bytes=self.max_file_bytes
+                )
+            if head is None:
+                yield chunk
+                continue
+            head += chunk
+            if len(head) >= SNIFFED_BYTES:
+                refuse_other_types(head, filename)
+                yield head
+                head = None
+        if size == 0:
+            raise FileEmpty
+        if head is not None:
+            refuse_other_types(head, filename)
+            yield head
+
+    async def _begin(self, caller: Caller, most: int) -> _Arrival:
+        """Set room aside at the usage service, then write the row that stands before the blob."""
+        await self._blobs.require_room()
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                hold = await self._holds.open(_hold_request(caller, most, self._hold_lease))
+        except TimeoutError as error:
+            raise UpstreamUnavailable(
+                "The usage service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+            ) from error
         tenant = caller.tenant_id
-        stored_at = file.blob_key
         document_id = DocumentId(uuid7())
-        lasting_key = f"tenants/{tenant}/documents/{document_id}/{file.sha256}"
         try:
             async with self._uow(tenant) as tx:
-                collection_id = _collection_of(fields)
-                if collection_id is None:
-                    collection_id = (await tx.collections.open_default(tenant)).id
-                else:
-                    await tx.collections.get(tenant, collection_id)
+                await tx.documents.begin_receiving(
+                    tenant,
+                    document_id,
+                    collection_id=(await tx.collections.open_default(tenant)).id,
+                    uploaded_by=caller.subject_id,
+                    media_type=PDF,
+                )
+        except BaseException:
+            await self._release(hold.hold_id)
+            raise
+        folder = blob_folder(tenant, document_id)
+        return _Arrival(document_id, folder, hold.hold_id, self._blobs.open_writer(arriving_key(folder)))
+
+    async def _register(
+        self, caller: Caller, file: ReceivedFile, fields: dict[str, str], arrival: _Arrival, claim: Claim | None
+    ) -> Registration:
+        """Make a stored file a document, unless its uploader has the same content in the collection already."""
+        tenant = caller.tenant_id
+        try:
+            async with self._uow(tenant) as tx:
+                named = _collection_of(fields)
+                collection = await (
+                    tx.collections.open_default(tenant) if named is None else tx.collections.get(tenant, named)
+                )
                 existing = await tx.documents.find_by_content(
-                    tenant, collection_id, file.sha256, uploaded_by=caller.user_id
+                    tenant, collection.id, file.sha256, uploaded_by=caller.subject_id
                 )
             if existing is not None:
-                await self._discard(stored_at)
-                return UploadOutcome(existing, created=False)
-            await self._blobs.move(stored_at, lasting_key)
-            stored_at = lasting_key
-            # the blob is durable: now the row and its event, together
-            async with self._uow(tenant) as tx:
-                registration = await tx.documents.register(
-                    NewDocument(
-                        id=document_id,
-                        tenant_id=tenant,
-                        collection_id=collection_id,
-                        title=title_of(fields.get("title"), file.filename),
-                        filename=file.filename,
-                        media_type=PDF,
-                        size_bytes=file.size_bytes,
-                        sha256=file.sha256,
-                        blob_key=lasting_key,
-                        uploaded_by=caller.user_id,
-                    )
-                )
-                if registration.created:
-                    tx.outbox.add(uploaded_event(registration.document))
+                existing = await self._mend(existing, file, arrival)
+                async with self._uow(tenant) as tx:
+                    registration = await self._settle(tx, claim, file, fields, Registration(existing, created=False))
+            else:
+                await self._blobs.move(arrival.blob_key, f"{arrival.folder}/{file.sha256}")
         except BaseException:
-            await self._discard(stored_at)
+            await self._abandon(caller, arrival)
             raise
+        if existing is None:
+            new = NewDocument(
+                id=arrival.document_id,
+                tenant_id=tenant,
+                collection_id=collection.id,
+                title=title_of(fields.get("title"), file.filename),
+                filename=file.filename,
+                media_type=PDF,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                blob_key=f"{arrival.folder}/{file.sha256}",
+                uploaded_by=caller.subject_id,
+            )
+            registration = await self._commit(caller, new, file, fields, arrival, claim)
         if not registration.created:
-            await self._discard(lasting_key)
-        logger.info("document.uploaded", document_id=str(registration.document.id), created=registration.created)
-        return UploadOutcome(registration.document, registration.created)
+            await self._abandon(caller, arrival)
+        return registration
 
-    async def _discard(self, key: str) -> None:
+    async def _commit(
+        self,
+        caller: Caller,
+        new: NewDocument,
+        file: ReceivedFile,
+        fields: dict[str, str],
+        arrival: _Arrival,
+        claim: Claim | None,
+    ) -> Registration:
+        """Register, in one transaction with event and key. When its outcome is not known, nothing is deleted."""
         try:
-            await self._blobs.delete(key)
-        except BlobStoreUnavailable:
-            logger.warning("upload.blob_left", key=key)
+            async with self._uow(new.tenant_id) as tx:
+                registration = await tx.documents.register(new)
+                if registration.created:
+                    tx.outbox.add(uploaded_event(registration.document, hold_id=arrival.hold_id))
+                return await self._settle(tx, claim, file, fields, registration)
+        except UpstreamUnavailable:
+            document = await self._look_for(new.tenant_id, new.id)
+            if document is None:
+                raise
+            return Registration(document, created=True)
+        except DocuChatError:  # refused, so the transaction was rolled back
+            await self._abandon(caller, arrival)
+            raise
+
+    async def _look_for(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
+        """The document whose COMMIT was not answered; None when it is not there, or the database does not answer."""
+        for pause in (0.0, 0.2, 0.5):
+            await asyncio.sleep(pause)
+            with suppress(UpstreamUnavailable):
+                async with self._uow(tenant_id) as tx:
+                    return await tx.documents.find(tenant_id, document_id)
+        return None
+
+    async def _mend(self, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
+        """Give a document that failed, or lost its blob, the file that has arrived; a failed one is queued again."""
+        if existing.status is not DocumentStatus.FAILED and await self._has_blob(existing):
+            return existing
+        blob_key = f"{blob_folder(existing.tenant_id, existing.id)}/{file.sha256}"
+        await self._blobs.move(arrival.blob_key, blob_key)
+        async with self._uow(existing.tenant_id) as tx:
+            renewed = await tx.documents.renew_blob(existing.tenant_id, existing.id, blob_key)
+            if renewed is not None:
+                tx.outbox.add(uploaded_event(renewed))
+        return renewed or existing
+
+    async def _has_blob(self, document: Document) -> bool:
+        try:
+            await self._blobs.open(document.blob_key, 0, 1)
+        except BlobMissing:
+            return False
+        return True
+
+    async def _abandon(self, caller: Caller, arrival: _Arrival) -> None:
+        """Leave nothing of an upload that became no document; what cannot be done now the worker's sweep does."""
+        tenant = caller.tenant_id
+        try:
+            await arrival.writer.abort()
+            async with self._uow(tenant) as tx:
+                await tx.documents.abandon(tenant, arrival.document_id)
+            await self._blobs.delete_prefix(arrival.folder)
+            async with self._uow(tenant) as tx:
+                await tx.documents.purge(tenant, arrival.document_id)
+        except UpstreamUnavailable as error:
+            logger.warning("upload.left_to_the_sweep", document_id=str(arrival.document_id), error=error.code)
+        await self._release(arrival.hold_id)
+
+    async def _release(self, hold_id: UUID) -> None:
+        try:
+            await self._holds.release(hold_id)
+        except DocuChatError as error:
+            logger.warning("upload.hold_left", error=error.code)  # its lease ends by itself
 
 
-async def sweep_arrivals(blobs: BlobStore, *, older_than: timedelta) -> int:
-    """Delete what crashed gateways left of uploads that never became documents; returns how many."""
-    horizon = datetime.now(UTC) - older_than
-    swept = 0
-    async for blob in blobs.list_blobs(ARRIVALS):
-        if blob.modified_at < horizon:
-            await blobs.delete(blob.key)
-            swept += 1
-    return swept
+def _hold_request(caller: Caller, most: int, lease: timedelta) -> HoldRequest:
+    subjects: tuple[Subject, ...] = ()
+    if caller.subject_type != "operator":
+        subjects = (Subject(type=SubjectType(caller.subject_type), id=str(caller.subject_id)),)
+    return HoldRequest(
+        tenant_id=caller.tenant_id,
+        subjects=subjects,
+        kind=HoldKind.UPLOAD,
+        amounts=(
+            Amount(unit=HoldUnit.DOCUMENTS, amount=1),
+            Amount(unit=HoldUnit.PAGES, amount=1),
+            Amount(unit=HoldUnit.BYTES, amount=most),
+        ),
+        lease=lease,
+    )
 
 
 def _collection_of(fields: dict[str, str]) -> CollectionId | None:
@@ -247,19 +393,3 @@ def _collection_of(fields: dict[str, str]) -> CollectionId | None:
         return CollectionId(UUID(value))
     except ValueError as error:
         raise InvalidInput("`collection_id` is not a UUID.", field="collection_id") from error
-
-
-def _refuse_other_types(head: bytes, filename: str) -> None:
-    if is_pdf(head):
-        return
-    try:
-        found: str | None = puremagic.from_string(head, mime=True) or None
-    except (puremagic.PureError, ValueError):
-        found = None
-    what = f"it is {found}" if found else "its type is not recognised"
-    lies = " although its name ends in .pdf" if filename.lower().endswith(".pdf") else ""
-    raise FileTypeRefused(
-        f"The content is not a PDF{lies}: {what}. Save or print the document as a PDF and upload that.",
-        accepted=[PDF],
-        found=found,
-    )

@@ -1,23 +1,44 @@
 """The rate limit as ASGI middleware: before anything else is done for a request, and streams pass through untouched."""
 
 import math
+from datetime import timedelta
 from typing import Final
 
-from prometheus_client import Counter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.identity import OperatorToken, TokenVerifier, bearer_token
 from docuchat_common.http.problems import response_for
+from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
 from docuchat_gateway.edge.errors import TooManyRequests
-from docuchat_gateway.edge.ports import RateDecision
 from docuchat_gateway.edge.requests import client_address
 
 LIMITED: Final = ("/v1/", "/.well-known/")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
 
-_limited = Counter("docuchat_rate_limited", "Requests that were refused by the rate limit.")
+_WINDOW: Final = timedelta(minutes=1)
+
+
+class RequestLimits:
+    """How many requests a caller, or an address without one, has in a sliding minute."""
+
+    def __init__(self, limiter: RateLimiter, *, per_user: int, per_address: int) -> None:
+        """0 means no limit."""
+        self._limiter = limiter
+        self._per_user = per_user
+        self._per_address = per_address
+
+    async def hit_caller(self, subject: str) -> RateDecision | None:
+        """Count one request of a caller; None when nothing is counted, and it may pass."""
+        return await self._hit("user", subject, self._per_user)
+
+    async def hit_address(self, address: str) -> RateDecision | None:
+        """As `hit_caller`, for an address."""
+        return await self._hit("address", address, self._per_address)
+
+    async def _hit(self, name: str, subject: str, amount: int) -> RateDecision | None:
+        return await self._limiter.hit(Limit(name, subject, Rate(amount, _WINDOW))) if amount else None
 
 
 class RateLimit:
@@ -35,11 +56,12 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         container = scope["app"].state.container
+        limits: RequestLimits = container.limits
         subject = await _subject(container.verifier, Headers(scope=scope))
         if subject is None:  # not signed in: whether that matters is the route's to say
-            decision = await container.limiter.hit(address=client_address(scope))
+            decision = await limits.hit_address(client_address(scope))
         else:
-            decision = await container.limiter.hit(user=subject)
+            decision = await limits.hit_caller(subject)
         if decision is None:
             await self._app(scope, receive, send)
             return
@@ -53,7 +75,6 @@ class RateLimit:
         if decision.allowed:
             await self._app(scope, receive, send_with_limits)
             return
-        _limited.inc()
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
 
 
@@ -73,16 +94,16 @@ def refusal(decision: RateDecision) -> TooManyRequests:
     """The error for a decision that does not allow."""
     seconds = max(1, math.ceil(decision.reset_after.total_seconds()))
     return TooManyRequests(
-        f"More than {decision.limit} requests a minute; try again in {seconds} s.",
+        f"More than {decision.limit.rate.amount} requests a minute; try again in {seconds} s.",
         retry_after=decision.reset_after,
-        limit=decision.limit,
+        limit=decision.limit.rate.amount,
     )
 
 
 def _headers_of(decision: RateDecision) -> list[tuple[bytes, bytes]]:
     reset = max(1, math.ceil(decision.reset_after.total_seconds()))
     return [
-        (b"ratelimit-limit", str(decision.limit).encode()),
+        (b"ratelimit-limit", str(decision.limit.rate.amount).encode()),
         (b"ratelimit-remaining", str(decision.remaining).encode()),
         (b"ratelimit-reset", str(reset).encode()),
     ]

@@ -10,23 +10,6 @@ import aiohttp
 from docuchat_common.errors import UpstreamUnavailable
 
 
-@dataclass(frozen=True, slots=True)
-class RateDecision:
-    """Whether a request may pass and what is left of the window that is nearest to its end."""
-
-    allowed: bool
-    limit: int
-    remaining: int
-    reset_after: timedelta
-
-
-class RateLimiter(Protocol):
-    """Counts requests by whom they come from."""
-
-    async def hit(self, *, address: str | None = None, user: str | None = None) -> RateDecision | None:
-        """Count one request; None when the counting is not possible right now, and the request may pass."""
-
-
 class Upstream(Protocol):
     """One service behind the gateway: requests go out as bytes and come back as bytes."""
 

@@ -7,26 +7,26 @@ that the message causes. Server to client: `start`, `sources`, `delta`, `end`, `
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import orjson
 import structlog
 from prometheus_client import Counter
+from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from docuchat_common.contracts.frames import LAST_FRAMES, EventReader, ResumeMessage, StopMessage, with_message_id
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.identity import Identity, TokenExpired
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
-from docuchat_gateway.event_stream import error_frame, events_of
+from docuchat_gateway.event_stream import error_frame
 
 logger = structlog.get_logger()
 
@@ -45,26 +45,6 @@ _slow = Counter("docuchat_sockets_dropped", "WebSockets that were dropped becaus
 
 class _Gone(Exception):
     """The client has left, or does not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A client's message, by the `id` that it gave it."""
-
-    mark: bytes = b""
-    """What stands at the begin of every frame that the message causes."""
-
-    @classmethod
-    def of(cls, frame: dict[str, Any]) -> "_Request":
-        given = frame.pop("id", None)
-        if given is None:
-            return cls()
-        if isinstance(given, bool) or not isinstance(given, str | int) or len(str(given)) > 100:
-            raise BadFrame("`id` is a string of at most 100 characters, or a whole number.")
-        return cls(b'{"id":' + orjson.dumps(given) + b",")
-
-    def marked(self, frame: bytes) -> str:
-        return (self.mark + frame[1:] if self.mark else frame).decode()
 
 
 class ChatSession:
@@ -143,32 +123,31 @@ class ChatSession:
         return own | self._resumes | self._commands
 
     async def _accept(self, text: str | None) -> None:
-        request = _Request()
+        by: str | None = None
         try:
             frame = self._parse(text)
-            request = _Request.of(frame)
+            by = _message_id(frame)
             if "stop" in frame:
-                _only(frame, "stop")
+                stop = _valid(StopMessage, frame)
                 if len(self._commands) >= MAX_STOPS:
                     raise Busy("Too many stops at once; wait for the ends of their turns.")
-                self._start(self._commands, self._stop(_turn_id(frame["stop"]), request))
+                self._start(self._commands, self._stop(str(stop.stop), by))
             elif "resume" in frame:
-                _only(frame, "resume", "after")
+                resume = _valid(ResumeMessage, frame)
                 await self._count()
                 if len(self._resumes) >= MAX_RESUMES:
                     raise Busy(f"This socket follows {MAX_RESUMES} turns already.")
-                turn_id = _turn_id(frame["resume"])
-                target = f"/v1/turns/{turn_id}/events?after={_seq(frame.get('after', 0))}"
-                self._start(self._resumes, self._follow("GET", target, None, turn_id, request))
+                target = f"/v1/turns/{resume.resume}/events?after={resume.after}"
+                self._start(self._resumes, self._follow("GET", target, None, str(resume.resume), by))
             elif isinstance(frame.get("message"), str) and frame["message"].strip():
                 if self._turn is not None and not self._turn.done():
                     raise Busy
                 await self._count()
-                self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", _question(frame), None, request))
+                self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", _question(frame), None, by))
             else:
                 raise BadFrame("The frame has no `message` with text.")
         except DocuChatError as error:
-            await self._error(error, request)
+            await self._error(error, by)
 
     def _parse(self, text: str | None) -> dict[str, Any]:
         if text is None:
@@ -189,11 +168,11 @@ class ChatSession:
         task.add_done_callback(tasks.discard)
 
     async def _count(self) -> None:
-        decision = await self._container.limiter.hit(user=self._identity.caller.subject)
+        decision = await self._container.limits.hit_caller(self._identity.caller.subject)
         if decision is not None and not decision.allowed:
             raise refusal(decision)
 
-    async def _stop(self, turn_id: str, request: _Request) -> None:
+    async def _stop(self, turn_id: str, by: str | None) -> None:
         patience = timedelta(seconds=self._settings.upstream_timeout_seconds)
         try:
             response = await self._container.upstreams.chat.send(
@@ -203,11 +182,11 @@ class ChatSession:
                 await _raise_problem(response)
         except DocuChatError as error:
             with suppress(_Gone):
-                await self._error(error, request, turn_id=turn_id)
+                await self._error(error, by, turn_id=turn_id)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.warning("socket.stop_failed", error=type(error).__name__)
 
-    async def _follow(self, method: str, target: str, body: bytes | None, turn_id: str | None, by: _Request) -> None:
+    async def _follow(self, method: str, target: str, body: bytes | None, turn_id: str | None, by: str | None) -> None:
         """Relay one stream of chat's to the client, frame by frame."""
         chat = self._container.upstreams.chat
         headers = self._headers | {"Accept": "text/event-stream"}
@@ -225,11 +204,13 @@ class ChatSession:
                         named["turn_id"] = turn
                     ended = False
                     try:
-                        async for batch in events_of(response):
-                            ended = batch[-1].startswith((b'{"type":"end"', b'{"type":"error"'))
-                            if ended:
+                        events = EventReader()
+                        async for chunk in response.content.iter_any():
+                            batch = events.feed(chunk)
+                            if batch and batch[-1][0] in LAST_FRAMES:
+                                ended = True
                                 self._make_way()
-                            await self._frames(batch, by)
+                            await self._frames((data for _, data in batch), by)
                     except (aiohttp.ClientError, TimeoutError) as error:
                         raise chat.down(error) from error
                     if not ended:
@@ -250,11 +231,13 @@ class ChatSession:
         self._commands.add(current)
         current.add_done_callback(self._commands.discard)
 
-    async def _frames(self, batch: list[bytes], by: _Request) -> None:
-        await self._push(*({"type": "websocket.send", "text": by.marked(data)} for data in batch))
+    async def _frames(self, frames: Iterable[bytes], by: str | None) -> None:
+        if by is not None:
+            frames = (with_message_id(frame, by) for frame in frames)
+        await self._push(*({"type": "websocket.send", "text": frame.decode()} for frame in frames))
 
-    async def _error(self, error: DocuChatError, by: _Request | None = None, **more: str) -> None:
-        await self._frames([orjson.dumps(error_frame(error, **more), default=str)], by or _Request())
+    async def _error(self, error: DocuChatError, by: str | None = None, **more: str) -> None:
+        await self._frames([orjson.dumps(error_frame(error, **more), default=str)], by)
 
     async def _push(self, *messages: dict[str, Any]) -> None:
         """Send to the client; _Gone when it has left, or takes nothing for too long."""
@@ -271,9 +254,24 @@ class ChatSession:
             raise _Gone from error
 
 
-def _only(frame: dict[str, Any], *names: str) -> None:
-    if unknown := sorted(frame.keys() - set(names)):
-        raise BadFrame(f"A frame with `{names[0]}` has no {unknown[0]!r}.", field=unknown[0])
+_Message = TypeVar("_Message", bound=BaseModel)
+
+
+def _valid(message: type[_Message], frame: dict[str, Any]) -> _Message:
+    try:
+        return message.model_validate(frame)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadFrame(f"`{field}`: {first['msg']}", field=field) from error
+
+
+def _message_id(frame: dict[str, Any]) -> str | None:
+    """Take the client's name for its message off the frame: it stands in every frame that the message causes."""
+    given = frame.pop("id", None)
+    if given is not None and (not isinstance(given, str) or not 1 <= len(given) <= 100):
+        raise BadFrame("`id` is a text of 1 to 100 characters.", field="id")
+    return given
 
 
 def _question(frame: dict[str, Any]) -> bytes:
@@ -282,19 +280,6 @@ def _question(frame: dict[str, Any]) -> bytes:
         return orjson.dumps({name: value for name, value in frame.items() if value is not None} | {"stream": True})
     except orjson.JSONEncodeError as error:
         raise BadFrame("The frame is nested too deeply.") from error
-
-
-def _turn_id(value: object) -> str:
-    try:
-        return str(UUID(value if isinstance(value, str) else ""))
-    except ValueError as error:
-        raise BadFrame("`resume` and `stop` take the `turn_id` of a `start` frame.") from error
-
-
-def _seq(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BadFrame("`after` is the `seq` of the last delta you have, a whole number from 0.")
-    return value
 
 
 async def _raise_problem(response: aiohttp.ClientResponse) -> None:

@@ -1,0 +1,21 @@
+"""Idempotency keys of uploads, settled in the transaction that makes the document."""
+
+from alembic import op
+
+from docuchat_common.db.ddl import idempotent_requests_ddl
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.execute(
+        idempotent_requests_ddl("knowledge", app_roles=("docuchat_gateway",), system_roles=("docuchat_gateway_system",))
+    )
+
+
+def downgrade() -> None:
+    """Nothing goes back: a later revision mends an earlier one."""

@@ -1,0 +1,29 @@
+"""`/v1/passages`: what a citation points at."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+
+from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.problems import problem_responses
+from docuchat_common.ids import ChunkId
+from docuchat_gateway.documents.schemas import PassageView
+from docuchat_gateway.documents.service import DocumentService
+
+router = APIRouter(prefix="/v1/passages", tags=["documents"])
+
+
+@router.get(
+    "/{chunk_id}",
+    summary="The passage of a citation, with its neighbours",
+    responses=problem_responses(401, 403, 404, 422, 429, 503),
+)
+async def get_passage(
+    request: Request,
+    caller: CurrentCaller,
+    chunk_id: UUID,
+    neighbours: Annotated[int, Query(ge=0, le=5, description="Passages before and after it.")] = 1,
+) -> PassageView:
+    service: DocumentService = request.app.state.container.documents
+    return PassageView.of(await service.get_passage(caller, ChunkId(chunk_id), neighbours=neighbours))

@@ -1,0 +1,45 @@
+"""Room for uploads: a slot is held only while bytes flow, and nobody has them all."""
+
+from asyncio import Semaphore
+from weakref import WeakValueDictionary
+
+from docuchat_common.http.caller import Caller
+
+
+class UploadSlots:
+    """Half of the slots at most are one tenant's, and a quarter one caller's."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._all = Semaphore(count)
+        self._tenants: WeakValueDictionary[int, Semaphore] = WeakValueDictionary()
+        self._callers: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+
+    def slot_of(self, caller: Caller) -> "UploadSlot":
+        """A slot for one upload, not taken yet."""
+        tenant = self._tenants.setdefault(caller.tenant_id, Semaphore(max(1, self._count // 2)))
+        own = self._callers.setdefault(caller.subject, Semaphore(max(1, self._count // 4)))
+        return UploadSlot((own, tenant, self._all))
+
+
+class UploadSlot:
+    """The right to store bytes now; given up while a client is silent."""
+
+    def __init__(self, shares: tuple[Semaphore, ...]) -> None:
+        self._shares = shares
+        self._held: list[Semaphore] = []
+
+    async def take(self) -> None:
+        """Wait for room; nothing happens when it is held already."""
+        try:
+            for share in self._shares[len(self._held) :]:
+                await share.acquire()
+                self._held.append(share)
+        except BaseException:
+            self.give_up()
+            raise
+
+    def give_up(self) -> None:
+        """Let others have the room."""
+        while self._held:
+            self._held.pop().release()

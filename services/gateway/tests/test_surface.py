@@ -30,6 +30,7 @@ PUBLIC = {
     ("/v1/auth/verify-code", "POST"),
     ("/v1/auth/refresh", "POST"),
     ("/v1/auth/logout", "POST"),
+    ("/v1/operator/token", "POST"),
 }
 
 

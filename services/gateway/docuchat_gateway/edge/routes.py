@@ -30,14 +30,19 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         request.scope["route_template"] = row.path
         container = request.app.state.container
         settings = container.settings
-        if not row.public:
-            # the service verifies again; here it is refused before it costs a connection
-            identity = await container.verifier.verify(bearer_token(request.headers))
-            assert_same_tenant(identity, request.headers.get(settings.tenant_header))
-            structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
+        # the service verifies again; here a stranger is refused before he costs a connection
+        match row.audience:
+            case "tenant":
+                identity = await container.verifier.verify(bearer_token(request.headers))
+                assert_same_tenant(identity, request.headers.get(settings.tenant_header))
+                structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
+            case "operator":
+                await container.verifier.verify_operator(bearer_token(request.headers))
+            case "public":
+                pass
         try:
             # who has not signed in yet has little to say
-            limit = _PUBLIC_BYTES if row.public else settings.max_request_bytes
+            limit = _PUBLIC_BYTES if row.audience == "public" else settings.max_request_bytes
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await read_bounded(request, min(limit, settings.max_request_bytes))
         except TimeoutError as error:

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 ServiceName = Literal["auth", "chat", "usage"]
+Audience = Literal["public", "tenant", "operator"]
+"""Who may come: anybody, who is signed in to a tenant, or an operator. The service behind verifies again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One public path of a service behind; `public` ones need no token, `slow` ones wait for a model."""
+    """One public path of a service behind, for whom it is, and whether it is `slow`: waits for a model."""
 
     path: str
     methods: tuple[str, ...]
     service: ServiceName
-    public: bool = False
+    audience: Audience = "tenant"
     slow: bool = False
 
 
@@ -26,11 +28,15 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat"),
     Row("/v1/messages", ("GET", "POST"), "chat"),
     Row("/v1/search", ("GET",), "chat"),
-    Row("/.well-known/jwks.json", ("GET",), "auth", public=True),
-    Row("/v1/auth/request-code", ("POST",), "auth", public=True),
-    Row("/v1/auth/verify-code", ("POST",), "auth", public=True),
-    Row("/v1/auth/refresh", ("POST",), "auth", public=True),
-    Row("/v1/auth/logout", ("POST",), "auth", public=True),
+    Row("/.well-known/jwks.json", ("GET",), "auth", audience="public"),
+    Row("/v1/auth/request-code", ("POST",), "auth", audience="public"),
+    Row("/v1/auth/verify-code", ("POST",), "auth", audience="public"),
+    Row("/v1/auth/refresh", ("POST",), "auth", audience="public"),
+    Row("/v1/auth/logout", ("POST",), "auth", audience="public"),
     Row("/v1/users/me", ("GET",), "auth"),
+    Row("/v1/operator/token", ("POST",), "auth", audience="public"),
+    Row("/v1/operator/tenants", ("GET", "POST"), "auth", audience="operator"),
+    Row("/v1/operator/tenants/{tenant}", ("PATCH",), "auth", audience="operator"),
+    Row("/v1/operator/signing-keys/rotate", ("POST",), "auth", audience="operator"),
     Row("/v1/usage", ("GET",), "usage"),
 )

@@ -57,8 +57,8 @@ def hold_request(body: HoldBody) -> HoldRequest:
     subjects = {subject.type: UUID(subject.id) for subject in body.subjects}
     return HoldRequest(
         tenant_id=body.tenant_id,
-        kind=Kind(body.kind.value),
-        model=body.model or "",
+        kind=Kind.EMBEDDING if body.kind is HoldKind.UPLOAD else Kind(body.kind.value),
+        model=body.model or "upload",
         input_tokens=body.amount_of(HoldUnit.INPUT_TOKENS),
         max_output_tokens=body.amount_of(HoldUnit.OUTPUT_TOKENS),
         lease=body.lease,

@@ -17,10 +17,6 @@ from docuchat_common.contracts.holds import HoldRequest, HoldView
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-OF_ITS_OWN_ACCORD = {"/livez", "/.well-known/jwks.json"}
-"""What the gateway asks for without a request of a client."""
-
-
 @dataclass
 class Behind:
     """The services behind: every request but for their health is noted and answered by `answer`, else echoed.
@@ -52,7 +48,7 @@ class Behind:
         return web.Response(text=view.model_dump_json(), content_type="application/json", status=201)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path == "/readyz" or (self.answer is None and request.path in OF_ITS_OWN_ACCORD):
+        if request.path in {"/readyz", "/.well-known/jwks.json"} or (self.answer is None and request.path == "/livez"):
             return web.json_response({})
         if request.path.startswith("/internal/"):
             return await self.internal(request)

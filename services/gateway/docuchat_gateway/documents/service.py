@@ -7,10 +7,10 @@ from datetime import timedelta
 import structlog
 
 from docuchat_common.blobs import BlobContent, Blobs
-from docuchat_common.contracts.permissions import Resource, require
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.permissions import Resource, require
 from docuchat_common.ids import ChunkId, DocumentId, TenantId
 from docuchat_gateway.documents.domain import Deletion, blob_folder
 from docuchat_gateway.documents.events import uploaded_event

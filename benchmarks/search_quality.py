@@ -28,13 +28,13 @@ from uuid import UUID
 
 import asyncpg
 
+from docuchat_common.db.presence import Presence
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.jobs.domain import ChunkDraft
-from docuchat_knowledge.jobs.presence import WorkerPresence
-from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import LOCK_CLASS, ClaimStore, WorkerStore
 from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_knowledge.spaces.repository import ensure_space
@@ -79,10 +79,10 @@ async def ingest(
                 )
             )
     lease = timedelta(minutes=5)
-    async with cloned.open("ingest") as database, WorkerPresence.open(cloned.system_url("ingest")) as presence:
+    async with cloned.open("ingest") as database, Presence.open(cloned.system_url("ingest"), LOCK_CLASS) as presence:
         while True:
             async with database.connection(system=True) as connection, connection.transaction():
-                claim = await ClaimStore(connection).claim(presence.worker_id, lease=lease, max_attempts=3)
+                claim = await ClaimStore(connection).claim(presence.process_id, lease=lease, max_attempts=3)
             if claim is None:
                 break
             texts = [paragraph["context"] for paragraph in articles[places[claim.document_id]]["paragraphs"]]

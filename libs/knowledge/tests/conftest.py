@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from docuchat_common.db import Database
+from docuchat_common.db.presence import Presence
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion
-from docuchat_knowledge.jobs.presence import WorkerPresence
-from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import LOCK_CLASS, ClaimStore, WorkerStore
 from docuchat_knowledge.search.domain import ScoredChunk
 from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics
@@ -104,7 +104,7 @@ class Knowledge:
 
     async def ingest_texts(
         self,
-        worker: WorkerPresence,
+        worker: Presence,
         tenant: int,
         texts: Sequence[str],
         language: str | None = "en",
@@ -112,7 +112,7 @@ class Knowledge:
     ) -> Document:
         """Upload a document and bring it to ready, one chunk a text."""
         document = await self.upload(tenant)
-        claim = await self.claim(worker.worker_id)
+        claim = await self.claim(worker.process_id)
         assert claim is not None
         assert claim.document_id == document.id
         await self.write(claim, [draft(number, text, language) for number, text in enumerate(texts)], vectors)
@@ -158,6 +158,6 @@ async def knowledge(database: ClonedDatabase) -> AsyncIterator[Knowledge]:
 
 
 @pytest.fixture
-async def worker(knowledge: Knowledge) -> AsyncIterator[WorkerPresence]:
-    async with WorkerPresence.open(knowledge.database.system_url("ingest")) as presence:
+async def worker(knowledge: Knowledge) -> AsyncIterator[Presence]:
+    async with Presence.open(knowledge.database.system_url("ingest"), LOCK_CLASS) as presence:
         yield presence

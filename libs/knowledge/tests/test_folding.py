@@ -58,3 +58,9 @@ def test_latin_accents_stay_and_case_goes():
 
 def test_arabic_is_spelt_for_its_stemmer_on_both_sides():
     assert fold_chunk("كتابي", "ar") == fold_query("کتابی", "ar") == "كتابي"
+
+
+@pytest.mark.parametrize("question", ["می‌شود", "کتاب‌خانه", "نمی‌خواهم بدانم", "word‌word"])
+def test_no_joiner_is_left_in_the_key_of_a_question(question: str):
+    assert "\u200c" not in fold_query(question, "fa")
+    assert fold_query(question, "fa") == fold_query(question.replace("\u200c", ""), "fa")

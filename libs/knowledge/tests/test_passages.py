@@ -21,7 +21,7 @@ def cut(ordinal: int, start: int, end: int) -> ChunkDraft:
 async def document(knowledge, worker):
     """Chunks that overlap, that cross pages, and between which white space was left out."""
     document = await knowledge.upload(1)
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     third = TEXT.index("The third")
     spans = [(0, 15), (16, third + 9), (third + 4, third + 16), (third + 16, len(TEXT))]
     await knowledge.write(claim, [cut(ordinal, *span) for ordinal, span in enumerate(spans)])

@@ -29,7 +29,11 @@ INSERT INTO knowledge.chunk_vectors (chunk_id, tenant_id, document_id, collectio
 SELECT c.id, c.tenant_id, c.document_id, c.collection_id, 1, 1,
        ARRAY[random(), random(), random(), random()]::real[]::halfvec
 FROM knowledge.chunks c;
-ANALYZE;
+"""
+WITHOUT_STATISTICS = """
+ALTER TABLE knowledge.documents SET (autovacuum_enabled = off);
+ALTER TABLE knowledge.chunks SET (autovacuum_enabled = off);
+ALTER TABLE knowledge.chunk_vectors SET (autovacuum_enabled = off);
 """
 
 
@@ -55,6 +59,21 @@ async def plan(answer) -> str:
 async def filled(knowledge):
     async with knowledge.database.connect() as admin:
         await admin.execute(FILL)
+        await admin.execute("ANALYZE")
+    return knowledge
+
+
+@pytest.fixture(params=["analysed", "fresh"])
+async def with_or_without_statistics(knowledge, request):
+    """As an old database is, and as one is in its first minutes or just restored."""
+    async with knowledge.database.connect() as admin:
+        await admin.execute(WITHOUT_STATISTICS)
+        await admin.execute(FILL)
+        if request.param == "analysed":
+            await admin.execute("ANALYZE")
+        else:
+            known = "SELECT count(*) FROM pg_statistic WHERE starelid = 'knowledge.chunks'::regclass"
+            assert await admin.fetchval(known) == 0
     return knowledge
 
 
@@ -98,27 +117,40 @@ async def test_a_claim_probes_the_queue_and_does_not_read_it(filled):
     assert "Seq Scan on documents" not in claim, claim
 
 
-async def test_chats_queries_use_their_indexes(filled):
+async def test_chats_plans_are_the_same_with_and_without_statistics(with_or_without_statistics):
     ids = [uuid.uuid4() for _ in range(20)]
     vector = {"query": HalfVector([0.1, 0.2, 0.3, 0.4]), "row_limit": 20, "collection_id": None, "space_id": 1}
-    async with filled.transaction("chat", 7) as connection:
+    weighed = {"queries": ["'word1'"], "weights": [1.0], "mean_length": 3.0, "row_limit": 20, "collection_id": None}
+    async with with_or_without_statistics.transaction("chat", 7) as connection:
         explaining = Explaining(connection)
-        plans = {
-            "chunk_vectors_tenant": await plan(SEARCH.rank_by_vector_exactly(explaining, **TENANT, **vector)),
-            "chunk_vectors_document": await plan(
+        exact = await plan(SEARCH.rank_by_vector_exactly(explaining, **TENANT, **vector))
+        words = await plan(
+            SEARCH.rank_by_words(
+                explaining, **TENANT, **weighed, wanted=["word1"], all_of_them=False, candidate_limit=800
+            )
+        )
+        probes = {
+            "chunk_vectors_place": await plan(
                 SEARCH.rank_documents_by_vector_exactly(explaining, **TENANT, **vector, document_ids=ids[:2])
+            ),
+            "chunks_place": await plan(
+                SEARCH.rank_words_in_documents(explaining, **TENANT, **weighed, document_ids=ids[:2])
             ),
             "chunk_vectors_pkey": await plan(
                 SEARCH.list_similarities(explaining, **TENANT, space_id=1, query=vector["query"], chunk_ids=ids)
             ),
-            "chunks_tenant": await plan(
-                SEARCH.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])
-            ),
-            "chunks_": await plan(SEARCH.list_chunks(explaining, **TENANT, chunk_ids=ids)),
+            "chunks_": await plan(SEARCH.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])),
+            "documents_": await plan(SEARCH.list_chunks(explaining, **TENANT, chunk_ids=ids)),
         }
-    for index, seen in plans.items():
+    # the tenant's vectors are read once, and so are its documents: neither is walked for each row of the other
+    assert "chunk_vectors_tenant" in exact
+    assert "hashed SubPlan" in exact
+    assert "Nested Loop" not in exact
+    assert "hashed SubPlan" in words
+    for index, seen in probes.items():
         assert f"using {index}" in seen or f"on {index}" in seen, seen
-        assert "Seq Scan on chunk" not in seen, seen
+        assert "Index Cond: (tenant_id = '7'::bigint)" not in seen, seen  # by the tenant alone: all that it has
+        assert "Seq Scan" not in seen, seen
 
 
 async def test_the_word_index_and_the_vector_index_are_used(filled):

@@ -68,7 +68,7 @@ async def test_only_a_failed_document_can_be_retried(knowledge, worker):
     async with knowledge.transaction("gateway", 1) as connection:
         with pytest.raises(DocumentNotFailed):
             await DocumentRegistry(connection).retry(TenantId(1), document.id)
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     async with knowledge.transaction("ingest", 1) as connection:
         await WorkerStore(connection).fail(claim, code="not_a_pdf", detail="No PDF.", retryable=False)
     failed = await knowledge.get(document)
@@ -199,7 +199,7 @@ async def test_a_failed_document_takes_a_new_blob_and_is_queued_again(knowledge,
     document = await knowledge.upload(1, content="same")
     async with knowledge.transaction("gateway", 1) as connection:
         assert await DocumentRegistry(connection).renew_blob(TenantId(1), document.id, "elsewhere") is None
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     async with knowledge.transaction("ingest", 1) as connection:
         await WorkerStore(connection).fail(claim, code="file_missing", detail="Gone.", retryable=True)
     async with knowledge.transaction("gateway", 1) as connection:
@@ -219,7 +219,7 @@ async def test_a_deletion_counts_everything_that_went(knowledge, worker):
 
 async def test_a_waiting_document_says_until_when_and_why(knowledge, worker):
     document = await knowledge.upload(1)
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     async with knowledge.transaction("ingest", 1) as connection:
         await WorkerStore(connection).postpone(
             claim, delay=timedelta(minutes=10), code="rate_limited", detail="Asked for a pause.", spends_attempt=False
@@ -231,7 +231,7 @@ async def test_a_waiting_document_says_until_when_and_why(knowledge, worker):
 
 async def test_what_was_not_read_is_told_of_a_ready_document(knowledge, worker):
     document = await knowledge.upload(1)
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     await knowledge.write(claim, [knowledge.draft(0, "cover")])
     async with knowledge.transaction("ingest", 1) as connection:
         await WorkerStore(connection).swap(claim, pages=5, pages_unread=4, warnings=["scanned_pages"])
@@ -252,5 +252,5 @@ async def test_documents_of_another_model_are_told_and_can_be_queued_to_be_embed
         assert [waiting.document_id for waiting in await store.queue_outdated()] == [document.id]
         assert await store.count_outdated() == 0
     assert len(await knowledge.search(1, "apple")) == 1
-    claim = await knowledge.claim(worker.worker_id)
+    claim = await knowledge.claim(worker.process_id)
     assert claim.document_id == document.id

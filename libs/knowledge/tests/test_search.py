@@ -4,12 +4,14 @@ import asyncpg
 import numpy as np
 import pytest
 
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, uuid7
+from docuchat_knowledge.documents.errors import DocumentNotFound
 from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.search.domain import SearchBounds
 from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_knowledge.spaces.repository import ensure_space, find_space
+from docuchat_models.errors import EmbeddingInvalid
 from docuchat_models.spaces import EmbeddingSpace
 
 FRUIT = ["Apples grow on trees in the orchard.", "Pears are sweet.", "A train leaves the station at noon."]
@@ -223,3 +225,42 @@ async def test_a_new_space_weighs_as_its_model_is_trusted(knowledge, provider, w
         await ensure_space(owner, space)
         assert (await find_space(owner, space)).vector_weight == pytest.approx(weight)
         assert await owner.fetchval("SELECT count(*) FROM knowledge.embedding_spaces WHERE is_current") == 1
+
+
+async def test_documents_that_there_are_not_are_named(knowledge, worker):
+    mine = await knowledge.ingest_texts(worker, 1, ["apple"])
+    theirs = await knowledge.ingest_texts(worker, 2, ["apple"])
+    nobodys = uuid7()
+    async with knowledge.transaction("chat", 1) as connection:
+        searcher = Searcher(connection, knowledge.statistics)
+        await searcher.require_documents(TenantId(1), [mine.id])
+        with pytest.raises(DocumentNotFound) as missing:
+            await searcher.require_documents(TenantId(1), [mine.id, theirs.id, nobodys])
+    assert missing.value.extensions["document_ids"] == [str(theirs.id), str(nobodys)]
+    assert str(nobodys) in missing.value.detail
+    assert str(mine.id) not in missing.value.detail
+
+
+async def test_readiness_tells_what_is_found_by_words_alone(knowledge, worker):
+    await knowledge.ingest_texts(worker, 1, ["apple"])
+    async with knowledge.database.connect("docuchat_owner") as owner:
+        await ensure_space(owner, EmbeddingSpace("test", "better", 4))
+    await knowledge.upload(1)
+    async with knowledge.transaction("chat", 1) as connection:
+        readiness = await Searcher(connection, knowledge.statistics).check_readiness(TenantId(1))
+    assert (readiness.ready, readiness.queued, readiness.outdated) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("vector", [np.zeros(4, np.float32), np.array([np.nan, 1, 0, 0], np.float32)])
+async def test_a_question_whose_vector_is_none_is_searched_by_words(knowledge, worker, vector):
+    await knowledge.ingest_texts(worker, 1, ["apple", "pear"])
+    (found,) = await knowledge.search(1, "apple", vector)
+    assert (found.text, found.vector_rank, found.similarity) == ("apple", None, None)
+
+
+@pytest.mark.parametrize("vector", [np.zeros(4, np.float32), np.array([np.inf, 1, 0, 0], np.float32)])
+async def test_vectors_that_are_none_are_not_stored(knowledge, worker, vector):
+    await knowledge.upload(1)
+    claim = await knowledge.claim(worker.process_id)
+    with pytest.raises(EmbeddingInvalid):
+        await knowledge.write(claim, [knowledge.draft(0, "x")], vector[None])

@@ -124,6 +124,14 @@ WHERE id IN (SELECT id FROM knowledge.documents
              FOR UPDATE SKIP LOCKED)
 RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_type, attempts, queued_at AS waiting_since;
 
+-- name: end_waits
+-- Let postponed documents be taken at once.
+UPDATE knowledge.documents
+SET not_before = now(), error_code = NULL, error_detail = NULL, updated_at = now()
+WHERE status = 'queued' AND deleted_at IS NULL AND not_before > now()
+  AND (:tenant_id::bigint IS NULL OR tenant_id = :tenant_id::bigint)
+RETURNING id;
+
 -- name: list_waiting
 -- Documents that could have been claimed for a while and were not.
 WITH alive AS MATERIALIZED (

@@ -21,16 +21,19 @@ from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.folding import fold_chunk
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion, QueueDepth, Tombstone, WaitingDocument
 from docuchat_knowledge.jobs.errors import ChunksOutOfOrder, ClaimLost
-from docuchat_knowledge.jobs.presence import LOCK_CLASS
 from docuchat_knowledge.jobs.rows import waiting_document
 from docuchat_knowledge.spaces.errors import SpaceUnknown
 from docuchat_knowledge.spaces.repository import find_space
 from docuchat_knowledge.vectors import HalfVector
+from docuchat_models.embeddings import are_vectors
+from docuchat_models.errors import EmbeddingInvalid
 from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
 _queries = load_queries(__package__)
 
+LOCK_CLASS = 0x0D0C_0001
+"""Of the workers' signs of life (`docuchat_common.db.presence.Presence`)."""
 RESTART_GRACE = timedelta(seconds=3)
 """After a restart of the server no worker holds its lock yet; for so long all count as alive."""
 _EXHAUSTED_DETAIL = "The worker stopped unexpectedly each time it tried this document."
@@ -107,6 +110,10 @@ class ClaimStore:
         ]
         return [waiting_document(row) for row in rows]
 
+    async def end_waits(self, *, tenant_id: TenantId | None = None) -> int:
+        """Let the documents of one tenant, or of all, that wait for a time be taken at once; returns how many."""
+        return len([row async for row in _queries.end_waits(self._connection, tenant_id=tenant_id)])
+
     async def list_waiting(self, *, older_than: timedelta, limit: int = 500) -> Sequence[WaitingDocument]:
         """Documents which could be claimed for `older_than` and were not: their tickets may be lost."""
         rows = [
@@ -135,7 +142,7 @@ class ClaimStore:
         await _queries.purge_document(self._connection, tenant_id=tombstone.tenant_id, document_id=tombstone.id)
 
     async def is_alive(self, worker_id: int) -> bool:
-        """Whether the worker's process is there (`WorkerPresence`)."""
+        """Whether the worker's process is there (`Presence`)."""
         return bool(
             await _queries.worker_is_alive(
                 self._connection, lock_class=LOCK_CLASS, worker_id=worker_id, restart_grace=RESTART_GRACE
@@ -177,10 +184,13 @@ class WorkerStore:
         """Store the next chunks of the claim's generation with their vectors, (n, d) float32, in binary.
 
         They are not searched before `swap`. Ordinals must follow on from `claim.resume_after` or from the last call;
-        chunks that are stored already are skipped, so a repeat does no harm. Raises SpaceUnknown, ChunksOutOfOrder.
+        chunks that are stored already are skipped, so a repeat does no harm. Raises SpaceUnknown, ChunksOutOfOrder,
+        EmbeddingInvalid.
         """
         if vectors.shape != (len(chunks), space.dimension):
             raise ValueError(f"{len(chunks)} chunks in {space.dimension} dimensions, but vectors are {vectors.shape}")
+        if not are_vectors(vectors):
+            raise EmbeddingInvalid
         _held(await _queries.lock_claim(self._connection, **_under(claim)))
         place = {
             "tenant_id": claim.tenant_id,

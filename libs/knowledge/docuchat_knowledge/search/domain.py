@@ -42,6 +42,8 @@ class Readiness:
     ready: int
     failed: int
     chunks: int
+    outdated: int = 0
+    """Ready ones whose vectors are of another model than the present one: they are found by words alone."""
 
 
 @dataclass(frozen=True, slots=True)

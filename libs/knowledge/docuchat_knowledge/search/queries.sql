@@ -1,6 +1,9 @@
 -- Search (role: chat; select only).
 -- tenant_id stands first in every condition although row-level security would do:
 -- two locks on one door, and the planner needs it.
+-- No plan here may hang on statistics, which a fresh or restored database does not have: what is looked up by id is a LATERAL
+-- probe behind OFFSET 0, whose only index condition besides the tenant's is that id, and a filter by documents is a hash (IS TRUE
+-- keeps it from becoming a join, which without statistics would be a nested loop over the tenant's whole set).
 
 -- name: measure_tenant^
 -- Size, mean length and languages of what the tenant can search; and for this transaction, how far the vector index
@@ -43,11 +46,18 @@ WITH found AS MATERIALIZED (
         FROM knowledge.chunks k WHERE k.id = hit.id AND k.tenant_id = :tenant_id OFFSET 0
     ) c
 ),
+live AS MATERIALIZED (
+    SELECT d.id, d.generation
+    FROM (SELECT DISTINCT document_id FROM found) f
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.generation FROM knowledge.documents k
+        WHERE k.id = f.document_id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
+    ) d
+),
 candidates AS MATERIALIZED (
     SELECT c.id, c.search_vector, 0.65 * (0.25 + 0.75 * c.term_count / :mean_length::float8) AS damping
     FROM found c
-    JOIN knowledge.documents d ON d.id = c.document_id AND d.generation = c.generation AND d.deleted_at IS NULL
-    WHERE d.tenant_id = :tenant_id
+    WHERE ((c.document_id, c.generation) IN (SELECT l.id, l.generation FROM live l)) IS TRUE
       AND (:collection_id::uuid IS NULL OR c.collection_id = :collection_id::uuid)
 ),
 words AS MATERIALIZED (
@@ -68,10 +78,16 @@ LIMIT :row_limit;
 -- The same over all chunks of some documents.
 WITH candidates AS MATERIALIZED (
     SELECT c.id, c.search_vector, 0.65 * (0.25 + 0.75 * c.term_count / :mean_length::float8) AS damping
-    FROM knowledge.documents d
-    JOIN knowledge.chunks c ON c.document_id = d.id AND c.generation = d.generation
-    WHERE d.tenant_id = :tenant_id AND d.id = ANY (:document_ids::uuid[]) AND d.deleted_at IS NULL AND c.tenant_id = :tenant_id
-      AND (:collection_id::uuid IS NULL OR c.collection_id = :collection_id::uuid)
+    FROM unnest(:document_ids::uuid[]) AS wanted (id)
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.generation FROM knowledge.documents k
+        WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
+    ) d
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.collection_id, k.search_vector, k.term_count FROM knowledge.chunks k
+        WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id OFFSET 0
+    ) c
+    WHERE (:collection_id::uuid IS NULL OR c.collection_id = :collection_id::uuid)
 ),
 words AS MATERIALIZED (
     SELECT query::tsquery AS query, weight FROM unnest(:queries::text[], :weights::float8[]) AS w (query, weight)
@@ -91,20 +107,26 @@ LIMIT :row_limit;
 -- The nearest chunks by reading all of the tenant's vectors, which for a small tenant is faster than an index and exact.
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM knowledge.chunk_vectors v
-JOIN knowledge.documents d ON d.id = v.document_id AND d.generation = v.generation AND d.deleted_at IS NULL
 WHERE v.tenant_id = :tenant_id AND v.space_id = :space_id
   AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
+  AND ((v.document_id, v.generation) IN (
+      SELECT d.id, d.generation FROM knowledge.documents d WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL)) IS TRUE
 ORDER BY v.embedding <=> :query::halfvec
 LIMIT :row_limit;
 
 -- name: rank_documents_by_vector_exactly
 -- The nearest chunks of some documents, by their index.
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
-FROM knowledge.documents d
-JOIN knowledge.chunk_vectors v ON v.document_id = d.id AND v.generation = d.generation
-WHERE d.tenant_id = :tenant_id AND d.id = ANY (:document_ids::uuid[]) AND d.deleted_at IS NULL
-  AND v.tenant_id = :tenant_id AND v.space_id = :space_id
-  AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
+FROM unnest(:document_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT k.id, k.generation FROM knowledge.documents k
+    WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
+) d
+CROSS JOIN LATERAL (
+    SELECT k.chunk_id, k.collection_id, k.space_id, k.embedding FROM knowledge.chunk_vectors k
+    WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id OFFSET 0
+) v
+WHERE v.space_id = :space_id AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
 ORDER BY v.embedding <=> :query::halfvec
 LIMIT :row_limit;
 
@@ -116,26 +138,39 @@ ORDER BY similarity DESC;
 -- name: list_word_positions
 -- Where the query's words stand in these chunks.
 SELECT c.id AS chunk_id, c.term_count, word.lexeme, word.positions
-FROM knowledge.chunks c
+FROM unnest(:chunk_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT k.id, k.term_count, k.search_vector FROM knowledge.chunks k
+    WHERE k.id = wanted.id AND k.tenant_id = :tenant_id OFFSET 0
+) c
 CROSS JOIN LATERAL unnest(c.search_vector) AS word
-WHERE c.tenant_id = :tenant_id AND c.id = ANY (:chunk_ids::uuid[]) AND word.lexeme = ANY (:lexemes::text[]);
+WHERE word.lexeme = ANY (:lexemes::text[]);
 
 -- name: list_similarities
--- The similarity of chunks that only their words found; OFFSET 0: one probe of the primary key each.
+-- The similarity of chunks that only their words found.
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM unnest(:chunk_ids::uuid[]) AS wanted (id)
 CROSS JOIN LATERAL (
-    SELECT k.chunk_id, k.embedding FROM knowledge.chunk_vectors k
-    WHERE k.chunk_id = wanted.id AND k.tenant_id = :tenant_id AND k.space_id = :space_id OFFSET 0
-) v;
+    SELECT k.chunk_id, k.space_id, k.embedding FROM knowledge.chunk_vectors k
+    WHERE k.chunk_id = wanted.id AND k.tenant_id = :tenant_id OFFSET 0
+) v
+WHERE v.space_id = :space_id;
 
 -- name: list_chunks
 -- Live chunks with what a citation needs.
 SELECT c.id, c.document_id, c.collection_id, d.title, d.filename, c.ordinal, c.page, c.page_to, c.char_start, c.char_end,
        c.text, c.token_count
-FROM knowledge.chunks c
-JOIN knowledge.documents d ON d.id = c.document_id AND d.generation = c.generation AND d.deleted_at IS NULL
-WHERE c.tenant_id = :tenant_id AND c.id = ANY (:chunk_ids::uuid[]);
+FROM unnest(:chunk_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT k.id, k.document_id, k.generation, k.collection_id, k.ordinal, k.page, k.page_to, k.char_start, k.char_end, k.text,
+           k.token_count
+    FROM knowledge.chunks k WHERE k.id = wanted.id AND k.tenant_id = :tenant_id OFFSET 0
+) c
+CROSS JOIN LATERAL (
+    SELECT k.title, k.filename, k.generation FROM knowledge.documents k
+    WHERE k.id = c.document_id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
+) d
+WHERE d.generation = c.generation;
 
 -- name: check_readiness^
 -- How many documents of the asked set are in which state; one that is re-ingested counts as ready by its live generation.
@@ -143,8 +178,16 @@ SELECT count(*) FILTER (WHERE status = 'queued' AND generation = 0) AS queued,
        count(*) FILTER (WHERE status = 'processing' AND generation = 0) AS processing,
        count(*) FILTER (WHERE generation > 0) AS ready,
        count(*) FILTER (WHERE status = 'failed' AND generation = 0) AS failed,
+       count(*) FILTER (WHERE generation > 0 AND space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current))
+           AS outdated,
        coalesce(sum(chunks), 0) AS chunks
 FROM knowledge.documents
 WHERE tenant_id = :tenant_id AND deleted_at IS NULL
   AND (:document_ids::uuid[] IS NULL OR id = ANY (:document_ids::uuid[]))
   AND (:collection_id::uuid IS NULL OR collection_id = :collection_id::uuid);
+
+-- name: list_unknown_documents
+-- Of these ids those that are no document of the tenant.
+SELECT wanted.id FROM unnest(:document_ids::uuid[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM knowledge.documents d
+                  WHERE d.id = wanted.id AND d.tenant_id = :tenant_id AND d.status <> 'receiving' AND d.deleted_at IS NULL);

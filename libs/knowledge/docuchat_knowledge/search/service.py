@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from docuchat_common.db import load_queries
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
+from docuchat_knowledge.documents.errors import DocumentNotFound
 from docuchat_knowledge.folding import fold_query
 from docuchat_knowledge.search.domain import Readiness, ScoredChunk
 from docuchat_knowledge.search.ranking import QueryWord, fuse, inverse_document_frequency
@@ -25,6 +26,7 @@ from docuchat_knowledge.search.repository import Scope
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_knowledge.search.words import words_by_position
 from docuchat_knowledge.vectors import HalfVector
+from docuchat_models.embeddings import are_vectors
 from docuchat_models.spaces import EmbeddingSpace
 
 _queries = load_queries(__package__)
@@ -72,8 +74,8 @@ class Searcher:
         scope = Scope(self._connection, tenant_id, document_ids, collection_id, nominations, self._statistics.bounds)
         mean_length = tenant["terms"] / tenant["chunks"]
 
-        stored = None if query_vector is None else await self._statistics.find_space(self._connection, space)
-        vector = None if query_vector is None else HalfVector(query_vector)
+        vector = HalfVector(query_vector) if query_vector is not None and are_vectors(query_vector[None]) else None
+        stored = None if vector is None else await self._statistics.find_space(self._connection, space)
         by_vector: dict[UUID, float] = {}
         if stored is not None and vector is not None:
             by_vector = await scope.rank_by_vector(stored.id, vector, tenant["chunks"])
@@ -121,7 +123,25 @@ class Searcher:
         row = await _queries.check_readiness(
             self._connection, tenant_id=tenant_id, document_ids=document_ids, collection_id=collection_id
         )
-        return Readiness(row["queued"], row["processing"], row["ready"], row["failed"], int(row["chunks"]))
+        return Readiness(
+            queued=row["queued"],
+            processing=row["processing"],
+            ready=row["ready"],
+            failed=row["failed"],
+            chunks=int(row["chunks"]),
+            outdated=row["outdated"],
+        )
+
+    async def require_documents(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> None:
+        """Raise DocumentNotFound, which names them, for ids that are no document of the tenant."""
+        unknown = [
+            str(row["id"])
+            async for row in _queries.list_unknown_documents(
+                self._connection, tenant_id=tenant_id, document_ids=document_ids
+            )
+        ]
+        if unknown:
+            raise DocumentNotFound(f"There is no such document: {', '.join(unknown)}.", document_ids=unknown)
 
     async def list_chunks(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> Sequence[ScoredChunk]:
         """Live chunks by id, in the order asked, with score 0; ids that are gone are left out."""

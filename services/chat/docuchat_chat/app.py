@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from docuchat_chat.answers.routes import router as search
 from docuchat_chat.bootstrap import open_container
+from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.settings import Settings
 from docuchat_chat.turns.routes import router as turns
@@ -15,5 +16,5 @@ from docuchat_common.http.app import create_service_app
 def create_app(settings: Settings) -> FastAPI:
     """HTTP, relay, board and sweep in one process."""
     return create_service_app(
-        settings, title="DocuChat chat", routers=[turns, conversations, search], open_container=open_container
+        settings, title="DocuChat chat", routers=[turns, conversations, search, internal], open_container=open_container
     )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-
-import redis.asyncio as redis
 
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
-from docuchat_chat.adapters.usage_holds import UsageHolds
+from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
+from docuchat_chat.adapters.usage import UsageHolds, UsageLedger
 from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
-from docuchat_chat.answers.service import SearchService
+from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.conversations.service import ConversationService
+from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.transaction import composer
 from docuchat_chat.turns.generation import Generator
@@ -26,18 +25,30 @@ from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.repository import LOCK_CLASS
 from docuchat_chat.turns.routes import Turns
+from docuchat_chat.turns.upkeep import Upkeep
+from docuchat_common.background import Background
+from docuchat_common.clock import SystemClock
+from docuchat_common.contracts.holds import HoldKind
 from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.db.presence import Presence
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
+from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
-from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.relay import Relay
+from docuchat_common.metering import Metering
+from docuchat_common.redis import REDIS_TROUBLE, open_redis
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
+
+_FOLLOWERS = 4_000
+"""Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +60,15 @@ class Container:
     search: SearchService
     conversations: ConversationService
     turns: Turns
+    background: Background
     checks: Mapping[str, Check]
+    watched: Mapping[str, Check]
 
 
 @asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Open everything the service needs; leaving drains running answers first, then closes in reverse order."""
-    policy = settings.policy()
-    owner = str(uuid7())
+    policy, clock = settings.policy(), SystemClock()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database.open(
@@ -67,67 +79,104 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 max_size=settings.database_pool_size,
             )
         )
+        presence = await stack.enter_async_context(Presence.open(settings.database_url, LOCK_CLASS))
+        owner = str(presence.process_id)
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-chat"))
         relay = Relay(database, "chat", Publisher(broker))
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         session = await stack.enter_async_context(open_http_client())
-        store = redis.Redis.from_url(
-            settings.redis_url, protocol=2, socket_connect_timeout=1, socket_timeout=40, health_check_interval=30
+        board = RedisTurnBoard(
+            await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-chat")),
+            await stack.enter_async_context(
+                open_redis(
+                    settings.redis_url,
+                    client_name="docuchat-chat-followers",
+                    timeout=timedelta(seconds=40),
+                    max_connections=_FOLLOWERS,
+                )
+            ),
+            life=timedelta(seconds=settings.turn_stream_seconds),
         )
-        stack.push_async_callback(store.aclose)
-        board = RedisTurnBoard(store, life=timedelta(seconds=settings.turn_stream_seconds))
+        spool = FileSpool(settings.spool_dir, owner)
+        stack.callback(spool.close)
+        spools = SpoolFolder(settings.spool_dir)
         embedder = await stack.enter_async_context(open_embedder(settings))
         model = await _open_model(stack, settings, embedder)
-        counters = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
-        await asyncio.to_thread(counters(policy.default_model).count, "warm")
+        counter_for = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
+        await asyncio.to_thread(counter_for(policy.default_model).count, "warm")
+
         transactions = UnitOfWork(database, composer(embedder.space), schema="chat", on_events_committed=relay.wake)
-        registry = Registry({})
-        holds = UsageHolds(
-            ServiceClient(session, settings.usage_url, "usage"),
-            settings.internal_token.get_secret_value(),
-            timedelta(seconds=settings.hold_lease_seconds),
-            model.provider,
+        metering = Metering(transactions)
+        registry = Registry()
+        usage = ServiceClient(session, settings.usage_url, "usage")
+        internal_token = settings.internal_token.get_secret_value()
+        holds_client, lease = HoldsClient(usage, internal_token), timedelta(seconds=settings.hold_lease_seconds)
+        holds = UsageHolds(holds_client, HoldKind.CHAT, model.provider, lease)
+        embedding_holds = UsageHolds(holds_client, HoldKind.EMBEDDING, embedder.space.provider, lease)
+        retrieval = Retrieval(
+            transactions, KnowledgeEmbedder(embedder, billable=settings.embeds_with_openai), metering, owner
         )
-        questions = KnowledgeEmbedder(embedder, billable=settings.embeds_with_openai)
         generator = Generator(
             transactions=transactions,
             model=model,
             holds=holds,
             board=board,
-            counter_for=counters,
+            spool=spool,
+            counter_for=counter_for,
             registry=registry,
             policy=policy,
             owner=owner,
+            clock=clock,
         )
-        replay = ReplayService(transactions, board, registry)
+        asking = AskService(
+            transactions=transactions,
+            holds=holds,
+            retrieval=retrieval,
+            generator=generator,
+            registry=registry,
+            counter_for=counter_for,
+            policy=policy,
+            owner=owner,
+            clock=clock,
+        )
         recovery = Recovery(
-            transactions=transactions, board=board, counter_for=counters, registry=registry, policy=policy, owner=owner
+            transactions=transactions,
+            board=board,
+            spools=spools,
+            counter_for=counter_for,
+            registry=registry,
+            owner=owner,
+            clock=clock,
         )
-        for work in (relay.run(), board.run(), board.listen_for_stops(registry.stop), recovery.run()):
-            await _in_background(stack, work)
-        # The last frames must reach the board after the last answers ended.
+        upkeep = Upkeep(transactions, UsageLedger(usage, internal_token), policy)
+        replay = ReplayService(transactions, board, registry)
+
+        background = await stack.enter_async_context(Background())
+        background.start("relay", relay.run)
+        background.start("board", board.run)
+        background.start("stops", lambda: board.listen_for_stops(registry.stop))
+        background.every("recovery", policy.sweep, recovery.sweep)
+        background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
+        background.every("take_over", timedelta(seconds=5), lambda: metering.take_over(recovery.is_alive))
+        background.every("compare_books", policy.booking_patience / 2, upkeep.compare_books)
+        background.every("purge", timedelta(minutes=1), upkeep.purge)
+        background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
+        consumer = Consumer(broker, subscriptions(transactions))
+        consumer.start()
+        stack.push_async_callback(consumer.stop, timedelta(seconds=2))
+        stack.push_async_callback(metering.settle_late)
+        # The last words must reach the board after the last answers ended.
         stack.push_async_callback(_copy_last, board)
         stack.push_async_callback(generator.drain)
         yield Container(
             settings=settings,
             verifier=verifier,
-            search=SearchService(transactions, questions),
-            turns=Turns(
-                asking=AskService(
-                    transactions=transactions,
-                    holds=holds,
-                    embedder=questions,
-                    generator=generator,
-                    registry=registry,
-                    counter_for=counters,
-                    policy=policy,
-                    owner=owner,
-                ),
-                replay=replay,
-                client_stall=timedelta(seconds=settings.client_stall_seconds),
-            ),
+            search=SearchService(retrieval, embedding_holds, embedder.space.model),
             conversations=ConversationService(transactions, replay, max_message_chars=settings.max_message_chars),
-            checks={"database": database.check, "redis": board.check, "rabbitmq": broker.check},
+            turns=Turns(asking, replay, client_stall=timedelta(seconds=settings.client_stall_seconds)),
+            background=background,
+            checks={"database": database.check, "usage": usage.check},
+            watched={"rabbitmq": broker.check, "redis": board.check},
         )
 
 
@@ -150,16 +199,5 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:
-    with suppress(redis.RedisError):
+    with suppress(*REDIS_TROUBLE):
         await board.copy()
-
-
-async def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(stop)

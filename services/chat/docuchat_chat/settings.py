@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -10,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from docuchat_chat.answers import extractive
 from docuchat_chat.turns.policy import Policy
+from docuchat_common.durations import Duration
 from docuchat_common.settings import ServiceSettings
 from docuchat_models.settings import EmbeddingSettings
 
@@ -39,8 +42,15 @@ class Settings(ServiceSettings, EmbeddingSettings):
     max_running_turns: int = Field(default=2000, ge=1)
 
     hold_lease_seconds: float = Field(default=60.0, ge=3)
-    turn_heartbeat_seconds: float = Field(default=5.0, gt=0)
-    turn_stale_seconds: float = Field(default=20.0, gt=0)
+    turn_sweep: Duration = timedelta(seconds=1)
+    """How often turns of dead processes are looked for."""
+    booking_patience: Duration = timedelta(minutes=2)
+    """How long after a turn the ledger must have its tokens; else they are announced again."""
+    turn_retention: Duration = timedelta(days=30)
+    chat_retention: Duration | None = None
+    """Chats unused for so long are deleted; empty keeps them."""
+    spool_dir: Path = Path(tempfile.gettempdir()) / "docuchat-chat-spool"
+    """A folder that outlives the process, such as a volume: what was received waits there to be booked."""
     turn_stream_seconds: float = Field(default=900.0, gt=0)
     """How long a turn can be resumed from Redis; afterwards it is from the stored message."""
     client_stall_seconds: float = Field(default=30.0, gt=0)
@@ -78,8 +88,10 @@ class Settings(ServiceSettings, EmbeddingSettings):
             provider_attempts=self.provider_attempts,
             hold_renewal=timedelta(seconds=self.hold_lease_seconds / 3),
             drain=self.shutdown_grace,
-            stale_after=timedelta(seconds=self.turn_stale_seconds),
-            heartbeat=timedelta(seconds=self.turn_heartbeat_seconds),
+            sweep=self.turn_sweep,
+            booking_patience=self.booking_patience,
+            turn_life=self.turn_retention,
+            chat_life=self.chat_retention,
             max_running_turns=self.max_running_turns,
             max_preparing=2 * self.database_pool_size,
         )

@@ -12,6 +12,7 @@ from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.metering import ProviderCalls
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -23,19 +24,23 @@ class ChatTx:
     chats: ChatRepository
     turns: TurnRepository
     search: KnowledgeSearch
+    calls: ProviderCalls
     outbox: Outbox
+    inbox: Inbox
 
 
 def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
     """Return what composes a transaction that searches in this embedding space."""
     statistics = SearchStatistics()
 
-    def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
+    def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> ChatTx:
         return ChatTx(
             chats=ChatRepository(connection),
             turns=TurnRepository(connection),
             search=KnowledgeSearch(connection, statistics, space),
+            calls=ProviderCalls(connection, "chat", outbox),
             outbox=outbox,
+            inbox=inbox,
         )
 
     return compose

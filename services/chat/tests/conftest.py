@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import importlib.util
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -20,18 +20,27 @@ import redis.asyncio as redis
 
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
-from docuchat_chat.answers.domain import Asker
+from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
+from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.transaction import composer
+from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.preparation import AskRequest, AskService
+from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.repository import LOCK_CLASS
+from docuchat_chat.turns.upkeep import Upkeep
+from docuchat_common.background import Background
+from docuchat_common.clock import SystemClock
 from docuchat_common.db import UnitOfWork
+from docuchat_common.db.presence import Presence
 from docuchat_common.events.catalogue import ChatMessageCompleted, UsageRecorded, parse_event
-from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId, uuid7
+from docuchat_common.metering import Metering
 
 MODEL = "gpt-4o-mini"
 PAGES = ["The warranty lasts two years. It covers the motor only.", "Return parcels are free of charge."]
@@ -53,33 +62,45 @@ running = load("running")
 
 
 class World:
-    """One process on a database and a board; `other_process` makes another on the same."""
+    """One process on a database, a board and a spool folder; `other_process` makes another on the same."""
 
-    def __init__(self, database: Any, opened: Any, redis_url: str, stack: AsyncExitStack, owner: str) -> None:
+    def __init__(self, database: Any, opened: Any, redis_url: str, spool_dir: Path, stack: AsyncExitStack) -> None:
         self.database = database
         self._opened = opened
         self._redis_url = redis_url
+        self.spool_dir = spool_dir
         self._stack = stack
-        self.owner = owner
         self.model = fakes.ScriptedModel()
         self.holds = fakes.FakeHolds()
         self.embedder = fakes.FakeEmbedder()
+        self.ledger = fakes.FakeLedger()
         self.counters = Counters()
-        self.asker = self.new_asker()
+        self.caller = self.new_caller()
         self.policy = Policy(allowed_models=(MODEL, "gpt-4o"), default_model=MODEL, drain=timedelta())
 
     async def start(self) -> World:
-        client = redis.Redis.from_url(self._redis_url, protocol=2)
-        self._stack.push_async_callback(client.aclose)
+        clients = []
+        for _ in range(2):
+            clients.append(redis.Redis.from_url(self._redis_url, protocol=2))
+            self._stack.push_async_callback(clients[-1].aclose)
         self.board = RedisTurnBoard(
-            client, copy_every=timedelta(milliseconds=5), silence=timedelta(milliseconds=20), life=timedelta(minutes=1)
+            *clients,
+            copy_every=timedelta(milliseconds=5),
+            silence=timedelta(milliseconds=20),
+            life=timedelta(minutes=1),
         )
+        self.life = AsyncExitStack()
+        presence = await self.life.enter_async_context(Presence.open(self.database.url("chat"), LOCK_CLASS))
+        self.owner = str(presence.process_id)
+        self.spool = FileSpool(self.spool_dir, self.owner)
+        self._stack.push_async_callback(self.die)
         self.transactions = UnitOfWork(self._opened, composer(running.STUB_SPACE), schema="chat")
-        self.registry = Registry({})
+        self.metering = Metering(self.transactions)
+        self.registry = Registry()
         self.wire()
-        for work in (self.board.run(), self.board.listen_for_stops(self.registry.stop)):
-            task = asyncio.create_task(work)
-            self._stack.callback(task.cancel)
+        background = await self._stack.enter_async_context(Background())
+        background.start("board", self.board.run)
+        background.start("stops", lambda: self.board.listen_for_stops(self.registry.stop))
         self._stack.push_async_callback(self.drain)
         return self
 
@@ -88,14 +109,29 @@ class World:
             "transactions": self.transactions,
             "counter_for": self.counters,
             "registry": self.registry,
-            "policy": self.policy,
             "owner": self.owner,
+            "clock": SystemClock(),
         }
-        self.generator = Generator(model=self.model, holds=self.holds, board=self.board, **common)
-        self.asking = AskService(holds=self.holds, embedder=self.embedder, generator=self.generator, **common)
+        self.generator = Generator(
+            model=self.model, holds=self.holds, board=self.board, spool=self.spool, policy=self.policy, **common
+        )
+        self.retrieval = Retrieval(self.transactions, self.embedder, self.metering, self.owner)
+        self.asking = AskService(
+            holds=self.holds, retrieval=self.retrieval, generator=self.generator, policy=self.policy, **common
+        )
+        self.search = SearchService(self.retrieval, self.holds, "text-embedding-3-small")
         self.replay = ReplayService(self.transactions, self.board, self.registry)
         self.conversations = ConversationService(self.transactions, self.replay, max_message_chars=16_000)
-        self.recovery = Recovery(board=self.board, **common)
+        spools = SpoolFolder(self.spool_dir, least_age=timedelta())
+        self.recovery = Recovery(board=self.board, spools=spools, **common)
+        self.upkeep = Upkeep(self.transactions, self.ledger, self.policy)
+
+    async def die(self) -> None:
+        """Show no sign of life any more, as when the process is killed."""
+        if self.spool is not None:
+            fcntl.flock(self.spool._lock, fcntl.LOCK_UN)
+            await self.life.aclose()
+        self.spool = None
 
     async def drain(self) -> None:
         await self.generator.drain()
@@ -106,15 +142,15 @@ class World:
 
     async def other_process(self) -> World:
         """Another process on the same store and board."""
-        other = World(self.database, self._opened, self._redis_url, self._stack, f"process-{uuid7()}")
+        other = World(self.database, self._opened, self._redis_url, self.spool_dir, self._stack)
         other.model, other.holds, other.embedder = self.model, self.holds, self.embedder
-        other.asker, other.policy = self.asker, self.policy
+        other.caller, other.policy, other.ledger = self.caller, self.policy, self.ledger
         return await other.start()
 
     async def ask(self, message: str = "How long is the warranty?", **fields: Any) -> list[dict[str, Any]]:
         """Ask and return all events."""
         key = fields.pop("key", None)
-        answering = await self.asking.ask(self.asker, AskRequest(message, **fields), key=key, attach=True)
+        answering = await self.asking.ask(self.caller, Question(message, **fields), key=key, attach=True)
         return await self.collect(answering.events(-1))
 
     @staticmethod
@@ -122,8 +158,8 @@ class World:
         return parse(b"".join([frame async for frame in frames]))
 
     @staticmethod
-    def new_asker(tenant: int = 1) -> Asker:
-        return Asker(TenantId(tenant), UserId(uuid7()))
+    def new_caller(tenant: int = 1) -> Caller:
+        return Caller(TenantId(tenant), "user", uuid7(), "member")
 
     async def rows(self, sql: str, *values: Any) -> list[Any]:
         """Look behind the product's back."""
@@ -132,8 +168,8 @@ class World:
             return found
 
     async def turn(self, turn_id: Any) -> Any:
-        async with self.transactions(self.asker.tenant_id) as tx:
-            return await tx.turns.find(self.asker.tenant_id, turn_id, None)
+        async with self.transactions(self.caller.tenant_id) as tx:
+            return await tx.turns.find(self.caller.tenant_id, turn_id, None)
 
     async def events(self) -> list[Any]:
         return [parse_event(row["body"]) for row in await self.rows("SELECT body FROM chat.outbox ORDER BY id")]
@@ -159,11 +195,11 @@ def parse(frames: bytes) -> list[dict[str, Any]]:
 
 
 @pytest_asyncio.fixture
-async def bare_world(database: Any, redis_url: str) -> AsyncIterator[World]:
+async def bare_world(database: Any, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """A process of a tenant that has no documents."""
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(database.open("chat"))
-        yield await World(database, opened, redis_url, stack, "process-1").start()
+        yield await World(database, opened, redis_url, tmp_path, stack).start()
 
 
 @pytest_asyncio.fixture

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
-from docuchat_chat.answers.domain import Asker
 from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
 from docuchat_chat.turns.domain import Hold
+from docuchat_common.http.caller import Caller
 from docuchat_common.ids import HoldId, uuid7
 from docuchat_models.chat import Piece, TokenUsage
 
@@ -55,12 +56,30 @@ class FakeEmbedder:
 
     billable: bool = True
     failure: Exception | None = None
+    gate: asyncio.Event | None = None
+    tokens: int = 5
+    provider: str = "openai"
+    model: str = "text-embedding-3-small"
+
+    def count(self, text: str) -> int:
+        return 5
 
     async def embed(self, question: str) -> QuestionVector:
+        if self.gate is not None:
+            await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        vector = np.full(1536, 1536**-0.5, np.float32)
-        return QuestionVector(vector, "openai", "text-embedding-3-small", 5, estimated=False, billable=self.billable)
+        return QuestionVector(np.full(1536, 1536**-0.5, np.float32), self.tokens, estimated=False)
+
+
+@dataclass
+class FakeLedger:
+    """Books that have what they are told."""
+
+    booked: set[UUID] = field(default_factory=set)
+
+    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        return self.booked & set(event_ids)
 
 
 @dataclass
@@ -72,12 +91,12 @@ class FakeHolds:
     opened: list[int] = field(default_factory=list)
     released: list[HoldId] = field(default_factory=list)
 
-    async def open(self, asker: Asker, model: str, input_tokens: int, max_output_tokens: int) -> Hold:
+    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
         if self.refusal is not None:
             raise self.refusal
         hold = Hold(HoldId(uuid7()), input_tokens)
-        self.open_holds[hold.id] = input_tokens + max_output_tokens
-        self.opened.append(input_tokens + max_output_tokens)
+        self.open_holds[hold.id] = input_tokens + output_tokens
+        self.opened.append(input_tokens + output_tokens)
         return hold
 
     async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from docuchat_common.contracts.holds import HoldRequest, HoldUnit
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import UsageRecorded, parse_event
 from docuchat_common.ids import DocumentId, TenantId, uuid7
@@ -59,10 +60,14 @@ class HoldServer:
         hold_id = str(uuid7())
         self.open_ids.add(hold_id)
         self.opened.append(body)
-        tokens = body["input_tokens"] + body["max_output_tokens"]
+        asked = HoldRequest.model_validate(body)
+        tokens = asked.amount_of(HoldUnit.INPUT_TOKENS) + asked.amount_of(HoldUnit.OUTPUT_TOKENS)
         return web.json_response(
             {"hold_id": hold_id, "tokens": tokens, "expires_at": "2030-01-01T00:00:00Z"}, status=201
         )
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
     async def _patch(self, request: web.Request) -> web.Response:
         self.patched.append(await request.json())
@@ -79,6 +84,8 @@ class HoldServer:
     async def serving(cls) -> AsyncIterator[HoldServer]:
         server = cls()
         app = web.Application()
+        for path in ("/livez", "/readyz"):
+            app.router.add_get(path, server._live)
         app.router.add_post("/internal/holds", server._open)
         app.router.add_patch("/internal/holds/{id}", server._patch)
         app.router.add_delete("/internal/holds/{id}", server._delete)
@@ -120,8 +127,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         "PORT": str(port),
         "LOG_FORMAT": "json",
         "SHUTDOWN_GRACE": "3s",
-        "TURN_HEARTBEAT_SECONDS": "0.3",
-        "TURN_STALE_SECONDS": "1",
+        "TURN_SWEEP": "300ms",
         **environment,
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docuchat_chat", env=variables)

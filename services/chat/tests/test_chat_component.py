@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -72,12 +73,15 @@ class Stage:
 
 
 @pytest_asyncio.fixture
-async def stage(service_environment: Any, database: Any, stub_provider: Any, token_mint: Any) -> AsyncIterator[Stage]:
+async def stage(
+    service_environment: Any, database: Any, stub_provider: Any, token_mint: Any, tmp_path: Path
+) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         holds = await stack.enter_async_context(running.HoldServer.serving())
         environment = {
             **service_environment("chat"),
             "USAGE_URL": holds.url,
+            "SPOOL_DIR": str(tmp_path / "spool"),
             "OPENAI_API_KEY": "sk-stub",
             "OPENAI_BASE_URL": stub_provider.base_url,
         }
@@ -292,7 +296,7 @@ async def test_chats_are_private(stage: Stage) -> None:
         listed = await chat.http.get("/v1/chats", headers=headers)
         assert listed.json()["items"] == []
     other_tenant = await chat.http.get("/v1/search", params={"q": "warranty"}, headers=strangers[1])
-    assert other_tenant.json() == {"results": []}
+    assert other_tenant.json()["results"] == []
     session = await chat.http.post(
         "/v1/chat", json={"message": "x", "session_id": start["chat_id"]}, headers=strangers[0]
     )

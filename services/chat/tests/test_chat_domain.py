@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.answers.citations import best_quote, check_citations, cited_numbers
+from docuchat_chat.answers.defusing import Defuser, defuse
 from docuchat_chat.answers.domain import Passage, PastMessage, Source
 from docuchat_chat.answers.extractive import candidates, compose, rank
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.prompt import build_prompt, count_prompt, source_block
 from docuchat_chat.answers.text import is_right_to_left, language_of, sentences, shorten
 from docuchat_chat.conversations.domain import title_of
-from docuchat_chat.turns.frames import delta_frame, delta_frames, delta_text
-from docuchat_common.ids import ChunkId, DocumentId, uuid7
+from docuchat_chat.turns.frames import delta_frame, delta_frames
+from docuchat_common.contracts.frames import SERVER_FRAME, DeltaFrame, EventReader
+from docuchat_common.ids import ChunkId, DocumentId, TurnId, uuid7
 
 COUNTERS = Counters()
 TEXTS = st.text(
@@ -191,6 +193,49 @@ def test_titles_end_at_a_word() -> None:
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), max_size=10))
 def test_stored_answers_give_the_same_frames(texts: list[str]) -> None:
-    frames = [delta_frame(i, text) for i, text in enumerate(texts, 1)]
-    assert delta_frames("".join(texts), [len(text) for text in texts]) == frames
-    assert [delta_text(frame) for frame in frames] == texts
+    turn_id = TurnId(uuid7())
+    frames = [delta_frame(turn_id, i, text) for i, text in enumerate(texts, 1)]
+    assert delta_frames(turn_id, "".join(texts), [len(text) for text in texts]) == frames
+    for seq, (frame, text) in enumerate(zip(frames, texts, strict=True), 1):
+        ((name, data),) = EventReader().feed(frame)
+        delta = SERVER_FRAME.validate_json(data)
+        assert isinstance(delta, DeltaFrame) and name == b"delta"
+        assert (delta.turn_id, delta.seq, delta.token) == (turn_id, seq, text)
+
+
+ACTIVE = [
+    ("![x](https://evil.example/?q=1)", "! [x](https://evil.example/?q=1)"),
+    ("<img src=x onerror=y>", "< img src=x onerror=y>"),
+    ("</div><!-- --><?php", "< /div>< !-- -->< ?php"),
+    ("[go](JavaScript:alert(1))", "[go](JavaScript :alert(1))"),
+    ("[go](javascript&colon;x)", "[go](javascript &colon;x)"),
+    ("data:text/html;base64,x", "data :text/html;base64,x"),
+    ("a\x1b[31mred\x9b0m\x07\r\x00b", "a[31mred0mb"),
+    ("safe\u202egnp.exe\u202c \u2066x\U000e0041", "safegnp.exe x"),
+]
+
+
+@pytest.mark.parametrize(("text", "harmless"), ACTIVE)
+def test_what_a_page_would_load_or_run_or_be_misled_by_is_text(text: str, harmless: str) -> None:
+    assert defuse(text) == harmless and defuse(harmless) == harmless
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Great! Two years [1]. 3 < 4, a<3 and x <- y", "the data: 5 rows; java: yes", "\u2068می‌شود\u2069 👨‍👩‍👧\n\tok"],
+)
+def test_what_is_harmless_stays_as_it_is(text: str) -> None:
+    assert defuse(text) == text
+
+
+@given(
+    st.lists(
+        st.sampled_from(["!", "[", "x", "<", "img", "java", "Script", ":", "data", "text/", " ", "\u202e", "&colon;"])
+    ),
+    st.integers(1, 4),
+)
+def test_a_text_is_defused_the_same_however_it_is_cut(parts: list[str], size: int) -> None:
+    text = "".join(parts)
+    defuser = Defuser()
+    shown = "".join(defuser.feed(text[i : i + size]) for i in range(0, len(text), size)) + defuser.finish()
+    assert shown == defuse(text)

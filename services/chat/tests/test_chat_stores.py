@@ -1,42 +1,56 @@
-"""The repositories and the board, on the real servers."""
+"""The repositories, on a real database."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
-import redis.asyncio as redis
 
-from docuchat_chat.adapters.redis_board import RedisTurnBoard
-from docuchat_chat.answers.domain import Asker, Citation, Passage, Source
+from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.conversations.domain import MessageStatus
+from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.transaction import composer
-from docuchat_chat.turns.domain import NewTurn, Outcome, TurnState
-from docuchat_chat.turns.live import TurnLog
+from docuchat_chat.turns.domain import Outcome, Question, Settlement, Turn, TurnState
+from docuchat_chat.turns.repository import LOCK_CLASS
 from docuchat_common.db import UnitOfWork
-from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TenantId, TurnId, UserId, uuid7
-from docuchat_models.chat import TokenUsage
+from docuchat_common.db.presence import Presence
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TenantId, TurnId, uuid7
+from docuchat_common.metering import Used
 from docuchat_models.spaces import EmbeddingSpace
 
 
-def asker(tenant: int = 1) -> Asker:
-    return Asker(TenantId(tenant), UserId(uuid7()))
+def a_caller(tenant: int = 1) -> Caller:
+    return Caller(TenantId(tenant), "user", uuid7(), "member")
 
 
 def a_source() -> Source:
     return Source(1, Passage(ChunkId(uuid7()), DocumentId(uuid7()), "T", "t.pdf", 2, 3, "text", 0.25))
 
 
-def a_turn(chat_id: ChatId) -> NewTurn:
-    return NewTurn(
-        TurnId(uuid7()), chat_id, MessageId(uuid7()), MessageId(uuid7()), "gpt-4o-mini", "openai", None, 42, "owner-1"
+def a_turn(caller: Caller, chat: OpenedChat, source: Source) -> Turn:
+    return Turn(
+        id=TurnId(uuid7()),
+        caller=caller,
+        chat_id=chat.id,
+        session_id=chat.session_id,
+        user_message_id=MessageId(uuid7()),
+        message_id=MessageId(uuid7()),
+        model="gpt-4o-mini",
+        provider="openai",
+        hold_id=None,
+        prompt_tokens=42,
+        owner="1",
+        created_at=datetime.now(UTC),
+        sources=(source,),
     )
+
+
+WHY = Question("Why?", "gpt-4o-mini", tokens=2)
 
 
 def an_outcome(source: Source, text: str = "It is so [1].") -> Outcome:
@@ -47,7 +61,8 @@ def an_outcome(source: Source, text: str = "It is so [1].") -> Outcome:
         text=text,
         frame_lengths=(3, len(text) - 3),
         finish_reason="stop",
-        usage=TokenUsage(42, 7),
+        usage=Used(42, 7),
+        finished_at=datetime.now(UTC),
         citations=(citation,),
         not_cited=(9,),
         text_tokens=7,
@@ -63,29 +78,28 @@ async def transactions(database: Any) -> AsyncIterator[Any]:
 
 class TestStores:
     async def test_a_turn_from_question_to_answer(self, transactions: Any) -> None:
-        user, source = asker(), a_source()
+        user, source = a_caller(), a_source()
         async with transactions(user.tenant_id) as tx:
             opened = await tx.chats.open(user, ChatId(uuid7()), "123", "The title")
-            turn = a_turn(opened.id)
-            await tx.turns.begin(user, turn, opened, "Why?", 2, "o200k_base", [source])
+            turn = a_turn(user, opened, source)
+            await tx.turns.begin(turn, opened, WHY, "o200k_base")
         async with transactions(user.tenant_id) as tx:
-            stored = await tx.turns.find(user.tenant_id, turn.id, user.user_id)
+            stored = await tx.turns.find(user.tenant_id, turn.id, user)
             assert stored.state is TurnState.RUNNING and stored.usage is None and stored.session_id == "123"
             assert stored.sources == (replace(source, passage=replace(source.passage, text="")),)
         outcome = an_outcome(source)
-        now = datetime.now(UTC)
         async with transactions(user.tenant_id) as tx:
-            assert await tx.turns.finish(user.tenant_id, turn.id, outcome, "owner-2", now)
+            assert await tx.turns.finish(turn, outcome, "owner-2") is Settlement.DONE
         async with transactions(user.tenant_id) as tx:
-            assert not await tx.turns.finish(user.tenant_id, turn.id, outcome, "owner-3", now)
-            done = await tx.turns.find(user.tenant_id, turn.id, user.user_id)
-            assert (done.state, done.owner, done.usage) == (TurnState.COMPLETED, "owner-2", TokenUsage(42, 7))
-            assert done.frame_lengths == outcome.frame_lengths and done.finished_at == now
+            assert await tx.turns.finish(turn, outcome, "owner-3") is Settlement.DONE_BEFORE
+            done = await tx.turns.find(user.tenant_id, turn.id, user)
+            assert (done.state, done.owner, done.usage) == (TurnState.COMPLETED, "owner-2", Used(42, 7))
+            assert done.frame_lengths == outcome.frame_lengths and done.finished_at == outcome.finished_at
             message = await tx.chats.find_message(user, turn.message_id)
             assert (message.content, message.citations, message.usage) == (
                 outcome.text,
                 outcome.citations,
-                TokenUsage(42, 7),
+                Used(42, 7),
             )
             assert message.metadata == {"finish_reason": "stop", "not_cited": [9]}
             chat = await tx.chats.find(user, session_key="123")
@@ -99,7 +113,7 @@ class TestStores:
             assert [m.role for m in await tx.chats.messages(user, chat.id, 10, 1)] == ["assistant"]
 
     async def test_a_session_is_one_chat_and_an_own_id_goes_first(self, transactions: Any) -> None:
-        user, other = asker(), asker()
+        user, other = a_caller(), a_caller()
         async with transactions(user.tenant_id) as tx:
             first = await tx.chats.open(user, ChatId(uuid7()), "s", "a")
             again = await tx.chats.open(user, ChatId(uuid7()), "s", "b")
@@ -113,25 +127,26 @@ class TestStores:
             assert await tx.chats.add_message(other, first.id, MessageId(uuid7()), "x", {}) is None
 
     async def test_deleting_empties_the_chat_and_frees_its_session(self, transactions: Any) -> None:
-        user, source = asker(), a_source()
+        user, source = a_caller(), a_source()
         async with transactions(user.tenant_id) as tx:
             opened = await tx.chats.open(user, ChatId(uuid7()), "s", "a")
-            done, running = a_turn(opened.id), a_turn(opened.id)
-            await tx.turns.begin(user, done, opened, "Why?", 2, "o200k_base", [source])
-            await tx.turns.finish(user.tenant_id, done.id, an_outcome(source), "o", datetime.now(UTC))
+            done, running = a_turn(user, opened, source), a_turn(user, opened, source)
+            await tx.turns.begin(done, opened, WHY, "o200k_base")
+            await tx.turns.finish(done, an_outcome(source), "o")
             opened = await tx.chats.open(user, opened.id, None, "a")
-            await tx.turns.begin(user, running, opened, "And?", 2, "o200k_base", [source])
+            await tx.turns.begin(running, opened, WHY, "o200k_base")
         async with transactions(user.tenant_id) as tx:
             assert set(await tx.chats.delete(user, opened.id)) == {done.id, running.id}
         async with transactions(user.tenant_id) as tx:
             assert await tx.chats.find(user, chat_id=opened.id) is None
-            assert await tx.turns.find(user.tenant_id, running.id, user.user_id) is None
-            assert await tx.turns.finish(user.tenant_id, running.id, an_outcome(source), "o", datetime.now(UTC))
+            assert await tx.turns.find(user.tenant_id, running.id, user) is None
+            assert await tx.turns.finish(running, an_outcome(source), "o") is Settlement.CHAT_GONE
+            assert await tx.turns.find(user.tenant_id, running.id, None) is None
             assert await tx.chats.find_message(user, running.message_id) is None
             assert (await tx.chats.open(user, ChatId(uuid7()), "s", "new")).id != opened.id
 
     async def test_pages_and_search(self, transactions: Any) -> None:
-        user = asker()
+        user = a_caller()
         chats = []
         for title in ("eins", "zwei", "drei"):
             async with transactions(user.tenant_id) as tx:
@@ -148,36 +163,92 @@ class TestStores:
             assert [c.title for c in await tx.chats.page(user, 9, None, "wei")] == ["zwei"]
 
     async def test_an_idempotency_key_has_one_holder(self, transactions: Any) -> None:
-        user, turn, other = asker(), TurnId(uuid7()), TurnId(uuid7())
+        user, turn, other = a_caller(), TurnId(uuid7()), TurnId(uuid7())
         async with transactions(user.tenant_id) as tx:
-            assert await tx.turns.claim_key(user, "k", "hash", turn) is None
+            assert await tx.turns.claim_key(user, "k", "hash", turn, "1") is None
         async with transactions(user.tenant_id) as tx:
-            holder = await tx.turns.claim_key(user, "k", "other", other)
-            assert (holder.turn_id, holder.request_hash) == (turn, "hash") and holder.age < timedelta(minutes=1)
-            assert await tx.turns.claim_key(asker(), "k", "hash", other) is None
+            holder = await tx.turns.claim_key(user, "k", "other", other, "1")
+            assert (holder.turn_id, holder.request_hash) == (turn, "hash") and not holder.is_alive
+            assert await tx.turns.claim_key(a_caller(), "k", "hash", other, "1") is None
             await tx.turns.release_key(user, turn)
-            assert await tx.turns.claim_key(user, "k", "other", other) is None
+            assert await tx.turns.claim_key(user, "k", "other", other, "1") is None
         async with transactions.system() as tx:
             await tx.turns.forget_keys(timedelta(0))
         async with transactions(user.tenant_id) as tx:
-            assert await tx.turns.claim_key(user, "k", "hash", turn) is None
+            assert await tx.turns.claim_key(user, "k", "hash", turn, "1") is None
 
-    async def test_stale_turns_are_those_without_a_sign_of_life(self, transactions: Any) -> None:
-        user, source = asker(), a_source()
-        async with transactions(user.tenant_id) as tx:
-            opened = await tx.chats.open(user, ChatId(uuid7()), None, "a")
-            turn = a_turn(opened.id)
-            await tx.turns.begin(user, turn, opened, "Why?", 2, "o200k_base", [source])
+    async def test_orphans_are_turns_whose_process_holds_no_lock(self, transactions: Any, database: Any) -> None:
+        user, source = a_caller(), a_source()
+        async with Presence.open(database.url("chat"), LOCK_CLASS) as presence:
+            async with transactions(user.tenant_id) as tx:
+                opened = await tx.chats.open(user, ChatId(uuid7()), None, "a")
+                turn = replace(a_turn(user, opened, source), owner=str(presence.process_id))
+                await tx.turns.begin(turn, opened, WHY, "o200k_base")
+            async with transactions.system() as tx:
+                assert await tx.turns.orphans(9) == [] and await tx.turns.is_alive(turn.owner)
         async with transactions.system() as tx:
-            assert [(s.turn_id, s.tenant_id, s.owner) for s in await tx.turns.stale(timedelta(0), 9)] == [
-                (turn.id, user.tenant_id, "owner-1")
+            assert [(s.turn_id, s.tenant_id, s.owner) for s in await tx.turns.orphans(9)] == [
+                (turn.id, user.tenant_id, turn.owner)
             ]
+            assert not await tx.turns.is_alive(turn.owner) and await tx.turns.count_open(turn.owner) == 1
+
+    async def test_the_quotes_of_a_deleted_document_are_emptied_in_its_tenant_only(self, transactions: Any) -> None:
+        source, messages = a_source(), []
+        for user in (a_caller(1), a_caller(1), a_caller(2)):
+            async with transactions(user.tenant_id) as tx:
+                opened = await tx.chats.open(user, ChatId(uuid7()), None, "a")
+                turn = a_turn(user, opened, source)
+                await tx.turns.begin(turn, opened, WHY, "o200k_base")
+                await tx.turns.finish(turn, an_outcome(source), "o")
+                messages.append((user, turn.message_id))
+        async with transactions(TenantId(1)) as tx:
+            assert await tx.chats.mark_deleted(TenantId(1), DocumentId(uuid7())) == 0
+            assert await tx.chats.mark_deleted(TenantId(1), source.passage.document_id) == 2
+            assert await tx.chats.mark_deleted(TenantId(1), source.passage.document_id) == 0
+        for user, message_id in messages:
+            async with transactions(user.tenant_id) as tx:
+                (citation,) = (await tx.chats.find_message(user, message_id)).citations
+            emptied = user.tenant_id == 1
+            assert (citation.quote, citation.deleted) == (("", True) if emptied else ("a quote", False))
+            assert (citation.number, citation.page) == (1, 2)
+
+    async def test_what_is_past_its_life_goes_and_nothing_else(self, transactions: Any, database: Any) -> None:
+        user, source = a_caller(), a_source()
+        chats = []
+        for _ in range(3):
+            async with transactions(user.tenant_id) as tx:
+                opened = await tx.chats.open(user, ChatId(uuid7()), None, "a")
+                turn = a_turn(user, opened, source)
+                await tx.turns.begin(turn, opened, WHY, "o200k_base")
+                chats.append((opened.id, turn))
+        kept, deleted, running = chats
+        async with transactions(user.tenant_id) as tx:
+            for _, turn in (kept, deleted):
+                await tx.turns.finish(turn, an_outcome(source), "o")
+            await tx.chats.delete(user, deleted[0])
+            await tx.chats.delete(user, running[0])
+        async with database.connect() as admin:
+            await admin.execute("UPDATE chat.chats SET deleted_at = deleted_at - interval '1 hour'")
+        never, day = timedelta(days=9), timedelta(days=1)
         async with transactions.system() as tx:
-            await tx.turns.heartbeat([turn.id])
-            assert await tx.turns.stale(timedelta(minutes=1), 9) == []
+            assert await tx.turns.purge(turns_after=never, chats_after=None, limit=9) == 1
+            assert await tx.turns.purge(turns_after=never, chats_after=day, limit=9) == 0
+        async with transactions(user.tenant_id) as tx:
+            assert await tx.turns.finish(running[1], an_outcome(source), "o") is Settlement.CHAT_GONE
+        async with transactions.system() as tx:
+            assert await tx.turns.purge(turns_after=never, chats_after=None, limit=9) == 1
+        async with database.connect() as admin:
+            assert [r["id"] for r in await admin.fetch("SELECT id FROM chat.chats")] == [kept[0]]
+            assert await admin.fetchval("SELECT count(*) FROM chat.turns") == 1
+            assert await admin.fetchval("SELECT count(*) FROM chat.messages") == 2
+            await admin.execute("UPDATE chat.chats SET updated_at = updated_at - interval '2 days'")
+        async with transactions.system() as tx:
+            assert await tx.turns.purge(turns_after=never, chats_after=day, limit=9) == 1
+        async with database.connect() as admin:
+            assert await admin.fetchval("SELECT count(*) FROM chat.messages") == 0
 
     async def test_an_error_rolls_back(self, transactions: Any) -> None:
-        user = asker()
+        user = a_caller()
         with pytest.raises(ZeroDivisionError):
             async with transactions(user.tenant_id) as tx:
                 await tx.chats.create(user, ChatId(uuid7()), "gone")
@@ -186,95 +257,24 @@ class TestStores:
             assert await tx.chats.page(user, 9, None, None) == []
 
     async def test_a_failed_answer_is_kept_empty(self, transactions: Any) -> None:
-        user, source = asker(), a_source()
+        user, source = a_caller(), a_source()
         async with transactions(user.tenant_id) as tx:
             opened = await tx.chats.open(user, ChatId(uuid7()), None, "a")
-            turn = a_turn(opened.id)
-            await tx.turns.begin(user, turn, opened, "Why?", 2, "o200k_base", [source])
-            failed = Outcome(TurnState.FAILED, "", (), "error", None, error_code="provider_error", error_message="No.")
-            assert await tx.turns.finish(user.tenant_id, turn.id, failed, "o", datetime.now(UTC))
+            turn = a_turn(user, opened, source)
+            await tx.turns.begin(turn, opened, WHY, "o200k_base")
+            failed = Outcome(
+                TurnState.FAILED,
+                "",
+                (),
+                "error",
+                None,
+                datetime.now(UTC),
+                error_code="provider_error",
+                error_message="No.",
+            )
+            assert await tx.turns.finish(turn, failed, "o")
         async with transactions(user.tenant_id) as tx:
             message = await tx.chats.find_message(user, turn.message_id)
             assert message.status is MessageStatus.FAILED and message.usage is None
             assert len(await tx.chats.history(user, opened.id, 9)) == 1
             assert (await tx.turns.find(user.tenant_id, turn.id, None)).error_code == "provider_error"
-
-
-@dataclass
-class Boards:
-    """Two processes' views of one board."""
-
-    here: Any
-    there: Any
-
-
-@pytest_asyncio.fixture
-async def boards(redis_url: str) -> AsyncIterator[Boards]:
-    async with AsyncExitStack() as stack:
-        both = []
-        for _ in range(2):
-            client = redis.Redis.from_url(redis_url, protocol=2)
-            stack.push_async_callback(client.aclose)
-            both.append(RedisTurnBoard(client, silence=timedelta(milliseconds=20)))
-        yield Boards(*both)
-
-
-class TestBoards:
-    async def test_a_follower_gets_every_frame_once_from_any_place(self, boards: Boards) -> None:
-        log = TurnLog(TenantId(1), TurnId(uuid7()), b"opening")
-
-        async def follow(after: int) -> list[tuple[int, bytes, bool]]:
-            found = []
-            async for number, frame, last in boards.there.read(log.tenant_id, log.turn_id, after):
-                if number >= 0:
-                    found.append((number, frame, last))
-                if last:
-                    return found
-            raise AssertionError
-
-        followers = [asyncio.create_task(follow(after)) for after in (-1, 0, 2, 4)]
-        boards.here.publish(log)
-        await boards.here.copy()
-        log.accepted = True
-        boards.here.publish(log)
-        await boards.here.copy()
-        for text in ("a", "b", "c"):
-            log.append(text)
-        boards.here.publish(log)
-        await boards.here.copy()
-        boards.here.publish(log)
-        await boards.here.copy()
-        log.append("d")
-        log.close(b"end")
-        boards.here.publish(log)
-        await boards.here.copy()
-        everything = [(i, frame, i == 5) for i, frame in enumerate([*log.frames])]
-        for after, follower in zip((-1, 0, 2, 4), followers, strict=True):
-            assert await asyncio.wait_for(follower, 5) == everything[after + 1 :]
-        assert await asyncio.wait_for(follow(1), 5) == everything[2:]
-
-    async def test_what_a_dead_process_had_published_is_received(self, boards: Boards) -> None:
-        log = TurnLog(TenantId(1), TurnId(uuid7()), b"opening")
-        boards.here.publish(log)
-        await boards.here.copy()
-        received = await boards.there.received(log.tenant_id, log.turn_id)
-        assert (received.pieces, received.accepted, received.finished) == ([], False, False)
-        log.accepted = True
-        boards.here.publish(log)
-        await boards.here.copy()
-        assert (await boards.there.received(log.tenant_id, log.turn_id)).accepted
-        log.append("می‌شود ")
-        log.append('"x"\n')
-        boards.here.publish(log)
-        await boards.here.copy()
-        received = await boards.there.received(log.tenant_id, log.turn_id)
-        assert received.pieces == ["می‌شود ", '"x"\n'] and not received.finished
-        await boards.there.close(log.tenant_id, log.turn_id, 3, b"error")
-        assert (await boards.here.received(log.tenant_id, log.turn_id)).finished
-        await boards.there.forget(log.tenant_id, [log.turn_id])
-        assert (await boards.here.received(log.tenant_id, log.turn_id)).pieces == []
-
-    async def test_life(self, boards: Boards) -> None:
-        assert not await boards.there.is_alive("process")
-        await boards.here.show_life("process")
-        assert await boards.there.is_alive("process")

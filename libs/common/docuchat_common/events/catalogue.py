@@ -66,7 +66,7 @@ class DocumentDeleted(Event):
 
     type: ClassVar[str] = "document.deleted.v1"
     published_by: ClassVar[tuple[str, ...]] = ("gateway",)
-    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest", "chat")
 
     document_id: UUID
     user_id: UUID | None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 
-from docuchat_chat.answers.domain import Library, Passage
+from docuchat_chat.answers.defusing import defuse
+from docuchat_chat.answers.domain import Findings, Library, Passage
 from docuchat_chat.answers.ports import QuestionVector
 from docuchat_chat.answers.prompt import source_block
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
@@ -33,22 +34,22 @@ class KnowledgeSearch:
         self,
         tenant_id: TenantId,
         question: str,
-        vector: QuestionVector | None,
+        vector: Any,
         limit: int,
         document_ids: Sequence[DocumentId] | None,
         collection_id: CollectionId | None,
-    ) -> list[Passage]:
+    ) -> Findings:
         """Return the best passages, best first."""
         chunks = await self._searcher.search(
             tenant_id,
             question,
-            vector.vector if vector is not None else None,
+            vector,
             self._space,
             limit,
             document_ids=document_ids,
             collection_id=collection_id,
         )
-        return [_passage(chunk) for chunk in chunks]
+        return Findings(tuple(map(_passage, chunks)))
 
     async def library(
         self, tenant_id: TenantId, document_ids: Sequence[DocumentId] | None, collection_id: CollectionId | None
@@ -71,25 +72,19 @@ class KnowledgeEmbedder:
 
     def __init__(self, embedder: Embedder, *, billable: bool) -> None:
         self._embedder = embedder
-        self._billable = billable
+        self._tokens = TokenCounter.for_model(embedder.space.model) if billable else None
+        self.billable = billable
+        self.provider = embedder.space.provider
+        self.model = embedder.space.model
 
-    @property
-    def billable(self) -> bool:
-        """Whether a provider is asked, and paid."""
-        return self._billable
+    def count(self, text: str) -> int:
+        """Return the tokens of a text."""
+        return self._tokens.count(text) if self._tokens is not None else 0
 
     async def embed(self, question: str) -> QuestionVector:
         """Return the question's vector."""
         batch = await self._embedder.embed([question])
-        space = self._embedder.space
-        return QuestionVector(
-            vector=batch.vectors[0],
-            provider=space.provider,
-            model=space.model,
-            tokens=batch.tokens,
-            estimated=batch.estimated,
-            billable=self._billable,
-        )
+        return QuestionVector(batch.vectors[0], batch.tokens, batch.estimated)
 
 
 class Vocabulary(Protocol):
@@ -155,7 +150,7 @@ def _passage(chunk: ScoredChunk) -> Passage:
     return Passage(
         chunk_id=chunk.chunk_id,
         document_id=chunk.document_id,
-        title=chunk.title,
+        title=defuse(chunk.title),
         filename=chunk.filename,
         page=chunk.page,
         page_to=chunk.page_to,

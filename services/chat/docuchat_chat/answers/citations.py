@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.answers.text import PAGE_BREAK, sentences, shorten, words
 
@@ -74,7 +75,7 @@ def _cite(source: Source, claims: list[str]) -> Citation:
         filename=passage.filename,
         page=page,
         page_to=page_to,
-        quote=quote,
+        quote=defuse(quote),
         score=passage.score,
     )
 

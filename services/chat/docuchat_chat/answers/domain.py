@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from docuchat_common.ids import ChunkId, DocumentId, TenantId, UserId
+from docuchat_common.ids import ChunkId, DocumentId
 
 Role = Literal["system", "user", "assistant"]
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks: one user of one tenant. Chats are private to their asker."""
-
-    tenant_id: TenantId
-    user_id: UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +22,9 @@ class Citation:
     page: int | None
     page_to: int | None
     quote: str
+    """Empty when the document was deleted since."""
     score: float
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +85,12 @@ class Library:
     ready: int
     processing: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a question found in the documents."""
+
+    passages: tuple[Passage, ...]
+    notice: str | None = None
+    """What the reader should know about the search."""

@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from docuchat_chat.answers.domain import Library, Passage, PromptMessage, Source
+from docuchat_chat.answers.domain import Findings, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_common.events.envelope import Event
-from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId, HoldId, TenantId
 from docuchat_models.chat import Piece
 
 
@@ -19,11 +20,8 @@ class QuestionVector:
     """A question in the embedding space; `vector` is (d,) float32, typed `Any` because the domain knows no arrays."""
 
     vector: Any
-    provider: str
-    model: str
     tokens: int
     estimated: bool
-    billable: bool
 
 
 class QuestionEmbedder(Protocol):
@@ -34,8 +32,43 @@ class QuestionEmbedder(Protocol):
         """Whether a provider is asked, and paid."""
         ...
 
+    @property
+    def provider(self) -> str:
+        """The provider's name in the books."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The embedding model."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Return the tokens of a text."""
+        ...
+
     async def embed(self, question: str) -> QuestionVector:
         """Return the question's vector. Raises RateLimited or UpstreamUnavailable."""
+        ...
+
+
+class OpenHold(Protocol):
+    """Tokens that are kept back."""
+
+    @property
+    def id(self) -> HoldId:
+        """The hold."""
+        ...
+
+
+class EmbeddingHolds(Protocol):
+    """Holds for the embedding of questions."""
+
+    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> OpenHold:
+        """Keep tokens back. Raises QuotaExceeded with the reset time, UpstreamUnavailable."""
+        ...
+
+    async def release(self, hold_id: HoldId) -> None:
+        """Release an unused hold; trouble is logged (the lease runs out), not raised."""
         ...
 
 
@@ -46,11 +79,11 @@ class PassageSearch(Protocol):
         self,
         tenant_id: TenantId,
         question: str,
-        vector: QuestionVector | None,
+        vector: Any,
         limit: int,
         document_ids: Sequence[DocumentId] | None,
         collection_id: CollectionId | None,
-    ) -> list[Passage]:
+    ) -> Findings:
         """Return the best passages, best first; without a vector by words alone."""
         ...
 

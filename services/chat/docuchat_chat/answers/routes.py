@@ -7,10 +7,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from docuchat_chat.answers.callers import asker_of
 from docuchat_chat.answers.schemas import FoundPassage, SearchView
 from docuchat_chat.answers.service import SearchService
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import DocumentId
@@ -30,7 +29,7 @@ async def _search(request: Request) -> SearchService:
     responses=problem_responses(401, 403, 422, 429, 503),
 )
 async def search(
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     service: Annotated[SearchService, Depends(_search)],
     q: Annotated[str, Query(min_length=1, max_length=2000, description="A question or words.")],
     limit: Annotated[int, Query(ge=1, le=50)] = 6,
@@ -38,5 +37,5 @@ async def search(
 ) -> SearchView:
     """Return the passages that hybrid search finds, with their place in either leg."""
     documents = tuple(map(DocumentId, document_id)) if document_id else None
-    passages = await service.search(asker_of(principal), q, limit, documents)
-    return SearchView(results=[FoundPassage.of(passage) for passage in passages])
+    found = await service.search(caller, q, limit, documents)
+    return SearchView(results=[FoundPassage.of(passage) for passage in found.passages], notice=found.notice)

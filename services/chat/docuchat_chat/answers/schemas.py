@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Citation, Passage
 from docuchat_chat.answers.text import PAGE_BREAK
-from docuchat_models.chat import TokenUsage
+from docuchat_common.metering import Used
 
 
 class UsageView(BaseModel):
@@ -20,12 +21,12 @@ class UsageView(BaseModel):
     estimated: bool = Field(description="True when the provider's own figure never came and we counted.")
 
     @classmethod
-    def of(cls, usage: TokenUsage) -> UsageView:
+    def of(cls, usage: Used) -> UsageView:
         """Present."""
         return cls(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
-            total_tokens=usage.total_tokens,
+            total_tokens=usage.input_tokens + usage.output_tokens,
             estimated=usage.estimated,
         )
 
@@ -42,6 +43,7 @@ class CitationView(BaseModel):
     page_to: int | None
     quote: str = Field(description="The sentence of the document that the statement rests on.")
     score: float
+    deleted: bool = Field(default=False, description="Whether the document was deleted since; its quote is empty then.")
 
     @classmethod
     def of(cls, citation: Citation) -> CitationView:
@@ -56,6 +58,7 @@ class CitationView(BaseModel):
             page_to=citation.page_to,
             quote=citation.quote,
             score=citation.score,
+            deleted=citation.deleted,
         )
 
 
@@ -81,7 +84,7 @@ class FoundPassage(BaseModel):
             title=passage.title,
             page=passage.page,
             page_to=passage.page_to,
-            text=passage.text.replace(PAGE_BREAK, "\n"),
+            text=defuse(passage.text.replace(PAGE_BREAK, "\n")),
             score=passage.score,
             vector_rank=passage.vector_rank,
             text_rank=passage.text_rank,
@@ -92,3 +95,4 @@ class SearchView(BaseModel):
     """What a question would be answered from, best first."""
 
     results: list[FoundPassage]
+    notice: str | None = Field(default=None, description="What the reader should know about the search, if anything.")

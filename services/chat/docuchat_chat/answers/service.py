@@ -1,48 +1,142 @@
-"""Search: what a question would be answered from."""
+"""Search: what a question is answered from, and what embedding it costs."""
 
 from __future__ import annotations
 
-from docuchat_chat.answers.domain import Asker, Passage
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from docuchat_chat.answers.domain import Findings
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.answers.ports import AnswersTx, QuestionEmbedder, QuestionVector, Transactions
-from docuchat_common.events.catalogue import UsageRecorded
-from docuchat_common.ids import ChatId, DocumentId, TurnId
+from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder, Transactions
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import CollectionId, DocumentId, uuid7
+from docuchat_common.metering import Metering, ProviderCall, TokenBounds, bounded, call_id_of, used_of
+from docuchat_models.errors import ProviderTimeout
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Under which names the embedding of a question is booked."""
+
+    caller: Caller
+    turn_id: UUID | None = None
+    hold_id: UUID | None = None
+
+
+class Retrieval:
+    """Embeds questions, each call declared and settled, and searches."""
+
+    def __init__(
+        self,
+        transactions: Transactions[AnswersTx],
+        embedder: QuestionEmbedder,
+        metering: Metering,
+        owner: str,
+    ) -> None:
+        self._transactions = transactions
+        self._embedder = embedder
+        self._metering = metering
+        self._owner = owner
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no provider is asked, and paid."""
+        return not self._embedder.billable
+
+    def count(self, text: str) -> int:
+        """Return the tokens that embedding a text will cost; 0 when it costs nothing."""
+        return 0 if self.is_free else self._embedder.count(text)
+
+    async def embed(self, text: str, books: Books) -> Any:
+        """Return the vector of a question. Raises RateLimited or UpstreamUnavailable."""
+        if self.is_free:
+            return (await self._embedder.embed(text)).vector
+        counted = self._embedder.count(text)
+        call = ProviderCall(
+            id=call_id_of(books.turn_id or uuid7(), "question"),
+            tenant_id=books.caller.tenant_id,
+            kind="embedding",
+            provider=self._embedder.provider,
+            model=self._embedder.model,
+            expected_input_tokens=counted,
+            owner=self._owner,
+            subjects=subjects_of(books.caller),
+            hold_id=books.hold_id,
+            turn_id=books.turn_id,
+        )
+        async with self._metering.call(call) as made:
+            try:
+                vector = await self._embedder.embed(text)
+            except ProviderTimeout:
+                raise  # it may have been embedded, and billed
+            except DocuChatError:
+                made.void()
+                raise
+            reported = None if vector.estimated else vector.tokens
+            made.used(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))
+        return vector.vector
+
+    async def find(
+        self,
+        text: str,
+        vector: Any,
+        caller: Caller,
+        limit: int,
+        document_ids: Sequence[DocumentId] | None,
+        collection_id: CollectionId | None,
+    ) -> Findings:
+        """Search in a transaction of its own; without a vector by words alone."""
+        async with self._transactions(caller.tenant_id) as tx:
+            return await tx.search.search(caller.tenant_id, text, vector, limit, document_ids, collection_id)
+
+    async def embed_or_not(self, text: str, books: Books) -> Any:
+        """As `embed`; None when that fails: words alone still find, and an answer is better than none."""
+        try:
+            return await self.embed(text, books)
+        except DocuChatError as error:
+            logger.warning("question.not_embedded", reason=error.code)
+            return None
 
 
 class SearchService:
     """Shows the passages that hybrid search finds."""
 
-    def __init__(self, transactions: Transactions[AnswersTx], embedder: QuestionEmbedder) -> None:
-        self._transactions = transactions
-        self._embedder = embedder
+    def __init__(self, retrieval: Retrieval, holds: EmbeddingHolds, model: str) -> None:
+        self._retrieval = retrieval
+        self._holds = holds
+        self._model = model
 
     async def search(
-        self, asker: Asker, query: str, limit: int, document_ids: tuple[DocumentId, ...] | None
-    ) -> list[Passage]:
-        """Return what a question would be answered from."""
+        self, caller: Caller, query: str, limit: int, document_ids: tuple[DocumentId, ...] | None
+    ) -> Findings:
+        """Return what a question would be answered from. Raises QuotaExceeded."""
         text = query.replace("\x00", "").strip()
         if not text:
             raise MessageEmpty
-        vector = await self._embedder.embed(text)
-        async with self._transactions(asker.tenant_id) as tx:
-            if vector.billable:
-                tx.outbox.add(embedding_usage(asker, vector))
-            return await tx.search.search(asker.tenant_id, text, vector, limit, document_ids, None)
+        if self._retrieval.is_free:
+            vector = await self._retrieval.embed(text, Books(caller))
+        else:
+            vector = await self._embed_held(text, caller)
+        return await self._retrieval.find(text, vector, caller, limit, document_ids, None)
+
+    async def _embed_held(self, text: str, caller: Caller) -> Any:
+        hold = await self._holds.open(caller, self._model, self._retrieval.count(text), 0)
+        try:
+            return await self._retrieval.embed(text, Books(caller, hold_id=hold.id))
+        except ProviderTimeout:
+            raise  # booked as expected, which settles the hold
+        except BaseException:
+            await self._holds.release(hold.id)
+            raise
 
 
-def embedding_usage(
-    asker: Asker, vector: QuestionVector, chat_id: ChatId | None = None, turn_id: TurnId | None = None
-) -> UsageRecorded:
-    """Return the event that books a question's embedding."""
-    return UsageRecorded(
-        tenant_id=asker.tenant_id,
-        kind="embedding",
-        provider=vector.provider,
-        model=vector.model,
-        input_tokens=vector.tokens,
-        output_tokens=0,
-        estimated=vector.estimated,
-        user_id=asker.user_id,
-        chat_id=chat_id,
-        turn_id=turn_id,
-    )
+def subjects_of(caller: Caller) -> tuple[tuple[Any, UUID], ...]:
+    """Return who a call is booked to, besides the tenant."""
+    return () if caller.subject_type == "operator" else ((caller.subject_type, caller.subject_id),)

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from docuchat_chat.answers.domain import Citation
-from docuchat_common.ids import ChatId, MessageId, UserId
-from docuchat_models.chat import TokenUsage
+from docuchat_common.ids import ChatId, MessageId
+from docuchat_common.metering import Used
 
 TITLE_LENGTH = 60
 
@@ -25,10 +25,9 @@ class MessageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One conversation of one user."""
+    """One conversation, private to its caller."""
 
     id: ChatId
-    user_id: UserId
     session_key: str | None
     title: str | None
     created_at: datetime
@@ -51,7 +50,7 @@ class Message:
     role: str
     content: str
     citations: tuple[Citation, ...]
-    usage: TokenUsage | None
+    usage: Used | None
     model: str | None
     status: MessageStatus
     metadata: dict[str, Any]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from docuchat_chat.answers.domain import Asker, PastMessage
+from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.conversations.domain import Chat, Message
-from docuchat_common.ids import ChatId, MessageId, TenantId, TurnId
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,47 +25,53 @@ class OpenedChat:
 class ChatStore(Protocol):
     """Chats and messages of one tenant."""
 
-    async def find(self, asker: Asker, *, chat_id: ChatId | None = None, session_key: str | None = None) -> Chat | None:
-        """Return the asker's own chat by id, else by session key."""
+    async def find(
+        self, caller: Caller, *, chat_id: ChatId | None = None, session_key: str | None = None
+    ) -> Chat | None:
+        """Return the caller's own chat by id, else by session key."""
         ...
 
-    async def history(self, asker: Asker, chat_id: ChatId, limit: int) -> list[PastMessage]:
+    async def history(self, caller: Caller, chat_id: ChatId, limit: int) -> list[PastMessage]:
         """Return the last messages that have text, in order of time."""
         ...
 
-    async def open(self, asker: Asker, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
+    async def open(self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         ...
 
-    async def create(self, asker: Asker, chat_id: ChatId, title: str | None) -> Chat:
+    async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
         """Make an empty chat."""
         ...
 
     async def page(
-        self, asker: Asker, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
+        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
     ) -> list[Chat]:
         """Return chats, most recently used first; with `needle` (folded) only those that hold it."""
         ...
 
-    async def rename(self, asker: Asker, chat_id: ChatId, title: str) -> Chat | None:
+    async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat | None:
         """Give a chat another title."""
         ...
 
-    async def delete(self, asker: Asker, chat_id: ChatId) -> list[TurnId] | None:
+    async def delete(self, caller: Caller, chat_id: ChatId) -> list[TurnId] | None:
         """Delete a chat with its messages; returns its turns, None when there is no such chat."""
         ...
 
     async def add_message(
-        self, asker: Asker, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
+        self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:
         """Store a user's message that nobody answers."""
         ...
 
-    async def messages(self, asker: Asker, chat_id: ChatId, limit: int, after: int) -> list[Message]:
+    async def messages(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> list[Message]:
         """Return messages after a message number, in order of time."""
         ...
 
-    async def find_message(self, asker: Asker, message_id: MessageId) -> Message | None:
+    async def mark_deleted(self, tenant_id: TenantId, document_id: DocumentId) -> int:
+        """Empty the quotes of a deleted document in stored answers; returns in how many."""
+        ...
+
+    async def find_message(self, caller: Caller, message_id: MessageId) -> Message | None:
         """Return a message of an own chat."""
         ...
 

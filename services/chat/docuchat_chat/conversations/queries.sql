@@ -1,8 +1,8 @@
 -- name: find_chat^
--- One chat of a user by its id or by the session key that the client chose.
-SELECT id, user_id, session_key, title, created_at, updated_at, message_count
+-- One chat of a caller by its id or by the session key that the client chose.
+SELECT id, session_key, title, created_at, updated_at, message_count
 FROM chat.chats
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (id = :chat_id::uuid OR session_key = :session_key::text)
 -- A session_id that is the id of an own chat means that chat.
 ORDER BY (id = :chat_id::uuid) DESC NULLS LAST
@@ -10,29 +10,29 @@ LIMIT 1;
 
 -- name: create_chat^
 -- A new chat; nothing is returned when the session key is taken.
-INSERT INTO chat.chats (id, tenant_id, user_id, session_key, title, title_key)
-VALUES (:chat_id, :tenant_id, :user_id, :session_key, :title, :title_key)
-ON CONFLICT (tenant_id, user_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
-RETURNING id, user_id, session_key, title, created_at, updated_at, message_count;
+INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key)
+ON CONFLICT (tenant_id, subject_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
+RETURNING id, session_key, title, created_at, updated_at, message_count;
 
 -- name: open_chat^
 -- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is another's or deleted.
-INSERT INTO chat.chats AS c (id, tenant_id, user_id, title, title_key, last_seq, message_count)
-VALUES (:chat_id, :tenant_id, :user_id, :title, :title_key, 2, 1)
+INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1)
 ON CONFLICT (id) DO UPDATE
 SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(),
     title = coalesce(c.title, excluded.title),
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
-WHERE c.tenant_id = excluded.tenant_id AND c.user_id = excluded.user_id AND c.deleted_at IS NULL
-RETURNING id, user_id, session_key, title, created_at, updated_at, message_count, last_seq;
+WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
+RETURNING id, session_key, title, created_at, updated_at, message_count, last_seq;
 
 -- name: continue_chat^
 -- Reserve `places` consecutive message numbers, count one stored message, and give an untitled chat its title.
 UPDATE chat.chats
 SET last_seq = last_seq + :places, message_count = message_count + 1, updated_at = now(),
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, user_id, session_key, title, created_at, updated_at, message_count, last_seq;
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
+RETURNING id, session_key, title, created_at, updated_at, message_count, last_seq;
 
 -- name: list_history
 -- The newest messages of a chat that have text, newest first, as the prompt needs them.
@@ -49,11 +49,11 @@ VALUES (:message_id, :tenant_id, :chat_id, :seq, :role, :content, :content_key, 
 RETURNING id, chat_id, seq, role, content, citations, usage, model, status, metadata, created_at;
 
 -- name: find_message^
--- One message of a user's chat.
+-- One message of a caller's chat.
 SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.created_at
 FROM chat.messages m
 JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
-WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.user_id = :user_id AND c.deleted_at IS NULL;
+WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL;
 
 -- name: list_messages
 -- A page of a chat's messages in order of time, after a message number.
@@ -63,20 +63,30 @@ WHERE m.tenant_id = :tenant_id AND m.chat_id = :chat_id AND m.seq > :after
 ORDER BY m.seq
 LIMIT :row_limit;
 
+-- name: mark_deleted!
+-- Empty the quotes of a document in every answer that cites it; the citation stays, marked.
+UPDATE chat.messages m
+SET citations = (SELECT jsonb_agg(CASE WHEN c ->> 'document_id' = :document_id
+                                       THEN c || '{"quote": "", "deleted": true}' ELSE c END ORDER BY place)
+                 FROM jsonb_array_elements(m.citations) WITH ORDINALITY AS each (c, place))
+WHERE m.tenant_id = :tenant_id AND m.citations <> '[]' AND m.citations @> :cites::jsonb
+  AND EXISTS (SELECT FROM jsonb_array_elements(m.citations) AS c
+              WHERE c ->> 'document_id' = :document_id AND c -> 'deleted' IS NULL);
+
 -- name: list_chats
--- A page of a user's chats, most recently used first.
-SELECT id, user_id, session_key, title, created_at, updated_at, message_count
+-- A page of a caller's chats, most recently used first.
+SELECT id, session_key, title, created_at, updated_at, message_count
 FROM chat.chats
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (:before_time::timestamptz IS NULL OR (updated_at, id) < (:before_time::timestamptz, :before_id::uuid))
 ORDER BY updated_at DESC, id DESC
 LIMIT :row_limit;
 
 -- name: search_chats
--- A page of the user's chats whose title or one of whose messages holds the folded text.
-SELECT c.id, c.user_id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count
+-- A page of the caller's chats whose title or one of whose messages holds the folded text.
+SELECT c.id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count
 FROM chat.chats c
-WHERE c.tenant_id = :tenant_id AND c.user_id = :user_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = :tenant_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL
   AND (:before_time::timestamptz IS NULL OR (c.updated_at, c.id) < (:before_time::timestamptz, :before_id::uuid))
   -- position() and not LIKE, so that percent and underscore are letters like any other
   AND (position(:needle::text IN c.title_key) > 0
@@ -88,14 +98,14 @@ LIMIT :row_limit;
 -- name: rename_chat^
 -- Give a chat another title.
 UPDATE chat.chats SET title = :title, title_key = :title_key, updated_at = now()
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, user_id, session_key, title, created_at, updated_at, message_count;
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
+RETURNING id, session_key, title, created_at, updated_at, message_count;
 
 -- name: delete_chat^
 -- Turn a chat into a tombstone; its messages and finished turns go, a running turn is named so that it can be stopped.
 WITH gone AS (
     UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
-    WHERE tenant_id = :tenant_id AND user_id = :user_id AND id = :chat_id AND deleted_at IS NULL
+    WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
     RETURNING id
 ), emptied AS (
     DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id

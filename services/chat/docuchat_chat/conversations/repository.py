@@ -9,14 +9,15 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from docuchat_chat.answers.domain import Asker, Citation, PastMessage
+from docuchat_chat.answers.domain import Citation, PastMessage
 from docuchat_chat.conversations.domain import Chat, Message, MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_common.db.queries import load_queries
-from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TurnId, UserId
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.metering import Used
 from docuchat_knowledge.folding import fold
-from docuchat_models.chat import TokenUsage
 
 _queries: Any = load_queries("docuchat_chat.conversations")
 
@@ -27,64 +28,78 @@ class ChatRepository:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def find(self, asker: Asker, *, chat_id: ChatId | None = None, session_key: str | None = None) -> Chat | None:
-        """Return the asker's own chat by id, else by session key."""
-        row = await _queries.find_chat(self._connection, **_own(asker), chat_id=chat_id, session_key=session_key)
+    async def find(
+        self, caller: Caller, *, chat_id: ChatId | None = None, session_key: str | None = None
+    ) -> Chat | None:
+        """Return the caller's own chat by id, else by session key."""
+        row = await _queries.find_chat(self._connection, **_own(caller), chat_id=chat_id, session_key=session_key)
         return _chat(row) if row is not None else None
 
-    async def history(self, asker: Asker, chat_id: ChatId, limit: int) -> list[PastMessage]:
+    async def history(self, caller: Caller, chat_id: ChatId, limit: int) -> list[PastMessage]:
         """Return the last messages that have text, in order of time."""
         rows = [
             row
             async for row in _queries.list_history(
-                self._connection, tenant_id=asker.tenant_id, chat_id=chat_id, row_limit=limit
+                self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, row_limit=limit
             )
         ]
         return [PastMessage(row["role"], row["content"], row["tokens"], row["tokenizer"]) for row in reversed(rows)]
 
-    async def open(self, asker: Asker, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
+    async def open(self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         if session_key is None:
             opened = await _queries.open_chat(
-                self._connection, **_own(asker), chat_id=chat_id, title=title, title_key=fold(title)
+                self._connection,
+                **_own(caller),
+                subject_type=caller.subject_type,
+                chat_id=chat_id,
+                title=title,
+                title_key=fold(title),
             )
             if opened is None:
                 raise ChatNotFound
         else:
-            opened = await self._continue(asker, chat_id, title, places=2)
+            opened = await self._continue(caller, chat_id, title, places=2)
         if opened is None:
             made = await _queries.create_chat(
                 self._connection,
-                **_own(asker),
+                **_own(caller),
+                subject_type=caller.subject_type,
                 chat_id=chat_id,
                 session_key=session_key,
                 title=title,
                 title_key=fold(title),
             )
             if made is None:
-                other = await self.find(asker, session_key=session_key)
+                other = await self.find(caller, session_key=session_key)
                 if other is None:
                     raise ChatNotFound
                 chat_id = other.id
-            opened = await self._continue(asker, chat_id, title, places=2)
+            opened = await self._continue(caller, chat_id, title, places=2)
             if opened is None:
                 raise ChatNotFound
         chat = _chat(opened)
         return OpenedChat(chat.id, chat.session_id, opened["last_seq"] - 1)
 
-    async def create(self, asker: Asker, chat_id: ChatId, title: str | None) -> Chat:
+    async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
         """Make an empty chat."""
         row = await _queries.create_chat(
-            self._connection, **_own(asker), chat_id=chat_id, session_key=None, title=title, title_key=fold(title or "")
+            self._connection,
+            **_own(caller),
+            subject_type=caller.subject_type,
+            chat_id=chat_id,
+            session_key=None,
+            title=title,
+            title_key=fold(title or ""),
         )
         return _chat(row)
 
     async def page(
-        self, asker: Asker, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
+        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
     ) -> list[Chat]:
         """Return chats, most recently used first; with `needle` (folded) only those that hold it."""
         before_time, before_id = before if before is not None else (None, None)
-        page = {**_own(asker), "row_limit": limit, "before_time": before_time, "before_id": before_id}
+        page = {**_own(caller), "row_limit": limit, "before_time": before_time, "before_id": before_id}
         found = (
             _queries.list_chats(self._connection, **page)
             if needle is None
@@ -92,29 +107,29 @@ class ChatRepository:
         )
         return [_chat(row) async for row in found]
 
-    async def rename(self, asker: Asker, chat_id: ChatId, title: str) -> Chat | None:
+    async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat | None:
         """Give a chat another title."""
         row = await _queries.rename_chat(
-            self._connection, **_own(asker), chat_id=chat_id, title=title, title_key=fold(title)
+            self._connection, **_own(caller), chat_id=chat_id, title=title, title_key=fold(title)
         )
         return _chat(row) if row is not None else None
 
-    async def delete(self, asker: Asker, chat_id: ChatId) -> list[TurnId] | None:
+    async def delete(self, caller: Caller, chat_id: ChatId) -> list[TurnId] | None:
         """Delete a chat with its messages; returns its turns, None when there is no such chat."""
-        row = await _queries.delete_chat(self._connection, **_own(asker), chat_id=chat_id)
+        row = await _queries.delete_chat(self._connection, **_own(caller), chat_id=chat_id)
         return [TurnId(turn_id) for turn_id in row["turn_ids"]] if row is not None else None
 
     async def add_message(
-        self, asker: Asker, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
+        self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:
         """Store a user's message that nobody answers."""
-        chat = await self._continue(asker, chat_id, None, places=1)
+        chat = await self._continue(caller, chat_id, None, places=1)
         if chat is None:
             return None
         row = await _queries.add_message(
             self._connection,
             message_id=message_id,
-            tenant_id=asker.tenant_id,
+            tenant_id=caller.tenant_id,
             chat_id=chat_id,
             seq=chat["last_seq"],
             role="user",
@@ -127,35 +142,44 @@ class ChatRepository:
         )
         return _message(row)
 
-    async def messages(self, asker: Asker, chat_id: ChatId, limit: int, after: int) -> list[Message]:
+    async def messages(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> list[Message]:
         """Return messages after a message number, in order of time."""
         rows = _queries.list_messages(
-            self._connection, tenant_id=asker.tenant_id, chat_id=chat_id, after=after, row_limit=limit
+            self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, after=after, row_limit=limit
         )
         return [_message(row) async for row in rows]
 
-    async def find_message(self, asker: Asker, message_id: MessageId) -> Message | None:
+    async def mark_deleted(self, tenant_id: TenantId, document_id: DocumentId) -> int:
+        """Empty the quotes of a deleted document in stored answers; returns in how many."""
+        status: str = await _queries.mark_deleted(
+            self._connection,
+            tenant_id=tenant_id,
+            document_id=str(document_id),
+            cites=orjson.dumps([{"document_id": str(document_id)}]).decode(),
+        )
+        return int(status.rpartition(" ")[2])
+
+    async def find_message(self, caller: Caller, message_id: MessageId) -> Message | None:
         """Return a message of an own chat."""
-        row = await _queries.find_message(self._connection, **_own(asker), message_id=message_id)
+        row = await _queries.find_message(self._connection, **_own(caller), message_id=message_id)
         return _message(row) if row is not None else None
 
     async def _continue(
-        self, asker: Asker, chat_id: ChatId, title: str | None, *, places: int
+        self, caller: Caller, chat_id: ChatId, title: str | None, *, places: int
     ) -> asyncpg.Record | None:
         row: asyncpg.Record | None = await _queries.continue_chat(
-            self._connection, **_own(asker), chat_id=chat_id, title=title, title_key=fold(title or ""), places=places
+            self._connection, **_own(caller), chat_id=chat_id, title=title, title_key=fold(title or ""), places=places
         )
         return row
 
 
-def _own(asker: Asker) -> dict[str, Any]:
-    return {"tenant_id": asker.tenant_id, "user_id": asker.user_id}
+def _own(caller: Caller) -> dict[str, Any]:
+    return {"tenant_id": caller.tenant_id, "subject_id": caller.subject_id}
 
 
 def _chat(row: asyncpg.Record) -> Chat:
     return Chat(
         id=ChatId(row["id"]),
-        user_id=UserId(row["user_id"]),
         session_key=row["session_key"],
         title=row["title"],
         created_at=row["created_at"],
@@ -173,7 +197,7 @@ def _message(row: asyncpg.Record) -> Message:
         role=row["role"],
         content=row["content"],
         citations=tuple(_citation(fields) for fields in orjson.loads(row["citations"])),
-        usage=TokenUsage(usage["input_tokens"], usage["output_tokens"], usage["estimated"]) if usage else None,
+        usage=Used(usage["input_tokens"], usage["output_tokens"], usage["estimated"]) if usage else None,
         model=row["model"],
         status=MessageStatus(row["status"]),
         metadata=orjson.loads(row["metadata"]),
@@ -192,4 +216,5 @@ def _citation(fields: dict[str, Any]) -> Citation:
         page_to=fields["page_to"],
         quote=fields["quote"],
         score=fields["score"],
+        deleted=fields.get("deleted", False),
     )

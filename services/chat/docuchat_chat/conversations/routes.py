@@ -8,15 +8,23 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from docuchat_chat.answers.callers import asker_of
 from docuchat_chat.conversations.domain import Chat, Message
-from docuchat_chat.conversations.schemas import ChatView, ChatWithMessages, MessageView, NewChat, NewMessage, RenameChat
+from docuchat_chat.conversations.schemas import (
+    ChatView,
+    ChatWithMessages,
+    ForgetDocument,
+    ForgottenQuotes,
+    MessageView,
+    NewChat,
+    NewMessage,
+    RenameChat,
+)
 from docuchat_chat.conversations.service import ConversationService
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.identity import CurrentCaller, require_internal_token
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.problems import problem_responses
-from docuchat_common.ids import ChatId
+from docuchat_common.ids import ChatId, DocumentId, TenantId
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
@@ -33,16 +41,16 @@ ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 @router.post(
     "/chats", tags=["chats"], summary="Create a chat", status_code=201, responses=problem_responses(401, 403, 422, 503)
 )
-async def create_chat(principal: CurrentPrincipal, chats: Conversations, body: NewChat | None = None) -> ChatView:
+async def create_chat(caller: CurrentCaller, chats: Conversations, body: NewChat | None = None) -> ChatView:
     """Create an empty chat; asking without one makes one too."""
-    return ChatView.of(await chats.create(asker_of(principal), body.title if body else None))
+    return ChatView.of(await chats.create(caller, body.title if body else None))
 
 
 @router.get(
     "/chats", tags=["chats"], summary="List or search one's chats", responses=problem_responses(401, 403, 422, 503)
 )
 async def list_chats(
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     chats: Conversations,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -53,7 +61,7 @@ async def list_chats(
     """List one's chats, most recently used first."""
     before = _chat_position(cursor) if cursor is not None else None
     query = q.replace("\x00", "") if q else None
-    found = await chats.list_chats(asker_of(principal), limit + 1, before, query)
+    found = await chats.list_chats(caller, limit + 1, before, query)
     return Page(
         items=[ChatView.of(chat) for chat in found[:limit]],
         next_cursor=_chat_cursor(found[limit - 1]) if len(found) > limit else None,
@@ -68,13 +76,13 @@ async def list_chats(
 )
 async def get_chat(
     chat_id: ChatPath,
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     chats: Conversations,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
-    found = await chats.get(asker_of(principal), ChatId(chat_id), limit + 1, _message_position(cursor))
+    found = await chats.get(caller, ChatId(chat_id), limit + 1, _message_position(cursor))
     return ChatWithMessages(
         **ChatView.of(found.chat).model_dump(),
         messages=[MessageView.of(message) for message in found.messages[:limit]],
@@ -82,11 +90,9 @@ async def get_chat(
     )
 
 
-async def rename_chat(
-    chat_id: ChatPath, body: RenameChat, principal: CurrentPrincipal, chats: Conversations
-) -> ChatView:
+async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: CurrentCaller, chats: Conversations) -> ChatView:
     """Give a chat another title."""
-    return ChatView.of(await chats.rename(asker_of(principal), ChatId(chat_id), body.title))
+    return ChatView.of(await chats.rename(caller, ChatId(chat_id), body.title))
 
 
 for _method in ("PATCH", "PUT"):
@@ -109,9 +115,9 @@ for _method in ("PATCH", "PUT"):
     status_code=204,
     responses=problem_responses(401, 403, 404, 422, 503),
 )
-async def delete_chat(chat_id: ChatPath, principal: CurrentPrincipal, chats: Conversations) -> Response:
+async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations) -> Response:
     """Delete a chat and its messages; an answer in the making is stopped."""
-    await chats.delete(asker_of(principal), ChatId(chat_id))
+    await chats.delete(caller, ChatId(chat_id))
     return Response(status_code=204)
 
 
@@ -122,9 +128,9 @@ async def delete_chat(chat_id: ChatPath, principal: CurrentPrincipal, chats: Con
     status_code=201,
     responses=problem_responses(401, 403, 404, 422, 503),
 )
-async def add_message(body: NewMessage, principal: CurrentPrincipal, chats: Conversations) -> MessageView:
+async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversations) -> MessageView:
     """Store a message of the user without answering it; it is part of the history of the next question."""
-    message = await chats.add_message(asker_of(principal), ChatId(body.chat_id), body.content, dict(body.metadata))
+    message = await chats.add_message(caller, ChatId(body.chat_id), body.content, dict(body.metadata))
     return MessageView.of(message)
 
 
@@ -135,18 +141,27 @@ async def add_message(body: NewMessage, principal: CurrentPrincipal, chats: Conv
     responses=problem_responses(401, 403, 404, 422, 503),
 )
 async def list_messages(
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     chats: Conversations,
     chat_id: Annotated[UUID, Query(description="Id of a chat.")],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[MessageView]:
     """List the messages of a chat, in order of time."""
-    found = await chats.get(asker_of(principal), ChatId(chat_id), limit + 1, _message_position(cursor))
+    found = await chats.get(caller, ChatId(chat_id), limit + 1, _message_position(cursor))
     return Page(
         items=[MessageView.of(message) for message in found.messages[:limit]],
         next_cursor=_message_cursor(found.messages, limit),
     )
+
+
+internal = APIRouter(prefix="/internal", route_class=JsonRoute, include_in_schema=False)
+
+
+@internal.post("/documents/{document_id}/forget", dependencies=[Depends(require_internal_token)])
+async def forget_document(document_id: UUID, body: ForgetDocument, chats: Conversations) -> ForgottenQuotes:
+    """Empty the quotes of a deleted document in stored answers."""
+    return ForgottenQuotes(quotes=await chats.forget_document(TenantId(body.tenant_id), DocumentId(document_id)))
 
 
 def _chat_cursor(chat: Chat) -> str:

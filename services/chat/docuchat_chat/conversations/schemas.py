@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.domain import Chat, Message
@@ -74,13 +74,17 @@ class ChatWithMessages(ChatView):
     next_cursor: str | None = Field(description="Send as `cursor` for the next messages; null on the last page.")
 
 
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
 def _readable(title: str | None) -> str | None:
     if title is not None and not title.replace("\x00", "").strip():
         raise ValueError("the title is empty")
     return title
 
 
-class NewChat(BaseModel):
+class NewChat(_Body):
     """A chat to create."""
 
     title: str | None = Field(default=None, max_length=200)
@@ -88,7 +92,7 @@ class NewChat(BaseModel):
     _title = field_validator("title")(_readable)
 
 
-class RenameChat(BaseModel):
+class RenameChat(_Body):
     """Another title."""
 
     title: str = Field(min_length=1, max_length=200)
@@ -96,7 +100,19 @@ class RenameChat(BaseModel):
     _title = field_validator("title")(_readable)
 
 
-class NewMessage(BaseModel):
+class ForgetDocument(_Body):
+    """Whose document was deleted."""
+
+    tenant_id: int
+
+
+class ForgottenQuotes(BaseModel):
+    """How many answers had quotes of it."""
+
+    quotes: int
+
+
+class NewMessage(_Body):
     """A user's message that is stored without being answered."""
 
     chat_id: UUID

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from docuchat_chat.answers.domain import Asker
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
-from docuchat_common.ids import ChatId, MessageId, uuid7
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
 from docuchat_knowledge.folding import fold
 
 
@@ -34,52 +34,57 @@ class ConversationService:
         self._running = running
         self._max_message_chars = max_message_chars
 
-    async def create(self, asker: Asker, title: str | None) -> Chat:
+    async def create(self, caller: Caller, title: str | None) -> Chat:
         """Make an empty chat."""
-        async with self._transactions(asker.tenant_id) as tx:
-            return await tx.chats.create(asker, ChatId(uuid7()), _clean(title) if title else None)
+        async with self._transactions(caller.tenant_id) as tx:
+            return await tx.chats.create(caller, ChatId(uuid7()), _clean(title) if title else None)
 
     async def list_chats(
-        self, asker: Asker, limit: int, before: tuple[datetime, ChatId] | None, query: str | None
+        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, query: str | None
     ) -> list[Chat]:
         """List chats, most recently used first; `query` is searched in titles and messages, spelling folded."""
         needle = fold(query).strip() if query else None
-        async with self._transactions(asker.tenant_id) as tx:
-            return await tx.chats.page(asker, limit, before, needle or None)
+        async with self._transactions(caller.tenant_id) as tx:
+            return await tx.chats.page(caller, limit, before, needle or None)
 
-    async def get(self, asker: Asker, chat_id: ChatId, limit: int, after: int) -> Conversation:
+    async def get(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> Conversation:
         """Return a chat with its messages after a message number."""
-        async with self._transactions(asker.tenant_id) as tx:
-            chat = await tx.chats.find(asker, chat_id=chat_id)
+        async with self._transactions(caller.tenant_id) as tx:
+            chat = await tx.chats.find(caller, chat_id=chat_id)
             if chat is None:
                 raise ChatNotFound
-            return Conversation(chat, await tx.chats.messages(asker, chat_id, limit, after))
+            return Conversation(chat, await tx.chats.messages(caller, chat_id, limit, after))
 
-    async def rename(self, asker: Asker, chat_id: ChatId, title: str) -> Chat:
+    async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""
-        async with self._transactions(asker.tenant_id) as tx:
-            chat = await tx.chats.rename(asker, chat_id, _clean(title))
+        async with self._transactions(caller.tenant_id) as tx:
+            chat = await tx.chats.rename(caller, chat_id, _clean(title))
         if chat is None:
             raise ChatNotFound
         return chat
 
-    async def delete(self, asker: Asker, chat_id: ChatId) -> None:
+    async def delete(self, caller: Caller, chat_id: ChatId) -> None:
         """Delete a chat, its messages and what is still streamed of it."""
-        async with self._transactions(asker.tenant_id) as tx:
-            turns = await tx.chats.delete(asker, chat_id)
+        async with self._transactions(caller.tenant_id) as tx:
+            turns = await tx.chats.delete(caller, chat_id)
         if turns is None:
             raise ChatNotFound
-        await self._running.forget(asker.tenant_id, turns)
+        await self._running.forget(caller.tenant_id, turns)
 
-    async def add_message(self, asker: Asker, chat_id: ChatId, content: str, metadata: dict[str, Any]) -> Message:
+    async def forget_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
+        """Empty the quotes of a deleted document in stored answers; returns in how many. Safe to repeat."""
+        async with self._transactions(tenant_id) as tx:
+            return await tx.chats.mark_deleted(tenant_id, document_id)
+
+    async def add_message(self, caller: Caller, chat_id: ChatId, content: str, metadata: dict[str, Any]) -> Message:
         """Store a user's message without asking."""
         if len(content) > self._max_message_chars:
             raise MessageTooLong(limit=self._max_message_chars)
         text = content.replace("\x00", "").strip()
         if not text:
             raise MessageEmpty
-        async with self._transactions(asker.tenant_id) as tx:
-            message = await tx.chats.add_message(asker, chat_id, MessageId(uuid7()), text, metadata)
+        async with self._transactions(caller.tenant_id) as tx:
+            message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
         if message is None:
             raise ChatNotFound
         return message

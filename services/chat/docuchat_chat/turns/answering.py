@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from docuchat_chat.conversations.domain import Message
-from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn
-from docuchat_chat.turns.live import LiveTurn
-from docuchat_common.errors import DocuChatError, NotFound
-from docuchat_models.chat import TokenUsage
+from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState
+from docuchat_chat.turns.errors import error_of
+from docuchat_chat.turns.frames import delta_frames, opening_frame, terminal_frame
+from docuchat_chat.turns.live import FRAMES_AT_ONCE, LiveTurn
+from docuchat_common.errors import DocuChatError
+from docuchat_common.metering import Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,8 @@ class Answering(Protocol):
 class LiveAnswering:
     """Listens to a turn of this process."""
 
-    def __init__(self, live: LiveTurn, clock: Callable[[], datetime]) -> None:
+    def __init__(self, live: LiveTurn) -> None:
         self._live = live
-        self._clock = clock
 
     @property
     def turn(self) -> Turn:
@@ -58,34 +58,81 @@ class LiveAnswering:
     async def result(self) -> Answer:
         """Wait for the end."""
         await self._live.finished.wait()
-        if self._live.failure is not None:
-            raise with_turn(self._live.failure, self._live.turn)
         outcome = self._live.outcome
-        assert outcome is not None  # a finished turn has an outcome or a failure
-        return Answer(self._live.turn, message_of(self._live.turn, outcome, self._clock()))
+        if outcome is None:
+            assert self._live.failure is not None  # a finished turn has an outcome or a failure
+            raise with_turn(self._live.failure, self._live.turn)
+        return answer_of(self._live.turn, outcome)
 
 
-def message_of(turn: Turn, outcome: Outcome, now: datetime) -> Message:
-    """Return the answer of a turn as it was stored."""
-    return Message(
+class StoredTurn:
+    """A finished turn and how it ended."""
+
+    def __init__(self, turn: Turn, message: Message) -> None:
+        self._turn = turn
+        self._outcome = stored_outcome(turn, message)
+
+    @property
+    def turn(self) -> Turn:
+        """The turn."""
+        return self._turn
+
+    def frames(self) -> list[bytes]:
+        """Return all frames, exactly as they were sent."""
+        deltas = delta_frames(self._turn.id, self._outcome.text, self._turn.frame_lengths)
+        return [opening_frame(self._turn), *deltas, terminal_frame(len(deltas) + 1, self._turn, self._outcome)]
+
+    async def events(self, after: int) -> AsyncIterator[bytes]:
+        """Yield the frames after number `after`; who saw more than was kept is told where that ends, by the last."""
+        frames = self.frames()
+        for start in range(min(after + 1, len(frames) - 1), len(frames), FRAMES_AT_ONCE):
+            yield b"".join(frames[start : start + FRAMES_AT_ONCE])
+
+    async def result(self) -> Answer:
+        """Return the answer, or raise what it had ended with."""
+        return answer_of(self._turn, self._outcome)
+
+
+def answer_of(turn: Turn, outcome: Outcome) -> Answer:
+    """Return a settled turn's answer, the same each time; raises what ended it when that was not the model."""
+    if outcome.state in (TurnState.INTERRUPTED, TurnState.FAILED):
+        raise with_turn(error_of(outcome.error_code, outcome.error_message, outcome.retry_after_seconds), turn)
+    message = Message(
         id=turn.message_id,
         chat_id=turn.chat_id,
         seq=0,
         role="assistant",
         content=outcome.text,
         citations=outcome.citations,
-        usage=outcome.usage or TokenUsage(0, 0),
+        usage=outcome.usage or Used(0),
         model=turn.model,
         status=MESSAGE_STATUS[outcome.state],
-        metadata={"finish_reason": outcome.finish_reason},
-        created_at=now,
+        metadata={"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)},
+        created_at=outcome.finished_at,
+    )
+    return Answer(turn, message)
+
+
+def stored_outcome(turn: Turn, message: Message) -> Outcome:
+    """Return how a stored turn ended."""
+    return Outcome(
+        state=turn.state,
+        text=message.content,
+        frame_lengths=turn.frame_lengths,
+        finish_reason=turn.finish_reason or "stop",
+        usage=turn.usage,
+        finished_at=message.created_at,
+        citations=message.citations,
+        not_cited=tuple(message.metadata.get("not_cited", [])),
+        error_code=turn.error_code,
+        error_message=turn.error_message,
+        retry_after_seconds=turn.retry_after_seconds,
     )
 
 
-def with_turn(error: Exception, turn: Turn) -> Exception:
+def with_turn(error: DocuChatError, turn: Turn) -> DocuChatError:
     """Name the turn in a problem, so that the caller can find what was kept of the answer."""
-    if isinstance(error, DocuChatError) and not isinstance(error, NotFound):
-        error.extensions.setdefault("turn_id", str(turn.id))
-        error.extensions.setdefault("chat_id", str(turn.chat_id))
-        error.extensions.setdefault("message_id", str(turn.message_id))
+    error.extensions.setdefault("turn_id", str(turn.id))
+    error.extensions.setdefault("chat_id", str(turn.chat_id))
+    error.extensions.setdefault("message_id", str(turn.message_id))
     return error

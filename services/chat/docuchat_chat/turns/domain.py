@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+import orjson
+
 from docuchat_chat.answers.domain import Citation, Source
 from docuchat_chat.conversations.domain import MessageStatus
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
-from docuchat_models.chat import TokenUsage
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId
+from docuchat_common.metering import Used
 
 
 class TurnState(StrEnum):
@@ -32,15 +36,21 @@ MESSAGE_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A checked question, ready to be answered."""
+    """A question; `model` empty asks the default one, `tokens` is set when it has been checked."""
 
     text: str
-    model: str
-    tokens: int
+    model: str = ""
     session_id: str | None = None
     chat_id: ChatId | None = None
     document_ids: tuple[DocumentId, ...] | None = None
     collection_id: CollectionId | None = None
+    tokens: int = 0
+
+    def fingerprint(self) -> str:
+        """Return a hash by which two equal requests are told from others."""
+        return hashlib.sha256(
+            orjson.dumps([self.text, self.session_id, self.chat_id, self.model, self.document_ids, self.collection_id])
+        ).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +62,11 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class NewTurn:
-    """A turn as it is written down before the provider is called."""
-
-    id: TurnId
-    chat_id: ChatId
-    user_message_id: MessageId
-    message_id: MessageId
-    model: str
-    provider: str
-    hold_id: HoldId | None
-    prompt_tokens: int
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer, from before the provider is called until it is settled."""
 
     id: TurnId
-    tenant_id: TenantId
-    user_id: UserId
+    caller: Caller
     chat_id: ChatId
     session_id: str
     user_message_id: MessageId
@@ -82,15 +76,23 @@ class Turn:
     hold_id: HoldId | None
     prompt_tokens: int
     owner: str
-    state: TurnState
-    sources: tuple[Source, ...]
-    usage: TokenUsage | None
-    finish_reason: str | None
-    frame_lengths: tuple[int, ...]
-    error_code: str | None
-    error_message: str | None
+    """The number of the process that answers."""
     created_at: datetime
-    finished_at: datetime | None
+    sources: tuple[Source, ...] = ()
+    notice: str | None = None
+    state: TurnState = TurnState.RUNNING
+    usage: Used | None = None
+    finish_reason: str | None = None
+    frame_lengths: tuple[int, ...] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+    retry_after_seconds: int | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """The tenant of the caller."""
+        return self.caller.tenant_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,9 @@ class Outcome:
     text: str
     frame_lengths: tuple[int, ...]
     finish_reason: str
-    usage: TokenUsage | None
-    """None when nothing is to be booked: the provider never took the request."""
+    usage: Used | None
+    """None when nothing is to be booked: no request ever left, or the provider refused it."""
+    finished_at: datetime
     citations: tuple[Citation, ...] = ()
     not_cited: tuple[int, ...] = ()
     error_code: str | None = None
@@ -112,9 +115,18 @@ class Outcome:
     tokenizer: str | None = None
 
 
+class Settlement(StrEnum):
+    """What became of the attempt to settle a turn."""
+
+    DONE = "done"
+    DONE_BEFORE = "done before"
+    CHAT_GONE = "chat gone"
+    """The tokens are booked; the chat was deleted meanwhile, so nothing of the turn is kept."""
+
+
 @dataclass(frozen=True, slots=True)
-class StaleTurn:
-    """A running turn whose owner gave no sign of life."""
+class OrphanedTurn:
+    """A running turn whose process is gone."""
 
     tenant_id: TenantId
     turn_id: TurnId
@@ -123,8 +135,8 @@ class StaleTurn:
 
 @dataclass(slots=True)
 class Received:
-    """What reached us of a turn whose process died: the frames it had published."""
+    """What is known of a turn whose process died."""
 
     pieces: list[str] = field(default_factory=list)
-    accepted: bool = False
-    finished: bool = False
+    sent: bool = False
+    """Whether the request may have reached the provider."""

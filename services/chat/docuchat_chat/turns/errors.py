@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import Conflict, InvalidInput, NotFound, UpstreamUnavailable
+from datetime import timedelta
+
+from docuchat_common.errors import Conflict, DocuChatError, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
+from docuchat_models.errors import (
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+)
 
 
 class TurnNotFound(NotFound):
@@ -15,12 +24,6 @@ class ModelNotAllowed(InvalidInput):
     """This model is not allowed."""
 
     code = "model_not_allowed"
-
-
-class IdempotencyKeyReused(InvalidInput):
-    """This Idempotency-Key was used with another request; use a new key."""
-
-    code = "idempotency_key_reused"
 
 
 class RequestInProgress(Conflict):
@@ -45,3 +48,37 @@ class StorageUnavailable(UpstreamUnavailable):
     """The answer could not be stored yet; it will be in the chat shortly."""
 
     code = "storage_unavailable"
+
+
+class ChatbotNotFound(NotFound):
+    """There is no such chatbot."""
+
+    code = "chatbot_not_found"
+
+
+class AnswerInterrupted(UpstreamUnavailable):
+    """The service was restarted in the middle of the answer; what came is kept."""
+
+    code = "answer_interrupted"
+
+
+_OF_ANSWERS: dict[str, type[UpstreamUnavailable | RateLimited]] = {
+    error.code: error
+    for error in (
+        AnswerInterrupted,
+        ProviderFailed,
+        ProviderInterrupted,
+        ProviderRateLimited,
+        ProviderRefused,
+        ProviderTimeout,
+        StorageUnavailable,
+    )
+}
+
+
+def error_of(code: str | None, detail: str | None, retry_after_seconds: int | None) -> DocuChatError:
+    """Return the error that a stored turn had ended with, as it was told the first time."""
+    wait = None if retry_after_seconds is None else timedelta(seconds=retry_after_seconds)
+    error = _OF_ANSWERS.get(code or "", UpstreamUnavailable)(detail, retry_after=wait)
+    error.code = code or error.code
+    return error

@@ -1,22 +1,25 @@
-"""The frames of a streamed turn, as server-sent events; each is encoded once and shared by all who read it.
+"""The frames of a turn as server-sent events; each is encoded once and shared by all who read it.
 
 A frame's number is its place: 0 is the opening (`start` and `sources` together), 1 to n are deltas, n + 1 is `end` or
-`error`.
+`error`. Their shape is `docuchat_common.contracts.frames`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 
-from docuchat_chat.answers.domain import Citation, Source
+from docuchat_chat.answers.domain import Citation, Passage
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
+from docuchat_common.contracts.frames import write_event
+from docuchat_common.errors import DocuChatError
+from docuchat_common.ids import TurnId
 
 STOPPED = "stopped"
-OPENING = 0
 
 
 def opening_frame(turn: Turn) -> bytes:
@@ -29,13 +32,24 @@ def opening_frame(turn: Turn) -> bytes:
         "message_id": str(turn.message_id),
         "model": turn.model,
     }
-    sources = {"type": "sources", "sources": [source_fields(source) for source in turn.sources]}
-    return b"event: start\ndata: %b\n\nevent: sources\ndata: %b\n\n" % (orjson.dumps(start), orjson.dumps(sources))
+    sources: dict[str, Any] = {
+        "type": "sources",
+        "turn_id": str(turn.id),
+        "sources": [{"number": source.number, **_place(source.passage)} for source in turn.sources],
+    }
+    if turn.notice is not None:
+        sources["notice"] = turn.notice
+    return write_event(b"start", orjson.dumps(start)) + write_event(b"sources", orjson.dumps(sources))
 
 
-def delta_frame(seq: int, text: str) -> bytes:
+def delta_frame(turn_id: TurnId, seq: int, text: str) -> bytes:
     """Return one delta; `text` is what arrived at once, which may be several of the provider's tokens."""
-    return b'event: delta\nid: %d\ndata: {"type":"delta","seq":%d,"token":%b}\n\n' % (seq, seq, orjson.dumps(text))
+    return b'event: delta\nid: %d\ndata: {"type":"delta","turn_id":"%b","seq":%d,"token":%b}\n\n' % (
+        seq,
+        str(turn_id).encode(),
+        seq,
+        orjson.dumps(text),
+    )
 
 
 def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
@@ -52,49 +66,47 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
         }
         if outcome.retry_after_seconds is not None:
             fields["retry_after"] = outcome.retry_after_seconds
-        return _event(b"error", seq, fields)
+        return write_event(b"error", orjson.dumps(fields), seq)
     usage = outcome.usage
-    return _event(
-        b"end",
-        seq,
-        {
-            "type": "end",
-            "seq": seq,
-            "message_id": str(turn.message_id),
-            "finish_reason": outcome.finish_reason,
-            "usage": {
-                "input_tokens": usage.input_tokens if usage else 0,
-                "output_tokens": usage.output_tokens if usage else 0,
-                "total_tokens": usage.total_tokens if usage else 0,
-                "estimated": usage.estimated if usage else False,
-            },
-            "citations": [citation_fields(citation) for citation in outcome.citations],
-            "not_cited": list(outcome.not_cited),
+    fields = {
+        "type": "end",
+        "turn_id": str(turn.id),
+        "seq": seq,
+        "message_id": str(turn.message_id),
+        "finish_reason": outcome.finish_reason,
+        "usage": {
+            "input_tokens": usage.input_tokens if usage else 0,
+            "output_tokens": usage.output_tokens if usage else 0,
+            "total_tokens": usage.input_tokens + usage.output_tokens if usage else 0,
+            "estimated": usage.estimated if usage else False,
         },
-    )
+        "citations": [_citation(citation) for citation in outcome.citations],
+        "not_cited": list(outcome.not_cited),
+    }
+    return write_event(b"end", orjson.dumps(fields), seq)
 
 
-def delta_frames(text: str, lengths: Sequence[int]) -> list[bytes]:
+def refusal_frame(turn_id: UUID, error: DocuChatError) -> bytes:
+    """Return the `error` of a stream whose head was sent and whose turn never began, or is gone."""
+    fields: dict[str, Any] = {"type": "error", "code": error.code, "message": error.detail, "turn_id": str(turn_id)}
+    if error.retry_after is not None:
+        fields["retry_after"] = max(1, round(error.retry_after.total_seconds()))
+    fields |= {key: value for key, value in error.extensions.items() if key not in fields}
+    return write_event(b"error", orjson.dumps({**fields, "seq": 1}, default=str))
+
+
+def delta_frames(turn_id: TurnId, text: str, lengths: Sequence[int]) -> list[bytes]:
     """Return the delta frames in which a stored answer was sent; their lengths add up to the text's."""
     frames = []
     start = 0
     for seq, length in enumerate(lengths, 1):
-        frames.append(delta_frame(seq, text[start : start + length]))
+        frames.append(delta_frame(turn_id, seq, text[start : start + length]))
         start += length
     return frames
 
 
-def delta_text(frame: bytes) -> str:
-    """Return the text of a delta frame."""
-    token: str = orjson.loads(frame[frame.index(b"data: ") + 6 :])["token"]
-    return token
-
-
-def source_fields(source: Source) -> dict[str, Any]:
-    """Return a source as a client sees it: a reference, not the text."""
-    passage = source.passage
+def _place(passage: Passage | Citation) -> dict[str, Any]:
     return {
-        "number": source.number,
         "chunk_id": str(passage.chunk_id),
         "document_id": str(passage.document_id),
         "title": passage.title,
@@ -105,20 +117,6 @@ def source_fields(source: Source) -> dict[str, Any]:
     }
 
 
-def citation_fields(citation: Citation) -> dict[str, Any]:
-    """Return a citation as it is sent and stored."""
-    return {
-        "number": citation.number,
-        "chunk_id": str(citation.chunk_id),
-        "document_id": str(citation.document_id),
-        "title": citation.title,
-        "filename": citation.filename,
-        "page": citation.page,
-        "page_to": citation.page_to,
-        "quote": citation.quote,
-        "score": citation.score,
-    }
-
-
-def _event(name: bytes, seq: int, fields: dict[str, Any]) -> bytes:
-    return b"event: %b\nid: %d\ndata: %b\n\n" % (name, seq, orjson.dumps(fields))
+def _citation(citation: Citation) -> dict[str, Any]:
+    fields = {"number": citation.number, **_place(citation), "quote": citation.quote}
+    return fields | {"deleted": True} if citation.deleted else fields

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from docuchat_chat.answers.domain import Asker, Prompt
+from docuchat_chat.answers.domain import Prompt
 from docuchat_chat.turns.domain import Outcome, Question, Turn
-from docuchat_chat.turns.frames import delta_frame
-from docuchat_common.ids import TenantId, TurnId
+from docuchat_chat.turns.frames import delta_frame, opening_frame
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TurnId
 
 FRAMES_AT_ONCE = 256
 
 
-class TurnLog:
+class LiveLog:
     """The frames of one turn. Readers pull at their own pace, so a slow one costs no memory of its own."""
 
-    def __init__(self, tenant_id: TenantId, turn_id: TurnId, opening: bytes) -> None:
-        self.tenant_id = tenant_id
-        self.turn_id = turn_id
-        self.frames = [opening]
+    def __init__(self, turn: Turn) -> None:
+        self.tenant_id = turn.tenant_id
+        self.turn_id = turn.id
+        self.frames = [opening_frame(turn)]
         self.texts: list[str] = []
-        self.length = 0
-        self.accepted = False
+        self.sent = False
+        """Whether a request may have reached the provider that it did not refuse."""
         self.closed = False
+        self.hidden = False
+        """Not to be shown to other processes any more: its chat was deleted."""
         self._waiting: list[asyncio.Future[None]] = []
 
     def append(self, text: str) -> None:
         """Add a delta; O(1), and wakes the readers."""
         self.texts.append(text)
-        self.length += len(text)
-        self.frames.append(delta_frame(len(self.texts), text))
+        self.frames.append(delta_frame(self.turn_id, len(self.texts), text))
         self._wake()
 
     def close(self, frame: bytes) -> None:
@@ -41,14 +44,16 @@ class TurnLog:
         self._wake()
 
     async def read(self, after: int) -> AsyncIterator[bytes]:
-        """Yield the frames after number `after` (-1: all) until the last one, as many at once as there are."""
-        position = after + 1
+        """Yield the frames after number `after` (-1: all) to the last one, which all get, many at once."""
+        first = position = after + 1
         while True:
             if position < len(self.frames):
                 batch = self.frames[position : position + FRAMES_AT_ONCE]
                 position += len(batch)
                 yield batch[0] if len(batch) == 1 else b"".join(batch)
             elif self.closed:
+                if position == first:
+                    yield self.frames[-1]
                 return
             else:
                 waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -66,14 +71,13 @@ class TurnLog:
 class LiveTurn:
     """A turn in the making; generation runs apart from whoever listens."""
 
-    def __init__(self, asker: Asker, question: Question, turn: Turn, prompt: Prompt, log: TurnLog) -> None:
-        self.asker = asker
-        self.question = question
+    def __init__(self, turn: Turn, question: Question, prompt: Prompt) -> None:
         self.turn = turn
+        self.question = question
         self.prompt = prompt
-        self.log = log
+        self.log = LiveLog(turn)
         self.outcome: Outcome | None = None
-        self.failure: Exception | None = None
+        self.failure: DocuChatError | None = None
         self.stop_requested = False
         self.interrupted = False
         self.generation: asyncio.Task[object] | None = None
@@ -100,20 +104,31 @@ class LiveTurn:
 class Registry:
     """The live turns of this process."""
 
-    turns: dict[TurnId, LiveTurn]
+    turns: dict[TurnId, LiveTurn] = field(default_factory=dict)
     closing: bool = False
 
     def running(self) -> list[LiveTurn]:
         """Return the turns that are not settled."""
         return [live for live in self.turns.values() if not live.finished.is_set()]
 
-    def find(self, asker: Asker, turn_id: TurnId) -> LiveTurn | None:
-        """Return the asker's own live turn."""
+    def find(self, caller: Caller, turn_id: TurnId) -> LiveTurn | None:
+        """Return the caller's own live turn, of a chat that is not deleted."""
         live = self.turns.get(turn_id)
-        return live if live is not None and live.asker == asker else None
+        return live if live is not None and live.turn.caller.subject == caller.subject and not live.log.hidden else None
 
     def stop(self, turn_id: TurnId) -> None:
         """Stop a turn if it runs here."""
         live = self.turns.get(turn_id)
         if live is not None:
             live.stop()
+
+    def hide(self, turn_id: TurnId) -> None:
+        """Stop a turn of a deleted chat if it runs here, and show no more of it to other processes."""
+        live = self.turns.get(turn_id)
+        if live is not None:
+            live.log.hidden = True
+            live.stop()
+
+    def keep_for(self, seconds: float, turn_id: TurnId) -> None:
+        """Forget a finished turn after a while, in which those who resume it find it here."""
+        asyncio.get_running_loop().call_later(seconds, self.turns.pop, turn_id, None)

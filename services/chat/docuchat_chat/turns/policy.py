@@ -32,11 +32,17 @@ class Policy:
     drain: timedelta = timedelta(seconds=20)
     linger: timedelta = timedelta(seconds=30)
     """How long a finished turn is kept in memory for those who resume it."""
-    stale_after: timedelta = timedelta(seconds=20)
-    heartbeat: timedelta = timedelta(seconds=5)
+    sweep: timedelta = timedelta(seconds=1)
+    """How often turns of dead processes are looked for."""
     key_life: timedelta = timedelta(hours=24)
-    claim_patience: timedelta = timedelta(seconds=60)
-    """After this a key whose turn was never written down is given away."""
+    head_patience: timedelta = timedelta(seconds=1.8)
+    """A stream's head goes out after this, prepared or not; what refuses the question sooner keeps its status."""
+    booking_patience: timedelta = timedelta(minutes=2)
+    """After this the ledger is asked whether it has a turn's tokens."""
+    turn_life: timedelta = timedelta(days=30)
+    """How long a finished turn can be replayed frame by frame; its message stays."""
+    chat_life: timedelta | None = None
+    """Chats unused for so long are deleted; None keeps them."""
     max_running_turns: int = 2000
     max_preparing: int = 20
     """Questions that are prepared at once; more wait here, in order, rather than for a connection of the pool."""

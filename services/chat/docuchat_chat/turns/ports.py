@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
-from docuchat_chat.answers.domain import Asker, Source
 from docuchat_chat.answers.ports import AnswersTx
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
-from docuchat_chat.turns.domain import Hold, NewTurn, Outcome, Received, StaleTurn, Turn
-from docuchat_common.ids import HoldId, TenantId, TurnId, UserId
+from docuchat_chat.turns.domain import Hold, OrphanedTurn, Outcome, Question, Received, Settlement, Turn
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import HoldId, TenantId, TurnId
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,58 +21,81 @@ class KeyHolder:
 
     request_hash: str
     turn_id: TurnId
-    age: timedelta
+    is_alive: bool
+    """Whether the process that claimed the key lives."""
 
 
 class TurnStore(Protocol):
     """Turns and idempotency keys."""
 
-    async def begin(
-        self,
-        asker: Asker,
-        turn: NewTurn,
-        chat: OpenedChat,
-        question: str,
-        question_tokens: int,
-        tokenizer: str,
-        sources: Sequence[Source],
-    ) -> None:
+    async def begin(self, turn: Turn, chat: OpenedChat, question: Question, tokenizer: str) -> None:
         """Write the question and its turn down."""
         ...
 
-    async def find(self, tenant_id: TenantId, turn_id: TurnId, user_id: UserId | None) -> Turn | None:
-        """Return a turn; with `user_id` only this user's, of a chat that is not deleted."""
+    async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:
+        """Return a turn; with `caller` only the caller's own, of a chat that is not deleted."""
         ...
 
-    async def finish(self, tenant_id: TenantId, turn_id: TurnId, outcome: Outcome, owner: str, now: datetime) -> bool:
-        """Settle a turn that still runs and store its answer; False when it was settled before."""
+    async def finish(self, turn: Turn, outcome: Outcome, owner: str) -> Settlement:
+        """Settle a turn that still runs and store its answer."""
         ...
 
-    async def claim_key(self, asker: Asker, key: str, request_hash: str, turn_id: TurnId) -> KeyHolder | None:
+    async def claim_key(
+        self, caller: Caller, key: str, request_hash: str, turn_id: TurnId, owner: str
+    ) -> KeyHolder | None:
         """Claim an idempotency key; returns the holder when it is taken."""
         ...
 
-    async def release_key(self, asker: Asker, turn_id: TurnId) -> None:
+    async def release_key(self, caller: Caller, turn_id: TurnId) -> None:
         """Give a turn's key back."""
         ...
 
-    async def heartbeat(self, turn_ids: Sequence[TurnId]) -> None:
-        """Show life for the turns that this process runs (system role)."""
+    async def orphans(self, limit: int) -> list[OrphanedTurn]:
+        """Return running turns of processes that are gone (system role)."""
         ...
 
-    async def stale(self, older_than: timedelta, limit: int) -> list[StaleTurn]:
-        """Return running turns without a sign of life (system role)."""
+    async def is_alive(self, owner: str) -> bool:
+        """Tell whether a process shows its sign of life (system role)."""
+        ...
+
+    async def count_open(self, owner: str) -> int:
+        """Return how many turns of a process are not settled (system role)."""
+        ...
+
+    async def is_announced(self, event_id: UUID) -> bool:
+        """Tell whether an event waits in the outbox."""
+        ...
+
+    async def unbooked(self, older_than: timedelta, limit: int) -> list[tuple[TenantId, TurnId]]:
+        """Return turns with usage that the ledger was not yet seen to have (system role)."""
+        ...
+
+    async def confirm_booked(self, turn_ids: Sequence[TurnId]) -> None:
+        """Note that the ledger has these turns (system role)."""
         ...
 
     async def forget_keys(self, older_than: timedelta) -> None:
         """Drop idempotency keys past their life (system role)."""
         ...
 
+    async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
+        """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""
+        ...
+
+
+class TurnsTx(ConversationsTx, AnswersTx, Protocol):
+    """What of a transaction turns use."""
+
+    @property
+    def turns(self) -> TurnStore:
+        """Turns and idempotency keys."""
+        ...
+
 
 class Holds(Protocol):
     """The usage service's holds on quotas."""
 
-    async def open(self, asker: Asker, model: str, input_tokens: int, max_output_tokens: int) -> Hold:
+    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
         """Keep tokens back. Raises QuotaExceeded with the reset time, UpstreamUnavailable."""
         ...
 
@@ -80,31 +104,45 @@ class Holds(Protocol):
         ...
 
     async def release(self, hold_id: HoldId) -> None:
-        """Give a hold back of which nothing was used; trouble is logged (the lease runs out), not raised."""
+        """Release an unused hold; trouble is logged (the lease runs out), not raised."""
         ...
 
 
-class PublishedLog(Protocol):
-    """A running turn's frames as the board reads them: the index is the frame's number."""
+class Ledger(Protocol):
+    """The usage service's books."""
+
+    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these usage events are booked."""
+        ...
+
+
+class TurnLog(Protocol):
+    """A running turn's answer as the board reads it."""
 
     tenant_id: TenantId
     turn_id: TurnId
-    frames: list[bytes]
-    accepted: bool
+    texts: list[str]
+    sent: bool
     closed: bool
+    hidden: bool
+    """Not to be shown any more: its chat was deleted."""
+
+
+SILENT = 0
+CLOSED = -1
 
 
 class TurnBoard(Protocol):
     """Where running turns are visible to other processes."""
 
-    def publish(self, log: PublishedLog) -> None:
-        """Note that a log has new frames; they are copied out in the background."""
+    def publish(self, log: TurnLog) -> None:
+        """Note that a log has something new; it is copied out in the background."""
         ...
 
-    def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, bytes, bool]]:
-        """Follow a turn of another process from the frame after `after` (-1: all): number, frame, whether it ends.
+    def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, str]]:
+        """Follow a turn of another process: number and text of each delta after `after`.
 
-        Yields (-1, b"", False) now and then while nothing comes, so that the reader can look elsewhere.
+        Yields SILENT now and then while nothing comes, so that the reader can look elsewhere, and CLOSED at the end.
         """
         ...
 
@@ -112,8 +150,8 @@ class TurnBoard(Protocol):
         """Return what a dead process had published of a turn."""
         ...
 
-    async def close(self, tenant_id: TenantId, turn_id: TurnId, seq: int, frame: bytes) -> None:
-        """Write a turn's last frame for its dead owner."""
+    async def close(self, tenant_id: TenantId, turn_id: TurnId) -> None:
+        """Tell the followers of a dead process' turn that it is settled."""
         ...
 
     async def forget(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
@@ -124,19 +162,42 @@ class TurnBoard(Protocol):
         """Tell the process that runs a turn to stop it."""
         ...
 
-    async def show_life(self, owner: str) -> None:
-        """Say that a process lives."""
+
+class Spool(Protocol):
+    """What this process sent and received, on disk before anybody is shown it."""
+
+    def sent(self, turn_id: TurnId) -> None:
+        """Note that the request is about to leave."""
         ...
 
-    async def is_alive(self, owner: str) -> bool:
-        """Tell whether a process showed life lately."""
+    def refused(self, turn_id: TurnId) -> None:
+        """Note that the provider took nothing of the last request."""
+        ...
+
+    def append(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived."""
+        ...
+
+    def settled(self, turn_id: TurnId) -> None:
+        """Forget a turn, which the database has now."""
         ...
 
 
-class TurnsTx(ConversationsTx, AnswersTx, Protocol):
-    """What of a transaction turns use."""
+class DeadSpools(Protocol):
+    """The spools that dead processes of this machine left."""
 
-    @property
-    def turns(self) -> TurnStore:
-        """Turns and idempotency keys."""
+    def is_alive(self, owner: str) -> bool:
+        """Tell whether a process of this machine still writes its spool."""
+        ...
+
+    async def read(self, owner: str, turn_id: TurnId) -> Received | None:
+        """Return what a dead process had noted of a turn; None when its spool is not here."""
+        ...
+
+    def owners(self) -> list[str]:
+        """Return the dead processes that left spools here."""
+        ...
+
+    def delete(self, owner: str) -> None:
+        """Delete the spool of a dead process, all of whose turns are settled."""
         ...

@@ -1,63 +1,65 @@
-"""Asking: from a question to a running turn, without a token spent that is not held, and to what others see of it."""
+"""Asking: from a question to a running turn, without a token spent that is not held."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
-import orjson
 import structlog
 
-from docuchat_chat.answers.domain import Asker, Library, Passage, PastMessage, Prompt
+from docuchat_chat.answers.domain import Findings, Library, PastMessage, Prompt
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.notices import notice
-from docuchat_chat.answers.ports import CounterFor, QuestionEmbedder, QuestionVector, Transactions
+from docuchat_chat.answers.ports import CounterFor, Transactions
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed_tokens
-from docuchat_chat.answers.service import embedding_usage
+from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.conversations.domain import Chat, title_of
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
-from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.metrics import PREPARATION_SECONDS
-from docuchat_chat.turns.answering import Answering, LiveAnswering
-from docuchat_chat.turns.domain import Hold, NewTurn, Outcome, Question, Turn, TurnState
-from docuchat_chat.turns.errors import IdempotencyKeyReused, ModelNotAllowed, RequestInProgress, ShuttingDown, TooBusy
-from docuchat_chat.turns.frames import opening_frame, terminal_frame
-from docuchat_chat.turns.generation import Generator, settle
-from docuchat_chat.turns.live import LiveTurn, Registry, TurnLog
+from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn
+from docuchat_chat.turns.domain import Hold, Outcome, Question, Turn, TurnState
+from docuchat_chat.turns.errors import (
+    ModelNotAllowed,
+    RequestInProgress,
+    ShuttingDown,
+    TooBusy,
+)
+from docuchat_chat.turns.frames import terminal_frame
+from docuchat_chat.turns.generation import Generator
+from docuchat_chat.turns.live import LiveTurn, Registry
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, TurnsTx
-from docuchat_chat.turns.replay import StoredTurn
+from docuchat_chat.turns.settling import settle
+from docuchat_common.clock import Clock
 from docuchat_common.errors import DocuChatError
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId, TurnId, uuid7
+from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import IdempotencyKeyReused
+from docuchat_common.ids import ChatId, MessageId, TurnId, uuid7
 
 logger = structlog.get_logger()
 
 NO_SOURCES = "no_sources"
 
 
-@dataclass(frozen=True, slots=True)
-class AskRequest:
-    """A question as it came in."""
+@dataclass(slots=True)
+class _Draft:
+    """A question on its way to a turn, and what each step found for it."""
 
-    message: str
-    session_id: str | None = None
-    chat_id: ChatId | None = None
-    model: str | None = None
-    document_ids: tuple[DocumentId, ...] | None = None
-    collection_id: CollectionId | None = None
+    caller: Caller
+    question: Question
+    turn_id: TurnId
+    budget: int
+    """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
+    chat: Chat | None = None
+    history: tuple[PastMessage, ...] = ()
+    findings: Findings = field(default_factory=lambda: Findings(()))
 
-    def fingerprint(self) -> str:
-        """Return a hash by which two equal requests are told from others."""
-        return hashlib.sha256(
-            orjson.dumps(
-                [self.message, self.session_id, self.chat_id, self.model, self.document_ids, self.collection_id]
-            )
-        ).hexdigest()
+    @property
+    def books(self) -> Books:
+        """Under which names its embedding is booked."""
+        return Books(self.caller, turn_id=self.turn_id)
 
 
 class AskService:
@@ -68,17 +70,17 @@ class AskService:
         *,
         transactions: Transactions[TurnsTx],
         holds: Holds,
-        embedder: QuestionEmbedder,
+        retrieval: Retrieval,
         generator: Generator,
         registry: Registry,
         counter_for: CounterFor,
         policy: Policy,
         owner: str,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock,
     ) -> None:
         self._transactions = transactions
         self._holds = holds
-        self._embedder = embedder
+        self._retrieval = retrieval
         self._generator = generator
         self._registry = registry
         self._counter_for = counter_for
@@ -87,132 +89,143 @@ class AskService:
         self._clock = clock
         self._preparing = asyncio.Semaphore(policy.max_preparing)
 
+    @property
+    def head_patience(self) -> timedelta:
+        """How long a stream's head waits for what may refuse the question."""
+        return self._policy.head_patience
+
     async def ask(
-        self, asker: Asker, request: AskRequest, *, key: str | None = None, attach: bool = False
+        self,
+        caller: Caller,
+        question: Question,
+        *,
+        key: str | None = None,
+        attach: bool = False,
+        turn_id: TurnId | None = None,
     ) -> Answering:
         """Begin to answer a question, or return the turn that the idempotency key already stands for.
 
         `attach` allows to listen to such a turn while it runs; without it that is RequestInProgress.
         """
         began = asyncio.get_running_loop().time()
-        question = self._check(request)
-        turn_id = TurnId(uuid7())
+        fingerprint = question.fingerprint()
+        question = self._check(question)
+        turn_id = turn_id or TurnId(uuid7())
         try:
             async with asyncio.timeout(self._policy.preparation_patience.total_seconds()):
                 await self._preparing.acquire()
         except TimeoutError as error:
             raise TooBusy(retry_after=timedelta(seconds=5)) from error
         try:
-            return await self._prepare(asker, question, turn_id, request, key, attach=attach)
+            if key is not None:
+                earlier = await self._claim(caller, key, fingerprint, turn_id, attach=attach)
+                if earlier is not None:
+                    return earlier
+            draft = _Draft(caller, question, turn_id, self._budget(question))
+            # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
+            live = await asyncio.shield(asyncio.create_task(self._begin(draft, keyed=key is not None)))
+            return LiveAnswering(live)
         finally:
             self._preparing.release()
             PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
 
-    async def _prepare(
-        self, asker: Asker, question: Question, turn_id: TurnId, request: AskRequest, key: str | None, *, attach: bool
-    ) -> Answering:
-        if key is not None:
-            earlier = await self._claim(asker, key, request.fingerprint(), turn_id, attach=attach)
-            if earlier is not None:
-                return earlier
-        try:
-            # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
-            live = await asyncio.shield(asyncio.create_task(self._begin(asker, question, turn_id)))
-        except DocuChatError:
-            if key is not None:
-                async with self._transactions(asker.tenant_id) as tx:
-                    await tx.turns.release_key(asker, turn_id)
-            raise
-        return LiveAnswering(live, self._clock)
-
-    def _check(self, request: AskRequest) -> Question:
+    def _check(self, question: Question) -> Question:
         policy = self._policy
         if self._registry.closing or len(self._registry.turns) >= policy.max_running_turns:
             raise (ShuttingDown if self._registry.closing else TooBusy)(retry_after=timedelta(seconds=2))
-        if len(request.message) > policy.max_message_chars:
+        if len(question.text) > policy.max_message_chars:
             raise MessageTooLong(
-                f"The message has {len(request.message)} characters; {policy.max_message_chars} are allowed.",
+                f"The message has {len(question.text)} characters; {policy.max_message_chars} are allowed.",
                 limit=policy.max_message_chars,
             )
-        text = request.message.replace("\x00", "").strip()
+        text = question.text.replace("\x00", "").strip()
         if not text:
             raise MessageEmpty
-        model = request.model or policy.default_model
+        model = question.model or policy.default_model
         if model not in policy.allowed_models:
             raise ModelNotAllowed(
                 f"This model is not allowed; allowed are {', '.join(policy.allowed_models)}.",
                 allowed_models=list(policy.allowed_models),
             )
-        tokens = self._counter_for(model).count(text)
-        if fixed_tokens(text, self._counter_for(model)) > policy.max_context_tokens:
+        counter = self._counter_for(model)
+        tokens = counter.count(text)
+        if fixed_tokens(text, counter) > policy.max_context_tokens:
             raise MessageTooLong(
                 f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
                 limit=policy.max_context_tokens,
             )
-        return Question(
-            text=text,
-            model=model,
-            tokens=tokens,
-            session_id=request.session_id.replace("\x00", "") if request.session_id else None,
-            chat_id=request.chat_id,
-            document_ids=request.document_ids,
-            collection_id=request.collection_id,
+        session_id = question.session_id.replace("\x00", "") if question.session_id else None
+        return replace(question, text=text, model=model, tokens=tokens, session_id=session_id)
+
+    def _budget(self, question: Question) -> int:
+        policy = self._policy
+        history = policy.max_history_tokens if question.chat_id is not None or question.session_id is not None else 0
+        fixed = fixed_tokens(question.text, self._counter_for(question.model))
+        return min(
+            policy.max_context_tokens, fixed + policy.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
         )
 
     async def _claim(
-        self, asker: Asker, key: str, fingerprint: str, turn_id: TurnId, *, attach: bool
+        self, caller: Caller, key: str, fingerprint: str, turn_id: TurnId, *, attach: bool
     ) -> Answering | None:
-        async with self._transactions(asker.tenant_id) as tx:
-            holder = await tx.turns.claim_key(asker, key, fingerprint, turn_id)
+        async with self._transactions(caller.tenant_id) as tx:
+            holder = await tx.turns.claim_key(caller, key, fingerprint, turn_id, self._owner)
             if holder is None:
                 return None
             if holder.request_hash != fingerprint:
                 raise IdempotencyKeyReused
-            live = self._registry.find(asker, holder.turn_id)
+            live = self._registry.find(caller, holder.turn_id)
             if live is not None:
                 if not live.finished.is_set() and not attach:
                     raise RequestInProgress(turn_id=str(holder.turn_id))
-                return LiveAnswering(live, self._clock)
-            turn = await tx.turns.find(asker.tenant_id, holder.turn_id, asker.user_id)
+                return LiveAnswering(live)
+            turn = await tx.turns.find(caller.tenant_id, holder.turn_id, caller)
             if turn is None:
-                if holder.age < self._policy.claim_patience:
+                if holder.is_alive:
                     raise RequestInProgress
-                # Its process died before the turn was written down: the key is free again.
-                await tx.turns.release_key(asker, holder.turn_id)
-                if await tx.turns.claim_key(asker, key, fingerprint, turn_id) is not None:
+                # Its process died before the turn was written down, or its chat was deleted: the key is free again.
+                await tx.turns.release_key(caller, holder.turn_id)
+                if await tx.turns.claim_key(caller, key, fingerprint, turn_id, self._owner) is not None:
                     raise RequestInProgress  # another repeat was quicker
                 return None
             if turn.state is TurnState.RUNNING:
                 raise RequestInProgress(turn_id=str(turn.id))
-            message = await tx.chats.find_message(asker, turn.message_id)
+            message = await tx.chats.find_message(caller, turn.message_id)
         if message is None:
             raise RequestInProgress
         return StoredTurn(turn, message)
 
-    async def _begin(self, asker: Asker, question: Question, turn_id: TurnId) -> LiveTurn:
-        counter = self._counter_for(question.model)
-        budget = self._budget(question)
-        hold_task = asyncio.create_task(self._holds.open(asker, question.model, budget, self._policy.max_output_tokens))
-        chat_task = asyncio.create_task(self._chat_and_history(asker, question))
-        # What costs nobody anything need not wait for the budget.
-        early = None if self._embedder.billable else asyncio.create_task(self._find(asker, question))
-        hold, chat = await _both(hold_task, chat_task)
-        failure = next((r for r in (hold, chat) if isinstance(r, BaseException)), None)
+    async def _begin(self, draft: _Draft, *, keyed: bool) -> LiveTurn:
+        try:
+            return await self._hold_and_begin(draft)
+        except BaseException:
+            if keyed:
+                async with self._transactions(draft.caller.tenant_id) as tx:
+                    await tx.turns.release_key(draft.caller, draft.turn_id)
+            raise
+
+    async def _hold_and_begin(self, draft: _Draft) -> LiveTurn:
+        question = draft.question
+        # The question's embedding is held with its answer.
+        tokens = draft.budget + self._retrieval.count(question.text)
+        opening = asyncio.create_task(
+            self._holds.open(draft.caller, question.model, tokens, self._policy.max_output_tokens)
+        )
+        steps = [self._look_up_chat(draft)]
+        if self._retrieval.is_free:
+            steps.append(self._look_up_sources(draft))  # what costs nobody anything need not wait for the budget
+        results = await asyncio.gather(opening, *steps, return_exceptions=True)
+        hold, failure = results[0], next((r for r in results if isinstance(r, BaseException)), None)
         if failure is not None:
-            if early is not None:
-                early.cancel()
-                await asyncio.gather(early, return_exceptions=True)
             if isinstance(hold, Hold):
                 await self._holds.release(hold.id)
             raise failure
         assert isinstance(hold, Hold)  # anything else was a failure
-        known, history = chat
         try:
-            # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
-            vector, passages = await (self._find(asker, question) if early is None else early)
-            live, library = await self._write_down(
-                asker, question, turn_id, hold, vector, passages, known, history, min(budget, hold.tokens), counter.name
-            )
+            if not self._retrieval.is_free:
+                # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
+                await self._look_up_sources(draft)
+            live, library = await self._write_down(draft, hold)
         except BaseException:
             await self._holds.release(hold.id)
             raise
@@ -222,48 +235,51 @@ class AskService:
             await asyncio.gather(self._holds.release(hold.id), self._say_nothing_found(live, library))
         return live
 
-    async def _find(self, asker: Asker, question: Question) -> tuple[QuestionVector | None, Sequence[Passage]]:
-        """Embed the question and search, in a transaction of its own."""
-        vector = await self._embed(question)
-        async with self._transactions(asker.tenant_id) as tx:
-            return vector, await tx.search.search(
-                asker.tenant_id,
-                question.text,
-                vector,
-                self._policy.top_k,
-                question.document_ids,
-                question.collection_id,
+    async def _look_up_chat(self, draft: _Draft) -> None:
+        question = draft.question
+        if question.chat_id is None and question.session_id is None:
+            return
+        async with self._transactions(draft.caller.tenant_id) as tx:
+            draft.chat = await tx.chats.find(
+                draft.caller,
+                chat_id=question.chat_id or _as_chat_id(question.session_id),
+                session_key=question.session_id if question.chat_id is None else None,
             )
+            if draft.chat is None:
+                if question.chat_id is not None:
+                    raise ChatNotFound
+                return
+            limit = self._policy.max_history_messages
+            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat.id, limit))
 
-    async def _write_down(
-        self,
-        asker: Asker,
-        question: Question,
-        turn_id: TurnId,
-        hold: Hold,
-        vector: QuestionVector | None,
-        passages: Sequence[Passage],
-        known: Chat | None,
-        history: Sequence[PastMessage],
-        budget: int,
-        tokenizer: str,
-    ) -> tuple[LiveTurn, Library | None]:
+    async def _look_up_sources(self, draft: _Draft) -> None:
+        question = draft.question
+        vector = await self._retrieval.embed_or_not(question.text, draft.books)
+        draft.findings = await self._retrieval.find(
+            question.text, vector, draft.caller, self._policy.top_k, question.document_ids, question.collection_id
+        )
+
+    async def _write_down(self, draft: _Draft, hold: Hold) -> tuple[LiveTurn, Library | None]:
         """Build the prompt and write the turn. A library comes back when nothing was found."""
-        prompt = build_prompt(question.text, passages, history, budget, self._counter_for(question.model))
-        async with self._transactions(asker.tenant_id) as tx:
+        question, counter = draft.question, self._counter_for(draft.question.model)
+        budget = min(draft.budget, hold.tokens)
+        prompt = build_prompt(question.text, draft.findings.passages, draft.history, budget, counter)
+        async with self._transactions(draft.caller.tenant_id) as tx:
             library = None
             if not prompt.sources:
-                library = await tx.search.library(asker.tenant_id, question.document_ids, question.collection_id)
+                library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
                 prompt = Prompt((), (), 0)
-            opened: OpenedChat = await tx.chats.open(
-                asker,
-                known.id if known is not None else ChatId(uuid7()),
-                question.session_id if known is None else None,
+            opened = await tx.chats.open(
+                draft.caller,
+                draft.chat.id if draft.chat is not None else ChatId(uuid7()),
+                question.session_id if draft.chat is None else None,
                 title_of(question.text),
             )
-            new = NewTurn(
-                id=turn_id,
+            turn = Turn(
+                id=draft.turn_id,
+                caller=draft.caller,
                 chat_id=opened.id,
+                session_id=opened.session_id,
                 user_message_id=MessageId(uuid7()),
                 message_id=MessageId(uuid7()),
                 model=question.model,
@@ -271,34 +287,12 @@ class AskService:
                 hold_id=hold.id if library is None else None,
                 prompt_tokens=prompt.tokens,
                 owner=self._owner,
+                created_at=self._clock.now(),
+                sources=prompt.sources,
+                notice=draft.findings.notice,
             )
-            await tx.turns.begin(asker, new, opened, question.text, question.tokens, tokenizer, prompt.sources)
-            if vector is not None and vector.billable:
-                tx.outbox.add(embedding_usage(asker, vector, opened.id, turn_id))
-        turn = Turn(
-            id=new.id,
-            tenant_id=asker.tenant_id,
-            user_id=asker.user_id,
-            chat_id=opened.id,
-            session_id=opened.session_id,
-            user_message_id=new.user_message_id,
-            message_id=new.message_id,
-            model=new.model,
-            provider=new.provider,
-            hold_id=new.hold_id,
-            prompt_tokens=new.prompt_tokens,
-            owner=self._owner,
-            state=TurnState.RUNNING,
-            sources=prompt.sources,
-            usage=None,
-            finish_reason=None,
-            frame_lengths=(),
-            error_code=None,
-            error_message=None,
-            created_at=self._clock(),
-            finished_at=None,
-        )
-        return LiveTurn(asker, question, turn, prompt, TurnLog(asker.tenant_id, turn_id, opening_frame(turn))), library
+            await tx.turns.begin(turn, opened, question, counter.name)
+        return LiveTurn(turn, question, prompt), library
 
     async def _say_nothing_found(self, live: LiveTurn, library: Library) -> None:
         text = notice(live.question.text, library)
@@ -308,57 +302,21 @@ class AskService:
             frame_lengths=(len(text),),
             finish_reason=NO_SOURCES,
             usage=None,
+            finished_at=self._clock.now(),
         )
         self._registry.turns[live.turn.id] = live
         try:
-            await settle(self._transactions, live.turn, outcome, self._owner, self._clock())
+            await settle(self._transactions, live.turn, outcome, self._owner)
             live.outcome = outcome
             live.log.append(text)
             live.log.close(terminal_frame(2, live.turn, outcome))
+        except DocuChatError as error:
+            live.failure = error
+            raise
         finally:
             live.finished.set()
-            asyncio.get_running_loop().call_later(
-                self._policy.linger.total_seconds(), self._registry.turns.pop, live.turn.id, None
-            )
+            self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
         logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
-
-    def _budget(self, question: Question) -> int:
-        """Return the most input tokens that this question may cost: held for it, and the prompt is kept to it."""
-        policy = self._policy
-        history = policy.max_history_tokens if question.chat_id is not None or question.session_id is not None else 0
-        fixed = fixed_tokens(question.text, self._counter_for(question.model))
-        return min(
-            policy.max_context_tokens, fixed + policy.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
-        )
-
-    async def _embed(self, question: Question) -> QuestionVector | None:
-        try:
-            return await self._embedder.embed(question.text)
-        except DocuChatError as error:
-            # Words alone still find; an answer is better than none.
-            logger.warning("question.not_embedded", reason=error.code)
-            return None
-
-    async def _chat_and_history(self, asker: Asker, question: Question) -> tuple[Chat | None, list[PastMessage]]:
-        if question.chat_id is None and question.session_id is None:
-            return None, []
-        async with self._transactions(asker.tenant_id) as tx:
-            chat = await tx.chats.find(
-                asker,
-                chat_id=question.chat_id or _as_chat_id(question.session_id),
-                session_key=question.session_id if question.chat_id is None else None,
-            )
-            if chat is None:
-                if question.chat_id is not None:
-                    raise ChatNotFound
-                return None, []
-            return chat, await tx.chats.history(asker, chat.id, self._policy.max_history_messages)
-
-
-async def _both(hold: asyncio.Task[Hold], chat: asyncio.Task[tuple[Chat | None, list[PastMessage]]]) -> tuple[Any, Any]:
-    """Wait for both; errors come back as values, so that what did succeed can be given back."""
-    results = await asyncio.gather(hold, chat, return_exceptions=True)
-    return results[0], results[1]
 
 
 def _as_chat_id(session_id: str | None) -> ChatId | None:

@@ -1,19 +1,23 @@
 -- name: claim_idempotency_key^
 -- Claim a key for a turn; nothing is returned when it is taken.
-INSERT INTO chat.idempotency_keys (tenant_id, user_id, key, request_hash, turn_id)
-VALUES (:tenant_id, :user_id, :key, :request_hash, :turn_id)
+INSERT INTO chat.idempotency_keys (tenant_id, subject_id, key, request_hash, turn_id, owner)
+VALUES (:tenant_id, :subject_id, :key, :request_hash, :turn_id, :owner)
 ON CONFLICT ON CONSTRAINT idempotency_keys_key DO NOTHING
 RETURNING turn_id;
 
 -- name: find_idempotency_key^
--- Who holds a key, and since how many seconds.
-SELECT request_hash, turn_id, extract(epoch FROM now() - created_at)::float8 AS age_seconds
-FROM chat.idempotency_keys
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND key = :key;
+-- Who holds a key, and whether the process that claimed it lives.
+SELECT k.request_hash, k.turn_id,
+       EXISTS (SELECT FROM pg_locks l
+               WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
+                 AND l.objid::text = k.owner AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+       OR now() - pg_postmaster_start_time() < :restart_grace::interval AS is_alive
+FROM chat.idempotency_keys k
+WHERE k.tenant_id = :tenant_id AND k.subject_id = :subject_id AND k.key = :key;
 
 -- name: release_idempotency_key!
 -- Give a key back: its turn had no effect.
-DELETE FROM chat.idempotency_keys WHERE tenant_id = :tenant_id AND turn_id = :turn_id AND user_id = :user_id;
+DELETE FROM chat.idempotency_keys WHERE tenant_id = :tenant_id AND turn_id = :turn_id AND subject_id = :subject_id;
 
 -- name: forget_idempotency_keys!
 -- Drop keys that are older than their life.
@@ -26,23 +30,23 @@ WITH question AS (
     VALUES (:user_message_id, :tenant_id, :chat_id, :question_seq, 'user', :question, :question_key, :question_tokens,
             :tokenizer, 'complete')
 )
-INSERT INTO chat.turns (id, tenant_id, user_id, chat_id, session_id, user_message_id, message_id, answer_seq, model, provider,
-                        hold_id, prompt_tokens, sources, owner)
-VALUES (:turn_id, :tenant_id, :user_id, :chat_id, :session_id, :user_message_id, :message_id, :question_seq + 1, :model,
-        :provider, :hold_id, :prompt_tokens, :sources::jsonb, :owner);
+INSERT INTO chat.turns (id, tenant_id, subject_type, subject_id, chat_id, session_id, user_message_id, message_id, answer_seq,
+                        model, provider, hold_id, prompt_tokens, sources, notice, owner)
+VALUES (:turn_id, :tenant_id, :subject_type, :subject_id, :chat_id, :session_id, :user_message_id, :message_id,
+        :question_seq + 1, :model, :provider, :hold_id, :prompt_tokens, :sources::jsonb, :notice, :owner);
 
 -- name: find_turn^
--- One turn of a user.
-SELECT t.id, t.tenant_id, t.user_id, t.chat_id, t.session_id, t.user_message_id, t.message_id, t.model, t.provider, t.hold_id,
-       t.prompt_tokens, t.sources, t.owner, t.state, t.input_tokens, t.output_tokens, t.estimated, t.finish_reason,
+-- One turn; with a subject only its own, of a chat that is not deleted.
+SELECT t.id, t.tenant_id, t.subject_type, t.subject_id, t.chat_id, t.session_id, t.user_message_id, t.message_id, t.model, t.provider, t.hold_id,
+       t.prompt_tokens, t.sources, t.notice, t.owner, t.state, t.input_tokens, t.output_tokens, t.estimated, t.finish_reason,
        t.frame_lengths, t.error_code, t.error_message, t.retry_after_seconds, t.not_cited, t.created_at, t.finished_at
 FROM chat.turns t
 JOIN chat.chats c ON c.tenant_id = t.tenant_id AND c.id = t.chat_id
-WHERE t.tenant_id = :tenant_id AND t.id = :turn_id AND (:user_id::uuid IS NULL OR t.user_id = :user_id::uuid)
-  AND (c.deleted_at IS NULL OR :user_id::uuid IS NULL);
+WHERE t.tenant_id = :tenant_id AND t.id = :turn_id AND (:subject_id::uuid IS NULL OR t.subject_id = :subject_id::uuid)
+  AND (c.deleted_at IS NULL OR :subject_id::uuid IS NULL);
 
--- name: finish_turn$
--- Settle a turn that still runs: state, usage and the stored answer at once. Returns whether this call settled it.
+-- name: finish_turn^
+-- Settle a turn that still runs: state, usage and the stored answer at once. Whether this call settled it, and kept it.
 WITH settled AS (
     UPDATE chat.turns
     SET state = :state, input_tokens = :input_tokens, output_tokens = :output_tokens, estimated = :estimated,
@@ -64,16 +68,64 @@ WITH settled AS (
            :citations::jsonb, :usage::jsonb, s.model, :status, :metadata::jsonb, :now
     FROM settled s JOIN kept ON kept.id = s.chat_id
 )
-SELECT EXISTS (SELECT FROM settled);
+SELECT EXISTS (SELECT FROM settled) AS settled, EXISTS (SELECT FROM kept) AS kept;
 
--- name: heartbeat!
--- The sign of life of a process, for all the turns that it runs.
-UPDATE chat.turns SET heartbeat_at = now() WHERE state = 'running' AND id = ANY(:turn_ids::uuid[]);
+-- name: delete_turn!
+-- Drop a turn whose chat was deleted.
+DELETE FROM chat.turns WHERE tenant_id = :tenant_id AND id = :turn_id;
 
--- name: list_stale_turns
--- Running turns without a sign of life.
-SELECT id, tenant_id, owner
-FROM chat.turns
-WHERE state = 'running' AND heartbeat_at < now() - :older_than::interval
-ORDER BY heartbeat_at
+-- name: list_orphans
+-- Running turns whose process holds no lock any more. Locks do not survive a restart of the server: for a moment after one,
+-- all count as alive.
+SELECT t.id, t.tenant_id, t.owner
+FROM chat.turns t
+WHERE t.state = 'running' AND now() - pg_postmaster_start_time() >= :restart_grace::interval
+  AND NOT EXISTS (SELECT FROM pg_locks l
+                  WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
+                    AND l.objid::text = t.owner
+                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY t.created_at
 LIMIT :row_limit;
+
+-- name: is_alive$
+-- Whether a process holds its lock, or may be about to take it again after a restart of the server.
+SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
+       OR EXISTS (SELECT FROM pg_locks l
+                  WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
+                    AND l.objid::text = :owner::text
+                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()));
+
+-- name: count_open$
+-- Turns of a process that are not settled.
+SELECT count(*) FROM chat.turns WHERE state = 'running' AND owner = :owner;
+
+-- name: is_announced$
+-- Whether an event waits in the outbox for the broker.
+SELECT EXISTS (SELECT FROM chat.outbox WHERE event_id = :event_id);
+
+-- name: list_unbooked
+-- Settled turns with usage that the ledger was not yet seen to have.
+SELECT id, tenant_id
+FROM chat.turns
+WHERE input_tokens IS NOT NULL AND booked_at IS NULL AND finished_at < now() - :older_than::interval
+ORDER BY finished_at
+LIMIT :row_limit;
+
+-- name: confirm_booked!
+-- The ledger has these turns.
+UPDATE chat.turns SET booked_at = now() WHERE id = ANY(:turn_ids::uuid[]);
+
+-- name: purge_turns!
+-- Settled turns past their life; running ones are settled first.
+DELETE FROM chat.turns
+WHERE id IN (SELECT id FROM chat.turns WHERE finished_at < now() - :older_than::interval LIMIT :row_limit);
+
+-- name: purge_chats!
+-- Deleted chats in which nothing runs any more and, where chats have an end of life, those unused since; messages go with them.
+DELETE FROM chat.chats
+WHERE id IN (
+    SELECT c.id FROM chat.chats c
+    WHERE (c.deleted_at < now() - interval '1 minute' OR c.updated_at < now() - :older_than::interval)
+      AND NOT EXISTS (SELECT FROM chat.turns t
+                      WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id AND t.state = 'running')
+    LIMIT :row_limit);

@@ -1,28 +1,24 @@
-"""Recovery: turns of processes that died are settled once, from what they had published."""
+"""Recovery: turns of processes that died are settled once, from what these had noted and shown."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import structlog
 
-from docuchat_chat.answers.citations import check_citations
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.ports import CounterFor, Transactions
 from docuchat_chat.metrics import RECOVERED
-from docuchat_chat.turns.domain import Outcome, StaleTurn, Turn, TurnState
-from docuchat_chat.turns.frames import terminal_frame
-from docuchat_chat.turns.generation import settle
+from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settlement, Turn, TurnState
+from docuchat_chat.turns.errors import AnswerInterrupted
 from docuchat_chat.turns.live import Registry
-from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.ports import TurnBoard, TurnsTx
+from docuchat_chat.turns.ports import DeadSpools, TurnBoard, TurnsTx
+from docuchat_chat.turns.settling import conclude, settle
+from docuchat_common.clock import Clock
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import ChunkId
-from docuchat_models.chat import TokenUsage
-from docuchat_models.errors import ProviderInterrupted
+from docuchat_common.metering import Used
 
 logger = structlog.get_logger()
 
@@ -30,99 +26,103 @@ BATCH = 50
 
 
 class Recovery:
-    """Shows this process' life, and settles what the dead left."""
+    """Settles what the dead left."""
 
     def __init__(
         self,
         *,
         transactions: Transactions[TurnsTx],
         board: TurnBoard,
+        spools: DeadSpools,
         counter_for: CounterFor,
         registry: Registry,
-        policy: Policy,
         owner: str,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock,
     ) -> None:
         self._transactions = transactions
         self._board = board
+        self._spools = spools
         self._counter_for = counter_for
         self._registry = registry
-        self._policy = policy
         self._owner = owner
         self._clock = clock
 
-    async def run(self) -> None:
-        """Beat and sweep until cancelled; trouble is waited out."""
-        while True:
-            try:
-                await self.beat()
-                await self.sweep()
-            except UpstreamUnavailable as error:
-                logger.warning("recovery.waiting", reason=error.code)
-            except Exception:
-                logger.exception("recovery.failed")
-            await asyncio.sleep(self._policy.heartbeat.total_seconds())
-
-    async def beat(self) -> None:
-        """Show that this process lives and runs its turns."""
-        await self._board.show_life(self._owner)
-        running = [live.turn.id for live in self._registry.running()]
-        if running:
-            async with self._transactions.system() as tx:
-                await tx.turns.heartbeat(running)
-
     async def sweep(self) -> int:
-        """Settle stale turns of dead processes; returns how many this call settled."""
+        """Settle turns of dead processes; returns how many this call settled."""
         async with self._transactions.system() as tx:
-            stale = await tx.turns.stale(self._policy.stale_after, BATCH)
-            await tx.turns.forget_keys(self._policy.key_life)
+            orphans = await tx.turns.orphans(BATCH)
         settled = 0
-        for turn in stale:
-            # After an outage of the database every heartbeat is old; only who is gone from the board as well is dead.
-            if turn.owner == self._owner and turn.turn_id in self._registry.turns:
-                continue
-            if turn.owner != self._owner and await self._board.is_alive(turn.owner):
-                continue
-            settled += await self._recover(turn)
+        for orphan in orphans:
+            # A process whose session was cut takes its lock again in a moment; on this machine its spool tells.
+            if orphan.owner != self._owner and not await asyncio.to_thread(self._spools.is_alive, orphan.owner):
+                settled += await self._recover(orphan)
+        if len(orphans) < BATCH:
+            await self._clear_spools()
         return settled
 
-    async def _recover(self, stale: StaleTurn) -> bool:
-        received = await self._board.received(stale.tenant_id, stale.turn_id)
-        async with self._transactions(stale.tenant_id) as tx:
-            turn = await tx.turns.find(stale.tenant_id, stale.turn_id, None)
+    async def is_alive(self, owner: str) -> bool:
+        """Tell whether a process lives, of which a provider call is open."""
+        if owner == self._owner or await asyncio.to_thread(self._spools.is_alive, owner):
+            return True
+        async with self._transactions.system() as tx:
+            return await tx.turns.is_alive(owner)
+
+    async def _recover(self, orphan: OrphanedTurn) -> bool:
+        received = await self._received(orphan)
+        async with self._transactions(orphan.tenant_id) as tx:
+            turn = await tx.turns.find(orphan.tenant_id, orphan.turn_id, None)
             if turn is None or turn.state is not TurnState.RUNNING:
                 return False
-            passages = await tx.search.passages(stale.tenant_id, [source.passage.chunk_id for source in turn.sources])
-        accepted = received.accepted or bool(received.pieces)
-        outcome = self._outcome(turn, received.pieces, accepted, {p.chunk_id: p.text for p in passages})
-        if not await settle(self._transactions, turn, outcome, self._owner, self._clock()):
+            passages = await tx.search.passages(orphan.tenant_id, [source.passage.chunk_id for source in turn.sources])
+        outcome = self._outcome(turn, received, {passage.chunk_id: passage.text for passage in passages})
+        settlement = await settle(self._transactions, turn, outcome, self._owner)
+        if settlement is Settlement.DONE_BEFORE:
             return False
-        await self._board.close(
-            turn.tenant_id, turn.id, len(received.pieces) + 1, terminal_frame(len(received.pieces) + 1, turn, outcome)
-        )
+        if settlement is Settlement.CHAT_GONE:
+            await self._board.forget(turn.tenant_id, [turn.id])
+        else:
+            await self._board.close(turn.tenant_id, turn.id)
         RECOVERED.inc()
-        logger.info("turn.recovered", turn_id=str(turn.id), state=outcome.state.value, pieces=len(received.pieces))
+        pieces = len(received.pieces)
+        logger.info("turn.recovered", turn_id=str(turn.id), state=outcome.state.value, pieces=pieces)
         return True
 
-    def _outcome(self, turn: Turn, pieces: list[str], accepted: bool, texts: dict[ChunkId, str]) -> Outcome:
-        text = "".join(pieces)
+    async def _received(self, orphan: OrphanedTurn) -> Received:
+        """Return what is known: from the spool, which has all; else from the board, and then the prompt was sent."""
+        noted = await self._spools.read(orphan.owner, orphan.turn_id)
+        if noted is not None:
+            return noted
+        try:
+            shown = await self._board.received(orphan.tenant_id, orphan.turn_id)
+        except UpstreamUnavailable:
+            shown = Received()
+        return Received(shown.pieces, sent=True)
+
+    def _outcome(self, turn: Turn, received: Received, texts: dict[ChunkId, str]) -> Outcome:
         counter = self._counter_for(turn.model)
-        usage = TokenUsage(turn.prompt_tokens, counter.count(text), estimated=True) if accepted else None
-        sources = tuple(_with_text(source, texts.get(source.passage.chunk_id, "")) for source in turn.sources)
-        citations, not_cited = check_citations(text, sources)
-        return Outcome(
-            state=TurnState.INTERRUPTED if accepted else TurnState.FAILED,
-            text=text,
-            frame_lengths=tuple(map(len, pieces)),
+        sent = received.sent or bool(received.pieces)
+        tokens = counter.count("".join(received.pieces))
+        return conclude(
+            state=TurnState.INTERRUPTED if sent else TurnState.FAILED,
             finish_reason="error",
-            usage=usage,
-            citations=citations,
-            not_cited=not_cited,
-            error_code=ProviderInterrupted.code,
-            error_message="The service was restarted in the middle of the answer; what came is kept.",
-            text_tokens=usage.output_tokens if usage else None,
+            pieces=received.pieces,
+            sources=[_with_text(source, texts.get(source.passage.chunk_id, "")) for source in turn.sources],
+            usage=Used(turn.prompt_tokens, tokens, estimated=True) if sent else None,
+            text_tokens=tokens,
             tokenizer=counter.name,
+            error=AnswerInterrupted(),
+            now=self._clock.now(),
         )
+
+    async def _clear_spools(self) -> None:
+        """Delete the spools of the dead, none of whose turns is open any more."""
+        for owner in await asyncio.to_thread(self._spools.owners):
+            if owner == self._owner:
+                continue
+            async with self._transactions.system() as tx:
+                open_turns = await tx.turns.count_open(owner)
+            if not open_turns:
+                await asyncio.to_thread(self._spools.delete, owner)
 
 
 def _with_text(source: Source, text: str) -> Source:

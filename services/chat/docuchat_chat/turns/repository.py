@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 
-from docuchat_chat.answers.domain import Asker, Passage, Source
+from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.conversations.ports import OpenedChat
-from docuchat_chat.turns.domain import MESSAGE_STATUS, NewTurn, Outcome, StaleTurn, Turn, TurnState
-from docuchat_chat.turns.frames import citation_fields, source_fields
+from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Question, Settlement, Turn, TurnState
 from docuchat_chat.turns.ports import KeyHolder
 from docuchat_common.db.queries import load_queries
-from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId, UserId
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId
+from docuchat_common.metering import Used
 from docuchat_knowledge.folding import fold
-from docuchat_models.chat import TokenUsage
 
 _queries: Any = load_queries("docuchat_chat.turns")
+
+LOCK_CLASS = 0x0D0C_0002
+"""First key of the advisory locks that stand for living chat processes."""
+RESTART_GRACE = timedelta(seconds=5)
+"""After a restart of the server, processes have this long to take their locks again."""
+_LIVING = {"lock_class": LOCK_CLASS, "restart_grace": RESTART_GRACE}
 
 
 class TurnRepository:
@@ -29,50 +35,48 @@ class TurnRepository:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def begin(
-        self,
-        asker: Asker,
-        turn: NewTurn,
-        chat: OpenedChat,
-        question: str,
-        question_tokens: int,
-        tokenizer: str,
-        sources: Sequence[Source],
-    ) -> None:
+    async def begin(self, turn: Turn, chat: OpenedChat, question: Question, tokenizer: str) -> None:
         """Write the question and its turn down."""
         await _queries.begin_turn(
             self._connection,
-            **_own(asker),
+            **_own(turn.caller),
+            subject_type=turn.caller.subject_type,
             turn_id=turn.id,
-            chat_id=chat.id,
-            session_id=chat.session_id,
+            chat_id=turn.chat_id,
+            session_id=turn.session_id,
             user_message_id=turn.user_message_id,
             message_id=turn.message_id,
             question_seq=chat.question_seq,
-            question=question,
-            question_key=fold(question),
-            question_tokens=question_tokens,
+            question=question.text,
+            question_key=fold(question.text),
+            question_tokens=question.tokens,
             tokenizer=tokenizer,
             model=turn.model,
             provider=turn.provider,
             hold_id=turn.hold_id,
             prompt_tokens=turn.prompt_tokens,
-            sources=orjson.dumps([source_fields(source) for source in sources]).decode(),
+            sources=orjson.dumps([_source_fields(source) for source in turn.sources]).decode(),
+            notice=turn.notice,
             owner=turn.owner,
         )
 
-    async def find(self, tenant_id: TenantId, turn_id: TurnId, user_id: UserId | None) -> Turn | None:
-        """Return a turn; with `user_id` only this user's, of a chat that is not deleted."""
-        row = await _queries.find_turn(self._connection, tenant_id=tenant_id, turn_id=turn_id, user_id=user_id)
-        return _turn(row) if row is not None else None
-
-    async def finish(self, tenant_id: TenantId, turn_id: TurnId, outcome: Outcome, owner: str, now: datetime) -> bool:
-        """Settle a turn that still runs and store its answer; False when it was settled before."""
-        usage = outcome.usage
-        settled: bool = await _queries.finish_turn(
+    async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:
+        """Return a turn; with `caller` only the caller's own, of a chat that is not deleted."""
+        row = await _queries.find_turn(
             self._connection,
             tenant_id=tenant_id,
             turn_id=turn_id,
+            subject_id=caller.subject_id if caller is not None else None,
+        )
+        return _turn(row) if row is not None else None
+
+    async def finish(self, turn: Turn, outcome: Outcome, owner: str) -> Settlement:
+        """Settle a turn that still runs and store its answer."""
+        usage = outcome.usage
+        row = await _queries.finish_turn(
+            self._connection,
+            tenant_id=turn.tenant_id,
+            turn_id=turn.id,
             state=outcome.state.value,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
@@ -84,49 +88,128 @@ class TurnRepository:
             retry_after_seconds=outcome.retry_after_seconds,
             not_cited=list(outcome.not_cited),
             owner=owner,
-            now=now,
+            now=outcome.finished_at,
             content=outcome.text,
             content_key=fold(outcome.text),
             tokens=outcome.text_tokens,
             tokenizer=outcome.tokenizer,
-            citations=orjson.dumps([citation_fields(citation) for citation in outcome.citations]).decode(),
+            citations=orjson.dumps([_citation_fields(citation) for citation in outcome.citations]).decode(),
             usage=_usage_json(usage),
             status=MESSAGE_STATUS[outcome.state].value,
             metadata=orjson.dumps(
                 {"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)}
             ).decode(),
         )
-        return settled
+        if not row["settled"]:
+            return Settlement.DONE_BEFORE
+        if row["kept"]:
+            return Settlement.DONE
+        await _queries.delete_turn(self._connection, tenant_id=turn.tenant_id, turn_id=turn.id)
+        return Settlement.CHAT_GONE
 
-    async def claim_key(self, asker: Asker, key: str, request_hash: str, turn_id: TurnId) -> KeyHolder | None:
+    async def claim_key(
+        self, caller: Caller, key: str, request_hash: str, turn_id: TurnId, owner: str
+    ) -> KeyHolder | None:
         """Claim an idempotency key; returns the holder when it is taken."""
         claimed = await _queries.claim_idempotency_key(
-            self._connection, **_own(asker), key=key, request_hash=request_hash, turn_id=turn_id
+            self._connection, **_own(caller), key=key, request_hash=request_hash, turn_id=turn_id, owner=owner
         )
         if claimed is not None:
             return None
-        row = await _queries.find_idempotency_key(self._connection, **_own(asker), key=key)
+        row = await _queries.find_idempotency_key(self._connection, **_own(caller), key=key, **_LIVING)
         if row is None:
             # The holder gave it back between the two statements: as if it had only just begun.
-            return KeyHolder(request_hash, turn_id, timedelta())
-        return KeyHolder(row["request_hash"], TurnId(row["turn_id"]), timedelta(seconds=row["age_seconds"]))
+            return KeyHolder(request_hash, turn_id, is_alive=True)
+        return KeyHolder(row["request_hash"], TurnId(row["turn_id"]), row["is_alive"])
 
-    async def release_key(self, asker: Asker, turn_id: TurnId) -> None:
+    async def release_key(self, caller: Caller, turn_id: TurnId) -> None:
         """Give a turn's key back."""
-        await _queries.release_idempotency_key(self._connection, **_own(asker), turn_id=turn_id)
+        await _queries.release_idempotency_key(self._connection, **_own(caller), turn_id=turn_id)
 
-    async def heartbeat(self, turn_ids: Sequence[TurnId]) -> None:
-        """Show life for the turns that this process runs (system role)."""
-        await _queries.heartbeat(self._connection, turn_ids=list(turn_ids))
+    async def orphans(self, limit: int) -> list[OrphanedTurn]:
+        """Return running turns of processes that are gone (system role)."""
+        rows = _queries.list_orphans(self._connection, row_limit=limit, **_LIVING)
+        return [OrphanedTurn(TenantId(row["tenant_id"]), TurnId(row["id"]), row["owner"]) async for row in rows]
 
-    async def stale(self, older_than: timedelta, limit: int) -> list[StaleTurn]:
-        """Return running turns without a sign of life (system role)."""
-        rows = _queries.list_stale_turns(self._connection, older_than=older_than, row_limit=limit)
-        return [StaleTurn(TenantId(row["tenant_id"]), TurnId(row["id"]), row["owner"]) async for row in rows]
+    async def is_alive(self, owner: str) -> bool:
+        """Tell whether a process shows its sign of life (system role)."""
+        alive: bool = await _queries.is_alive(self._connection, owner=owner, **_LIVING)
+        return alive
+
+    async def count_open(self, owner: str) -> int:
+        """Return how many turns of a process are not settled (system role)."""
+        count: int = await _queries.count_open(self._connection, owner=owner)
+        return count
+
+    async def is_announced(self, event_id: UUID) -> bool:
+        """Tell whether an event waits in the outbox."""
+        waits: bool = await _queries.is_announced(self._connection, event_id=event_id)
+        return waits
+
+    async def unbooked(self, older_than: timedelta, limit: int) -> list[tuple[TenantId, TurnId]]:
+        """Return turns with usage that the ledger was not yet seen to have (system role)."""
+        rows = _queries.list_unbooked(self._connection, older_than=older_than, row_limit=limit)
+        return [(TenantId(row["tenant_id"]), TurnId(row["id"])) async for row in rows]
+
+    async def confirm_booked(self, turn_ids: Sequence[TurnId]) -> None:
+        """Note that the ledger has these turns (system role)."""
+        await _queries.confirm_booked(self._connection, turn_ids=list(turn_ids))
 
     async def forget_keys(self, older_than: timedelta) -> None:
         """Drop idempotency keys past their life (system role)."""
         await _queries.forget_idempotency_keys(self._connection, older_than=older_than)
+
+    async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
+        """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""
+        turns = await _queries.purge_turns(self._connection, older_than=turns_after, row_limit=limit)
+        chats = await _queries.purge_chats(self._connection, older_than=chats_after, row_limit=limit)
+        return sum(int(status.rpartition(" ")[2]) for status in (turns, chats))
+
+
+def _own(caller: Caller) -> dict[str, Any]:
+    return {"tenant_id": caller.tenant_id, "subject_id": caller.subject_id}
+
+
+def _turn(row: asyncpg.Record) -> Turn:
+    settled = row["input_tokens"] is not None
+    return Turn(
+        id=TurnId(row["id"]),
+        caller=Caller(TenantId(row["tenant_id"]), row["subject_type"], row["subject_id"]),
+        chat_id=ChatId(row["chat_id"]),
+        session_id=row["session_id"],
+        user_message_id=MessageId(row["user_message_id"]),
+        message_id=MessageId(row["message_id"]),
+        model=row["model"],
+        provider=row["provider"],
+        hold_id=HoldId(row["hold_id"]) if row["hold_id"] is not None else None,
+        prompt_tokens=row["prompt_tokens"],
+        owner=row["owner"],
+        created_at=row["created_at"],
+        sources=tuple(_source(fields) for fields in orjson.loads(row["sources"])),
+        notice=row["notice"],
+        state=TurnState(row["state"]),
+        usage=Used(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
+        finish_reason=row["finish_reason"],
+        frame_lengths=tuple(row["frame_lengths"]),
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+        retry_after_seconds=row["retry_after_seconds"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _source_fields(source: Source) -> dict[str, Any]:
+    passage = source.passage
+    return {
+        "number": source.number,
+        "chunk_id": str(passage.chunk_id),
+        "document_id": str(passage.document_id),
+        "title": passage.title,
+        "filename": passage.filename,
+        "page": passage.page,
+        "page_to": passage.page_to,
+        "score": passage.score,
+    }
 
 
 def _source(fields: dict[str, Any]) -> Source:
@@ -143,45 +226,22 @@ def _source(fields: dict[str, Any]) -> Source:
     return Source(fields["number"], passage)
 
 
-def _turn(row: asyncpg.Record) -> Turn:
-    settled = row["input_tokens"] is not None
-    return Turn(
-        id=TurnId(row["id"]),
-        tenant_id=TenantId(row["tenant_id"]),
-        user_id=UserId(row["user_id"]),
-        chat_id=ChatId(row["chat_id"]),
-        session_id=row["session_id"],
-        user_message_id=MessageId(row["user_message_id"]),
-        message_id=MessageId(row["message_id"]),
-        model=row["model"],
-        provider=row["provider"],
-        hold_id=HoldId(row["hold_id"]) if row["hold_id"] is not None else None,
-        prompt_tokens=row["prompt_tokens"],
-        owner=row["owner"],
-        state=TurnState(row["state"]),
-        sources=tuple(_source(fields) for fields in orjson.loads(row["sources"])),
-        usage=TokenUsage(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
-        finish_reason=row["finish_reason"],
-        frame_lengths=tuple(row["frame_lengths"]),
-        error_code=row["error_code"],
-        error_message=row["error_message"],
-        created_at=row["created_at"],
-        finished_at=row["finished_at"],
-    )
+def _citation_fields(citation: Citation) -> dict[str, Any]:
+    return {
+        "number": citation.number,
+        "chunk_id": str(citation.chunk_id),
+        "document_id": str(citation.document_id),
+        "title": citation.title,
+        "filename": citation.filename,
+        "page": citation.page,
+        "page_to": citation.page_to,
+        "quote": citation.quote,
+        "score": citation.score,
+    }
 
 
-def _usage_json(usage: TokenUsage | None) -> str | None:
+def _usage_json(usage: Used | None) -> str | None:
     if usage is None:
         return None
-    return orjson.dumps(
-        {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-            "estimated": usage.estimated,
-        }
-    ).decode()
-
-
-def _own(asker: Asker) -> dict[str, Any]:
-    return {"tenant_id": asker.tenant_id, "user_id": asker.user_id}
+    fields = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "estimated": usage.estimated}
+    return orjson.dumps(fields).decode()

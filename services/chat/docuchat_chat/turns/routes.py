@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,15 +11,17 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from docuchat_chat.answers.callers import asker_of
+from docuchat_chat.turns.answering import Answering
+from docuchat_chat.turns.frames import refusal_frame
 from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
-from docuchat_common.ids import TurnId
+from docuchat_common.ids import TurnId, uuid7
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
@@ -30,7 +34,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
-                "example": 'event: delta\nid: 1\ndata: {"type":"delta","seq":1,"token":"Two years [1]."}\n\n',
+                "example": 'event: delta\nid: 1\ndata: {"type":"delta","turn_id":"…","seq":1,"token":"Yes [1]."}\n\n',
             }
         },
     }
@@ -76,20 +80,35 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     response_model=AnswerView,
     responses={**EVENTS, **problem_responses(401, 403, 404, 409, 422, 429, 503)},
 )
-async def ask(body: AskBody, principal: CurrentPrincipal, held: Held, key: IdempotencyKey = None) -> Any:
+async def ask(body: AskBody, caller: CurrentCaller, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
 
     The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
     which the quota resets, before any model is called.
     """
-    answering = await held.asking.ask(asker_of(principal), body.to_request(), key=key, attach=body.stream)
-    if body.stream:
-        return EventStream(
-            answering.events(-1),
-            stall=held.client_stall,
-            headers={"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)},
-        )
-    return AnswerView.of(await answering.result())
+    question = body.to_question()
+    if not body.stream:
+        return AnswerView.of(await (await held.asking.ask(caller, question, key=key)).result())
+    turn_id = TurnId(uuid7())
+    asking = asyncio.create_task(held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id))
+    headers = {"X-Turn-ID": str(turn_id)}
+    await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
+    if not asking.done():
+        return EventStream(_late_events(asking, turn_id), stall=held.client_stall, headers=headers)
+    answering = asking.result()
+    headers = {"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)}
+    return EventStream(answering.events(-1), stall=held.client_stall, headers=headers)
+
+
+async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> AsyncIterator[bytes]:
+    """Yield the frames of a turn whose head went out while it was prepared."""
+    try:
+        answering = await asking
+    except DocuChatError as error:
+        yield refusal_frame(turn_id, error)
+        return
+    async for frames in answering.events(-1):
+        yield frames
 
 
 @router.post(
@@ -99,9 +118,9 @@ async def ask(body: AskBody, principal: CurrentPrincipal, held: Held, key: Idemp
     status_code=202,
     responses=problem_responses(401, 403, 404, 422, 503),
 )
-async def stop_turn(turn_id: TurnPath, principal: CurrentPrincipal, held: Held) -> StoppedView:
+async def stop_turn(turn_id: TurnPath, caller: CurrentCaller, held: Held) -> StoppedView:
     """Stop an answer that is being written, wherever it is; what was sent is kept, and only that is booked."""
-    state = await held.replay.stop(asker_of(principal), TurnId(turn_id))
+    state = await held.replay.stop(caller, TurnId(turn_id))
     return StoppedView(turn_id=turn_id, state=state.value)
 
 
@@ -114,7 +133,7 @@ async def stop_turn(turn_id: TurnPath, principal: CurrentPrincipal, held: Held) 
 )
 async def resume_turn(
     turn_id: TurnPath,
-    principal: CurrentPrincipal,
+    caller: CurrentCaller,
     held: Held,
     after: Annotated[
         int | None, Query(ge=0, le=2**31 - 1, description="`seq` of the last delta received; 0 for everything.")
@@ -124,5 +143,5 @@ async def resume_turn(
     """Stream what follows delta `after`: no gap, no repeat, no second call of the model; finished turns too."""
     if after is None:
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
-    frames = await held.replay.resume(asker_of(principal), TurnId(turn_id), after)
+    frames = await held.replay.resume(caller, TurnId(turn_id), after)
     return EventStream(frames, stall=held.client_stall, headers={"X-Turn-ID": str(turn_id)})

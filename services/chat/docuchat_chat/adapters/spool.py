@@ -1,0 +1,166 @@
+"""What this process asked of the provider and received, on disk before anybody is shown it.
+
+One append-only file a process, one `write` a record, no fsync: the books survive the death of every process and of
+Redis; only a lost disk costs an estimate. The file is locked as long as its process lives (flock), so that others on
+the machine tell the dead from the living. A record is the turn's id, a kind, the length of its text, and the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from docuchat_chat.turns.domain import Received
+from docuchat_common.ids import TurnId
+
+logger = structlog.get_logger()
+
+_HEAD = struct.Struct(">16scI")
+_SENT, _REFUSED, _TEXT = b"S", b"R", b"T"
+_SUFFIX = ".spool"
+
+
+class FileSpool:
+    """The spool of this process. A write that fails is an OSError: what cannot be noted must not be shown."""
+
+    def __init__(self, folder: Path, owner: str, *, most_bytes: int = 8 << 20) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._owner = owner
+        self._most_bytes = most_bytes
+        self._number = 0
+        self._files: dict[int, set[TurnId]] = {}
+        """Turns that are not settled, by the file that has records of them."""
+        self._lock = _open(folder / f"{owner}.lock")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._begin_file()
+
+    def sent(self, turn_id: TurnId) -> None:
+        """Note that the request is about to leave."""
+        self._write(turn_id, _SENT, b"")
+
+    def refused(self, turn_id: TurnId) -> None:
+        """Note that the provider took nothing of the last request."""
+        self._write(turn_id, _REFUSED, b"")
+
+    def append(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived."""
+        self._write(turn_id, _TEXT, text.encode())
+
+    def settled(self, turn_id: TurnId) -> None:
+        """Forget a turn, which the database has now."""
+        for number in [number for number, turns in self._files.items() if turn_id in turns]:
+            self._files[number].discard(turn_id)
+            if self._files[number]:
+                continue
+            if number == self._number:
+                os.ftruncate(self._file, 0)
+                self._size = 0
+            else:
+                del self._files[number]
+                (self._folder / f"{self._owner}.{number}{_SUFFIX}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files; they are deleted when nothing in them waits to be settled."""
+        os.close(self._file)
+        if not any(self._files.values()):
+            _delete(self._folder, self._owner)
+        os.close(self._lock)
+
+    def _write(self, turn_id: TurnId, kind: bytes, text: bytes) -> None:
+        record = _HEAD.pack(turn_id.bytes, kind, len(text)) + text
+        if self._size + len(record) > self._most_bytes and self._size:
+            os.close(self._file)
+            self._number += 1
+            self._begin_file()
+        written = os.write(self._file, record)
+        self._size += written
+        self._files[self._number].add(turn_id)
+        if written < len(record):
+            raise OSError(28, "the disk of SPOOL_DIR is full")
+
+    def _begin_file(self) -> None:
+        self._file = _open(self._folder / f"{self._owner}.{self._number}{_SUFFIX}")
+        self._files[self._number] = set()
+        self._size = 0
+
+
+class SpoolFolder:
+    """The spools that dead processes left in a folder."""
+
+    def __init__(self, folder: Path, *, least_age: timedelta = timedelta(minutes=1)) -> None:
+        """A spool younger than `least_age` may be about to be locked, and counts as alive."""
+        self._folder = folder
+        self._least_age = least_age.total_seconds()
+
+    def is_alive(self, owner: str) -> bool:
+        """Tell whether a process of this machine still writes its spool."""
+        try:
+            lock = os.open(self._folder / f"{owner}.lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    async def read(self, owner: str, turn_id: TurnId) -> Received | None:
+        """Return what a dead process had noted of a turn; None when its spool is not here."""
+        return await asyncio.to_thread(self._read, owner, turn_id)
+
+    def owners(self) -> list[str]:
+        """Return the dead processes that left spools here."""
+        before = time.time() - self._least_age
+        locks = [path for path in self._folder.glob("*.lock") if path.stat().st_mtime <= before]
+        return sorted(path.stem for path in locks if not self.is_alive(path.stem))
+
+    def delete(self, owner: str) -> None:
+        """Delete the spool of a dead process, all of whose turns are settled."""
+        _delete(self._folder, owner)
+
+    def _read(self, owner: str, turn_id: TurnId) -> Received | None:
+        paths = sorted(self._folder.glob(f"{owner}.*{_SUFFIX}"), key=lambda path: int(path.name.split(".")[1]))
+        if not paths:
+            return None
+        received = Received()
+        for path in paths:
+            for record_turn, kind, text in _records(path.read_bytes()):
+                if record_turn != turn_id.bytes:
+                    continue
+                if kind == _TEXT:
+                    received.pieces.append(text.decode(errors="replace"))
+                else:
+                    received.sent = kind == _SENT
+        return received
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the whole records; the last one may have been cut by a full disk."""
+    at = 0
+    while at + _HEAD.size <= len(content):
+        turn, kind, length = _HEAD.unpack_from(content, at)
+        at += _HEAD.size
+        if at + length > len(content):
+            return
+        yield turn, kind, content[at : at + length]
+        at += length
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _delete(folder: Path, owner: str) -> None:
+    for path in (*folder.glob(f"{owner}.*{_SUFFIX}"), folder / f"{owner}.lock"):
+        path.unlink(missing_ok=True)

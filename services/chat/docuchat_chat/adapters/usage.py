@@ -1,0 +1,82 @@
+"""The usage service: holds on quotas, and what its ledger knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from docuchat_chat.turns.domain import Hold
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.client import ServiceClient
+from docuchat_common.http.holds import HoldsClient
+from docuchat_common.http.identity import INTERNAL_HEADER
+from docuchat_common.ids import HoldId
+
+logger = structlog.get_logger()
+
+
+class UsageHolds:
+    """Holds for the calls of one provider."""
+
+    def __init__(self, client: HoldsClient, kind: HoldKind, provider: str, lease: timedelta) -> None:
+        self._client = client
+        self._kind = kind
+        self._provider = provider
+        self._lease = lease
+
+    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
+        """Keep tokens back."""
+        amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
+        if output_tokens:
+            amounts.append(Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=output_tokens))
+        request = HoldRequest(
+            tenant_id=caller.tenant_id,
+            subjects=_subjects(caller),
+            kind=self._kind,
+            provider=self._provider,
+            model=model,
+            amounts=tuple(amounts),
+            lease=self._lease,
+        )
+        view = await self._client.open(request)
+        return Hold(HoldId(view.hold_id), max(view.tokens - output_tokens, 0))
+
+    async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:
+        """Renew the lease, and shrink the hold when `tokens` is given."""
+        try:
+            await self._client.renew(hold_id, self._lease, tokens)
+        except DocuChatError as error:
+            logger.warning("hold.not_renewed", hold_id=str(hold_id), reason=error.code)
+
+    async def release(self, hold_id: HoldId) -> None:
+        """Release an unused hold."""
+        try:
+            await self._client.release(hold_id)
+        except DocuChatError as error:
+            logger.warning("hold.not_released", hold_id=str(hold_id), reason=error.code)
+
+
+class UsageLedger:
+    """The books, as far as the services that announce usage may ask."""
+
+    def __init__(self, client: ServiceClient, internal_token: str) -> None:
+        self._client = client
+        self._headers = {INTERNAL_HEADER: internal_token}
+
+    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these usage events are booked."""
+        answer = await self._client.request_json(
+            "POST", "/internal/ledger/known", json={"event_ids": list(map(str, event_ids))}, headers=self._headers
+        )
+        return set(map(UUID, answer["known"]))
+
+
+def _subjects(caller: Caller) -> tuple[Subject, ...]:
+    if caller.subject_type == "operator":
+        return ()
+    return (Subject(type=SubjectType(caller.subject_type), id=str(caller.subject_id)),)

@@ -1,0 +1,99 @@
+"""The end of a turn: how it ended, and the one transaction that stores and books it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from docuchat_chat.answers.citations import check_citations
+from docuchat_chat.answers.domain import Source
+from docuchat_chat.answers.ports import Transactions
+from docuchat_chat.answers.service import subjects_of
+from docuchat_chat.turns.domain import Outcome, Settlement, Turn, TurnState
+from docuchat_chat.turns.ports import TurnsTx
+from docuchat_common.errors import DocuChatError
+from docuchat_common.events.catalogue import ChatMessageCompleted
+from docuchat_common.metering import ProviderCall, Used, usage_events
+
+
+def conclude(
+    *,
+    state: TurnState,
+    finish_reason: str,
+    pieces: Sequence[str],
+    sources: Sequence[Source],
+    usage: Used | None,
+    text_tokens: int,
+    tokenizer: str,
+    error: DocuChatError | None,
+    now: datetime,
+) -> Outcome:
+    """Return how a turn ended, its citations checked."""
+    text = "".join(pieces)
+    citations, not_cited = check_citations(text, sources)
+    return Outcome(
+        state=state,
+        text=text,
+        frame_lengths=tuple(map(len, pieces)),
+        finish_reason=finish_reason,
+        usage=usage,
+        finished_at=now,
+        citations=citations,
+        not_cited=not_cited,
+        error_code=error.code if error else None,
+        error_message=error.detail if error else None,
+        retry_after_seconds=_seconds(error.retry_after) if error else None,
+        text_tokens=text_tokens,
+        tokenizer=tokenizer,
+    )
+
+
+async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str) -> Settlement:
+    """Store the answer and book the tokens in one transaction."""
+    async with transactions(turn.tenant_id) as tx:
+        settlement = await tx.turns.finish(turn, outcome, owner)
+        if settlement is Settlement.DONE_BEFORE:
+            return settlement
+        if outcome.state is TurnState.FAILED:
+            # Nothing happened, so the same key may try again.
+            await tx.turns.release_key(turn.caller, turn.id)
+        announce_usage(tx, turn, outcome.usage)
+        if outcome.state is not TurnState.FAILED and settlement is Settlement.DONE:
+            tx.outbox.add(
+                ChatMessageCompleted(
+                    tenant_id=turn.tenant_id,
+                    chat_id=turn.chat_id,
+                    message_id=turn.message_id,
+                    turn_id=turn.id,
+                    user_id=turn.caller.subject_id,
+                    model=turn.model,
+                    finish_reason=outcome.finish_reason,
+                    citations=len(outcome.citations),
+                )
+            )
+    return settlement
+
+
+def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
+    """Publish what a turn cost; its row is its provider call, and the event's id derives from the turn's."""
+    if used is None:
+        return
+    call = ProviderCall(
+        id=turn.id,
+        tenant_id=turn.tenant_id,
+        kind="chat",
+        provider=turn.provider,
+        model=turn.model,
+        expected_input_tokens=turn.prompt_tokens,
+        owner=turn.owner,
+        subjects=subjects_of(turn.caller),
+        hold_id=turn.hold_id,
+        chat_id=turn.chat_id,
+        turn_id=turn.id,
+    )
+    for event in usage_events(call, used):
+        tx.outbox.add(event)
+
+
+def _seconds(wait: timedelta | None) -> int | None:
+    return None if wait is None else max(1, round(wait.total_seconds()))

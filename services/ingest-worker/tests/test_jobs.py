@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -239,7 +240,7 @@ async def test_a_worker_killed_between_answer_and_store_is_booked_by_who_takes_o
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     assert await bench.open_calls() == 1
-    await eventually(lambda: taken_over(bench))
+    await eventually(partial(taken_over, bench))
     assert await bench.booked(estimated=True) == around.provider_tokens > 0
 
 

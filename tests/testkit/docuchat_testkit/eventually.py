@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,10 @@ async def eventually(check: Callable[[], T], timeout: float = ..., interval: flo
 
 
 async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: float = 0.02) -> Any:
-    """Call `check` until it neither raises nor returns False, and give its result.
+    """Call `check` until it is fulfilled, and give its result.
+
+    A check either asserts, and is declared `-> None`, or returns something true: what is None, 0, empty or False by any
+    other declaration is not there yet.
 
     At the timeout (seconds) the last failure is raised as it was, so that the assertion's own message is read. The
     pause between two tries grows from `interval` to half a second.
@@ -32,9 +36,9 @@ async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: 
         try:
             outcome = check()
             result = await outcome if inspect.isawaitable(outcome) else outcome
-            if result is not False:
+            if _is_fulfilled(check, result):
                 return result
-            failure = TimeoutError(f"{check!r} still said False after {timeout:g} s.")
+            failure = TimeoutError(f"{check!r} still gave {result!r} after {timeout:g} s.")
         except Exception as error:
             failure = error
         if time.monotonic() + interval > deadline:
@@ -50,12 +54,20 @@ def eventually_sync(check: Callable[[], T], timeout: float = 10.0, interval: flo
         failure: Exception
         try:
             result = check()
-            if result is not False:
+            if _is_fulfilled(check, result):
                 return result
-            failure = TimeoutError(f"{check!r} still said False after {timeout:g} s.")
+            failure = TimeoutError(f"{check!r} still gave {result!r} after {timeout:g} s.")
         except Exception as error:
             failure = error
         if time.monotonic() + interval > deadline:
             raise failure
         time.sleep(interval)
         interval = min(interval * 1.5, _LONGEST_PAUSE)
+
+
+def _is_fulfilled(check: Callable[..., Any], result: Any) -> bool:
+    if result is not None:
+        return bool(result)
+    while isinstance(check, functools.partial):
+        check = check.func
+    return inspect.signature(check).return_annotation in {None, "None"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -19,7 +20,7 @@ from docuchat_setup.roles import OWNER
 from docuchat_setup.schemas import migration_files
 from docuchat_testkit.databases import ClonedDatabase, clone, drop, with_database
 from docuchat_testkit.event_watch import UnfitEvent, check_events
-from docuchat_testkit.eventually import eventually
+from docuchat_testkit.eventually import eventually, eventually_sync
 from docuchat_testkit.identity import TokenMint
 from docuchat_testkit.servers import TestServers, servers_given
 
@@ -142,3 +143,20 @@ def test_the_template_is_made_anew_when_anything_that_it_is_made_of_changes() ->
     names = {path.name for path in migration_files()}
     assert {"ddl.py", "0001_initial.py"} <= names
     assert all(path.suffix in {".py", ".sql"} for path in migration_files())
+
+
+@pytest.mark.parametrize("nothing", [None, 0, [], "", False])
+async def test_eventually_does_not_take_nothing_for_something(nothing: object) -> None:
+    with pytest.raises(TimeoutError, match="still gave"):
+        await eventually(lambda: nothing, timeout=0.1)
+    with pytest.raises(TimeoutError, match="still gave"):
+        eventually_sync(lambda: nothing, timeout=0.1)
+
+
+async def test_eventually_takes_a_check_that_asserts_and_gives_the_result_of_one_that_finds() -> None:
+    def asserts() -> None:
+        assert True
+
+    await eventually(asserts, timeout=0.1)
+    await eventually(functools.partial(asserts), timeout=0.1)
+    assert await eventually(lambda: [1], timeout=0.1) == [1]

@@ -1,7 +1,6 @@
 """The transactional outbox: an event is a row of the transaction that caused it; the relay brings it to the broker."""
 
 import json
-from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -48,17 +47,6 @@ class Outbox:
         )
         self._events.clear()
         return count
-
-
-@dataclass
-class InMemoryOutbox:
-    """The outbox of unit tests: what was added is in `events`."""
-
-    events: list[Event]
-
-    def add(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
 
 
 def current_headers() -> dict[str, str]:

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from docuchat_common.db import Database, RoleTooPowerful
+from docuchat_common.db import Database, Deadlocked, RoleTooPowerful
 from docuchat_common.db.uow import UnitOfWork
 from docuchat_common.errors import StorageFull, UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_setup.roles import OWNER, SERVICES
 from docuchat_testkit.databases import ClonedDatabase, with_database
+from docuchat_testkit.eventually import eventually
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -101,3 +102,31 @@ async def test_the_server_is_told_to_notice_a_client_whose_host_is_gone(database
                 keepalive = values["tcp_keepalives_interval"] * values["tcp_keepalives_count"]
                 assert 0 < keepalive <= 20
                 assert await connection.fetchval("SHOW client_connection_check_interval") == "5s"
+
+
+async def test_a_lock_that_is_held_for_too_long_is_told_to_be_tried_again(database: ClonedDatabase) -> None:
+    async with database.open("chat") as opened, opened.connection() as holder, holder.transaction():
+        await holder.execute("SELECT pg_advisory_xact_lock(1)")
+        with pytest.raises(Deadlocked):
+            async with opened.connection() as waiter, waiter.transaction():
+                await waiter.execute("SET LOCAL lock_timeout = '20ms'")
+                await waiter.execute("SELECT pg_advisory_xact_lock(1)")
+
+
+async def test_a_transaction_that_was_ended_for_being_idle_is_told_to_be_tried_again(database: ClonedDatabase) -> None:
+    async with database.open("chat") as opened:
+        uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
+        with pytest.raises(UpstreamUnavailable):
+            async with uow(TenantId(1)) as connection:
+                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+                backend = await connection.fetchval("SELECT pg_backend_pid()")
+                async with database.connect() as administrator:
+
+                    async def ended() -> bool:
+                        running = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
+                        return not await administrator.fetchval(running, backend)
+
+                    await eventually(ended)
+                await connection.execute("SELECT 1")
+        async with uow(TenantId(1)) as connection:
+            assert await connection.fetchval("SELECT 1") == 1

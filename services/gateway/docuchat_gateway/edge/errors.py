@@ -9,12 +9,6 @@ from docuchat_common.errors import (
 )
 
 
-class TooManyRequests(RateLimited):
-    """Too many requests; wait until the window has moved on."""
-
-    code = "rate_limited"
-
-
 class OriginRefused(Forbidden):
     """Pages of this origin may not open the WebSocket; the server's FRONTEND_ORIGIN names those that may."""
 

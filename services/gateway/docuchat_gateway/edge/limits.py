@@ -7,11 +7,10 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from docuchat_common.errors import DocuChatError
+from docuchat_common.errors import DocuChatError, RateLimited
 from docuchat_common.http.identity import OperatorToken, TokenVerifier, bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
-from docuchat_gateway.edge.errors import TooManyRequests
 from docuchat_gateway.edge.requests import client_address
 
 LIMITED: Final = ("/v1/", "/.well-known/")
@@ -90,10 +89,10 @@ async def _subject(verifier: TokenVerifier, headers: Headers) -> str | None:
     return identity.caller.subject
 
 
-def refusal(decision: RateDecision) -> TooManyRequests:
+def refusal(decision: RateDecision) -> RateLimited:
     """The error for a decision that does not allow."""
     seconds = max(1, math.ceil(decision.reset_after.total_seconds()))
-    return TooManyRequests(
+    return RateLimited(
         f"More than {decision.limit.rate.amount} requests a minute; try again in {seconds} s.",
         retry_after=decision.reset_after,
         limit=decision.limit.rate.amount,

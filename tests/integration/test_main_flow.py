@@ -96,8 +96,8 @@ async def test_a_real_book_is_uploaded_asked_about_metered_and_deleted(
 
     usage = await eventually(usage_is_booked)
     assert usage["last_24h"]["total_tokens"] == counted.total_tokens == usage["last_7d"]["total_tokens"]
-    assert isinstance(usage["last_24h"]["cost"], str)
-    assert float(usage["last_24h"]["cost"]) > 0
+    assert isinstance(usage["last_24h"]["cost"], float)
+    assert usage["last_24h"]["cost"] > 0
     assert usage["quota"]["tokens"]["used"] == counted.total_tokens
     assert usage["quota"]["tokens"]["held"] == 0
     assert {row["model"] for row in usage["by_model"]} == {"gpt-4o-mini", "text-embedding-3-small"}

@@ -14,6 +14,7 @@ from docuchat_common.settings import load_settings
 from docuchat_usage.app import create_app
 from docuchat_usage.bootstrap import open_commands
 from docuchat_usage.prices.domain import Price
+from docuchat_usage.quotas.domain import Unit
 from docuchat_usage.settings import Settings
 
 
@@ -39,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
 async def _run(given: argparse.Namespace, settings: Settings) -> str:
     async with open_commands(settings) as commands:
         if given.command == "set-quota":
-            await commands.quotas.set_quota(given.tenant, given.user, given.tokens, given.cost)
+            wanted = {Unit.TOKENS: given.tokens, Unit.COST: given.cost}
+            await commands.quotas.set_quota(
+                given.tenant, given.user, {unit: limit for unit, limit in wanted.items() if limit is not None}
+            )
             subject = f"tenant {given.tenant}" if given.user is None else f"user {given.user} of tenant {given.tenant}"
             limits = [
                 *([f"{given.tokens} tokens"] if given.tokens is not None else []),
@@ -55,8 +59,8 @@ async def _run(given: argparse.Namespace, settings: Settings) -> str:
             embedding=given.input if given.embedding is None else given.embedding,
             valid_from=given.valid_from or datetime.now(UTC),
         )
-        price_id = await commands.prices.set_price(price)
-        return f"price {price_id}: {price.provider}/{price.model} from {price.valid_from.isoformat()}"
+        price = await commands.prices.set_price(price)
+        return f"price {price.id}: {price.provider}/{price.model} from {price.valid_from.isoformat()}"
 
 
 def _parser() -> argparse.ArgumentParser:

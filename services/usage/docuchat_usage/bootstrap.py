@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
@@ -15,6 +15,7 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
+from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
 from docuchat_usage.prices.service import PriceService
@@ -41,6 +42,7 @@ class Container:
     ledger: LedgerService
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
+    watched: dict[str, Check]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,11 @@ class Commands:
 @asynccontextmanager
 async def open_commands(settings: Settings) -> AsyncIterator[Commands]:
     """The use cases on the database alone; their events wait for the relay of a running service."""
-    async with _open_database(settings, "docuchat-usage-command", 2) as database:
+    async with Database.open(
+        settings.database_url, settings.system_database_url, application_name="docuchat-usage-command", max_size=2
+    ) as database:
         uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA)
-        yield Commands(PriceService(uow), QuotaService(uow, SystemClock(), _policy(settings)))
+        yield Commands(PriceService(uow), QuotaService(uow, SystemClock(), Policy()))
 
 
 @asynccontextmanager
@@ -64,27 +68,36 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """The running service: HTTP's container, with consumer, relay and sweeps in the background."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            _open_database(settings, "docuchat-usage", settings.database_pool_size)
+            Database.open(
+                settings.database_url,
+                settings.system_database_url,
+                application_name="docuchat-usage",
+                max_size=settings.database_pool_size,
+            )
         )
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-usage"))
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         relay = Relay(database, SCHEMA, Publisher(broker))
         uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA, on_events_committed=relay.wake)
         clock = SystemClock()
-        quotas = QuotaService(uow, clock, _policy(settings))
-        ledger = LedgerService(uow, clock)
-        consumer = Consumer(broker, subscriptions(quotas, ledger, settings.usage_prefetch))
+        policy = Policy(settings.quota_announce_interval, settings.holds_retention)
+        quotas = QuotaService(uow, clock, policy)
+        documents = DocumentService(uow, clock, settings.inbox_retention)
+        ledger = LedgerService(uow, clock, settings.ledger_retention)
+        consumer = Consumer(broker, subscriptions(quotas, documents, ledger, batch=settings.usage_batch))
 
         async def forget_events() -> None:
             async with uow.system() as tx:
-                await tx.inbox.forget(timedelta(days=settings.keep_inbox_days))
+                await tx.inbox.forget(settings.inbox_retention)
 
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
-        background.every("hold_sweep", timedelta(seconds=settings.hold_sweep_seconds), quotas.sweep)
+        background.every("hold_sweep", settings.hold_sweep_interval, quotas.sweep)
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
+        background.every("ledger_forget", timedelta(hours=1), ledger.forget)
+        background.every("documents_forget", timedelta(hours=1), documents.forget)
         background.every("inbox_forget", timedelta(hours=1), forget_events)
         yield Container(
             settings=settings,
@@ -93,16 +106,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             quotas=quotas,
             ledger=ledger,
             dead_letters=DeadLetterOffice(broker, "usage"),
-            checks={"database": database.check, "rabbitmq": consumer.check},
+            checks={"database": database.check},
+            watched={"rabbitmq": consumer.check},
         )
-
-
-def _open_database(settings: Settings, name: str, size: int) -> Any:
-    return Database.open(settings.database_url, settings.system_database_url, application_name=name, max_size=size)
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        announce_refusals_every=timedelta(seconds=settings.quota_announce_seconds),
-        keep_closed_holds=timedelta(days=settings.keep_closed_holds_days),
-    )

@@ -1,7 +1,10 @@
 """What the usage service reads from its environment."""
 
+from datetime import timedelta
+
 from pydantic import Field
 
+from docuchat_common.durations import Duration
 from docuchat_common.settings import ServiceSettings
 
 
@@ -10,8 +13,9 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8003, ge=0, le=65535)
     database_pool_size: int = Field(default=16, ge=2)
-    usage_prefetch: int = Field(default=8, ge=1, le=256)
-    hold_sweep_seconds: float = Field(default=5.0, gt=0)
-    keep_closed_holds_days: int = Field(default=7, ge=1)
-    keep_inbox_days: int = Field(default=30, ge=1)
-    quota_announce_seconds: int = Field(default=3600, ge=1)
+    usage_batch: int = Field(default=32, ge=1, le=1000)
+    hold_sweep_interval: Duration = timedelta(seconds=5)
+    quota_announce_interval: Duration = timedelta(hours=1)
+    holds_retention: Duration = timedelta(days=7)
+    ledger_retention: Duration = timedelta(days=400)
+    inbox_retention: Duration = timedelta(days=30)

@@ -8,6 +8,7 @@ import asyncpg
 
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
+from docuchat_usage.documents.repository import DocumentRepository
 from docuchat_usage.ledger.repository import LedgerRepository
 from docuchat_usage.prices.repository import PriceRepository
 from docuchat_usage.quotas.repository import QuotaRepository
@@ -19,6 +20,7 @@ class Tx:
 
     prices: PriceRepository
     quotas: QuotaRepository
+    documents: DocumentRepository
     ledger: LedgerRepository
     outbox: Outbox
     inbox: Inbox
@@ -29,6 +31,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> Tx:
     return Tx(
         prices=PriceRepository(connection),
         quotas=QuotaRepository(connection),
+        documents=DocumentRepository(connection),
         ledger=LedgerRepository(connection),
         outbox=outbox,
         inbox=inbox,

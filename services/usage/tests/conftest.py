@@ -14,15 +14,20 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import parse_event
 from docuchat_common.events.envelope import Event
-from docuchat_common.ids import uuid7
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId, uuid7
 from docuchat_testkit.databases import ClonedDatabase
-from docuchat_usage.ledger.domain import Usage
+from docuchat_usage.documents.service import DocumentService
+from docuchat_usage.ledger.domain import Booking, Kind, Report, Usage
 from docuchat_usage.ledger.service import LedgerService
 from docuchat_usage.prices.service import PriceService
-from docuchat_usage.quotas.domain import Hold, HoldRequest, Kind
+from docuchat_usage.quotas.domain import Hold, Unit
+from docuchat_usage.quotas.domain import Subject as BudgetSubject
+from docuchat_usage.quotas.errors import TenantUnknown
 from docuchat_usage.quotas.service import Policy, QuotaService
 from docuchat_usage.transaction import compose
 
@@ -50,6 +55,7 @@ class World:
 
     prices: PriceService
     quotas: QuotaService
+    documents: DocumentService
     ledger: LedgerService
     clock: ManualClock
     published: Callable[[], Awaitable[list[Event]]]
@@ -59,15 +65,12 @@ class World:
     def request(self, tokens: int = 1000, **changes: Any) -> HoldRequest:
         """A wish for so many tokens, a fifth of them for the answer."""
         given: dict[str, Any] = {
-            "tenant_id": self.tenant,
-            "kind": Kind.CHAT,
-            "model": "gpt-4o-mini",
-            "input_tokens": tokens - tokens // 5,
-            "max_output_tokens": tokens // 5,
-            "lease": timedelta(seconds=60),
-            "user_id": self.user,
-            **changes,
-        }
+            "kind": HoldKind.CHAT, "provider": "openai", "model": "gpt-4o-mini", "lease": timedelta(seconds=60),
+            "tenant_id": self.tenant, "subjects": {SubjectType.USER: self.user},
+            "amounts": {HoldUnit.INPUT_TOKENS: tokens - tokens // 5, HoldUnit.OUTPUT_TOKENS: tokens // 5}, **changes,
+        }  # fmt: skip
+        given["subjects"] = tuple(Subject(type=kind, id=str(value)) for kind, value in given["subjects"].items())
+        given["amounts"] = tuple(Amount(unit=unit, amount=amount) for unit, amount in given["amounts"].items())
         return HoldRequest(**given)
 
     async def hold(self, tokens: int = 1000, **changes: Any) -> Hold:
@@ -91,15 +94,30 @@ class World:
         }
         return Usage(**given)
 
-    async def spend(self, tokens: int = 1000, **changes: Any) -> None:
-        """Book a call."""
-        await self.ledger.book(self.usage(tokens, **changes))
+    async def spend(self, tokens: int = 1000, **changes: Any) -> Booking | None:
+        """Book a call; None when it was booked before."""
+        return await self.book(self.usage(tokens, **changes))
+
+    async def book(self, usage: Usage) -> Booking | None:
+        """Book one event; None when it was booked before."""
+        return next(iter(await self.ledger.book([usage])), None)
+
+    async def set_tokens(self, limit: int, user: UUID | None = None) -> None:
+        """Limit the tokens of the tenant, or of a user."""
+        await self.quotas.open_tenant(self.tenant)
+        await self.quotas.set_quota(self.tenant, user, {Unit.TOKENS: limit})
+
+    async def report(self, user: UUID | None = None) -> Report:
+        """What a user of the tenant sees."""
+        return await self.ledger.report(Caller(TenantId(self.tenant), "user", user or self.user, role="owner"))
 
     async def counted(self) -> tuple[int, int]:
         """Used and held tokens of the tenant."""
-        budget = (await self.ledger.report(self.tenant, self.user)).budget
-        assert budget is not None
-        return int(budget.tokens.used), int(budget.tokens.held)
+        try:
+            tokens = (await self.quotas.get_quota(self.tenant, None))[BudgetSubject.TENANT][Unit.TOKENS]
+        except TenantUnknown:
+            return 0, 0
+        return int(tokens.used), int(tokens.held)
 
 
 @asynccontextmanager
@@ -114,7 +132,10 @@ async def open_world_on(database: ClonedDatabase, *, max_size: int = 10) -> Asyn
 
     async with database.open("usage", max_size=max_size) as pools:
         uow = UnitOfWork(pools, compose, schema="usage")
-        yield World(PriceService(uow), QuotaService(uow, clock, Policy()), LedgerService(uow, clock), clock, published)
+        yield World(
+            PriceService(uow), QuotaService(uow, clock, Policy()), DocumentService(uow, clock),
+            LedgerService(uow, clock), clock, published,
+        )  # fmt: skip
 
 
 @pytest_asyncio.fixture

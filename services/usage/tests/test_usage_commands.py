@@ -34,13 +34,19 @@ def run(service_environment: Callable[[str], dict[str, str]]) -> Callable[..., o
 
 async def test_quotas_are_set_for_a_tenant_and_for_a_user(run: Callable, database: ClonedDatabase) -> None:
     user = uuid7()
+    status, _, err = await run("set-quota", "--tenant", "1", "--tokens", "5000")
+    assert (status, "tenant_unknown" in err) == (1, True)
+    async with database.connect() as connection:
+        await connection.execute("INSERT INTO usage.subscriptions VALUES (1, 'standard')")
     status, out, err = await run("set-quota", "--tenant", "1", "--tokens", "5000", "--cost", "12.5")
     assert (status, out.splitlines()[-1]) == (0, "tenant 1: 5000 tokens and 12.5 USD a month"), err
     status, _, err = await run("set-quota", "--tenant", "1", "--user", str(user), "--tokens", "100")
     assert status == 0, err
     async with database.connect() as connection:
-        rows = await connection.fetch("SELECT subject_id, token_limit, cost_limit FROM usage.budgets ORDER BY layer")
-    assert [tuple(row) for row in rows] == [("1", 5000, Decimal("12.5")), (str(user), 100, None)]
+        rows = await connection.fetch(
+            "SELECT subject_id, unit, amount_limit FROM usage.budgets WHERE unit = 'tokens' ORDER BY layer"
+        )
+    assert [tuple(row) for row in rows] == [("1", "tokens", 5000), (str(user), "tokens", 100)]
 
 
 async def test_a_price_gets_a_new_version_and_never_another_of_the_same_moment(

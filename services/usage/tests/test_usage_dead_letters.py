@@ -33,7 +33,7 @@ async def test_dead_letters_are_listed_and_replayed_for_our_own_services_alone(
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://usage") as http,
         Broker.connect(rabbitmq.url("auth"), name="auth") as auth,
     ):
-        await eventually(app.state.container.checks["rabbitmq"])
+        await eventually(app.state.container.watched["rabbitmq"])
         assert (await http.get("/internal/dead-letters")).status_code == 403
         event = TenantCreated(tenant_id=9, slug="acme", name="Acme")
         await Publisher(auth).publish(b"{}", routing_key=event.type, message_id=event.id, headers={})

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from docuchat_usage.ledger.domain import Edges
 from docuchat_usage.quotas.domain import Counter, Crossing, Period, Refusal, Subject, Unit
-from docuchat_usage.quotas.service import amount as shown
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 
@@ -22,20 +22,17 @@ def test_a_period_is_the_calendar_month_in_utc() -> None:
 
 
 def test_thresholds() -> None:
-    jump = Crossing(Subject.TENANT, "1", Unit.TOKENS, NOW, Decimal(97), Decimal(100), 0, 95)
+    jump = Crossing(1, Subject.TENANT, "1", Unit.TOKENS, NOW, Decimal(97), Decimal(100), 0, 95)
     assert jump.percentages == (50, 80, 95)
 
 
-def test_a_refusal_by_holds_alone_is_worth_a_retry_after_a_lease() -> None:
+def test_a_refusal_by_holds_alone_is_busy() -> None:
     def refusal(used: int) -> Refusal:
-        reset = NOW + timedelta(days=20)
         return Refusal(
-            Subject.USER, "u", Unit.TOKENS, Decimal(10), Decimal(100), Decimal(used), Decimal(40), reset, announce=True
+            Subject.USER, "u", Unit.TOKENS, Decimal(10), Decimal(100), Decimal(used), Decimal(40), NOW, announce=True
         )
 
-    lease = timedelta(seconds=60)
-    assert refusal(60).retry_after(NOW, lease) == lease
-    assert refusal(95).retry_after(NOW, lease) == timedelta(days=20)
+    assert [refusal(used).is_busy for used in (60, 90, 91)] == [True, True, False]
     assert refusal(95).remaining == 0
 
 
@@ -46,24 +43,22 @@ def test_remaining_counts_holds_and_is_never_negative() -> None:
 
 
 def test_amounts_are_shown_exactly_and_without_exponents() -> None:
-    assert shown(Unit.COST, Decimal("0E-12")) == "0"
-    assert shown(Unit.COST, Decimal("250.000000000000")) == "250"
-    assert shown(Unit.COST, Decimal("0.000000750000")) == "0.00000075"
-    assert shown(Unit.TOKENS, Decimal(100)) == "100"
+    assert Unit.COST.text(Decimal("0E-12")) == "0"
+    assert Unit.COST.text(Decimal("250.000000000000")) == "250"
+    assert Unit.COST.text(Decimal("0.000000750000")) == "0.00000075"
+    assert Unit.TOKENS.text(Decimal("100.000000000000")) == "100"
+    assert [Unit.TOKENS.number(Decimal(100)), Unit.COST.number(Decimal("0.00000075"))] == [100, 7.5e-07]
 
 
-async def test_a_use_case_that_fell_to_a_deadlock_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    from docuchat_common.db import Deadlocked
-    from docuchat_usage.quotas.service import again_after_deadlock
-
-    tries = 0
-
-    async def use_case(_: object) -> str:
-        nonlocal tries
-        tries += 1
-        if tries < 3:
-            raise Deadlocked
-        return "booked"
-
-    assert await again_after_deadlock(use_case)(None) == "booked"  # type: ignore[arg-type]
-    assert tries == 3
+@pytest.mark.parametrize(
+    ("begins", "hour", "day"),
+    [
+        ("2026-03-09T12:00:00", "2026-03-09T12:00:00", "2026-03-10T00:00:00"),
+        ("2026-03-09T12:00:01", "2026-03-09T13:00:00", "2026-03-10T00:00:00"),
+        ("2026-03-09T23:30:00", "2026-03-10T00:00:00", "2026-03-10T00:00:00"),
+        ("2026-03-09T00:00:00", "2026-03-09T00:00:00", "2026-03-09T00:00:00"),
+    ],
+)
+def test_a_window_is_read_by_entries_hours_and_days(begins: str, hour: str, day: str) -> None:
+    begins_at, first_hour, first_day = (datetime.fromisoformat(f"{text}+00:00") for text in (begins, hour, day))
+    assert Edges.of(begins_at) == Edges(begins_at, first_hour, first_day)

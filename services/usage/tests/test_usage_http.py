@@ -14,6 +14,7 @@ from docuchat_common.ids import uuid7
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 from docuchat_usage.app import create_app
+from docuchat_usage.ledger.domain import Kind, Usage
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def http(
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://usage") as client,
     ):
         # A connection to RabbitMQ that is closed while it opens leaves tasks of its library behind.
-        await eventually(app.state.container.checks["rabbitmq"])
+        await eventually(app.state.container.watched["rabbitmq"])
         client.app = app  # type: ignore[attr-defined] - for the test of the schema
         yield client
 
@@ -49,7 +50,9 @@ def hold_body(**changes: Any) -> dict[str, Any]:
 
 async def limit_tenant(database: ClonedDatabase, tokens: int) -> None:
     async with database.connect() as connection:
-        await connection.execute("UPDATE usage.budgets SET token_limit = $1 WHERE tenant_id = 1", tokens)
+        await connection.execute(
+            "UPDATE usage.budgets SET amount_limit = $1 WHERE tenant_id = 1 AND unit = 'tokens'", tokens
+        )
 
 
 async def test_a_hold_is_opened_renewed_and_released(http: httpx.AsyncClient) -> None:
@@ -102,16 +105,40 @@ async def test_a_refusal_says_which_layer_how_much_and_until_when(
 ) -> None:
     await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
     await limit_tenant(database, 1500)
+    busy = await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (429, "quota_busy", "5")
+    await limit_tenant(database, 900)
     refused = await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
     problem = refused.json()
     assert refused.status_code == 429
     assert refused.headers["content-type"] == "application/problem+json"
-    assert refused.headers["retry-after"] == "60"
+    assert int(refused.headers["retry-after"]) > 5
     assert {key: problem[key] for key in ("code", "layer", "unit", "limit", "used", "held", "remaining")} == {
         "code": "quota_exceeded", "layer": "tenant", "unit": "tokens",
-        "limit": "1500", "used": "0", "held": "1000", "remaining": "500",
+        "limit": 900, "used": 0, "held": 1000, "remaining": 0,
     }  # fmt: skip
     assert datetime.fromisoformat(problem["resets_at"]) > datetime.now(UTC)
+
+
+async def test_an_upload_is_refused_when_the_storage_is_full(http: httpx.AsyncClient, database: ClonedDatabase) -> None:
+    body = {
+        "tenant_id": 1, "subjects": [], "kind": "upload", "lease": 60,
+        "amounts": [
+            {"unit": "documents", "amount": 1}, {"unit": "pages", "amount": 1}, {"unit": "bytes", "amount": 10**9},
+        ],
+    }  # fmt: skip
+    assert (await http.post("/internal/holds", json=body, headers=INTERNAL)).status_code == 201
+    async with database.connect() as connection:
+        await connection.execute("UPDATE usage.budgets SET used = amount_limit - 5 WHERE unit = 'bytes'")
+    refused = await http.post("/internal/holds", json=body, headers=INTERNAL)
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert (refused.json()["unit"], refused.json()["resets_at"]) == ("bytes", None)
+
+
+async def test_known_events_are_those_that_are_booked(http: httpx.AsyncClient) -> None:
+    body = {"event_ids": [str(uuid7())]}
+    assert (await http.post("/internal/ledger/known", json=body)).status_code == 403
+    assert (await http.post("/internal/ledger/known", json=body, headers=INTERNAL)).json() == {"known": []}
 
 
 async def test_usage_shows_windows_quota_and_own_share(
@@ -119,29 +146,31 @@ async def test_usage_shows_windows_quota_and_own_share(
 ) -> None:
     user = uuid7()
     await http.post("/internal/holds", json=hold_body(user_id=str(user)), headers=INTERNAL)
-    async with database.connect() as connection:
-        await connection.execute(
-            """
-            INSERT INTO usage.ledger (tenant_id, event_id, user_id, kind, provider, model, input_tokens, output_tokens,
-                                      embedding_tokens, estimated, cost, occurred_at, booked_at)
-            VALUES (1, gen_random_uuid(), $1, 'chat', 'openai', 'gpt-4o-mini', 700, 300, 0,
-                    false, 0.000285, now(), now()),
-                   (1, gen_random_uuid(), NULL, 'embedding', 'openai', 'text-embedding-3-small', 0, 0, 50,
-                    false, 0.000001, now(), now())
-            """,
-            user,
-        )
+    given: dict[str, Any] = {"tenant_id": 1, "provider": "openai", "estimated": False, "occurred_at": datetime.now(UTC)}
+    await http.app.state.container.ledger.book(  # type: ignore[attr-defined] - set by the fixture
+        [
+            Usage(
+                uuid7(), kind=Kind.CHAT, model="gpt-4o-mini", input_tokens=700, output_tokens=300, user_id=user, **given
+            ),
+            Usage(
+                uuid7(), kind=Kind.EMBEDDING, model="text-embedding-3-small", input_tokens=50, output_tokens=0, **given
+            ),
+        ]
+    )
     answer = await http.get("/v1/usage", headers=token_mint.headers(tenant_id=1, user_id=user))
     assert answer.status_code == 200
     usage = answer.json()
     whole = {
-        "input_tokens": 700, "output_tokens": 300, "embedding_tokens": 50, "total_tokens": 1050, "cost": "0.000286",
+        "input_tokens": 700, "output_tokens": 300, "embedding_tokens": 50, "total_tokens": 1050, "cost": 0.000286,
         "currency": "USD",
     }  # fmt: skip
     assert usage["last_24h"] == usage["last_7d"] == whole
     assert usage["period"].items() >= whole.items()
-    assert usage["quota"]["tokens"] == {"limit": 50_000_000, "used": 0, "held": 1000, "remaining": 49_999_000}
-    assert usage["quota"]["cost"]["limit"] == "250"
+    assert usage["quota"]["tokens"] == {
+        "limit": 50_000_000, "used": 1050, "held": 1000, "remaining": 49_997_950,
+    }  # fmt: skip
+    assert usage["quota"]["cost"]["limit"] == 250
+    assert usage["quota"]["documents"] == {"limit": 10_000, "used": 0, "held": 0, "remaining": 10_000}
     assert usage["quota"]["resets_at"] == usage["period"]["ends_at"]
     assert usage["me"]["last_24h"]["total_tokens"] == 1000
     assert usage["me"]["quota"] is None
@@ -172,19 +201,17 @@ async def test_another_tenant_sees_nothing_of_it(http: httpx.AsyncClient, token_
 
 async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: httpx.AsyncClient) -> None:
     schema = http.app.openapi()  # type: ignore[attr-defined] - set by the fixture
-    assert [path for path in schema["paths"] if not path.endswith("z")] == ["/v1/usage"]
+    assert [path for path in schema["paths"] if not path.endswith("z")] == [
+        "/v1/usage", "/v1/operator/prices", "/v1/operator/tenants/{tenant_id}/quota",
+    ]  # fmt: skip
     report = schema["components"]["schemas"]["UsageReport"]
     assert set(report["properties"]) == {
         "last_24h", "last_7d", "period", "quota", "me", "by_model", "by_user",
     }  # fmt: skip
     totals = schema["components"]["schemas"]["TokenTotals"]["properties"]
     assert all("description" in field for field in totals.values())
-    assert totals["cost"]["type"] == "string"
+    assert totals["cost"]["type"] == "number"
 
 
-async def test_health_names_what_is_needed(http: httpx.AsyncClient) -> None:
-    async def healthy() -> None:
-        answer = await http.get("/readyz")
-        assert answer.json() == {"status": "ok", "checks": {"database": "ok", "rabbitmq": "ok"}}
-
-    await eventually(healthy)
+async def test_readiness_is_what_a_request_needs(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/readyz")).json() == {"status": "ok", "checks": {"database": "ok"}}

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from docuchat_common.events.catalogue import QuotaThreshold, TenantCreated, UsageRecorded, parse_event
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit
+from docuchat_common.events.catalogue import (
+    DocumentDeleted,
+    DocumentReady,
+    DocumentUploaded,
+    QuotaThreshold,
+    TenantCreated,
+    UsageRecorded,
+    parse_event,
+)
 from docuchat_common.ids import uuid7
 from docuchat_common.messaging.broker import Broker
 from docuchat_common.messaging.topology import USAGE_STREAM
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.messaging import Others, others
 from docuchat_usage.bootstrap import Container, open_container
-from docuchat_usage.quotas.domain import HoldRequest, Kind
+from docuchat_usage.quotas.domain import Subject, Unit
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
 def settings(service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name, value in service_environment("usage").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOLD_SWEEP_SECONDS", "0.1")
+    monkeypatch.setenv("HOLD_SWEEP_INTERVAL", "100ms")
     return Settings()
 
 
@@ -40,7 +49,7 @@ def settings(service_environment: Callable[[str], dict[str, str]], monkeypatch: 
 async def running(settings: Settings, rabbitmq: TestBroker) -> AsyncIterator[tuple[Container, Others]]:
     """The service with its consumers established, and the others, which publish."""
     async with open_container(settings) as container, others(rabbitmq) as publishers:
-        await eventually(container.checks["rabbitmq"])
+        await eventually(container.watched["rabbitmq"])
         yield container, publishers
 
 
@@ -52,15 +61,23 @@ def recorded(tenant: int, tokens: int, **changes: Any) -> UsageRecorded:
     return UsageRecorded(**given)
 
 
+def wish(tenant: int, tokens: int, lease: timedelta) -> HoldRequest:
+    return HoldRequest(
+        tenant_id=tenant, kind=HoldKind.CHAT, provider="openai", model="gpt-4o-mini", lease=lease,
+        amounts=(Amount(unit=HoldUnit.INPUT_TOKENS, amount=tokens),),
+    )  # fmt: skip
+
+
 async def tables(database: ClonedDatabase) -> dict[str, list[tuple[Any, ...]]]:
     """What a run leaves behind, without the marks of when it ran."""
     queries = {
         "ledger": "SELECT tenant_id, event_id, hold_id, user_id, kind, model, input_tokens, output_tokens,"
         " embedding_tokens, cost, price_id, occurred_at FROM usage.ledger ORDER BY event_id",
-        "budgets": "SELECT tenant_id, subject_type, subject_id, tokens_used, tokens_held, cost_used, cost_held,"
-        " tokens_notified, cost_notified FROM usage.budgets ORDER BY 1, 2, 3",
-        "holds": "SELECT id, tenant_id, tokens, state, settled_event FROM usage.holds ORDER BY id",
-        "inbox": "SELECT consumer, event_id FROM usage.inbox ORDER BY 1, 2",
+        "budgets": "SELECT tenant_id, subject_type, subject_id, unit, used, held, notified FROM usage.budgets"
+        " ORDER BY 1, 2, 3, 4",
+        "holds": "SELECT id, tenant_id, units, amounts, state FROM usage.holds ORDER BY id",
+        "sums": "SELECT tenant_id, span, starts_at, user_id, model, kind, input_tokens, cost FROM usage.sums"
+        " ORDER BY 1, 2, 3, 4, 5, 6",
     }
     async with database.connect() as connection:
         return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in queries.items()}
@@ -74,8 +91,7 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
         for number in range(60):
             tenant = 1 + number % 3
             user = uuid7()
-            request = HoldRequest(tenant, Kind.CHAT, "gpt-4o-mini", 100, 50, timedelta(minutes=10), user_id=user)
-            hold = await container.quotas.hold(request)
+            hold = await container.quotas.hold(wish(tenant, 150, timedelta(minutes=10)))
             time = datetime.now(UTC) - timedelta(seconds=number)
             events.append(recorded(tenant, number, user_id=user, hold_id=hold.id, time=time))
         shuffled = events * 3
@@ -85,24 +101,25 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
         async def all_booked() -> None:
             async with database.connect() as connection:
                 assert await connection.fetchval("SELECT count(*) FROM usage.ledger") == len(events)
-            assert await queue_length(settings) == 0
+            assert await queue_length(rabbitmq.admin_url) == 0
 
         await eventually(all_booked, timeout=30)
         shuffled_result = await tables(database)
     expected = {
         tenant: sum(event.input_tokens for event in events if event.tenant_id == tenant) for tenant in (1, 2, 3)
     }
-    used = {row[0]: row[3:5] for row in shuffled_result["budgets"]}
+    used = {row[0]: row[4:6] for row in shuffled_result["budgets"] if row[3] == "tokens"}
     assert used == {tenant: (tokens, 0) for tenant, tokens in expected.items()}
     async with database.connect() as connection:  # the same events once, in order, on clean counters and open holds
         await connection.execute("DELETE FROM usage.ledger")
-        await connection.execute("DELETE FROM usage.inbox")
-        await connection.execute("UPDATE usage.holds SET state = 'held', settled_event = NULL, closed_at = NULL")
+        await connection.execute("DELETE FROM usage.sums")
+        await connection.execute("UPDATE usage.holds SET state = 'held', closed_at = NULL")
         await connection.execute(
             """
-            UPDATE usage.budgets b SET tokens_used = 0, cost_used = 0, tokens_held = h.tokens, cost_held = h.cost
-            FROM (SELECT tenant_id, sum(tokens) AS tokens, sum(cost) AS cost FROM usage.holds GROUP BY tenant_id) h
-            WHERE h.tenant_id = b.tenant_id
+            UPDATE usage.budgets b SET used = 0, held = h.amount
+            FROM (SELECT h.tenant_id, a.unit, sum(a.amount) AS amount
+                  FROM usage.holds h CROSS JOIN unnest(h.units, h.amounts) AS a (unit, amount) GROUP BY 1, 2) h
+            WHERE h.tenant_id = b.tenant_id AND h.unit = b.unit
             """
         )
     async with running(settings, rabbitmq) as (_, publisher):
@@ -112,11 +129,11 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
     assert await tables(database) == shuffled_result
 
 
-async def queue_length(settings: Settings) -> int:
+async def queue_length(url: str, name: str = "usage.usage-recorded.v1") -> int:
     """Messages that are ready or being handled."""
-    async with Broker.connect(settings.rabbitmq_url, name="look") as broker:
+    async with Broker.connect(url, name="look") as broker:
         channel = await broker.channel()
-        queue = await channel.declare_queue("usage.usage-recorded.v1", passive=True)
+        queue = await channel.declare_queue(name, passive=True)
         return queue.declaration_result.message_count or 0
 
 
@@ -125,11 +142,11 @@ async def test_holders_that_vanish_free_their_share_by_the_sweep(
 ) -> None:
     async with running(settings, rabbitmq) as (container, _):
         for _ in range(10):
-            await container.quotas.hold(HoldRequest(1, Kind.CHAT, "m", 100, 0, timedelta(milliseconds=200)))
+            await container.quotas.hold(wish(1, 100, timedelta(milliseconds=200)))
 
         async def freed() -> None:
             async with database.connect() as connection:
-                assert await connection.fetchval("SELECT tokens_held FROM usage.budgets") == 0
+                assert await connection.fetchval("SELECT sum(held) FROM usage.budgets") == 0
                 assert await connection.fetchval("SELECT count(*) FROM usage.holds WHERE state = 'expired'") == 10
 
         await eventually(freed, timeout=10)
@@ -144,7 +161,7 @@ async def test_a_new_tenant_gets_its_budget(settings: Settings, database: Cloned
         async def opened() -> None:
             async with database.connect() as connection:
                 row = await connection.fetchrow(
-                    "SELECT subject_id, token_limit FROM usage.budgets WHERE tenant_id = 42"
+                    "SELECT subject_id, amount_limit FROM usage.budgets WHERE tenant_id = 42 AND unit = 'tokens'"
                 )
             assert row is not None
             assert tuple(row) == ("42", 50_000_000)
@@ -157,7 +174,8 @@ async def test_a_new_subscriber_replays_usage_and_quota_events_from_the_stream(
 ) -> None:
     rabbitmq.declare(stream=True)
     async with running(settings, rabbitmq) as (container, publisher):
-        await container.quotas.set_quota(1, None, 1000, None)
+        await container.quotas.open_tenant(1)
+        await container.quotas.set_quota(1, None, {Unit.TOKENS: 1000})
         event = recorded(1, 850)
         await publisher.publish(event)
 
@@ -190,3 +208,65 @@ async def replay(url: str, count: int) -> list[Event]:
         await queue.consume(keep, arguments={"x-stream-offset": "first"})
         async with asyncio.timeout(10):
             return [parse_event(await seen.get()) for _ in range(count)]
+
+
+async def test_an_absurd_event_is_dead_lettered_and_the_others_are_booked(
+    settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker
+) -> None:
+    async with running(settings, rabbitmq) as (_, publisher):
+        events = [recorded(1, tokens) for tokens in (10, 10**15, 20)]
+        await asyncio.gather(*(publisher.publish(event) for event in events))
+
+        async def parted() -> None:
+            async with database.connect() as connection:
+                assert await connection.fetchval("SELECT sum(input_tokens) FROM usage.ledger") == 30
+            assert await queue_length(rabbitmq.admin_url, "usage.usage-recorded.v1.dlq") == 1
+
+        await eventually(parted, timeout=20)
+
+
+async def test_documents_count_once_whatever_the_order_of_their_events(
+    settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker
+) -> None:
+    kept, gone, user = uuid7(), uuid7(), uuid7()
+    async with running(settings, rabbitmq) as (container, publisher):
+        hold = await container.quotas.hold(
+            HoldRequest(
+                tenant_id=1,
+                kind=HoldKind.UPLOAD,
+                lease=timedelta(minutes=5),
+                amounts=(Amount(unit=HoldUnit.DOCUMENTS, amount=1), Amount(unit=HoldUnit.BYTES, amount=5000)),
+            )
+        )
+        events: list[Event] = []
+        for document in (kept, gone):
+            common: dict[str, Any] = {"tenant_id": 1, "document_id": document}
+            events += [
+                DocumentReady(**common, pages=7, chunks=9, tokens=99, generation=2),
+                DocumentReady(**common, pages=3, chunks=9, tokens=99, generation=1),
+                DocumentUploaded(
+                    **common, collection_id=uuid7(), user_id=user, sha256="0" * 64, size_bytes=4000,
+                    media_type="text/plain", hold_id=hold.id if document == kept else None,
+                ),
+            ]  # fmt: skip
+        events.append(DocumentDeleted(tenant_id=1, document_id=gone, user_id=user))
+        shuffled = events * 2
+        random.Random(5).shuffle(shuffled)
+        for event in shuffled:
+            await publisher.publish(event)
+
+        async def counted() -> None:
+            async with database.connect() as connection:
+                rows = await connection.fetch(
+                    "SELECT unit, used, held FROM usage.budgets WHERE subject_type = 'tenant'"
+                )
+                seen = await connection.fetchval("SELECT count(*) FROM usage.stored_documents WHERE pages = 7")
+            found = {row["unit"]: (row["used"], row["held"]) for row in rows}
+            assert (found["documents"], found["pages"], found["bytes"]) == ((1, 0), (7, 0), (4000, 0))
+            assert seen == 2
+            for queue in ("uploaded", "ready", "deleted"):
+                assert await queue_length(rabbitmq.admin_url, f"usage.document-{queue}.v1") == 0
+
+        await eventually(counted, timeout=20)
+        await container.quotas.set_quota(1, user, {Unit.BYTES: 4001})
+        assert (await container.quotas.get_quota(1, user))[Subject.USER][Unit.BYTES].used == 4000

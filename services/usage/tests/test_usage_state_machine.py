@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from docuchat_usage.quotas.errors import BudgetExhausted, HoldNotFound
+from docuchat_common.errors import QuotaExceeded
+from docuchat_usage.quotas.errors import BudgetBusy, HoldNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def machine_on(  # noqa: C901 - one small rule beside the other
             self.runner = asyncio.Runner()
             self.stack = AsyncExitStack()
             self.world = self.runner.run(self.stack.enter_async_context(open_world()))
-            self.runner.run(self.world.quotas.set_quota(self.world.tenant, None, LIMIT, None))
+            self.runner.run(self.world.set_tokens(LIMIT))
             self.open: dict[UUID, int] = {}
             self.leases: dict[UUID, object] = {}
             self.used = 0
@@ -53,7 +54,7 @@ def machine_on(  # noqa: C901 - one small rule beside the other
             fits = self.used + sum(self.open.values()) + tokens <= LIMIT
             try:
                 hold = self.runner.run(self.world.hold(tokens))
-            except BudgetExhausted:
+            except (BudgetBusy, QuotaExceeded):
                 assert not fits
                 return
             assert fits

@@ -50,7 +50,7 @@ class DocumentUploaded(Event):
 
     type: ClassVar[str] = "document.uploaded.v1"
     published_by: ClassVar[tuple[str, ...]] = ("gateway",)
-    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest", "usage")
 
     document_id: UUID
     collection_id: UUID
@@ -66,7 +66,7 @@ class DocumentDeleted(Event):
 
     type: ClassVar[str] = "document.deleted.v1"
     published_by: ClassVar[tuple[str, ...]] = ("gateway",)
-    taken_by: ClassVar[tuple[str, ...]] = ("ingest", "chat")
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest", "chat", "usage")
 
     document_id: UUID
     user_id: UUID | None
@@ -87,6 +87,7 @@ class DocumentReady(Event):
 
     type: ClassVar[str] = "document.ready.v1"
     published_by: ClassVar[tuple[str, ...]] = ("ingest",)
+    taken_by: ClassVar[tuple[str, ...]] = ("usage",)
 
     document_id: UUID
     pages: NonNegativeInt

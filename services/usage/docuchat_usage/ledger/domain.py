@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
-from docuchat_usage.quotas.domain import Budget, Crossing, HoldState, Kind, Period
+from docuchat_usage.quotas.domain import Budgets, Crossing, HoldState, Period
+
+MOST_TOKENS: Final = 1_000_000_000
+"""More than this in one call is no usage but a fault of whoever says so."""
+
+
+class Kind(StrEnum):
+    """What the tokens were spent on."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +38,14 @@ class Usage:
     occurred_at: datetime
     user_id: UUID | None = None
     chatbot_id: UUID | None = None
+    key_id: UUID | None = None
+    visitor_id: UUID | None = None
     chat_id: UUID | None = None
     turn_id: UUID | None = None
     document_id: UUID | None = None
     hold_id: UUID | None = None
+    corrects: UUID | None = None
+    """The event whose figures these replace."""
 
     @property
     def tokens(self) -> int:
@@ -39,13 +55,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What became of a usage event; `booked` is false when its ledger entry existed already."""
+    """A new entry of the ledger."""
 
-    booked: bool
+    event_id: UUID
     cost: Decimal
-    price_is_fallback: bool = False
-    hold_state: HoldState | None = None
-    crossings: tuple[Crossing, ...] = ()
+    price_is_fallback: bool
+    hold_state: HoldState | None
+    """What the hold was before; None when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bookings:
+    """What became of a list of usage events: entries for those that were not booked before, and passed thresholds."""
+
+    entries: tuple[Booking, ...]
+    crossings: tuple[Crossing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +97,29 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Edges:
+    """A window's parts: entries up to the first full hour, hours up to the first full day, days from there on."""
+
+    begins_at: datetime
+    first_hour: datetime
+    first_day: datetime
+
+    @classmethod
+    def of(cls, begins_at: datetime) -> Edges:
+        """The parts of the window that begins at a moment (UTC)."""
+        hour = begins_at.replace(minute=0, second=0, microsecond=0)
+        first_hour = hour if hour == begins_at else hour + timedelta(hours=1)
+        day = first_hour.replace(hour=0)
+        return cls(begins_at, first_hour, day if day == first_hour else day + timedelta(days=1))
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that `GET /v1/usage` shows."""
 
     period: Period
     tenant: Windows
     me: Windows
-    budget: Budget | None
-    my_budget: Budget | None
+    budgets: Budgets
     by_model: Mapping[str, Totals] = field(default_factory=dict)
     by_user: Mapping[UUID, Totals] = field(default_factory=dict)

@@ -2,131 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from docuchat_common.db import load_queries
-from docuchat_usage.ledger.domain import Booking, Report, Totals, Usage, Windows
-from docuchat_usage.quotas.domain import THRESHOLDS, Budget, Crossing, HoldState, Period, Subject, Unit
+from docuchat_usage.ledger.domain import Booking, Bookings, Edges, Report, Totals, Usage, Windows
+from docuchat_usage.ledger.errors import EntryMissing
+from docuchat_usage.quotas.domain import THRESHOLDS, Budgets, Crossing, HoldState, Period, Subject, Unit
 
 _queries: Final = load_queries(__package__)
 
 
 class LedgerRepository:
-    """The ledger on one connection of a unit of work; `book` answers None as `QuotaRepository.hold` does."""
+    """The ledger on one connection of a unit of work."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def book(self, usage: Usage, now: datetime) -> Booking | None:
-        """Write the ledger entry, charge every layer and close the hold: one statement."""
+    async def book(self, usages: Sequence[Usage], now: datetime) -> Bookings:
+        """Write an entry for each event that has none, charge every layer and close the holds.
+
+        Raises:
+            EntryMissing: one corrects an entry that is not there yet; nothing was booked.
+        """
         period = Period.month_of(now)
-        rows = [
-            row
-            async for row in _queries.book(
+        try:
+            answer = await _queries.book(
                 self._connection,
-                event_id=usage.event_id,
-                tenant_id=usage.tenant_id,
-                hold_id=usage.hold_id,
-                user_id=_text(usage.user_id),
-                chatbot_id=_text(usage.chatbot_id),
-                chat_id=usage.chat_id,
-                turn_id=usage.turn_id,
-                document_id=usage.document_id,
-                kind=usage.kind.value,
-                provider=usage.provider,
-                model=usage.model,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                estimated=usage.estimated,
-                occurred_at=usage.occurred_at,
+                events=orjson.dumps([asdict(usage) for usage in usages]).decode(),
                 now=now,
                 period_start=period.starts_at,
                 period_end=period.ends_at,
                 thresholds=THRESHOLDS,
             )
-        ]
-        first = rows[0]
-        if not first["ready"]:
-            return None
-        return Booking(
-            booked=first["booked"],
-            cost=first["cost"],
-            price_is_fallback=first["price_is_fallback"],
-            hold_state=HoldState(first["hold_state"]) if first["hold_state"] else None,
-            crossings=tuple(crossing for row in rows for crossing in _crossings(row)),
+        except asyncpg.NoDataFoundError as error:
+            raise EntryMissing(retry_after=timedelta(seconds=5)) from error
+        booked = json.loads(answer, parse_float=Decimal, parse_int=Decimal)
+        return Bookings(
+            entries=tuple(_booking(entry) for entry in booked["entries"]),
+            crossings=tuple(_crossing(crossing) for crossing in booked["crossings"]),
         )
 
-    async def report(
-        self, tenant_id: int, user_id: UUID, period: Period, now: datetime, budgets: Mapping[Subject, Budget]
-    ) -> Report:
+    async def report(self, tenant_id: int, user_id: UUID | None, now: datetime, budgets: Budgets) -> Report:
         """Sums of the ledger beside the budgets."""
-        day_ago, week_ago = now - timedelta(days=1), now - timedelta(days=7)
-        tenant = mine = Windows()
+        period = Period.month_of(now)
+        day, week = Edges.of(now - timedelta(days=1)), Edges.of(now - timedelta(days=7))
+        tenant: dict[str, Totals] = {}
+        mine: dict[str, Totals] = {}
         by_model: dict[str, Totals] = {}
         by_user: dict[UUID, Totals] = {}
-        async for row in _queries.sum_ledger(
+        async for row in _queries.sum_usage(
             self._connection,
             tenant_id=tenant_id,
-            since=min(week_ago, period.starts_at),
-            day_ago=day_ago,
-            week_ago=week_ago,
+            day=day.begins_at,
+            day_hour=day.first_hour,
+            day_day=day.first_day,
+            week=week.begins_at,
+            week_hour=week.first_hour,
+            week_day=week.first_day,
             period_start=period.starts_at,
         ):
+            totals = Totals(row["input_tokens"], row["output_tokens"], row["embedding_tokens"], row["cost"])
             if row["is_model"]:
-                by_model[row["model"]] = _totals(row, "period")
+                if row["span"] == "period":
+                    by_model[row["model"]] = totals
             elif not row["is_user"]:
-                tenant = _windows(row)
+                tenant[row["span"]] = totals
             elif row["user_id"] is not None:
-                by_user[row["user_id"]] = _totals(row, "period")
+                if row["span"] == "period":
+                    by_user[row["user_id"]] = totals
                 if row["user_id"] == user_id:
-                    mine = _windows(row)
-        return Report(
-            period=period,
-            tenant=tenant,
-            me=mine,
-            budget=budgets.get(Subject.TENANT),
-            my_budget=budgets.get(Subject.USER),
-            by_model=by_model,
-            by_user=by_user,
-        )
+                    mine[row["span"]] = totals
+        return Report(period, _windows(tenant), _windows(mine), budgets, by_model, by_user)
+
+    async def list_booked(self, event_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of some events that have an entry."""
+        return [row["event_id"] async for row in _queries.list_booked(self._connection, event_ids=event_ids)]
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Forget entries that were booked before a moment; answers how many. Their sums stay."""
+        count: int = await _queries.forget_entries(self._connection, before=before, batch=limit)
+        return count
+
+    async def forget_hours(self, before: datetime) -> None:
+        """Forget sums by the hour that are older than every window."""
+        await _queries.forget_hours(self._connection, before=before)
 
 
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+def _windows(totals: dict[str, Totals]) -> Windows:
+    nothing = Totals()
+    return Windows(totals.get("day", nothing), totals.get("week", nothing), totals.get("period", nothing))
 
 
-def _crossings(row: Any) -> Sequence[Crossing]:
-    if row["subject_type"] is None:
-        return ()
-    counters = (
-        (Unit.TOKENS, row["tokens_used"], row["token_limit"], row["tokens_before"], row["tokens_after"]),
-        (Unit.COST, row["cost_used"], row["cost_limit"], row["cost_before"], row["cost_after"]),
+def _booking(entry: Any) -> Booking:
+    return Booking(
+        event_id=UUID(entry["event_id"]),
+        cost=entry["cost"],
+        price_is_fallback=entry["is_fallback"],
+        hold_state=None if entry["hold_state"] is None else HoldState(entry["hold_state"]),
     )
-    return [
-        Crossing(
-            subject_type=Subject(row["subject_type"]),
-            subject_id=row["subject_id"],
-            unit=unit,
-            period_start=row["period_start"],
-            used=Decimal(used),
-            limit=Decimal(limit),
-            before=before,
-            after=after,
-        )
-        for unit, used, limit, before, after in counters
-        if after > before
-    ]
 
 
-def _totals(row: Any, window: str) -> Totals:
-    return Totals(row[f"{window}_input"], row[f"{window}_output"], row[f"{window}_embedding"], row[f"{window}_cost"])
-
-
-def _windows(row: Any) -> Windows:
-    return Windows(_totals(row, "day"), _totals(row, "week"), _totals(row, "period"))
+def _crossing(crossing: Any) -> Crossing:
+    return Crossing(
+        tenant_id=int(crossing["tenant_id"]),
+        subject_type=Subject(crossing["subject_type"]),
+        subject_id=crossing["subject_id"],
+        unit=Unit(crossing["unit"]),
+        period_start=datetime.fromisoformat(crossing["period_start"]),
+        used=crossing["used"],
+        limit=crossing["amount_limit"],
+        before=int(crossing["before"]),
+        after=int(crossing["after"]),
+    )

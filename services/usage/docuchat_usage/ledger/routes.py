@@ -4,12 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from docuchat_common.http.identity import CurrentPrincipal
+from docuchat_common.http.identity import CurrentCaller, InternalCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
-from docuchat_usage.ledger.schemas import UsageReport
+from docuchat_usage.ledger.schemas import KnownBody, KnownView, UsageReport
 from docuchat_usage.ledger.service import LedgerService
-
-_SEES_EVERY_USER = frozenset({"owner", "admin"})
 
 
 async def ledger_service(request: Request) -> LedgerService:
@@ -21,13 +20,21 @@ async def ledger_service(request: Request) -> LedgerService:
 Service = Annotated[LedgerService, Depends(ledger_service)]
 
 router = APIRouter(prefix="/v1", tags=["usage"])
+internal = APIRouter(
+    prefix="/internal/ledger", route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False
+)
 
 
 @router.get("/usage", summary="Tokens, cost and quota", responses=problem_responses(401, 403, 503))
-async def get_usage(principal: CurrentPrincipal, service: Service) -> UsageReport:
+async def get_usage(caller: CurrentCaller, service: Service) -> UsageReport:
     """Tokens and cost of the last 24 hours, the last 7 days and the current period, and what is left of the quota.
 
     Everybody sees the tenant's totals and their own; owners and admins also see each user's.
     """
-    report = await service.report(principal.tenant_id, principal.user_id)
-    return UsageReport.of(report, with_users=principal.role in _SEES_EVERY_USER)
+    return UsageReport.of(await service.report(caller), with_users=caller.can("usage.manage"))
+
+
+@internal.post("/known")
+async def list_known(body: KnownBody, service: Service) -> KnownView:
+    """Which of these usage events are booked; the others were lost on their way, or are still under way."""
+    return KnownView(known=await service.list_booked(body.event_ids))

@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from docuchat_usage.ledger.domain import Report, Totals, Windows
-from docuchat_usage.quotas.domain import Budget, Counter, Period, Unit
-from docuchat_usage.quotas.service import amount
+from docuchat_usage.ledger.domain import Report, Totals
+from docuchat_usage.quotas.domain import Counter, Period, Subject, Unit
 
 CURRENCY: Final = "USD"
 K = TypeVar("K")
@@ -24,7 +23,9 @@ class TokenTotals(BaseModel):
     output_tokens: int = Field(description="Tokens of answers.", examples=[812])
     embedding_tokens: int = Field(description="Tokens of documents and questions that were embedded.", examples=[20480])
     total_tokens: int = Field(description="All of them.", examples=[26613])
-    cost: str = Field(description="Exact decimal amount, as text so that no digit is lost.", examples=["0.00169495"])
+    cost: float = Field(
+        description="A number in `currency`; its digits are exact up to the fifteenth.", examples=[0.00169495]
+    )
     currency: str = Field(description="Currency of `cost`.", examples=[CURRENCY])
 
 
@@ -35,31 +36,34 @@ class PeriodTotals(TokenTotals):
     ends_at: datetime
 
 
-class TokenQuota(BaseModel):
-    """A budget in tokens."""
-
-    limit: int | None = Field(description="null when there is no limit.", examples=[50_000_000])
-    used: int = Field(description="Booked in this period.", examples=[26613])
-    held: int = Field(description="Set aside for calls that are running.", examples=[4096])
-    remaining: int | None = Field(description="limit - used - held, never below 0.", examples=[49_969_291])
-
-
 class CostQuota(BaseModel):
-    """A budget in money, as exact decimal amounts."""
+    """A budget in money."""
 
-    limit: str = Field(examples=["250"])
-    used: str = Field(examples=["0.00169495"])
-    held: str = Field(examples=["0.0024576"])
-    remaining: str = Field(description="limit - used - held, never below 0.", examples=["249.99584745"])
+    limit: float = Field(examples=[250])
+    used: float = Field(examples=[0.00169495])
+    held: float = Field(examples=[0.0024576])
+    remaining: float = Field(description="limit - used - held, never below 0.", examples=[249.99584745])
     currency: str = Field(examples=[CURRENCY])
 
 
-class Quota(BaseModel):
-    """What may still be spent in this period."""
+class CountQuota(BaseModel):
+    """A budget in whole numbers."""
 
-    tokens: TokenQuota
-    cost: CostQuota | None = Field(description="null when there is no limit in money.")
-    resets_at: datetime = Field(description="When the next period begins.")
+    limit: int | None = Field(description="null when there is no limit.", examples=[10_000])
+    used: int = Field(examples=[12])
+    held: int = Field(description="Set aside for what is running.", examples=[0])
+    remaining: int | None = Field(description="limit - used - held, never below 0.", examples=[9_988])
+
+
+class Quota(BaseModel):
+    """What may still be used."""
+
+    tokens: CountQuota | None = Field(description="Tokens of this period; null for a user without a limit of tokens.")
+    cost: CostQuota | None = Field(description="Money of this period; null when there is no limit in money.")
+    documents: CountQuota | None = Field(description="Documents that are stored.")
+    pages: CountQuota | None = Field(description="Pages of the documents that are stored.")
+    bytes: CountQuota | None = Field(description="Bytes of the documents that are stored.")
+    resets_at: datetime = Field(description="When the next period begins; what is stored has none.")
 
 
 class OwnUsage(BaseModel):
@@ -99,13 +103,12 @@ class UsageReport(BaseModel):
     @classmethod
     def of(cls, report: Report, *, with_users: bool) -> UsageReport:
         """The view of a report; `by_user` only for those who may see it."""
-        assert report.budget is not None  # the use case opens the tenant's budget before it reports
         return cls(
             last_24h=_totals(report.tenant.last_24h),
             last_7d=_totals(report.tenant.last_7d),
             period=_period(report.tenant.period, report.period),
-            quota=_quota(report.budget, report.period),
-            me=_own(report.me, report.period, report.my_budget),
+            quota=_quota(report.budgets[Subject.TENANT], report.period),
+            me=_own(report),
             by_model=[ModelUsage(model=model, **_amounts(totals)) for model, totals in _dearest_first(report.by_model)],
             by_user=[UserUsage(user_id=user, **_amounts(totals)) for user, totals in _dearest_first(report.by_user)]
             if with_users
@@ -119,7 +122,7 @@ def _amounts(totals: Totals) -> dict[str, Any]:
         "output_tokens": totals.output_tokens,
         "embedding_tokens": totals.embedding_tokens,
         "total_tokens": totals.total_tokens,
-        "cost": amount(Unit.COST, totals.cost),
+        "cost": float(totals.cost),
         "currency": CURRENCY,
     }
 
@@ -132,21 +135,31 @@ def _period(totals: Totals, period: Period) -> PeriodTotals:
     return PeriodTotals(**_amounts(totals), starts_at=period.starts_at, ends_at=period.ends_at)
 
 
-def _own(windows: Windows, period: Period, budget: Budget | None) -> OwnUsage:
+def _own(report: Report) -> OwnUsage:
+    mine = next((counters for subject, counters in report.budgets.items() if subject is not Subject.TENANT), None)
     return OwnUsage(
-        last_24h=_totals(windows.last_24h),
-        last_7d=_totals(windows.last_7d),
-        period=_period(windows.period, period),
-        quota=None if budget is None else _quota(budget, period),
+        last_24h=_totals(report.me.last_24h),
+        last_7d=_totals(report.me.last_7d),
+        period=_period(report.me.period, report.period),
+        quota=None if mine is None else _quota(mine, report.period),
     )
 
 
-def _quota(budget: Budget, period: Period) -> Quota:
-    return Quota(tokens=_token_quota(budget.tokens), cost=_cost_quota(budget.cost), resets_at=period.ends_at)
+def _quota(counters: Mapping[Unit, Counter], period: Period) -> Quota:
+    return Quota(
+        tokens=_count(counters.get(Unit.TOKENS)),
+        cost=_cost(counters.get(Unit.COST)),
+        documents=_count(counters.get(Unit.DOCUMENTS)),
+        pages=_count(counters.get(Unit.PAGES)),
+        bytes=_count(counters.get(Unit.BYTES)),
+        resets_at=period.ends_at,
+    )
 
 
-def _token_quota(counter: Counter) -> TokenQuota:
-    return TokenQuota(
+def _count(counter: Counter | None) -> CountQuota | None:
+    if counter is None:
+        return None
+    return CountQuota(
         limit=None if counter.limit is None else int(counter.limit),
         used=int(counter.used),
         held=int(counter.held),
@@ -154,17 +167,31 @@ def _token_quota(counter: Counter) -> TokenQuota:
     )
 
 
-def _cost_quota(counter: Counter) -> CostQuota | None:
-    if counter.limit is None or counter.remaining is None:
+def _cost(counter: Counter | None) -> CostQuota | None:
+    if counter is None or counter.limit is None or counter.remaining is None:
         return None
     return CostQuota(
-        limit=amount(Unit.COST, counter.limit),
-        used=amount(Unit.COST, counter.used),
-        held=amount(Unit.COST, counter.held),
-        remaining=amount(Unit.COST, counter.remaining),
+        limit=float(counter.limit),
+        used=float(counter.used),
+        held=float(counter.held),
+        remaining=float(counter.remaining),
         currency=CURRENCY,
     )
 
 
 def _dearest_first(totals: Mapping[K, Totals]) -> list[tuple[K, Totals]]:
     return sorted(totals.items(), key=lambda item: (-item[1].cost, -item[1].total_tokens, str(item[0])))
+
+
+class KnownBody(BaseModel):
+    """Usage events that somebody has published."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_ids: list[UUID] = Field(min_length=1, max_length=1000)
+
+
+class KnownView(BaseModel):
+    """Those of them that are booked."""
+
+    known: list[UUID]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
 
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import QuotaThreshold
+from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
 from docuchat_usage import metrics
-from docuchat_usage.ledger.domain import Booking, Report, Usage
-from docuchat_usage.quotas.domain import Crossing, Period, Subject
-from docuchat_usage.quotas.errors import BudgetsUnsettled
-from docuchat_usage.quotas.service import ATTEMPTS, again_after_deadlock, amount
+from docuchat_usage.ledger.domain import MOST_TOKENS, Booking, Report, Usage
+from docuchat_usage.ledger.errors import UsageAbsurd
+from docuchat_usage.quotas.domain import Crossing, Subject
+from docuchat_usage.quotas.service import ANNOUNCED_SUBJECTS
 
 if TYPE_CHECKING:
     from docuchat_common.db import UnitOfWork
@@ -24,82 +26,120 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-BOOKING_CONSUMER: Final = "usage.usage-recorded.v1"
+_FORGET_BATCH: Final = 5000
+_KEEP_HOURS: Final = timedelta(days=9)
 
 
 class LedgerService:
     """Owns what was spent."""
 
-    def __init__(self, uow: UnitOfWork[Tx], clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], clock: Clock, keep_entries: timedelta = timedelta(days=400)) -> None:
         self._uow = uow
         self._clock = clock
+        self._keep_entries = keep_entries
 
-    @again_after_deadlock
-    async def book(self, usage: Usage) -> Booking | None:
-        """Book what a provider was asked for, once for each event, whatever became of its hold.
+    async def book(self, usages: Sequence[Usage]) -> tuple[Booking, ...]:
+        """Book what providers were asked for, once for each event, whatever became of its hold; all or nothing.
 
-        None when the event was booked before.
+        Returns the new entries: an event that was booked before has none.
+
+        Raises:
+            UsageAbsurd: one says more tokens than a call can have.
+            EntryMissing: one corrects an entry that is not there yet.
         """
         now = self._clock.now()
-        usage = replace(usage, occurred_at=min(usage.occurred_at, now))
-        async with self._uow(TenantId(usage.tenant_id)) as tx:
-            if not await tx.inbox.claim(BOOKING_CONSUMER, usage.event_id):
-                return None
-            booking = await _book(tx, usage, self._clock)
-            for crossing in booking.crossings:
-                for percent in crossing.percentages:
-                    tx.outbox.add(_threshold(usage.tenant_id, crossing, percent))
-        if booking.booked:
-            self._report_booking(usage, booking)
-        return booking
+        for usage in usages:
+            _check(usage)
+        # across tenants, so with the system role; the function takes the tenants' turns in order
+        async with self._uow.system() as tx:
+            booked = await tx.ledger.book(
+                [replace(usage, occurred_at=min(usage.occurred_at, now)) for usage in usages], now
+            )
+            for crossing in booked.crossings:
+                if crossing.subject_type in ANNOUNCED_SUBJECTS:
+                    for percent in crossing.percentages:
+                        tx.outbox.add(_threshold(crossing, percent))
+        by_id = {usage.event_id: usage for usage in usages}
+        for booking in booked.entries:
+            _report_booking(by_id[booking.event_id], booking)
+        return booked.entries
 
-    async def report(self, tenant_id: int, user_id: UUID) -> Report:
-        """What a tenant and one of its users have used, and what is left."""
+    async def report(self, caller: Caller) -> Report:
+        """What a tenant and the caller in it have used, and what is left."""
         now = self._clock.now()
-        period = Period.month_of(now)
-        async with self._uow(TenantId(tenant_id)) as tx:
-            budgets = await tx.quotas.budgets(tenant_id, user_id, period, now)
+        subjects = {Subject.TENANT: str(caller.tenant_id)}
+        if caller.subject_type != "operator":
+            subjects[Subject(caller.subject_type)] = str(caller.subject_id)
+        async with self._uow(caller.tenant_id) as tx:
+            budgets = await tx.quotas.budgets(caller.tenant_id, subjects, now)
             if Subject.TENANT not in budgets:
-                await tx.quotas.ensure(tenant_id, None, now)
-                budgets = await tx.quotas.budgets(tenant_id, user_id, period, now)
-            return await tx.ledger.report(tenant_id, user_id, period, now, budgets)
+                await tx.quotas.open_tenant(caller.tenant_id, now)
+                budgets = await tx.quotas.budgets(caller.tenant_id, subjects, now)
+            return await tx.ledger.report(caller.tenant_id, caller.user_id, now, budgets)
 
-    def _report_booking(self, usage: Usage, booking: Booking) -> None:
-        metrics.bookings.labels(usage.kind.value).inc()
-        metrics.tokens.labels(usage.kind.value, "input").inc(usage.input_tokens)
-        metrics.tokens.labels(usage.kind.value, "output").inc(usage.output_tokens)
-        if booking.price_is_fallback:
-            metrics.unpriced.labels(usage.kind.value).inc()
-            logger.warning("price.unknown", provider=usage.provider, model=usage.model)
-        logger.info(
-            "usage.booked",
+    async def list_booked(self, event_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of some usage events that have an entry, so that whoever published them can tell what was lost."""
+        async with self._uow.system() as tx:
+            return await tx.ledger.list_booked(event_ids)
+
+    async def forget(self) -> int:
+        """Forget entries and hourly sums that are older than they are kept; answers how many entries."""
+        now = self._clock.now()
+        forgotten = 0
+        while True:
+            async with self._uow.system() as tx:
+                count = await tx.ledger.forget(now - self._keep_entries, _FORGET_BATCH)
+                await tx.ledger.forget_hours(now - _KEEP_HOURS)
+            forgotten += count
+            if count < _FORGET_BATCH:
+                return forgotten
+
+
+def _check(usage: Usage) -> None:
+    if usage.tokens > MOST_TOKENS:
+        metrics.anomalies.labels(usage.kind.value).inc()
+        logger.error(
+            "usage.absurd",
+            event_id=str(usage.event_id),
             tenant_id=usage.tenant_id,
-            kind=usage.kind.value,
+            provider=usage.provider,
             model=usage.model,
             tokens=usage.tokens,
-            cost=f"{booking.cost:f}",
-            estimated=usage.estimated,
-            hold=booking.hold_state.value if booking.hold_state else None,
         )
+        raise UsageAbsurd(f"A usage event reports {usage.tokens} tokens in one call; it is not booked.")
 
 
-async def _book(tx: Tx, usage: Usage, clock: Clock) -> Booking:
-    for _ in range(ATTEMPTS):
-        booking = await tx.ledger.book(usage, clock.now())
-        if booking is not None:
-            return booking
-        await tx.quotas.ensure(usage.tenant_id, usage.user_id, clock.now())
-    raise BudgetsUnsettled(retry_after=timedelta(seconds=1))
+def _report_booking(usage: Usage, booking: Booking) -> None:
+    metrics.bookings.labels(usage.kind.value).inc()
+    metrics.tokens.labels(usage.kind.value, "input").inc(usage.input_tokens)
+    metrics.tokens.labels(usage.kind.value, "output").inc(usage.output_tokens)
+    metrics.cost.labels(usage.kind.value).inc(max(float(booking.cost), 0))
+    if booking.price_is_fallback:
+        metrics.unpriced.labels(usage.kind.value).inc()
+        logger.warning("price.unknown", provider=usage.provider, model=usage.model)
+    logger.info(
+        "usage.booked",
+        tenant_id=usage.tenant_id,
+        kind=usage.kind.value,
+        model=usage.model,
+        tokens=usage.tokens,
+        cost=f"{booking.cost:f}",
+        estimated=usage.estimated,
+        correction=usage.corrects is not None,
+        hold=booking.hold_state.value if booking.hold_state else None,
+    )
 
 
-def _threshold(tenant_id: int, crossing: Crossing, percent: int) -> QuotaThreshold:
+def _threshold(crossing: Crossing, percent: int) -> QuotaThreshold:
+    facts: dict[str, Any] = {"subject_type": crossing.subject_type.value, "unit": crossing.unit.value}
     return QuotaThreshold(
-        tenant_id=tenant_id,
-        subject_type=crossing.subject_type.value,
+        tenant_id=TenantId(crossing.tenant_id),
         subject_id=crossing.subject_id,
         period_start=crossing.period_start,
-        used=amount(crossing.unit, crossing.used),
-        limit=amount(crossing.unit, crossing.limit),
-        unit=crossing.unit.value,
+        used=crossing.unit.text(crossing.used),
+        limit=crossing.unit.text(crossing.limit),
         percent=percent,
+        used_amount=crossing.unit.number(crossing.used),
+        limit_amount=crossing.unit.number(crossing.limit),
+        **facts,
     )

@@ -36,3 +36,7 @@ class PriceRepository:
         except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
             raise PriceInvalid from error
         return added
+
+    async def list_prices(self) -> list[Price]:
+        """Every version of every price, the latest of a model first."""
+        return [Price(**row) async for row in _queries.list_prices(self._connection)]

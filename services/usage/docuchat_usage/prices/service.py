@@ -1,7 +1,8 @@
-"""Use case: a new version of a price."""
+"""Use cases: a new version of a price, and the list of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,8 +22,8 @@ class PriceService:
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
-    async def set_price(self, price: Price) -> int:
-        """Add a version of a price; answers its id.
+    async def set_price(self, price: Price) -> Price:
+        """Add a version of a price; answers it with its id.
 
         Raises:
             PriceExists: the same model has a price from the same moment.
@@ -31,4 +32,9 @@ class PriceService:
         async with self._uow.system() as tx:
             price_id = await tx.prices.add(price)
         logger.info("price.added", price_id=price_id, provider=price.provider, model=price.model)
-        return price_id
+        return replace(price, id=price_id)
+
+    async def list_prices(self) -> list[Price]:
+        """Every version of every price, the latest of a model first."""
+        async with self._uow.system() as tx:
+            return await tx.prices.list_prices()

@@ -1,27 +1,27 @@
-"""What may be spent and what is held: rules without input or output."""
+"""What may be used and what is held: rules without input or output."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Final
+from uuid import UUID
 
-if TYPE_CHECKING:
-    from uuid import UUID
-
-THRESHOLDS: tuple[int, ...] = (50, 80, 95, 100)
+THRESHOLDS: Final[tuple[int, ...]] = (50, 80, 95, 100)
 """Percentages of a budget that are announced, each once in a period."""
 
 
 class Subject(StrEnum):
-    """Who a budget belongs to, in the order in which budgets are locked."""
+    """Who a budget belongs to, in the order in which layers are asked."""
 
     TENANT = "tenant"
     CHATBOT = "chatbot"
     KEY = "key"
     USER = "user"
+    VISITOR = "visitor"
 
 
 class Unit(StrEnum):
@@ -29,13 +29,19 @@ class Unit(StrEnum):
 
     TOKENS = "tokens"
     COST = "cost"
+    MESSAGES = "messages"
+    REQUESTS = "requests"
+    DOCUMENTS = "documents"
+    PAGES = "pages"
+    BYTES = "bytes"
 
+    def number(self, amount: Decimal) -> float:
+        """An amount as JSON shows it: a whole number, or money in USD."""
+        return float(amount) if self is Unit.COST else int(amount)
 
-class Kind(StrEnum):
-    """What the tokens were spent on."""
-
-    CHAT = "chat"
-    EMBEDDING = "embedding"
+    def text(self, amount: Decimal) -> str:
+        """An amount as an exact decimal without trailing zeros."""
+        return f"{amount.normalize():f}"
 
 
 class HoldState(StrEnum):
@@ -64,33 +70,32 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldRequest:
-    """A wish to spend, asked before a provider is called."""
-
-    tenant_id: int
-    kind: Kind
-    model: str
-    input_tokens: int
-    max_output_tokens: int
-    lease: timedelta
-    user_id: UUID | None = None
-    chatbot_id: UUID | None = None
-    key_id: UUID | None = None
-    provider: str | None = None
-
-    @property
-    def tokens(self) -> int:
-        """The most tokens that the call can use."""
-        return self.input_tokens + self.max_output_tokens
-
-
-@dataclass(frozen=True, slots=True)
 class Hold:
-    """Tokens set aside until they are settled, released, or the lease ends."""
+    """Amounts set aside until they are settled, released, or the lease ends."""
 
     id: UUID
     tokens: int
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One unit of one budget."""
+
+    limit: Decimal | None
+    used: Decimal
+    held: Decimal
+    resets_at: datetime | None = None
+    """None for what is standing: documents, pages, bytes."""
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """What is neither used nor held, never below zero; None without a limit."""
+        return None if self.limit is None else max(self.limit - self.used - self.held, Decimal(0))
+
+
+Budgets = Mapping[Subject, Mapping[Unit, Counter]]
+"""Counters of several subjects by unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +109,25 @@ class Refusal:
     limit: Decimal
     used: Decimal
     held: Decimal
-    resets_at: datetime
+    resets_at: datetime | None
     announce: bool
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether only other holds stand in the way."""
+        return self.used + self.wanted <= self.limit
 
     @property
     def remaining(self) -> Decimal:
         """What is neither used nor held, never below zero."""
         return max(self.limit - self.used - self.held, Decimal(0))
 
-    def retry_after(self, now: datetime, lease: timedelta) -> timedelta:
-        """When to try again: after a lease when only other people's holds are in the way, else at the reset."""
-        until_reset = max(self.resets_at - now, timedelta(seconds=1))
-        return min(until_reset, lease) if self.used + self.wanted <= self.limit else until_reset
-
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """A budget whose use passed one of the thresholds."""
 
+    tenant_id: int
     subject_type: Subject
     subject_id: str
     unit: Unit
@@ -135,28 +141,3 @@ class Crossing:
     def percentages(self) -> tuple[int, ...]:
         """The thresholds that were passed by this booking."""
         return tuple(percent for percent in THRESHOLDS if self.before < percent <= self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """One unit of one budget."""
-
-    limit: Decimal | None
-    used: Decimal
-    held: Decimal
-
-    @property
-    def remaining(self) -> Decimal | None:
-        """What is neither used nor held, never below zero; None without a limit."""
-        return None if self.limit is None else max(self.limit - self.used - self.held, Decimal(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a subject may spend in its period, in tokens and in money."""
-
-    subject_type: Subject
-    subject_id: str
-    period: Period
-    tokens: Counter
-    cost: Counter

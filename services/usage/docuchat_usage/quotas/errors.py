@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
+from docuchat_common.errors import NotFound, RateLimited
 
 
-class BudgetExhausted(QuotaExceeded):
-    """The budget for this period does not allow this request."""
+class BudgetBusy(RateLimited):
+    """Requests that are running hold what is left of the budget; try again when they are done."""
 
-    code = "quota_exceeded"
+    code = "quota_busy"
 
 
 class HoldNotFound(NotFound):
@@ -17,7 +17,7 @@ class HoldNotFound(NotFound):
     code = "hold_not_found"
 
 
-class BudgetsUnsettled(UpstreamUnavailable):
-    """The budgets of this tenant kept changing while they were read."""
+class TenantUnknown(NotFound):
+    """The usage service knows no tenant of this id."""
 
-    code = "budgets_unsettled"
+    code = "tenant_unknown"

@@ -2,189 +2,154 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
+from docuchat_common.contracts.holds import HoldRequest, HoldUnit
 from docuchat_common.db import load_queries
-from docuchat_usage.quotas.domain import (
-    THRESHOLDS,
-    Budget,
-    Counter,
-    Hold,
-    HoldRequest,
-    Period,
-    Refusal,
-    Subject,
-    Unit,
-)
-from docuchat_usage.quotas.errors import HoldNotFound
+from docuchat_usage.quotas.domain import THRESHOLDS, Budgets, Counter, Hold, Period, Refusal, Subject, Unit
+from docuchat_usage.quotas.errors import HoldNotFound, TenantUnknown
 
 _queries: Final = load_queries(__package__)
+_STANDING: Final = frozenset({Unit.DOCUMENTS, Unit.PAGES, Unit.BYTES})
 
 
 class QuotaRepository:
-    """Budgets and holds on one connection of a unit of work.
-
-    `hold` answers None when the budgets it needs do not exist yet or were added to while it waited; nothing was written
-    then, and the caller calls `ensure` and tries again.
-    """
+    """Budgets and holds on one connection of a unit of work."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def hold(
         self, hold_id: UUID, request: HoldRequest, now: datetime, announce_every: timedelta
-    ) -> Hold | Refusal | None:
-        """Set tokens and cost aside in every layer, or in none: one statement."""
+    ) -> Hold | Refusal:
+        """Set amounts aside in every budget of the subjects, or in none.
+
+        A refusal is to be announced when the refusing budget's last announcement is older than `announce_every`.
+        """
         period = Period.month_of(now)
-        expires_at = now + request.lease
+        input_tokens = request.amount_of(HoldUnit.INPUT_TOKENS)
+        output_tokens = request.amount_of(HoldUnit.OUTPUT_TOKENS)
+        others = [a for a in request.amounts if a.unit not in (HoldUnit.INPUT_TOKENS, HoldUnit.OUTPUT_TOKENS)]
         row = await _queries.hold(
             self._connection,
-            tenant_id=request.tenant_id,
             hold_id=hold_id,
-            user_id=_text(request.user_id),
-            chatbot_id=_text(request.chatbot_id),
-            key_id=_text(request.key_id),
+            tenant_id=request.tenant_id,
+            subject_types=[Subject.TENANT, *(subject.type for subject in request.subjects)],
+            subject_ids=[str(request.tenant_id), *(subject.id for subject in request.subjects)],
+            kind=request.kind.value,
             provider=request.provider,
             model=request.model,
-            kind=request.kind.value,
-            input_tokens=request.input_tokens,
-            output_tokens=request.max_output_tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            units=[amount.unit for amount in others],
+            amounts=[amount.amount for amount in others],
             now=now,
-            expires_at=expires_at,
+            expires_at=now + request.lease,
             period_start=period.starts_at,
             period_end=period.ends_at,
             announce_before=now - announce_every,
         )
-        if not row["ready"]:
-            return None
-        if row["fits"]:
-            return Hold(hold_id, row["tokens"], expires_at)
-        unit, wanted, limit, used, held = (
-            (Unit.TOKENS, row["tokens"], row["token_limit"], row["tokens_used"], row["tokens_kept"])
-            if row["lacks_tokens"]
-            else (Unit.COST, row["cost"], row["cost_limit"], row["cost_used"], row["cost_kept"])
-        )
+        if not row["refused"]:
+            return Hold(hold_id, input_tokens + output_tokens, now + request.lease)
         return Refusal(
             subject_type=Subject(row["subject_type"]),
             subject_id=row["subject_id"],
-            unit=unit,
-            wanted=Decimal(wanted),
-            limit=Decimal(limit),
-            used=Decimal(used),
-            held=Decimal(held),
-            resets_at=row["ends_at"],
+            unit=Unit(row["unit"]),
+            wanted=row["wanted"],
+            limit=row["amount_limit"],
+            used=row["used"],
+            held=row["held"],
+            resets_at=row["resets_at"],
             announce=row["announce"],
         )
 
-    async def ensure(self, tenant_id: int, user_id: UUID | None, now: datetime) -> None:
-        """Create what is missing, in the tenant's turn."""
-        period = Period.month_of(now)
-        await _queries.ensure_subscription(self._connection, tenant_id=tenant_id)
-        await self._ensure_tenant_budget(tenant_id, period)
-        if user_id is None:
-            return
-        limits = await _queries.find_user_limits(self._connection, tenant_id=tenant_id)
-        if limits["user_token_limit"] is not None or limits["user_cost_limit"] is not None:
-            await self._open_budget(
-                tenant_id, Subject.USER, str(user_id), limits["user_token_limit"], limits["user_cost_limit"], period
-            )
-
     async def renew(self, hold_id: UUID, lease: timedelta, tokens: int | None, now: datetime) -> Hold:
-        """Prolong a lease and give back what will not be used."""
+        """Prolong a lease and give back what will not be used.
+
+        Raises:
+            HoldNotFound: the hold is settled, released, expired or unknown.
+        """
         row = await _queries.renew(self._connection, hold_id=hold_id, tokens=tokens, expires_at=now + lease)
-        if row is None:
+        if row["expires_at"] is None:
             raise HoldNotFound
-        return Hold(row["id"], row["tokens"], row["expires_at"])
+        return Hold(hold_id, row["tokens"], row["expires_at"])
 
     async def release(self, hold_id: UUID, now: datetime) -> bool:
-        """Give a hold back unused."""
-        return await _queries.release(self._connection, hold_id=hold_id, now=now) is not None
+        """Give a hold back unused; False when it was not open."""
+        released: bool = await _queries.release(self._connection, hold_id=hold_id, now=now)
+        return released
 
     async def expire(self, now: datetime, limit: int) -> int:
-        """Give back holds whose lease has ended, passing over those that somebody is just closing."""
+        """Give back holds whose lease has ended, passing over tenants that are just being counted; answers how many."""
         count: int = await _queries.expire(self._connection, now=now, batch=limit)
         return count
 
     async def purge(self, before: datetime, limit: int) -> int:
-        """Forget holds that were closed before a moment."""
+        """Forget holds that were closed before a moment; answers how many."""
         count: int = await _queries.purge(self._connection, before=before, batch=limit)
         return count
+
+    async def count_open(self, now: datetime) -> tuple[int, int]:
+        """Open holds, and those among them whose lease has ended."""
+        row = await _queries.count_open(self._connection, now=now)
+        return row["held"], row["lapsed"]
+
+    async def open_tenant(self, tenant_id: int, now: datetime) -> None:
+        """Give a tenant the default plan and its budgets unless it has them."""
+        period = Period.month_of(now)
+        await _queries.open_tenant(
+            self._connection, tenant_id=tenant_id, period_start=period.starts_at, period_end=period.ends_at
+        )
 
     async def set_limits(
         self,
         tenant_id: int,
         subject_type: Subject,
         subject_id: str,
-        tokens: int | None,
-        cost: Decimal | None,
+        limits: Mapping[Unit, Decimal | None],
         now: datetime,
     ) -> None:
-        """Set what a subject may spend, opening its budget when it has none."""
-        await self.ensure(tenant_id, None, now)
-        if subject_type is not Subject.TENANT:
-            await self._open_budget(tenant_id, subject_type, subject_id, tokens, cost, Period.month_of(now))
-        await _queries.set_limits(
+        """Set what a subject may use of each unit; None is no limit.
+
+        Raises:
+            TenantUnknown: no tenant of this id was announced or has used anything.
+        """
+        period = Period.month_of(now)
+        if not await _queries.set_limits(
             self._connection,
             tenant_id=tenant_id,
             subject_type=subject_type.value,
             subject_id=subject_id,
-            token_limit=tokens,
-            cost_limit=cost,
-            thresholds=THRESHOLDS,
-        )
-
-    async def budgets(self, tenant_id: int, user_id: UUID, period: Period, now: datetime) -> dict[Subject, Budget]:
-        """The budgets of a tenant and of one of its users as they stand."""
-        return {
-            Subject(row["subject_type"]): _budget(row, period)
-            async for row in _queries.list_budgets(self._connection, tenant_id=tenant_id, user_id=str(user_id), now=now)
-        }
-
-    async def _ensure_tenant_budget(self, tenant_id: int, period: Period) -> None:
-        await _queries.ensure_tenant_budget(
-            self._connection, tenant_id=tenant_id, period_start=period.starts_at, period_end=period.ends_at
-        )
-
-    async def _open_budget(
-        self,
-        tenant_id: int,
-        subject_type: Subject,
-        subject_id: str,
-        tokens: int | None,
-        cost: Decimal | None,
-        period: Period,
-    ) -> None:
-        await _queries.lock_tenant_budget(self._connection, tenant_id=tenant_id)
-        await _queries.open_budget(
-            self._connection,
-            tenant_id=tenant_id,
-            subject_type=subject_type.value,
-            subject_id=subject_id,
-            token_limit=tokens,
-            cost_limit=cost,
+            units=list(limits),
+            limits=list(limits.values()),
             period_start=period.starts_at,
             period_end=period.ends_at,
-        )
+            thresholds=THRESHOLDS,
+        ):
+            raise TenantUnknown(f"The usage service knows no tenant {tenant_id}; see the list of tenants.")
 
-
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _budget(row: Any, period: Period) -> Budget:
-    return Budget(
-        subject_type=Subject(row["subject_type"]),
-        subject_id=row["subject_id"],
-        period=period,
-        tokens=_counter(row["token_limit"], row["tokens_used"], row["tokens_held"]),
-        cost=_counter(row["cost_limit"], row["cost_used"], row["cost_held"]),
-    )
-
-
-def _counter(limit: int | Decimal | None, used: int | Decimal, held: int | Decimal) -> Counter:
-    return Counter(None if limit is None else Decimal(limit), Decimal(used), Decimal(held))
+    async def budgets(self, tenant_id: int, subjects: Mapping[Subject, str], now: datetime) -> Budgets:
+        """The budgets of some subjects of a tenant as they stand."""
+        resets_at = Period.month_of(now).ends_at
+        found: dict[Subject, dict[Unit, Counter]] = {}
+        async for row in _queries.list_budgets(
+            self._connection,
+            tenant_id=tenant_id,
+            subject_types=list(subjects),
+            subject_ids=list(subjects.values()),
+            now=now,
+        ):
+            unit = Unit(row["unit"])
+            found.setdefault(Subject(row["subject_type"]), {})[unit] = Counter(
+                limit=row["amount_limit"],
+                used=row["used"],
+                held=row["held"],
+                resets_at=None if unit in _STANDING else resets_at,
+            )
+        return found

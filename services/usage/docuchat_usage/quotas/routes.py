@@ -1,4 +1,4 @@
-"""HTTP of the holds, for the product's own services."""
+"""HTTP of the holds, for the product's own services, and of the limits, for operators."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
-from docuchat_common.http.identity import InternalCaller
+from docuchat_common.http.identity import InternalCaller, current_operator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_usage.quotas.schemas import OldHoldBody, hold_request, hold_view
+from docuchat_common.http.problems import problem_responses
+from docuchat_usage.quotas.schemas import OldHoldBody, QuotaBody, QuotaView, TenantNumber, hold_view
 from docuchat_usage.quotas.service import QuotaService
 
 
@@ -35,11 +36,19 @@ router = APIRouter(
 )
 
 
+operator = APIRouter(
+    prefix="/v1/operator/tenants/{tenant_id}/quota",
+    tags=["operators"],
+    route_class=JsonRoute,
+    dependencies=[Depends(current_operator)],
+)
+
+
 @router.post("", status_code=201)
 async def open_hold(body: AnyHold, service: Service) -> HoldView:
     """Set amounts aside before they are spent."""
     request = body if isinstance(body, HoldRequest) else body.renewed()
-    return hold_view(await service.hold(hold_request(request)))
+    return hold_view(await service.hold(request))
 
 
 @router.patch("/{hold_id}")
@@ -53,3 +62,16 @@ async def release_hold(hold_id: UUID, service: Service) -> Response:
     """Give an unused hold back."""
     await service.release(hold_id)
     return Response(status_code=204)
+
+
+@operator.get("", summary="See a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
+async def get_quota(tenant_id: TenantNumber, service: Service, user_id: UUID | None = None) -> QuotaView:
+    """What a tenant, or with `user_id` one of its users, may use, and what is used and held of it."""
+    return QuotaView.of(tenant_id, user_id, await service.get_quota(tenant_id, user_id))
+
+
+@operator.put("", summary="Set a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
+async def set_quota(tenant_id: TenantNumber, body: QuotaBody, service: Service) -> QuotaView:
+    """Set the limits that are given, for the tenant or one of its users; null is no limit, the others stay."""
+    await service.set_quota(tenant_id, body.user_id, body.limits())
+    return QuotaView.of(tenant_id, body.user_id, await service.get_quota(tenant_id, body.user_id))

@@ -1,16 +1,18 @@
-"""Requests and responses of the holds."""
+"""Requests and responses of holds and limits."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final, Literal
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from docuchat_common.contracts.holds import Amount, HoldKind, HoldUnit, HoldView, Subject, SubjectType
-from docuchat_common.contracts.holds import HoldRequest as HoldBody
-from docuchat_usage.quotas.domain import Hold, HoldRequest, Kind
+from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, HoldView, Subject, SubjectType
+from docuchat_usage.quotas.domain import Budgets, Hold, Unit
+from docuchat_usage.quotas.domain import Subject as BudgetSubject
 
 _MOST_TOKENS: Final = 100_000_000
 
@@ -31,14 +33,14 @@ class OldHoldBody(BaseModel):
     max_output_tokens: int = Field(default=0, ge=0, le=_MOST_TOKENS)
     lease_seconds: float = Field(default=60, gt=0, le=3600)
 
-    def renewed(self) -> HoldBody:
+    def renewed(self) -> HoldRequest:
         """The same in today's form."""
         given = (
             (SubjectType.USER, self.user_id),
             (SubjectType.CHATBOT, self.chatbot_id),
             (SubjectType.KEY, self.key_id),
         )
-        return HoldBody(
+        return HoldRequest(
             tenant_id=self.tenant_id,
             subjects=tuple(Subject(type=kind, id=str(value)) for kind, value in given if value is not None),
             kind=HoldKind(self.kind),
@@ -52,23 +54,78 @@ class OldHoldBody(BaseModel):
         )
 
 
-def hold_request(body: HoldBody) -> HoldRequest:
-    """The wish of a hold's body; tokens alone until budgets have other units."""
-    subjects = {subject.type: UUID(subject.id) for subject in body.subjects}
-    return HoldRequest(
-        tenant_id=body.tenant_id,
-        kind=Kind.EMBEDDING if body.kind is HoldKind.UPLOAD else Kind(body.kind.value),
-        model=body.model or "upload",
-        input_tokens=body.amount_of(HoldUnit.INPUT_TOKENS),
-        max_output_tokens=body.amount_of(HoldUnit.OUTPUT_TOKENS),
-        lease=body.lease,
-        user_id=subjects.get(SubjectType.USER),
-        chatbot_id=subjects.get(SubjectType.CHATBOT),
-        key_id=subjects.get(SubjectType.KEY),
-        provider=body.provider,
-    )
-
-
 def hold_view(hold: Hold) -> HoldView:
     """The view of an open hold."""
     return HoldView(hold_id=hold.id, tokens=hold.tokens, expires_at=hold.expires_at)
+
+
+TenantNumber = Annotated[int, Path(ge=1, lt=1 << 63, description="The tenant's number.")]
+Whole = Annotated[int, Field(ge=0, le=1 << 60)]
+Dollars = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=12, allow_inf_nan=False)]
+
+
+class QuotaBody(BaseModel):
+    """Limits; one that is not given stays as it is, null is no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: UUID | None = Field(default=None, description="One user of the tenant; without it the tenant itself.")
+    tokens: Whole | None = Field(default=None, description="Tokens a month.", examples=[50_000_000])
+    cost: Dollars | None = Field(default=None, description="USD a month.", examples=[250])
+    messages: Whole | None = Field(default=None, description="Messages a month.")
+    requests: Whole | None = Field(default=None, description="Requests a month.")
+    documents: Whole | None = Field(default=None, description="Documents that may be stored.", examples=[10_000])
+    pages: Whole | None = Field(default=None, description="Pages of documents that may be stored.", examples=[100_000])
+    bytes: Whole | None = Field(default=None, description="Bytes that may be stored.", examples=[10_000_000_000])
+
+    @model_validator(mode="after")
+    def _says_something(self) -> QuotaBody:
+        if not self.limits():
+            raise ValueError(f"name at least one limit: {', '.join(Unit)}")
+        return self
+
+    def limits(self) -> dict[Unit, Decimal | int | None]:
+        """The limits that were given."""
+        return {unit: getattr(self, unit.value) for unit in Unit if unit.value in self.model_fields_set}
+
+
+class LimitView(BaseModel):
+    """One unit of a budget."""
+
+    subject_type: str = Field(examples=["tenant"])
+    unit: str = Field(examples=["tokens"])
+    limit: float | None = Field(description="null when there is no limit.")
+    used: float
+    held: float
+    remaining: float | None
+    resets_at: datetime | None = Field(description="null for what is stored: documents, pages, bytes.")
+
+
+class QuotaView(BaseModel):
+    """What a tenant, and one of its users, may use."""
+
+    tenant_id: int
+    user_id: UUID | None
+    limits: list[LimitView]
+
+    @classmethod
+    def of(cls, tenant_id: int, user_id: UUID | None, budgets: Budgets) -> QuotaView:
+        """The view of budgets, in the order of layers and units."""
+        return cls(
+            tenant_id=tenant_id,
+            user_id=user_id,
+            limits=[
+                LimitView(
+                    subject_type=subject.value,
+                    unit=unit.value,
+                    limit=None if counter.limit is None else unit.number(counter.limit),
+                    used=unit.number(counter.used),
+                    held=unit.number(counter.held),
+                    remaining=None if counter.remaining is None else unit.number(counter.remaining),
+                    resets_at=counter.resets_at,
+                )
+                for subject in BudgetSubject
+                for unit in Unit
+                if (counter := budgets.get(subject, {}).get(unit)) is not None
+            ],
+        )

@@ -1,24 +1,24 @@
-"""Use cases: hold before something is spent, renew, release, sweep; set what may be spent."""
+"""Use cases: hold before something is used, renew, release, sweep; set what may be used."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
 
 from docuchat_common.clock import Clock
-from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import QuotaExceeded
+from docuchat_common.contracts.holds import HoldRequest
+from docuchat_common.errors import QuotaExceeded
+from docuchat_common.events import catalogue
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_usage import metrics
-from docuchat_usage.quotas.domain import Hold, HoldRequest, Refusal, Subject, Unit
-from docuchat_usage.quotas.errors import BudgetExhausted, BudgetsUnsettled
+from docuchat_usage.quotas.domain import Budgets, Hold, Refusal, Subject, Unit
+from docuchat_usage.quotas.errors import BudgetBusy, TenantUnknown
 
 if TYPE_CHECKING:
     from docuchat_common.db import UnitOfWork
@@ -26,14 +26,10 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-ATTEMPTS: Final = 5
-_DEADLOCKED: Final = "deadlocked"  # docuchat_common.db.Deadlocked.code; use cases know no database
-_DEADLOCK_REPEATS: Final = 5
 _SWEEP_BATCH: Final = 500
-
-S = TypeVar("S")
-P = ParamSpec("P")
-T = TypeVar("T")
+_BUSY_PAUSE: Final = timedelta(seconds=5)
+ANNOUNCED_UNITS: Final = frozenset({Unit.TOKENS, Unit.COST})
+ANNOUNCED_SUBJECTS: Final = frozenset(Subject) - {Subject.VISITOR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,63 +40,41 @@ class Policy:
     keep_closed_holds: timedelta = timedelta(days=7)
 
 
-def again_after_deadlock(
-    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Repeat a use case that Postgres rolled back, whole, as the victim of a deadlock."""
-
-    @functools.wraps(method)
-    async def repeated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(_DEADLOCK_REPEATS):
-            try:
-                return await method(self, *args, **kwargs)
-            except UpstreamUnavailable as error:
-                if error.code != _DEADLOCKED:
-                    raise
-        return await method(self, *args, **kwargs)
-
-    return repeated
-
-
 class QuotaService:
-    """Owns what every tenant, chatbot, key and user may spend."""
+    """Owns what every tenant, chatbot, key, user and visitor may use."""
 
     def __init__(self, uow: UnitOfWork[Tx], clock: Clock, policy: Policy) -> None:
         self._uow = uow
         self._clock = clock
         self._policy = policy
 
-    @again_after_deadlock
     async def hold(self, request: HoldRequest) -> Hold:
-        """Set aside the most that a call can use; it counts until it is settled, released, or its lease ends.
+        """Set aside the most that an action can use; it counts until it is settled, released, or its lease ends.
 
         Raises:
-            BudgetExhausted: it does not fit in a budget; nothing is held in any.
+            QuotaExceeded: it does not fit in what a budget has left of its period; nothing is held in any.
+            BudgetBusy: it would fit if other holds were settled.
         """
         now = self._clock.now()
-        hold_id = uuid7()
-        for _ in range(ATTEMPTS):
-            async with self._uow(TenantId(request.tenant_id)) as tx:
-                outcome = await tx.quotas.hold(hold_id, request, now, self._policy.announce_refusals_every)
-                if outcome is None:
-                    await tx.quotas.ensure(request.tenant_id, request.user_id, now)
-                    outcome = await tx.quotas.hold(hold_id, request, now, self._policy.announce_refusals_every)
-                if isinstance(outcome, Refusal) and outcome.announce:
-                    tx.outbox.add(_exceeded(request.tenant_id, outcome))
-            if isinstance(outcome, Refusal):
-                metrics.holds.labels("refused", outcome.subject_type).inc()
-                logger.info(
-                    "hold.refused", tenant_id=request.tenant_id, layer=outcome.subject_type, unit=outcome.unit.value
-                )
-                raise _exhausted(outcome, outcome.retry_after(now, request.lease))
-            if outcome is not None:
-                metrics.holds.labels("granted", "").inc()
-                return outcome
-        raise BudgetsUnsettled(retry_after=timedelta(seconds=1))
+        async with self._uow(TenantId(request.tenant_id)) as tx:
+            outcome = await tx.quotas.hold(uuid7(), request, now, self._policy.announce_refusals_every)
+            if isinstance(outcome, Refusal) and _is_announced(outcome):
+                tx.outbox.add(_exceeded(request.tenant_id, outcome))
+        if isinstance(outcome, Hold):
+            metrics.holds.labels("granted", "").inc()
+            return outcome
+        metrics.holds.labels("busy" if outcome.is_busy else "refused", outcome.subject_type).inc()
+        logger.info(
+            "hold.refused",
+            tenant_id=request.tenant_id,
+            layer=outcome.subject_type,
+            unit=outcome.unit.value,
+            busy=outcome.is_busy,
+        )
+        raise _refused(outcome, now)
 
-    @again_after_deadlock
     async def renew(self, hold_id: UUID, lease: timedelta, tokens: int | None) -> Hold:
-        """Prolong the lease of a hold, and shrink it to what the call can still use.
+        """Prolong the lease of a hold, and shrink it to what the action can still use.
 
         Raises:
             HoldNotFound: the hold is not open any more.
@@ -110,31 +84,31 @@ class QuotaService:
         metrics.holds.labels("renewed", "").inc()
         return hold
 
-    @again_after_deadlock
     async def release(self, hold_id: UUID) -> None:
-        """Give a hold back of which nothing was used; giving it back again changes nothing."""
+        """Give an unused hold back; giving it back again changes nothing."""
         async with self._uow.system() as tx:
             released = await tx.quotas.release(hold_id, self._clock.now())
         if released:
             metrics.holds.labels("released", "").inc()
 
-    @again_after_deadlock
     async def open_tenant(self, tenant_id: int) -> None:
-        """Give a new tenant the default plan and its budget."""
+        """Give a new tenant the default plan and its budgets."""
         async with self._uow(TenantId(tenant_id)) as tx:
-            await tx.quotas.ensure(tenant_id, None, self._clock.now())
+            await tx.quotas.open_tenant(tenant_id, self._clock.now())
 
-    @again_after_deadlock
     async def sweep(self) -> int:
         """Give back every hold whose lease has ended; answers how many."""
         expired = 0
         while True:
             async with self._uow.system() as tx:
                 count = await tx.quotas.expire(self._clock.now(), _SWEEP_BATCH)
+                held, lapsed = await tx.quotas.count_open(self._clock.now())
             expired += count
             metrics.holds.labels("expired", "").inc(count)
             if count < _SWEEP_BATCH:
                 break
+        metrics.open_holds.labels("held").set(held - lapsed)
+        metrics.open_holds.labels("lapsed").set(lapsed)
         if expired:
             logger.info("holds.expired", count=expired)
         return expired
@@ -150,44 +124,77 @@ class QuotaService:
             if count < _SWEEP_BATCH:
                 return purged
 
-    @again_after_deadlock
-    async def set_quota(self, tenant_id: int, user_id: UUID | None, tokens: int | None, cost: Decimal | None) -> None:
-        """Set what a tenant, or one of its users, may spend in a month; None leaves a unit as it is."""
+    async def get_quota(self, tenant_id: int, user_id: UUID | None) -> Budgets:
+        """The budgets of a tenant and, where given, of one of its users.
+
+        Raises:
+            TenantUnknown: no tenant of this id was announced or has used anything.
+        """
+        subjects = {Subject.TENANT: str(tenant_id)} | ({} if user_id is None else {Subject.USER: str(user_id)})
+        async with self._uow(TenantId(tenant_id)) as tx:
+            budgets = await tx.quotas.budgets(tenant_id, subjects, self._clock.now())
+        if not budgets:
+            raise TenantUnknown(f"The usage service knows no tenant {tenant_id}; see the list of tenants.")
+        return budgets
+
+    async def set_quota(
+        self, tenant_id: int, user_id: UUID | None, limits: Mapping[Unit, Decimal | int | None]
+    ) -> None:
+        """Set what a tenant, or one of its users, may use of each unit; None is no limit.
+
+        Raises:
+            TenantUnknown: no tenant of this id was announced or has used anything.
+        """
         subject = Subject.TENANT if user_id is None else Subject.USER
         subject_id = str(tenant_id if user_id is None else user_id)
+        exact = {unit: None if limit is None else Decimal(limit) for unit, limit in limits.items()}
         async with self._uow(TenantId(tenant_id)) as tx:
-            await tx.quotas.set_limits(tenant_id, subject, subject_id, tokens, cost, self._clock.now())
+            await tx.quotas.set_limits(tenant_id, subject, subject_id, exact, self._clock.now())
         logger.info("quota.set", tenant_id=tenant_id, subject_type=subject.value, subject_id=subject_id)
 
 
-def amount(unit: Unit, value: Decimal) -> str:
-    """An amount as it is shown: whole tokens, or an exact decimal without trailing zeros."""
-    return str(int(value)) if unit is Unit.TOKENS else f"{value.normalize():f}"
+def _is_announced(refusal: Refusal) -> bool:
+    return refusal.announce and refusal.unit in ANNOUNCED_UNITS and refusal.subject_type in ANNOUNCED_SUBJECTS
 
 
-def _exhausted(refusal: Refusal, retry_after: timedelta) -> BudgetExhausted:
-    return BudgetExhausted(
-        f"The {refusal.unit.value} budget of this {refusal.subject_type.value} does not allow this request; "
-        f"it is reset at {refusal.resets_at.isoformat()}.",
-        retry_after=retry_after,
-        resets_at=refusal.resets_at.isoformat(),
-        layer=refusal.subject_type.value,
-        subject_id=refusal.subject_id,
-        unit=refusal.unit.value,
-        limit=amount(refusal.unit, refusal.limit),
-        used=amount(refusal.unit, refusal.used),
-        held=amount(refusal.unit, refusal.held),
-        remaining=amount(refusal.unit, refusal.remaining),
+def _refused(refusal: Refusal, now: datetime) -> BudgetBusy | QuotaExceeded:
+    unit, owner = refusal.unit, refusal.subject_type.value
+    facts: dict[str, Any] = {
+        "layer": owner,
+        "subject_id": refusal.subject_id,
+        "unit": unit.value,
+        "limit": unit.number(refusal.limit),
+        "used": unit.number(refusal.used),
+        "held": unit.number(refusal.held),
+        "remaining": unit.number(refusal.remaining),
+        "resets_at": None if refusal.resets_at is None else refusal.resets_at.isoformat(),
+    }
+    if refusal.is_busy:
+        return BudgetBusy(
+            f"Requests that are running hold what is left of the {unit.value} of this {owner}; try again shortly.",
+            retry_after=_BUSY_PAUSE,
+            **facts,
+        )
+    if refusal.resets_at is None:
+        detail = f"The {unit.value} of this {owner} are used up; delete documents, or ask for a higher limit."
+        return QuotaExceeded(detail, **facts)
+    return QuotaExceeded(
+        f"The {unit.value} budget of this {owner} does not allow this request; it is reset at {facts['resets_at']}.",
+        retry_after=max(refusal.resets_at - now, timedelta(seconds=1)),
+        **facts,
     )
 
 
-def _exceeded(tenant_id: int, refusal: Refusal) -> QuotaExceeded:
-    return QuotaExceeded(
+def _exceeded(tenant_id: int, refusal: Refusal) -> catalogue.QuotaExceeded:
+    assert refusal.resets_at is not None  # what is announced has a period
+    facts: dict[str, Any] = {"subject_type": refusal.subject_type.value, "unit": refusal.unit.value}
+    return catalogue.QuotaExceeded(
         tenant_id=tenant_id,
-        subject_type=refusal.subject_type.value,
         subject_id=refusal.subject_id,
-        used=amount(refusal.unit, refusal.used),
-        limit=amount(refusal.unit, refusal.limit),
-        unit=refusal.unit.value,
+        used=refusal.unit.text(refusal.used),
+        limit=refusal.unit.text(refusal.limit),
         resets_at=refusal.resets_at,
+        used_amount=refusal.unit.number(refusal.used),
+        limit_amount=refusal.unit.number(refusal.limit),
+        **facts,
     )

@@ -1,0 +1,33 @@
+"""Stored documents: what events say goes in, counters change."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from docuchat_common.db import load_queries
+from docuchat_usage.documents.domain import StoredDocument
+from docuchat_usage.quotas.domain import Period
+
+_queries: Final = load_queries(__package__)
+
+
+class DocumentRepository:
+    """Stored documents on one connection of a unit of work."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def store(self, said: StoredDocument, now: datetime) -> None:
+        """Count what an event says, once, in any order, and settle the upload's hold."""
+        period = Period.month_of(now)
+        await _queries.store(
+            self._connection, **asdict(said), now=now, period_start=period.starts_at, period_end=period.ends_at
+        )
+
+    async def forget_deleted(self, before: datetime) -> None:
+        """Forget deleted documents of which no event can be under way any more."""
+        await _queries.forget_deleted(self._connection, before=before)

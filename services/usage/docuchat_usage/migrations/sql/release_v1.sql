@@ -1,0 +1,13 @@
+-- Give an open hold back unused; false when it is not open.
+-- Locks: the tenant's turn, the hold, its budgets.
+CREATE FUNCTION usage.release_v1(p_hold_id uuid, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_tenant_id bigint := (SELECT h.tenant_id FROM usage.holds h WHERE h.id = p_hold_id);
+BEGIN
+    IF v_tenant_id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM usage.take_turn_v1(v_tenant_id, NULL, NULL); -- whoever has a hold has its budgets
+    RETURN usage.close_holds_v1(ARRAY[p_hold_id], 'released', p_now) > 0;
+END $$;

@@ -1,0 +1,37 @@
+"""HTTP of the prices, for operators."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from docuchat_common.http.identity import current_operator
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.problems import problem_responses
+from docuchat_usage.prices.schemas import PriceBody, PricePage, PriceView
+from docuchat_usage.prices.service import PriceService
+
+
+async def price_service(request: Request) -> PriceService:
+    """The use cases of this process."""
+    service: PriceService = request.app.state.container.prices
+    return service
+
+
+Service = Annotated[PriceService, Depends(price_service)]
+
+operator = APIRouter(
+    prefix="/v1/operator/prices", tags=["operators"], route_class=JsonRoute, dependencies=[Depends(current_operator)]
+)
+
+
+@operator.get("", summary="List the prices", responses=problem_responses(401, 403, 503))
+async def list_prices(service: Service) -> PricePage:
+    """Every version of every price, the latest of a model first."""
+    return PricePage(items=[PriceView.of(price) for price in await service.list_prices()])
+
+
+@operator.post("", status_code=201, summary="Set a price", responses=problem_responses(401, 403, 409, 422, 503))
+async def set_price(body: PriceBody, service: Service) -> PriceView:
+    """Add a version of a model's price; what was booked before keeps its own."""
+    return PriceView.of(await service.set_price(body.to_domain(datetime.now(UTC))))

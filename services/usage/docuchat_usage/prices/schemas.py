@@ -1,0 +1,69 @@
+"""Prices as operators see and set them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from docuchat_usage.prices.domain import Price
+
+Dollars = Annotated[Decimal, Field(ge=0, lt=100_000_000, max_digits=14, decimal_places=6, allow_inf_nan=False)]
+
+
+class PriceBody(BaseModel):
+    """A version of a model's price, in USD per million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str = Field(default="*", min_length=1, max_length=200, description="`*` is any provider.")
+    model: str = Field(min_length=1, max_length=200, description="A model, or the beginning of its name and `*`.")
+    input: Dollars
+    output: Dollars
+    embedding: Dollars | None = Field(default=None, description="The same as `input` when it is not given.")
+    valid_from: AwareDatetime | None = Field(default=None, description="Now when it is not given.")
+
+    def to_domain(self, now: datetime) -> Price:
+        """The same as a domain object."""
+        return Price(
+            id=0,
+            provider=self.provider,
+            model=self.model,
+            input=self.input,
+            output=self.output,
+            embedding=self.input if self.embedding is None else self.embedding,
+            valid_from=(self.valid_from or now).astimezone(UTC),
+        )
+
+
+class PriceView(BaseModel):
+    """A version of a price, in USD per million tokens."""
+
+    id: int
+    provider: str = Field(examples=["*"])
+    model: str = Field(examples=["gpt-4o-mini*"])
+    input: float = Field(examples=[0.15])
+    output: float = Field(examples=[0.6])
+    embedding: float = Field(examples=[0.15])
+    valid_from: datetime
+
+    @classmethod
+    def of(cls, price: Price) -> PriceView:
+        """The view of a price."""
+        return cls(
+            id=price.id,
+            provider=price.provider,
+            model=price.model,
+            input=float(price.input),
+            output=float(price.output),
+            embedding=float(price.embedding),
+            valid_from=price.valid_from,
+        )
+
+
+class PricePage(BaseModel):
+    """Every version of every price, the latest of a model first."""
+
+    items: list[PriceView]

@@ -73,6 +73,7 @@ class AsyncDocuChat:
                     server=base_url, tenant=own_tenant, access_token=access_token, refresh_token=refresh_token
                 )
             credentials = MemoryCredentials(given)
+        self._challenges: dict[str, str | None] = {}
         self._transport = Transport(
             base_url,
             credentials,
@@ -102,14 +103,25 @@ class AsyncDocuChat:
 
     async def request_code(self, email: str) -> CodeSent:
         """Have a sign-in code sent to the address."""
+        kept = self._transport.store.load()
         body = {"email": email}
-        return await self._get(CodeSent, "POST", "/v1/auth/request-code", json=body, signed=False)
+        if kept is not None and kept.challenge is not None and (kept.email, kept.server) == (email, self.base_url):
+            body["challenge"] = kept.challenge
+        sent = await self._get(CodeSent, "POST", "/v1/auth/request-code", json=body, signed=False)
+        self._challenges[email] = sent.challenge
+        return sent
 
-    async def verify_code(self, email: str, code: str) -> Tokens:
-        """Sign in with the code; the tokens are kept and used from now on."""
+    async def verify_code(self, email: str, code: str, *, challenge: str | None = None) -> Tokens:
+        """Sign in with the code; the tokens are kept and used from now on.
+
+        `challenge` came with the answer to `request_code`; that of this client's own request is known.
+        """
+        challenge = challenge or self._challenges.get(email)
         body = {"email": email, "code": code.strip()}
+        if challenge is not None:
+            body["challenge"] = challenge
         tokens = await self._get(Tokens, "POST", "/v1/auth/verify-code", json=body, signed=False)
-        self._transport.sign_in(email, tokens.access_token, tokens.refresh_token)
+        self._transport.sign_in(email, tokens.access_token, tokens.refresh_token, challenge)
         return tokens
 
     async def login(self, email: str, ask_code: Callable[[CodeSent], Awaitable[str] | str]) -> Tokens:
@@ -211,6 +223,9 @@ class AsyncDocuChat:
                 last = document
             try:
                 document = await self.document(document_id)
+            except RateLimited as error:
+                await asyncio.sleep(error.retry_after or poll_seconds)
+                continue
             except (ConnectionFailed, ServiceUnavailable):
                 failures += 1
                 if failures > _POLLS_IN_VAIN:

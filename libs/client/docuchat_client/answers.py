@@ -135,7 +135,11 @@ class AnswerStream:
         return self.turn_id is not None or not opened.asked or self._channel == "sse"
 
     def _take(self, frame: dict[str, Any]) -> AnswerEvent | None:
-        """Note what a frame says; None for what was seen before and for what this version does not know."""
+        """Note what a frame says; None for what was seen before, is of another turn, or unknown to this version."""
+        if frame.get("id") not in (None, self._key):
+            return None
+        if self.turn_id is not None and frame.get("turn_id") not in (None, str(self.turn_id)):
+            return None
         if frame.get("type") == "error":
             raise error_from_frame(frame)
         event = parse_event(frame)
@@ -187,10 +191,11 @@ class AnswerStream:
             raise ConnectionFailed(f"{self._transport.base_url} cannot be reached.") from error
         try:
             if self.turn_id is not None:
-                await connection.send(json.dumps({"resume": str(self.turn_id), "after": self.last_seq}))
+                resume = {"id": self._key, "resume": str(self.turn_id), "after": self.last_seq}
+                await connection.send(json.dumps(resume))
             else:
                 opened.asked = True
-                await connection.send(json.dumps(self._question))
+                await connection.send(json.dumps({"id": self._key, **(self._question or {})}))
             while True:
                 yield await self._receive(connection)
         except ConnectionClosed as error:

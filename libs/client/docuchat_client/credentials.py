@@ -32,6 +32,8 @@ class Credentials(BaseModel):
     email: str | None = None
     access_token: str
     refresh_token: str | None = None
+    challenge: str | None = None
+    """Of the sign-in; it makes this program known to the service when it asks for the next code."""
 
     @property
     def seconds_left(self) -> float | None:

@@ -149,9 +149,12 @@ _BY_CODE: dict[str, type[DocuChatError]] = {
     "message_too_long": InvalidInput,
     "model_not_allowed": InvalidInput,
     "provider_rate_limited": RateLimited,
+    "quota_busy": RateLimited,
+    "too_many_attempts": RateLimited,
     "request_in_progress": Conflict,
     "shutting_down": ServiceUnavailable,
     "token_expired": Unauthenticated,
+    "invalid_token": Unauthenticated,
     "token_invalid": Unauthenticated,
     "turn_not_found": NotFound,
 }
@@ -187,8 +190,9 @@ def error_from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Doc
 def _with_fields(detail: str, fields: Any) -> str:
     if not isinstance(fields, list):
         return detail
-    named = [f"{f.get('field')}: {f.get('problem')}" for f in fields if isinstance(f, dict) and f.get("field")]
-    unsaid = [name for name in named if name not in detail]
+    named = [(str(f["field"]), str(f.get("problem"))) for f in fields if isinstance(f, dict) and f.get("field")]
+    # said already, in whatever words around it
+    unsaid = [f"{field}: {problem}" for field, problem in named if problem not in detail]
     return f"{detail} ({'; '.join(unsaid[:3])})" if unsaid else detail
 
 

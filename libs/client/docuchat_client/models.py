@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 T = TypeVar("T")
 # Sessions are named by the caller, with a number or a text; ids of chats are what we get for them.
@@ -36,10 +36,14 @@ class Tokens(_Model):
 
 
 class CodeSent(_Model):
-    """The answer to a request for a sign-in code; the code lives `expires_in` seconds."""
+    """The answer to a request for a sign-in code; the code lives `expires_in` seconds.
+
+    `challenge` goes with the code: it binds guesses to the program that asked, so that strangers cannot use them up.
+    """
 
     status: str
     expires_in: int | None = None
+    challenge: str | None = None
 
 
 class Tenant(_Model):
@@ -230,7 +234,7 @@ class SearchResult(_Model):
 class SearchResults(_Model):
     """What a search found, best first."""
 
-    results: list[SearchResult]
+    results: list[SearchResult] = Field(validation_alias=AliasChoices("results", "items"))
 
 
 class UsageWindow(_Model):

@@ -29,6 +29,15 @@ def one_line(text: str | None) -> str:
     return " ".join(clean(text).split())
 
 
+def shortened(text: str | None, width: int) -> str:
+    """Clean text of at most `width` characters; its middle goes, since names often differ at their ends."""
+    text = one_line(text)
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
 class Screen:
     """Standard output and standard error of the command line."""
 

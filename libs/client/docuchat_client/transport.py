@@ -184,7 +184,7 @@ class Transport:
             )
             return True
 
-    def sign_in(self, email: str, access_token: str, refresh_token: str | None) -> None:
+    def sign_in(self, email: str, access_token: str, refresh_token: str | None, challenge: str | None = None) -> None:
         """Keep new tokens."""
         self.store.save(
             Credentials(
@@ -193,6 +193,7 @@ class Transport:
                 email=email,
                 access_token=access_token,
                 refresh_token=refresh_token,
+                challenge=challenge,
             )
         )
 

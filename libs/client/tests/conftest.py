@@ -85,6 +85,8 @@ class Service:
     refreshes: dict[str, tuple[str, str]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    open_paths: set[str] = field(default_factory=set)
     headers: list[dict[str, str]] = field(default_factory=list)
     answers: dict[tuple[str, str], list[Callable[[Request], Awaitable[Response]]]] = field(default_factory=dict)
     sockets: list[Callable[[WebSocket, Any], Awaitable[None]]] = field(default_factory=list)
@@ -110,13 +112,15 @@ class Service:
         method, path = request.method, request.url.path
         self.requests.append((method, path))
         self.headers.append(dict(request.headers))
+        self.raw.append(await request.body())
         if path == "/v1/auth/refresh":
             tokens = self.refreshes.pop((await request.json())["refresh_token"], None)
             if tokens is None:
                 return problem(401, "refresh_invalid", "This refresh token is not valid.")
             self.good_tokens.add(tokens[0])
             return JSONResponse({"access_token": tokens[0], "refresh_token": tokens[1], "expires_in": 900})
-        if not path.startswith("/v1/auth/") and self._refused(request.headers.get("authorization")):
+        is_open = path.startswith("/v1/auth/") or path in self.open_paths
+        if not is_open and self._refused(request.headers.get("authorization")):
             return problem(401, "token_expired", "The access token has expired.")
         answers = self.answers.get((method, path))
         if not answers:
@@ -138,6 +142,12 @@ class Service:
         await self.sockets.pop(0)(socket, asked)
 
 
+def without_id(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of a client without the names that it gave them."""
+    assert all(message["id"] for message in messages)
+    return [{name: value for name, value in message.items() if name != "id"} for message in messages]
+
+
 def sends(items: list[dict[str, Any]], *, drop: bool = False) -> Callable[[WebSocket, Any], Awaitable[None]]:
     """A socket's behaviour: send, then close in order, or drop the connection."""
 
@@ -152,7 +162,7 @@ def sends(items: list[dict[str, Any]], *, drop: bool = False) -> Callable[[WebSo
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     made = Service(good_tokens={token("good")})
-    methods = ["GET", "POST", "PATCH", "DELETE"]
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app = Starlette(routes=[WebSocketRoute("/ws/chat", made.websocket), Route("/{p:path}", made.http, methods=methods)])
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

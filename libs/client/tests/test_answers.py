@@ -16,6 +16,7 @@ from docuchat_client import (
     DocuChat,
     MemoryCredentials,
     QuotaExceeded,
+    RateLimited,
     ServiceUnavailable,
     Unauthenticated,
     UnexpectedAnswer,
@@ -23,7 +24,7 @@ from docuchat_client import (
 from docuchat_client.answers import AnswerStream, websocket_address
 from docuchat_client.models import Delta, End, Sources, Start
 
-from .conftest import CHAT, TURN, WORDS, Service, end_frame, frames, problem, sends, sse, start_frame, token
+from .conftest import CHAT, TURN, WORDS, Service, end_frame, frames, problem, sends, sse, start_frame, token, without_id
 
 TEXT = "".join(WORDS)
 RESUME = f"/v1/turns/{TURN}/events"
@@ -45,7 +46,7 @@ async def test_streams_events_in_order_over_a_websocket(service: Service, client
         kinds = [type(event) async for event in answer]
 
     assert kinds == [Start, Sources, *[Delta] * len(WORDS), End]
-    assert service.heard == [{"message": "How long?", "session_id": 7, "document_ids": [CHAT]}]
+    assert without_id(service.heard) == [{"message": "How long?", "session_id": 7, "document_ids": [CHAT]}]
     assert answer.answer == TEXT and str(answer.chat_id) == CHAT
     assert answer.citations[0].quote == "lasts two years" and answer.citations[0].page == 3
     assert answer.usage is not None and answer.usage.total_tokens == 47
@@ -60,7 +61,7 @@ async def test_a_dropped_websocket_goes_on_without_gap_or_repeat(
     words = await read(stream := client.stream("How long?"))
 
     assert words == WORDS and stream.resumptions == 1
-    assert service.heard[1] == {"resume": TURN, "after": cut - 1}
+    assert without_id(service.heard)[1] == {"resume": TURN, "after": cut - 1}
 
 
 async def test_goes_on_as_long_as_there_is_progress(service: Service, client: AsyncDocuChat) -> None:
@@ -211,7 +212,7 @@ async def test_stops_and_resumes_elsewhere(service: Service, client: AsyncDocuCh
         await answer.stop()
         assert [word async for word in answer.text()] == []
 
-    assert answer.finish_reason == "stopped" and service.heard == [{"resume": TURN, "after": 2}]
+    assert answer.finish_reason == "stopped" and without_id(service.heard) == [{"resume": TURN, "after": 2}]
 
 
 async def test_the_synchronous_stream_does_the_same(service: Service, store: MemoryCredentials) -> None:
@@ -233,3 +234,30 @@ async def test_the_synchronous_stream_does_the_same(service: Service, store: Mem
 )
 def test_address_of_the_websocket(base: str, address: str) -> None:
     assert websocket_address(base) == address
+
+
+async def test_frames_of_other_turns_and_messages_are_not_taken(service: Service, client: AsyncDocuChat) -> None:
+    async def mixed(socket: WebSocket, asked: Any) -> None:
+        for frame in frames():
+            stranger = {**frame, "turn_id": CHAT, "seq": 1, "token": "not mine"}
+            if frame["type"] != "start":
+                await socket.send_json(stranger)
+            await socket.send_json({**frame, "id": "somebody's", "token": "not mine"})
+            await socket.send_json({**frame, "turn_id": TURN, "id": asked["id"]})
+        await socket.close(1000)
+
+    service.sockets.append(mixed)
+
+    assert await read(client.stream("How long?")) == WORDS
+
+
+async def test_a_busy_quota_is_a_limit_that_passes_and_a_used_up_one_is_not(
+    service: Service, client: AsyncDocuChat
+) -> None:
+    busy = {"type": "error", "code": "quota_busy", "message": "Others hold what is left.", "retry_after": 2}
+    service.sockets += [sends([busy]), sends([{**busy, "code": "quota_exceeded"}])]
+    with pytest.raises(RateLimited) as refused:
+        await read(client.stream("How long?"))
+    assert refused.value.retry_after == 2
+    with pytest.raises(QuotaExceeded):
+        await read(client.stream("How long?"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -13,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 from typer.testing import CliRunner
 
-from docuchat_client import Credentials, FileCredentials
+from docuchat_client import Credentials, FileCredentials, NotFound
 from docuchat_client.cli import app
+from docuchat_client.cli.session import screen
+from docuchat_client.cli.uploads import _UploadView
+from docuchat_client.rendering import shortened
 from docuchat_testkit.eventually import eventually
 
-from .conftest import CHAT, DOCUMENT, NOW, TURN, Service, document, frames, problem, sends, sse, token
+from .conftest import CHAT, DOCUMENT, NOW, TURN, Service, document, frames, problem, sends, sse, token, without_id
 
 USER = {"id": CHAT, "email": "a@example.com", "role": "owner", "tenant": {"id": 1, "slug": "demo", "name": "Demo"}}
 CHAT_JSON = {"id": CHAT, "title": "Warranty", "created_at": NOW, "updated_at": NOW, "message_count": 2}
@@ -128,7 +133,7 @@ async def test_a_kept_token_is_not_sent_to_another_server(service: Service, docu
     assert done.code == 3 and "not at http://localhost" in done.err and service.requests == []
 
 
-async def test_upload_says_each_step_and_fails_when_a_document_does(
+async def test_upload_says_what_became_of_each_file_and_fails_when_a_document_does(
     service: Service, docuchat: Command, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.pdf", tmp_path / "bad.pdf"
@@ -153,15 +158,89 @@ async def test_upload_says_each_step_and_fails_when_a_document_does(
     done = await docuchat("upload", str(good), str(bad))
 
     assert done.code == 1, done.err
-    lines = done.out.splitlines()
-    assert [line for line in lines if line.startswith("good")] == [
-        f"good.pdf: queued [{DOCUMENT}]",
-        f"good.pdf: processing, 1 of 2 pages [{DOCUMENT}]",
+    assert sorted(done.out.splitlines()) == [
+        f"bad.pdf: failed: The file has a password. (encrypted) [{other}]",
         f"good.pdf: ready, 2 pages, 1 chunk [{DOCUMENT}]",
     ]
-    assert f"bad.pdf: failed: The file has a password. (encrypted) [{other}]" in lines
+    assert done.err == "2 files: 1 failed, 1 ready.\n"
     assert (await docuchat("upload", "--no-wait", str(good))).code == 0
     assert (await docuchat("upload", str(tmp_path / "missing.pdf"))).code == 2
+
+
+async def test_upload_waits_as_long_as_it_is_told_and_goes_on(
+    service: Service, docuchat: Command, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{number}.pdf" for number in range(3)]
+    for path in paths:
+        path.write_bytes(b"%PDF")
+    limited = problem(429, "rate_limited", "More than 50 requests a minute.", {"Retry-After": "0.01"})
+    service.on("POST", "/v1/files", *[limited] * 20, JSONResponse(document("queued"), 202))
+    ready = {"type": "progress", **document("ready", pages=1, chunks=1)}
+    stream = Response(sse([ready]), media_type="text/event-stream")
+    service.on("GET", f"/v1/files/{DOCUMENT}/events", limited, limited, limited, stream)
+    service.on("GET", f"/v1/files/{DOCUMENT}", limited, limited, JSONResponse(document("processing")))
+
+    done = await docuchat("upload", *map(str, paths))
+
+    assert done.code == 0, done
+    assert sorted(line.partition(" [")[0] for line in done.out.splitlines()) == [
+        f"{number}.pdf: ready, 1 page, 1 chunk" for number in range(3)
+    ]
+    assert done.err == "3 files: 3 ready.\n"
+    keys = {headers["idempotency-key"] for headers in service.headers if "idempotency-key" in headers}
+    assert len(keys) == 3
+
+
+async def test_a_used_up_quota_is_not_waited_for(service: Service, docuchat: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    service.on("POST", "/v1/files", problem(429, "quota_exceeded", "The quota is used up.", {"Retry-After": "0"}))
+
+    done = await docuchat("upload", str(tmp_path / "a.pdf"))
+
+    assert done.code == 5 and service.count("POST", "/v1/files") == 1
+
+
+def test_names_stay_apart_and_bars_fit_eighty_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(screen, "out", Console(file=out, force_terminal=True, width=80, highlight=False))
+    names = [f"annual-report-of-the-company-for-the-year-{year}.pdf" for year in range(1990, 2050)]
+    assert len({shortened(name, 24) for name in names}) == 60 and all(len(shortened(name, 24)) == 24 for name in names)
+    paths = [Path(name) for name in names]
+    with _UploadView(paths) as view:
+        for path in paths:
+            view.sent(path, 10, 1_000_000)
+        assert view._bars is not None
+        lines = ["".join(part.text for part in line) for line in screen.out.render_lines(view._bars)]
+        assert len(lines) == 9 and all(len(line) <= 80 for line in lines)  # eight bars and the total
+        assert "0 of 60 done" in lines[0] and "-1990.pdf" in lines[1]
+        for path in paths:
+            view.failed(path, NotFound())
+        assert len(screen.out.render_lines(view._bars)) == 1
+    for name in names:
+        assert f"{name}: failed" in out.getvalue()
+
+
+async def test_login_asks_again_for_a_code_that_was_typed_wrong(service: Service, signed_out: Command) -> None:
+    sent = {"status": "sent", "expires_in": 600, "challenge": "c" * 32}
+    service.on("POST", "/v1/auth/request-code", JSONResponse(sent, 202))
+    kept = next(iter(service.good_tokens))
+    wrong = problem(401, "invalid_code", "The code is wrong, used up or expired; request a new one.")
+    tokens = JSONResponse({"access_token": kept, "refresh_token": "r"})
+    service.on("POST", "/v1/auth/verify-code", wrong, wrong, tokens, wrong)
+    service.on("GET", "/v1/users/me", JSONResponse(USER))
+    arguments = ("login", "--email", "a@example.com", "--server", service.url)
+
+    done = await signed_out(*arguments, text="111111\n222222\n123456\n")
+
+    assert done.code == 0 and done.err.count("look again") == 2
+    bodies = [json.loads(body) for body in service.raw if body]
+    assert bodies[0] == {"email": "a@example.com"}
+    assert {body["challenge"] for body in bodies[1:]} == {"c" * 32}
+    again = await signed_out(*arguments, text="1\n2\n3\n4\n")
+    assert again.code == 3 and again.err.count("look again") == 2 and "docuchat login" not in again.err
+    bodies = [json.loads(body) for body in service.raw if body]
+    assert bodies[4] == {"email": "a@example.com", "challenge": "c" * 32}  # this program has signed in before
+    assert (await signed_out(*arguments, "--code", "123456")).code == 3
 
 
 async def test_ask_streams_the_answer_and_its_citations(service: Service, docuchat: Command) -> None:
@@ -174,7 +253,7 @@ async def test_ask_streams_the_answer_and_its_citations(service: Service, docuch
 
     assert done.code == 0, done.err
     assert done.out == 'Two[31mred years [1], said the guide.\n\n[1] Guide[31mred, p. 3: "lasts two years"\n'
-    assert service.heard == [{"message": "How long?", "chat_id": CHAT}]
+    assert without_id(service.heard) == [{"message": "How long?", "chat_id": CHAT}]
 
 
 async def test_ask_reads_standard_input_and_prints_json(service: Service, docuchat: Command) -> None:

@@ -138,6 +138,11 @@ async def test_logout_forgets_even_when_the_service_is_away(store: MemoryCredent
             InvalidInput,
             "Not valid: q: is empty",
         ),
+        (
+            problem(422, "invalid_input", "q is empty", errors=[{"field": "query.q", "problem": "is empty"}]),
+            InvalidInput,
+            "q is empty",
+        ),
         (problem(500, "internal_error", "Something failed."), ServerError, "Something failed."),
         (PlainTextResponse("<html>", 502), Exception, "The service, or a part that it needs"),
         (PlainTextResponse("<html>", 200), UnexpectedAnswer, "does not speak this protocol"),
@@ -154,6 +159,7 @@ async def test_errors_are_typed_and_one_line(
             await client.me()
 
     assert line in str(refused.value) and "\n" not in str(refused.value)
+    assert str(refused.value).count("is empty") <= 1
 
 
 async def test_waits_as_long_as_it_was_asked_to_and_not_longer(service: Service, client: AsyncDocuChat) -> None:

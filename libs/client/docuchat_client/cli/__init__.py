@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import typer
 
+from docuchat_client.cli.admin import admin_app
 from docuchat_client.cli.asking import ask, search, usage
 from docuchat_client.cli.chats import chats_app
 from docuchat_client.cli.files import files_app
@@ -35,6 +36,7 @@ for command in (login, logout, whoami, upload, ask, search, usage):
     app.command()(command)
 app.add_typer(files_app, name="files")
 app.add_typer(chats_app, name="chats")
+app.add_typer(admin_app, name="admin")
 
 
 def main() -> None:

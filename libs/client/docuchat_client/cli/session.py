@@ -50,7 +50,7 @@ def exit_code(error: DocuChatError) -> int:
 
 def explained(error: DocuChatError) -> str:
     hint = ""
-    if isinstance(error, Unauthenticated) and error.code != "code_invalid":
+    if isinstance(error, Unauthenticated) and error.code != "invalid_code" and "operator" not in error.code:
         hint = "; sign in with `docuchat login`"
     elif isinstance(error, QuotaExceeded) and error.resets_at:
         hint = f"; it starts anew at {error.resets_at}"

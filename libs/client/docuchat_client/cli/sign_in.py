@@ -16,9 +16,24 @@ from docuchat_client.cli.session import (
     with_client,
 )
 from docuchat_client.credentials import FileCredentials
+from docuchat_client.errors import InvalidInput, Unauthenticated
 
 _DEFAULT_TENANT = "1"
+_TRIES = 3
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
+    """Sign in; a code that was typed wrong is asked for again, as often as a code bears it."""
+    for left in reversed(range(_TRIES)):
+        try:
+            await client.verify_code(address, code or str(typer.prompt("Code")))
+        except (Unauthenticated, InvalidInput) as error:
+            if code is not None or not left or error.code not in ("invalid_code", "invalid_input"):
+                raise
+            screen.note("That is not the code; look again.")
+        else:
+            return
 
 
 def login(
@@ -38,7 +53,7 @@ def login(
                 screen.note(f"A code was sent to {address}{minutes}.")
                 if urlsplit(server).hostname in _LOCAL_HOSTS:
                     screen.note("A local product that sends no mail shows it where `make run` runs.")
-            await client.verify_code(address, code or str(typer.prompt("Code")))
+            await _enter(client, address, code)
             user = await client.me()
             screen.line(f"Signed in as {user.email} ({user.role}) at {user.tenant.name}.")
 

@@ -1,0 +1,251 @@
+"""Commands of operators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from docuchat_client.aio import DEFAULT_SERVER
+from docuchat_client.cli.session import AsJson, run, screen
+from docuchat_client.operators import OperatorClient, find_operator_key
+
+T = TypeVar("T")
+_TENANT_COLUMNS = ("id", "slug", "name", "signup_open", "created_at")
+
+admin_app = typer.Typer(
+    help="Run the installation: tenants, quotas, prices, keys, dead letters. Needs an operator's credential: --key, "
+    "DOCUCHAT_OPERATOR_KEY, or a local run's, found in .local/operator.json here or in a folder above.",
+    no_args_is_help=True,
+)
+dead_letters_app = typer.Typer(help="Messages that no service could take.", no_args_is_help=True)
+pauses_app = typer.Typer(help="Work that waits for a model provider.", no_args_is_help=True)
+admin_app.add_typer(dead_letters_app, name="dead-letters")
+admin_app.add_typer(pauses_app, name="pauses")
+
+Tenant = Annotated[str, typer.Argument(help="The tenant's id or slug.")]
+Amount = Annotated[str | None, typer.Option(metavar="N|none", help="none is no limit.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    server: str | None
+    key: str | None
+
+
+@admin_app.callback()
+def connect(
+    context: typer.Context,
+    server: Annotated[str | None, typer.Option(help="The service's address.")] = None,
+    key: Annotated[str | None, typer.Option(help="The operator's credential; better in DOCUCHAT_OPERATOR_KEY.")] = None,
+) -> None:
+    """Note where to go and with what; the credential is looked for when a command runs."""
+    context.obj = _Given(server, key)
+
+
+def _operate(context: typer.Context, action: Callable[[OperatorClient], Awaitable[T]]) -> T:
+    given: _Given = context.obj
+
+    async def act() -> T:
+        key = find_operator_key(given.server, given.key, default_server=DEFAULT_SERVER, folder=Path.cwd())
+        async with OperatorClient(key) as operator:
+            return await action(operator)
+
+    return run(act())
+
+
+@admin_app.command("create-tenant")
+def create_tenant(
+    context: typer.Context,
+    slug: Annotated[str, typer.Option(help="Lower-case letters, digits and hyphens.")],
+    owner: Annotated[str, typer.Option(metavar="EMAIL", help="Who owns it, and may sign in first.")],
+    name: Annotated[str | None, typer.Option(help="For people; the slug without.")] = None,
+    open_signup: Annotated[
+        bool, typer.Option("--open-signup", help="Let any address become a member by a code.")
+    ] = False,
+) -> None:
+    """Create a tenant with its first owner; the same again changes nothing."""
+    made = _operate(context, lambda it: it.create_tenant(slug, name or slug, owner, signup_open=open_signup))
+    screen.line(f"Tenant {made['id']} ({made['slug']}); {owner} signs in with: docuchat login --tenant {made['slug']}")
+
+
+@admin_app.command("list-tenants")
+def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every tenant."""
+
+    async def collect(operator: OperatorClient) -> list[dict[str, Any]]:
+        return [tenant async for tenant in operator.tenants()]
+
+    _table(_operate(context, collect), as_json, _TENANT_COLUMNS)
+
+
+@admin_app.command("set-signup")
+def set_signup(context: typer.Context, tenant: Tenant, state: Literal["open", "closed"]) -> None:
+    """Open or close a tenant to unknown addresses."""
+    changed = _operate(context, lambda it: it.set_signup(tenant, is_open=state == "open"))
+    screen.line(f"Sign-up of tenant {changed['id']} ({changed['slug']}) is {state}.")
+
+
+@admin_app.command("set-quota")
+def set_quota(
+    context: typer.Context,
+    tenant: Tenant,
+    tokens: Amount = None,
+    cost: Annotated[str | None, typer.Option(metavar="USD|none", help="A month.")] = None,
+    messages: Amount = None,
+    requests: Amount = None,
+    documents: Amount = None,
+    pages: Amount = None,
+    size: Annotated[str | None, typer.Option("--bytes", metavar="N|none")] = None,
+    user: Annotated[str | None, typer.Option(help="The id of one user of the tenant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set what a tenant, or one of its users, may use; what is not given stays as it is."""
+    given = {"tokens": tokens, "cost": cost, "messages": messages, "requests": requests, "documents": documents}
+    given |= {"pages": pages, "bytes": size}
+    limits: dict[str, Any] = {unit: _amount(unit, text) for unit, text in given.items() if text is not None}
+    if limits and user is not None:
+        limits["user_id"] = user
+    quota = _operate(context, lambda it: it.set_quota(tenant, limits))
+    _table(quota.get("limits", []), as_json)
+
+
+@admin_app.command("show-quota")
+def show_quota(context: typer.Context, tenant: Tenant, as_json: AsJson = False) -> None:
+    """Show what a tenant may use, and what is used of it."""
+    _table(_operate(context, lambda it: it.quota(tenant)).get("limits", []), as_json)
+
+
+@admin_app.command("set-price")
+def set_price(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model, or the beginning of its name and *.")],
+    input_price: Annotated[str, typer.Option("--input", metavar="USD", help="A million tokens of input.")],
+    output_price: Annotated[str, typer.Option("--output", metavar="USD", help="A million tokens of output.")],
+    embedding: Annotated[str | None, typer.Option(metavar="USD", help="The same as --input without.")] = None,
+    provider: Annotated[str, typer.Option(help="* is any provider.")] = "*",
+) -> None:
+    """Set a model's price from now on; what was booked keeps its own."""
+    price: dict[str, Any] = {
+        "provider": provider,
+        "model": model,
+        "input": _number("--input", input_price),
+        "output": _number("--output", output_price),
+    }
+    if embedding is not None:
+        price["embedding"] = _number("--embedding", embedding)
+    made = _operate(context, lambda it: it.set_price(price))
+    screen.line(f"{made['provider']} {made['model']}: input {made['input']}, output {made['output']} USD a million")
+
+
+@admin_app.command("list-prices")
+def list_prices(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every version of every price."""
+    _table(_operate(context, lambda it: it.prices()), as_json)
+
+
+@admin_app.command("rotate-keys")
+def rotate_keys(
+    context: typer.Context,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="End every access token at once; for the day a key has leaked.")
+    ] = False,
+) -> None:
+    """Rotate the key that signs tokens; nobody has to sign in again."""
+    key = _operate(context, lambda it: it.rotate_keys(revoke=revoke))
+    screen.line(f"Key {key['kid']} signs from {key['signs_from']}.")
+
+
+@dead_letters_app.command("list")
+def list_dead_letters(context: typer.Context, as_json: AsJson = False) -> None:
+    """List messages that no service could take, and why."""
+    _table(_operate(context, lambda it: it.dead_letters()), as_json)
+
+
+@dead_letters_app.command("replay")
+def replay_dead_letters(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Option(help="Those of one service only.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Those of one queue only.")] = None,
+) -> None:
+    """Hand dead letters to their queues again."""
+    _lines(_operate(context, lambda it: it.replay_dead_letters(service=service, queue=queue)))
+
+
+@admin_app.command("reembed")
+def reembed(
+    context: typer.Context, tenant: Annotated[str | None, typer.Option(help="Only this tenant's; id or slug.")] = None
+) -> None:
+    """Queue the documents whose vectors are of another model than today's."""
+    _lines(_operate(context, lambda it: it.reembed(tenant)))
+
+
+@pauses_app.command("list")
+def list_pauses(context: typer.Context, as_json: AsJson = False) -> None:
+    """List what waits for a model provider, and until when."""
+    _table(_operate(context, lambda it: it.pauses()), as_json)
+
+
+@pauses_app.command("end")
+def end_pauses(context: typer.Context) -> None:
+    """Let what waits for a model provider go on now."""
+    _lines(_operate(context, lambda it: it.end_pauses()))
+
+
+@admin_app.command("status")
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show how each part is."""
+    answer = _operate(context, lambda it: it.status())
+    if as_json:
+        screen.json(json.dumps(answer, indent=2))
+    else:
+        _lines(answer)
+
+
+def _amount(unit: str, text: str) -> int | str | None:
+    if text == "none":
+        return None
+    if unit == "cost":
+        return _number("--cost", text)
+    if not text.isdecimal():
+        raise typer.BadParameter("is a whole number, or none", param_hint=f"--{unit}")
+    return int(text)
+
+
+def _number(option: str, text: str) -> str:
+    try:
+        if Decimal(text) >= 0:
+            return text
+    except InvalidOperation:
+        pass
+    raise typer.BadParameter("is an amount of USD, like 0.15", param_hint=option)
+
+
+def _table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] | None = None) -> None:
+    if as_json:
+        screen.json(json.dumps(items, indent=2))
+        return
+    if not items:
+        screen.note("There are none.")
+        return
+    columns = columns or tuple(dict.fromkeys(name for item in items for name in item))
+    screen.rows(columns, [[item.get(name) for name in columns] for item in items])
+
+
+def _lines(answer: dict[str, Any], prefix: str = "") -> None:
+    """`name: value`, a line each; names of nested members are joined by dots."""
+    for name, value in answer.items():
+        if isinstance(value, dict):
+            _lines(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            for number, item in enumerate(value, 1):
+                _lines(item, f"{prefix}{name}.{item.get('name', number)}.")
+        else:
+            screen.line(f"{prefix}{name}: {value}")
+    if not answer and not prefix:
+        screen.line("Done.")

@@ -1,0 +1,164 @@
+"""The operator's client: `/v1/operator`, opened by an operator's credential."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from docuchat_client.credentials import Credentials, MemoryCredentials
+from docuchat_client.errors import InvalidInput, NotFound, Unauthenticated
+from docuchat_client.transport import Transport
+
+LOCAL_KEY = Path(".local", "operator.json")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorKey:
+    """An operator's credential and the service that it is for."""
+
+    server: str
+    key: str = field(repr=False)
+
+
+def find_operator_key(server: str | None, key: str | None, *, default_server: str, folder: Path) -> OperatorKey:
+    """The credential that was given or stands in DOCUCHAT_OPERATOR_KEY, else that of a local run at or above `folder`.
+
+    The credential of a local run is sent to no other service. Raises Unauthenticated.
+    """
+    server = server or os.environ.get("DOCUCHAT_SERVER") or None
+    if key := key or os.environ.get("DOCUCHAT_OPERATOR_KEY"):
+        return OperatorKey(server or default_server, key)
+    for candidate in (folder, *folder.parents):
+        path = candidate / LOCAL_KEY
+        if not path.is_file():
+            continue
+        try:
+            kept = json.loads(path.read_text())
+            found = OperatorKey(str(kept["server"]), str(kept["key"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unauthenticated(f"{path} is no operator's credential; start the product again.") from error
+        if server is not None and server.rstrip("/") != found.server.rstrip("/"):
+            message = f"{path} is for {found.server}, not for {server}."
+            raise Unauthenticated(message, code="operator_key_of_other_server")
+        return found
+    raise Unauthenticated(
+        "There is no operator's credential: give --key, set DOCUCHAT_OPERATOR_KEY, or go to the folder of a local run. "
+        "`python -m docuchat_setup operator` makes one.",
+        code="no_operator_key",
+    )
+
+
+class OperatorClient:
+    """What operators do: `async with OperatorClient(key) as operator: await operator.tenants()`."""
+
+    def __init__(self, key: OperatorKey, *, timeout: float = 30.0) -> None:
+        self._key = key
+        self._transport = Transport(
+            key.server,
+            MemoryCredentials(),
+            tenant=None,
+            timeout=timeout,
+            retries=2,
+            longest_wait=5.0,
+            user_agent=f"docuchat-client/{version('docuchat-client')}",
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            body = {"key": self._key.key}
+            token = await self._transport.request("POST", "/v1/operator/token", json=body, signed=False)
+            self._transport.store.save(Credentials(server=self._key.server, access_token=token["access_token"]))
+        except BaseException:
+            await self._transport.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.aclose()
+
+    async def create_tenant(self, slug: str, name: str, owner: str, *, signup_open: bool = False) -> dict[str, Any]:
+        """A tenant whose first owner signs in by a code that is mailed to `owner`; again changes nothing."""
+        body = {"slug": slug, "name": name, "owner": owner, "signup_open": signup_open}
+        return await self._send("POST", "tenants", body, repeatable=True)
+
+    async def tenants(self) -> AsyncIterator[dict[str, Any]]:
+        """Every tenant, by id."""
+        cursor: str | None = None
+        while True:
+            page = await self._send("GET", "tenants", params={"limit": 100, "cursor": cursor})
+            for tenant in page["items"]:
+                yield tenant
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
+    async def tenant_id(self, reference: str) -> int:
+        """The id of the tenant with this id or slug. Raises NotFound."""
+        async for tenant in self.tenants():
+            if reference in (str(tenant["id"]), tenant["slug"]):
+                return int(tenant["id"])
+        raise NotFound(f"There is no tenant {reference!r}.", code="tenant_not_found")
+
+    async def set_signup(self, tenant: str, *, is_open: bool) -> dict[str, Any]:
+        """Open or close a tenant to unknown addresses."""
+        return await self._send("PATCH", f"tenants/{tenant}", {"signup_open": is_open}, repeatable=True)
+
+    async def quota(self, tenant: str) -> dict[str, Any]:
+        """What a tenant may use."""
+        return await self._send("GET", f"tenants/{await self.tenant_id(tenant)}/quota")
+
+    async def set_quota(self, tenant: str, limits: dict[str, Any]) -> dict[str, Any]:
+        """Set the limits that are given; None is no limit, the others stay."""
+        if not limits:
+            raise InvalidInput("Name at least one limit, for example --tokens 1000000.")
+        return await self._send("PUT", f"tenants/{await self.tenant_id(tenant)}/quota", limits)
+
+    async def prices(self) -> list[dict[str, Any]]:
+        """Every version of every price."""
+        items: list[dict[str, Any]] = (await self._send("GET", "prices"))["items"]
+        return items
+
+    async def set_price(self, price: dict[str, Any]) -> dict[str, Any]:
+        """Add a version of a model's price, in USD per million tokens."""
+        return await self._send("POST", "prices", price)
+
+    async def rotate_keys(self, *, revoke: bool = False) -> dict[str, Any]:
+        """A new signing key; with `revoke` every older one ends at once, and all access tokens with it."""
+        return await self._send("POST", "signing-keys/rotate", {"revoke": revoke})
+
+    async def dead_letters(self) -> list[dict[str, Any]]:
+        """Messages that no service could take."""
+        items: list[dict[str, Any]] = (await self._send("GET", "dead-letters"))["items"]
+        return items
+
+    async def replay_dead_letters(self, *, service: str | None = None, queue: str | None = None) -> dict[str, Any]:
+        """Hand dead letters to their queues again."""
+        body = {name: value for name, value in (("service", service), ("queue", queue)) if value is not None}
+        return await self._send("POST", "dead-letters/replay", body)
+
+    async def reembed(self, tenant: str | None = None) -> dict[str, Any]:
+        """Queue the documents whose vectors are of another model than today's."""
+        body = {} if tenant is None else {"tenant_id": await self.tenant_id(tenant)}
+        return await self._send("POST", "documents/reembed", body)
+
+    async def pauses(self) -> list[dict[str, Any]]:
+        """What waits for a model provider, and until when."""
+        items: list[dict[str, Any]] = (await self._send("GET", "pauses"))["items"]
+        return items
+
+    async def end_pauses(self) -> dict[str, Any]:
+        """Let what waits for a model provider go on now."""
+        return await self._send("DELETE", "pauses")
+
+    async def status(self) -> dict[str, Any]:
+        """How each part is."""
+        return await self._send("GET", "status")
+
+    async def _send(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._transport.request(method, f"/v1/operator/{path}", json=body, **options)
+        return answer or {}

@@ -1,0 +1,130 @@
+"""`docuchat admin`: finds an operator's credential and speaks to /v1/operator only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .conftest import Service, problem, token
+from .test_cli import Command
+
+KEY = "dco_0_secret"
+TENANT = {"id": 2, "slug": "acme", "name": "Acme", "signup_open": False, "created_at": "2026-11-21T12:00:00Z"}
+
+
+@pytest.fixture
+def admin(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command in a folder below that of a local run."""
+    access = token("operator")
+    service.good_tokens = {access}
+    service.open_paths.add("/v1/operator/token")
+
+    async def exchange(request: Request) -> Response:
+        if (await request.json())["key"] != KEY:
+            return problem(401, "invalid_operator_key", "The operator's credential is wrong or was revoked.")
+        return JSONResponse({"access_token": access, "token_type": "bearer", "expires_in": 900})
+
+    service.on("POST", "/v1/operator/token", exchange)
+    service.on("GET", "/v1/operator/tenants", JSONResponse({"items": [TENANT], "next_cursor": None}))
+    local = tmp_path / "product" / ".local"
+    local.mkdir(parents=True)
+    (local / "operator.json").write_text(json.dumps({"server": service.url, "key": KEY}))
+    below = tmp_path / "product" / "some" / "folder"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    return Command(tmp_path / "config")
+
+
+async def test_a_local_runs_credential_is_found_above_the_folder(service: Service, admin: Command) -> None:
+    done = await admin("admin", "list-tenants")
+
+    assert (done.code, done.out) == (0, "2\tacme\tAcme\tFalse\t2026-11-21T12:00:00Z\n")
+    assert [path for _, path in service.requests] == ["/v1/operator/token", "/v1/operator/tenants"]
+    assert all("x-tenant-id" not in headers for headers in service.headers)
+
+
+async def test_a_local_runs_credential_is_sent_to_no_other_service(service: Service, admin: Command) -> None:
+    done = await admin("admin", "--server", service.url.replace("127.0.0.1", "localhost"), "list-tenants")
+
+    assert done.code == 3 and "is for http://127.0.0.1" in done.err and service.requests == []
+
+
+async def test_the_environment_stands_above_the_file_and_a_wrong_key_says_so(service: Service, admin: Command) -> None:
+    admin.environment |= {"DOCUCHAT_OPERATOR_KEY": "dco_0_other", "DOCUCHAT_SERVER": service.url}
+    done = await admin("admin", "status")
+
+    assert done.code == 3 and "[invalid_operator_key]" in done.err and "docuchat login" not in done.err
+
+
+async def test_without_a_credential_it_says_how_to_get_one(
+    admin: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = await admin("admin", "status")
+
+    assert done.code == 3 and "DOCUCHAT_OPERATOR_KEY" in done.err and "docuchat_setup operator" in done.err
+
+
+async def test_a_tenant_is_created_with_its_owner(service: Service, admin: Command) -> None:
+    service.on("POST", "/v1/operator/tenants", JSONResponse(TENANT, 201))
+
+    done = await admin("admin", "create-tenant", "--slug", "acme", "--name", "Acme", "--owner", "ann@example.com")
+
+    assert done.code == 0 and "docuchat login --tenant acme" in done.out
+    wanted = {"slug": "acme", "name": "Acme", "owner": "ann@example.com", "signup_open": False}
+    assert json.loads(service.raw[-1]) == wanted
+    assert (await admin("admin", "create-tenant", "--slug", "acme")).code == 2
+
+
+async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sent(
+    service: Service, admin: Command
+) -> None:
+    limit = {"subject_type": "tenant", "unit": "tokens", "limit": 5, "used": 0}
+    service.on("PUT", "/v1/operator/tenants/2/quota", JSONResponse({"limits": [limit]}))
+    price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6}
+    service.on("POST", "/v1/operator/prices", JSONResponse(price, 201))
+
+    done = await admin("admin", "set-quota", "acme", "--tokens", "5", "--cost", "none")
+    assert (done.code, done.out) == (0, "tenant\ttokens\t5\t0\n")
+    assert json.loads(service.raw[-1]) == {"tokens": 5, "cost": None}
+    assert (await admin("admin", "set-price", "gpt*", "--input", "0.15", "--output", "0.6")).code == 0
+    assert json.loads(service.raw[-1]) == {"provider": "*", "model": "gpt*", "input": "0.15", "output": "0.6"}
+
+    sent = len(service.requests)
+    assert (await admin("admin", "set-quota", "acme", "--tokens", "many")).code == 2
+    assert (await admin("admin", "set-price", "gpt*", "--input", "x", "--output", "1")).code == 2
+    assert len(service.requests) == sent
+    unknown = await admin("admin", "set-quota", "nobody", "--tokens", "1")
+    assert unknown.code == 4 and "no tenant 'nobody'" in unknown.err
+    assert "Name at least one limit" in (await admin("admin", "set-quota", "acme")).err
+
+
+async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: Command) -> None:
+    service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse({**TENANT, "signup_open": True}))
+    rotated = {"kid": "k", "algorithm": "EdDSA", "signs_from": "2026-11-21T12:10:00Z"}
+    service.on("POST", "/v1/operator/signing-keys/rotate", JSONResponse(rotated))
+    letter = {"service": "usage", "queue": "usage.usage.recorded.v1", "reason": "invalid"}
+    service.on("GET", "/v1/operator/dead-letters", JSONResponse({"items": [letter]}))
+    service.on("POST", "/v1/operator/dead-letters/replay", JSONResponse({"replayed": {"usage": 1}}))
+    service.on("POST", "/v1/operator/documents/reembed", JSONResponse({"queued": 3}))
+    service.on("GET", "/v1/operator/pauses", JSONResponse({"items": []}))
+    service.on("DELETE", "/v1/operator/pauses", Response(status_code=204))
+    service.on("GET", "/v1/operator/status", JSONResponse({"parts": [{"name": "chat", "ready": True}], "queued": 2}))
+
+    said = {
+        ("set-signup", "acme", "open"): "Sign-up of tenant 2 (acme) is open.\n",
+        ("rotate-keys",): "Key k signs from 2026-11-21T12:10:00Z.\n",
+        ("dead-letters", "list"): "usage\tusage.usage.recorded.v1\tinvalid\n",
+        ("dead-letters", "replay", "--service", "usage"): "replayed.usage: 1\n",
+        ("reembed", "--tenant", "acme"): "queued: 3\n",
+        ("pauses", "list"): "",
+        ("pauses", "end"): "Done.\n",
+        ("status",): "parts.chat.name: chat\nparts.chat.ready: True\nqueued: 2\n",
+    }
+    for arguments, words in said.items():
+        done = await admin("admin", *arguments)
+        assert (done.code, done.out) == (0, words), (arguments, done)

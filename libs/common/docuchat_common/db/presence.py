@@ -1,18 +1,15 @@
 """A process' sign of life, which the database server itself takes back."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
-import structlog
 
-from docuchat_common.background import cancel
+from docuchat_common.background import Background
 from docuchat_common.db.pool import CONNECTION_ERRORS
-
-logger = structlog.get_logger()
+from docuchat_common.errors import UpstreamUnavailable
 
 
 class Presence:
@@ -39,20 +36,18 @@ class Presence:
         """
         presence = cls(url, lock_class)
         await presence._ensure()
-        keeper = asyncio.create_task(presence._keep(check_every.total_seconds()))
         try:
-            yield presence
+            async with Background() as background:
+                background.every("presence", check_every, presence._keep)
+                yield presence
         finally:
-            await cancel(keeper)
             await presence._close()
 
-    async def _keep(self, interval: float) -> None:
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self._ensure()
-            except CONNECTION_ERRORS as error:
-                logger.warning("presence.lost", process_id=self.process_id, error=type(error).__name__)
+    async def _keep(self) -> None:
+        try:
+            await self._ensure()
+        except CONNECTION_ERRORS as error:
+            raise UpstreamUnavailable("The sign of life is lost until the database answers.") from error
 
     async def _ensure(self) -> None:
         if self._connection is not None:

@@ -14,6 +14,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge, Histogram
 
+from docuchat_common.background import cancel
 from docuchat_common.errors import Forbidden, UpstreamUnavailable
 from docuchat_common.events.catalogue import event_in
 from docuchat_common.events.envelope import Event, MalformedEvent, open_envelope, source_of
@@ -71,10 +72,7 @@ class Runner(ABC):
                 logger.warning("consumer.drain_timeout", queue=self._subscription.queue, handlers=len(late))
                 await asyncio.wait(late, timeout=2)
         if self._task is not None:
-            # again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result
-            while not self._task.done():
-                self._task.cancel()
-                await asyncio.wait({self._task}, timeout=0.5)
+            await cancel(self._task)
         await self._close_channel()
 
     async def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""The application that uvicorn runs: health and metrics, with the worker in its lifespan."""
+"""The application that uvicorn runs: health, metrics and dead letters, with the worker in its lifespan."""
 
 from fastapi import FastAPI
 

@@ -39,11 +39,11 @@ from docuchat_ingest.pipeline.service import WORK_FOLDER, Pipeline
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
 from docuchat_ingest.transaction import SCHEMA, PatientCommits, Transaction, compose
-from docuchat_knowledge.jobs.domain import WaitingDocument
 from docuchat_knowledge.jobs.repository import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
+from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.throttle import Account, RedisThrottle
 
 logger = structlog.get_logger()
@@ -64,6 +64,7 @@ class Container:
     settings: Settings
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
+    watched: dict[str, Check]
     background: frozenset[str]
     """The names of all work that goes on beside the documents."""
 
@@ -92,6 +93,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         office = DeadLetterOffice(broker, "ingest")
         dead_letters = BrokerDeadLetters(office)
         limits = _limits(settings)
+        space = await find_space(settings)
         pipeline = Pipeline(
             commit=commit,
             blobs=blobs,
@@ -114,13 +116,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             meter=meter,
             limits=limits,
             worker_id=presence.process_id,
-            recipe=await _recipe(settings),
+            recipe=_recipe(settings, space),
         )
         sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
         slots = Slots(jobs, settings.ingest_concurrency)
         consumer = Consumer(broker, subscriptions(sweeps, slots, settings.ingest_concurrency))
-        drain = min(timedelta(seconds=settings.ingest_drain_seconds), settings.shutdown_grace)
+        drain = min(settings.ingest_drain, settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
+        await sweeps.tell_space(space)
         background.start("relay", relay.run)
         background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
         background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
@@ -133,28 +136,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         consumer.start()
         stack.push_async_callback(_stop_working, consumer, slots, drain)
         looking = await stack.enter_async_context(Background())  # ends first: nothing new is begun while others drain
-        looking.every("waiting", timedelta(seconds=settings.ingest_poll_seconds), slots.look_around)
+        looking.every("waiting", settings.ingest_poll, slots.look_around)
         yield Container(
             settings,
             office,
-            {"database": database.check, "rabbitmq": consumer.check, "blob_store": blobs.check},
+            {"database": database.check, "blob_store": blobs.check},
+            {"rabbitmq": consumer.check},  # documents are found without it
             background.names | looking.names,
         )
-
-
-async def replay(settings: Settings, document_id: Any | None) -> tuple[int, int]:
-    """Requeue failed documents (one, or all whose reason may have passed) and bring back dead tickets; how many of
-    each.
-    """
-    async with _open_database(settings, "docuchat-ingest-command") as database:
-        uow = UnitOfWork[Transaction](database, compose, schema=SCHEMA, service="ingest")
-        async with uow.system() as tx:
-            requeued: list[WaitingDocument] = list(await tx.claims.requeue_failed(document_id=document_id))
-    if document_id:
-        return len(requeued), 0
-    async with Broker.connect(settings.rabbitmq_url, name="docuchat-ingest-command") as broker:
-        tickets = await DeadLetterOffice(broker, "ingest").replay()
-    return len(requeued), tickets
 
 
 async def _stop_working(consumer: Consumer, slots: Slots, drain: timedelta) -> None:
@@ -199,8 +188,7 @@ def _make_chunker(settings: Settings) -> Chunker:
     return Chunker(counter.count, size=settings.chunk_token_size, overlap=settings.chunk_overlap)
 
 
-async def _recipe(settings: Settings) -> str:
-    space = await find_space(settings)
+def _recipe(settings: Settings, space: EmbeddingSpace) -> str:
     sizes = f"{settings.chunk_token_size}/{settings.chunk_overlap}"
     return f"{_SPLITTER} {sizes} {space.provider} {space.model} {space.dimension}"
 
@@ -211,7 +199,7 @@ def _limits(settings: Settings) -> Limits:
         max_bytes=settings.max_file_size_mb * 2**20,
         max_attempts=settings.ingest_max_attempts,
         embedding_batch=settings.embedding_batch_size,
-        lease=timedelta(seconds=settings.ingest_lease_seconds),
+        lease=settings.ingest_lease,
     )
 
 
@@ -219,7 +207,7 @@ def _parser_limits(settings: Settings) -> ParserLimits:
     return ParserLimits(
         max_pages=settings.max_pdf_pages,
         memory_megabytes=settings.parser_memory_mb,
-        cpu_seconds=settings.parser_cpu_seconds,
-        wall_seconds=settings.parser_wall_seconds,
+        cpu_seconds=settings.parser_cpu.total_seconds(),
+        wall_seconds=settings.parser_wall.total_seconds(),
         documents_per_process=settings.parser_documents,
     )

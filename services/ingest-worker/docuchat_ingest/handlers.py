@@ -16,8 +16,12 @@ from docuchat_ingest.jobs.sweeps import Sweeps
 _LADDER = RetryLadder()
 
 
-async def on_uploaded(slots: Slots, event: DocumentUploaded, delivery: Delivery) -> None:
-    """A ticket; when its document has to wait, the ticket waits on the ladder too, as long as the ladder goes."""
+async def on_uploaded(slots: Slots, sweeps: Sweeps, event: DocumentUploaded, delivery: Delivery) -> None:
+    """A ticket; when its document has to wait, the ticket waits on the ladder too, as long as the ladder goes.
+
+    A ticket that was brought back from the dead letters asks for a document that was given up.
+    """
+    await sweeps.try_again(DocumentId(event.document_id))
     try:
         await slots.take_ticket()
     except UpstreamUnavailable:
@@ -32,7 +36,7 @@ async def on_deleted(sweeps: Sweeps, event: DocumentDeleted, _: Delivery) -> Non
 
 def subscriptions(sweeps: Sweeps, slots: Slots, concurrency: int) -> list[Subscription[Any]]:
     handlers: list[tuple[type[Event], Callable[[Any, Delivery], Awaitable[None]], int]] = [
-        (DocumentUploaded, partial(on_uploaded, slots), concurrency),
+        (DocumentUploaded, partial(on_uploaded, slots, sweeps), concurrency),
         (DocumentDeleted, partial(on_deleted, sweeps), 8),
     ]
     return [

@@ -1,7 +1,7 @@
 """What the ingest worker reads from its environment."""
 
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -25,14 +25,14 @@ class Settings(EmbeddingSettings, ServiceSettings):
 
     ingest_concurrency: int = Field(default=2, ge=1, le=64)
     ingest_max_attempts: int = Field(default=5, ge=1)
-    ingest_lease_seconds: float = Field(default=30.0, ge=3)
-    ingest_poll_seconds: float = Field(default=2.0, gt=0)
-    ingest_drain_seconds: float = Field(default=10.0, ge=0)
+    ingest_lease: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=30)
+    ingest_poll: Duration = timedelta(seconds=2)
+    ingest_drain: Duration = timedelta(seconds=10)
     upload_abandoned_after: Duration = timedelta(hours=1)
     """An upload whose file has not arrived by then is taken away, with what came of it."""
     parser_memory_mb: int = Field(default=512, ge=128)
-    parser_cpu_seconds: float = Field(default=20.0, gt=0)
-    parser_wall_seconds: float = Field(default=28.0, gt=0)
+    parser_cpu: Duration = timedelta(seconds=20)
+    parser_wall: Duration = timedelta(seconds=28)
     parser_documents: int = Field(default=200, ge=1)
 
     @model_validator(mode="after")

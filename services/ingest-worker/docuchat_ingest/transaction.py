@@ -15,6 +15,7 @@ from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
+from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
 
 SCHEMA = "knowledge"
@@ -28,6 +29,7 @@ class Transaction:
 
     claims: ClaimStore
     writes: WorkerStore
+    reembedding: ReembeddingStore
     calls: ProviderCalls
     outbox: Outbox
 
@@ -36,6 +38,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transac
     return Transaction(
         claims=ClaimStore(connection),
         writes=WorkerStore(connection),
+        reembedding=ReembeddingStore(connection),
         calls=ProviderCalls(connection, SCHEMA, outbox),
         outbox=outbox,
     )

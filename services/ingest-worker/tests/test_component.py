@@ -31,7 +31,7 @@ from docuchat_ingest.settings import Settings
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
-from docuchat_knowledge.jobs.presence import LOCK_CLASS
+from docuchat_knowledge.jobs.repository import LOCK_CLASS
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings
@@ -201,7 +201,7 @@ async def product(
         **service_environment("ingest"),
         "USAGE_URL": usage.url,
         "PORT": "0",
-        "INGEST_POLL_SECONDS": "0.5",
+        "INGEST_POLL": "500ms",
         "OPENAI_API_KEY": "",
         "EMBEDDING_BATCH_SIZE": "16",
     }
@@ -299,7 +299,8 @@ async def test_a_refused_hold_fails_the_document_before_any_token(
         document = await product.settled(document_id)
         assert (document.error_code, document.retryable) == ("quota_exceeded", True)
         usage.refuse = False
-        assert (await bootstrap.replay(Settings(), document_id))[0] == 1
+        async with product.registry_uow(TENANT) as (_, registry):
+            await registry.retry(TENANT, document.id)
         assert (await product.settled(document_id)).status is DocumentStatus.READY
 
 
@@ -416,7 +417,7 @@ async def test_a_killed_worker_s_document_is_taken_up_within_seconds(product: Pr
 
 
 async def test_sigterm_gives_the_document_back_unspent(product: Product, long_pdf: bytes) -> None:
-    async with worker_process(product, INGEST_DRAIN_SECONDS="0") as process:
+    async with worker_process(product, INGEST_DRAIN="1ms") as process:
         document_id = await product.upload(long_pdf)
 
         async def in_work() -> None:
@@ -495,7 +496,7 @@ async def test_attempts_end_in_the_dead_letter_queue_and_replay_brings_back(
     product: Product, with_provider: StubProviderHandle, pdf_maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_provider.control(Rule(endpoint="embeddings", status=500))
-    async with running_worker(product, monkeypatch, INGEST_MAX_ATTEMPTS="2"):
+    async with running_worker(product, monkeypatch, INGEST_MAX_ATTEMPTS="2") as container:
         document_id = await product.upload(pdf_maker.text("Nobody embeds this."))
         document = await product.settled(document_id)
         assert (document.error_code, document.attempts) == ("embedding_unavailable", 2)
@@ -508,9 +509,12 @@ async def test_attempts_end_in_the_dead_letter_queue_and_replay_brings_back(
 
         await eventually(buried)
         with_provider.control()
-        documents, tickets = await bootstrap.replay(Settings(), None)
-        assert (documents, tickets) == (1, 1)
-        assert (await product.settled(document_id)).status is DocumentStatus.READY
+        assert await container.dead_letters.replay() == 1
+
+        async def tried_again() -> None:
+            assert (await product.get(document_id)).status is DocumentStatus.READY
+
+        await eventually(tried_again)
 
 
 async def test_a_worker_that_may_bypass_row_level_security_does_not_start(

@@ -6,11 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from docuchat_common.blobs import Blobs
+from docuchat_common.db import UnitOfWork
 from docuchat_common.ids import DocumentId, uuid7
+from docuchat_knowledge.jobs.reembedding import ReembeddingStore
+from docuchat_knowledge.spaces.repository import ensure_space
+from docuchat_models.spaces import EmbeddingSpace
 
 from .bench import TENANT, Bench
+from .fakes import SPACE
 
 
 @pytest.fixture
@@ -85,3 +91,54 @@ async def test_a_document_that_took_its_worker_down_too_often_fails(stored: Benc
     assert (document.status.value, document.error_code, document.retryable) == ("failed", "worker_crashed", True)
     assert len(stored.around.buried) == 1
     assert [kind for kind, _ in await stored.events()] == ["document.failed.v1"]
+
+
+async def test_a_ticket_from_the_dead_letters_brings_back_what_was_given_up_and_nothing_else(stored: Bench) -> None:
+    """A8."""
+    await stored.claim(attempt=3)
+    await stored.rows("UPDATE knowledge.documents SET lease_expires_at = now() - interval '1 s'")
+    await stored.sweeps.fail_exhausted()
+    await stored.sweeps.try_again((await stored.document()).id)
+    assert ((await stored.document()).status.value, (await stored.document()).attempts) == ("queued", 0)
+    await stored.rows("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted', retryable = false")
+    await stored.sweeps.try_again((await stored.document()).id)
+    assert (await stored.document()).status.value == "failed"
+
+
+async def test_documents_of_an_earlier_model_are_told_at_the_start(stored: Bench) -> None:
+    """D10."""
+    await stored.jobs.work(await stored.claim())
+    with capture_logs() as before:
+        await stored.sweeps.tell_space(SPACE)
+    assert [entry["event"] for entry in before] == ["embedding.space"]
+    newer = EmbeddingSpace("test", "newer", 2)
+    async with stored.database.connect() as admin:
+        await ensure_space(admin, newer)
+    with capture_logs() as after:
+        await stored.sweeps.tell_space(newer)
+    assert (after[0]["provider"], after[0]["model"]) == ("test", "newer")
+    assert (after[1]["event"], after[1]["documents"]) == ("embedding.outdated", 1)
+
+
+async def test_a_reembedded_document_answers_until_it_is_replaced_in_one_step(stored: Bench) -> None:
+    """D10: it is queued, keeps its generation while it waits and is read again, and gets a new one."""
+    await stored.jobs.work(await stored.claim())
+    newer = EmbeddingSpace("test", "newer", 2)
+    async with stored.database.connect() as admin:
+        await ensure_space(admin, newer)
+    async with stored.database.open("gateway", max_size=2) as database:
+        uow: UnitOfWork[ReembeddingStore] = UnitOfWork(
+            database, lambda connection, *_: ReembeddingStore(connection), schema="knowledge", service="gateway"
+        )
+        async with uow.system() as store:
+            assert len(await store.queue_outdated()) == 1
+    claim = await stored.claim_again()
+    live = "SELECT generation FROM knowledge.documents"
+    (kept,) = await stored.rows(live)
+    stored.around.space = newer
+    await stored.jobs.work(claim)
+    (replaced,) = await stored.rows("SELECT DISTINCT generation FROM knowledge.chunks")
+    assert replaced["generation"] == claim.generation > kept["generation"]
+    (vectors,) = await stored.rows("SELECT DISTINCT space_id FROM knowledge.chunk_vectors")
+    (document,) = await stored.rows("SELECT space_id, status FROM knowledge.documents")
+    assert (document["status"], document["space_id"]) == ("ready", vectors["space_id"])

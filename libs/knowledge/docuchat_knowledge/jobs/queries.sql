@@ -112,17 +112,14 @@ WHERE d.id = e.id
 RETURNING d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_bytes, d.media_type, d.attempts,
           d.queued_at AS waiting_since;
 
--- name: requeue_failed
--- Queue failed documents as if they were new: one, whatever it failed for, or those whose reason may have passed.
+-- name: requeue_given_up^
+-- Queue a document that was given up after all its attempts as if it were new.
 UPDATE knowledge.documents
 SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
     error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
-WHERE id IN (SELECT id FROM knowledge.documents
-             WHERE status = 'failed' AND deleted_at IS NULL
-               AND (id = :document_id OR (:document_id::uuid IS NULL AND retryable))
-             ORDER BY updated_at LIMIT :row_limit
-             FOR UPDATE SKIP LOCKED)
-RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_type, attempts, queued_at AS waiting_since;
+WHERE id = :document_id AND status = 'failed' AND deleted_at IS NULL
+  AND error_code IN ('embedding_unavailable', 'ingest_failed', 'worker_crashed')
+RETURNING id;
 
 -- name: end_waits
 -- Let postponed documents be taken at once.

@@ -99,16 +99,9 @@ class ClaimStore:
         ]
         return [waiting_document(row) for row in rows]
 
-    async def requeue_failed(
-        self, *, document_id: DocumentId | None = None, limit: int = 10_000
-    ) -> Sequence[WaitingDocument]:
-        """Queue failed documents again: one, whatever it failed for, or all whose reason may have passed; returns
-        them.
-        """
-        rows = [
-            row async for row in _queries.requeue_failed(self._connection, document_id=document_id, row_limit=limit)
-        ]
-        return [waiting_document(row) for row in rows]
+    async def requeue_given_up(self, document_id: DocumentId) -> bool:
+        """Queue a document that was given up after all its attempts; False when it is none."""
+        return await _queries.requeue_given_up(self._connection, document_id=document_id) is not None
 
     async def end_waits(self, *, tenant_id: TenantId | None = None) -> int:
         """Let the documents of one tenant, or of all, that wait for a time be taken at once; returns how many."""

@@ -13,7 +13,7 @@ _GIVEN_UP = "document_failed"
 
 
 class BrokerDeadLetters:
-    """Tickets of documents that were given up; `docuchat-ingest replay` brings them back."""
+    """Tickets of documents that were given up; `docuchat admin dead-letters replay` brings them back."""
 
     def __init__(self, office: DeadLetterOffice) -> None:
         self._office = office

@@ -13,6 +13,7 @@ from docuchat_ingest.jobs.ports import DeadLetters, Meter
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
 from docuchat_knowledge.jobs.domain import Tombstone
+from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
 
@@ -71,6 +72,25 @@ class Sweeps:
             tombstones = await tx.claims.list_tombstones(older_than=older_than)
         for tombstone in tombstones:
             await self.remove_blobs(tombstone.tenant_id, tombstone.id)
+
+    async def try_again(self, document_id: DocumentId) -> None:
+        """Queue a document that was given up after all its attempts; any other is left as it is."""
+        async with self.uow.system() as tx:
+            queued = await tx.claims.requeue_given_up(document_id)
+        if queued:
+            logger.info("document.tried_again", document_id=str(document_id))
+
+    async def tell_space(self, space: EmbeddingSpace) -> None:
+        """Say at the start what embeds, and how many documents another model left behind."""
+        async with self.uow.system() as tx:
+            outdated = await tx.reembedding.count_outdated()
+        logger.info("embedding.space", provider=space.provider, model=space.model, dimension=space.dimension)
+        if outdated:
+            logger.warning(
+                "embedding.outdated",
+                documents=outdated,
+                hint="They are found by their words alone; `docuchat admin reembed` queues them.",
+            )
 
     async def take_over_calls(self) -> None:
         """Book what dead workers left open at the provider."""

@@ -18,6 +18,7 @@ from docuchat_gateway.edge import home, openapi_document
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.socket import socket_route
+from docuchat_gateway.operator import routes as operator_routes
 from docuchat_gateway.settings import Settings
 
 DESCRIPTION = """\
@@ -46,6 +47,7 @@ def create_app(
             upload_routes.router,
             document_routes.router,
             passage_routes.router,
+            operator_routes.router,
             home.router,
             health_router(public=True),
         ],

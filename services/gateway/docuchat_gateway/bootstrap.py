@@ -29,6 +29,7 @@ from docuchat_gateway.documents.uploads import UploadService
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import OpenSockets
+from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import GatewayTx, compose
 
@@ -48,6 +49,7 @@ class Container:
     documents: DocumentService
     uploads: UploadService
     upload_slots: UploadSlots
+    operator: OperatorService
     checks: dict[str, Check]
 
 
@@ -89,6 +91,15 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         for upstream in (upstreams.auth, upstreams.chat, upstreams.usage):
             background.every(f"{upstream.name}_watch", HttpUpstream.WATCH_EVERY, upstream.watch)
 
+        checks: dict[str, Check] = {
+            "postgres": database.check,
+            "redis": partial(check_redis, client),
+            "blobs": blobs.check,
+            "auth": verifier.check,
+            "chat": upstreams.chat.check,
+            "usage": upstreams.usage.check,
+        }
+
         yield Container(
             settings=settings,
             verifier=verifier,
@@ -108,14 +119,23 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 hold_lease=settings.upload_timeout + timedelta(minutes=1),
             ),
             upload_slots=UploadSlots(settings.max_parallel_uploads),
-            checks={
-                "postgres": database.check,
-                "redis": partial(check_redis, client),
-                "blobs": blobs.check,
-                "auth": verifier.check,
-                "chat": upstreams.chat.check,
-                "usage": upstreams.usage.check,
-            },
+            operator=OperatorService(
+                uow.system,
+                client,
+                {
+                    name: ServiceClient(session, url, name)
+                    for name, url in (
+                        ("auth", settings.auth_url),
+                        ("chat", settings.chat_url),
+                        ("usage", settings.usage_url),
+                        ("ingest", settings.ingest_url),
+                    )
+                },
+                checks,
+                internal_token,
+                with_dead_letters=frozenset({"chat", "usage", "ingest"}),
+            ),
+            checks=checks,
         )
 
 

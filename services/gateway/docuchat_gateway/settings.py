@@ -15,6 +15,8 @@ class Settings(ServiceSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     chat_url: str = "http://127.0.0.1:8002"
     usage_url: str = "http://127.0.0.1:8003"
+    ingest_url: str = "http://127.0.0.1:8004"
+    """The worker, for operators' requests only."""
     blob_url: str
     """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""
 

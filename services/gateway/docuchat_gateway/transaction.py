@@ -10,6 +10,7 @@ from docuchat_common.messaging.outbox import Outbox
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.passages import PassageReader
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class GatewayTx:
     documents: DocumentRegistry
     passages: PassageReader
     requests: IdempotentRequests
+    reembedding: ReembeddingStore
     outbox: Outbox
 
 
@@ -30,5 +32,6 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Gateway
         documents=DocumentRegistry(connection),
         passages=PassageReader(connection),
         requests=IdempotentRequests(connection, "knowledge"),
+        reembedding=ReembeddingStore(connection),
         outbox=outbox,
     )

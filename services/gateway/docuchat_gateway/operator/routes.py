@@ -1,0 +1,59 @@
+"""`/v1/operator`: for operators only; auth and usage have more of it, which is relayed."""
+
+from fastapi import APIRouter, Request, Response
+
+from docuchat_common.http.identity import CurrentOperator
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.problems import problem_responses
+from docuchat_common.ids import TenantId
+from docuchat_gateway.operator.schemas import (
+    DeadLetterOverview,
+    DeadLetterReplay,
+    DeadLettersReplayed,
+    ProviderPauses,
+    Reembedding,
+    ReembeddingQueued,
+    SystemStatus,
+)
+from docuchat_gateway.operator.service import OperatorService
+
+router = APIRouter(
+    prefix="/v1/operator", tags=["operator"], route_class=JsonRoute, responses=problem_responses(401, 403, 429, 503)
+)
+
+
+def _service(request: Request) -> OperatorService:
+    service: OperatorService = request.app.state.container.operator
+    return service
+
+
+@router.get("/status", summary="How every part is")
+async def get_status(request: Request, _: CurrentOperator) -> SystemStatus:
+    return await _service(request).look()
+
+
+@router.get("/dead-letters", summary="Messages that services gave up")
+async def list_dead_letters(request: Request, _: CurrentOperator) -> DeadLetterOverview:
+    return await _service(request).list_dead_letters()
+
+
+@router.post("/dead-letters/replay", summary="Bring dead letters back", responses=problem_responses(404, 422))
+async def replay_dead_letters(request: Request, _: CurrentOperator, body: DeadLetterReplay) -> DeadLettersReplayed:
+    return await _service(request).replay_dead_letters(body.service, body.queue)
+
+
+@router.post("/documents/reembed", summary="Embed documents again", responses=problem_responses(422))
+async def reembed_documents(request: Request, _: CurrentOperator, body: Reembedding) -> ReembeddingQueued:
+    tenant_id = None if body.tenant_id is None else TenantId(body.tenant_id)
+    return ReembeddingQueued(queued=await _service(request).reembed(tenant_id))
+
+
+@router.get("/pauses", summary="Model providers that nobody asks now")
+async def list_pauses(request: Request, _: CurrentOperator) -> ProviderPauses:
+    return ProviderPauses(items=await _service(request).list_pauses())
+
+
+@router.delete("/pauses", status_code=204, summary="Ask all model providers again")
+async def end_pauses(request: Request, _: CurrentOperator) -> Response:
+    await _service(request).end_pauses()
+    return Response(status_code=204)

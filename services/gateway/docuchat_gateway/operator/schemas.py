@@ -1,0 +1,81 @@
+"""What an operator sends and is shown."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from docuchat_common.contracts.dead_letters import DeadLetter
+
+
+class PartStatus(BaseModel):
+    """A service, or what the gateway itself needs."""
+
+    name: str
+    ready: bool
+    checks: dict[str, str] = Field(description="Each part that it uses: `ok`, or how it fails.")
+
+
+class SystemStatus(BaseModel):
+    """How the whole product is."""
+
+    parts: list[PartStatus]
+    dead_letters: int | None = Field(description="Null when a service did not answer.")
+    outdated_documents: int = Field(description="Embedded with another model than the present one.")
+    pauses: int = Field(description="Accounts at model providers that nobody asks now.")
+
+
+class ServiceDeadLetter(DeadLetter):
+    """Messages of one queue that a service gave up for one reason."""
+
+    service: str
+
+
+class DeadLetterOverview(BaseModel):
+    """The dead letters of all services."""
+
+    items: list[ServiceDeadLetter]
+    unanswered: list[str] = Field(description="Services that did not answer.")
+
+
+class DeadLetterReplay(BaseModel):
+    """Whose dead letters to bring back; without a name, everybody's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: str | None = Field(default=None, max_length=50)
+    queue: str | None = Field(default=None, max_length=200)
+
+
+class DeadLettersReplayed(BaseModel):
+    """How many messages each service took back."""
+
+    replayed: dict[str, int]
+    unanswered: list[str]
+
+
+class Reembedding(BaseModel):
+    """Whose documents to embed again; without a tenant, everybody's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: int | None = Field(default=None, ge=1, lt=1 << 63)
+
+
+class ReembeddingQueued(BaseModel):
+    """How many documents were queued."""
+
+    queued: int
+
+
+class ProviderPause(BaseModel):
+    """An account at a model provider that nobody asks before `until`, because it said so."""
+
+    account_id: str
+    provider: str
+    until: datetime
+
+
+class ProviderPauses(BaseModel):
+    """All accounts that are held back now."""
+
+    items: list[ProviderPause]

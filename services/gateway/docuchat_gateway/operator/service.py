@@ -1,0 +1,150 @@
+"""What an operator can see and do, gathered from all services."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+
+from docuchat_common.contracts.dead_letters import DeadLetterList, ReplayRequest, ReplayResult
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.http.client import ServiceClient
+from docuchat_common.http.health import Check, ask_parts
+from docuchat_common.http.identity import INTERNAL_HEADER
+from docuchat_common.ids import TenantId
+from docuchat_common.redis import redis_errors_translated
+from docuchat_gateway.operator.errors import ServiceUnknown
+from docuchat_gateway.operator.ports import OpenSystemTransaction
+from docuchat_gateway.operator.schemas import (
+    DeadLetterOverview,
+    DeadLettersReplayed,
+    PartStatus,
+    ProviderPause,
+    ServiceDeadLetter,
+    SystemStatus,
+)
+from docuchat_models.throttle import end_pauses, list_pauses
+
+logger = structlog.get_logger()
+
+T = TypeVar("T")
+_BATCH: Final = 1000
+
+
+class OperatorService:
+    """Use cases of an operator. Nothing here is a tenant's."""
+
+    def __init__(
+        self,
+        system_uow: OpenSystemTransaction,
+        redis: Redis,
+        services: Mapping[str, ServiceClient],
+        checks: Mapping[str, Check],
+        internal_token: str,
+        *,
+        with_dead_letters: frozenset[str],
+    ) -> None:
+        """`services` are all others by name; `checks` are the gateway's own parts."""
+        self._system_uow = system_uow
+        self._redis = redis
+        self._services = services
+        self._checks = checks
+        self._headers = {INTERNAL_HEADER: internal_token}
+        self._with_dead_letters = with_dead_letters
+
+    async def look(self) -> SystemStatus:
+        """How every part is, and what waits for somebody."""
+        (own, letters), others = await asyncio.gather(
+            asyncio.gather(ask_parts(self._checks), self.list_dead_letters()),
+            asyncio.gather(*map(self._health, self._services)),
+        )
+        gateway = PartStatus(name="gateway", ready=all(state == "ok" for state in own.values()), checks=own)
+        async with self._system_uow() as tx:
+            outdated = await tx.reembedding.count_outdated()
+        return SystemStatus(
+            parts=[gateway, *others],
+            dead_letters=None if letters.unanswered else sum(letter.count for letter in letters.items),
+            outdated_documents=outdated,
+            pauses=len(await self.list_pauses()),
+        )
+
+    async def list_dead_letters(self) -> DeadLetterOverview:
+        """What all services gave up."""
+
+        async def ask(client: ServiceClient) -> DeadLetterList:
+            return DeadLetterList.model_validate(await self._call(client, "GET", "/internal/dead-letters"))
+
+        found, unanswered = await self._fan_out(self._with_dead_letters, ask)
+        items = [
+            ServiceDeadLetter(service=name, **letter.model_dump())
+            for name, one in found.items()
+            for letter in one.items
+        ]
+        return DeadLetterOverview(items=items, unanswered=unanswered)
+
+    async def replay_dead_letters(self, service: str | None, queue: str | None) -> DeadLettersReplayed:
+        """Bring dead letters back, of one service and queue or of all. Raises ServiceUnknown."""
+        if service is not None and service not in self._with_dead_letters:
+            raise ServiceUnknown(f"No service {service!r} keeps dead letters.", known=sorted(self._with_dead_letters))
+        if service is None and queue is not None:
+            service = queue.split(".", 1)[0] if queue.split(".", 1)[0] in self._with_dead_letters else None
+
+        async def ask(client: ServiceClient) -> int:
+            body = ReplayRequest(queue=queue).model_dump()
+            answer = await self._call(client, "POST", "/internal/dead-letters/replay", body)
+            return ReplayResult.model_validate(answer).replayed
+
+        names = self._with_dead_letters if service is None else frozenset({service})
+        replayed, unanswered = await self._fan_out(names, ask)
+        return DeadLettersReplayed(replayed=replayed, unanswered=unanswered)
+
+    async def reembed(self, tenant_id: TenantId | None) -> int:
+        """Queue the documents whose vectors are of another model than the present one; the worker finds them."""
+        queued = 0
+        while True:
+            async with self._system_uow() as tx:
+                batch = await tx.reembedding.queue_outdated(tenant_id=tenant_id, limit=_BATCH)
+            queued += len(batch)
+            if len(batch) < _BATCH:
+                return queued
+
+    async def list_pauses(self) -> list[ProviderPause]:
+        """Accounts at model providers that are held back now."""
+        with redis_errors_translated():
+            pauses = await list_pauses(self._redis)
+        return [
+            ProviderPause(account_id=pause.account_id, provider=pause.provider, until=pause.until) for pause in pauses
+        ]
+
+    async def end_pauses(self) -> int:
+        """Let what waits for a model provider go on now."""
+        with redis_errors_translated():
+            return await end_pauses(self._redis)
+
+    async def _health(self, name: str) -> PartStatus:
+        try:
+            answer = await self._call(self._services[name], "GET", "/healthz")
+        except DocuChatError:  # not ready is a 503, whose body does not come through
+            return PartStatus(name=name, ready=False, checks={})
+        return PartStatus(name=name, ready=True, checks=dict(answer.get("checks", {})))
+
+    async def _call(self, client: ServiceClient, method: str, path: str, body: Any = None) -> Any:
+        return await client.request_json(method, path, json=body, headers=self._headers)
+
+    async def _fan_out(
+        self, names: frozenset[str], ask: Callable[[ServiceClient], Awaitable[T]]
+    ) -> tuple[dict[str, T], list[str]]:
+        """The answers by service, and who did not answer."""
+
+        async def one(name: str) -> T | None:
+            try:
+                return await ask(self._services[name])
+            except UpstreamUnavailable:
+                logger.warning("operator.unanswered", upstream=name)
+                return None
+
+        ordered = sorted(names)
+        answers = await asyncio.gather(*map(one, ordered))
+        found = {name: answer for name, answer in zip(ordered, answers, strict=True) if answer is not None}
+        return found, [name for name in ordered if name not in found]

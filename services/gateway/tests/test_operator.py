@@ -1,0 +1,82 @@
+"""What operators see and do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+from services.gateway.tests.conftest import Gateway, OpenGateway
+from services.gateway.tests.fakes import Behind
+
+LETTER = {"queue": "usage.usage.recorded.v1", "type": "usage.recorded.v1", "reason": "invalid", "count": 3}
+
+
+def operator_headers(gateway: Gateway) -> dict[str, str]:
+    claims = {"typ": "operator", "scope": "operator", "tenant": None, "tenant_slug": None, "role": None, "email": None}
+    return gateway.mint.headers(user_id=gateway.user, claims=claims)
+
+
+async def test_an_operators_paths_are_for_operators_only(gateway: Gateway) -> None:
+    got = {}
+    for method, path in (
+        ("GET", "status"),
+        ("GET", "dead-letters"),
+        ("POST", "dead-letters/replay"),
+        ("POST", "documents/reembed"),
+        ("GET", "pauses"),
+        ("DELETE", "pauses"),
+        ("GET", "tenants"),
+    ):
+        user = await gateway.call(method, f"/v1/operator/{path}", json={}, headers=gateway.headers(role="owner"))
+        got[method, path] = user.status, (await user.json())["code"]
+    assert set(got.values()) == {(403, "operator_required")}
+    files = await gateway.call("GET", "/v1/files", headers=operator_headers(gateway))
+    assert (files.status, (await files.json())["code"]) == (401, "operator_token")
+
+
+async def test_dead_letters_of_all_services_are_listed_and_brought_back(
+    open_gateway: OpenGateway, behind: Behind
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    async def internal(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            asked.append((request.path, await request.json()))
+            return web.json_response({"replayed": 3})
+        return web.json_response({"items": [LETTER | {"oldest_seconds": 5.0}]})
+
+    behind.internal = internal  # type: ignore[method-assign]  # a fake answers as the test likes
+    async with open_gateway(ingest_url="http://127.0.0.1:9") as gateway:
+        headers = operator_headers(gateway)
+        listed = await (await gateway.call("GET", "/v1/operator/dead-letters", headers=headers)).json()
+        one = {"service": "usage", "queue": LETTER["queue"]}
+        path = "/v1/operator/dead-letters/replay"
+        replayed = await (await gateway.call("POST", path, json=one, headers=headers)).json()
+        unknown = await gateway.call("POST", path, json={"service": "nobody"}, headers=headers)
+        typo = await gateway.call("POST", path, json={"servise": "usage"}, headers=headers)
+
+    assert [(item["service"], item["count"]) for item in listed["items"]] == [("chat", 3), ("usage", 3)]
+    assert listed["unanswered"] == ["ingest"]
+    assert replayed == {"replayed": {"usage": 3}, "unanswered": []}
+    assert asked == [("/internal/dead-letters/replay", {"queue": LETTER["queue"]})]
+    assert (unknown.status, (await unknown.json())["code"]) == (404, "service_unknown")
+    assert typo.status == 422
+    assert "servise" in json.dumps(await typo.json())
+
+
+async def test_a_pause_of_a_provider_is_shown_and_ended(gateway: Gateway) -> None:
+    redis = gateway.container.operator._redis
+    headers = operator_headers(gateway)
+    await redis.set("docuchat:throttle:account", "openai", px=60_000)
+    shown = await (await gateway.call("GET", "/v1/operator/pauses", headers=headers)).json()
+    ended = await gateway.call("DELETE", "/v1/operator/pauses", headers=headers)
+    status = await (await gateway.call("GET", "/v1/operator/status", headers=headers)).json()
+    queued = await gateway.call("POST", "/v1/operator/documents/reembed", json={}, headers=headers)
+
+    assert [pause["provider"] for pause in shown["items"]] == ["openai"]
+    assert ended.status == 204
+    assert status["pauses"] == 0
+    assert {part["name"] for part in status["parts"]} == {"gateway", "auth", "chat", "usage", "ingest"}
+    assert status["outdated_documents"] == 0
+    assert (queued.status, await queued.json()) == (200, {"queued": 0})

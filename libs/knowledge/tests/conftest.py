@@ -19,8 +19,9 @@ from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.claims import LOCK_CLASS, ClaimStore
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim, Completion
-from docuchat_knowledge.jobs.repository import LOCK_CLASS, ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.search.domain import ScoredChunk
 from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics

@@ -10,8 +10,9 @@ from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import DocumentStatus, NewDocument
 from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound, UploadAbandoned
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
-from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
 

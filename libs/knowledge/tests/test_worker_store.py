@@ -9,8 +9,9 @@ from docuchat_common.ids import TenantId
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import DocumentStatus
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.claims import LOCK_CLASS, ClaimStore
 from docuchat_knowledge.jobs.errors import ChunksOutOfOrder, ClaimLost
-from docuchat_knowledge.jobs.repository import LOCK_CLASS, ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.errors import SpaceUnknown
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually

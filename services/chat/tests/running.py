@@ -27,8 +27,9 @@ from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.domain import ChunkDraft
-from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_testkit.eventually import eventually

@@ -39,7 +39,7 @@ from docuchat_ingest.pipeline.service import WORK_FOLDER, Pipeline
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
 from docuchat_ingest.transaction import SCHEMA, PatientCommits, Transaction, compose
-from docuchat_knowledge.jobs.repository import LOCK_CLASS
+from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder

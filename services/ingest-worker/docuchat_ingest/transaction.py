@@ -15,8 +15,9 @@ from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
+from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
-from docuchat_knowledge.jobs.repository import ClaimStore, WorkerStore
+from docuchat_knowledge.jobs.repository import WorkerStore
 
 SCHEMA = "knowledge"
 

@@ -31,7 +31,7 @@ from docuchat_ingest.settings import Settings
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
-from docuchat_knowledge.jobs.repository import LOCK_CLASS
+from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.opening import find_space
 from docuchat_models.settings import EmbeddingSettings

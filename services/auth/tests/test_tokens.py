@@ -152,7 +152,7 @@ async def test_every_attack_is_refused(auth: Any) -> None:
 
     async with aiohttp.ClientSession() as session:
         verifier = TokenVerifier(session, session_url, issuer="docuchat", audience="docuchat")
-        assert (await verifier.verify(attacker.changed())).tenant_id == 1  # the forger's hand itself is right
+        assert (await verifier.verify(attacker.changed())).caller.tenant_id == 1  # the forger's hand itself is right
         through = []
         for name, attack in ATTACKS.items():
             token = attack(attacker)

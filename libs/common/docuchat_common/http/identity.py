@@ -24,7 +24,7 @@ from starlette.datastructures import Headers
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.errors import Forbidden, InvalidInput, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
-from docuchat_common.ids import TenantId, UserId
+from docuchat_common.ids import TenantId
 from docuchat_common.settings import ServiceSettings
 
 logger = structlog.get_logger()
@@ -79,24 +79,6 @@ class Identity:
     """Unix time at which the token ends."""
     token: str = field(repr=False)
     """The token itself, to forward to another service."""
-
-    @property
-    def tenant_id(self) -> TenantId:
-        """The caller's tenant."""
-        return self.caller.tenant_id
-
-    @property
-    def user_id(self) -> UserId:
-        """The user's id; only for what has not learned of other callers yet."""
-        return UserId(self.caller.subject_id)
-
-    @property
-    def role(self) -> str:
-        """The caller's role."""
-        return self.caller.role or ""
-
-
-Principal = Identity
 
 
 class TokenVerifier:
@@ -265,7 +247,7 @@ def assert_same_tenant(identity: Identity, named: str | None) -> None:
     """TenantMismatch when the tenant header (id or slug) names another tenant than the token."""
     if named is None or not named.strip():
         return
-    if named.strip() not in {str(identity.tenant_id), identity.tenant_slug}:
+    if named.strip() not in {str(identity.caller.tenant_id), identity.tenant_slug}:
         raise TenantMismatch
 
 
@@ -280,12 +262,11 @@ async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]
     container = request.app.state.container
     identity: Identity = await container.verifier.verify(bearer_token(request.headers))
     assert_same_tenant(identity, request.headers.get(container.settings.tenant_header))
-    structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
+    structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
     return identity
 
 
 CurrentIdentity = Annotated[Identity, Depends(current_identity)]
-CurrentPrincipal = CurrentIdentity
 
 
 async def current_caller(identity: CurrentIdentity) -> Caller:

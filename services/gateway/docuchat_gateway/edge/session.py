@@ -75,7 +75,7 @@ class ChatSession:
         self._identity = identity
         self._headers = {
             "Authorization": f"Bearer {identity.token}",
-            self._settings.tenant_header: str(identity.tenant_id),
+            self._settings.tenant_header: str(identity.caller.tenant_id),
         }
         gone = asyncio.create_task(self._gone.wait())
         incoming: asyncio.Task[Any] | None = None

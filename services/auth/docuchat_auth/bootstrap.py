@@ -52,6 +52,7 @@ class Container:
     operators: Operators
     founding: TenantFounding
     checks: dict[str, Check]
+    watched: dict[str, Check]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),
-            # not the broker: events wait in the outbox, no request needs it
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
+            # events wait in the outbox: no request needs the broker
+            watched={"rabbitmq": broker.check},
         )
 
 

@@ -373,6 +373,7 @@ async def test_without_rabbitmq_auth_is_ready_and_signs_in(auth_environment: dic
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://auth") as http:
             assert (await http.get("/readyz")).status_code == 200
+            assert "rabbitmq" in (await http.get("/healthz")).text
             asked = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
             assert asked.status_code == 202
 

@@ -15,8 +15,8 @@ COMPLETE = {
     "SYSTEM_DATABASE_URL": "postgresql://auth_system@localhost/docuchat",
     "REDIS_URL": "redis://localhost:6379/0",
     "RABBITMQ_URL": "amqp://localhost/",
-    "INTERNAL_TOKEN": "i" * 32,
-    "JWT_SECRET": "j" * 32,
+    "INTERNAL_TOKEN": "internal-secret-of-the-tests-0123456789",
+    "JWT_SECRET": "jwt-secret-of-the-tests-0123456789",
 }
 
 
@@ -54,14 +54,16 @@ def test_defaults(environment: Any) -> None:
 
 
 def test_secret_key_is_another_name_of_jwt_secret(environment: Any) -> None:
-    environment(JWT_SECRET=None, SECRET_KEY="k" * 40)
-    assert load_settings(Settings).jwt_secret.get_secret_value() == "k" * 40
+    environment(JWT_SECRET=None, SECRET_KEY="another-secret-of-the-tests-0123456789")
+    assert load_settings(Settings).jwt_secret.get_secret_value() == "another-secret-of-the-tests-0123456789"
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"JWT_SECRET": None}, ("JWT_SECRET", "missing")),
+        ({"JWT_SECRET": "change_me_to_a_random_secret_key_in_production"}, ("JWT_SECRET", "placeholder")),
+        ({"JWT_SECRET": None, "SECRET_KEY": "generate-a-strong-secret-key-here"}, ("placeholder",)),
         ({"JWT_SECRET": "short"}, ("JWT_SECRET", "shorter than 32 characters")),
         ({"INTERNAL_TOKEN": "short"}, ("INTERNAL_TOKEN", "shorter than 32 characters")),
         ({"ALGORITHM": "HS256"}, ("ALGORITHM", "EdDSA or ES256", "HS256", "refused")),
@@ -111,4 +113,4 @@ def test_no_secret_shows_in_the_settings(environment: Any) -> None:
     environment(SMTP_URL="smtp://user:hidden-password@mail.example.com")
     shown = repr(load_settings(Settings))
     assert "hidden-password" not in shown
-    assert "j" * 32 not in shown
+    assert "jwt-secret-of-the-tests-0123456789" not in shown

@@ -176,7 +176,7 @@ async def run(options: argparse.Namespace) -> None:
         found = await http.get("/v1/search", params={"q": options.question, "limit": 3})
         explain(found)
         print("\nBest passages:")
-        for result in found.json()["results"]:
+        for result in found.json()["items"]:
             print(f"  {result['title']}, p. {result['page']}, {result['score']:.3f}")
         await show_usage(http)
 

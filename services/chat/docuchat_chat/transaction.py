@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from docuchat_chat.adapters.knowledge import KnowledgeSearch
+from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedTenants
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.messaging.inbox import Inbox
@@ -31,13 +31,13 @@ class ChatTx:
 
 def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
     """Return what composes a transaction that searches in this embedding space."""
-    statistics = SearchStatistics()
+    statistics, outdated = SearchStatistics(), OutdatedTenants()
 
     def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> ChatTx:
         return ChatTx(
             chats=ChatRepository(connection),
             turns=TurnRepository(connection),
-            search=KnowledgeSearch(connection, statistics, space),
+            search=KnowledgeSearch(connection, statistics, space, outdated),
             calls=ProviderCalls(connection, "chat", outbox),
             outbox=outbox,
             inbox=inbox,

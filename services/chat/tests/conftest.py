@@ -167,6 +167,20 @@ class World:
             found: list[Any] = await admin.fetch(sql, *values)
             return found
 
+    async def count_statements(self, work: Callable[[], Any]) -> list[str]:
+        """Return the statements of the tenant's connections while `work` runs."""
+        statements: list[str] = []
+
+        def log(record: Any) -> None:
+            statements.append(record.query.strip())
+
+        async with AsyncExitStack() as stack:
+            held = [await stack.enter_async_context(self._opened.connection()) for _ in range(10)]
+            for connection in held:
+                connection.add_query_logger(log)
+        await work()
+        return statements
+
     async def turn(self, turn_id: Any) -> Any:
         async with self.transactions(self.caller.tenant_id) as tx:
             return await tx.turns.find(self.caller.tenant_id, turn_id, None)

@@ -14,9 +14,12 @@ from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.errors import ModelNotAllowed, RequestInProgress, TurnNotFound
-from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
+from docuchat_chat.turns.routes import Turns, ask
+from docuchat_chat.turns.schemas import AnswerView, AskBody
+from docuchat_chat.turns.streaming import EventStream
+from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
 from docuchat_common.idempotency import IdempotencyKeyReused
-from docuchat_common.ids import ChatId, TurnId
+from docuchat_common.ids import ChatId, DocumentId, TurnId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
 from docuchat_testkit.eventually import eventually
@@ -165,7 +168,18 @@ async def test_stopping_keeps_and_books_what_was_sent(world: Any) -> None:
     assert world.model.closed == 1
 
 
-async def test_another_process_can_stop_and_resume(world: Any) -> None:
+async def test_another_process_can_stop(world: Any) -> None:
+    world.model.scripts = [["The warranty lasts", asyncio.Event(), "never", "stop"]]
+    answering = await world.asking.ask(world.caller, Question("How long?"))
+    other = await world.other_process()
+    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
+    assert await other.replay.stop(world.caller, answering.turn.id) is TurnState.RUNNING
+    assert (await answering.result()).message.status is MessageStatus.STOPPED
+    assert await other.replay.stop(world.caller, answering.turn.id) is TurnState.STOPPED
+    assert (await world.chat_usage())[0].output_tokens == 3
+
+
+async def test_another_process_can_resume(world: Any) -> None:
     gate = asyncio.Event()
     world.model.scripts = [["one ", "two ", gate, "three", "stop"]]
     answering = await world.asking.ask(world.caller, Question("How long?"))
@@ -339,3 +353,112 @@ async def test_the_hold_shrinks_to_what_the_prompt_can_come_to(world: Any) -> No
     assert world.holds.opened[0] > wanted
     gate.set()
     await answering.result()
+
+
+async def test_documents_of_another_model_are_told_in_the_sources_and_when_replayed(world: Any) -> None:
+    await world.rows("UPDATE knowledge.embedding_spaces SET is_current = false")
+    await world.rows(
+        "INSERT INTO knowledge.embedding_spaces (provider, model, dimension, is_current) VALUES ('new', 'new', 8, true)"
+    )
+    events = await world.ask()
+    assert events[1]["notice"].startswith("1 documents were embedded with another model")
+    other = await world.other_process()
+    assert await world.collect(await other.replay.resume(world.caller, TurnId(UUID(events[0]["turn_id"])), 0)) == events
+
+
+async def test_unknown_documents_are_named_and_nothing_is_asked(world: Any) -> None:
+    (known,) = await world.rows("SELECT id FROM knowledge.documents")
+    unknown = DocumentId(uuid7())
+    with pytest.raises(NotFound, match=str(unknown)):
+        await world.ask(document_ids=(DocumentId(UUID(str(known["id"]))), unknown))
+    assert world.model.requests == [] and world.holds.open_holds == {}
+    assert (await world.ask(document_ids=(DocumentId(UUID(str(known["id"]))),)))[-1]["type"] == "end"
+
+
+async def test_what_the_model_writes_is_defused_in_the_stream_and_in_the_store_alike(world: Any) -> None:
+    world.model.scripts = [
+        ["See !", "[x](https://e.example) <im", "g src=x> java", "script:alert(1) \u202eend", "!", "stop"]
+    ]
+    events = await world.ask()
+    text = "".join(e["token"] for e in events if e["type"] == "delta")
+    assert text == "See ! [x](https://e.example) < img src=x> javascript :alert(1) end!"
+    (stored,) = await world.rows("SELECT content FROM chat.messages WHERE role = 'assistant'")
+    assert stored["content"] == text
+
+
+async def test_a_key_replays_the_same_answer_to_the_byte_also_from_another_process(world: Any) -> None:
+    world.model.scripts = [["Two years [1]. Red [9].", "stop"]]
+
+    async def answer(process: Any) -> bytes:
+        answering = await process.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
+        return AnswerView.of(await answering.result()).model_dump_json().encode()
+
+    first = await answer(world)
+    assert [await answer(world), await answer(await world.other_process())] == [first, first]
+
+
+async def test_the_key_of_a_killed_answer_says_the_same_each_time(world: Any) -> None:
+    world.model.scripts = [["The warranty lasts", asyncio.Event()]]
+    question = Question("How long is the warranty?")
+    answering = await world.asking.ask(world.caller, question, key="k")
+    await eventually(lambda: world.registry.turns[answering.turn.id].log.texts)
+    other = await world.other_process()
+    with pytest.raises(RequestInProgress):
+        await other.asking.ask(world.caller, question, key="k")
+    await world.die()
+    await other.recovery.sweep()
+    told = []
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable) as error:
+            await (await other.asking.ask(world.caller, question, key="k")).result()
+        told.append((error.value.code, error.value.detail, error.value.retry_after, error.value.extensions))
+    assert told[0] == told[1] and told[0][0] == "answer_interrupted"
+    assert told[0][3]["turn_id"] == str(answering.turn.id)
+
+
+async def test_a_key_whose_process_died_before_its_turn_was_written_is_free_again(world: Any) -> None:
+    world.embedder.gate = asyncio.Event()
+    asking = asyncio.create_task(world.ask(key="k"))
+    await eventually(lambda: world.rows("SELECT FROM chat.idempotency_keys"))
+    other = await world.other_process()
+    with pytest.raises(RequestInProgress):
+        await other.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
+    await world.die()
+    world.embedder.gate.set()
+    other.embedder.gate = None
+    assert (await other.ask(key="k"))[-1]["type"] == "end"
+    asking.cancel()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_nothing_is_left_of_a_chat_that_was_deleted_in_mid_answer(world: Any, *, elsewhere: bool) -> None:
+    world.model.scripts = [["The warranty", asyncio.Event()]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"))
+    live = world.registry.turns[answering.turn.id]
+    await eventually(lambda: live.log.texts)
+    await eventually(lambda: world.board._redis.keys("chat:turn:*"))
+    deleter = await world.other_process() if elsewhere else world
+    await deleter.conversations.delete(world.caller, answering.turn.chat_id)
+    await live.finished.wait()
+    assert await world.rows("SELECT FROM chat.turns") == await world.rows("SELECT FROM chat.messages") == []
+    assert await world.board._redis.keys("chat:turn:*") == []
+    assert (await world.chat_usage())[0].output_tokens == 2
+    with pytest.raises(TurnNotFound):
+        await world.replay.resume(world.caller, answering.turn.id, 0)
+
+
+async def test_a_stream_has_its_head_while_it_is_prepared_and_its_refusal_as_a_frame(world: Any) -> None:
+    world.with_policy(head_patience=timedelta(milliseconds=20))
+    world.embedder.gate = asyncio.Event()
+    turns = Turns(world.asking, world.replay, client_stall=timedelta(seconds=5))
+    body = AskBody(message="How long is the warranty?", stream=True)
+    late = await ask(body, world.caller, turns)
+    refused = await ask(body, world.caller, turns)
+    assert isinstance(late, EventStream) and late.headers["X-Turn-ID"]
+    world.embedder.gate.set()
+    events = await world.collect(late._frames)
+    assert events[0]["turn_id"] == late.headers["X-Turn-ID"] and events[-1]["type"] == "end"
+    assert (await world.collect(refused._frames))[-1]["type"] == "end"
+    world.holds.refusal = QuotaExceeded(retry_after=timedelta(hours=1))
+    with pytest.raises(QuotaExceeded):
+        await ask(body, world.caller, turns)

@@ -212,7 +212,9 @@ async def test_a_killed_process_is_settled_once_by_another(stage: Stage) -> None
             second.http.get(f"/v1/turns/{start['turn_id']}/events?after=2", headers=stage.headers, timeout=60)
         )
         await first.kill()
+        killed_at = asyncio.get_running_loop().time()
     events = running.parse((await follower).content)
+    assert asyncio.get_running_loop().time() - killed_at < 3, "its follower hears of it at once"
     assert events[-1]["type"] == "error" and events[0]["seq"] == 3
     assert [e["seq"] for e in events] == list(range(3, 3 + len(events)))
     (booked,) = await stage.events()
@@ -296,7 +298,7 @@ async def test_chats_are_private(stage: Stage) -> None:
         listed = await chat.http.get("/v1/chats", headers=headers)
         assert listed.json()["items"] == []
     other_tenant = await chat.http.get("/v1/search", params={"q": "warranty"}, headers=strangers[1])
-    assert other_tenant.json()["results"] == []
+    assert other_tenant.json()["items"] == []
     session = await chat.http.post(
         "/v1/chat", json={"message": "x", "session_id": start["chat_id"]}, headers=strangers[0]
     )
@@ -362,11 +364,11 @@ async def test_planted_instructions_stay_data(stage: Stage) -> None:
     )
     await stage.seed([planted])
     chat = await stage.start()
+    stage.provider.control(Rule(text="None [1], as told [2] and [9]."))
     events = await stage.ask(chat)
-    prompt = stage.provider.calls()[-1]
-    assert prompt.outcome == "stop"
+    assert stage.provider.calls()[-1].outcome == "stop"
     assert [s["number"] for s in events[1]["sources"]] == [1]
-    assert all(c["number"] == 1 for c in events[-1]["citations"])
+    assert [c["number"] for c in events[-1]["citations"]] == [1] and events[-1]["not_cited"] == [2, 9]
 
 
 async def test_without_a_key_the_documents_are_quoted(stage: Stage) -> None:
@@ -396,6 +398,10 @@ async def test_bad_requests_are_problems(stage: Stage) -> None:
         ({"message": "\u0000"}, 422),
         ({"message": "x", "session_id": True}, 422),
         ({"message": "x", "chat_id": "no"}, 422),
+        ({"message": "x", "documents": ["x"]}, 422),
+        ({"message": "x", "docs": []}, 422),
+        ({"message": "x", "documents": [str(uuid4())]}, 404),
+        ({"message": "x", "chatbot_id": str(uuid4())}, 404),
         ({"message": "x", "session_id": "a\u0000b"}, 200),
         ({"message": "a\u0000b"}, 200),
     ]:

@@ -100,7 +100,7 @@ class User:
     async def search(self, query: str, **parameters: str | int) -> list[dict[str, Any]]:
         response = await self.http.get("/v1/search", params={"q": query, **parameters})
         assert response.status_code == 200, response.text
-        return list(response.json()["results"])
+        return list(response.json()["items"])
 
     async def usage(self) -> dict[str, Any]:
         response = await self.http.get("/v1/usage")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -10,6 +12,7 @@ import asyncpg
 
 from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Findings, Library, Passage
+from docuchat_chat.answers.notices import outdated_notice
 from docuchat_chat.answers.ports import QuestionVector
 from docuchat_chat.answers.prompt import source_block
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
@@ -21,14 +24,45 @@ from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.tokens import TokenCounter
 
 REMEMBERED_PASSAGES = 50_000
+REMEMBERED_TENANTS = 10_000
+
+
+class OutdatedTenants:
+    """Which tenants have documents whose vectors are of another model; asked once in a while, not by each question."""
+
+    def __init__(self, *, life: timedelta = timedelta(minutes=1)) -> None:
+        self._life = life.total_seconds()
+        self._known: dict[TenantId, tuple[float, bool]] = {}
+
+    def is_known(self, tenant_id: TenantId) -> bool:
+        """Tell whether it was looked up lately."""
+        known = self._known.get(tenant_id)
+        return known is not None and time.monotonic() - known[0] < self._life
+
+    def has(self, tenant_id: TenantId) -> bool:
+        """Tell whether a tenant that was looked up has such documents."""
+        return self._known[tenant_id][1]
+
+    def note(self, tenant_id: TenantId, has_outdated: bool) -> None:
+        """Remember what was looked up."""
+        if len(self._known) > REMEMBERED_TENANTS:
+            self._known.clear()
+        self._known[tenant_id] = (time.monotonic(), has_outdated)
 
 
 class KnowledgeSearch:
     """Hybrid search in the caller's transaction."""
 
-    def __init__(self, connection: asyncpg.Connection, statistics: SearchStatistics, space: EmbeddingSpace) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        statistics: SearchStatistics,
+        space: EmbeddingSpace,
+        outdated: OutdatedTenants,
+    ) -> None:
         self._searcher = Searcher(connection, statistics)
         self._space = space
+        self._outdated = outdated
 
     async def search(
         self,
@@ -39,7 +73,9 @@ class KnowledgeSearch:
         document_ids: Sequence[DocumentId] | None,
         collection_id: CollectionId | None,
     ) -> Findings:
-        """Return the best passages, best first."""
+        """Return the best passages, best first. Raises DocumentNotFound, which names the unknown documents."""
+        if document_ids:
+            await self._searcher.require_documents(tenant_id, document_ids)
         chunks = await self._searcher.search(
             tenant_id,
             question,
@@ -49,7 +85,13 @@ class KnowledgeSearch:
             document_ids=document_ids,
             collection_id=collection_id,
         )
-        return Findings(tuple(map(_passage, chunks)))
+        passages = tuple(map(_passage, chunks))
+        if not self._outdated.is_known(tenant_id):
+            self._outdated.note(tenant_id, (await self.library(tenant_id, None, None)).outdated > 0)
+        if not self._outdated.has(tenant_id):
+            return Findings(passages)
+        library = await self.library(tenant_id, document_ids, collection_id)
+        return Findings(passages, outdated_notice(question, library.outdated))
 
     async def library(
         self, tenant_id: TenantId, document_ids: Sequence[DocumentId] | None, collection_id: CollectionId | None
@@ -58,7 +100,7 @@ class KnowledgeSearch:
         readiness = await self._searcher.check_readiness(
             tenant_id, document_ids=document_ids, collection_id=collection_id
         )
-        return Library(readiness.ready, readiness.queued + readiness.processing, readiness.failed)
+        return Library(readiness.ready, readiness.queued + readiness.processing, readiness.failed, readiness.outdated)
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:
         """Return the passages that still exist."""

@@ -85,6 +85,8 @@ class Library:
     ready: int
     processing: int
     failed: int
+    outdated: int = 0
+    """Ready ones whose vectors are of another model: they are found by words alone."""
 
 
 @dataclass(frozen=True, slots=True)

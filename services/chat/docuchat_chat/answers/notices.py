@@ -35,6 +35,18 @@ _STILL: dict[Language, str] = {
     "de": " ({n} noch in Verarbeitung.)",
     "ar": " (عدد المستندات قيد المعالجة {n}.)",
 }
+_OUTDATED: dict[Language, str] = {
+    "en": "{n} documents were embedded with another model and are found by words alone until embedded again.",
+    "fa": "{n} سند با مدل دیگری بردار شده‌اند و تا بردارسازی دوباره فقط از روی واژه‌ها پیدا می‌شوند.",
+    "de": "{n} Dokumente sind mit einem anderen Modell eingebettet und werden bis zur neuen "
+    "Einbettung nur nach Wörtern gefunden.",
+    "ar": "تم تضمين {n} من المستندات بنموذج آخر، ولا يُعثر عليها إلا بالكلمات.",
+}
+
+
+def outdated_notice(question: str, outdated: int) -> str | None:
+    """Return what to tell of documents that only words find; None when there are none."""
+    return _OUTDATED[language_of(question)].format(n=outdated) if outdated else None
 
 
 def notice(question: str, library: Library) -> str:

@@ -38,4 +38,4 @@ async def search(
     """Return the passages that hybrid search finds, with their place in either leg."""
     documents = tuple(map(DocumentId, document_id)) if document_id else None
     found = await service.search(caller, q, limit, documents)
-    return SearchView(results=[FoundPassage.of(passage) for passage in found.passages], notice=found.notice)
+    return SearchView(items=[FoundPassage.of(passage) for passage in found.passages], notice=found.notice)

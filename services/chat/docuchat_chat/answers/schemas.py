@@ -94,5 +94,5 @@ class FoundPassage(BaseModel):
 class SearchView(BaseModel):
     """What a question would be answered from, best first."""
 
-    results: list[FoundPassage]
+    items: list[FoundPassage]
     notice: str | None = Field(default=None, description="What the reader should know about the search, if anything.")

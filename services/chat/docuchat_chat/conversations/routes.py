@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.schemas import (
     ChatView,
     ChatWithMessages,
@@ -19,10 +18,11 @@ from docuchat_chat.conversations.schemas import (
     NewMessage,
     RenameChat,
 )
-from docuchat_chat.conversations.service import ConversationService
+from docuchat_chat.conversations.service import Conversation, ConversationService
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller, require_internal_token
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
+from docuchat_common.http.pages import InvalidCursor, Page, Paging
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import ChatId, DocumentId, TenantId
 
@@ -52,20 +52,16 @@ async def create_chat(caller: CurrentCaller, chats: Conversations, body: NewChat
 async def list_chats(
     caller: CurrentCaller,
     chats: Conversations,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    paging: Paging,
     q: Annotated[
         str | None, Query(max_length=200, description="Searched in titles and messages, spelling variants folded.")
     ] = None,
 ) -> Page[ChatView]:
     """List one's chats, most recently used first."""
-    before = _chat_position(cursor) if cursor is not None else None
     query = q.replace("\x00", "") if q else None
-    found = await chats.list_chats(caller, limit + 1, before, query)
-    return Page(
-        items=[ChatView.of(chat) for chat in found[:limit]],
-        next_cursor=_chat_cursor(found[limit - 1]) if len(found) > limit else None,
-    )
+    found = await chats.list_chats(caller, paging.rows, paging.after(2, _chat_position), query)
+    shown, next_cursor = paging.cut(found, lambda chat: (chat.updated_at.isoformat(), chat.id))
+    return Page(items=[ChatView.of(chat) for chat in shown], next_cursor=next_cursor)
 
 
 @router.get(
@@ -74,20 +70,10 @@ async def list_chats(
     summary="Get a chat with its messages",
     responses=problem_responses(401, 403, 404, 422, 503),
 )
-async def get_chat(
-    chat_id: ChatPath,
-    caller: CurrentCaller,
-    chats: Conversations,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> ChatWithMessages:
+async def get_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations, paging: Paging) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
-    found = await chats.get(caller, ChatId(chat_id), limit + 1, _message_position(cursor))
-    return ChatWithMessages(
-        **ChatView.of(found.chat).model_dump(),
-        messages=[MessageView.of(message) for message in found.messages[:limit]],
-        next_cursor=_message_cursor(found.messages, limit),
-    )
+    found, page = await _page_of(chats, caller, chat_id, paging)
+    return ChatWithMessages(**ChatView.of(found.chat).model_dump(), messages=page.items, next_cursor=page.next_cursor)
 
 
 async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: CurrentCaller, chats: Conversations) -> ChatView:
@@ -143,16 +129,12 @@ async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversati
 async def list_messages(
     caller: CurrentCaller,
     chats: Conversations,
+    paging: Paging,
     chat_id: Annotated[UUID, Query(description="Id of a chat.")],
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Page[MessageView]:
     """List the messages of a chat, in order of time."""
-    found = await chats.get(caller, ChatId(chat_id), limit + 1, _message_position(cursor))
-    return Page(
-        items=[MessageView.of(message) for message in found.messages[:limit]],
-        next_cursor=_message_cursor(found.messages, limit),
-    )
+    _, page = await _page_of(chats, caller, chat_id, paging)
+    return page
 
 
 internal = APIRouter(prefix="/internal", route_class=JsonRoute, include_in_schema=False)
@@ -164,30 +146,24 @@ async def forget_document(document_id: UUID, body: ForgetDocument, chats: Conver
     return ForgottenQuotes(quotes=await chats.forget_document(TenantId(body.tenant_id), DocumentId(document_id)))
 
 
-def _chat_cursor(chat: Chat) -> str:
-    return encode_cursor(chat.updated_at.isoformat(), str(chat.id))
+async def _page_of(
+    chats: ConversationService, caller: Caller, chat_id: UUID, paging: Paging
+) -> tuple[Conversation, Page[MessageView]]:
+    after = paging.after(1, _message_position) or 0
+    found = await chats.get(caller, ChatId(chat_id), paging.rows, after)
+    shown, next_cursor = paging.cut(found.messages, lambda message: (message.seq,))
+    return found, Page(items=[MessageView.of(message) for message in shown], next_cursor=next_cursor)
 
 
-def _chat_position(cursor: str) -> tuple[datetime, ChatId]:
-    moment, chat_id = decode_cursor(cursor, 2)
-    try:
-        at = datetime.fromisoformat(moment)
-        if at.tzinfo is None:
-            raise InvalidCursor
-        # in UTC already here: at either end of the calendar another zone's time cannot be converted
-        return at.astimezone(UTC), ChatId(UUID(chat_id))
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursor from error
+def _chat_position(moment: str, chat_id: str) -> tuple[datetime, ChatId]:
+    at = datetime.fromisoformat(moment)
+    if at.tzinfo is None:
+        raise InvalidCursor
+    # in UTC already here: at either end of the calendar another zone's time cannot be converted
+    return at.astimezone(UTC), ChatId(UUID(chat_id))
 
 
-def _message_cursor(messages: list[Message], limit: int) -> str | None:
-    return encode_cursor(messages[limit - 1].seq) if len(messages) > limit else None
-
-
-def _message_position(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    (seq,) = decode_cursor(cursor, 1)
+def _message_position(seq: str) -> int:
     if not (seq.isascii() and seq.isdecimal() and len(seq) < 18):
         raise InvalidCursor
     return int(seq)

@@ -1,0 +1,202 @@
+"""The books equal what the provider did, whoever dies and whatever is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from docuchat_chat.turns.domain import Question, TurnState
+from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
+from docuchat_common.events.catalogue import UsageAnomaly
+from docuchat_common.metering import call_id_of, event_id_of
+from docuchat_models.chat import TokenUsage
+from docuchat_models.errors import ProviderFailed, ProviderTimeout
+from docuchat_testkit.eventually import eventually
+
+SAID = ["The warranty ", "lasts two ", "years [1]."]
+
+
+async def begin(world: Any, *script: Any) -> Any:
+    """A turn that has said all of a script and goes on."""
+    world.model.scripts = [[*script, asyncio.Event()]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"))
+    live = world.registry.turns[answering.turn.id]
+    texts = [step for step in script if step != "accept"]
+    await eventually(lambda: live.log.texts == texts and bool(world.model.requests))
+    return live
+
+
+async def lose_redis(world: Any) -> None:
+    await world.board._redis.flushdb()
+
+
+async def test_the_spool_has_all_that_was_shown_when_chat_and_redis_are_lost(world: Any) -> None:
+    live = await begin(world, *SAID)
+    other = await world.other_process()
+    await world.die()
+    await lose_redis(world)
+    assert await other.recovery.sweep() == 1
+    (booked,) = await world.chat_usage()
+    counted = world.counters("gpt-4o-mini").count("".join(SAID))
+    assert (booked.input_tokens, booked.output_tokens, booked.estimated) == (live.turn.prompt_tokens, counted, True)
+    assert booked.id == event_id_of(live.turn.id) and booked.hold_id == live.turn.hold_id
+    events = await world.collect(await other.replay.resume(world.caller, live.turn.id, 0))
+    assert [e["token"] for e in events[2:-1]] == SAID and events[-1]["seq"] == 4
+    await other.recovery.sweep()
+    assert not list(world.spool_dir.glob(f"{world.owner}.*"))
+
+
+async def test_what_was_sent_is_billed_when_the_process_dies_before_the_first_word(world: Any) -> None:
+    live = await begin(world, "accept")
+    other = await world.other_process()
+    await world.die()
+    assert await other.recovery.sweep() == 1
+    (booked,) = await world.chat_usage()
+    assert (booked.input_tokens, booked.output_tokens, booked.estimated) == (live.turn.prompt_tokens, 0, True)
+    assert (await world.turn(live.turn.id)).state is TurnState.INTERRUPTED
+
+
+async def test_what_was_never_sent_is_not_billed(world: Any) -> None:
+    live = await begin(world, "accept")
+    world.spool.refused(live.turn.id)  # the last word of the dead process
+    other = await world.other_process()
+    await world.die()
+    assert await other.recovery.sweep() == 1
+    assert await world.chat_usage() == []
+    assert (await world.turn(live.turn.id)).state is TurnState.FAILED
+
+
+async def test_with_the_disk_lost_as_well_the_prompt_is_billed(world: Any) -> None:
+    live = await begin(world, *SAID)
+    other = await world.other_process()
+    await world.die()
+    await lose_redis(world)
+    for path in list(world.spool_dir.glob(f"{live.turn.owner}.*")):
+        path.unlink()
+    assert await other.recovery.sweep() == 1
+    (booked,) = await world.chat_usage()
+    assert (booked.input_tokens, booked.estimated) == (live.turn.prompt_tokens, True)
+
+
+async def test_a_process_that_lost_its_session_and_lives_keeps_its_turns(world: Any) -> None:
+    live = await begin(world, *SAID)
+    other = await world.other_process()
+    await world.life.aclose()  # its lock is gone; its spool is still locked
+    assert await other.recovery.sweep() == 0
+    live.stop()
+    await live.finished.wait()
+    assert len(await world.chat_usage()) == 1
+
+
+@pytest.mark.parametrize(
+    ("reported", "booked_in", "booked_out", "anomalies"),
+    [
+        (TokenUsage(10**15, 5), None, 5, ["too_high"]),
+        (TokenUsage(0, 0), None, None, ["too_low", "too_low"]),
+        (TokenUsage(210, 10**9), 210, None, ["too_high"]),
+        (TokenUsage(210, 900), 210, 900, []),  # a model may bill what it does not show
+    ],
+)
+async def test_a_figure_that_cannot_be_true_is_not_believed_and_is_told(
+    world: Any, reported: TokenUsage, booked_in: int | None, booked_out: int | None, anomalies: list[str]
+) -> None:
+    world.model.usage = reported
+    world.model.scripts = [[*SAID, "stop"]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"))
+    await answering.result()
+    (booked,) = await world.chat_usage()
+    counted = world.counters("gpt-4o-mini").count("".join(SAID))
+    assert booked.input_tokens == (booked_in or answering.turn.prompt_tokens)
+    assert booked.output_tokens == (booked_out or counted)
+    assert booked.estimated == bool(anomalies)
+    told = [event for event in await world.events() if isinstance(event, UsageAnomaly)]
+    assert sorted(event.reason for event in told) == sorted(anomalies)
+
+
+async def test_embedding_a_question_is_declared_before_and_settled_after_it(world: Any) -> None:
+    world.embedder.gate = asyncio.Event()
+    asking = asyncio.create_task(world.ask())
+
+    async def declared() -> bool:
+        return [row["state"] for row in await world.rows("SELECT state FROM chat.provider_calls")] == ["started"]
+
+    await eventually(declared)
+    world.embedder.gate.set()
+    turn_id = (await asking)[0]["turn_id"]
+    (booked,) = [event for event in await world.usage() if event.kind == "embedding"]
+    assert booked.id == event_id_of(call_id_of(turn_id, "question"))
+    assert (booked.input_tokens, booked.model, booked.estimated) == (5, "text-embedding-3-small", False)
+    assert str(booked.turn_id) == turn_id and booked.user_id == world.caller.user_id
+    assert [row["state"] for row in await world.rows("SELECT state FROM chat.provider_calls")] == ["settled"]
+
+
+async def test_an_embedding_whose_process_died_is_booked_as_expected(world: Any) -> None:
+    world.embedder.gate = asyncio.Event()
+    asking = asyncio.create_task(world.ask())
+    await eventually(lambda: world.rows("SELECT FROM chat.provider_calls"))
+    other = await world.other_process()
+    assert await other.metering.take_over(other.recovery.is_alive) == 0
+    await world.die()
+    assert await other.metering.take_over(other.recovery.is_alive) == 1
+    asking.cancel()
+    (booked,) = await world.usage()
+    assert (booked.kind, booked.input_tokens, booked.estimated) == ("embedding", 5, True)
+
+
+async def test_search_spends_only_what_is_held(world: Any) -> None:
+    found = await world.search.search(world.caller, "warranty", 6, None)
+    assert found.passages and world.holds.opened == [5]
+    (booked,) = await world.usage()
+    assert booked.kind == "embedding" and booked.hold_id in world.holds.open_holds
+    world.holds.refusal = QuotaExceeded()
+    with pytest.raises(QuotaExceeded):
+        await world.search.search(world.caller, "warranty", 6, None)
+    assert len(await world.rows("SELECT FROM chat.provider_calls")) == 1
+
+
+@pytest.mark.parametrize(("failure", "booked"), [(ProviderFailed(), 0), (ProviderTimeout(), 5)])
+async def test_a_search_that_fails_gives_its_hold_back_unless_it_may_be_billed(
+    world: Any, failure: Exception, booked: int
+) -> None:
+    world.embedder.failure = failure
+    with pytest.raises(UpstreamUnavailable):
+        await world.search.search(world.caller, "warranty", 6, None)
+    assert sum(event.input_tokens for event in await world.usage()) == booked
+    assert bool(world.holds.open_holds) == bool(booked)
+
+
+@pytest.mark.parametrize("broken", ["knowledge.chunks", "chat.turns"])
+async def test_a_hold_does_not_leak_when_search_or_writing_down_fails(world: Any, broken: str) -> None:
+    await world.rows(f"ALTER TABLE {broken} RENAME TO gone")
+    with pytest.raises(Exception, match="does not exist"):
+        await world.ask(key="k")
+    assert world.holds.open_holds == {} and len(world.holds.released) == 1
+    assert await world.rows("SELECT FROM chat.idempotency_keys") == [] and world.model.requests == []
+
+
+async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_id(world: Any) -> None:
+    await world.ask()
+    (booked,) = await world.chat_usage()
+    world.with_policy(booking_patience=timedelta())
+    assert await world.upkeep.compare_books() == 0, "it still waits in the outbox"
+    await world.rows("DELETE FROM chat.outbox")  # the broker took it, and lost its data
+    assert await world.upkeep.compare_books() == 1
+    (again,) = await world.chat_usage()
+    assert again.model_dump(exclude={"time"}) == booked.model_dump(exclude={"time"})
+    world.ledger.booked.add(booked.id)
+    await world.rows("DELETE FROM chat.outbox")
+    assert await world.upkeep.compare_books() == 0 and await world.chat_usage() == []
+    (row,) = await world.rows("SELECT booked_at FROM chat.turns")
+    assert row["booked_at"] is not None
+
+
+async def test_the_cost_of_a_turn_in_statements_and_transactions_does_not_grow(world: Any) -> None:
+    world.embedder.billable = False
+    await world.ask(session_id="s")  # what is looked up once is known
+    statements = await world.count_statements(lambda: world.ask("And for the motor?", session_id="s"))
+    begun = sum(statement.startswith("BEGIN") for statement in statements)
+    print(f"P11: {len(statements)} statements, {begun} transactions of a turn")
+    assert begun <= 4 and len(statements) <= 31

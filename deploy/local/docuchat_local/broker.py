@@ -1,7 +1,6 @@
 """The broker made ready: a login for each service, and everything that the topology's table names."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,38 +20,21 @@ from docuchat_setup.logins import (
 
 
 def prepare_broker(
-    environments: ServiceEnvironments, folder: Path, stamp: Path | None, say: Callable[[str], None]
-) -> bool:
-    """Bring the broker to the state that the services expect; False when it was there already.
+    environments: ServiceEnvironments, folder: Path, *, is_ours: bool, say: Callable[[str], None]
+) -> None:
+    """Bring the broker to the state that the services expect.
 
-    `stamp` is a file among the data of our own broker, which has its logins from its start; without it the broker is
-    somebody else's, and is asked.
+    Ours has its logins from its start; another's is asked for them. What is declared is declared at each start: it
+    costs a moment, and brings back what a broker forgot that was killed right after it was told (RabbitMQ 3.10 does).
     """
-    state = _wanted_state()
-    if stamp is not None and stamp.exists() and stamp.read_text() == state:
-        return False
-    url = environments.rabbitmq_url
     try:
-        if stamp is None:
+        if not is_ours:
             _ensure_logins(environments, folder)
-        for line in asyncio.run(topology.declare_topology(url, stream=topology.StreamLimits())):
+        limits = topology.StreamLimits()
+        for line in asyncio.run(topology.declare_topology(environments.rabbitmq_url, stream=limits)):
             say(f"notice: {line}")
     except SetupError as fault:
         raise BadEnvironment(f"RABBITMQ_URL: {fault}") from fault
-    if stamp is not None:
-        stamp.write_text(state)
-    return True
-
-
-def _wanted_state() -> str:
-    """Digest of the code that says what is declared, and of the catalogue that it follows from."""
-    from docuchat_common.events import catalogue
-
-    digest = hashlib.sha256()
-    for module in (catalogue, table, topology):
-        assert module.__file__ is not None  # a module of source code
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()
 
 
 def _ensure_logins(environments: ServiceEnvironments, folder: Path) -> None:

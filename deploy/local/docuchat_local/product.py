@@ -177,11 +177,9 @@ def _lay_ground(
 
 def _start_broker(ground: _Ground, say: Callable[[str], None]) -> None:
     """Start our own broker, if it is ours, and make ready what services expect of it; they wait for it meanwhile."""
-    stamp = None
     if ground.servers:
         ground.servers.rabbitmq.start()
-        stamp = ground.servers.rabbitmq.process.spec.folder / "data" / "docuchat.declared"
-    prepare_broker(ground.environments, ground.folder, stamp, say)
+    prepare_broker(ground.environments, ground.folder, is_ours=ground.servers is not None, say=say)
 
 
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:

@@ -17,6 +17,7 @@ from docuchat_setup.logins import (
     refused_logins,
     virtual_host_of,
 )
+from docuchat_setup.settings import Environment
 
 
 def prepare_broker(
@@ -30,7 +31,7 @@ def prepare_broker(
     try:
         if not is_ours:
             _ensure_logins(environments, folder)
-        limits = topology.StreamLimits()
+        limits = Environment(environments.settings).stream_limits()
         for line in asyncio.run(topology.declare_topology(environments.rabbitmq_url, stream=limits)):
             say(f"notice: {line}")
     except SetupError as fault:

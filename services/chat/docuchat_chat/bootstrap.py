@@ -95,7 +95,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                     max_connections=_FOLLOWERS,
                 )
             ),
-            life=timedelta(seconds=settings.turn_stream_seconds),
+            life=settings.turn_stream_life,
         )
         spool = FileSpool(settings.spool_dir, owner)
         stack.callback(spool.close)
@@ -110,7 +110,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         registry = Registry()
         usage = ServiceClient(session, settings.usage_url, "usage")
         internal_token = settings.internal_token.get_secret_value()
-        holds_client, lease = HoldsClient(usage, internal_token), timedelta(seconds=settings.hold_lease_seconds)
+        holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
         holds = UsageHolds(holds_client, HoldKind.CHAT, model.provider, lease)
         embedding_holds = UsageHolds(holds_client, HoldKind.EMBEDDING, embedder.space.provider, lease)
         retrieval = Retrieval(
@@ -143,6 +143,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             transactions=transactions,
             board=board,
             spools=spools,
+            holds=holds,
             counter_for=counter_for,
             registry=registry,
             owner=owner,
@@ -173,7 +174,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
             conversations=ConversationService(transactions, replay, max_message_chars=settings.max_message_chars),
-            turns=Turns(asking, replay, client_stall=timedelta(seconds=settings.client_stall_seconds)),
+            turns=Turns(asking, replay, client_stall=settings.client_stall),
             background=background,
             checks={"database": database.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
@@ -187,12 +188,13 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
     from docuchat_chat.adapters.openai_model import OpenAIModel
     from docuchat_models.openai_chat import OpenAIChat
 
+    patience = max(settings.provider_first_token_timeout, settings.provider_between_tokens_timeout)
     chat = await stack.enter_async_context(
         OpenAIChat.open(
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
-            connect_seconds=settings.provider_connect_seconds,
-            read_seconds=max(settings.provider_first_token_seconds, settings.provider_between_tokens_seconds) + 5,
+            connect_seconds=settings.provider_connect_timeout.total_seconds(),
+            read_seconds=patience.total_seconds() + 5,
         )
     )
     return OpenAIModel(chat)

@@ -34,14 +34,14 @@ class Settings(ServiceSettings, EmbeddingSettings):
     top_k: int = Field(default=6, ge=1, le=50)
     chunk_token_size: int = Field(default=400, ge=1)
 
-    provider_connect_seconds: float = Field(default=5.0, gt=0)
-    provider_first_token_seconds: float = Field(default=60.0, gt=0)
-    provider_between_tokens_seconds: float = Field(default=30.0, gt=0)
+    provider_connect_timeout: Duration = timedelta(seconds=5)
+    provider_first_token_timeout: Duration = timedelta(seconds=60)
+    provider_between_tokens_timeout: Duration = timedelta(seconds=30)
     provider_attempts: int = Field(default=3, ge=1, le=10)
-    turn_seconds: float = Field(default=600.0, gt=0)
+    turn_timeout: Duration = timedelta(seconds=600)
     max_running_turns: int = Field(default=2000, ge=1)
 
-    hold_lease_seconds: float = Field(default=60.0, ge=3)
+    hold_lease: Duration = timedelta(seconds=60)
     turn_sweep: Duration = timedelta(seconds=1)
     """How often turns of dead processes are looked for."""
     booking_patience: Duration = timedelta(minutes=2)
@@ -51,9 +51,9 @@ class Settings(ServiceSettings, EmbeddingSettings):
     """Chats unused for so long are deleted; empty keeps them."""
     spool_dir: Path = Path(tempfile.gettempdir()) / "docuchat-chat-spool"
     """A folder that outlives the process, such as a volume: what was received waits there to be booked."""
-    turn_stream_seconds: float = Field(default=900.0, gt=0)
+    turn_stream_life: Duration = timedelta(seconds=900)
     """How long a turn can be resumed from Redis; afterwards it is from the stored message."""
-    client_stall_seconds: float = Field(default=30.0, gt=0)
+    client_stall: Duration = timedelta(seconds=30)
     """A client that reads nothing for so long is dropped; its answer goes on and can be resumed."""
 
     @field_validator("allowed_models", mode="before")
@@ -82,11 +82,11 @@ class Settings(ServiceSettings, EmbeddingSettings):
             max_history_tokens=self.max_history_tokens,
             top_k=self.top_k,
             source_tokens=self.chunk_token_size + 60,
-            first_token_timeout=timedelta(seconds=self.provider_first_token_seconds),
-            between_tokens_timeout=timedelta(seconds=self.provider_between_tokens_seconds),
-            turn_timeout=timedelta(seconds=self.turn_seconds),
+            first_token_timeout=self.provider_first_token_timeout,
+            between_tokens_timeout=self.provider_between_tokens_timeout,
+            turn_timeout=self.turn_timeout,
             provider_attempts=self.provider_attempts,
-            hold_renewal=timedelta(seconds=self.hold_lease_seconds / 3),
+            hold_renewal=self.hold_lease / 3,
             drain=self.shutdown_grace,
             sweep=self.turn_sweep,
             booking_patience=self.booking_patience,

@@ -123,7 +123,7 @@ class World:
         self.replay = ReplayService(self.transactions, self.board, self.registry)
         self.conversations = ConversationService(self.transactions, self.replay, max_message_chars=16_000)
         spools = SpoolFolder(self.spool_dir, least_age=timedelta())
-        self.recovery = Recovery(board=self.board, spools=spools, **common)
+        self.recovery = Recovery(board=self.board, spools=spools, holds=self.holds, **common)
         self.upkeep = Upkeep(self.transactions, self.ledger, self.policy)
 
     async def die(self) -> None:

@@ -66,7 +66,7 @@ async def test_what_was_never_sent_is_not_billed(world: Any) -> None:
     await world.die()
     assert await other.recovery.sweep() == 1
     assert await world.chat_usage() == []
-    assert (await world.turn(live.turn.id)).state is TurnState.FAILED
+    assert (await world.turn(live.turn.id)).state is TurnState.FAILED and world.holds.open_holds == {}
 
 
 async def test_with_the_disk_lost_as_well_the_prompt_is_billed(world: Any) -> None:

@@ -124,7 +124,7 @@ async def test_the_whole_answer_and_its_books(stage: Stage) -> None:
 
 async def test_faults_of_the_provider_are_booked_to_the_token(stage: Stage) -> None:
     await stage.seed()
-    chat = await stage.start(PROVIDER_BETWEEN_TOKENS_SECONDS="0.5", PROVIDER_FIRST_TOKEN_SECONDS="1")
+    chat = await stage.start(PROVIDER_BETWEEN_TOKENS_TIMEOUT="0.5", PROVIDER_FIRST_TOKEN_TIMEOUT="1")
     cases: list[tuple[Rule, str, str | None]] = [
         (Rule(exact_tokens=60, usage_frame=False), "end", None),
         (Rule(exact_tokens=60, rate=400, cut_after=23), "error", "provider_interrupted"),

@@ -13,7 +13,7 @@ from docuchat_chat.metrics import RECOVERED
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerInterrupted
 from docuchat_chat.turns.live import Registry
-from docuchat_chat.turns.ports import DeadSpools, TurnBoard, TurnsTx
+from docuchat_chat.turns.ports import DeadSpools, Holds, TurnBoard, TurnsTx
 from docuchat_chat.turns.settling import conclude, settle
 from docuchat_common.clock import Clock
 from docuchat_common.errors import UpstreamUnavailable
@@ -34,6 +34,7 @@ class Recovery:
         transactions: Transactions[TurnsTx],
         board: TurnBoard,
         spools: DeadSpools,
+        holds: Holds,
         counter_for: CounterFor,
         registry: Registry,
         owner: str,
@@ -42,6 +43,7 @@ class Recovery:
         self._transactions = transactions
         self._board = board
         self._spools = spools
+        self._holds = holds
         self._counter_for = counter_for
         self._registry = registry
         self._owner = owner
@@ -78,6 +80,8 @@ class Recovery:
         settlement = await settle(self._transactions, turn, outcome, self._owner)
         if settlement is Settlement.DONE_BEFORE:
             return False
+        if outcome.usage is None and turn.hold_id is not None:
+            await self._holds.release(turn.hold_id)
         if settlement is Settlement.CHAT_GONE:
             await self._board.forget(turn.tenant_id, [turn.id])
         else:

@@ -83,13 +83,13 @@ async def test_a_tenant_is_created_with_its_owner(service: Service, admin: Comma
 async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sent(
     service: Service, admin: Command
 ) -> None:
-    limit = {"subject_type": "tenant", "unit": "tokens", "limit": 5, "used": 0}
+    limit = {"subject_type": "tenant", "unit": "tokens", "limit": 50_000_000.0, "used": 0.25}
     service.on("PUT", "/v1/operator/tenants/2/quota", JSONResponse({"limits": [limit]}))
     price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6}
     service.on("POST", "/v1/operator/prices", JSONResponse(price, 201))
 
     done = await admin("admin", "set-quota", "acme", "--tokens", "5", "--cost", "none")
-    assert (done.code, done.out) == (0, "tenant\ttokens\t5\t0\n")
+    assert (done.code, done.out) == (0, "tenant\ttokens\t50,000,000\t0.25\n")
     assert json.loads(service.raw[-1]) == {"tokens": 5, "cost": None}
     assert (await admin("admin", "set-price", "gpt*", "--input", "0.15", "--output", "0.6")).code == 0
     assert json.loads(service.raw[-1]) == {"provider": "*", "model": "gpt*", "input": "0.15", "output": "0.6"}

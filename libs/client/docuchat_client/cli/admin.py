@@ -234,7 +234,14 @@ def _table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] 
         screen.note("There are none.")
         return
     columns = columns or tuple(dict.fromkeys(name for item in items for name in item))
-    screen.rows(columns, [[item.get(name) for name in columns] for item in items])
+    screen.rows(columns, [[_cell(item.get(name)) for name in columns] for item in items])
+
+
+def _cell(value: Any) -> Any:
+    """A member as it is shown: whole amounts without decimals, thousands apart."""
+    if isinstance(value, float):
+        return f"{value:,.6f}".rstrip("0").rstrip(".")
+    return value
 
 
 def _lines(answer: dict[str, Any], prefix: str = "") -> None:

@@ -35,7 +35,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             case "tenant":
                 identity = await container.verifier.verify(bearer_token(request.headers))
                 assert_same_tenant(identity, request.headers.get(settings.tenant_header))
-                structlog.contextvars.bind_contextvars(tenant_id=identity.tenant_id)
+                structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
             case "operator":
                 await container.verifier.verify_operator(bearer_token(request.headers))
             case "public":

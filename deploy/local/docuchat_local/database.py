@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ def _wanted_state(environments: ServiceEnvironments) -> str:
         digest.update(str(path).encode() + path.read_bytes())
     for role in roles.role_names():
         digest.update(environments.role_password(role).encode())
+    digest.update(environments.demo_signup.encode())
     for name, value in sorted(environments.settings.items()):
         if name.startswith(("EMBEDDING_", "OPENAI_")):  # they decide about the embedding space
             digest.update(f"{name}={value}".encode())
@@ -75,8 +77,9 @@ async def _migrate(environments: ServiceEnvironments, admin_url: str, say: Calla
 
 
 def _run_set_up_commands(environments: ServiceEnvironments) -> None:
-    """Create tenant 1, `demo`, and the embedding space of the settings; both leave what exists as it is."""
-    tenant = ["docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo", "--signup", "open"]
+    """Create tenant 1, `demo`, open or closed as the gateway's address allows, and the settings' embedding space."""
+    tenant = ["docuchat_auth", "create-tenant", "--id", "1", "--slug", "demo", "--name", "Demo"]
+    tenant += ["--signup", environments.demo_signup]
     auth, ingest = (environments.for_service(name, environments.ports[name]) for name in ("auth", "ingest"))
     owner = {"OWNER_DATABASE_URL": environments.role_url(_OWNER)}
     with ThreadPoolExecutor() as threads:
@@ -85,6 +88,18 @@ def _run_set_up_commands(environments: ServiceEnvironments) -> None:
             threads.submit(_run_module, ["docuchat_knowledge", "ensure-space"], ingest | owner),
         ):
             done.result()
+
+
+def keep_operator_key(environments: ServiceEnvironments, file: Path, gateway_url: str) -> None:
+    """Make the operator's credential at the first start; `docuchat admin` finds it, and the address, in `file`."""
+    from docuchat_setup.operator import make_operator
+
+    try:
+        key = json.loads(file.read_text())["key"]
+    except (OSError, ValueError, KeyError):
+        key = asyncio.run(make_operator(environments.role_url(_OWNER), "local"))
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({"server": gateway_url, "key": key}))
 
 
 def _run_module(arguments: list[str], environment: Mapping[str, str]) -> None:

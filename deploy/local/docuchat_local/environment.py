@@ -158,6 +158,12 @@ class ServiceEnvironments:
     vocabulary: Path
     ports: Mapping[str, int]
 
+    @property
+    def demo_signup(self) -> str:
+        """Whether strangers may sign up at tenant 1: `open` only while no other machine can reach the gateway."""
+        host = self.settings.get("HOST", _LOOPBACK)
+        return "open" if host == "localhost" or host.startswith("127.") or host == "::1" else "closed"
+
     def process_count(self, service: str) -> int:
         """How many processes of a service share its socket: `CHAT_PROCESSES` and its like, 1 when nothing is said."""
         name = f"{service.upper()}_PROCESSES"

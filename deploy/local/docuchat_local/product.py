@@ -18,7 +18,7 @@ from pathlib import Path
 from docuchat_local.accounts import own_folder, service_account
 from docuchat_local.backing import BackingServers, make_servers
 from docuchat_local.broker import prepare_broker
-from docuchat_local.database import prepare_database
+from docuchat_local.database import keep_operator_key, prepare_database
 from docuchat_local.environment import (
     ROOT,
     ServiceEnvironments,
@@ -136,7 +136,6 @@ class _Ground:
 def _lay_ground(
     stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
 ) -> _Ground:
-    say(model_provider(settings))
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
@@ -172,6 +171,11 @@ def _lay_ground(
     account = service_account(folder, say)
     for private in ("blobs", "spool"):
         own_folder(folder / private, account)
+    say(
+        f"tenant 1, demo, is {environments.demo_signup} to sign-up: "
+        + ("only this machine reaches the gateway" if environments.demo_signup == "open" else "HOST lets others in")
+    )
+    say(model_provider(settings))
     return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, listening, account)
 
 
@@ -235,6 +239,7 @@ def started_product(
         else:
             pending.append(threads.submit(_start_broker, ground, say))
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
+        keep_operator_key(ground.environments, ground.folder / "operator.json", product.gateway_url)
         say(f"starting {', '.join(SERVICE_NAMES)}")
         product._add_services()  # noqa: SLF001 - one module
         for handle in product.processes.values():

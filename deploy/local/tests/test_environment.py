@@ -147,3 +147,10 @@ def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
     assert "https://models.example/v1" in told
     assert "gpt-4o-mini" in told
     assert "sk-secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("host", "signup"), [(None, "open"), ("127.0.0.1", "open"), ("localhost", "open"), ("0.0.0.0", "closed")]
+)
+def test_the_demo_tenant_is_open_only_while_no_other_machine_reaches_the_gateway(tmp_path, host, signup):
+    assert environments(tmp_path, {"HOST": host} if host else {}).demo_signup == signup

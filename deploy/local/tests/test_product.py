@@ -4,6 +4,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -39,7 +42,7 @@ def test_other_numbers_are_no_codes():
 
 
 def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_started(tmp_path):
-    with started_product(tmp_path, {}, fast=True) as product:
+    with started_product(tmp_path / ".local", {}, fast=True) as product:
         assert set(product.processes) == set(SERVICE_NAMES)
         assert http_status(f"{product.gateway_url}/healthz") == 200
         found = find_running(product.folder)
@@ -57,6 +60,19 @@ def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_st
         assert not usage.is_ready()
         usage.start()
         assert usage.is_ready()
+
+        key_file = product.folder / "operator.json"
+        assert key_file.stat().st_mode & 0o077 == 0
+        told = subprocess.run(
+            [Path(sys.executable).with_name("docuchat"), "admin", "list-tenants"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        assert "demo" in told.stdout
 
         replica = product.add_replica("ingest-worker")
         assert replica.is_ready()

@@ -81,7 +81,7 @@ def create_app(
 
     @cache
     def openapi() -> dict[str, Any]:
-        return openapi_document.merge(own(), openapi_document.load_snapshots())
+        return openapi_document.describe(openapi_document.merge(own(), openapi_document.load_snapshots()))
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import jwt
 import pytest
 from services.gateway.tests.conftest import Gateway
 
+from docuchat_common.http.error_codes import error_classes
 from docuchat_gateway.app import create_app
 from docuchat_gateway.edge.openapi_document import load_snapshots, merge
 from docuchat_gateway.edge.table import TABLE
@@ -132,3 +134,53 @@ async def test_every_operation_wants_a_valid_token_of_its_tenant(gateway: Gatewa
     assert {key: status for key, status in private.items() if key[2] == "tenant" and status != 403} == {}
     assert set(OPERATIONS) > PUBLIC
     assert gateway.behind.seen == []
+
+
+def test_every_error_code_of_the_product_is_one_errors_own() -> None:
+    packages = ("common", "models", "knowledge", "gateway", "auth", "ingest", "chat", "usage")
+    kinds = set(error_classes(*(f"docuchat_{name}" for name in packages)))
+    codes = Counter(kind.code for kind in kinds)
+    assert len(codes) > 80
+    assert {code: count for code, count in codes.items() if count > 1} == {}
+
+
+def test_every_operation_has_a_name_a_tag_and_the_codes_of_its_refusals() -> None:
+    operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
+    names = [operation["operationId"] for operation in operations]
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    nameless = [
+        (operation["operationId"], status)
+        for operation in operations
+        for status, response in operation["responses"].items()
+        if status >= "400"
+        and "application/problem+json" in response.get("content", {})
+        and not response["content"]["application/problem+json"]["schema"].get("allOf", [{}, {}])[1]
+    ]
+    waits = [
+        response
+        for operation in operations
+        for status, response in operation["responses"].items()
+        if status in {"429", "503"}
+    ]
+
+    assert len(set(names)) == len(names)
+    assert {"listFiles", "getPassage", "ask", "requestCode"} <= set(names)
+    assert not [name for name in names if "_" in name]
+    assert {tag for operation in operations for tag in operation["tags"]} == tags
+    assert nameless == []
+    assert all("Retry-After" in response["headers"] for response in waits)
+
+
+def test_lists_page_in_one_way_and_frames_have_schemas() -> None:
+    limits = {
+        parameter["schema"].get("maximum")
+        for item in DOCUMENT["paths"].values()
+        for operation in item.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "limit" and "cursor" in str(operation["parameters"])
+    }
+    schemas = DOCUMENT["components"]["schemas"]
+    assert limits == {100}
+    assert {"StartFrame", "DeltaFrame", "EndFrame", "ErrorFrame", "ClientMessage", "ServerFrame"} <= set(schemas)
+    for name in ("StartFrame", "SourcesFrame", "DeltaFrame", "EndFrame"):
+        assert "turn_id" in schemas[name]["required"]

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from docuchat_common.background import Background
 from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_router, watched_by
@@ -44,7 +45,12 @@ def create_service_app(
             background.every("health", LOOK_EVERY, lambda: ask_parts(checks))
             yield
 
-    options: dict[str, Any] = {"docs_url": None, "redoc_url": None, **fastapi_options}
+    options: dict[str, Any] = {
+        "docs_url": None,
+        "redoc_url": None,
+        "generate_unique_id_function": _operation_id,
+        **fastapi_options,
+    }
     app = FastAPI(
         title=title, description=description, version=version("docuchat-common"), lifespan=lifespan, **options
     )
@@ -78,3 +84,9 @@ def create_service_app(
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """`list_files` is `listFiles`: what generated clients call their methods."""
+    first, *rest = route.name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -30,9 +30,10 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
 
 Responses = dict[int | str, dict[str, Any]]
 
+_FILE: Final = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT_RESPONSES: Final[Responses] = {
-    200: {"description": "The file", "content": {"application/pdf": {}}},
-    206: {"description": "The part that `Range` asks for", "content": {"application/pdf": {}}},
+    200: {"description": "The file", "content": {"application/pdf": _FILE}},
+    206: {"description": "The part that `Range` asks for", "content": {"application/pdf": _FILE}},
     304: {"description": "Not modified"},
     **problem_responses(401, 403, 404, 422, 429, 503),
     416: {

@@ -41,4 +41,6 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/operator/tenants/{tenant_id}/quota", ("GET", "PUT"), "usage", audience="operator"),
     Row("/v1/operator/prices", ("GET", "POST"), "usage", audience="operator"),
     Row("/v1/usage", ("GET",), "usage"),
+    Row("/v1/operator/prices", ("GET", "POST"), "usage", audience="operator"),
+    Row("/v1/operator/tenants/{tenant_id}/quota", ("GET", "PUT"), "usage", audience="operator"),
 )

@@ -98,7 +98,8 @@ async def test_work_whose_cancellation_was_swallowed_is_not_run_again() -> None:
     background = Background()
     background.every("swallowing", SOON, swallowing)
     await started.wait()
-    await background.__aexit__(None, None, None)
+    async with asyncio.timeout(5):
+        await background.__aexit__(None, None, None)
     assert runs == 1
 
 

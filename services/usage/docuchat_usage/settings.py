@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8003, ge=0, le=65535)
     database_pool_size: int = Field(default=16, ge=2)
-    usage_batch: int = Field(default=32, ge=1, le=1000)
+    usage_batch: int = Field(default=128, ge=1, le=1000)
     hold_sweep_interval: Duration = timedelta(seconds=5)
     quota_announce_interval: Duration = timedelta(hours=1)
     holds_retention: Duration = timedelta(days=7)

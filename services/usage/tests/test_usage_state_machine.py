@@ -123,6 +123,14 @@ def bounded(examples: int, steps: int) -> settings:
 
 
 def test_no_order_of_events_overruns_the_budget(
-    open_world: Callable[[], AbstractAsyncContextManager[World]],
+    open_world: Callable[..., AbstractAsyncContextManager[World]],
 ) -> None:
-    run_state_machine_as_test(machine_on(open_world), settings=bounded(25, 40))
+    run_state_machine_as_test(machine_on(open_world), settings=bounded(15, 40))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_ten_thousand_steps_never_overrun_the_budget(
+    open_world: Callable[..., AbstractAsyncContextManager[World]],
+) -> None:
+    run_state_machine_as_test(machine_on(open_world), settings=bounded(100, 100))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -27,7 +26,7 @@ class LedgerRepository:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def book(self, usages: Sequence[Usage], now: datetime) -> Bookings:
+    async def book(self, usages: list[Usage], now: datetime) -> Bookings:
         """Write an entry for each event that has none, charge every layer and close the holds.
 
         Raises:
@@ -37,7 +36,7 @@ class LedgerRepository:
         try:
             answer = await _queries.book(
                 self._connection,
-                events=orjson.dumps([asdict(usage) for usage in usages]).decode(),
+                events=orjson.dumps(usages).decode(),
                 now=now,
                 period_start=period.starts_at,
                 period_end=period.ends_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,7 @@ from docuchat_common.ids import TenantId
 from docuchat_usage import metrics
 from docuchat_usage.ledger.domain import MOST_TOKENS, Booking, Report, Usage
 from docuchat_usage.ledger.errors import UsageAbsurd
-from docuchat_usage.quotas.domain import Crossing, Subject
+from docuchat_usage.quotas.domain import Crossing, HoldState, Subject
 from docuchat_usage.quotas.service import ANNOUNCED_SUBJECTS
 
 if TYPE_CHECKING:
@@ -50,18 +50,15 @@ class LedgerService:
         now = self._clock.now()
         for usage in usages:
             _check(usage)
+        told = [usage if usage.occurred_at <= now else replace(usage, occurred_at=now) for usage in usages]
         # across tenants, so with the system role; the function takes the tenants' turns in order
         async with self._uow.system() as tx:
-            booked = await tx.ledger.book(
-                [replace(usage, occurred_at=min(usage.occurred_at, now)) for usage in usages], now
-            )
+            booked = await tx.ledger.book(told, now)
             for crossing in booked.crossings:
                 if crossing.subject_type in ANNOUNCED_SUBJECTS:
                     for percent in crossing.percentages:
                         tx.outbox.add(_threshold(crossing, percent))
-        by_id = {usage.event_id: usage for usage in usages}
-        for booking in booked.entries:
-            _report_booking(by_id[booking.event_id], booking)
+        _report_bookings({usage.event_id: usage for usage in usages}, booked.entries)
         return booked.entries
 
     async def report(self, caller: Caller) -> Report:
@@ -109,25 +106,25 @@ def _check(usage: Usage) -> None:
         raise UsageAbsurd(f"A usage event reports {usage.tokens} tokens in one call; it is not booked.")
 
 
-def _report_booking(usage: Usage, booking: Booking) -> None:
-    metrics.bookings.labels(usage.kind.value).inc()
-    metrics.tokens.labels(usage.kind.value, "input").inc(usage.input_tokens)
-    metrics.tokens.labels(usage.kind.value, "output").inc(usage.output_tokens)
-    metrics.cost.labels(usage.kind.value).inc(max(float(booking.cost), 0))
-    if booking.price_is_fallback:
-        metrics.unpriced.labels(usage.kind.value).inc()
-        logger.warning("price.unknown", provider=usage.provider, model=usage.model)
-    logger.info(
-        "usage.booked",
-        tenant_id=usage.tenant_id,
-        kind=usage.kind.value,
-        model=usage.model,
-        tokens=usage.tokens,
-        cost=f"{booking.cost:f}",
-        estimated=usage.estimated,
-        correction=usage.corrects is not None,
-        hold=booking.hold_state.value if booking.hold_state else None,
-    )
+def _report_bookings(usages: Mapping[UUID, Usage], entries: Sequence[Booking]) -> None:
+    for booking in entries:
+        usage = usages[booking.event_id]
+        metrics.bookings.labels(usage.kind.value).inc()
+        metrics.tokens.labels(usage.kind.value, "input").inc(usage.input_tokens)
+        metrics.tokens.labels(usage.kind.value, "output").inc(usage.output_tokens)
+        metrics.cost.labels(usage.kind.value).inc(max(float(booking.cost), 0))
+        if booking.price_is_fallback:
+            metrics.unpriced.labels(usage.kind.value).inc()
+            logger.warning("price.unknown", provider=usage.provider, model=usage.model)
+    if entries:
+        logger.info(
+            "usage.booked",
+            events=len(entries),
+            again=len(usages) - len(entries),
+            tokens=sum(usages[booking.event_id].tokens for booking in entries),
+            cost=f"{sum(booking.cost for booking in entries):f}",
+            late=sum(booking.hold_state not in (HoldState.HELD, None) for booking in entries),
+        )
 
 
 def _threshold(crossing: Crossing, percent: int) -> QuotaThreshold:

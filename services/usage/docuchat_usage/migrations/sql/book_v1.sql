@@ -1,13 +1,14 @@
 -- Book a list of usage events, each once: ledger entry, hold, every layer's budgets, thresholds, sums; all or nothing.
 -- An event that `corrects` another books the difference to what was booked for that one so far.
+-- Plans are made while tables are small and kept while they grow: no sequential scans, so that they stay right.
 -- Locks: the tenants' turns by id, then their holds, budgets and sums.
 CREATE FUNCTION usage.book_v1(
     p_events jsonb, p_now timestamptz, p_period_start timestamptz, p_period_end timestamptz, p_thresholds smallint[])
-RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+RETURNS jsonb LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off SET plan_cache_mode TO force_generic_plan AS $$
 DECLARE
     v record;
     v_tenant_id bigint;
-    v_new bigint[];
+    v_new usage.ledger[]; -- carried along: nothing is read from the growing table again
     v_entries jsonb;
     v_crossings jsonb;
 BEGIN
@@ -46,9 +47,9 @@ BEGIN
         LEFT JOIN LATERAL usage.price_of_v1(e.provider, e.model, e.occurred_at) p ON true
         WHERE e.corrects IS NULL
         ON CONFLICT ON CONSTRAINT ledger_event_unique DO NOTHING
-        RETURNING id
+        RETURNING *
     )
-    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM entry;
+    SELECT coalesce(array_agg(ROW(e.*)::usage.ledger), '{}') INTO v_new FROM entry e;
 
     v_new := v_new || usage.correct_v1(p_events, p_now);
 
@@ -56,19 +57,18 @@ BEGIN
                'event_id', l.event_id, 'cost', l.cost, 'hold_state', h.state,
                'is_fallback', p.id IS NULL OR p.provider = '*' AND p.model = '*')), '[]')
     INTO v_entries
-    FROM usage.ledger l
+    FROM unnest(v_new) AS l
     LEFT JOIN usage.prices p ON p.id = l.price_id
-    LEFT JOIN usage.holds h ON h.id = l.hold_id AND h.tenant_id = l.tenant_id
-    WHERE l.id = ANY (v_new);
+    LEFT JOIN usage.holds h ON h.id = l.hold_id AND h.tenant_id = l.tenant_id;
 
     PERFORM usage.close_holds_v1(ARRAY(
-        SELECT h.id FROM usage.ledger l JOIN usage.holds h ON h.id = l.hold_id AND h.tenant_id = l.tenant_id
-        WHERE l.id = ANY (v_new)), 'settled', p_now);
+        SELECT h.id FROM unnest(v_new) AS l JOIN usage.holds h ON h.id = l.hold_id AND h.tenant_id = l.tenant_id),
+        'settled', p_now);
 
     WITH entry AS (
         SELECT l.id, l.tenant_id, l.user_id, l.chatbot_id, l.key_id, l.visitor_id, l.hold_id, l.occurred_at, l.cost,
                l.input_tokens + l.output_tokens + l.embedding_tokens AS tokens
-        FROM usage.ledger l WHERE l.id = ANY (v_new)
+        FROM unnest(v_new) AS l
     ), layer AS (
         -- Those that the event names, and those that its hold counted.
         SELECT e.id AS entry_id, b.id AS budget_id
@@ -111,8 +111,7 @@ BEGIN
     INSERT INTO usage.sums (tenant_id, span, starts_at, user_id, model, kind, input_tokens, output_tokens, embedding_tokens, cost)
     SELECT l.tenant_id, s.span, date_trunc(s.span, l.occurred_at, 'UTC'), l.user_id, l.model, l.kind,
            sum(l.input_tokens), sum(l.output_tokens), sum(l.embedding_tokens), sum(l.cost)
-    FROM usage.ledger l CROSS JOIN (VALUES ('hour'), ('day')) AS s (span)
-    WHERE l.id = ANY (v_new)
+    FROM unnest(v_new) AS l CROSS JOIN (VALUES ('hour'), ('day')) AS s (span)
     GROUP BY 1, 2, 3, 4, 5, 6
     ON CONFLICT ON CONSTRAINT sums_unique DO UPDATE
     SET input_tokens = sums.input_tokens + excluded.input_tokens,

@@ -1,11 +1,11 @@
 -- Write the entries of those events that correct an earlier one: what is missing to the right figures, at the price of the
--- earlier one and on its day. Returns the new entries' ids. In the tenants' turns.
-CREATE FUNCTION usage.correct_v1(p_events jsonb, p_now timestamptz) RETURNS bigint[]
+-- earlier one and on its day. Returns the new entries. In the tenants' turns.
+CREATE FUNCTION usage.correct_v1(p_events jsonb, p_now timestamptz) RETURNS usage.ledger[]
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v record;
-    v_id bigint;
-    v_new bigint[] := '{}';
+    v_entry usage.ledger;
+    v_new usage.ledger[] := '{}';
 BEGIN
     FOR v IN
         SELECT * FROM jsonb_to_recordset(p_events) AS e (
@@ -32,9 +32,9 @@ BEGIN
         LEFT JOIN usage.prices p ON p.id = o.price_id
         WHERE o.event_id = v.corrects AND o.tenant_id = v.tenant_id
         ON CONFLICT ON CONSTRAINT ledger_event_unique DO NOTHING
-        RETURNING id INTO v_id;
+        RETURNING * INTO v_entry;
         IF FOUND THEN
-            v_new := v_new || v_id;
+            v_new := v_new || v_entry;
         ELSIF NOT EXISTS (SELECT FROM usage.ledger l WHERE l.event_id = v.event_id) THEN
             RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'the entry to correct is not booked yet';
         END IF;

@@ -1,7 +1,7 @@
 -- Give back holds whose lease has ended, of all tenants; how many. Tenants whose turn somebody has are left to the next sweep.
 -- Locks: the tenants' turns by id, then of each its lapsed holds and their budgets.
 CREATE FUNCTION usage.expire_v1(p_now timestamptz, p_batch integer) RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off AS $$
 DECLARE
     v_tenant_id bigint;
     v_expired bigint := 0;

@@ -1,4 +1,5 @@
 -- Set amounts aside in every budget of the subjects, or in none.
+-- Plans are made while tables are small and kept while they grow: no sequential scans, so that they stay right.
 -- Locks: the tenant's turn, then its lapsed holds and the budgets of the subjects.
 CREATE FUNCTION usage.hold_v1(
     p_hold_id uuid, p_tenant_id bigint, p_subject_types text[], p_subject_ids text[], p_kind text, p_provider text,
@@ -7,7 +8,7 @@ CREATE FUNCTION usage.hold_v1(
     p_announce_before timestamptz,
     OUT refused boolean, OUT subject_type text, OUT subject_id text, OUT unit text, OUT wanted numeric,
     OUT amount_limit numeric, OUT used numeric, OUT held numeric, OUT resets_at timestamptz, OUT announce boolean)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off SET plan_cache_mode TO force_generic_plan AS $$
 DECLARE
     v_units text[] := p_units;
     v_amounts numeric[] := p_amounts;

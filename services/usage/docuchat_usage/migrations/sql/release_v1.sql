@@ -1,7 +1,7 @@
 -- Give an open hold back unused; false when it is not open.
 -- Locks: the tenant's turn, the hold, its budgets.
 CREATE FUNCTION usage.release_v1(p_hold_id uuid, p_now timestamptz) RETURNS boolean
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off AS $$
 DECLARE
     v_tenant_id bigint := (SELECT h.tenant_id FROM usage.holds h WHERE h.id = p_hold_id);
 BEGIN

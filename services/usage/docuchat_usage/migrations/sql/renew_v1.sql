@@ -3,7 +3,7 @@
 CREATE FUNCTION usage.renew_v1(
     p_hold_id uuid, p_tokens bigint, p_expires_at timestamptz,
     OUT tokens bigint, OUT expires_at timestamptz)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off AS $$
 DECLARE
     v_hold usage.holds;
     v_tenant_id bigint := (SELECT h.tenant_id FROM usage.holds h WHERE h.id = p_hold_id);

@@ -4,7 +4,7 @@
 CREATE FUNCTION usage.store_document_v1(
     p_tenant_id bigint, p_document_id uuid, p_user_id uuid, p_bytes bigint, p_pages bigint, p_generation bigint,
     p_deleted boolean, p_hold_id uuid, p_now timestamptz, p_period_start timestamptz, p_period_end timestamptz)
-RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+RETURNS void LANGUAGE plpgsql VOLATILE SET enable_seqscan TO off AS $$
 DECLARE
     v_before usage.stored_documents;
     v_after usage.stored_documents;

@@ -26,21 +26,19 @@ class ChatTx:
     search: KnowledgeSearch
     calls: ProviderCalls
     outbox: Outbox
-    inbox: Inbox
 
 
 def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
     """Return what composes a transaction that searches in this embedding space."""
     statistics, outdated = SearchStatistics(), OutdatedTenants()
 
-    def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> ChatTx:
+    def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
         return ChatTx(
             chats=ChatRepository(connection),
             turns=TurnRepository(connection),
             search=KnowledgeSearch(connection, statistics, space, outdated),
             calls=ProviderCalls(connection, "chat", outbox),
             outbox=outbox,
-            inbox=inbox,
         )
 
     return compose

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import numpy as np
@@ -36,6 +36,13 @@ from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_answers import embed
 
 STUB_SPACE = EmbeddingSpace("openai", "text-embedding-3-small", 1536)
+
+
+QUESTION = "How long is the warranty of the motor?"
+TEXTS = [
+    "The warranty of the motor lasts two years. Damage by water is not covered.",
+    "Parcels are returned free of charge within thirty days of delivery.",
+]
 
 
 @dataclass
@@ -211,3 +218,48 @@ def parse(frames: bytes) -> list[dict[str, Any]]:
         if data:
             events.append(orjson.loads(data[0]))
     return events
+
+
+class Stage:
+    """Processes of the service and everything around them."""
+
+    def __init__(
+        self, environment: dict[str, str], database: Any, provider: Any, mint: Any, holds: Any, stack: Any
+    ) -> None:
+        self.environment = environment
+        self.database = database
+        self.provider = provider
+        self.mint = mint
+        self.holds = holds
+        self._stack = stack
+        self.user = uuid4()
+        self.headers = mint.headers(tenant_id=1, user_id=self.user)
+
+    async def start(self, **changes: str) -> Any:
+        return await self._stack.enter_async_context(running_chat({**self.environment, **changes}))
+
+    async def seed(self, texts: list[str] | None = None, **fields: Any) -> Any:
+        return await seed_document(self.database, fields.pop("tenant", 1), texts or TEXTS, **fields)
+
+    async def events(self) -> list[Any]:
+        return [event for event in await usage_events(self.database) if event.kind == "chat"]
+
+    async def ask(self, process: Any, message: str = QUESTION, **fields: Any) -> list[dict[str, Any]]:
+        headers = {**self.headers, **fields.pop("headers", {})}
+        answer = await process.http.post(
+            "/v1/chat", json={"message": message, "stream": True, **fields}, headers=headers
+        )
+        assert answer.status_code == 200, answer.text
+        parsed: list[dict[str, Any]] = parse(answer.content)
+        return parsed
+
+    @asynccontextmanager
+    async def asking(self, process: Any, message: str = QUESTION) -> AsyncIterator[tuple[dict[str, Any], Any]]:
+        async with process.http.stream(
+            "POST", "/v1/chat", json={"message": message, "stream": True}, headers=self.headers
+        ) as response:
+            lines = response.aiter_lines()
+            async for line in lines:
+                if line.startswith("data: "):
+                    yield parse(line.encode() + b"\n\n")[0], lines
+                    return

@@ -13,12 +13,8 @@ from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.turns.domain import Question, TurnState
-from docuchat_chat.turns.errors import ModelNotAllowed, RequestInProgress, TurnNotFound
-from docuchat_chat.turns.routes import Turns, ask
-from docuchat_chat.turns.schemas import AnswerView, AskBody
-from docuchat_chat.turns.streaming import EventStream
+from docuchat_chat.turns.errors import ModelNotAllowed
 from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
-from docuchat_common.idempotency import IdempotencyKeyReused
 from docuchat_common.ids import ChatId, DocumentId, TurnId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
@@ -168,80 +164,6 @@ async def test_stopping_keeps_and_books_what_was_sent(world: Any) -> None:
     assert world.model.closed == 1
 
 
-async def test_another_process_can_stop(world: Any) -> None:
-    world.model.scripts = [["The warranty lasts", asyncio.Event(), "never", "stop"]]
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    other = await world.other_process()
-    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
-    assert await other.replay.stop(world.caller, answering.turn.id) is TurnState.RUNNING
-    assert (await answering.result()).message.status is MessageStatus.STOPPED
-    assert await other.replay.stop(world.caller, answering.turn.id) is TurnState.STOPPED
-    assert (await world.chat_usage())[0].output_tokens == 3
-
-
-async def test_another_process_can_resume(world: Any) -> None:
-    gate = asyncio.Event()
-    world.model.scripts = [["one ", "two ", gate, "three", "stop"]]
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    other = await world.other_process()
-    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 2)
-    follower = asyncio.create_task(world.collect(await other.replay.resume(world.caller, answering.turn.id, 1)))
-    gate.set()
-    events = await follower
-    assert [event.get("seq") for event in events] == [2, 3, 4] and events[-1]["type"] == "end"
-
-
-async def test_every_resume_point_gives_exactly_the_rest(world: Any) -> None:
-    world.model.scripts = [["a", "b", "c", "d [1]", "stop"]]
-    events = await world.ask()
-    turn_id = TurnId(UUID(events[0]["turn_id"]))
-    for process in (world, await world.other_process()):
-        for after in (*range(6), 104):
-            rest = await world.collect(await process.replay.resume(world.caller, turn_id, after))
-            expected = events if after == 0 else [e for e in events if e.get("seq", -1) > after] or events[-1:]
-            assert rest == expected, after
-
-
-async def test_somebody_elses_turn_is_not_found(world: Any) -> None:
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    other = world.new_caller()
-    with pytest.raises(TurnNotFound):
-        await world.replay.resume(other, answering.turn.id, 0)
-    with pytest.raises(TurnNotFound):
-        await world.replay.stop(other, answering.turn.id)
-
-
-async def test_the_same_key_replays_and_another_body_is_refused(world: Any) -> None:
-    first = await world.ask("How long?", key="k1")
-    again = await world.ask("How long?", key="k1")
-    assert first == again and len(world.model.requests) == 1
-    restarted = await world.other_process()
-    assert await restarted.ask("How long?", key="k1") == first
-    with pytest.raises(IdempotencyKeyReused):
-        await world.ask("How short?", key="k1")
-    assert len(await world.chat_usage()) == 1
-
-
-async def test_a_running_key_is_attached_to_or_refused(world: Any) -> None:
-    gate = asyncio.Event()
-    world.model.scripts = [["one", gate, " two", "stop"]]
-    first = await world.asking.ask(world.caller, Question("How long?"), key="k")
-    with pytest.raises(RequestInProgress):
-        await world.asking.ask(world.caller, Question("How long?"), key="k")
-    attached = await world.asking.ask(world.caller, Question("How long?"), key="k", attach=True)
-    assert attached.turn.id == first.turn.id
-    gate.set()
-    assert (await attached.result()).message.content == "one two"
-
-
-async def test_a_refused_request_gives_its_key_back(world: Any) -> None:
-    world.holds.refusal = QuotaExceeded()
-    with pytest.raises(QuotaExceeded):
-        await world.ask("How long?", key="k")
-    world.holds.refusal = None
-    assert (await world.ask("How long?", key="k"))[-1]["type"] == "end"
-
-
 async def test_a_rate_limited_provider_is_asked_again_and_only_the_answer_is_booked(world: Any) -> None:
     world.model.scripts = [[ProviderRateLimited(retry_after=timedelta(0))], ["Two [1].", "stop"]]
     world.model.scripts[0][0].retry_after = timedelta(milliseconds=1)
@@ -303,47 +225,6 @@ async def test_a_provider_silent_from_the_start_times_out(world: Any) -> None:
     assert (await world.chat_usage())[0].output_tokens == 0 and (await world.chat_usage())[0].input_tokens > 0
 
 
-async def test_a_closing_process_keeps_and_books_what_came(world: Any) -> None:
-    world.model.scripts = [["The warranty", asyncio.Event(), "stop"]]
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    await eventually(lambda: len(world.registry.turns[answering.turn.id].log.texts) == 1)
-    await world.generator.drain()
-    turn = await world.turn(answering.turn.id)
-    assert turn.state is TurnState.INTERRUPTED and (await world.chat_usage())[0].output_tokens == 2
-
-
-async def test_a_dead_process_turn_is_settled_once_from_what_it_had_noted(world: Any) -> None:
-    world.model.scripts = [["The warranty lasts", asyncio.Event(), "stop"]]
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    live = world.registry.turns[answering.turn.id]
-    await eventually(lambda: len(live.log.texts) == 1)
-    second, third = await world.other_process(), await world.other_process()
-    assert await second.recovery.sweep() == 0
-    spool = world.spool
-    await world.die()
-    assert await asyncio.gather(second.recovery.sweep(), third.recovery.sweep()) in ([1, 0], [0, 1])
-    (recorded,) = await world.chat_usage()
-    assert recorded.estimated and recorded.output_tokens == 3
-    assert recorded.input_tokens == answering.turn.prompt_tokens
-    events = await world.collect(await second.replay.resume(world.caller, answering.turn.id, 0))
-    assert events[-1]["type"] == "error" and events[2]["token"] == "The warranty lasts"
-
-    live.stop()
-    await live.finished.wait()
-    assert len(await world.chat_usage()) == 1 and spool is not None
-
-
-async def test_deleting_a_chat_stops_its_answer_and_books_it(world: Any) -> None:
-    world.model.scripts = [["The warranty", asyncio.Event(), "stop"]]
-    answering = await world.asking.ask(world.caller, Question("How long?"))
-    live = world.registry.turns[answering.turn.id]
-    await eventually(lambda: len(live.log.texts) == 1)
-    await world.conversations.delete(world.caller, answering.turn.chat_id)
-    await live.finished.wait()
-    assert await world.rows("SELECT FROM chat.messages") == []
-    assert (await world.chat_usage())[0].output_tokens == 2
-
-
 async def test_the_hold_shrinks_to_what_the_prompt_can_come_to(world: Any) -> None:
     gate = asyncio.Event()
     world.model.scripts = [["x", gate, "stop"]]
@@ -384,81 +265,3 @@ async def test_what_the_model_writes_is_defused_in_the_stream_and_in_the_store_a
     assert text == "See ! [x](https://e.example) < img src=x> javascript :alert(1) end!"
     (stored,) = await world.rows("SELECT content FROM chat.messages WHERE role = 'assistant'")
     assert stored["content"] == text
-
-
-async def test_a_key_replays_the_same_answer_to_the_byte_also_from_another_process(world: Any) -> None:
-    world.model.scripts = [["Two years [1]. Red [9].", "stop"]]
-
-    async def answer(process: Any) -> bytes:
-        answering = await process.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
-        return AnswerView.of(await answering.result()).model_dump_json().encode()
-
-    first = await answer(world)
-    assert [await answer(world), await answer(await world.other_process())] == [first, first]
-
-
-async def test_the_key_of_a_killed_answer_says_the_same_each_time(world: Any) -> None:
-    world.model.scripts = [["The warranty lasts", asyncio.Event()]]
-    question = Question("How long is the warranty?")
-    answering = await world.asking.ask(world.caller, question, key="k")
-    await eventually(lambda: world.registry.turns[answering.turn.id].log.texts)
-    other = await world.other_process()
-    with pytest.raises(RequestInProgress):
-        await other.asking.ask(world.caller, question, key="k")
-    await world.die()
-    await other.recovery.sweep()
-    told = []
-    for _ in range(2):
-        with pytest.raises(UpstreamUnavailable) as error:
-            await (await other.asking.ask(world.caller, question, key="k")).result()
-        told.append((error.value.code, error.value.detail, error.value.retry_after, error.value.extensions))
-    assert told[0] == told[1] and told[0][0] == "answer_interrupted"
-    assert told[0][3]["turn_id"] == str(answering.turn.id)
-
-
-async def test_a_key_whose_process_died_before_its_turn_was_written_is_free_again(world: Any) -> None:
-    world.embedder.gate = asyncio.Event()
-    asking = asyncio.create_task(world.ask(key="k"))
-    await eventually(lambda: world.rows("SELECT FROM chat.idempotency_keys"))
-    other = await world.other_process()
-    with pytest.raises(RequestInProgress):
-        await other.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
-    await world.die()
-    world.embedder.gate.set()
-    other.embedder.gate = None
-    assert (await other.ask(key="k"))[-1]["type"] == "end"
-    asking.cancel()
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_nothing_is_left_of_a_chat_that_was_deleted_in_mid_answer(world: Any, *, elsewhere: bool) -> None:
-    world.model.scripts = [["The warranty", asyncio.Event()]]
-    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"))
-    live = world.registry.turns[answering.turn.id]
-    await eventually(lambda: live.log.texts)
-    await eventually(lambda: world.board._redis.keys("chat:turn:*"))
-    deleter = await world.other_process() if elsewhere else world
-    await deleter.conversations.delete(world.caller, answering.turn.chat_id)
-    await live.finished.wait()
-    assert await world.rows("SELECT FROM chat.turns") == await world.rows("SELECT FROM chat.messages") == []
-    assert await world.board._redis.keys("chat:turn:*") == []
-    assert (await world.chat_usage())[0].output_tokens == 2
-    with pytest.raises(TurnNotFound):
-        await world.replay.resume(world.caller, answering.turn.id, 0)
-
-
-async def test_a_stream_has_its_head_while_it_is_prepared_and_its_refusal_as_a_frame(world: Any) -> None:
-    world.with_policy(head_patience=timedelta(milliseconds=20))
-    world.embedder.gate = asyncio.Event()
-    turns = Turns(world.asking, world.replay, client_stall=timedelta(seconds=5))
-    body = AskBody(message="How long is the warranty?", stream=True)
-    late = await ask(body, world.caller, turns)
-    refused = await ask(body, world.caller, turns)
-    assert isinstance(late, EventStream) and late.headers["X-Turn-ID"]
-    world.embedder.gate.set()
-    events = await world.collect(late._frames)
-    assert events[0]["turn_id"] == late.headers["X-Turn-ID"] and events[-1]["type"] == "end"
-    assert (await world.collect(refused._frames))[-1]["type"] == "end"
-    world.holds.refusal = QuotaExceeded(retry_after=timedelta(hours=1))
-    with pytest.raises(QuotaExceeded):
-        await ask(body, world.caller, turns)

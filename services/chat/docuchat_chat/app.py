@@ -11,10 +11,14 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.settings import Settings
 from docuchat_chat.turns.routes import router as turns
 from docuchat_common.http.app import create_service_app
+from docuchat_common.http.dead_letters import router as dead_letters
 
 
 def create_app(settings: Settings) -> FastAPI:
     """HTTP, relay, board and sweep in one process."""
     return create_service_app(
-        settings, title="DocuChat chat", routers=[turns, conversations, search, internal], open_container=open_container
+        settings,
+        title="DocuChat chat",
+        routers=[turns, conversations, search, internal, dead_letters],
+        open_container=open_container,
     )

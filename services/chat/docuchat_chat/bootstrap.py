@@ -39,6 +39,7 @@ from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
@@ -61,6 +62,7 @@ class Container:
     conversations: ConversationService
     turns: Turns
     background: Background
+    dead_letters: DeadLetterOffice
     checks: Mapping[str, Check]
     watched: Mapping[str, Check]
 
@@ -176,6 +178,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             conversations=ConversationService(transactions, replay, max_message_chars=settings.max_message_chars),
             turns=Turns(asking, replay, client_stall=settings.client_stall),
             background=background,
+            dead_letters=DeadLetterOffice(broker, "chat"),
             checks={"database": database.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
         )

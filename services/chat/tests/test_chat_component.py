@@ -14,7 +14,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import INTERNAL_TOKEN
+from docuchat_testkit.messaging import others
 from docuchat_testkit.provider_rules import Rule
 
 running = sys.modules["chat_running"]
@@ -358,3 +361,29 @@ async def test_bad_requests_are_problems(stage: Any) -> None:
         assert answer.status_code == status, (str(body)[:80], answer.text)
     assert (await chat.http.post("/v1/chat", json={"message": "x"})).status_code == 401
     assert stage.provider.counts().prompt_tokens == 0
+
+
+async def test_a_deleted_document_leaves_no_words_in_answers(stage: Any, rabbitmq: Any) -> None:
+    first, second = await stage.seed(), await stage.seed(["The motor of the pump is blue."], title="Pump")
+    chat = await stage.start()
+    stage.provider.control(Rule(text="Two years [1]. Blue [2]."))
+    start, *_, end = await stage.ask(chat, "How long is the warranty of the motor, and is it blue?")
+    assert {c["document_id"] for c in end["citations"]} == {str(first), str(second)}
+    async with others(rabbitmq) as services:
+        await services.publish(DocumentDeleted(tenant_id=1, document_id=first, user_id=None))
+
+    async def quotes() -> dict[str, tuple[bool, bool]]:
+        found = await chat.http.get(f"/v1/chats/{start['chat_id']}", headers=stage.headers)
+        citations = found.json()["messages"][-1]["citations"]
+        return {c["document_id"]: (bool(c["quote"]), c["deleted"]) for c in citations}
+
+    async def emptied() -> bool:
+        return await quotes() == {str(first): (False, True), str(second): (True, False)}
+
+    await eventually(emptied)
+    again = await chat.http.post(
+        f"/internal/documents/{second}/forget", json={"tenant_id": 1}, headers={"X-Internal-Token": INTERNAL_TOKEN}
+    )
+    assert again.json() == {"quotes": 1} and (await quotes())[str(second)] == (False, True)
+    letters = await chat.http.get("/internal/dead-letters", headers={"X-Internal-Token": INTERNAL_TOKEN})
+    assert letters.json()["items"] == []

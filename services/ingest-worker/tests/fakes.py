@@ -25,6 +25,25 @@ PAGES = [f"Page {n} speaks of matter {n} at some length, and then it ends." for 
 
 
 @dataclass
+class Boundaries:
+    """Where one step of a job ends and the next begins; at one of them the job can be made to hang, as if killed."""
+
+    stop_at: int | None = None
+    names: list[str] = field(default_factory=list)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def stops_next(self) -> bool:
+        return len(self.names) + 1 == self.stop_at
+
+    async def reach(self, name: str) -> None:
+        self.names.append(name)
+        if len(self.names) == self.stop_at:
+            self.reached.set()
+            await asyncio.Event().wait()
+
+
+@dataclass
 class Surroundings:
     """The provider, the parser and the rest; the last of a call's failures is its next one, None is none."""
 
@@ -38,37 +57,41 @@ class Surroundings:
     """The provider answers when it is set."""
     provider_tokens: int = 0
     """The provider's own books."""
+    pages_held: int | None = None
+    boundaries: "Boundaries" = field(default_factory=Boundaries)
     figure: int | None = None
     """What the provider says that a call cost, when not the truth."""
 
-    def _enter(self, name: str) -> None:
+    async def enter(self, name: str) -> None:
+        await self.boundaries.reach(name)
         self.calls.append(name)
         if (waiting := self.failures.get(name)) and (error := waiting.pop()):
             raise error
 
     async def fetch(self, key: str, target: Path, *, max_bytes: int, sha256: str | None = None) -> None:
-        self._enter("fetch")
+        await self.enter("fetch")
 
     async def read(self, path: Path, media_type: str) -> AsyncGenerator[PageWindow, None]:
-        self._enter("read")
+        await self.enter("read")
         for page in self.pages:
             yield PageWindow(len(self.pages), [page if isinstance(page, PageText) else PageText(page)])
 
     async def embed(self, texts: Sequence[str]) -> EmbeddingBatch:
-        self._enter("embed")
+        await self.enter("embed")
         tokens = sum(len(text.split()) for text in texts)
         self.provider_tokens += tokens
         if self.held:
             await self.held.wait()
-        self._enter("answer")
+        await self.enter("answer")
         return EmbeddingBatch(np.ones((len(texts), 2), np.float32), self.figure or tokens, estimated=False)
 
-    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
-        self._enter("hold")
+    async def hold(self, claim: Claim, space: EmbeddingSpace, *, tokens: int, pages: int, lease: timedelta) -> HoldId:
+        self.pages_held = pages
+        await self.enter("hold")
         return HoldId(uuid4())
 
     async def renew(self, hold_id: HoldId, lease: timedelta, tokens: int | None = None) -> None:
-        self._enter("renew")
+        await self.enter("renew")
 
     async def release(self, hold_id: HoldId) -> None:
         self.released.append(hold_id)
@@ -89,12 +112,17 @@ class Surroundings:
         pass
 
 
+class _Killed(Exception):
+    pass
+
+
 @dataclass
 class Absences:
     """Transactions that find the database away so many times."""
 
     uow: IngestUnitOfWork
     away: int = 0
+    boundaries: Boundaries = field(default_factory=Boundaries)
     ended: int = 0
     """How many transactions inside a tenant there were."""
 
@@ -103,11 +131,18 @@ class Absences:
         if self.away:
             self.away -= 1
             raise UpstreamUnavailable
+        await self.boundaries.reach("before a transaction")
         try:
             async with self.uow(tenant_id) as tx:
                 yield tx
+                if self.boundaries.stops_next:
+                    raise _Killed  # the server rolls back what a killed process had begun
+            self.boundaries.names.append("before a commit")
+        except _Killed:
+            await self.boundaries.reach("before a commit")
         finally:
             self.ended += 1
+        await self.boundaries.reach("after a commit")
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[Transaction]:

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -15,6 +15,7 @@ from docuchat_ingest.pipeline.domain import Job
 from docuchat_ingest.pipeline.service import cut_batches
 from docuchat_ingest.pipeline.spending import Spending
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
+from docuchat_ingest.reading.formats import PageText, Problem
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.errors import (
@@ -22,13 +23,14 @@ from docuchat_models.errors import (
     EmbeddingRefused,
     ProviderFailed,
     ProviderInterrupted,
+    ProviderRateLimited,
     ProviderRefused,
 )
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 
 from .bench import LIMITS, Bench, make_bench, make_jobs
-from .fakes import CommitEater, Surroundings
+from .fakes import PAGES, Boundaries, CommitEater, Surroundings
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ async def test_a_document_becomes_ready_and_says_so(bench: Bench, around: Surrou
         ("read", ParserStarved(), "queued", "ingest_failed", False),
         ("hold", QuotaExceeded(), "failed", "quota_exceeded", None),
         ("hold", UpstreamUnavailable(), "queued", "ingest_failed", False),
-        ("embed", RateLimited(retry_after=timedelta(seconds=7)), "queued", "embedding_unavailable", False),
+        ("hold", RateLimited(retry_after=timedelta(seconds=2)), "queued", "quota_busy", False),
+        ("embed", ProviderRateLimited(retry_after=timedelta(seconds=7)), "queued", "embedding_unavailable", False),
         ("embed", ProviderFailed(), "queued", "embedding_unavailable", True),
         ("embed", EmbeddingRefused(), "failed", "provider_refused", None),
         ("embed", ProviderRefused(), "failed", "provider_refused", None),
@@ -229,7 +232,7 @@ async def test_a_worker_killed_between_answer_and_store_is_booked_by_who_takes_o
     stopped = asyncio.Event()
 
     async def die(texts):
-        around._enter("embed")
+        await around.enter("embed")
         around.provider_tokens += sum(len(text.split()) for text in texts)
         stopped.set()
         await asyncio.Event().wait()
@@ -248,9 +251,9 @@ def job_of(bench: Bench, claim: Claim) -> Job:
     return Job(claim, Spending(bench.jobs.commit, bench.jobs.metering))
 
 
-async def taken_over(bench: Bench) -> None:
+async def taken_over(bench: Bench) -> bool:
     await bench.sweeps.take_over_calls()
-    assert await bench.open_calls() == 0
+    return await bench.open_calls() == 0
 
 
 @pytest.mark.parametrize("nth", range(1, 8))
@@ -311,3 +314,66 @@ def test_a_batch_is_one_request() -> None:
     assert [len(batch) for batch in cut_batches(chunks, 4, 100)] == [2, 2, 2, 2, 2]
     assert [len(batch) for batch in cut_batches(chunks, 4, 10)] == [1] * 10
     assert cut_batches([], 4, 10) == []
+
+
+async def test_pages_are_held_with_the_first_reading_only(bench: Bench, around: Surroundings) -> None:
+    """D6: a document that is read again adds nothing to what is stored."""
+    await bench.jobs.work(await bench.claim())
+    assert around.pages_held == len(PAGES)
+    (kind, body) = (await bench.events())[-1]
+    assert (kind, body["data"]["pages"]) == ("document.ready.v1", len(PAGES))
+    await bench.rows("UPDATE knowledge.documents SET status = 'queued'")
+    await bench.jobs.work(await bench.claim_again())
+    assert around.pages_held == 0
+
+
+async def test_pages_that_were_not_read_are_told(bench: Bench, around: Surroundings) -> None:
+    """X4."""
+    around.pages = [*PAGES, PageText("", Problem.PICTURE), PageText("", Problem.GARBLED)]
+    await bench.jobs.work(await bench.claim())
+    document = await bench.document()
+    assert (document.pages, document.pages_unread, document.warnings) == (len(PAGES) + 2, 2, ("pages_unread",))
+    ready = (await bench.events())[-1][1]["data"]
+    assert (ready["pages_unread"], ready["warnings"]) == (2, ["pages_unread"])
+
+
+async def test_no_wait_is_longer_than_a_quarter_of_an_hour(bench: Bench, around: Surroundings) -> None:
+    """D5: a provider asked for 3,170 years; the document says until when it waits, and why."""
+    around.failures["embed"] = [ProviderRateLimited(retry_after=timedelta(seconds=99_999_999_999))]
+    with pytest.raises(UpstreamUnavailable):
+        await bench.jobs.work(await bench.claim())
+    document = await bench.document()
+    assert document.waiting_until is not None
+    assert document.waiting_until - datetime.now(UTC) <= timedelta(minutes=15)
+    assert document.error_code == "embedding_unavailable"
+
+
+@pytest.mark.parametrize("point", range(20), ids=lambda point: f"R2-boundary-{point}")
+async def test_stopped_at_any_boundary_the_end_is_the_same(bench: Bench, around: Surroundings, point: int) -> None:
+    """R2: the process is gone between two steps; another worker ends what it began, and nothing is doubled."""
+    around.boundaries = bench.uow.boundaries = undisturbed = Boundaries()
+    await bench.jobs.work(await bench.claim())
+    whole, steps = await bench.texts(), len(undisturbed.names)
+    await bench.rows("DELETE FROM knowledge.documents")
+    await bench.rows("DELETE FROM knowledge.outbox")
+    around.provider_tokens = 0
+    claim = await bench.claim()
+    around.boundaries = bench.uow.boundaries = boundaries = Boundaries(stop_at=1 + point * (steps - 1) // 19)
+    killed = asyncio.create_task(bench.jobs.work(claim))
+    await boundaries.reached.wait()
+    around.boundaries = bench.uow.boundaries = Boundaries()
+    if (await bench.document()).status.value != "ready":
+        await bench.rows("UPDATE knowledge.documents SET lease_expires_at = now() - interval '1 s'")
+        await make_jobs(bench.uow, around, worker_id=2).work(await bench.claim_again())
+    await eventually(lambda: taken_over(bench))
+    document = await bench.document()
+    assert (document.status.value, document.pages, document.chunks) == ("ready", len(PAGES), len(whole))
+    assert await bench.texts() == whole
+    kinds = [kind for kind, _ in await bench.events()]
+    assert kinds.count("document.ready.v1") == 1
+    booked = await bench.booked() + await bench.booked(estimated=True)
+    one_batch = LIMITS.embedding_batch * 16
+    assert 0 <= booked - around.provider_tokens <= one_batch, "but for one call that was perhaps never made"
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    assert (await bench.document()).status.value == "ready"

@@ -84,6 +84,7 @@ async def test_a_living_document_keeps_its_file(stored: Bench, folder: Path) -> 
 
 
 async def test_a_document_that_took_its_worker_down_too_often_fails(stored: Bench) -> None:
+    """R5: after its last allowed attempt it is given up, with a ticket among the dead letters."""
     await stored.claim(attempt=3)
     await stored.rows("UPDATE knowledge.documents SET lease_expires_at = now() - interval '1 s'")
     await stored.sweeps.fail_exhausted()
@@ -94,7 +95,7 @@ async def test_a_document_that_took_its_worker_down_too_often_fails(stored: Benc
 
 
 async def test_a_ticket_from_the_dead_letters_brings_back_what_was_given_up_and_nothing_else(stored: Bench) -> None:
-    """A8."""
+    """A8, R5."""
     await stored.claim(attempt=3)
     await stored.rows("UPDATE knowledge.documents SET lease_expires_at = now() - interval '1 s'")
     await stored.sweeps.fail_exhausted()

@@ -94,6 +94,10 @@ class DocumentReady(Event):
     chunks: NonNegativeInt
     tokens: NonNegativeInt
     generation: NonNegativeInt
+    pages_unread: NonNegativeInt = 0
+    """Pages that are pictures, or garbled."""
+    warnings: tuple[str, ...] = ()
+    """Codes of what a reader of answers should know."""
 
 
 class DocumentFailed(Event):

@@ -21,14 +21,17 @@ class UsageQuota:
     def __init__(self, holds: HoldsClient) -> None:
         self._holds = holds
 
-    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
+    async def hold(self, claim: Claim, space: EmbeddingSpace, *, tokens: int, pages: int, lease: timedelta) -> HoldId:
+        amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=tokens)]
+        if pages:
+            amounts.append(Amount(unit=HoldUnit.PAGES, amount=pages))
         request = HoldRequest(
             tenant_id=claim.tenant_id,
             subjects=() if claim.uploaded_by is None else (Subject(type=SubjectType.USER, id=str(claim.uploaded_by)),),
             kind=HoldKind.EMBEDDING,
             provider=space.provider,
             model=space.model,
-            amounts=(Amount(unit=HoldUnit.INPUT_TOKENS, amount=tokens),),
+            amounts=tuple(amounts),
             lease=lease,
         )
         return HoldId((await self._holds.open(request)).hold_id)

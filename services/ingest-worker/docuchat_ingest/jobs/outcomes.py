@@ -15,7 +15,7 @@ from docuchat_ingest.pipeline.errors import EmbeddingUnavailable
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
 from docuchat_knowledge.jobs.domain import Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
-from docuchat_models.errors import EmbeddingInvalid, ProviderRefused
+from docuchat_models.errors import EmbeddingInvalid, ProviderRateLimited, ProviderRefused
 
 
 class FailureCode(StrEnum):
@@ -38,6 +38,7 @@ class FailureCode(StrEnum):
     FILE_CORRUPT = "file_corrupt"
     PROVIDER_REFUSED = "provider_refused"
     QUOTA_EXCEEDED = "quota_exceeded"
+    QUOTA_BUSY = "quota_busy"
     EMBEDDING_INVALID = "embedding_invalid"
     EMBEDDING_UNAVAILABLE = "embedding_unavailable"
     INGEST_FAILED = "ingest_failed"
@@ -87,8 +88,9 @@ _DETAILS = {
         "The embedding provider refused the text. Check EMBEDDING_MODEL, OPENAI_BASE_URL and the key, then retry."
     ),
     FailureCode.QUOTA_EXCEEDED: (
-        "The token quota of this period is used up. Retry after it resets, or have the quota raised."
+        "The quota of tokens or pages is used up. Retry after it resets or after deleting documents, or have it raised."
     ),
+    FailureCode.QUOTA_BUSY: "What is left of the quota is set aside for work that goes on; it is tried again soon.",
     FailureCode.EMBEDDING_INVALID: "The embedding provider sent vectors that are no numbers, twice. Retry later.",
     FailureCode.EMBEDDING_UNAVAILABLE: "The embedding provider did not answer after {attempts} attempts. Retry later.",
     FailureCode.INGEST_FAILED: "The document could not be processed after {attempts} attempts. Retry later.",
@@ -106,6 +108,8 @@ def is_retryable(code: FailureCode) -> bool:
     return code in RETRYABLE
 
 
+_LONGEST_WAIT = timedelta(minutes=15)
+"""No document waits longer for its next attempt, whatever was asked for."""
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 120))
 
 
@@ -170,7 +174,8 @@ def decide(error: Exception, attempt: int, limits: Limits) -> Outcome:  # noqa: 
     attempts_left = attempt < limits.max_attempts
 
     def postponed(code: FailureCode, asked: timedelta | None = None, *, spends_attempt: bool) -> Postponed:
-        return Postponed(code, max(asked or timedelta(0), delay_after(attempt)), spends_attempt)
+        wait = min(asked or timedelta(0), _LONGEST_WAIT)
+        return Postponed(code, max(wait, delay_after(attempt)), spends_attempt)
 
     for kind, code in _FAILS.items():
         if isinstance(error, kind):
@@ -180,6 +185,8 @@ def decide(error: Exception, attempt: int, limits: Limits) -> Outcome:  # noqa: 
             return Lost()
         case Unreadable():
             return Failed(FailureCode(error.code))
+        case RateLimited() if not isinstance(error, ProviderRateLimited):
+            return postponed(FailureCode.QUOTA_BUSY, error.retry_after, spends_attempt=False)
         case RateLimited():
             return postponed(FailureCode.EMBEDDING_UNAVAILABLE, error.retry_after, spends_attempt=False)
         case EmbeddingUnavailable() if attempts_left:

@@ -20,8 +20,11 @@ class DocumentReader(Protocol):
 class Quota(Protocol):
     """Holds at the usage service."""
 
-    async def hold(self, claim: Claim, space: EmbeddingSpace, tokens: int, lease: timedelta) -> HoldId:
-        """Raises QuotaExceeded, RateLimited, UpstreamUnavailable."""
+    async def hold(self, claim: Claim, space: EmbeddingSpace, *, tokens: int, pages: int, lease: timedelta) -> HoldId:
+        """Set tokens aside, and the pages that the document adds to what is stored.
+
+        Raises QuotaExceeded, RateLimited, UpstreamUnavailable.
+        """
         ...
 
     async def renew(self, hold_id: HoldId, lease: timedelta, tokens: int | None = None) -> None:

@@ -112,7 +112,13 @@ class Pipeline:
         batches = cut_batches(chunks, self.limits.embedding_batch, MOST_TOKENS)
         tokens_left = sum(chunk.token_count for chunk in chunks)
         if batches:
-            job.hold_id = await self.quota.hold(job.claim, embedder.space, tokens_left, self.limits.lease * 2)
+            job.hold_id = await self.quota.hold(
+                job.claim,
+                embedder.space,
+                tokens=tokens_left,
+                pages=job.pages if job.claim.generation == 1 else 0,  # a later one replaces pages that count already
+                lease=self.limits.lease * 2,
+            )
             await job.spending.go_on(self._call(job, embedder, batches, 0))
         vectors: npt.NDArray[np.float32] | None = None
         storing: asyncio.Task[None] | None = None
@@ -207,6 +213,8 @@ class Pipeline:
                     chunks=completion.chunks,
                     tokens=completion.tokens,
                     generation=completion.generation,
+                    pages_unread=job.pages_unread,
+                    warnings=job.warnings,
                 )
             )
             return completion

@@ -215,3 +215,49 @@ async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: 
 
 async def test_readiness_is_what_a_request_needs(http: httpx.AsyncClient) -> None:
     assert (await http.get("/readyz")).json() == {"status": "ok", "checks": {"database": "ok"}}
+
+
+QUOTA = "/v1/operator/tenants/{}/quota"
+
+
+def operator_headers(mint: TokenMint) -> dict[str, str]:
+    tenant = dict.fromkeys(("tenant", "tenant_slug", "role", "email"))
+    return mint.headers(claims={**tenant, "typ": "operator", "scope": "operator"})
+
+
+async def test_an_operator_sets_quotas_and_is_told_what_is_wrong(
+    http: httpx.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
+) -> None:
+    operator = operator_headers(token_mint)
+    unknown = await http.put(QUOTA.format(777), json={"tokens": 5}, headers=operator)
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "tenant_unknown")
+    assert "777" in unknown.json()["detail"]
+    await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
+    for body in ({"tokens": 10**20}, {"tokens": -1}, {"cost": "NaN"}, {"cost": 1e-13}, {}, {"gold": 1}):
+        refused = await http.put(QUOTA.format(1), json=body, headers=operator)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+    changed = await http.put(QUOTA.format(1), json={"tokens": 5000, "cost": 12.5, "bytes": None}, headers=operator)
+    limits = {limit["unit"]: limit["limit"] for limit in changed.json()["limits"]}
+    assert {unit: limits[unit] for unit in ("tokens", "cost", "bytes", "documents")} == {
+        "tokens": 5000, "cost": 12.5, "bytes": None, "documents": 10_000,
+    }  # fmt: skip
+    assert (await http.get(QUOTA.format(1), headers=operator)).json() == changed.json()
+
+
+async def test_an_operator_adds_versions_of_prices(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+    operator = operator_headers(token_mint)
+    price = {"model": "my-model*", "input": 0.5, "output": 1.5, "valid_from": "2026-01-01T00:00:00Z"}
+    added = await http.post("/v1/operator/prices", json=price, headers=operator)
+    assert (added.status_code, added.json()["embedding"]) == (201, 0.5)
+    again = await http.post("/v1/operator/prices", json=price, headers=operator)
+    assert (again.status_code, again.json()["code"]) == (409, "price_exists")
+    for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}):
+        refused = await http.post("/v1/operator/prices", json={**price, **wrong}, headers=operator)
+        assert refused.status_code == 422
+    assert added.json() in (await http.get("/v1/operator/prices", headers=operator)).json()["items"]
+
+
+@pytest.mark.parametrize("path", [QUOTA.format(1), "/v1/operator/prices"])
+async def test_operators_paths_are_for_operators(http: httpx.AsyncClient, token_mint: TokenMint, path: str) -> None:
+    assert (await http.get(path)).status_code == 401
+    assert (await http.get(path, headers=token_mint.headers(tenant_id=1, role="owner"))).status_code == 403

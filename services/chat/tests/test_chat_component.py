@@ -166,7 +166,7 @@ async def test_a_killed_process_is_settled_once_by_another(stage: Any) -> None:
         await first.kill()
         killed_at = asyncio.get_running_loop().time()
     events = running.parse((await follower).content)
-    assert asyncio.get_running_loop().time() - killed_at < 3, "its follower hears of it at once"
+    assert asyncio.get_running_loop().time() - killed_at < 10, "its follower hears of it at once, on a busy machine too"
     assert events[-1]["type"] == "error" and events[0]["seq"] == 3
     assert [e["seq"] for e in events] == list(range(3, 3 + len(events)))
     (booked,) = await stage.events()

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, Self, TypeVar
 from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from docuchat_client.answers import AnswerStream, Channel
+from docuchat_client.bodies import Progress, ReportingFile, parsed, question_body
 from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
 from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
 from docuchat_client.models import (
@@ -38,7 +39,6 @@ from docuchat_client.sse import read_events
 from docuchat_client.transport import Transport
 
 M = TypeVar("M", bound=BaseModel)
-Progress = Callable[[int, int], None]
 DEFAULT_SERVER = "http://localhost:8000"
 _POLL_SECONDS = 1.0
 _POLLS_IN_VAIN = 5
@@ -171,7 +171,7 @@ class AsyncDocuChat:
         try:
             size = opened.seek(0, io.SEEK_END)
             opened.seek(0)
-            reporting = _ReportingFile(opened, size, on_progress)
+            reporting = ReportingFile(opened, size, on_progress)
             media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
             fields = {"title": title, "collection_id": str(collection_id) if collection_id else None}
             return await self._get(
@@ -248,7 +248,7 @@ class AsyncDocuChat:
             async with self._transport.stream("GET", path, headers=headers, timeout=timeout) as response:
                 async for event in read_events(response):
                     if event.event == "progress":
-                        yield _parsed(Document, event.json())
+                        yield parsed(Document, event.json())
 
     async def wait_until_settled(
         self,
@@ -315,7 +315,7 @@ class AsyncDocuChat:
         idempotency_key: str | None = None,
     ) -> Answer:
         """The whole answer at once."""
-        question = _question(message, chat_id, session_id, model, document_ids, collection_id)
+        question = question_body(message, chat_id, session_id, model, document_ids, collection_id)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         timeout = httpx.Timeout(300.0, connect=5.0, pool=None)
         return await self._get(Answer, "POST", "/v1/chat", json=question, headers=headers, timeout=timeout)
@@ -332,7 +332,7 @@ class AsyncDocuChat:
         channel: Channel = "websocket",
     ) -> AnswerStream:
         """The answer as it is made: `async with client.stream("…") as answer: async for word in answer.text(): …`."""
-        question = _question(message, chat_id, session_id, model, document_ids, collection_id)
+        question = question_body(message, chat_id, session_id, model, document_ids, collection_id)
         return AnswerStream(self._transport, question, channel=channel)
 
     def resume(self, turn_id: UUID | str, *, after: int = 0, channel: Channel = "websocket") -> AnswerStream:
@@ -396,60 +396,4 @@ class AsyncDocuChat:
         return await self._get(Usage, "GET", "/v1/usage")
 
     async def _get(self, model: type[M], method: str, path: str, **options: Any) -> M:
-        return _parsed(model, await self._transport.request(method, path, **options))
-
-
-def _parsed(model: type[M], value: Any) -> M:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise UnexpectedAnswer(f"The service answered something that is no {model.__name__}.") from error
-
-
-def _question(
-    message: str,
-    chat_id: UUID | str | None,
-    session_id: str | int | None,
-    model: str | None,
-    document_ids: Sequence[UUID | str] | None,
-    collection_id: UUID | str | None,
-) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "message": message,
-        "chat_id": str(chat_id) if chat_id is not None else None,
-        "session_id": session_id,
-        "model": model,
-        "document_ids": [str(document) for document in document_ids] if document_ids else None,
-        "collection_id": str(collection_id) if collection_id is not None else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-class _ReportingFile(io.RawIOBase):
-    """A file that tells how far it has been read."""
-
-    def __init__(self, file: BinaryIO, size: int, on_progress: Progress | None) -> None:
-        super().__init__()
-        self._file, self._size, self._on_progress = file, size, on_progress
-
-    def rewound(self) -> Self:
-        self._file.seek(0)
-        return self
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        if self._on_progress is not None:
-            self._on_progress(self._file.tell(), self._size)
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+        return parsed(model, await self._transport.request(method, path, **options))

@@ -1,0 +1,71 @@
+"""What goes out in a request, and comes back in an answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, Self, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+
+from docuchat_client.errors import UnexpectedAnswer
+
+M = TypeVar("M", bound=BaseModel)
+Progress = Callable[[int, int], None]
+
+
+def parsed(model: type[M], value: Any) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UnexpectedAnswer(f"The service answered something that is no {model.__name__}.") from error
+
+
+def question_body(
+    message: str,
+    chat_id: UUID | str | None,
+    session_id: str | int | None,
+    model: str | None,
+    document_ids: Sequence[UUID | str] | None,
+    collection_id: UUID | str | None,
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "message": message,
+        "chat_id": str(chat_id) if chat_id is not None else None,
+        "session_id": session_id,
+        "model": model,
+        "document_ids": [str(document) for document in document_ids] if document_ids else None,
+        "collection_id": str(collection_id) if collection_id is not None else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class ReportingFile(io.RawIOBase):
+    """A file that tells how far it has been read."""
+
+    def __init__(self, file: BinaryIO, size: int, on_progress: Progress | None) -> None:
+        super().__init__()
+        self._file, self._size, self._on_progress = file, size, on_progress
+
+    def rewound(self) -> Self:
+        self._file.seek(0)
+        return self
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if self._on_progress is not None:
+            self._on_progress(self._file.tell(), self._size)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

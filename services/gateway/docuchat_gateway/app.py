@@ -17,6 +17,7 @@ from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, openapi_document
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
+from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
 from docuchat_gateway.operator import routes as operator_routes
 from docuchat_gateway.settings import Settings
@@ -76,6 +77,7 @@ def create_app(
             max_age=600,
         )
     )
+    app.user_middleware.append(Middleware(SecurityHeaders))
     app.user_middleware.append(Middleware(RateLimit))
     own = app.openapi
 

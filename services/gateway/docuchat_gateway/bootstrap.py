@@ -51,6 +51,7 @@ class Container:
     upload_slots: UploadSlots
     operator: OperatorService
     checks: dict[str, Check]
+    watched: dict[str, Check]
 
 
 @asynccontextmanager
@@ -136,6 +137,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 with_dead_letters=frozenset({"chat", "usage", "ingest"}),
             ),
             checks=checks,
+            watched={"rabbitmq": broker.check},
         )
 
 

@@ -184,3 +184,13 @@ def test_lists_page_in_one_way_and_frames_have_schemas() -> None:
     assert {"StartFrame", "DeltaFrame", "EndFrame", "ErrorFrame", "ClientMessage", "ServerFrame"} <= set(schemas)
     for name in ("StartFrame", "SourcesFrame", "DeltaFrame", "EndFrame"):
         assert "turn_id" in schemas[name]["required"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/v1/files", "/v1/chats", "/nothing"])
+async def test_no_answer_is_guessed_framed_or_leaked_by_a_browser(gateway: Gateway, path: str) -> None:
+    headers = (await gateway.call("GET", path, headers=gateway.headers())).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src" in headers["Content-Security-Policy"]
+    assert ("script-src" in headers["Content-Security-Policy"]) == (path == "/docs")

@@ -1,0 +1,144 @@
+"""Every command that a README prints is run as printed, by somebody who starts at its top and copies line by line.
+
+Filled in is only what cannot be printed in advance: the address when the port is not 8000, the sign-in code, the token,
+and the ids between angle brackets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from docuchat_testkit.product import Product
+from docuchat_testkit.vocabulary import repository_root
+
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = repository_root()
+_FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SECONDS = 60
+ELSEWHERE = {
+    "make run": "deploy/local/tests/test_product.py",
+    "make demo": "deploy/local/tests/test_demo.py",
+    "make test": ".ci/run",
+    "python -m docuchat_setup": "deploy/setup/tests",
+    "python -m docuchat_testkit.servers": "tests/testkit/tests",
+    ". ./servers.env": "tests/testkit/tests",
+}
+"""Commands that something else runs, and what."""
+
+
+def readmes() -> list[Path]:
+    """Every page with commands, in the order of its path; the seeds' page has a test of its own."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/**/README.md")]
+    own = (page for page in pages if not {".venv", ".local", "node_modules"} & set(page.relative_to(ROOT).parts))
+    return sorted(page for page in own if _FENCE.search(page.read_text()) and page.name != "from-the-seeds.md")
+
+
+def commands_of(page: Path) -> list[str]:
+    """The commands of a page, continued lines joined, comments at the end left out."""
+    text = "\n".join(_FENCE.findall(page.read_text())).replace("\\\n", " ")
+    lines = (re.sub(r"\s+# .*$", "", line).strip() for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@dataclass
+class Reader:
+    """Runs what is printed, one command after another."""
+
+    product: Product
+    folder: Path
+    known: dict[str, str] = field(default_factory=lambda: dict.fromkeys(("token", "id", "chat-id", "code"), ""))
+
+    @property
+    def auth_log(self) -> Path:
+        return self.product.running.processes["auth"].log
+
+    def fill_in(self, command: str) -> str:
+        filled = command.replace("http://localhost:8000", self.product.url).replace(
+            '"123456"', f'"{self.known["code"]}"'
+        )
+        for name, value in self.known.items():
+            filled = filled.replace(f"<{name}>", value)
+        return filled.replace("export TOKEN=...", "true").replace("$TOKEN", self.known["token"])
+
+    async def run(self, command: str) -> None:
+        """Run one command; it has to succeed, and what it answers is remembered for the next ones."""
+        since = self.auth_log.stat().st_size
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            self.fill_in(command),
+            cwd=self.folder,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": str(self.folder),
+                "CURL_HOME": str(self.folder),
+                "DOCUCHAT_SERVER": self.product.url,
+                "NO_COLOR": "1",
+                "COLUMNS": "80",
+                "PYTHONUTF8": "1",
+                "no_proxy": "*",
+            },
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        answer = None
+        if "docuchat login" in command:
+            code = await asyncio.to_thread(self.product.running.sign_in_code, since)
+            answer = f"{code}\n".encode()
+        output, complaint = await asyncio.wait_for(process.communicate(answer), _SECONDS)
+        assert process.returncode == 0, f"{command}\n{output.decode()}\n{complaint.decode()}"
+        if "request-code" in command:
+            self.known["code"] = await asyncio.to_thread(self.product.running.sign_in_code, since)
+        await self.remember(output.decode())
+
+    async def remember(self, output: str) -> None:
+        try:
+            answer = json.loads(output)
+        except ValueError:
+            answer = {}
+        if isinstance(answer, dict):
+            self.known["token"] = answer.get("access_token", self.known["token"])
+            self.known["id"] = answer["id"] if "filename" in answer else self.known["id"]
+
+    async def look_around(self) -> None:
+        """Note the ids that a reader would copy from the lists."""
+        async with self.product.user(1, "user@example.com") as user:
+            files = (await user.http.get("/v1/files")).json()["items"]
+            chats = (await user.http.get("/v1/chats")).json()["items"]
+        self.known["id"] = self.known["id"] or (files[0]["id"] if files else "")
+        self.known["chat-id"] = chats[0]["id"] if chats else ""
+
+
+@pytest.fixture
+def reader(embedded_product: Product, documents: Path, tmp_path: Path) -> Reader:
+    for name in ("document", "report", "contract"):
+        shutil.copy(documents / "handbook-en.pdf", tmp_path / f"{name}.pdf")
+    (tmp_path / ".local").symlink_to(embedded_product.running.folder)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail-with-body\nmax-time = 30\n")
+    return Reader(embedded_product, tmp_path)
+
+
+@pytest.mark.parametrize("page", readmes(), ids=lambda page: str(page.relative_to(ROOT)))
+async def test_every_command_of_a_page_runs_as_printed(reader: Reader, page: Path) -> None:
+    commands = commands_of(page)
+    assert commands
+    for command in commands:
+        elsewhere = next((place for start, place in ELSEWHERE.items() if command.startswith(start)), None)
+        if elsewhere is not None:
+            assert (ROOT / elsewhere).exists(), f"{command} is said to be run by {elsewhere}"
+            continue
+        if "<chat-id>" in command or "<id>" in command:
+            await reader.look_around()
+        await reader.run(command.replace("you@example.com", "user@example.com"))

@@ -89,7 +89,7 @@ class Terminal:
                 case "/healthz":
                     assert (status, answer["status"]) == (200, "ok")
                 case "/v1/auth/request-code":
-                    assert (status, answer) == (202, {"status": "sent", "expires_in": 600})
+                    assert (status, answer["status"], answer["expires_in"]) == (202, "sent", 600)
                     self.code = await asyncio.to_thread(self.product.running.sign_in_code, since)
                 case "/v1/auth/verify-code":
                     assert (status, answer["token_type"]) == (200, "bearer"), answer
@@ -99,7 +99,8 @@ class Terminal:
                 case "/v1/usage":
                     assert status == 200, answer
                     for window in ("last_24h", "last_7d"):
-                        assert answer[window]["total_tokens"] >= 0
+                        kinds = [answer[window][f"{kind}_tokens"] for kind in ("input", "output", "embedding")]
+                        assert answer[window]["total_tokens"] == sum(kinds)
                 case "/v1/files":
                     assert status in (200, 202), answer
                     assert (answer["title"], answer["filename"]) == ("My Document", "document.pdf")

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
-import httpx
+import httpx2
 
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_local.state import choose_port
@@ -158,7 +158,7 @@ def free_ports(folder: Path) -> None:
 
 def _sign_in(product: RunningProduct) -> tuple[str, UUID]:
     email = "bench@example.com"
-    with httpx.Client(base_url=product.gateway_url, headers={"X-Tenant-ID": str(TENANT)}, timeout=20) as client:
+    with httpx2.Client(base_url=product.gateway_url, headers={"X-Tenant-ID": str(TENANT)}, timeout=20) as client:
         since = product.processes["auth"].log.stat().st_size
         client.post("/v1/auth/request-code", json={"email": email}).raise_for_status()
         code = product.sign_in_code(since)

@@ -59,7 +59,7 @@ def main() -> int:
     def out_of_time(_: int, __: FrameType | None) -> None:
         raise OutOfTime
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     signal.signal(signal.SIGALRM, out_of_time)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = " ".join(["benchmarks/run.py", *sys.argv[1:]])

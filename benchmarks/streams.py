@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
-import httpx
+import httpx2
 from client import Conversation, Stream, ask_bare, connect_all, open_session
 from harness import BOOK, Bench, difference, distinct, percentile, product_cpu, ready, say, upload
 
@@ -285,4 +285,6 @@ async def _starts(bench: Bench) -> None:
 
 def _booked(bench: Bench) -> int:
     url = f"{bench.product.gateway_url}/v1/usage"
-    return int(httpx.get(url, headers=bench.headers, timeout=20).raise_for_status().json()["last_24h"]["output_tokens"])
+    return int(
+        httpx2.get(url, headers=bench.headers, timeout=20).raise_for_status().json()["last_24h"]["output_tokens"]
+    )

@@ -2,7 +2,7 @@
 
     .venv/bin/python examples/api_usage.py document.pdf --question "How many days of paid leave are there?"
 
-Needs httpx and websockets (both are in `.venv`), and a running product (`make run`). The sign-in code is taken from
+Needs httpx2 and websockets (both are in `.venv`), and a running product (`make run`). The sign-in code is taken from
 `--code` (one that was requested before), else from the log of a local product, else it is asked for.
 """
 
@@ -18,14 +18,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from websockets.asyncio.client import connect
 
 AUTH_LOG = Path(".local/logs/auth.log")
 DEFAULT_DOCUMENT = Path(__file__).parent / "documents" / "handbook-en.pdf"
 
 
-def explain(response: httpx.Response) -> None:
+def explain(response: httpx2.Response) -> None:
     """Leave with the problem document's own words when a request was refused."""
     if response.is_success:
         return
@@ -61,7 +61,7 @@ def find_code(log: Path, email: str, skip: int) -> str:
     return input(f"The code that was sent to {email}: ").strip()
 
 
-async def sign_in(http: httpx.AsyncClient, email: str, code: str | None, log: Path) -> dict[str, Any]:
+async def sign_in(http: httpx2.AsyncClient, email: str, code: str | None, log: Path) -> dict[str, Any]:
     """Tokens for the address."""
     if code is None:
         skip = size_of(log)
@@ -73,7 +73,7 @@ async def sign_in(http: httpx.AsyncClient, email: str, code: str | None, log: Pa
     return tokens
 
 
-async def upload(http: httpx.AsyncClient, path: Path) -> dict[str, Any]:
+async def upload(http: httpx2.AsyncClient, path: Path) -> dict[str, Any]:
     """Send the file; the same content again gives the same document."""
     with path.open("rb") as file:
         response = await http.post(
@@ -88,7 +88,7 @@ async def upload(http: httpx.AsyncClient, path: Path) -> dict[str, Any]:
     return document
 
 
-async def watch(http: httpx.AsyncClient, document: dict[str, Any]) -> dict[str, Any]:
+async def watch(http: httpx2.AsyncClient, document: dict[str, Any]) -> dict[str, Any]:
     """Follow the document's progress until it is ready or failed."""
     async with http.stream("GET", f"/v1/files/{document['id']}/events", timeout=120) as response:
         if response.is_error:
@@ -125,7 +125,7 @@ async def ask(server: str, headers: dict[str, str], question: str, document_id: 
     sys.exit("\nThe connection ended before the answer did.")
 
 
-async def ask_again(http: httpx.AsyncClient, question: str, chat_id: str) -> dict[str, Any]:
+async def ask_again(http: httpx2.AsyncClient, question: str, chat_id: str) -> dict[str, Any]:
     """Ask by plain HTTP in the same chat."""
     body = {"message": question, "chat_id": chat_id}
     response = await http.post("/v1/chat", json=body, headers={"Idempotency-Key": str(uuid.uuid4())}, timeout=120)
@@ -134,7 +134,7 @@ async def ask_again(http: httpx.AsyncClient, question: str, chat_id: str) -> dic
     return answer
 
 
-async def show_usage(http: httpx.AsyncClient) -> None:
+async def show_usage(http: httpx2.AsyncClient) -> None:
     """What was used; the ledger is written within moments of the answer."""
     response = await http.get("/v1/usage")
     explain(response)
@@ -146,7 +146,7 @@ async def show_usage(http: httpx.AsyncClient) -> None:
 async def run(options: argparse.Namespace) -> None:
     """The whole tour."""
     tenant = {"X-Tenant-ID": options.tenant}
-    async with httpx.AsyncClient(base_url=options.server, headers=tenant, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=options.server, headers=tenant, timeout=30) as http:
         print(f"Signing in at {options.server} as {options.email}")
         tokens = await sign_in(http, options.email, options.code, options.auth_log)
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
@@ -206,7 +206,7 @@ def main() -> None:
         parser.error(f"there is no file {options.document}")
     try:
         asyncio.run(run(options))
-    except httpx.ConnectError:
+    except httpx2.ConnectError:
         sys.exit(f"{options.server} cannot be reached; is the product running (make run)?")
 
 

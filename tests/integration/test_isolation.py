@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from docuchat_testkit.product import Product, User, answer_text, frames_until_end, small_pdf
@@ -155,7 +155,7 @@ async def operations_of(product: Product) -> list[Operation]:
     return found
 
 
-async def send(http: httpx.AsyncClient, request: dict[str, Any], **headers: str) -> httpx.Response:
+async def send(http: httpx2.AsyncClient, request: dict[str, Any], **headers: str) -> httpx2.Response:
     return await http.request(**request, headers=headers)
 
 

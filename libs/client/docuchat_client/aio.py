@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 from uuid import UUID
 
-import httpx
+import httpx2
 from pydantic import BaseModel
 
 from docuchat_client.answers import AnswerStream, Channel
@@ -162,7 +162,7 @@ class AsyncDocuChat:
         opened: BinaryIO
         if isinstance(file, (str, Path)):
             path = Path(file)
-            # Local files are read where they are: httpx reads the parts of a form without waiting, too.
+            # Local files are read where they are: httpx2 reads the parts of a form without waiting, too.
             opened, name = path.open("rb"), filename or path.name  # noqa: ASYNC230
         elif isinstance(file, bytes):
             opened, name = io.BytesIO(file), filename or "document"
@@ -181,7 +181,7 @@ class AsyncDocuChat:
                 data={key: value for key, value in fields.items() if value is not None},
                 files=lambda: {"file": (name, reporting.rewound(), media_type)},
                 headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
-                timeout=httpx.Timeout(120.0, connect=5.0, pool=None),
+                timeout=httpx2.Timeout(120.0, connect=5.0, pool=None),
             )
         finally:
             if opened is not file:
@@ -241,7 +241,7 @@ class AsyncDocuChat:
 
     async def _pushed(self, document_id: UUID | str) -> AsyncIterator[Document]:
         """The document at each event, as long as events come; whatever else happens is left to polling to find out."""
-        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0, pool=None)
+        timeout = httpx2.Timeout(_SILENCE_SECONDS, connect=5.0, pool=None)
         headers = {"Accept": "text/event-stream"}
         path = f"/v1/files/{document_id}/events"
         with contextlib.suppress(ConnectionFailed, ServiceUnavailable, UnexpectedAnswer, RateLimited, NotFound):
@@ -317,7 +317,7 @@ class AsyncDocuChat:
         """The whole answer at once."""
         question = question_body(message, chat_id, session_id, model, document_ids, collection_id)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        timeout = httpx.Timeout(300.0, connect=5.0, pool=None)
+        timeout = httpx2.Timeout(300.0, connect=5.0, pool=None)
         return await self._get(Answer, "POST", "/v1/chat", json=question, headers=headers, timeout=timeout)
 
     def stream(

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-import httpx
+import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
@@ -220,7 +220,7 @@ class AnswerStream:
 
     async def _by_sse(self, opened: _Opened) -> AsyncGenerator[dict[str, Any], None]:
         headers = {"Accept": "text/event-stream"}
-        timeout = httpx.Timeout(self._silence, connect=5.0, pool=None)
+        timeout = httpx2.Timeout(self._silence, connect=5.0, pool=None)
         if self.turn_id is not None:
             headers["Last-Event-ID"] = str(self.last_seq)
             path, parameters = f"/v1/turns/{self.turn_id}/events", {"after": self.last_seq}

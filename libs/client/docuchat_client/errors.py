@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import httpx
+import httpx2
 
 
 class DocuChatError(Exception):
@@ -196,7 +196,7 @@ def _with_fields(detail: str, fields: Any) -> str:
     return f"{detail} ({'; '.join(unsaid[:3])})" if unsaid else detail
 
 
-def error_from_response(response: httpx.Response) -> DocuChatError:
+def error_from_response(response: httpx2.Response) -> DocuChatError:
     """As `error_from_body`; the response's body must have been read."""
     return error_from_body(response.status_code, response.content, response.headers)
 

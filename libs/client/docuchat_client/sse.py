@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 from docuchat_client.errors import UnexpectedAnswer
 
@@ -33,7 +33,7 @@ class ServerSentEvent:
         return value
 
 
-async def read_events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+async def read_events(response: httpx2.Response) -> AsyncIterator[ServerSentEvent]:
     """The events of a `text/event-stream` body; an event that was cut off by the end of the body is dropped."""
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
         raise UnexpectedAnswer(status=response.status_code)

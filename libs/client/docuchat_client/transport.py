@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 
 from docuchat_client.credentials import Credentials, CredentialStore
 from docuchat_client.errors import (
@@ -44,10 +44,10 @@ class Transport:
         self.tenant = tenant
         self._retries = retries
         self._longest_wait = longest_wait
-        self._http = httpx.AsyncClient(
+        self._http = httpx2.AsyncClient(
             base_url=self.base_url,
-            timeout=httpx.Timeout(timeout, connect=5.0, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            timeout=httpx2.Timeout(timeout, connect=5.0, pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
             headers={"User-Agent": user_agent},
         )
 
@@ -66,7 +66,7 @@ class Transport:
         files: Callable[[], Mapping[str, Any]] | None = None,
         signed: bool = True,
         repeatable: bool | None = None,
-        timeout: httpx.Timeout | None = None,
+        timeout: httpx2.Timeout | None = None,
     ) -> Any:
         """The decoded JSON answer (None when there is no body).
 
@@ -96,7 +96,7 @@ class Transport:
                 if not signed or renewed or refusal.status is None or not await self.renew(sent_headers):
                     raise
                 renewed = True
-            except (httpx.HTTPError, httpx.InvalidURL, RateLimited, ServiceUnavailable) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL, RateLimited, ServiceUnavailable) as error:
                 failure = self._as_error(error)
                 if not repeatable or attempt >= self._retries:
                     raise failure from error
@@ -115,8 +115,8 @@ class Transport:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: httpx.Timeout | None = None,
-    ) -> AsyncIterator[httpx.Response]:
+        timeout: httpx2.Timeout | None = None,
+    ) -> AsyncIterator[httpx2.Response]:
         """A response whose body is read as it comes; a lost connection is ConnectionFailed, also while reading."""
         try:
             for turn in (1, 2):
@@ -125,7 +125,7 @@ class Transport:
                 async with self._http.stream(
                     method, path, json=json, params=_given(params), headers=sent_headers, **options
                 ) as response:
-                    if response.status_code == httpx.codes.UNAUTHORIZED and turn == 1:
+                    if response.status_code == httpx2.codes.UNAUTHORIZED and turn == 1:
                         await response.aread()
                         if await self.renew(sent_headers):
                             continue
@@ -134,7 +134,7 @@ class Transport:
                         raise error_from_response(response)
                     yield response
                     return
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._as_error(error) from error
 
     async def headers(self, further: Mapping[str, str] | None = None, *, signed: bool = True) -> dict[str, str]:
@@ -169,7 +169,7 @@ class Transport:
                     json={"refresh_token": credentials.refresh_token},
                     headers=await self.headers(signed=False),
                 )
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 raise self._as_error(error) from error
             if response.status_code in {400, 401, 403, 422}:
                 return False
@@ -206,11 +206,11 @@ class Transport:
     def _as_error(self, error: Exception) -> DocuChatError:
         if isinstance(error, DocuChatError):
             return error
-        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
             return ConnectionFailed(f"{self.base_url} cannot be reached.")
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, httpx2.TimeoutException):
             return ConnectionFailed(f"{self.base_url} did not answer in time.", code="timeout")
-        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+        if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
             return UnexpectedAnswer(f"{self.base_url!r} is not an address of a service.", code="invalid_address")
         return ConnectionFailed(f"The connection to {self.base_url} was lost.")
 
@@ -225,7 +225,7 @@ def _given(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in params.items() if value is not None} if params else None
 
 
-def _decoded(response: httpx.Response) -> Any:
+def _decoded(response: httpx2.Response) -> Any:
     if response.is_error:
         raise error_from_response(response)
     if not response.content:

@@ -79,7 +79,7 @@ def configure_logging(
     for name, library_level in {
         "uvicorn.access": logging.ERROR,
         "uvicorn.error": logging.WARNING,
-        "httpx": logging.WARNING,
+        "httpx2": logging.WARNING,
         "httpcore": logging.WARNING,
         "httpx2": logging.WARNING,
         "httpcore2": logging.WARNING,

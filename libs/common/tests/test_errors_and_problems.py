@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -54,7 +54,7 @@ async def broken() -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
     @asynccontextmanager
     async def open_container(_: None) -> AsyncIterator[_Container]:
         yield _Container()
@@ -62,7 +62,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     app = create_service_app(None, title="test", routers=[router], open_container=open_container)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
     ):
         yield client
 
@@ -89,7 +89,7 @@ def test_what_may_heal_is_retried_and_what_cannot_is_dead_lettered(error: Except
     assert outcome_of(error) is outcome
 
 
-async def test_an_expected_error_is_a_problem_with_retry_after_rounded_up(client: httpx.AsyncClient) -> None:
+async def test_an_expected_error_is_a_problem_with_retry_after_rounded_up(client: httpx2.AsyncClient) -> None:
     response = await client.get("/limited")
     assert response.status_code == 429
     assert response.headers["retry-after"] == "2"
@@ -99,7 +99,7 @@ async def test_an_expected_error_is_a_problem_with_retry_after_rounded_up(client
     assert body["request_id"] == response.headers["x-request-id"]
 
 
-async def test_invalid_input_names_the_field_and_does_not_echo_the_value(client: httpx.AsyncClient) -> None:
+async def test_invalid_input_names_the_field_and_does_not_echo_the_value(client: httpx2.AsyncClient) -> None:
     response = await client.post("/numbers", json={"number": "hunter2"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "body.number"
@@ -110,12 +110,12 @@ async def test_invalid_input_names_the_field_and_does_not_echo_the_value(client:
     "body",
     [b'{"number": NaN}', b'{"number": 1, "text": "\\ud800"}', b'{"number": 1, "\\udfff": 1}', b'{"number": "\xff"}'],
 )
-async def test_what_is_no_interchangeable_json_is_invalid_input(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_what_is_no_interchangeable_json_is_invalid_input(client: httpx2.AsyncClient, body: bytes) -> None:
     response = await client.post("/numbers", content=body, headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
 
 
-async def test_an_unknown_error_shows_no_trace_and_no_message(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_error_shows_no_trace_and_no_message(client: httpx2.AsyncClient) -> None:
     response = await client.get("/broken")
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"
@@ -123,12 +123,12 @@ async def test_an_unknown_error_shows_no_trace_and_no_message(client: httpx.Asyn
     assert "Traceback" not in response.text
 
 
-async def test_unknown_paths_and_methods_are_problems(client: httpx.AsyncClient) -> None:
+async def test_unknown_paths_and_methods_are_problems(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/nowhere")).json()["code"] == "not_found"
     assert (await client.get("/numbers")).json()["code"] == "method_not_allowed"
 
 
-async def test_a_given_request_id_is_kept_when_it_is_harmless(client: httpx.AsyncClient) -> None:
+async def test_a_given_request_id_is_kept_when_it_is_harmless(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/livez", headers={"x-request-id": "abc-1"})).headers["x-request-id"] == "abc-1"
     assert (await client.get("/livez", headers={"x-request-id": "a b{}"})).headers["x-request-id"] != "a b{}"
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 from prometheus_client import REGISTRY
 
 from docuchat_common.errors import UpstreamUnavailable
@@ -33,7 +33,7 @@ class Container:
 
 
 @asynccontextmanager
-async def running(container: Container) -> AsyncIterator[httpx.AsyncClient]:
+async def running(container: Container) -> AsyncIterator[httpx2.AsyncClient]:
     @asynccontextmanager
     async def open_container(_: None) -> AsyncIterator[Container]:
         yield container
@@ -41,7 +41,7 @@ async def running(container: Container) -> AsyncIterator[httpx.AsyncClient]:
     app = create_service_app(None, title="test", routers=[], open_container=open_container)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
     ):
         yield client
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
+import httpx2
 import pytest
 
 from docuchat_auth.bootstrap import open_administration
@@ -197,7 +197,7 @@ class RunningAuth:
     environment: Mapping[str, str]
     log_file: Path
     process: subprocess.Popen[bytes]
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     owner_database_url: str
 
     def log(self) -> str:
@@ -224,7 +224,7 @@ class RunningAuth:
 
     async def post(
         self, path: str, body: Mapping[str, Any], tenant: str | None = "1", **headers: str
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         named = {} if tenant is None else {"X-Tenant-ID": tenant}
         return await self.http.post(path, json=body, headers={**named, **headers})
 
@@ -300,7 +300,7 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
                 [sys.executable, "-m", "docuchat_auth"], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         url = f"http://127.0.0.1:{environment['PORT']}"
-        async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=60)) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=60)) as http:
             auth = RunningAuth(
                 url, environment, log_file, process, http, database.admin_url.rsplit("/", 1)[0] + f"/{database.name}"
             )

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import aio_pika
-import httpx
+import httpx2
 import pytest
 
 from docuchat_auth.app import create_app
@@ -353,8 +353,8 @@ async def test_trouble_with_redis_is_an_answer_in_time(
         container = await stack.enter_async_context(open_container(settings))
         await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
         app.state.container = container
-        transport = httpx.ASGITransport(app)
-        http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://auth"))
+        transport = httpx2.ASGITransport(app)
+        http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://auth"))
         async with asyncio.timeout(4):
             answer = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})
         assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
@@ -370,8 +370,8 @@ async def test_without_rabbitmq_auth_is_ready_and_signs_in(auth_environment: dic
     async with open_container(settings) as container:
         await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
         app.state.container = container
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://auth") as http:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://auth") as http:
             assert (await http.get("/readyz")).status_code == 200
             assert "rabbitmq" in (await http.get("/healthz")).text
             asked = await http.post(REQUEST, json={"email": "user@example.com"}, headers={"X-Tenant-ID": "1"})

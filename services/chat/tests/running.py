@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import numpy as np
 import orjson
 from aiohttp import web
@@ -114,7 +114,7 @@ class ChatProcess:
 
     url: str
     process: asyncio.subprocess.Process
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
 
     async def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -141,7 +141,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docuchat_chat", env=variables)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
 
             async def ready() -> bool:
                 if process.returncode is not None:

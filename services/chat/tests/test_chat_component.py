@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -187,7 +187,7 @@ async def test_sigterm_lets_short_answers_end_and_keeps_long_ones(stage: Any) ->
     await eventually(lambda: len([c for c in stage.provider.calls() if c.first_token_at]) == 2)
     await chat.terminate()
     assert (await short)[-1]["type"] == "end"
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         await longer
     booked = await stage.events()
     assert len(booked) == 2 and sorted(e.estimated for e in booked) == [False, True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from docuchat_common.events.catalogue import TenantCreated
@@ -30,7 +30,7 @@ async def test_dead_letters_are_listed_and_replayed_for_our_own_services_alone(
     app = create_app(Settings())
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://usage") as http,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://usage") as http,
         Broker.connect(rabbitmq.url("auth"), name="auth") as auth,
     ):
         await eventually(app.state.container.watched["rabbitmq"])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -27,13 +27,13 @@ INTERNAL = {"X-Internal-Token": INTERNAL_TOKEN}
 @pytest_asyncio.fixture
 async def http(
     service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[httpx2.AsyncClient]:
     for name, value in service_environment("usage").items():
         monkeypatch.setenv(name, value)
     app = create_app(Settings())
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://usage") as client,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://usage") as client,
     ):
         # A connection to RabbitMQ that is closed while it opens leaves tasks of its library behind.
         await eventually(app.state.container.watched["rabbitmq"])
@@ -55,7 +55,7 @@ async def limit_tenant(database: ClonedDatabase, tokens: int) -> None:
         )
 
 
-async def test_a_hold_is_opened_renewed_and_released(http: httpx.AsyncClient) -> None:
+async def test_a_hold_is_opened_renewed_and_released(http: httpx2.AsyncClient) -> None:
     opened = await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
     assert opened.status_code == 201
     hold = opened.json()
@@ -69,7 +69,7 @@ async def test_a_hold_is_opened_renewed_and_released(http: httpx.AsyncClient) ->
     assert (gone.status_code, gone.json()["code"]) == (404, "hold_not_found")
 
 
-async def test_a_hold_is_a_list_of_amounts_for_a_list_of_subjects(http: httpx.AsyncClient) -> None:
+async def test_a_hold_is_a_list_of_amounts_for_a_list_of_subjects(http: httpx2.AsyncClient) -> None:
     body = {
         "tenant_id": 1, "subjects": [{"type": "user", "id": str(uuid7())}], "kind": "chat", "provider": "openai",
         "model": "gpt-4o-mini", "lease": 60,
@@ -85,7 +85,7 @@ async def test_a_hold_is_a_list_of_amounts_for_a_list_of_subjects(http: httpx.As
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Internal-Token": "guess"}])
-async def test_holds_are_for_the_products_own_services(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_holds_are_for_the_products_own_services(http: httpx2.AsyncClient, headers: dict[str, str]) -> None:
     for method, path in (("POST", ""), ("PATCH", f"/{uuid7()}"), ("DELETE", f"/{uuid7()}")):
         answer = await http.request(method, "/internal/holds" + path, json=hold_body(), headers=headers)
         assert answer.status_code == 403
@@ -95,13 +95,13 @@ async def test_holds_are_for_the_products_own_services(http: httpx.AsyncClient, 
     "changes",
     [{"input_tokens": -1}, {"max_output_tokens": 10**12}, {"lease_seconds": 0}, {"kind": "gift"}, {"tenant_id": 0}],
 )
-async def test_impossible_holds_are_invalid(http: httpx.AsyncClient, changes: dict[str, Any]) -> None:
+async def test_impossible_holds_are_invalid(http: httpx2.AsyncClient, changes: dict[str, Any]) -> None:
     answer = await http.post("/internal/holds", json=hold_body(**changes), headers=INTERNAL)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
 async def test_a_refusal_says_which_layer_how_much_and_until_when(
-    http: httpx.AsyncClient, database: ClonedDatabase
+    http: httpx2.AsyncClient, database: ClonedDatabase
 ) -> None:
     await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
     await limit_tenant(database, 1500)
@@ -120,7 +120,9 @@ async def test_a_refusal_says_which_layer_how_much_and_until_when(
     assert datetime.fromisoformat(problem["resets_at"]) > datetime.now(UTC)
 
 
-async def test_an_upload_is_refused_when_the_storage_is_full(http: httpx.AsyncClient, database: ClonedDatabase) -> None:
+async def test_an_upload_is_refused_when_the_storage_is_full(
+    http: httpx2.AsyncClient, database: ClonedDatabase
+) -> None:
     body = {
         "tenant_id": 1, "subjects": [], "kind": "upload", "lease": 60,
         "amounts": [
@@ -135,14 +137,14 @@ async def test_an_upload_is_refused_when_the_storage_is_full(http: httpx.AsyncCl
     assert (refused.json()["unit"], refused.json()["resets_at"]) == ("bytes", None)
 
 
-async def test_known_events_are_those_that_are_booked(http: httpx.AsyncClient) -> None:
+async def test_known_events_are_those_that_are_booked(http: httpx2.AsyncClient) -> None:
     body = {"event_ids": [str(uuid7())]}
     assert (await http.post("/internal/ledger/known", json=body)).status_code == 403
     assert (await http.post("/internal/ledger/known", json=body, headers=INTERNAL)).json() == {"known": []}
 
 
 async def test_usage_shows_windows_quota_and_own_share(
-    http: httpx.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
+    http: httpx2.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
 ) -> None:
     user = uuid7()
     await http.post("/internal/holds", json=hold_body(user_id=str(user)), headers=INTERNAL)
@@ -180,26 +182,26 @@ async def test_usage_shows_windows_quota_and_own_share(
 
 @pytest.mark.parametrize(("role", "sees"), [("owner", True), ("admin", True), ("member", False)])
 async def test_only_owners_and_admins_see_each_user(
-    http: httpx.AsyncClient, token_mint: TokenMint, role: str, sees: bool
+    http: httpx2.AsyncClient, token_mint: TokenMint, role: str, sees: bool
 ) -> None:
     answer = await http.get("/v1/usage", headers=token_mint.headers(tenant_id=1, role=role))
     assert (answer.json()["by_user"] == []) is sees
 
 
-async def test_usage_needs_a_token_of_the_tenant(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+async def test_usage_needs_a_token_of_the_tenant(http: httpx2.AsyncClient, token_mint: TokenMint) -> None:
     assert (await http.get("/v1/usage")).status_code == 401
     headers = {**token_mint.headers(tenant_id=1), "X-Tenant-ID": "2"}
     answer = await http.get("/v1/usage", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "tenant_mismatch")
 
 
-async def test_another_tenant_sees_nothing_of_it(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+async def test_another_tenant_sees_nothing_of_it(http: httpx2.AsyncClient, token_mint: TokenMint) -> None:
     await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
     usage = (await http.get("/v1/usage", headers=token_mint.headers(tenant_id=2, role="owner"))).json()
     assert (usage["quota"]["tokens"]["held"], usage["by_user"], usage["by_model"]) == (0, [], [])
 
 
-async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: httpx.AsyncClient) -> None:
+async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: httpx2.AsyncClient) -> None:
     schema = http.app.openapi()  # type: ignore[attr-defined] - set by the fixture
     assert [path for path in schema["paths"] if not path.endswith("z")] == [
         "/v1/usage", "/v1/operator/prices", "/v1/operator/tenants/{tenant_id}/quota",
@@ -213,7 +215,7 @@ async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: 
     assert totals["cost"]["type"] == "number"
 
 
-async def test_readiness_is_what_a_request_needs(http: httpx.AsyncClient) -> None:
+async def test_readiness_is_what_a_request_needs(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/readyz")).json() == {"status": "ok", "checks": {"database": "ok"}}
 
 
@@ -226,7 +228,7 @@ def operator_headers(mint: TokenMint) -> dict[str, str]:
 
 
 async def test_an_operator_sets_quotas_and_is_told_what_is_wrong(
-    http: httpx.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
+    http: httpx2.AsyncClient, token_mint: TokenMint, database: ClonedDatabase
 ) -> None:
     operator = operator_headers(token_mint)
     unknown = await http.put(QUOTA.format(777), json={"tokens": 5}, headers=operator)
@@ -244,7 +246,7 @@ async def test_an_operator_sets_quotas_and_is_told_what_is_wrong(
     assert (await http.get(QUOTA.format(1), headers=operator)).json() == changed.json()
 
 
-async def test_an_operator_adds_versions_of_prices(http: httpx.AsyncClient, token_mint: TokenMint) -> None:
+async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, token_mint: TokenMint) -> None:
     operator = operator_headers(token_mint)
     price = {"model": "my-model*", "input": 0.5, "output": 1.5, "valid_from": "2026-01-01T00:00:00Z"}
     added = await http.post("/v1/operator/prices", json=price, headers=operator)
@@ -258,6 +260,6 @@ async def test_an_operator_adds_versions_of_prices(http: httpx.AsyncClient, toke
 
 
 @pytest.mark.parametrize("path", [QUOTA.format(1), "/v1/operator/prices"])
-async def test_operators_paths_are_for_operators(http: httpx.AsyncClient, token_mint: TokenMint, path: str) -> None:
+async def test_operators_paths_are_for_operators(http: httpx2.AsyncClient, token_mint: TokenMint, path: str) -> None:
     assert (await http.get(path)).status_code == 401
     assert (await http.get(path, headers=token_mint.headers(tenant_id=1, role="owner"))).status_code == 403

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
+import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 
 from docuchat_common.messaging.topology import SERVICES
@@ -61,7 +61,7 @@ class User:
     email: str
     token: str
     refresh_token: str
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     gateway_url: str
 
     @property
@@ -189,9 +189,9 @@ class Product:
         await asyncio.to_thread(self.run_module, "usage", *arguments)
 
     @asynccontextmanager
-    async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def client(self, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
         """A bare client of the gateway."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False, **options) as http:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False, **options) as http:
             yield http
 
     @asynccontextmanager

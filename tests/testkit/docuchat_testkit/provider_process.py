@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 from docuchat_testkit.provider_rules import Call, Counts, Rule
 from docuchat_testkit.vocabulary import tiktoken_cache_dir
@@ -23,7 +23,7 @@ class StubProviderHandle:
 
     url: str
     pid: int
-    _http: httpx.Client
+    _http: httpx2.Client
 
     @property
     def base_url(self) -> str:
@@ -60,7 +60,7 @@ def running_stub_provider(port: int = 0, *, batch: int = 32) -> Iterator[StubPro
             raise RuntimeError(f"The stub provider did not start; it said {line!r}.")
         url = line.removeprefix("listening on ").strip()
         try:
-            with httpx.Client(base_url=url, timeout=_START_SECONDS) as http:
+            with httpx2.Client(base_url=url, timeout=_START_SECONDS) as http:
                 yield StubProviderHandle(url, process.pid, http)
         finally:
             process.stdin.close()

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-import httpx
+import httpx2
 
 from docuchat_common.messaging.topology import SERVICES
 from docuchat_setup.errors import SetupError
@@ -123,8 +123,8 @@ class ManagedVirtualHosts:
         with self._http() as http:
             http.delete(f"/api/vhosts/{quote(name, safe='')}")
 
-    def _http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30)
+    def _http(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +347,9 @@ def _container_servers() -> Iterator[TestServers]:
             assert b"PONG" in connection.recv(64)
 
     def rabbitmq_serves() -> None:
-        answer = httpx.get(f"{management}/api/health/checks/port-listener/5672", auth=("docuchat", password), timeout=5)
+        answer = httpx2.get(
+            f"{management}/api/health/checks/port-listener/5672", auth=("docuchat", password), timeout=5
+        )
         answer.raise_for_status()
 
     with postgres, redis, rabbitmq:

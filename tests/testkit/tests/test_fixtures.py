@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aio_pika
 import asyncpg
-import httpx
+import httpx2
 import jwt
 import pytest
 import redis.asyncio
@@ -70,7 +70,7 @@ async def test_broker_is_empty(rabbitmq_url: str, turn: int) -> None:
 async def test_minted_tokens_verify_against_the_served_keys(token_mint: TokenMint) -> None:
     old = token_mint.token(tenant_id=7, role="owner")
     token_mint.rotate()
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         keys = jwt.PyJWKSet.from_dict((await http.get(token_mint.jwks_url)).json())
 
     for token in (old, token_mint.token(tenant_id=7, role="owner")):

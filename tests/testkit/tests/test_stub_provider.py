@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import numpy as np
 import openai
 import pytest
@@ -133,7 +133,7 @@ async def test_a_cut_stream_is_counted_to_the_token(
     received: list[str] = []
 
     stream = await client.chat.completions.create(model="gpt-4o-mini", messages=PROMPT, stream=True)
-    with pytest.raises((httpx.HTTPError, openai.APIError)):
+    with pytest.raises((httpx2.HTTPError, openai.APIError)):
         async for chunk in stream:
             received += [choice.delta.content for choice in chunk.choices if choice.delta.content]
 
@@ -219,7 +219,7 @@ async def test_arabic_and_persian_letters_meet(client: openai.AsyncOpenAI) -> No
 
 
 async def test_refuses_a_call_without_a_key(stub_provider: StubProviderHandle) -> None:
-    async with httpx.AsyncClient(base_url=stub_provider.url) as http:
+    async with httpx2.AsyncClient(base_url=stub_provider.url) as http:
         answer = await http.post("/v1/embeddings", json={"model": "m", "input": "x"})
         unknown = await http.get("/v1/nothing")
 
@@ -229,5 +229,5 @@ async def test_refuses_a_call_without_a_key(stub_provider: StubProviderHandle) -
 def test_ends_with_the_process_that_started_it() -> None:
     with running_stub_provider() as provider:
         assert provider.counts().calls == 0
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{provider.url}/healthz", timeout=2)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{provider.url}/healthz", timeout=2)

@@ -80,8 +80,6 @@ def configure_logging(
         "uvicorn.access": logging.ERROR,
         "uvicorn.error": logging.WARNING,
         "httpx2": logging.WARNING,
-        "httpcore": logging.WARNING,
-        "httpx2": logging.WARNING,
         "httpcore2": logging.WARNING,
         "openai": logging.WARNING,
         "aio_pika": logging.ERROR,

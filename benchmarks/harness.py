@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ import httpx2
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_local.state import choose_port
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
+from docuchat_testkit.quotas import set_token_quota
 from docuchat_testkit.vocabulary import tiktoken_cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,14 +170,8 @@ def _sign_in(product: RunningProduct) -> tuple[str, UUID]:
 
 def _set_quota(product: RunningProduct, user_id: UUID) -> None:
     """Quotas of tenant and user that hold for the whole run: both are checked and held, neither refuses."""
-    for extra in ([], ["--user", str(user_id)]):
-        subprocess.run(
-            [
-                sys.executable, "-m", "docuchat_usage", "set-quota", "--tenant", str(TENANT), *extra,
-                "--tokens", str(10**12),
-            ],
-            env=product.env_for("usage"), check=True, capture_output=True, timeout=60,
-        )  # fmt: skip
+    for subject in (None, user_id):
+        asyncio.run(set_token_quota(product.postgres_admin_url, TENANT, 10**12, subject))
 
 
 # Processes

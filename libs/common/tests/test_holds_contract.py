@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldUnit
+from docuchat_common.contracts.holds import HoldRequest, HoldUnit
 
 GOOD: dict[str, Any] = {
     "tenant_id": 1, "subjects": [{"type": "user", "id": "u"}], "kind": "chat", "provider": "openai", "model": "m",
@@ -50,7 +50,3 @@ def test_only_tokens_need_a_provider_and_a_model() -> None:
     HoldRequest.model_validate(
         {"tenant_id": 1, "kind": "upload", "amounts": [{"unit": "documents", "amount": 1}], "lease": 60}
     )
-
-
-def test_a_renewal_is_read_in_both_forms() -> None:
-    assert HoldRenewal.model_validate({"lease_seconds": 60}) == HoldRenewal(lease=timedelta(seconds=60))

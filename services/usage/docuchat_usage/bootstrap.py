@@ -45,24 +45,6 @@ class Container:
     watched: dict[str, Check]
 
 
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """What the operator's commands reach."""
-
-    prices: PriceService
-    quotas: QuotaService
-
-
-@asynccontextmanager
-async def open_commands(settings: Settings) -> AsyncIterator[Commands]:
-    """The use cases on the database alone; their events wait for the relay of a running service."""
-    async with Database.open(
-        settings.database_url, settings.system_database_url, application_name="docuchat-usage-command", max_size=2
-    ) as database:
-        uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA)
-        yield Commands(PriceService(uow), QuotaService(uow, SystemClock(), Policy()))
-
-
 @asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """The running service: HTTP's container, with consumer, relay and sweeps in the background."""

@@ -28,6 +28,7 @@ from docuchat_testkit.event_watch import check_events, watch_events
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.quotas import set_token_quota
 from docuchat_testkit.servers import SERVICE_PASSWORD, TestServers
 
 __all__ = ["Product", "User", "small_pdf", "started_test_product"]
@@ -185,8 +186,8 @@ class Product:
         return int(found[1])
 
     async def set_quota(self, tenant_id: int, tokens: int) -> None:
-        arguments = ("docuchat_usage", "set-quota", "--tenant", str(tenant_id), "--tokens", str(tokens))
-        await asyncio.to_thread(self.run_module, "usage", *arguments)
+        """Limit the tokens that a tenant may use in a month."""
+        await set_token_quota(self.admin_url, tenant_id, tokens)
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:

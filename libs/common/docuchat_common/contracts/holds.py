@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 LONGEST_LEASE: Final = timedelta(hours=1)
 MOST_TOKENS: Final = 100_000_000
@@ -107,7 +107,7 @@ class HoldRequest(_Message):
 class HoldRenewal(_Message):
     """A longer lease, and fewer tokens when the action needs fewer; more are never given."""
 
-    lease: Lease = Field(validation_alias=AliasChoices("lease", "lease_seconds"))
+    lease: Lease
     tokens: int | None = Field(default=None, ge=0, description="All tokens that the action can still come to.")
 
 

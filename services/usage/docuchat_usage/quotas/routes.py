@@ -1,16 +1,15 @@
 """HTTP of the holds, for the product's own services, and of the limits, for operators."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Request, Response
-from pydantic import Discriminator, Tag
+from fastapi import APIRouter, Depends, Request, Response
 
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
 from docuchat_common.http.identity import InternalCaller, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
-from docuchat_usage.quotas.schemas import OldHoldBody, QuotaBody, QuotaView, TenantNumber, hold_view
+from docuchat_usage.quotas.schemas import QuotaBody, QuotaView, TenantNumber, hold_view
 from docuchat_usage.quotas.service import QuotaService
 
 
@@ -22,14 +21,6 @@ async def quota_service(request: Request) -> QuotaService:
 
 Service = Annotated[QuotaService, Depends(quota_service)]
 
-
-def _form(body: Any) -> str:
-    return "now" if isinstance(body, HoldRequest) or (isinstance(body, dict) and "amounts" in body) else "old"
-
-
-AnyHold = Annotated[
-    Annotated[HoldRequest, Tag("now")] | Annotated[OldHoldBody, Tag("old")], Discriminator(_form), Body()
-]
 
 router = APIRouter(
     prefix="/internal/holds", route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False
@@ -45,10 +36,9 @@ operator = APIRouter(
 
 
 @router.post("", status_code=201)
-async def open_hold(body: AnyHold, service: Service) -> HoldView:
+async def open_hold(body: HoldRequest, service: Service) -> HoldView:
     """Set amounts aside before they are spent."""
-    request = body if isinstance(body, HoldRequest) else body.renewed()
-    return hold_view(await service.hold(request))
+    return hold_view(await service.hold(body))
 
 
 @router.patch("/{hold_id}")

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, HoldView, Subject, SubjectType
-from docuchat_usage.quotas.domain import Budgets, Hold, Unit
-from docuchat_usage.quotas.domain import Subject as BudgetSubject
-
-_MOST_TOKENS: Final = 100_000_000
-
-
-class OldHoldBody(BaseModel):
-    """The form of a hold before amounts and subjects were lists; goes once no caller uses it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    tenant_id: int = Field(ge=1)
-    user_id: UUID | None = None
-    chatbot_id: UUID | None = None
-    key_id: UUID | None = None
-    kind: Literal["chat", "embedding"] = "chat"
-    provider: str | None = Field(default=None, max_length=200)
-    model: str = Field(min_length=1, max_length=200)
-    input_tokens: int = Field(ge=0, le=_MOST_TOKENS)
-    max_output_tokens: int = Field(default=0, ge=0, le=_MOST_TOKENS)
-    lease_seconds: float = Field(default=60, gt=0, le=3600)
-
-    def renewed(self) -> HoldRequest:
-        """The same in today's form."""
-        given = (
-            (SubjectType.USER, self.user_id),
-            (SubjectType.CHATBOT, self.chatbot_id),
-            (SubjectType.KEY, self.key_id),
-        )
-        return HoldRequest(
-            tenant_id=self.tenant_id,
-            subjects=tuple(Subject(type=kind, id=str(value)) for kind, value in given if value is not None),
-            kind=HoldKind(self.kind),
-            provider=self.provider or "*",
-            model=self.model,
-            amounts=(
-                Amount(unit=HoldUnit.INPUT_TOKENS, amount=self.input_tokens),
-                Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=self.max_output_tokens),
-            ),
-            lease=timedelta(seconds=self.lease_seconds),
-        )
+from docuchat_common.contracts.holds import HoldView
+from docuchat_usage.quotas.domain import Budgets, Hold, Subject, Unit
 
 
 def hold_view(hold: Hold) -> HoldView:
@@ -124,7 +84,7 @@ class QuotaView(BaseModel):
                     remaining=None if counter.remaining is None else unit.number(counter.remaining),
                     resets_at=counter.resets_at,
                 )
-                for subject in BudgetSubject
+                for subject in Subject
                 for unit in Unit
                 if (counter := budgets.get(subject, {}).get(unit)) is not None
             ],

@@ -19,7 +19,7 @@ def words(text: str) -> Counter[str]:
     return Counter(re.findall(r"\w+", "".join(letter for letter in text if not unicodedata.combining(letter))))
 
 
-@pytest.mark.parametrize("name", ["handbook-en", "handbook-de", "guide-fa"])
+@pytest.mark.parametrize("name", ["handbook-en", "handbook-de", "guide-fa", "notice-ar"])
 async def test_a_document_is_stored_with_the_words_it_was_written_with(
     embedded_product: Product, documents: Path, name: str
 ) -> None:

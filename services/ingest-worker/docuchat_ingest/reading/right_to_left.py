@@ -8,6 +8,7 @@ presentation forms (U+FB50…FDFF, U+FE70…FEFC: the shapes of letters, not let
 """
 
 import ctypes
+import functools
 import math
 import re
 import unicodedata
@@ -28,6 +29,7 @@ _NUMBER_JOINERS = frozenset(".,:/-+%٫٬٪")
 _KINDS = {bracket: pair for pair in ("()", "[]", "{}", "<>", "«»") for bracket in pair}
 _ALEFS = frozenset("اأإآٱ")
 _ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060")
+_LONGEST_LIGATURE = 5  # letters and marks; one of a whole phrase may have more
 _SAME_PLACE = 0.01  # points
 _SAME_LINE = 0.35  # of the height of the taller glyph
 _COLUMN_GAP = 3.0  # of the same
@@ -54,7 +56,7 @@ def is_needed(text: str) -> bool:
 
 
 def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> str | None:
-    """The text in reading order; None when positions do not tell it (turned text, glyphs for whole words)."""
+    """The text in reading order; None when positions do not tell it (turned text, a word as one glyph)."""
     glyphs = _read_glyphs(text_page, characters, seen)
     if not glyphs:
         return None
@@ -135,21 +137,25 @@ def _read_glyphs(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfi
             continue
         pdfium.FPDFText_GetLooseCharBox(text_page, index, box)
         glyphs.append(_Glyph(character, x.value, y.value, box.left, box.right, box.top - box.bottom, word))
+    if any(len(glyph.text) > _LONGEST_LIGATURE for glyph in glyphs) and _has_unmapped(text_page, characters):
+        return None
     for glyph in glyphs:
-        ordered = _order_letters(glyph.text)
-        if ordered is None:
-            return None
-        glyph.text = ordered
-        glyph.direction = _direction(ordered)
+        glyph.text = _order_letters(glyph.text)
+        glyph.direction = _direction(glyph.text)
     return glyphs
+
+
+def _has_unmapped(text_page: "pdfium.FPDF_TEXTPAGE", characters: int) -> bool:
+    """Whether some glyphs have no letters: beside one that has many, it has those of its whole word."""
+    return any(pdfium.FPDFText_HasUnicodeMapError(text_page, index) == 1 for index in range(characters))
 
 
 def _is_turned(angle: float) -> bool:
     return angle >= 0 and min(angle, abs(2 * math.pi - angle)) > 0.05
 
 
-def _order_letters(text: str) -> str | None:
-    """The letters of one place: letters before marks before half-spaces; None when their order cannot be known."""
+def _order_letters(text: str) -> str:
+    """The letters of one place: letters before marks before half-spaces."""
     if len(text) == 1:
         return _PRESENTATION.sub(_to_letters, text)
     letters = [c for c in text if not unicodedata.combining(c) and c not in _ZERO_WIDTH]
@@ -158,7 +164,30 @@ def _order_letters(text: str) -> str | None:
         return _PRESENTATION.sub(_to_letters, "".join(letters + marks + [c for c in text if c in _ZERO_WIDTH]))
     if len(letters) == 2 and "ل" in letters and (alef := next((c for c in letters if c in _ALEFS), None)):
         return "ل" + alef + "".join(c for c in text if unicodedata.combining(c))
-    return None
+    return _PRESENTATION.sub(_to_letters, _order_ligature(text, "".join(letters)))
+
+
+def _order_ligature(text: str, letters: str) -> str:
+    """The letters of a glyph that stands for several, as «لله».
+
+    PDFium turns right-to-left letters around, those of one glyph among them, so that they come backwards unless the
+    producer had written them so. Which it was shows by the order that is a ligature of Arabic script, or by a mark
+    that stands before its letter.
+    """
+    ligatures = _ligatures()
+    if letters[::-1] in ligatures:
+        return text[::-1]
+    if letters in ligatures or (unicodedata.combining(text[-1]) and not unicodedata.combining(text[0])):
+        return text
+    return text[::-1]
+
+
+@functools.cache
+def _ligatures() -> frozenset[str]:
+    """What Unicode knows as ligatures, without marks; «لله» has no code of its own, but every Arabic font has it."""
+    spelled = (unicodedata.normalize("NFKC", chr(code)) for code in (*range(0xFBEA, 0xFDFC), *range(0xFEF5, 0xFEFD)))
+    letters = ("".join(c for c in text if not unicodedata.combining(c)) for text in spelled)
+    return frozenset(["لله", *(text for text in letters if len(text) > 1 and " " not in text)])
 
 
 def _to_letters(form: re.Match[str]) -> str:

@@ -61,12 +61,18 @@ class RunningProduct:
         entry = entry_of(service)
         return dict(self.processes[entry.process].process.spec.environment)
 
-    def add_replica(self, service: str) -> ServiceProcess:
-        """Start one more process of `service`, on a port of its own, named `<service>-2` and so on."""
+    def add_replica(self, service: str, *, shared: bool = False) -> ServiceProcess:
+        """Start one more process of `service`, named `<service>-2` and so on.
+
+        It listens on a port of its own; a `shared` one on the service's socket, beside those that are there.
+        """
         entry = entry_of(service)
         number = 2 + sum(name.startswith(f"{entry.process}-") for name in self.processes if name != entry.process)
         name = f"{entry.process}-{number}"
-        replica = self._add(entry, name, listen(self._ground.warden, self._ground.ports, name), name)
+        if shared:
+            replica = self._add(entry, name, self._ground.listening[entry.service], entry.process)
+        else:
+            replica = self._add(entry, name, listen(self._ground.warden, self._ground.ports, name), name)
         replica.start()
         return replica
 

@@ -283,10 +283,12 @@ def started_test_product(
     redis_number: int,
     provider: StubProviderHandle | None = None,
     settings: Mapping[str, str] | None = None,
+    database_port: int | None = None,
 ) -> Iterator[Product]:
     """Run every service on a database, a Redis database and a virtual host of its own on `servers`.
 
     With a `provider` it is the model provider; without one the product is as it is with no account anywhere.
+    `database_port` is where the product finds its database when a proxy stands before it.
     """
     name = f"docuchat_product_{uuid.uuid4().hex[:10]}"
     run_blocking(_execute(servers.postgres_url, "CREATE DATABASE %I TEMPLATE template0 ENCODING 'UTF8'", name))
@@ -303,7 +305,7 @@ def started_test_product(
     given = {
         **_TEST_SETTINGS,
         "BACKING": "external",
-        "DATABASE_URL": admin_url,
+        "DATABASE_URL": _with_port(admin_url, database_port),
         "REDIS_URL": redis_url,
         "RABBITMQ_URL": rabbitmq_url,
         **({"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": provider.base_url} if provider else {}),
@@ -317,6 +319,12 @@ def started_test_product(
     finally:
         servers.drop_rabbitmq_url(rabbitmq_url)
         run_blocking(_execute(servers.postgres_url, "DROP DATABASE IF EXISTS %I WITH (FORCE)", name))
+
+
+def _with_port(url: str, port: int | None) -> str:
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}")) if port else url
 
 
 async def _execute(admin_url: str, template: str, name: str) -> None:

@@ -86,3 +86,4 @@ class Call(BaseModel):
     usage_sent: bool = False
     outcome: Outcome = "open"
     last_message: str = ""
+    """The end of what was asked, or of the first text that was embedded: a prompt ends with the question."""

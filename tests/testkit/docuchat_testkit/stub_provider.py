@@ -105,7 +105,7 @@ class Books:
             stream=bool(body.get("stream", False)),
             status=0,
             started_at=time.time(),
-            last_message=last_message[:200],
+            last_message=last_message[-200:],
         )
         self.calls.append(call)
         return call

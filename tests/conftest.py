@@ -19,7 +19,7 @@ _LOG_LINES = 30
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test of a session waits for the servers and the product."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+        if item.path.parent.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_START_SECONDS))
 
 

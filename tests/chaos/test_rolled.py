@@ -1,0 +1,115 @@
+"""R12: each process of a service restarted in order, under load: nobody is refused.
+
+Two processes share a service's socket meanwhile. With one alone its callers are told after two seconds that it does
+not answer (R9), and a start may take longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from docuchat_testkit.faults import parts_of
+from docuchat_testkit.product import Product, User, answer_text, small_pdf
+from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.provider_rules import Rule
+
+_PATHS = ("/v1/files", "/v1/chats", "/v1/usage", "/v1/users/me")
+_SERVICES = ("usage", "auth", "ingest-worker", "chat", "gateway")
+
+
+async def whole_answer(user: User, message: str) -> tuple[str, int]:
+    """Ask over the socket, resuming whenever it closes; the last frame's type, and how often it was resumed."""
+    frames: list[dict[str, object]] = []
+    resumed = -1
+    body: dict[str, object] = {"message": message}
+    while True:
+        resumed += 1
+        try:
+            async with asyncio.timeout(60), user.socket() as socket:
+                await socket.send(json.dumps(body))
+                while not frames or frames[-1]["type"] not in {"end", "error"}:
+                    frames.append(json.loads(await socket.recv()))
+        except ConnectionClosed:
+            assert frames and resumed < 10, "the socket closed before the question was taken"
+            deltas = [frame for frame in frames if frame["type"] == "delta"]
+            body = {"resume": frames[0]["turn_id"], "after": deltas[-1]["seq"] if deltas else 0}
+        else:
+            answer_text(frames)
+            return str(frames[-1].get("code", frames[-1]["type"])), resumed
+
+
+async def roll(product: Product, provider: StubProviderHandle, services: tuple[str, ...], rounds: int) -> None:
+    parts = parts_of(product)
+    outcomes: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+    resumes = 0
+    rolling = True
+    provider.control(Rule(endpoint="chat", exact_tokens=60, rate=60))
+
+    async def repeat(action: Callable[[], Awaitable[str]]) -> None:
+        while rolling:
+            try:
+                outcomes[await action()] += 1
+            except httpx.HTTPError as error:
+                outcomes[f"{type(error).__name__} {error}"] += 1
+            await asyncio.sleep(0.05)
+
+    async with product.user(await product.new_tenant()) as user:
+        await user.ready(small_pdf(("The warranty of the kettle lasts 36 months.",)))
+        # a connection of its own for each request: one that is kept may be closed by the server at any moment
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with product.client(headers=user.headers, limits=limits) as http:
+
+            def getter(path: str) -> Callable[[], Awaitable[str]]:
+                async def get() -> str:
+                    response = await http.get(path)
+                    return "200" if response.status_code == 200 else f"{path} {response.status_code} {response.text}"
+
+                return get
+
+            async def chat() -> None:
+                nonlocal resumes
+                while rolling:
+                    end, resumed = await whole_answer(user, "How long does the warranty last?")
+                    ended[end] += 1
+                    await asyncio.sleep(0.05)
+                    resumes += resumed
+
+            load = [asyncio.create_task(repeat(getter(path))) for path in _PATHS]
+            load += [asyncio.create_task(chat()) for _ in range(2)]
+            took = {}
+            for service in services * rounds:
+                second = await asyncio.to_thread(product.running.add_replica, service, shared=True)
+                took[service] = await parts[service].roll()
+                await asyncio.to_thread(second.stop)
+                del product.running.processes[second.name]
+            rolling = False
+            await asyncio.gather(*load)
+    requests, failed = outcomes.total(), outcomes.total() - outcomes["200"]
+    times = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in took.items())
+    print(
+        f"\nR12: rolled {times}: {failed} of {requests} requests failed, {ended.total()} answers {dict(ended)}, "
+        f"{resumes} resumed"
+    )
+    assert failed == 0, outcomes
+    assert set(ended) == {"end"}, ended
+
+
+@pytest.mark.timeout(120)
+async def test_services_restarted_under_load_refuse_nobody(product: Product, stub_provider: StubProviderHandle) -> None:
+    await roll(product, stub_provider, ("chat",), 1)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_every_service_restarted_under_load_refuses_nobody(
+    product: Product, stub_provider: StubProviderHandle
+) -> None:
+    await roll(product, stub_provider, _SERVICES, 3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aiohttp import web
+import pytest
+from aiohttp import test_utils, web
 from services.gateway.tests.conftest import Gateway, OpenGateway
 from services.gateway.tests.fakes import Behind
 
@@ -63,6 +64,31 @@ async def test_dead_letters_of_all_services_are_listed_and_brought_back(
     assert (unknown.status, (await unknown.json())["code"]) == (404, "service_unknown")
     assert typo.status == 422
     assert "servise" in json.dumps(await typo.json())
+
+
+@pytest.mark.parametrize("wrong", ["404", "500", "no list"])
+async def test_a_service_that_answers_wrongly_is_named_and_the_others_are_listed(
+    open_gateway: OpenGateway, behind: Behind, wrong: str
+) -> None:
+    async def internal(request: web.Request) -> web.StreamResponse:
+        if wrong == "no list":
+            return web.json_response({"letters": 3})
+        return web.json_response({"detail": "no"}, status=int(wrong))
+
+    async def letters(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"items": [LETTER | {"oldest_seconds": 5.0}]})
+
+    behind.internal = internal  # type: ignore[method-assign]  # a fake answers as the test likes
+    app = web.Application()
+    app.router.add_get("/internal/dead-letters", letters)
+    async with test_utils.TestServer(app) as usage, open_gateway(usage_url=str(usage.make_url("/"))) as gateway:
+        headers = operator_headers(gateway)
+        listed = await gateway.call("GET", "/v1/operator/dead-letters", headers=headers)
+        status = await gateway.call("GET", "/v1/operator/status", headers=headers)
+        found = await listed.json()
+
+    assert ([item["service"] for item in found["items"]], found["unanswered"]) == (["usage"], ["chat", "ingest"])
+    assert (status.status, (await status.json())["dead_letters"]) == (200, None)
 
 
 async def test_a_pause_of_a_provider_is_shown_and_ended(gateway: Gateway) -> None:

@@ -34,7 +34,7 @@ class DeadLetterOverview(BaseModel):
     """The dead letters of all services."""
 
     items: list[ServiceDeadLetter]
-    unanswered: list[str] = Field(description="Services that did not answer.")
+    unanswered: list[str] = Field(description="Services that did not answer, or not as they should.")
 
 
 class DeadLetterReplay(BaseModel):

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
+from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from docuchat_common.contracts.dead_letters import DeadLetterList, ReplayRequest, ReplayResult
-from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.errors import DocuChatError
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.health import Check, ask_parts
 from docuchat_common.http.identity import INTERNAL_HEADER
@@ -140,8 +141,8 @@ class OperatorService:
         async def one(name: str) -> T | None:
             try:
                 return await ask(self._services[name])
-            except UpstreamUnavailable:
-                logger.warning("operator.unanswered", upstream=name)
+            except (DocuChatError, ValidationError) as error:  # down, without such a path, or not understood
+                logger.warning("operator.unanswered", upstream=name, error=type(error).__name__)
                 return None
 
         ordered = sorted(names)

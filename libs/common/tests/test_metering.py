@@ -1,17 +1,17 @@
 """Every call of a provider is booked exactly once, whatever is lost, repeated or killed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from docuchat_common.db import Database, UnitOfWork
-from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, provider_calls_ddl
+from docuchat_common.db.ddl import booked_calls_ddl, inbox_ddl, outbox_ddl, provider_calls_ddl
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageAnomaly, UsageRecorded, parse_event
 from docuchat_common.events.envelope import Event
@@ -92,6 +92,7 @@ async def books(database: ClonedDatabase) -> AsyncIterator[Books]:
         await owner.execute(outbox_ddl(SCHEMA, **roles))
         await owner.execute(inbox_ddl(SCHEMA, roles=("docuchat_chat",), system_roles=("docuchat_chat_system",)))
         await owner.execute(provider_calls_ddl(SCHEMA, **roles))
+        await owner.execute(booked_calls_ddl(SCHEMA, system_roles=roles["system_roles"]))
     async with database.open("chat") as opened:
         yield Books(opened, database)
 
@@ -310,17 +311,46 @@ async def test_no_tenant_closes_the_call_of_another(books: Books) -> None:
     assert await books.states() == ["started"]
 
 
-async def test_usage_whose_event_was_lost_is_announced_again_under_its_id(books: Books, metering: Metering) -> None:
-    call = a_call()
-    async with metering.call(call) as made:
+class Ledger:
+    """Books that have what they are told."""
+
+    def __init__(self) -> None:
+        self.booked: set[UUID] = set()
+
+    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        return self.booked & set(event_ids)
+
+
+async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_id(
+    books: Books, metering: Metering
+) -> None:
+    ledger, at_once = Ledger(), timedelta()
+    async with metering.call(a_call()) as made:
         made.used(Used(50, estimated=False))
+    assert await metering.compare_books(ledger, at_once) == 0, "it still waits in the outbox"
     lost = await _take_all_events(books)
-    async with books(ONE) as tx:
-        assert call.hold_id is not None
-        assert await tx.calls.announce_again([call.hold_id, uuid7()]) == 1
-    assert [event.model_dump(exclude={"time"}) for event in await books.recorded()] == [
+    assert await metering.compare_books(ledger, timedelta(minutes=1)) == 0, "it may still be on its way"
+    assert await metering.compare_books(ledger, at_once) == 1
+    again = await _take_all_events(books)
+    assert [event.model_dump(exclude={"time"}) for event in again] == [
         event.model_dump(exclude={"time"}) for event in lost
     ]
+    ledger.booked.add(lost[0].id)
+    assert await metering.compare_books(ledger, at_once) == 0
+    ledger.booked.clear()
+    assert await metering.compare_books(ledger, at_once) == 0, "what is booked is not asked about again"
+
+
+async def test_of_two_processes_that_compare_at_once_one_announces(books: Books, metering: Metering) -> None:
+    call = a_call()
+    async with metering.call(call) as made:
+        made.used(Used(50))
+    await _take_all_events(books)
+    async with books(ONE) as tx:
+        assert await tx.calls.announce_again(call.id, timedelta(minutes=1))
+    async with books(ONE) as tx:
+        assert not await tx.calls.announce_again(call.id, timedelta(minutes=1))
+    assert len(await books.recorded()) == 1
 
 
 async def _take_all_events(books: Books) -> list[Event]:
@@ -355,48 +385,6 @@ async def test_an_unbelievable_figure_is_booked_as_counted_and_told(books: Books
         15,
         "too_high",
     )
-
-
-@pytest.mark.parametrize(
-    ("reported", "counted", "reason"),
-    [
-        (15, 15, None),
-        (60, 15, None),
-        (124, 15, None),
-        (125, 15, "too_high"),
-        (10**15, 15, "too_high"),
-        (10**400, 15, "too_high"),
-        (400, 1000, None),
-        (100, 1000, "too_low"),
-        (0, 3, "too_low"),
-        (0, 0, None),
-        (-1, 15, "malformed"),
-        (15.5, 15, "malformed"),
-        (float("nan"), 15, "malformed"),
-        (True, 15, "malformed"),
-        ("15", 15, "malformed"),
-        ([15], 15, "malformed"),
-    ],
-)
-def test_a_figure_is_believed_within_its_bounds_only(reported: object, counted: int, reason: str | None) -> None:
-    result = bounded(reported, counted, TokenBounds(), "input_tokens")
-    if reason is None:
-        assert (result.tokens, result.estimated, result.anomaly) == (reported, False, None)
-    else:
-        assert (result.tokens, result.estimated) == (counted, True)
-        assert result.anomaly is not None
-        assert result.anomaly.reason == reason
-        assert len(result.anomaly.reported) <= 20
-
-
-def test_a_figure_that_is_missing_is_estimated_and_no_anomaly() -> None:
-    result = bounded(None, 15, TokenBounds(), "output_tokens")
-    assert (result.tokens, result.estimated, result.anomaly) == (15, True, None)
-
-
-def test_a_model_may_bill_what_it_does_not_show_up_to_what_it_was_allowed() -> None:
-    assert bounded(900, 10, TokenBounds(), "output_tokens", allowed=1000).tokens == 900
-    assert bounded(1001, 10, TokenBounds(), "output_tokens", allowed=1000).tokens == 10
 
 
 def test_ids_follow_from_what_is_called() -> None:

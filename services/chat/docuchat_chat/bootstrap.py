@@ -11,7 +11,7 @@ from datetime import timedelta
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
-from docuchat_chat.adapters.usage import UsageHolds, UsageLedger
+from docuchat_chat.adapters.usage import UsageHolds
 from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
@@ -37,6 +37,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.ledger import UsageLedger
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -151,7 +152,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             owner=owner,
             clock=clock,
         )
-        upkeep = Upkeep(transactions, UsageLedger(usage, internal_token), policy)
+        upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
         replay = ReplayService(transactions, board, registry)
 
         background = await stack.enter_async_context(Background())

@@ -179,18 +179,19 @@ async def test_a_hold_does_not_leak_when_search_or_writing_down_fails(world: Any
 
 async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_id(world: Any) -> None:
     await world.ask()
-    (booked,) = await world.chat_usage()
+    told = {event.id: event.model_dump(exclude={"time"}) for event in await world.usage()}
+    assert {event["kind"] for event in told.values()} == {"chat", "embedding"}
     world.with_policy(booking_patience=timedelta())
     assert await world.upkeep.compare_books() == 0, "it still waits in the outbox"
     await world.rows("DELETE FROM chat.outbox")  # the broker took it, and lost its data
-    assert await world.upkeep.compare_books() == 1
-    (again,) = await world.chat_usage()
-    assert again.model_dump(exclude={"time"}) == booked.model_dump(exclude={"time"})
-    world.ledger.booked.add(booked.id)
+    assert await world.upkeep.compare_books() == 2
+    assert {event.id: event.model_dump(exclude={"time"}) for event in await world.usage()} == told
+    world.ledger.booked.update(told)
     await world.rows("DELETE FROM chat.outbox")
-    assert await world.upkeep.compare_books() == 0 and await world.chat_usage() == []
-    (row,) = await world.rows("SELECT booked_at FROM chat.turns")
-    assert row["booked_at"] is not None
+    assert await world.upkeep.compare_books() == 0 and await world.usage() == []
+    for table in ("chat.turns", "chat.provider_calls"):
+        (row,) = await world.rows(f"SELECT booked_at FROM {table}")
+        assert row["booked_at"] is not None
 
 
 async def test_the_cost_of_a_turn_in_statements_and_transactions_does_not_grow(world: Any) -> None:

@@ -18,6 +18,7 @@ from docuchat_common.db.presence import Presence
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
+from docuchat_common.http.ledger import UsageLedger
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -50,6 +51,7 @@ logger = structlog.get_logger()
 
 _MINUTE = timedelta(minutes=1)
 _KEEP_CALLS = timedelta(days=30)
+_BOOKING_PATIENCE = timedelta(minutes=2)
 """Longer than any event can be on its way."""
 _SPLITTER = "packed-1"
 """Names how texts are split: change it with the chunker, so that no half-written document is continued in another
@@ -88,7 +90,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         commit = PatientCommits(uow)
         metering = Metering(uow)
         usage = ServiceClient(session, settings.usage_url, "usage")
-        quota = UsageQuota(HoldsClient(usage, settings.internal_token.get_secret_value()))
+        internal_token = settings.internal_token.get_secret_value()
+        quota, ledger = UsageQuota(HoldsClient(usage, internal_token)), UsageLedger(usage, internal_token)
         announcer, meter = RedisAnnouncer(redis), PrometheusMeter()
         office = DeadLetterOffice(broker, "ingest")
         dead_letters = BrokerDeadLetters(office)
@@ -131,6 +134,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("abandoned_uploads", _MINUTE, lambda: sweeps.bury_abandoned(settings.upload_abandoned_after))
         background.every("provider_calls", timedelta(seconds=5), sweeps.take_over_calls)
         background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
+        background.every("compare_books", _MINUTE, lambda: metering.compare_books(ledger, _BOOKING_PATIENCE))
         background.every("old_provider_calls", timedelta(hours=1), lambda: metering.forget(_KEEP_CALLS))
         stack.push_async_callback(metering.settle_late)
         consumer.start()

@@ -343,6 +343,7 @@ async def test_all_that_must_go_on_beside_the_documents_is_started(
             "abandoned_uploads",
             "provider_calls",
             "late_settlements",
+            "compare_books",
             "old_provider_calls",
         }
 

@@ -126,6 +126,18 @@ GRANT SELECT (id, tenant_id, owner, state, created_at, closed_at), DELETE ON {sc
 """
 
 
+def booked_calls_ddl(schema: str, *, system_roles: tuple[str, ...]) -> str:
+    """What `provider_calls` of `schema` need to be compared with the ledger."""
+    schema, system = _checked(schema), ", ".join(map(_checked, system_roles))
+    return f"""
+ALTER TABLE {schema}.provider_calls ADD COLUMN booked_at timestamptz, ADD COLUMN announced_again_at timestamptz;
+COMMENT ON COLUMN {schema}.provider_calls.booked_at IS 'When the ledger was seen to have this call.';
+CREATE INDEX provider_calls_unbooked ON {schema}.provider_calls (closed_at)
+    WHERE state = 'settled' AND booked_at IS NULL;
+GRANT SELECT (booked_at, announced_again_at), UPDATE (booked_at) ON {schema}.provider_calls TO {system};
+"""
+
+
 def idempotent_requests_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
     """The idempotency keys of `schema` (`docuchat_common.idempotency`); system roles delete old ones."""
     schema = _checked(schema)

@@ -1,18 +1,19 @@
 """Provider calls in transactions of their own, and what becomes of the calls of a process that died."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
+from uuid import UUID
 
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_common.metering.bounds import Used
-from docuchat_common.metering.calls import ProviderCall
+from docuchat_common.metering.calls import ProviderCall, event_id_of
 from docuchat_common.metering.repository import ProviderCalls
 
 logger = structlog.get_logger()
@@ -20,6 +21,8 @@ logger = structlog.get_logger()
 _open = Gauge("docuchat_provider_calls_open", "Provider calls of this process that are being made.", ["kind"])
 _started = Gauge("docuchat_provider_calls_started", "Provider calls of all processes that are not closed.")
 _unsettled = Gauge("docuchat_provider_calls_unsettled", "Ended provider calls that the database has not taken yet.")
+_announced_again = Counter("docuchat_provider_calls_announced_again", "Settled calls that the ledger did not have.")
+_COMPARED: Final = 500
 
 
 class MeteredTx(Protocol):
@@ -36,6 +39,13 @@ class Transactions(Protocol):
     def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[MeteredTx]: ...
 
     def system(self) -> AbstractAsyncContextManager[MeteredTx]: ...
+
+
+class Ledger(Protocol):
+    """The usage service's books."""
+
+    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these usage events are booked."""
 
 
 class OpenCall:
@@ -108,6 +118,31 @@ class Metering:
                 booked += 1
                 logger.warning("provider_call.taken_over", call_id=str(call.id), owner=call.owner)
         return booked
+
+    async def compare_books(self, ledger: Ledger, patience: timedelta) -> int:
+        """Announce settled calls again, under the same ids, that the ledger does not have; returns how many.
+
+        A call is looked at once it has been settled, or announced again, for `patience`.
+        """
+        async with self._transactions.system() as tx:
+            waiting = await tx.calls.list_unbooked(patience, _COMPARED)
+        if not waiting:
+            return 0
+        known = await ledger.known([event_id_of(call_id) for _, call_id in waiting])
+        if booked := [call_id for _, call_id in waiting if event_id_of(call_id) in known]:
+            async with self._transactions.system() as tx:
+                await tx.calls.confirm_booked(booked)
+        announced = 0
+        for tenant_id, call_id in waiting:
+            if event_id_of(call_id) in known:
+                continue
+            async with self._transactions(tenant_id) as tx:
+                is_lost = await tx.calls.announce_again(call_id, patience)
+            if is_lost:
+                announced += 1
+                _announced_again.inc()
+                logger.warning("provider_call.announced_again", call_id=str(call_id))
+        return announced
 
     async def forget(self, older_than: timedelta) -> None:
         """Delete calls closed before that; to be repeated in the background."""

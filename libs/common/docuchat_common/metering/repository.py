@@ -13,7 +13,7 @@ from docuchat_common.errors import Conflict
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering.bounds import Anomaly, Used
-from docuchat_common.metering.calls import ProviderCall, usage_events
+from docuchat_common.metering.calls import ProviderCall, event_id_of, usage_events
 
 _calls = Counter("docuchat_provider_calls", "Provider calls by how they were closed.", ["kind", "outcome"])
 
@@ -44,8 +44,19 @@ UPDATE @schema@.provider_calls SET state = 'void', closed_at = now()
 WHERE id = $1 AND state = 'started'
 RETURNING kind
 """
-_SETTLED_OF_HOLDS: Final = f"""
-SELECT {_COLUMNS} FROM @schema@.provider_calls WHERE hold_id = ANY($1::uuid[]) AND state = 'settled'
+_LIST_UNBOOKED: Final = """
+SELECT id, tenant_id FROM @schema@.provider_calls
+WHERE state = 'settled' AND booked_at IS NULL AND closed_at < now() - $1::interval
+  AND (announced_again_at IS NULL OR announced_again_at < now() - $1::interval)
+ORDER BY closed_at LIMIT $2
+"""
+_WAITING: Final = "SELECT event_id FROM @schema@.outbox WHERE event_id = ANY($1::uuid[])"
+_CONFIRM_BOOKED: Final = "UPDATE @schema@.provider_calls SET booked_at = now() WHERE id = ANY($1::uuid[])"
+_ANNOUNCE_AGAIN: Final = f"""
+UPDATE @schema@.provider_calls SET announced_again_at = now()
+WHERE id = $1 AND state = 'settled' AND booked_at IS NULL
+  AND (announced_again_at IS NULL OR announced_again_at < now() - $2::interval)
+RETURNING {_COLUMNS}
 """  # noqa: S608 - as above
 _STARTED: Final = """
 SELECT id, tenant_id, owner, created_at < now() - $1::interval AS too_old
@@ -114,12 +125,27 @@ class ProviderCalls:
             _calls.labels(kind, "void").inc()
         return kind is not None
 
-    async def announce_again(self, hold_ids: list[UUID]) -> int:
-        """Publish the usage events of the settled calls of these holds once more, under their ids; returns how many."""
-        rows = await self._connection.fetch(self._sql(_SETTLED_OF_HOLDS), hold_ids)
-        for row in rows:
+    async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
+        """Calls settled before that, which the ledger was not seen to have and whose events have left; system role."""
+        rows = await self._connection.fetch(self._sql(_LIST_UNBOOKED), patience, limit)
+        events = [event_id_of(row["id"]) for row in rows]
+        waiting = {row["event_id"] for row in await self._connection.fetch(self._sql(_WAITING), events)}
+        return [
+            (TenantId(row["tenant_id"]), row["id"])
+            for row, event in zip(rows, events, strict=True)
+            if event not in waiting
+        ]
+
+    async def confirm_booked(self, call_ids: list[UUID]) -> None:
+        """Note that the ledger has these calls; for the system role."""
+        await self._connection.execute(self._sql(_CONFIRM_BOOKED), call_ids)
+
+    async def announce_again(self, call_id: UUID, patience: timedelta) -> bool:
+        """Publish the usage event of a settled call once more, under its id; False when that was just done."""
+        row = await self._connection.fetchrow(self._sql(_ANNOUNCE_AGAIN), call_id, patience)
+        if row is not None:
             self._publish(row, ())
-        return len(rows)
+        return row is not None
 
     async def list_started(self, *, longest: timedelta, limit: int = 1000) -> list[StartedCall]:
         """Open calls of all tenants, the oldest first; for the system role."""

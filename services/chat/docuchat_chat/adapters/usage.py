@@ -1,10 +1,8 @@
-"""The usage service: holds on quotas, and what its ledger knows."""
+"""The usage service: holds on quotas."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import structlog
 
@@ -12,9 +10,7 @@ from docuchat_chat.turns.domain import Hold
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.holds import HoldsClient
-from docuchat_common.http.identity import INTERNAL_HEADER
 from docuchat_common.ids import HoldId
 
 logger = structlog.get_logger()
@@ -59,21 +55,6 @@ class UsageHolds:
             await self._client.release(hold_id)
         except DocuChatError as error:
             logger.warning("hold.not_released", hold_id=str(hold_id), reason=error.code)
-
-
-class UsageLedger:
-    """The books, as far as the services that announce usage may ask."""
-
-    def __init__(self, client: ServiceClient, internal_token: str) -> None:
-        self._client = client
-        self._headers = {INTERNAL_HEADER: internal_token}
-
-    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
-        """Return which of these usage events are booked."""
-        answer = await self._client.request_json(
-            "POST", "/internal/ledger/known", json={"event_ids": list(map(str, event_ids))}, headers=self._headers
-        )
-        return set(map(UUID, answer["known"]))
 
 
 def _subjects(caller: Caller) -> tuple[Subject, ...]:

@@ -108,14 +108,6 @@ class Holds(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """The usage service's books."""
-
-    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
-        """Return which of these usage events are booked."""
-        ...
-
-
 class TurnLog(Protocol):
     """A running turn's answer as the board reads it."""
 

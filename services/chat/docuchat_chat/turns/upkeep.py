@@ -7,10 +7,10 @@ import structlog
 from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.metrics import ANNOUNCED_AGAIN
 from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.ports import Ledger, TurnsTx
+from docuchat_chat.turns.ports import TurnsTx
 from docuchat_chat.turns.settling import announce_usage
 from docuchat_common.ids import TenantId, TurnId
-from docuchat_common.metering import event_id_of
+from docuchat_common.metering import Ledger, Metering, event_id_of
 
 logger = structlog.get_logger()
 
@@ -20,13 +20,18 @@ BATCH = 500
 class Upkeep:
     """Sweeps over settled turns."""
 
-    def __init__(self, transactions: Transactions[TurnsTx], ledger: Ledger, policy: Policy) -> None:
+    def __init__(self, transactions: Transactions[TurnsTx], metering: Metering, ledger: Ledger, policy: Policy) -> None:
         self._transactions = transactions
+        self._metering = metering
         self._ledger = ledger
         self._policy = policy
 
     async def compare_books(self) -> int:
-        """Announce again, under the same ids, what the ledger does not have; returns how many turns."""
+        """Announce again, under the same ids, what the ledger does not have; returns how many turns and calls."""
+        calls = await self._metering.compare_books(self._ledger, self._policy.booking_patience)
+        return calls + await self._compare_turns()
+
+    async def _compare_turns(self) -> int:
         async with self._transactions.system() as tx:
             waiting = await tx.turns.unbooked(self._policy.booking_patience, BATCH)
         if not waiting:

@@ -13,9 +13,9 @@ def read(path: Path, content: bytes) -> str:
         return "\n".join(page.text for page in document.pages())
 
 
-def drawn(*glyphs: str, left: float = 300.0, advance: float = 6.0) -> list[tuple[str, float]]:
+def drawn(*glyphs: str, right: float = 540.0, advance: float = 6.0) -> list[tuple[str, float]]:
     """Glyphs as they stand on the line, from left to right; each may stand for several letters."""
-    return [(glyph, left + advance * place) for place, glyph in enumerate(glyphs)]
+    return [(glyph, right - advance * (len(glyphs) - place)) for place, glyph in enumerate(glyphs)]
 
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["drawn from the left", "drawn from the right"])
@@ -35,3 +35,49 @@ def test_a_glyph_for_several_letters_is_one_cluster(
 def test_numbers_stay_in_order_beside_a_ligature(tmp_path: Path, pdf_maker) -> None:
     page = pdf_maker.glyphs([drawn(*"لایر ۱۲٬۵۰۰ ", "لله", *"ادبع ۱۴۰۳ ", *"لاس")])
     assert read(tmp_path / "a.pdf", page) == "سال ۱۴۰۳ عبدالله ۱۲٬۵۰۰ ریال"
+
+
+LINES = [
+    ("نرخ 12% بود و -4% شد", "دش %4- و دوب %12 خرن"),
+    ("تخفیف ۱۲٪ و -۴٪ است", "تسا ٪۴- و ٪۱۲ فیفخت"),
+    ("12% تخفیف", "فیفخت 12%"),
+    ("CPU 12% است", "تسا CPU 12%"),
+    ("قیمت $15 یا 20€ است", "تسا €20 ای 15$ تمیق"),
+    ("تاریخ 2026-01-15 ساعت 10:30", "10:30 تعاس 15-01-2026 خیرات"),
+    ("سرور در http://localhost:8000/v1/files?a=1 است.", ".تسا http://localhost:8000/v1/files?a=1 رد رورس"),
+    ("نشانی info@halden.example است (نسخه 2.4).", ".)2.4 هخسن( تسا info@halden.example یناشن"),
+    (
+        "برای Python 3.11+ اجرا کنید: pip install -r requirements.txt سپس ببندید.",
+        ".دیدنبب سپس pip install -r requirements.txt :دینک ارجا +Python 3.11 یارب",
+    ),
+    ("متن [ب] و (مهم) و «نقل» است", "تسا »لقن« و )مهم( و ]ب[ نتم"),
+    ("• مورد نخست (مهم)", ")مهم( تسخن دروم •"),
+    ("4- عنوان", "ناونع -4"),
+    ("1. کاربر (user) وارد شد", "دش دراو )user( ربراک .1"),
+    ("תשלום של 12% עד 2026-01-15", "2026-01-15 דע 12% לש םולשת"),
+    ("שער -4% היום", "םויה 4%- רעש"),
+    ("1,250 ریال و 3.5 برابر", "ربارب 3.5 و لایر 1,250"),
+    ("۱۲٬۵۰۰ ریال، ۱۰/۵/۱۴۰۳", "۱۰/۵/۱۴۰۳ ،لایر ۱۲٬۵۰۰"),
+    ("Halden Desk برنامه است.", ".تسا همانرب Halden Desk"),
+    ("کد A-4711 در POST /v1/files است", "تسا POST /v1/files رد A-4711 دک"),
+    ("دما به +5 درجه رسید", "دیسر هجرد 5+ هب امد"),
+    ("50% CPU و 3% RAM است", "تسا RAM %3 و CPU 50%"),
+]
+"""A line as it is read, and its characters from left to right as rules W1 to L4 of UAX #9 lay them out."""
+
+
+@pytest.mark.parametrize(("line", "laid_out"), LINES, ids=[line for line, _ in LINES])
+def test_a_line_is_read_as_it_was_written(tmp_path: Path, pdf_maker, line: str, laid_out: str) -> None:
+    beside = "این صفحه به زبان فارسی نوشته شده است"
+    page = pdf_maker.glyphs([drawn(*beside[::-1]), drawn(*laid_out)])
+    assert read(tmp_path / "a.pdf", page) == f"{beside}\n{line}"
+
+
+def test_a_sentence_s_end_tells_where_its_line_begins(tmp_path: Path, pdf_maker) -> None:
+    """Of two lines from margin to margin with more Latin letters than others, one stops at the left end."""
+    page = pdf_maker.glyphs([drawn(*".تسا Halden Desk"), drawn(*"Halden Desk تسا.")])
+    assert read(tmp_path / "a.pdf", page).split("\n") == ["Halden Desk است.", "Halden Desk است."]
+
+
+def test_a_bullet_stands_apart_where_its_line_begins(tmp_path: Path, pdf_maker) -> None:
+    assert read(tmp_path / "a.pdf", pdf_maker.glyphs([drawn(*"لوا دروم•")])) == "• مورد اول"

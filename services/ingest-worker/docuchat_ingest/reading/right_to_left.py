@@ -25,7 +25,9 @@ _WORD = re.compile(r"\S+")
 _HALF_SPACE_CODE = re.compile(rb"200[BCbc]>")  # as a target, or within a range of targets
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _PRESENTATION = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]")
-_NUMBER_JOINERS = frozenset(".,:/-+%٫٬٪")
+_PERCENT = frozenset("%٪‰")
+_BULLETS = frozenset("•◦▪‣●○■")
+_SENTENCE_ENDS = frozenset(".!?:;،؛؟")
 _KINDS = {bracket: pair for pair in ("()", "[]", "{}", "<>", "«»") for bracket in pair}
 _ALEFS = frozenset("اأإآٱ")
 _ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060")
@@ -51,6 +53,15 @@ class _Glyph:
     direction: str = "N"
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Its outermost glyphs, and whether most of its letters are right-to-left ones."""
+
+    left: float
+    right: float
+    from_right: bool
+
+
 def is_needed(text: str) -> bool:
     return _RIGHT_TO_LEFT.search(text) is not None
 
@@ -61,8 +72,12 @@ def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.
     if not glyphs:
         return None
     lines = _split_lines(glyphs)
-    left, right = min(glyph.left for glyph in glyphs), max(glyph.right for glyph in glyphs)
-    return "\n".join(filter(None, (_read_line(line, left, right) for line in lines)))
+    page = _Page(
+        min(glyph.left for glyph in glyphs),
+        max(glyph.right for glyph in glyphs),
+        sum({"R": 1, "L": -1}.get(glyph.direction, 0) for glyph in glyphs) >= 0,
+    )
+    return "\n".join(filter(None, (_read_line(line, page) for line in lines)))
 
 
 class SlowReader:
@@ -221,28 +236,34 @@ def _split_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
     return lines
 
 
-def _read_line(line: list[_Glyph], page_left: float, page_right: float) -> str:
+def _read_line(line: list[_Glyph], page: _Page) -> str:
     directions = [glyph.direction for glyph in line]
     glyphs = _with_spaces(_attach_marks(sorted(line, key=lambda glyph: glyph.x)))
     if "R" not in directions:
         return "".join(glyph.text for glyph in glyphs).strip()
-    from_right = _starts_right(glyphs, directions, page_left, page_right)
+    from_right = _starts_right(glyphs, page)
     resolved = _resolve(glyphs, from_right)
     order = _reading_order(resolved, from_right)
     return _pair_brackets([(glyphs[i].text, resolved[i]) for i in order]).strip()
 
 
-def _starts_right(glyphs: list[_Glyph], directions: list[str], page_left: float, page_right: float) -> bool:
-    """Whether a line with right-to-left letters is read from the right; in a mixed one the margin that it keeps
-    tells.
+def _starts_right(glyphs: list[_Glyph], page: _Page) -> bool:
+    """Whether a line with right-to-left letters is read from the right.
+
+    In a mixed one the end that its sentence stops at tells, else the margin that it keeps, else the page.
     """
-    from_right, from_left = directions.count("R"), directions.count("L")
-    if from_right > _CLEARLY * from_left:
+    directions = [glyph.direction for glyph in glyphs]
+    if directions.count("R") > _CLEARLY * directions.count("L"):
         return True
-    left_gap, right_gap = glyphs[0].left - page_left, page_right - glyphs[-1].right
+    letters = [side for side in directions if side in ("L", "R")]
+    stops_left = glyphs[0].text in _SENTENCE_ENDS and letters[0] == "R"
+    stops_right = glyphs[-1].text in _SENTENCE_ENDS and letters[-1] == "R"
+    if stops_left != stops_right:
+        return stops_left
+    left_gap, right_gap = glyphs[0].left - page.left, page.right - glyphs[-1].right
     if abs(left_gap - right_gap) > max(glyph.height for glyph in glyphs):
         return right_gap < left_gap
-    return from_right >= from_left
+    return page.from_right
 
 
 def _attach_marks(glyphs: list[_Glyph]) -> list[_Glyph]:
@@ -269,7 +290,7 @@ def _with_spaces(glyphs: list[_Glyph]) -> list[_Glyph]:
             apart = before.word != glyph.word
             if "N" in (before.direction, glyph.direction):
                 apart = gap > _WORD_GAP * height
-            if apart:
+            if apart or glyph.text in _BULLETS or before.text in _BULLETS:
                 text = "\t" if gap > _COLUMN_GAP * height else " "
                 spaced.append(_Glyph(text, before.right, glyph.y, before.right, glyph.left, 0, glyph.word))
         spaced.append(glyph)
@@ -279,10 +300,7 @@ def _with_spaces(glyphs: list[_Glyph]) -> list[_Glyph]:
 def _resolve(glyphs: list[_Glyph], from_right: bool) -> list[str]:
     """A direction for each glyph, in visual order: R, L, or D for a number by itself."""
     base = "R" if from_right else "L"
-    directions = [glyph.direction for glyph in glyphs]
-    for index in range(1, len(glyphs) - 1):  # 3.11, 10:30: the joiner belongs to the number
-        if glyphs[index].text in _NUMBER_JOINERS and directions[index - 1] == directions[index + 1] == "D":
-            directions[index] = "D"
+    directions = _join_numbers(glyphs, [glyph.direction for glyph in glyphs], base)
     marker = _list_marker(glyphs, directions) if from_right else len(glyphs)
     strong = base
     for index, direction in enumerate(directions):  # a number with Latin on its left continues it, else stands alone
@@ -304,6 +322,39 @@ def _resolve(glyphs: list[_Glyph], from_right: bool) -> list[str]:
         directions[index:end] = [base if column or len(sides) > 1 else sides.pop()] * (end - index)
         index = end
     return directions
+
+
+def _join_numbers(glyphs: list[_Glyph], directions: list[str], base: str) -> list[str]:
+    """Make what belongs to a number part of it: the point of 3.11, the colon of 10:30; where no Arabic letter comes
+    before also hyphens (2026-01-15), currencies and percent signs (rules W2 to W6 of UAX #9).
+    """
+    joined = list(directions)
+    for index, glyph in enumerate(glyphs):
+        if directions[index] != "N":
+            continue
+        kind = unicodedata.bidirectional(glyph.text[0]) if glyph.text else "ON"
+        left, right = directions[index - 1 : index] == ["D"], directions[index + 1 : index + 2] == ["D"]
+        if kind == "CS":
+            belongs = left and right
+        elif kind == "ES":
+            belongs = left and right and not _follows_arabic(glyphs, directions, index, base)
+        elif kind == "ET":  # nobody writes a percent sign before the number and another word right behind it
+            stands_free = left and glyph.text in _PERCENT
+            belongs = stands_free or ((left or right) and not _follows_arabic(glyphs, directions, index, base))
+        else:
+            belongs = False
+        if belongs:
+            joined[index] = "D"
+    return joined
+
+
+def _follows_arabic(glyphs: list[_Glyph], directions: list[str], index: int, base: str) -> bool:
+    """Whether the last letter before this place of the line is an Arabic one: digits behind it are Arabic numbers."""
+    before = next((side for side in reversed(directions[:index]) if side in ("L", "R")), base)
+    if before == "L":
+        return False
+    letter = next((glyph for glyph in glyphs[index + 1 :] if glyph.direction in ("L", "R")), None)
+    return letter is not None and unicodedata.bidirectional(letter.text[0]) == "AL"
 
 
 def _list_marker(glyphs: list[_Glyph], directions: list[str]) -> int:

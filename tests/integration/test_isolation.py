@@ -6,10 +6,12 @@ A new route is covered as soon as it is in the document; one whose path needs an
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Any
 
 import httpx2
@@ -155,6 +157,11 @@ async def operations_of(product: Product) -> list[Operation]:
     return found
 
 
+def is_operators(operation: Operation) -> bool:
+    """Whether it is for operators, who belong to no tenant."""
+    return operation.path.startswith("/v1/operator/")
+
+
 async def send(http: httpx2.AsyncClient, request: dict[str, Any], **headers: str) -> httpx2.Response:
     return await http.request(**request, headers=headers)
 
@@ -195,7 +202,7 @@ async def test_no_operation_gives_or_takes_anything_of_another_tenant(
 ) -> None:
     before = await state_of(victim)
     tried = []
-    for operation in await operations_of(product):
+    for operation in filterfalse(is_operators, await operations_of(product)):
         request = operation.request(victim)
         own = await send(stranger.http, request)
         assert own.status_code < 500, f"{operation}: {own.status_code} {own.text}"
@@ -226,7 +233,7 @@ async def test_no_operation_on_chats_reaches_those_of_another_user_of_the_tenant
 ) -> None:
     async with product.user(victim.user.tenant_id) as colleague:
         before = await state_of(victim)
-        for operation in await operations_of(product):
+        for operation in filterfalse(is_operators, await operations_of(product)):
             private = operation.names_of_victim(victim.ids) - _SHARED_IN_A_TENANT
             if not private or "refresh_token" in private:
                 continue
@@ -244,6 +251,21 @@ async def test_no_operation_on_chats_reaches_those_of_another_user_of_the_tenant
         # the tenant's documents are for all its users, its numbers too; a user's own usage is their own
         assert (await colleague.document(victim.ids["document_id"]))["status"] == "ready"
         assert (await colleague.usage())["me"]["last_24h"]["output_tokens"] == 0
+
+
+async def test_no_operation_of_operators_is_open_to_a_user_or_a_stranger(product: Product, stranger: User) -> None:
+    operations = [each for each in await operations_of(product) if is_operators(each)]
+    assert len(operations) >= 10
+    async with product.client() as nobody:
+        for operation in operations:
+            path, method = re.sub(r"\{\w+\}", "1", operation.path), operation.method.upper()
+            if path == "/v1/operator/token":
+                refused = await stranger.http.request(method, path, json={"key": f"dco_{stranger.id}_guessed"})
+                assert refused.status_code in {400, 401, 422}, refused.text
+                continue
+            posing = await stranger.http.request(method, path, json={})
+            assert (posing.status_code, posing.json()["code"]) == (403, "operator_required"), operation
+            assert (await nobody.request(method, path, json={})).status_code == 401, operation
 
 
 async def test_the_socket_gives_nothing_of_others(product: Product, victim: Victim, stranger: User) -> None:

@@ -112,9 +112,9 @@ async def test_a_budget_for_ten_admits_ten_of_a_hundred(
     assert (len(admitted), len(refused)) == (10, 90), {response.status_code for response in responses}
     for response in refused:
         problem = response.json()
-        assert problem["code"] == "quota_exceeded"
-        assert problem["resets_at"]
-        assert int(response.headers["retry-after"]) >= 1
+        # nothing is spent, only holds stand in the way: soon there is room again
+        assert problem["code"] == "quota_busy"
+        assert 1 <= int(response.headers["retry-after"]) <= 60
     calls = stub_provider.calls()
     assert len([call for call in calls if call.endpoint == "chat"]) == 10
     # a refused question is not embedded either: the provider is not called for it at all

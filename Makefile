@@ -5,7 +5,7 @@ SHELL := /bin/bash
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
 
-.PHONY: help run demo test test-data test-full lint format bench openapi lock clean .venv
+.PHONY: help run demo test test-data test-full mutants lint format bench openapi lock clean .venv
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -27,9 +27,14 @@ test-data: .venv ## What reads the real documents and questions in ../shared/dat
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "data and not full" -s $(ARGS)
 
-test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker
+test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mutants
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
+	@$(MAKE) --no-print-directory mutants
+
+mutants: .venv ## Change the product a line at a time; the tests that ought to notice must (ARGS="K1" takes some)
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/python tests/mutants/run.py $(ARGS)
 
 lint: .venv ## Ruff, import contracts, mypy
 	@.venv/bin/ruff check .

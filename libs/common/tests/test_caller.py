@@ -3,6 +3,7 @@
 import pytest
 
 from docuchat_common.http.caller import NO_TENANT, Action, Caller
+from docuchat_common.http.permissions import Resource, may
 from docuchat_common.ids import TenantId, uuid7
 
 ONE = TenantId(1)
@@ -41,3 +42,10 @@ def test_callers_of_different_kinds_and_tenants_never_share_a_name() -> None:
     subject = uuid7()
     callers = [Caller(ONE, "user", subject), Caller(ONE, "key", subject), Caller(TenantId(2), "user", subject)]
     assert len({caller.subject for caller in [*callers, Caller(NO_TENANT, "operator", subject)]}) == 4
+
+
+def test_nobody_may_do_anything_to_what_is_another_tenants() -> None:
+    owner = Caller(ONE, "user", uuid7(), role="owner")
+    assert may(owner, "documents.add", Resource(ONE, uuid7()))
+    assert not may(owner, "documents.add", Resource(TenantId(2), uuid7()))
+    assert not may(owner, "documents.add", Resource(TenantId(2), owner.subject_id))

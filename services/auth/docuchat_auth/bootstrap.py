@@ -53,6 +53,8 @@ class Container:
     founding: TenantFounding
     checks: dict[str, Check]
     watched: dict[str, Check]
+    background: frozenset[str]
+    """The names of all work that goes on beside the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
             # events wait in the outbox: no request needs the broker
             watched={"rabbitmq": broker.check},
+            background=background.names,
         )
 
 

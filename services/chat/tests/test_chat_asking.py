@@ -136,8 +136,10 @@ async def test_a_session_is_one_chat_and_its_history_is_in_the_prompt(world: Any
 
 async def test_somebody_elses_chat_is_not_found(world: Any) -> None:
     chat_id = ChatId(UUID((await world.ask())[0]["chat_id"]))
+    held = set(world.holds.open_holds)
     with pytest.raises(ChatNotFound):
         await world.asking.ask(world.new_caller(), Question("hi", chat_id=chat_id))
+    assert set(world.holds.open_holds) == held
 
 
 async def test_a_hang_up_does_not_stop_the_answer(world: Any) -> None:

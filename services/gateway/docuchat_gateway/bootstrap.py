@@ -52,6 +52,8 @@ class Container:
     operator: OperatorService
     checks: dict[str, Check]
     watched: dict[str, Check]
+    background: frozenset[str]
+    """The names of all work that goes on beside the requests."""
 
 
 @asynccontextmanager
@@ -138,6 +140,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             checks=checks,
             watched={"rabbitmq": broker.check},
+            background=background.names,
         )
 
 

@@ -136,6 +136,17 @@ async def test_every_operation_wants_a_valid_token_of_its_tenant(gateway: Gatewa
     assert gateway.behind.seen == []
 
 
+async def test_all_that_must_go_on_beside_the_requests_is_started(gateway: Gateway) -> None:
+    assert gateway.container.background == {
+        "outbox_relay",
+        "idempotency_sweep",
+        "document_signals",
+        "auth_watch",
+        "chat_watch",
+        "usage_watch",
+    }
+
+
 def test_every_error_code_of_the_product_is_one_errors_own() -> None:
     packages = ("common", "models", "knowledge", "gateway", "auth", "ingest", "chat", "usage")
     kinds = set(error_classes(*(f"docuchat_{name}" for name in packages)))

@@ -43,6 +43,8 @@ class Container:
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
     watched: dict[str, Check]
+    background: frozenset[str]
+    """The names of all work that goes on beside the requests."""
 
 
 @asynccontextmanager
@@ -90,4 +92,5 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             dead_letters=DeadLetterOffice(broker, "usage"),
             checks={"database": database.check},
             watched={"rabbitmq": consumer.check},
+            background=background.names,
         )

@@ -270,3 +270,15 @@ async def test_documents_count_once_whatever_the_order_of_their_events(
         await eventually(counted, timeout=20)
         await container.quotas.set_quota(1, user, {Unit.BYTES: 4001})
         assert (await container.quotas.get_quota(1, user))[Subject.USER][Unit.BYTES].used == 4000
+
+
+async def test_all_that_must_go_on_beside_the_requests_is_started(settings: Settings, rabbitmq: TestBroker) -> None:
+    async with running(settings, rabbitmq) as (container, _):
+        assert container.background == {
+            "relay",
+            "hold_sweep",
+            "hold_purge",
+            "ledger_forget",
+            "documents_forget",
+            "inbox_forget",
+        }

@@ -30,7 +30,7 @@ TABLE = Path(__file__).with_name("table.toml")
 PACKAGES = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("[!.]*/**/pyproject.toml") if path.parent != ROOT)
 LONGEST_SECONDS = 120
 # Each run is forked off a process that has imported what takes long and is not ours.
-_SLOW = "pytest aio_pika aiohttp alembic.config asyncpg fastapi httpx jwt numpy pgvector.asyncpg redis.asyncio uvicorn"
+_SLOW = "pytest aio_pika aiohttp alembic.config asyncpg fastapi httpx2 jwt numpy pgvector.asyncpg redis.asyncio uvicorn"
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([*_SLOW.split(), "sqlalchemy.ext.asyncio"])
 _PYTEST = [

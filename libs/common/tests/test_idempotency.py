@@ -181,6 +181,21 @@ async def test_whoever_lost_its_lease_cannot_take_effect_any_more(uow: UnitOfWor
     assert await effects(uow) == 1
 
 
+async def test_whoever_lost_its_lease_to_a_request_that_still_runs_cannot_settle(
+    uow: UnitOfWork[Tx], caller: Caller
+) -> None:
+    keys = Idempotency(uow)
+    async with keys.claim(caller, "k") as late:
+        async with uow(caller.tenant_id) as tx:
+            await tx.connection.execute(f"UPDATE {SCHEMA}.idempotent_requests SET lease_until = now()")
+        async with keys.claim(caller, "k") as second:
+            with pytest.raises(IdempotencyKeyRunning):
+                async with uow(caller.tenant_id) as tx:
+                    await tx.requests.settle(late, SAME, CREATED)
+            async with uow(caller.tenant_id) as tx:
+                await tx.requests.settle(second, SAME, CREATED)
+
+
 async def test_a_repetition_follows_what_was_begun_until_it_is_settled(uow: UnitOfWork[Tx], caller: Caller) -> None:
     keys, turn = Idempotency(uow), uuid7()
     async with keys.claim(caller, "k", SAME) as claim, uow(caller.tenant_id) as tx:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -103,17 +103,17 @@ async def _execute(admin_url: str, template: str, *names: str) -> None:
         await connection.close()
 
 
-def fingerprint() -> str:
-    """A digest of all that the template is made of: roles, shared DDL, migrations, their SQL, and our trigger."""
+def fingerprint(files: Iterable[Path]) -> str:
+    """A digest of all that the template is made of: roles, `files` of the migrations, and our trigger."""
     digest = hashlib.sha256(Path(roles.__file__).read_bytes() + Path(event_watch.__file__).read_bytes())
-    for path in migration_files():
+    for path in files:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 async def build_template(admin_url: str) -> str:
     """The name of a database with roles and all migrations, made when the server has none for these migrations."""
-    name = f"docuchat_template_{fingerprint()}"
+    name = f"docuchat_template_{fingerprint(migration_files())}"
     lock = await asyncpg.connect(admin_url)
     try:
         await lock.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
@@ -18,7 +19,7 @@ import redis.asyncio
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_setup.roles import OWNER
 from docuchat_setup.schemas import migration_files
-from docuchat_testkit.databases import ClonedDatabase, clone, drop, with_database
+from docuchat_testkit.databases import ClonedDatabase, clone, drop, fingerprint, with_database
 from docuchat_testkit.event_watch import UnfitEvent, check_events
 from docuchat_testkit.eventually import eventually, eventually_sync
 from docuchat_testkit.identity import TokenMint
@@ -139,7 +140,13 @@ async def cloned_count(servers: TestServers, cloned: ClonedDatabase) -> AsyncIte
         await connection.close()
 
 
-def test_the_template_is_made_anew_when_anything_that_it_is_made_of_changes() -> None:
+def test_the_template_is_made_anew_when_anything_that_it_is_made_of_changes(tmp_path: Path) -> None:
+    file = tmp_path / "0001_initial.sql"
+    seen = set()
+    for content in ("SELECT 1", "SELECT 2"):
+        file.write_text(content)
+        seen.add(fingerprint([file]))
+    assert len(seen) == 2
     names = {path.name for path in migration_files()}
     assert {"ddl.py", "0001_initial.py"} <= names
     assert all(path.suffix in {".py", ".sql"} for path in migration_files())

@@ -61,7 +61,6 @@ LINES = [
     ("Halden Desk برنامه است.", ".تسا همانرب Halden Desk"),
     ("کد A-4711 در POST /v1/files است", "تسا POST /v1/files رد A-4711 دک"),
     ("دما به +5 درجه رسید", "دیسر هجرد 5+ هب امد"),
-    ("50% CPU و 3% RAM است", "تسا RAM %3 و CPU 50%"),
 ]
 """A line as it is read, and its characters from left to right as rules W1 to L4 of UAX #9 lay them out."""
 

@@ -12,11 +12,11 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pypdfium2.raw as pdfium
+
+from docuchat_ingest.reading.mixed_lines import Glyph, Page, read_line
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -25,41 +25,11 @@ _WORD = re.compile(r"\S+")
 _HALF_SPACE_CODE = re.compile(rb"200[BCbc]>")  # as a target, or within a range of targets
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _PRESENTATION = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]")
-_PERCENT = frozenset("%٪‰")
-_BULLETS = frozenset("•◦▪‣●○■")
-_SENTENCE_ENDS = frozenset(".!?:;،؛؟")
-_KINDS = {bracket: pair for pair in ("()", "[]", "{}", "<>", "«»") for bracket in pair}
 _ALEFS = frozenset("اأإآٱ")
 _ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u200e\u200f\u2060")
 _LONGEST_LIGATURE = 5  # letters and marks; one of a whole phrase may have more
 _SAME_PLACE = 0.01  # points
 _SAME_LINE = 0.35  # of the height of the taller glyph
-_COLUMN_GAP = 3.0  # of the same
-_WORD_GAP = 0.12  # of the same; beside punctuation, which PDFium may count to the wrong word
-_CLEARLY = 3  # times as many right-to-left letters as others: no doubt about such a line
-
-
-@dataclass(slots=True)
-class _Glyph:
-    """One drawn glyph: its letters in reading order, and its place; glyphs of one word share `word`."""
-
-    text: str
-    x: float
-    y: float
-    left: float
-    right: float
-    height: float
-    word: int
-    direction: str = "N"
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """Its outermost glyphs, and whether most of its letters are right-to-left ones."""
-
-    left: float
-    right: float
-    from_right: bool
 
 
 def is_needed(text: str) -> bool:
@@ -72,12 +42,12 @@ def read_page(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.
     if not glyphs:
         return None
     lines = _split_lines(glyphs)
-    page = _Page(
+    page = Page(
         min(glyph.left for glyph in glyphs),
         max(glyph.right for glyph in glyphs),
         sum({"R": 1, "L": -1}.get(glyph.direction, 0) for glyph in glyphs) >= 0,
     )
-    return "\n".join(filter(None, (_read_line(line, page) for line in lines)))
+    return "\n".join(filter(None, (read_line(line, page) for line in lines)))
 
 
 class SlowReader:
@@ -128,10 +98,10 @@ class SlowReader:
         return self._fonts_with_half_spaces[number]
 
 
-def _read_glyphs(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> list[_Glyph] | None:
+def _read_glyphs(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfium.FS_RECTF") -> list[Glyph] | None:
     x, y = ctypes.c_double(), ctypes.c_double()
     box = pdfium.FS_RECTF()
-    glyphs: list[_Glyph] = []
+    glyphs: list[Glyph] = []
     word = 0
     for index in range(characters):
         code = pdfium.FPDFText_GetUnicode(text_page, index)
@@ -151,7 +121,7 @@ def _read_glyphs(text_page: "pdfium.FPDF_TEXTPAGE", characters: int, seen: "pdfi
             last.text += character
             continue
         pdfium.FPDFText_GetLooseCharBox(text_page, index, box)
-        glyphs.append(_Glyph(character, x.value, y.value, box.left, box.right, box.top - box.bottom, word))
+        glyphs.append(Glyph(character, x.value, y.value, box.left, box.right, box.top - box.bottom, word))
     if any(len(glyph.text) > _LONGEST_LIGATURE for glyph in glyphs) and _has_unmapped(text_page, characters):
         return None
     for glyph in glyphs:
@@ -224,9 +194,9 @@ def _direction(text: str) -> str:
     return "N"
 
 
-def _split_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
+def _split_lines(glyphs: list[Glyph]) -> list[list[Glyph]]:
     """Glyphs that were drawn one after the other on one baseline."""
-    lines: list[list[_Glyph]] = []
+    lines: list[list[Glyph]] = []
     for glyph in glyphs:
         line = lines[-1] if lines else None
         if line and abs(line[0].y - glyph.y) <= _SAME_LINE * max(line[0].height, glyph.height, 1.0):
@@ -234,185 +204,3 @@ def _split_lines(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
         else:
             lines.append([glyph])
     return lines
-
-
-def _read_line(line: list[_Glyph], page: _Page) -> str:
-    directions = [glyph.direction for glyph in line]
-    glyphs = _with_spaces(_attach_marks(sorted(line, key=lambda glyph: glyph.x)))
-    if "R" not in directions:
-        return "".join(glyph.text for glyph in glyphs).strip()
-    from_right = _starts_right(glyphs, page)
-    resolved = _resolve(glyphs, from_right)
-    order = _reading_order(resolved, from_right)
-    return _pair_brackets([(glyphs[i].text, resolved[i]) for i in order]).strip()
-
-
-def _starts_right(glyphs: list[_Glyph], page: _Page) -> bool:
-    """Whether a line with right-to-left letters is read from the right.
-
-    In a mixed one the end that its sentence stops at tells, else the margin that it keeps, else the page.
-    """
-    directions = [glyph.direction for glyph in glyphs]
-    if directions.count("R") > _CLEARLY * directions.count("L"):
-        return True
-    letters = [side for side in directions if side in ("L", "R")]
-    stops_left = glyphs[0].text in _SENTENCE_ENDS and letters[0] == "R"
-    stops_right = glyphs[-1].text in _SENTENCE_ENDS and letters[-1] == "R"
-    if stops_left != stops_right:
-        return stops_left
-    left_gap, right_gap = glyphs[0].left - page.left, page.right - glyphs[-1].right
-    if abs(left_gap - right_gap) > max(glyph.height for glyph in glyphs):
-        return right_gap < left_gap
-    return page.from_right
-
-
-def _attach_marks(glyphs: list[_Glyph]) -> list[_Glyph]:
-    """Put vowel marks that were drawn by themselves behind the letter they stand over."""
-    bases = [glyph for glyph in glyphs if glyph.direction != "M"]
-    if not bases:
-        return glyphs
-    for mark in glyphs:
-        if mark.direction == "M":
-            center = (mark.left + mark.right) / 2
-            base = min(bases, key=lambda glyph: abs((glyph.left + glyph.right) / 2 - center))
-            base.text += mark.text
-    return bases
-
-
-def _with_spaces(glyphs: list[_Glyph]) -> list[_Glyph]:
-    """A space where two words meet, a tab where a column ends."""
-    height = max((glyph.height for glyph in glyphs), default=0.0)
-    spaced: list[_Glyph] = []
-    for glyph in glyphs:
-        if spaced:
-            before = spaced[-1]
-            gap = glyph.left - before.right
-            apart = before.word != glyph.word
-            if "N" in (before.direction, glyph.direction):
-                apart = gap > _WORD_GAP * height
-            if apart or glyph.text in _BULLETS or before.text in _BULLETS:
-                text = "\t" if gap > _COLUMN_GAP * height else " "
-                spaced.append(_Glyph(text, before.right, glyph.y, before.right, glyph.left, 0, glyph.word))
-        spaced.append(glyph)
-    return spaced
-
-
-def _resolve(glyphs: list[_Glyph], from_right: bool) -> list[str]:
-    """A direction for each glyph, in visual order: R, L, or D for a number by itself."""
-    base = "R" if from_right else "L"
-    directions = _join_numbers(glyphs, [glyph.direction for glyph in glyphs], base)
-    marker = _list_marker(glyphs, directions) if from_right else len(glyphs)
-    strong = base
-    for index, direction in enumerate(directions):  # a number with Latin on its left continues it, else stands alone
-        if direction in ("L", "R"):
-            strong = direction
-        elif direction == "D" and strong == "L" and index < marker:
-            directions[index] = "L"
-    index = 0
-    while index < len(directions):  # what stands between two equals is like them, else like the line
-        if directions[index] not in ("N", "M"):
-            index += 1
-            continue
-        end = index
-        while end < len(directions) and directions[end] in ("N", "M"):
-            end += 1
-        sides = {"R" if side == "D" else side for side in (directions[index - 1 : index] or [base])}
-        sides |= {"R" if side == "D" else side for side in (directions[end : end + 1] or [base])}
-        column = any(glyph.text == "\t" for glyph in glyphs[index:end])
-        directions[index:end] = [base if column or len(sides) > 1 else sides.pop()] * (end - index)
-        index = end
-    return directions
-
-
-def _join_numbers(glyphs: list[_Glyph], directions: list[str], base: str) -> list[str]:
-    """Make what belongs to a number part of it: the point of 3.11, the colon of 10:30; where no Arabic letter comes
-    before also hyphens (2026-01-15), currencies and percent signs (rules W2 to W6 of UAX #9).
-    """
-    joined = list(directions)
-    for index, glyph in enumerate(glyphs):
-        if directions[index] != "N":
-            continue
-        kind = unicodedata.bidirectional(glyph.text[0]) if glyph.text else "ON"
-        left, right = directions[index - 1 : index] == ["D"], directions[index + 1 : index + 2] == ["D"]
-        if kind == "CS":
-            belongs = left and right
-        elif kind == "ES":
-            belongs = left and right and not _follows_arabic(glyphs, directions, index, base)
-        elif kind == "ET":  # nobody writes a percent sign before the number and another word right behind it
-            stands_free = left and glyph.text in _PERCENT
-            belongs = stands_free or ((left or right) and not _follows_arabic(glyphs, directions, index, base))
-        else:
-            belongs = False
-        if belongs:
-            joined[index] = "D"
-    return joined
-
-
-def _follows_arabic(glyphs: list[_Glyph], directions: list[str], index: int, base: str) -> bool:
-    """Whether the last letter before this place of the line is an Arabic one: digits behind it are Arabic numbers."""
-    before = next((side for side in reversed(directions[:index]) if side in ("L", "R")), base)
-    if before == "L":
-        return False
-    letter = next((glyph for glyph in glyphs[index + 1 :] if glyph.direction in ("L", "R")), None)
-    return letter is not None and unicodedata.bidirectional(letter.text[0]) == "AL"
-
-
-def _list_marker(glyphs: list[_Glyph], directions: list[str]) -> int:
-    """Where the number of a list item starts at the right end of the line (`1.` or `1)`); beyond the end if there is
-    none.
-    """
-    start = len(glyphs)
-    while start and directions[start - 1] == "D":
-        start -= 1
-    return start if start and start < len(glyphs) and glyphs[start - 1].text in ".)(-" else len(glyphs)
-
-
-def _reading_order(resolved: list[str], from_right: bool) -> list[int]:
-    """Indexes of the visual line in the order of reading."""
-    order = list(range(len(resolved)))
-    if from_right:
-        order.reverse()
-        _turn_runs(order, resolved, lambda kind: kind == "L")
-        _turn_runs(order, resolved, lambda kind: kind == "D")
-    else:
-        _turn_runs(order, resolved, lambda kind: kind in ("R", "D"))
-        _turn_runs(order, resolved, lambda kind: kind == "D")
-    return order
-
-
-def _turn_runs(order: list[int], resolved: list[str], belongs: Callable[[str], bool]) -> None:
-    start = 0
-    while start < len(order):
-        end = start
-        while end < len(order) and belongs(resolved[order[end]]):
-            end += 1
-        order[start:end] = order[start:end][::-1]
-        start = max(end, start + 1)
-
-
-def _pair_brackets(line: list[tuple[str, str]]) -> str:
-    """Give brackets of right-to-left runs the form that pairs: they may have been stored by meaning or by shape."""
-    texts = [text for text, _ in line]
-    open_brackets: list[int] = []
-    for index, (text, direction) in enumerate(line):
-        kind = _KINDS.get(text)
-        if kind is None:
-            continue
-        matches = bool(open_brackets) and _KINDS[texts[open_brackets[-1]]] == kind
-        if direction != "R":
-            if text == kind[0]:
-                open_brackets.append(index)
-            elif matches:
-                open_brackets.pop()
-        elif matches:
-            texts[index] = kind[1]
-            open_brackets.pop()
-        else:
-            texts[index] = kind[0]
-            open_brackets.append(index)
-    for index in open_brackets:  # one by itself closes when it hangs on what is before it: `1)`
-        kind = _KINDS[texts[index]]
-        hangs = index > 0 and not texts[index - 1].isspace() and texts[index + 1 : index + 2] in ([], [" "], ["\t"])
-        if line[index][1] == "R" and hangs:
-            texts[index] = kind[1]
-    return "".join(texts)

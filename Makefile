@@ -5,7 +5,7 @@ SHELL := /bin/bash
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
 
-.PHONY: help run demo test test-data test-full mutants lint format bench openapi lock clean .venv
+.PHONY: help run demo test test-data test-full soak mutants lint format bench openapi lock clean .venv
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -21,16 +21,20 @@ demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the pr
 
 test: .venv ## Units, components on real servers, the whole product; needs nothing beside the clone
 	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "not data and not full" $(ARGS)
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "not data and not full and not soak" $(ARGS)
 
 test-data: .venv ## What reads the real documents and questions in ../shared/data (SHARED_DIR names another place)
 	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "data and not full" -s $(ARGS)
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "data and not full and not soak" -s $(ARGS)
 
 test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mutants
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
 	@$(MAKE) --no-print-directory mutants
+
+soak: .venv ## The long forms of chaos (R6, R9, R12)
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m soak -s $(ARGS)
 
 mutants: .venv ## Change the product a line at a time; the tests that ought to notice must (ARGS="K1" takes some)
 	@$(LOCAL) vocabulary >/dev/null

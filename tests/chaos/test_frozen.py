@@ -123,7 +123,7 @@ async def test_a_frozen_service_is_told_at_once(product: Product, stub_provider:
     await freeze_with_documents(product, name, 3)
 
 
-@pytest.mark.full
+@pytest.mark.soak
 @pytest.mark.parametrize("name", list(FREEZES))
 async def test_any_part_frozen_for_long_is_told_at_once(
     product: Product, stub_provider: StubProviderHandle, name: str

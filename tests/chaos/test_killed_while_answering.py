@@ -214,7 +214,7 @@ async def test_the_books_agree_whoever_leaves_and_dies(product: Product, stub_pr
     await chat_while_parts_die(product, stub_provider, chats=30, victims=("chat", "usage", "redis"), seed=6)
 
 
-@pytest.mark.full
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_the_books_of_a_thousand_chats_agree_whoever_leaves_and_dies(
     product: Product, stub_provider: StubProviderHandle

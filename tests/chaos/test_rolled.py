@@ -107,7 +107,7 @@ async def test_services_restarted_under_load_refuse_nobody(product: Product, stu
     await roll(product, stub_provider, ("chat",), 1)
 
 
-@pytest.mark.full
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_every_service_restarted_under_load_refuses_nobody(
     product: Product, stub_provider: StubProviderHandle

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 import pytest
 
 from docuchat_testkit.eventually import eventually
@@ -43,7 +43,7 @@ FREEZES = {
 }
 
 
-async def ask(user: User, request: tuple[str, str], number: int) -> httpx.Response:
+async def ask(user: User, request: tuple[str, str], number: int) -> httpx2.Response:
     if request == _UPLOAD:
         content = small_pdf((f"The warranty of lamp {number} at {time.time()} lasts 12 months.",))
         return await user.http.post("/v1/files", files={"file": ("lamp.pdf", content, "application/pdf")})

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import WebSocketException
 
@@ -39,7 +39,7 @@ _RULES = (
 async def ask_and_leave(user: User, message: str, after: int, *, by_socket: bool) -> None:
     """Ask, and hang up after so many deltas, or at the end; a dying service may hang up first."""
     deltas = 0
-    with contextlib.suppress(httpx.HTTPError, WebSocketException, OSError, TimeoutError):
+    with contextlib.suppress(httpx2.HTTPError, WebSocketException, OSError, TimeoutError):
         if by_socket:
             async with asyncio.timeout(40), user.socket() as socket:
                 await socket.send(json.dumps({"message": message}))

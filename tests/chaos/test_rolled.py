@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -57,14 +57,14 @@ async def roll(product: Product, provider: StubProviderHandle, services: tuple[s
         while rolling:
             try:
                 outcomes[await action()] += 1
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 outcomes[f"{type(error).__name__} {error}"] += 1
             await asyncio.sleep(0.05)
 
     async with product.user(await product.new_tenant()) as user:
         await user.ready(small_pdf(("The warranty of the kettle lasts 36 months.",)))
         # a connection of its own for each request: one that is kept may be closed by the server at any moment
-        limits = httpx.Limits(max_keepalive_connections=0)
+        limits = httpx2.Limits(max_keepalive_connections=0)
         async with product.client(headers=user.headers, limits=limits) as http:
 
             def getter(path: str) -> Callable[[], Awaitable[str]]:

@@ -17,7 +17,8 @@ from docuchat_chat.answers.domain import Passage, PastMessage, Source
 from docuchat_chat.answers.extractive import candidates, compose, rank
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.prompt import build_prompt, count_prompt, source_block
-from docuchat_chat.answers.text import is_right_to_left, language_of, sentences, shorten
+from docuchat_chat.answers.sentences import sentences
+from docuchat_chat.answers.text import is_right_to_left, language_of, shorten
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.frames import delta_frame, delta_frames
 from docuchat_common.contracts.frames import SERVER_FRAME, DeltaFrame, EventReader

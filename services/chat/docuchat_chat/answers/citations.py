@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Citation, Passage, Source
-from docuchat_chat.answers.text import PAGE_BREAK, sentences, shorten, words
+from docuchat_chat.answers.sentences import sentences
+from docuchat_chat.answers.text import PAGE_BREAK, shorten, words
 
 QUOTE_LENGTH = 300
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from docuchat_chat.answers.extractive import PROVIDER, candidates, compose, rank
+from docuchat_chat.answers.extractive import PROVIDER, Candidate, candidates, compose, is_answerable, rank, shortlist
 from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_models.chat import Piece
 from docuchat_models.embeddings import Embedder
@@ -22,10 +22,12 @@ class ExtractiveModel:
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream the quotes, one piece each."""
         yield Piece()
-        found = candidates(request.sources)
-        batch = await self._embedder.embed([request.question, *(candidate.sentence for candidate in found)])
-        similarities = (batch.vectors[1:] @ batch.vectors[0]).tolist()
-        chosen = rank(request.question, found, similarities)
+        chosen: list[Candidate] = []
+        if is_answerable(request.question, request.sources):
+            found = shortlist(request.question, candidates(request.sources))
+            batch = await self._embedder.embed([request.question, *(candidate.sentence for candidate in found)])
+            similarities = (batch.vectors[1:] @ batch.vectors[0]).tolist()
+            chosen = rank(request.question, found, similarities)
         for text in compose(request.question, chosen):
             yield Piece(text)
             # Let the frame go out: a streamed answer is one even when it is made at once.

@@ -1,4 +1,4 @@
-"""Sentences, words, direction and language of short texts."""
+"""Words, direction and language of short texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from docuchat_knowledge.folding import fold
 
 Language = Literal["en", "fa", "de", "ar"]
 
-_SENTENCE_END = re.compile(r"(?<=[.!?؟。！？…۔])[\"'»”’)\]]*\s+|\s*[\n\f]\s*[\n\f]\s*")
 _WORD = re.compile(r"\w+", re.UNICODE)
 _PERSIAN_ONLY = frozenset("پچژگکی")
 _ARABIC_ONLY = frozenset("ةيكىأإؤئ")
@@ -35,21 +34,6 @@ POP_ISOLATE = "\u2069"
 def words(text: str) -> list[str]:
     """Return the folded words of a text, long ones cut to a stem that inflections share."""
     return [word if len(word) <= 6 else word[:6] for word in _WORD.findall(fold(text))]
-
-
-def sentences(text: str) -> list[str]:
-    """Split a text into its sentences; the pieces are substrings of the text, white space trimmed."""
-    found = []
-    start = 0
-    for end in _SENTENCE_END.finditer(text):
-        piece = text[start : end.end()].strip()
-        start = end.end()
-        if piece:
-            found.append(piece)
-    last = text[start:].strip()
-    if last:
-        found.append(last)
-    return found
 
 
 def shorten(text: str, limit: int) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from docuchat_common.db import Database, Deadlocked, RoleTooPowerful
@@ -129,4 +130,18 @@ async def test_a_transaction_that_was_ended_for_being_idle_is_told_to_be_tried_a
                     await eventually(ended)
                 await connection.execute("SELECT 1")
         async with uow(TenantId(1)) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_whose_protocol_broke_is_told_as_unavailable_and_leaves_the_pool(
+    database: ClonedDatabase,
+) -> None:
+    async with Database.open(
+        database.url("auth"), database.system_url("auth"), application_name="broken", max_size=1
+    ) as opened:
+        unit: UnitOfWork[asyncpg.Connection] = UnitOfWork(opened, lambda connection, *_: connection, schema="auth")
+        with pytest.raises(UpstreamUnavailable):
+            async with unit(TenantId(1)):
+                raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+        async with unit(TenantId(1)) as connection:
             assert await connection.fetchval("SELECT 1") == 1

@@ -73,8 +73,10 @@ async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantI
     try:
         await connection.execute(_BEGIN.replace("@tenant@", str(int(tenant_id))))
         yield
-    except TimeoutError:
-        connection.terminate()  # a server that does not answer does not answer a ROLLBACK either: it notices by itself
+    except (TimeoutError, asyncpg.InternalClientError):
+        # a server that does not answer does not answer a ROLLBACK either: it notices by itself; and a connection whose
+        # protocol broke must not go back to the pool
+        connection.terminate()
         raise
     except BaseException:
         if not connection.is_closed():

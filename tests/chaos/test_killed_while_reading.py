@@ -167,7 +167,7 @@ async def test_every_accepted_document_survives_kills(product: Product, stub_pro
     await kill_parts_while_documents_are_read(product, stub_provider, documents=12, kills=4, seed=20261121)
 
 
-@pytest.mark.full
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_every_accepted_document_survives_kills_of_every_part_and_lost_commits(
     breakable_servers: TestServers, stub_provider: StubProviderHandle, tmp_path: Path

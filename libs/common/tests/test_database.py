@@ -133,15 +133,28 @@ async def test_a_transaction_that_was_ended_for_being_idle_is_told_to_be_tried_a
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_a_connection_whose_protocol_broke_is_told_as_unavailable_and_leaves_the_pool(
-    database: ClonedDatabase,
+@pytest.mark.parametrize("is_system", [False, True])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
+        asyncio.CancelledError(),  # as asyncpg says it, with nobody who cancelled the task
+        TimeoutError(),
+        ConnectionResetError(),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+async def test_a_connection_that_broke_is_told_as_unavailable_and_leaves_the_pool(
+    database: ClonedDatabase, trouble: BaseException, is_system: bool
 ) -> None:
     async with Database.open(
         database.url("auth"), database.system_url("auth"), application_name="broken", max_size=1
     ) as opened:
         unit: UnitOfWork[asyncpg.Connection] = UnitOfWork(opened, lambda connection, *_: connection, schema="auth")
+        broken = 0
         with pytest.raises(UpstreamUnavailable):
-            async with unit(TenantId(1)):
-                raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
-        async with unit(TenantId(1)) as connection:
-            assert await connection.fetchval("SELECT 1") == 1
+            async with unit.system() if is_system else unit(TenantId(1)) as connection:
+                broken = await connection.fetchval("SELECT pg_backend_pid()")
+                raise trouble
+        async with unit.system() if is_system else unit(TenantId(1)) as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") != broken

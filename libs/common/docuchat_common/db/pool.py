@@ -28,6 +28,8 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
+_BROKEN: tuple[type[BaseException], ...] = (*CONNECTION_ERRORS, asyncio.CancelledError)
+
 _ROLE_POWER = """
 SELECT current_user AS role,
        r.rolsuper AS is_superuser,
@@ -145,8 +147,17 @@ class Database:
         pool = self._system_pool if system else self._tenant_pool
         try:
             async with pool.acquire(timeout=self._acquire_timeout) as connection:
-                # the pool's proxy has every method of a connection
-                yield cast(asyncpg.Connection, connection)
+                try:
+                    # the pool's proxy has every method of a connection
+                    yield cast(asyncpg.Connection, connection)
+                except _BROKEN as error:
+                    task = asyncio.current_task()
+                    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                        raise
+                    # Its protocol may be in the midst of something, and then every later use would fail as well;
+                    # asyncpg tells that by any of these, also by a cancellation that nobody asked for.
+                    connection.terminate()
+                    raise ConnectionError("the connection broke") from error
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
             raise Deadlocked(retry_after=timedelta(seconds=1)) from error
         except asyncpg.DiskFullError as error:

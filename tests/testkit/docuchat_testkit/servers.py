@@ -39,7 +39,7 @@ RABBITMQ_URL = "DOCUCHAT_TEST_RABBITMQ_URL"
 RABBITMQ_MANAGEMENT_URL = "DOCUCHAT_TEST_RABBITMQ_MANAGEMENT_URL"
 RABBITMQ_CONTROL = "DOCUCHAT_TEST_RABBITMQ_CONTROL"
 _IMAGES = {"postgres": "pgvector/pgvector:pg18", "redis": "redis:8", "rabbitmq": "rabbitmq:4-management"}
-_VHOST_BATCH = 8
+_VHOST_BATCH = 16
 _COMMAND_SECONDS = 60
 
 
@@ -64,7 +64,7 @@ class VirtualHosts(Protocol):
 
     def add(self, names: list[str]) -> None: ...
 
-    def remove(self, name: str) -> None: ...
+    def remove(self, names: list[str]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -82,28 +82,36 @@ class TestServers:
     redis: Breakable | None = None
     rabbitmq: Breakable | None = None
     _spare_hosts: list[str] = field(default_factory=list)
+    _used_hosts: list[str] = field(default_factory=list)
 
     def new_rabbitmq_url(self) -> str:
         """The address of an empty virtual host; of the given one when virtual hosts cannot be made."""
         if self.virtual_hosts is None:
             return self.rabbitmq_url
         if not self._spare_hosts:
-            # rabbitmqctl takes a second to start, whatever it does: ask for several at once.
+            # rabbitmqctl takes a second to start, whatever it does: ask for several at once. What was used goes first:
+            # a broker that keeps the hosts of a whole session runs out of memory, and then takes no message.
+            self._remove_used()
             names = [f"test-{uuid.uuid4().hex[:10]}" for _ in range(_VHOST_BATCH)]
             self.virtual_hosts.add(names)
             self._spare_hosts = names
         return urlunsplit(urlsplit(self.rabbitmq_url)._replace(path="/" + quote(self._spare_hosts.pop(), safe="")))
 
     def drop_rabbitmq_url(self, url: str) -> None:
-        """Remove the virtual host of `new_rabbitmq_url`."""
+        """Give the virtual host of `new_rabbitmq_url` back; it is removed with others, before the next are made."""
         if self.virtual_hosts is not None:
-            self.virtual_hosts.remove(unquote(urlsplit(url).path[1:]))
+            self._used_hosts.append(unquote(urlsplit(url).path[1:]))
 
     def close(self) -> None:
-        """Remove the virtual hosts that were made in advance."""
-        if self.virtual_hosts is not None:
-            for name in self._spare_hosts:
-                self.virtual_hosts.remove(name)
+        """Remove the virtual hosts that are left, where the server stays."""
+        if self.source != "local":
+            self._used_hosts += self._spare_hosts
+            self._remove_used()
+
+    def _remove_used(self) -> None:
+        if self.virtual_hosts is not None and self._used_hosts:
+            self.virtual_hosts.remove(self._used_hosts)
+            self._used_hosts = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +127,15 @@ class ManagedVirtualHosts:
         login = f"{quote(self.user)}:{quote(self.password)}@{parts.netloc}"
         import_by_http(urlunsplit(parts._replace(netloc=login)), test_logins(names, self.user, self.password))
 
-    def remove(self, name: str) -> None:
-        with self._http() as http:
-            http.delete(f"/api/vhosts/{quote(name, safe='')}")
-
-    def _http(self) -> httpx2.Client:
-        return httpx2.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30)
+    def remove(self, names: list[str]) -> None:
+        with httpx2.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30) as http:
+            for name in names:
+                http.delete(f"/api/vhosts/{quote(name, safe='')}")
 
 
 @dataclass(frozen=True, slots=True)
 class ControlledVirtualHosts:
-    """Through `rabbitmqctl`, run with the node's own environment and account; hosts go with the node's data."""
+    """Through `rabbitmqctl`, run with the node's own environment and account."""
 
     program: str
     environment: Mapping[str, str]
@@ -138,17 +144,16 @@ class ControlledVirtualHosts:
     account: tuple[int, int] | None
 
     def add(self, names: list[str]) -> None:
-        import_by_control(
-            [self.program],
-            test_logins(names, self.user, self.password),
-            env=dict(self.environment),
-            cwd="/",
-            user=self.account[0] if self.account else None,
-            group=self.account[1] if self.account else None,
-        )
+        import_by_control([self.program], test_logins(names, self.user, self.password), **self._as_node())
 
-    def remove(self, name: str) -> None:
-        """Leave it: removing costs a second, and the node is thrown away."""
+    def remove(self, names: list[str]) -> None:
+        hosts = ", ".join(f'<<"{name}">>' for name in names)  # one call for all of them
+        command = [self.program, "eval", f'[rabbit_vhost:delete(Host, <<"tests">>) || Host <- [{hosts}]].']
+        subprocess.run(command, check=True, capture_output=True, timeout=_COMMAND_SECONDS, **self._as_node())
+
+    def _as_node(self) -> dict[str, Any]:
+        user, group = self.account or (None, None)
+        return {"env": dict(self.environment), "cwd": "/", "user": user, "group": group}
 
 
 def test_logins(virtual_hosts: list[str], user: str, password: str) -> dict[str, Any]:
@@ -374,16 +379,19 @@ class _RemoteVirtualHosts:
     path: str
 
     def add(self, names: list[str]) -> None:
+        self._ask("add", names)
+
+    def remove(self, names: list[str]) -> None:
+        self._ask("remove", names)
+
+    def _ask(self, wish: str, names: list[str]) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_COMMAND_SECONDS)
             connection.connect(self.path)
-            connection.sendall((" ".join(names) + "\n").encode())
+            connection.sendall(f"{' '.join((wish, *names))}\n".encode())
             answer = connection.makefile().readline().strip()
         if answer != "ok":
-            raise RuntimeError(f"virtual hosts could not be made: {answer}")
-
-    def remove(self, name: str) -> None:
-        """Leave it: the broker is thrown away."""
+            raise RuntimeError(f"{wish} virtual hosts: {answer}")
 
 
 def _serve_virtual_hosts(path: Path, hosts: VirtualHosts) -> None:
@@ -395,9 +403,9 @@ def _serve_virtual_hosts(path: Path, hosts: VirtualHosts) -> None:
         while True:
             connection, _ = listener.accept()
             with connection:
-                names = connection.makefile().readline().split()
+                wish, *names = connection.makefile().readline().split()
                 try:
-                    hosts.add(names)
+                    (hosts.add if wish == "add" else hosts.remove)(names)
                     connection.sendall(b"ok\n")
                 except (SetupError, subprocess.SubprocessError) as error:
                     connection.sendall(f"{str(error).splitlines()[0]}\n".encode())

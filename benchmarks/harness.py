@@ -123,7 +123,7 @@ class Bench:
             "RATE_LIMIT_PER_MINUTE": "10000000",
             "RATE_LIMIT_PER_ADDRESS": "10000000",
             "MAX_OUTPUT_TOKENS": "16000",
-            "PROGRESS_POLL_SECONDS": "1",
+            "PROGRESS_POLL": "1",
         }
         say("starting the product: five services, PostgreSQL (fsync on), Redis, RabbitMQ")
         free_ports(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from docuchat_models.embeddings import Embedder
@@ -71,7 +70,7 @@ async def _open_client(settings: EmbeddingSettings) -> AsyncIterator[AsyncOpenAI
     async with open_client(
         api_key=key.get_secret_value() if key else None,
         base_url=settings.openai_base_url,
-        read=timedelta(seconds=settings.embedding_timeout_seconds),
+        read=settings.embedding_timeout,
     ) as client:
         yield client
 

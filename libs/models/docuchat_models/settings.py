@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -22,7 +23,7 @@ class EmbeddingSettings(BaseSettings):
     """Asked from the provider when given; else the model's own."""
     embedding_vector_weight: float | None = Field(default=None, ge=0, le=10)
     """What the model's cosines weigh in a search beside words, which weigh 1; taken over by `ensure-space`."""
-    embedding_timeout_seconds: float = Field(default=30.0, gt=0)
+    embedding_timeout: Duration = timedelta(seconds=30)
     provider_longest_pause: Duration = LONGEST_PAUSE
     """However long a provider asks to be left alone, it is asked again after this."""
 

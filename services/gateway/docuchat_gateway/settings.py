@@ -42,19 +42,19 @@ class Settings(ServiceSettings):
 
     max_request_bytes: int = Field(default=2 * 2**20, ge=1024)
     """Largest body that is passed on to a service; files do not go that way."""
-    upstream_timeout_seconds: float = Field(default=10.0, gt=0)
-    chat_timeout_seconds: float = Field(default=120.0, gt=0)
+    upstream_timeout: Duration = timedelta(seconds=10)
+    chat_timeout: Duration = timedelta(minutes=2)
     """Longest silence of chat before or within an answer."""
 
-    socket_idle_seconds: float = Field(default=900.0, gt=0)
-    socket_send_seconds: float = Field(default=20.0, gt=0)
+    socket_idle: Duration = timedelta(minutes=15)
+    socket_send: Duration = timedelta(seconds=20)
     """A client that takes no frame for so long is dropped."""
     max_sockets_per_user: int = Field(default=20, ge=0)
     max_sockets_per_address: int = Field(default=200, ge=0)
     """Sockets open at once in one process of the gateway; 0 is no limit."""
     socket_max_message_bytes: int = Field(default=256 * 2**10, ge=1024)
-    progress_poll_seconds: float = Field(default=1.0, gt=0)
-    progress_heartbeat_seconds: float = Field(default=15.0, gt=0)
+    progress_poll: Duration = timedelta(seconds=1)
+    progress_heartbeat: Duration = timedelta(seconds=15)
 
     @property
     def origins(self) -> list[str]:
@@ -74,7 +74,3 @@ class Settings(ServiceSettings):
     @property
     def max_file_bytes(self) -> int:
         return self.max_file_size_mb * 2**20
-
-    @property
-    def chat_patience(self) -> timedelta:
-        return timedelta(seconds=self.chat_timeout_seconds)

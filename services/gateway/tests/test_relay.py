@@ -42,7 +42,8 @@ async def test_a_request_goes_on_with_what_the_service_needs_and_nothing_else(ga
     assert seen.headers["X-Request-ID"] == "req-1"
     assert seen.headers["Idempotency-Key"] == "k"
     assert seen.headers["traceparent"].startswith("00-")
-    assert not {"X-Internal-Token", "X-Forwarded-For", "X-Secret"} & set(seen.headers)
+    passed = {name.lower() for name in seen.headers}
+    assert not {"x-internal-token", "x-forwarded-for", "x-secret"} & passed
 
 
 async def test_auth_learns_the_address_of_the_client(open_gateway: OpenGateway, behind: Behind) -> None:
@@ -124,7 +125,7 @@ async def test_a_service_that_is_silent_is_given_up(open_gateway: OpenGateway, b
         return web.Response()
 
     behind.answer = silent
-    async with open_gateway(upstream_timeout_seconds=0.3) as gateway:
+    async with open_gateway(upstream_timeout=0.3) as gateway:
         response = await gateway.call("GET", "/v1/usage", headers=gateway.headers())
         released.set()
         assert response.status == 503
@@ -172,6 +173,26 @@ async def test_an_answer_that_breaks_off_is_never_taken_for_whole(
         else:
             with pytest.raises(aiohttp.ClientError):
                 await response.read()
+
+
+async def test_the_end_of_an_event_that_came_in_pieces_is_seen(gateway: Gateway, behind: Behind) -> None:
+    first_is_through = asyncio.Event()
+
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"event: delta\ndata: {}\n")
+        await first_is_through.wait()
+        await response.write(b"\n")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    behind.answer = cut
+    async with gateway.http.post("/v1/chat", json={}, headers=gateway.headers()) as response:
+        await response.content.readuntil(b"{}\n")
+        first_is_through.set()
+        assert b"event: error\ndata: " in await response.read()
 
 
 async def test_a_client_that_hangs_up_ends_the_request_behind(gateway: Gateway, behind: Behind) -> None:

@@ -212,7 +212,7 @@ async def test_messages_are_counted_by_the_rate_limit(open_gateway: OpenGateway,
 
 
 async def test_an_idle_socket_is_closed(open_gateway: OpenGateway) -> None:
-    async with open_gateway(socket_idle_seconds=0.2) as gateway, dial(gateway) as connection:
+    async with open_gateway(socket_idle=0.2) as gateway, dial(gateway) as connection:
         assert (await closing(connection))[1] == 4408
 
 
@@ -237,7 +237,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_holds_little(open_gate
             sent += len(frame)
 
     chat.script = endless
-    async with open_gateway(socket_send_seconds=0.5) as gateway:
+    async with open_gateway(socket_send=0.5) as gateway:
         connection = await dial(gateway, max_queue=1).__aenter__()
         await connection.send('{"message": "x"}')
         await receive(connection, "start")

@@ -28,8 +28,6 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
-_BROKEN: tuple[type[BaseException], ...] = (*CONNECTION_ERRORS, asyncio.CancelledError)
-
 _ROLE_POWER = """
 SELECT current_user AS role,
        r.rolsuper AS is_superuser,
@@ -66,6 +64,17 @@ async def assert_role_is_weak(connection: asyncpg.Connection) -> None:
             f"database role {row['role']!r} could bypass row-level security ({', '.join(powers)}); "
             "give the service the login of its own weak role (see `ensure_roles`), never the owner's"
         )
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the connection that raised `error` may be in the midst of something, so that every later use would fail.
+
+    asyncpg tells that by any of `CONNECTION_ERRORS`, and also by a cancellation that nobody asked for.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, CONNECTION_ERRORS)
 
 
 async def _keep(_: asyncpg.Connection | PoolConnectionProxy) -> None:
@@ -150,27 +159,26 @@ class Database:
                 try:
                     # the pool's proxy has every method of a connection
                     yield cast(asyncpg.Connection, connection)
-                except _BROKEN as error:
-                    task = asyncio.current_task()
-                    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                except BaseException as error:
+                    if not is_broken(error):
                         raise
-                    # Its protocol may be in the midst of something, and then every later use would fail as well;
-                    # asyncpg tells that by any of these, also by a cancellation that nobody asked for.
                     connection.terminate()
-                    raise ConnectionError("the connection broke") from error
+                    raise _unavailable() from error
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
             raise Deadlocked(retry_after=timedelta(seconds=1)) from error
         except asyncpg.DiskFullError as error:
             raise StorageFull from error
         except CONNECTION_ERRORS as error:
-            raise UpstreamUnavailable(
-                "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)
-            ) from error
+            raise _unavailable() from error
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable when a trivial query fails (readiness)."""
         async with self.connection() as connection:
             await connection.execute("SELECT 1", timeout=2)
+
+
+def _unavailable() -> UpstreamUnavailable:
+    return UpstreamUnavailable("The database does not answer; try again shortly.", retry_after=timedelta(seconds=2))
 
 
 async def _close(pool: asyncpg.Pool) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 import asyncpg
 
-from docuchat_common.db.pool import Database
+from docuchat_common.db.pool import Database, is_broken
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
@@ -73,13 +73,9 @@ async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantI
     try:
         await connection.execute(_BEGIN.replace("@tenant@", str(int(tenant_id))))
         yield
-    except (TimeoutError, asyncpg.InternalClientError):
-        # a server that does not answer does not answer a ROLLBACK either: it notices by itself; and a connection whose
-        # protocol broke must not go back to the pool
-        connection.terminate()
-        raise
-    except BaseException:
-        if not connection.is_closed():
+    except BaseException as error:
+        # a server that does not answer does not answer a ROLLBACK either: the connection is ended, and it notices
+        if not is_broken(error) and not connection.is_closed():
             await connection.execute("ROLLBACK")
         raise
     if await connection.execute("COMMIT") != "COMMIT":

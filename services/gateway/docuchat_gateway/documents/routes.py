@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 from uuid import UUID
@@ -202,12 +201,12 @@ async def _progress(request: Request, caller: Caller, document_id: DocumentId) -
     settings = request.app.state.container.settings
     loop = asyncio.get_running_loop()
     quiet_since = loop.time()
-    poll = timedelta(seconds=settings.progress_poll_seconds)
+    heartbeat = settings.progress_heartbeat.total_seconds()
     try:
-        async for document in documents(request).watch(caller, document_id, poll=poll):
+        async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
             if document is not None:
                 yield _progress_event(document)
-            elif loop.time() - quiet_since >= settings.progress_heartbeat_seconds:
+            elif loop.time() - quiet_since >= heartbeat:
                 yield b": still here\n\n"
             else:
                 continue

@@ -78,14 +78,14 @@ class RelayedResponse(Response):
             if events:
                 raw_headers.append((b"x-accel-buffering", b"no"))  # nginx in front must not collect events either
             await send({"type": "http.response.start", "status": response.status, "headers": raw_headers})
-            last = b"\n\n"
+            end = b"\n\n"  # of what was sent: an event is told only between two others
             try:
                 async for chunk in response.content.iter_any():
-                    last = chunk
+                    end = (end + chunk)[-2:]
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 down = self._upstream.down(error)
-                if not (events and last.endswith(b"\n\n")):
+                if not (events and end == b"\n\n"):
                     return  # the server cuts a response that its application did not complete
                 turn_id = response.headers.get("X-Turn-ID")
                 told = broken_off(down, **({"turn_id": turn_id} if turn_id else {}))

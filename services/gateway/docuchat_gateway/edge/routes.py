@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -55,14 +54,14 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             # auth limits sign-in by address, and believes this one because of the token
             headers["X-Forwarded-For"] = client_address(request.scope)
             headers[INTERNAL_HEADER] = settings.internal_token.get_secret_value()
-        seconds = settings.chat_timeout_seconds if row.slow else settings.upstream_timeout_seconds
+        patience = settings.chat_timeout if row.slow else settings.upstream_timeout
         return RelayedResponse(
             upstream,
             request.method,
             raw_target(request.scope),
             headers=headers,
             body=body,
-            patience=timedelta(seconds=seconds),
+            patience=patience,
             request_id=request.scope.get("request_id"),
         )
 

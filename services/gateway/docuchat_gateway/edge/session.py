@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -80,12 +79,12 @@ class ChatSession:
         gone = asyncio.create_task(self._gone.wait())
         incoming: asyncio.Task[Any] | None = None
         try:
-            idle_since = time.monotonic()
+            idle, idle_since = self._settings.socket_idle.total_seconds(), time.monotonic()
             while True:
                 if incoming is None:
                     incoming = asyncio.create_task(self._receive())  # type: ignore[arg-type]  # a coroutine, as ASGI has it
                 token_left = identity.expires_at - time.time()
-                idle_left = idle_since + self._settings.socket_idle_seconds - time.monotonic()
+                idle_left = idle_since + idle - time.monotonic()
                 await asyncio.wait(
                     {incoming, gone},
                     timeout=max(0.0, min(token_left, idle_left)),
@@ -105,7 +104,7 @@ class ChatSession:
                     return
                 elif self._running():
                     idle_since = time.monotonic()
-                elif time.monotonic() - idle_since >= self._settings.socket_idle_seconds:
+                elif time.monotonic() - idle_since >= idle:
                     await self._push({"type": "websocket.close", "code": CLOSE_IDLE, "reason": "idle"})
                     return
         except _Gone:
@@ -173,7 +172,7 @@ class ChatSession:
             raise refusal(decision)
 
     async def _stop(self, turn_id: str, by: str | None) -> None:
-        patience = timedelta(seconds=self._settings.upstream_timeout_seconds)
+        patience = self._settings.upstream_timeout
         try:
             response = await self._container.upstreams.chat.send(
                 "POST", f"/v1/turns/{turn_id}/stop", headers=self._headers, body=b"", patience=patience
@@ -196,7 +195,7 @@ class ChatSession:
         try:
             try:
                 response = await chat.send(
-                    method, target, headers=headers, body=body, patience=self._settings.chat_patience
+                    method, target, headers=headers, body=body, patience=self._settings.chat_timeout
                 )
                 async with response:
                     await _raise_problem(response)
@@ -243,7 +242,7 @@ class ChatSession:
         """Send to the client; _Gone when it has left, or takes nothing for too long."""
         # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down
         try:
-            async with asyncio.timeout(self._settings.socket_send_seconds):
+            async with asyncio.timeout(self._settings.socket_send.total_seconds()):
                 for message in messages:
                     await self._send(message)
         except TimeoutError as error:

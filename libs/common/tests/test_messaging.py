@@ -140,8 +140,8 @@ class TestDeadLetters:
 
         async def handle(event: UsageRecorded, delivery: Delivery) -> None:
             if not healed:
-                raise InvalidInput
-            await script.handle(event, delivery)
+                raise UpstreamUnavailable if delivery.attempt == 1 else InvalidInput
+            await script.handle(event, delivery)  # which counts from the first attempt
 
         async with consuming(Subscription(QUEUE, UsageRecorded, handle, retry=LADDER), rabbitmq) as broker:
             office = DeadLetterOffice(broker.usage, "usage")

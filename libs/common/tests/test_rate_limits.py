@@ -82,6 +82,18 @@ async def test_room_comes_back_when_the_window_has_moved_on(limiter: RateLimiter
     await eventually(allowed)
 
 
+async def test_the_share_of_the_window_before_that_is_still_covered_counts(limiter: RateLimiter, client: Redis) -> None:
+    rate = Rate(10, timedelta(days=30))
+    seconds, _ = await client.time()
+    before = int(seconds / rate.window.total_seconds()) - 1
+    milliseconds = int(rate.window / timedelta(milliseconds=1))
+    # so many that also the last second of a window would be refused
+    await client.set(f"test:user:{milliseconds}:a:{before}", 10**9)
+    refused = await decide(limiter, Limit("user", "a", rate))
+    assert (refused.allowed, refused.remaining) == (False, 0)
+    assert (await decide(limiter, Limit("user", "b", rate))).allowed
+
+
 async def test_a_redis_that_forgot_its_scripts_still_counts(limiter: RateLimiter, client: Redis) -> None:
     limit = Limit("user", "a", Rate(2, HOUR))
     await decide(limiter, limit)

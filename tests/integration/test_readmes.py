@@ -28,6 +28,7 @@ _SECONDS = 60
 ELSEWHERE = {
     "make run": "deploy/local/tests/test_product.py",
     "make demo": "deploy/local/tests/test_demo.py",
+    "docuchat-local restart": "deploy/local/tests/test_product.py",
     "make test": ".ci/run",
     "python -m docuchat_setup": "deploy/setup/tests",
     "python -m docuchat_testkit.servers": "tests/testkit/tests",

@@ -4,18 +4,19 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from docuchat_local.accounts import remove_stand_in
+from docuchat_local.control import Restart, obeyed_requests, request_restart
 from docuchat_local.environment import ROOT, read_settings
 from docuchat_local.errors import LocalError
 from docuchat_local.probes import find_running
-from docuchat_local.product import prepare_only, started_product
+from docuchat_local.product import RunningProduct, prepare_only, started_product
 from docuchat_local.terminal import LogFollower, Terminal
 from docuchat_local.vocabulary import prepare_vocabulary
 
@@ -47,14 +48,29 @@ def up(folder: FolderOption = _FOLDER) -> None:
                 for handle in product.processes.values():
                     follower.follow(handle.name, handle.log)
                 stop.wait(0)  # from here on a signal is a request, no interruption
-                terminal.say(_welcome(terminal, product.gateway_url, folder))
-                stop.wait()
+                with obeyed_requests(folder, _restarting(product, terminal)):
+                    terminal.say(_welcome(terminal, product.gateway_url, folder))
+                    stop.wait()
                 if not stop.is_lost:
                     terminal.say("stopping: gateway, then the services, then the servers")
         finally:
             follower.close()
         _end(terminal, stop)
         terminal.say("stopped; nothing is left running")
+
+
+@app.command()
+def restart(
+    services: Annotated[list[str] | None, typer.Argument(metavar="SERVICE", help="All when none is named.")] = None,
+    folder: FolderOption = _FOLDER,
+) -> None:
+    """Restart services of the running product with the settings of now; no request is refused meanwhile.
+
+    A new process takes over from each in turn, once it is ready. When it does not become ready, the old one stays.
+    """
+    terminal = Terminal()
+    with _readable_errors(terminal):
+        request_restart(folder, services or [], terminal.say)
 
 
 @app.command()
@@ -125,11 +141,26 @@ def clean(folder: FolderOption = _FOLDER) -> None:
         terminal.say(f"removed the local data in {folder}")
 
 
+def _restarting(product: RunningProduct, terminal: Terminal) -> Restart:
+    """What restarts services with the settings of that moment, and tells this terminal as well as who asked."""
+
+    def restart(services: Sequence[str], say: Callable[[str], None]) -> None:
+        def told(text: str) -> None:
+            terminal.say(f"... {text}")
+            with suppress(OSError):  # who asked has gone; what was begun is ended
+                say(text)
+
+        product.restart(services, read_settings(ROOT / ".env"), told)
+
+    return restart
+
+
 def _welcome(terminal: Terminal, gateway_url: str, folder: Path) -> str:
     return f"""
 {terminal.bold(f"DocuChat is ready at {gateway_url}")}
   API documentation   {gateway_url}/docs
   logs                {folder}/logs/<service>.log
+  restart a service   docuchat-local restart [SERVICE]
   stop                Ctrl-C
 
 Next, in another terminal:

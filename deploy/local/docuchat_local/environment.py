@@ -39,7 +39,6 @@ _OWN_NAMES = frozenset(
 _BLOB_READERS = frozenset({"gateway", "ingest"})
 _REACH_SECONDS = 5
 _LOOPBACK = "127.0.0.1"
-_MULTIPLIED = frozenset({"gateway", "chat", "ingest"})
 _MOST_PROCESSES = 32
 
 
@@ -168,10 +167,8 @@ class ServiceEnvironments:
         """How many processes of a service share its socket: `CHAT_PROCESSES` and its like, 1 when nothing is said."""
         name = f"{service.upper()}_PROCESSES"
         given = self.settings.get(name, "1")
-        if service not in _MULTIPLIED or not given.isdecimal() or not 1 <= int(given) <= _MOST_PROCESSES:
-            if name in self.settings:
-                raise BadEnvironment(f"{name} is {given!r}; it can be a number from 1 to {_MOST_PROCESSES}")
-            return 1
+        if not given.isdecimal() or not 1 <= int(given) <= _MOST_PROCESSES:
+            raise BadEnvironment(f"{name} is {given!r}; it can be a number from 1 to {_MOST_PROCESSES}")
         return int(given)
 
     def for_service(self, service: str, port: int, management_port: int = 0) -> dict[str, str]:

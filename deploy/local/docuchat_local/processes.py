@@ -239,12 +239,11 @@ class Warden:
             process = self._processes.get(report.get("key", ""))
             if process is not None:
                 process.take_report(report)
-        if not self._closing:
-            self._closing = True
-            for process in self._processes.values():
-                process.give_up()
-            if self.on_lost:
-                self.on_lost()
+        was_lost, self._closing = not self._closing, True
+        for process in list(self._processes.values()):
+            process.give_up()
+        if was_lost and self.on_lost:
+            self.on_lost()
 
     def _close_pipes(self) -> None:
         assert self._popen is not None

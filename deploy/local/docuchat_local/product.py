@@ -9,11 +9,13 @@ async with running_product(folder, {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from docuchat_local.accounts import own_folder, service_account
 from docuchat_local.backing import BackingServers, make_servers
@@ -80,10 +82,59 @@ class RunningProduct:
         """The newest sign-in code in auth's log after byte `since`; waits for it, raises ServerFailed."""
         return wait_for_code(self.processes["auth"].log, since, seconds)
 
+    def restart(
+        self,
+        services: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Replace every process of `services`, of all when none is named, one after the other.
+
+        The successor listens on the same socket, with `settings` when they are given. Once it is ready the process
+        before it takes nothing new, ends what it has, and goes: nobody is refused. Raises LocalError when a successor
+        does not become ready; the process before it then goes on. `say` is told about each.
+        """
+        wanted = {entry_of(service) for service in services} or set(SERVICES)
+        if settings is not None:
+            self.environments = replace(self.environments, settings=settings)
+        for name, handle in list(self.processes.items()):
+            if handle.service in wanted:
+                began = time.monotonic()
+                self._replace(name)
+                say(f"{name} restarted in {time.monotonic() - began:.1f} s")
+
+    def _replace(self, name: str) -> None:
+        """Have a successor take the place of one process."""
+        before, ports = self.processes[name], self._ground.ports
+        port_before = urlsplit(before.management_url).port or 0
+        listener = before.process.spec.listener or name
+        successor = self._make(before.service, name, urlsplit(before.url).port or 0, listener)
+        starting = successor.process.spec.name
+        self.processes[starting] = successor
+        try:
+            successor.start()
+        except BaseException:
+            successor.kill()
+            ports.remember(f"{name}_management", port_before)
+            raise
+        else:
+            self.processes[name] = successor
+        finally:
+            del self.processes[starting]
+        before.stop()
+
     def _add(self, entry: Service, name: str, port: int, listener: str) -> ServiceProcess:
+        self.processes[name] = handle = self._make(entry, name, port, listener)
+        if handle.log.exists():
+            handle.log.replace(handle.log.with_suffix(".log.1"))
+        handle.log.touch(mode=0o600)
+        return handle
+
+    def _make(self, entry: Service, name: str, port: int, listener: str) -> ServiceProcess:
+        """A process of `entry`, not yet started; its management port is another one than that of a living `name`."""
         management_port = self._ground.ports.claim(f"{name}_management")
         spec = ProcessSpec(
-            name,
+            f"{name}@{management_port}",
             [sys.executable, "-m", entry.module],
             self.environments.for_service(entry.service, port, management_port),
             self.folder,
@@ -92,19 +143,14 @@ class RunningProduct:
             account=self._ground.account,
             listener=listener,
         )
-        if spec.log.exists():
-            spec.log.replace(spec.log.with_suffix(".log.1"))
-        spec.log.touch(mode=0o600)
-        address = f"http://127.0.0.1:{port}"
-        handle = ServiceProcess(
+        return ServiceProcess(
             name,
-            address,
+            f"http://127.0.0.1:{port}",
             self._ground.warden.add(spec),
             self._say,
+            service=entry,
             management_url=f"http://127.0.0.1:{management_port}",
         )
-        self.processes[name] = handle
-        return handle
 
     def _add_services(self) -> None:
         """Every process of every service; those of one service share its socket."""
@@ -114,7 +160,7 @@ class RunningProduct:
                 self._add(entry, name, self._ground.listening[entry.service], entry.process)
 
     def _begin_stop(self) -> None:
-        for handle in (*self.processes.values(), *(self.servers.all if self.servers else ())):
+        for handle in (*list(self.processes.values()), *(self.servers.all if self.servers else ())):
             handle.leave_down()
         self._ground.warden.begin_stop()
 

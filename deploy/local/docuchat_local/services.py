@@ -35,13 +35,18 @@ SERVICE_NAMES = tuple(service.process for service in SERVICES)
 
 
 def entry_of(service: str) -> Service:
-    return next(entry for entry in SERVICES if service in {entry.process, entry.service})
+    """The service of this name (`ingest` and `ingest-worker` are the same); raises BadEnvironment."""
+    for entry in SERVICES:
+        if service in {entry.process, entry.service}:
+            return entry
+    raise BadEnvironment(f"there is no service {service!r}, only {', '.join(SERVICE_NAMES)}")
 
 
 @dataclass(slots=True)
 class ServiceProcess(Supervised):
     """One process of a service."""
 
+    service: Service = field(kw_only=True)
     management_url: str = field(kw_only=True)
     """Where this very process tells its state and its metrics; `url` may be shared with others."""
 

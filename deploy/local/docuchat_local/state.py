@@ -52,9 +52,13 @@ class Ports:
         others = {value for key, value in self._ports.items() if key != name}
         if port is None or port in others or not is_port_free(port):
             port = choose_port(others)
+        self.remember(name, port)
+        return port
+
+    def remember(self, name: str, port: int) -> None:
+        """Keep the port of `name`."""
         self._ports[name] = port
         _write_json(self._path, self._ports)
-        return port
 
     def forget(self, name: str) -> None:
         """Have `name` choose again."""

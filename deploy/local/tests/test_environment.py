@@ -135,6 +135,12 @@ def test_an_absurd_number_of_processes_is_refused_by_its_name(tmp_path, given):
         environments(tmp_path, {"CHAT_PROCESSES": given}).process_count("chat")
 
 
+@pytest.mark.parametrize("service", ["gateway", "auth", "chat", "usage", "ingest"])
+def test_every_service_may_have_several_processes(tmp_path, service):
+    assert environments(tmp_path, {f"{service.upper()}_PROCESSES": "3"}).process_count(service) == 3
+    assert environments(tmp_path, {}).process_count(service) == 1
+
+
 def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path):
     (tmp_path / ".env").write_text("FORWARDED_ALLOW_IPS=10.0.0.7\n")
     settings = read_settings(tmp_path / ".env", {})

@@ -6,13 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from docuchat_local.backing import started_servers
-from docuchat_local.errors import BadEnvironment
+from docuchat_local.control import obeyed_requests, request_restart
+from docuchat_local.errors import BadEnvironment, LocalError
 from docuchat_local.probes import find_codes, find_running, http_status
 from docuchat_local.processes import Warden
 from docuchat_local.product import listen, started_product
@@ -131,6 +135,66 @@ def test_processes_of_one_service_share_its_socket_and_a_restart_refuses_nobody(
         assert http_status(f"{usage.url}/metrics") == 404
         assert http_status(f"{usage.management_url}/metrics") == 200
         assert http_status(f"{product.gateway_url}/metrics") == 404
+
+
+def test_a_restart_starts_the_successor_first_and_keeps_the_old_process_when_that_refuses(tmp_path):
+    settings: dict[str, str] = {}
+    said: list[str] = []
+    with (
+        started_product(tmp_path, settings, fast=True) as product,
+        obeyed_requests(tmp_path, lambda services, say: product.restart(services, settings, say)),
+    ):
+        before = {name: handle.pid for name, handle in product.processes.items()}
+        assert before["chat"] is not None
+        with serving_all_the_time(product.processes["chat"].url):
+            request_restart(tmp_path, ["chat"], said.append)
+        chat = product.processes["chat"]
+        assert chat.pid != before["chat"]
+        assert not Path(f"/proc/{before['chat']}").exists()
+        assert chat.is_ready()
+        ports = json.loads((tmp_path / "ports.json").read_text())
+        assert chat.management_url == f"http://127.0.0.1:{ports['chat_management']}"
+        assert [line.split()[:2] for line in said] == [["chat", "restarted"]]
+
+        settings["JWT_SECRET"] = "short"
+        with pytest.raises(LocalError, match="JWT_SECRET"):
+            request_restart(tmp_path, ["auth"], said.append)
+        auth = product.processes["auth"]
+        assert auth.pid == before["auth"]
+        assert auth.is_ready()
+        ports = json.loads((tmp_path / "ports.json").read_text())
+        assert auth.management_url == f"http://127.0.0.1:{ports['auth_management']}"
+
+        with pytest.raises(LocalError, match="no service 'postgres'"):
+            request_restart(tmp_path, ["postgres"], said.append)
+        assert set(product.processes) == set(SERVICE_NAMES)
+
+        crashed = chat.pid
+        assert crashed is not None
+        os.kill(crashed, signal.SIGKILL)
+        eventually_sync(lambda: chat.pid not in {None, crashed} and chat.is_ready(), timeout=60)
+    with pytest.raises(LocalError, match="make run"):
+        request_restart(tmp_path, [], said.append)
+
+
+@contextmanager
+def serving_all_the_time(url: str) -> Iterator[None]:
+    """Ask again and again meanwhile; every answer has to come."""
+    done = threading.Event()
+    answers: list[int | None] = []
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.append(http_status(f"{url}/livez"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert set(answers) == {200}
 
 
 def test_the_port_that_was_chosen_because_another_was_taken_is_kept(tmp_path):

@@ -113,7 +113,6 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
     service.on("POST", "/v1/operator/documents/reembed", JSONResponse({"queued": 3}))
     service.on("GET", "/v1/operator/pauses", JSONResponse({"items": []}))
     service.on("DELETE", "/v1/operator/pauses", Response(status_code=204))
-    service.on("GET", "/v1/operator/status", JSONResponse({"parts": [{"name": "chat", "ready": True}], "queued": 2}))
 
     said = {
         ("set-signup", "acme", "open"): "Sign-up of tenant 2 (acme) is open.\n",
@@ -123,8 +122,31 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
         ("reembed", "--tenant", "acme"): "queued: 3\n",
         ("pauses", "list"): "",
         ("pauses", "end"): "Done.\n",
-        ("status",): "parts.chat.name: chat\nparts.chat.ready: True\nqueued: 2\n",
     }
     for arguments, words in said.items():
         done = await admin("admin", *arguments)
         assert (done.code, done.out) == (0, words), (arguments, done)
+
+
+async def test_status_is_a_line_for_each_service_and_for_what_waits(service: Service, admin: Command) -> None:
+    parts = [
+        {"name": "gateway", "ready": True, "checks": {"database": "ok", "redis": "ok"}},
+        {"name": "auth", "ready": True, "checks": {"database": "ok", "broker": "failing (OSError)"}},
+        {"name": "chat", "ready": False, "checks": {"database": "failing (TimeoutError)"}},
+        {"name": "usage", "ready": False, "checks": {}},
+    ]
+    answer = {"parts": parts, "dead_letters": None, "outdated_documents": 3, "pauses": 0}
+    service.on("GET", "/v1/operator/status", JSONResponse(answer))
+
+    lines = (await admin("admin", "status")).out.splitlines()
+
+    assert lines == [
+        "gateway\tready\tdatabase, redis",
+        "auth\tdegraded\tbroker failing (OSError)",
+        "chat\tnot ready\tdatabase failing (TimeoutError)",
+        "usage\tnot ready\tdoes not answer, or its log says why",
+        "dead letters\tunknown",
+        "outdated documents\t3",
+        "pauses\t0",
+    ]
+    assert json.loads((await admin("admin", "status", "--json")).out) == answer

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,16 +40,6 @@ class Part:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
-
-    async def roll(self, timeout: float = 60) -> float:
-        """End it in order and let the supervisor start it again; the seconds until it is ready."""
-        assert isinstance(self.handle, ServiceProcess)
-        began, before = time.monotonic(), self.handle.pid
-        self.handle.process.send_signal(signal.SIGTERM)
-        while self.handle.pid in {before, None} or not await asyncio.to_thread(self.handle.is_ready):
-            assert time.monotonic() - began < timeout, f"{self.name} did not come back"
-            await asyncio.sleep(0.05)
-        return time.monotonic() - began
 
     def _signal(self, number: signal.Signals) -> None:
         if isinstance(self.handle, ServiceProcess):

@@ -199,12 +199,23 @@ def end_pauses(context: typer.Context) -> None:
 
 @admin_app.command("status")
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show how each part is."""
+    """Show how each service is, and what waits for somebody."""
     answer = _operate(context, lambda it: it.status())
     if as_json:
         screen.json(json.dumps(answer, indent=2))
-    else:
-        _lines(answer)
+        return
+    screen.rows(("service", "state", "parts"), map(_state, answer["parts"]))
+    counts = {name.replace("_", " "): count for name, count in answer.items() if name != "parts"}
+    screen.rows(("waiting", "count"), [(name, "unknown" if n is None else n) for name, n in counts.items()])
+
+
+def _state(part: dict[str, Any]) -> tuple[str, str, str]:
+    """A service's line: what it uses, or of that only what fails."""
+    checks: dict[str, str] = part["checks"]
+    failing = [f"{name} {state}" for name, state in checks.items() if state != "ok"]
+    if part["ready"]:
+        return part["name"], "degraded" if failing else "ready", ", ".join(failing or checks)
+    return part["name"], "not ready", ", ".join(failing) or "does not answer, or its log says why"
 
 
 def _amount(unit: str, text: str) -> int | str | None:
@@ -249,9 +260,6 @@ def _lines(answer: dict[str, Any], prefix: str = "") -> None:
     for name, value in answer.items():
         if isinstance(value, dict):
             _lines(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            for number, item in enumerate(value, 1):
-                _lines(item, f"{prefix}{name}.{item.get('name', number)}.")
         else:
             screen.line(f"{prefix}{name}: {value}")
     if not answer and not prefix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import redis.asyncio as redis
 
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
+from docuchat_chat.turns.domain import Received
 from docuchat_chat.turns.ports import CLOSED, SILENT
 from docuchat_common.ids import TenantId, TurnId, uuid7
 
@@ -160,4 +162,22 @@ def test_two_processes_do_not_share_a_spool(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path, "7")
     with pytest.raises(BlockingIOError):
         FileSpool(tmp_path, "7")
+    spool.close()
+
+
+def test_a_record_that_the_disk_cut_short_spoils_none_after_it(tmp_path: Path) -> None:
+    spool, folder = FileSpool(tmp_path, "7"), SpoolFolder(tmp_path, least_age=timedelta())
+    cut, whole = a_turn_id(), a_turn_id()
+    spool.sent(cut)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # the kernel takes as much of a write as fits
+    try:
+        with pytest.raises(OSError, match="full"):
+            spool.append(cut, "x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    spool.sent(whole)
+    spool.append(whole, "All of it.")
+    assert folder._read("7", cut) == Received([], sent=True)
+    assert folder._read("7", whole) == Received(["All of it."], sent=True)
     spool.close()

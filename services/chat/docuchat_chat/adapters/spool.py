@@ -8,6 +8,7 @@ the machine tell the dead from the living. A record is the turn's id, a kind, th
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import struct
@@ -36,12 +37,11 @@ class FileSpool:
         self._folder = folder
         self._owner = owner
         self._most_bytes = most_bytes
-        self._number = 0
         self._files: dict[int, set[TurnId]] = {}
         """Turns that are not settled, by the file that has records of them."""
         self._lock = _open(folder / f"{owner}.lock")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._begin_file()
+        self._begin_file(0)
 
     def sent(self, turn_id: TurnId) -> None:
         """Note that the request is about to leave."""
@@ -78,18 +78,20 @@ class FileSpool:
     def _write(self, turn_id: TurnId, kind: bytes, text: bytes) -> None:
         record = _HEAD.pack(turn_id.bytes, kind, len(text)) + text
         if self._size + len(record) > self._most_bytes and self._size:
-            os.close(self._file)
-            self._number += 1
-            self._begin_file()
-        written = os.write(self._file, record)
-        self._size += written
+            full = self._file
+            self._begin_file(self._number + 1)
+            os.close(full)
+        if os.write(self._file, record) < len(record):
+            # Half a record would make those after it unreadable.
+            os.ftruncate(self._file, self._size)
+            raise OSError(errno.ENOSPC, "the disk of SPOOL_DIR is full")
+        self._size += len(record)
         self._files[self._number].add(turn_id)
-        if written < len(record):
-            raise OSError(28, "the disk of SPOOL_DIR is full")
 
-    def _begin_file(self) -> None:
-        self._file = _open(self._folder / f"{self._owner}.{self._number}{_SUFFIX}")
-        self._files[self._number] = set()
+    def _begin_file(self, number: int) -> None:
+        self._file = _open(self._folder / f"{self._owner}.{number}{_SUFFIX}")
+        self._number = number
+        self._files[number] = set()
         self._size = 0
 
 
@@ -146,7 +148,7 @@ class SpoolFolder:
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the whole records; the last one may have been cut by a full disk."""
+    """Yield the whole records; the last one may have been cut by the death of its process."""
     at = 0
     while at + _HEAD.size <= len(content):
         turn, kind, length = _HEAD.unpack_from(content, at)

@@ -1,5 +1,6 @@
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -238,6 +239,20 @@ async def test_what_was_not_read_is_told_of_a_ready_document(knowledge, worker):
         await WorkerStore(connection).swap(claim, pages=5, pages_unread=4, warnings=["scanned_pages"])
     seen = await knowledge.get(document)
     assert (seen.pages_unread, seen.warnings) == (4, ("scanned_pages",))
+
+
+async def test_what_a_document_says_of_itself_is_kept_and_lists_go_without_its_labels(knowledge, worker):
+    document = await knowledge.upload(1)
+    claim = await knowledge.claim(worker.process_id)
+    await knowledge.write(claim, [replace(knowledge.draft(0, "cover"), heading="Part › Chapter")])
+    async with knowledge.transaction("ingest", 1) as connection:
+        await WorkerStore(connection).swap(claim, pages=2, info={"title": "قرارداد", "page_labels": ("i", "ii")})
+    assert (await knowledge.get(document)).info == {"title": "قرارداد", "page_labels": ["i", "ii"]}
+    async with knowledge.transaction("gateway", 1) as connection:
+        (listed,) = await DocumentRegistry(connection).list_documents(1, limit=10)
+    assert listed.info == {"title": "قرارداد"}
+    async with knowledge.transaction("ingest", 1) as connection:
+        assert await connection.fetchval("SELECT heading FROM knowledge.chunks") == "Part › Chapter"
 
 
 async def test_documents_of_another_model_are_told_and_can_be_queued_to_be_embedded_again(knowledge, worker):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
@@ -42,6 +44,7 @@ class Document:
     `queue_position` counts from 1 within the tenant's own queue (the worker is fair between tenants, so other tenants'
     queues do not push it back); `eta_seconds` is an estimate from the tenant's recent documents. Both are None when the
     document is not waiting or running. `waiting_until`: not tried before then, for the reason in `error_code`.
+    `info` is what the file says of itself: `title`, `author`, `attachments`, and, outside lists, `page_labels`.
     `embedding_outdated`: its vectors are of another model than the present one, so it is found by its words alone.
     """
 
@@ -68,6 +71,7 @@ class Document:
     waiting_until: datetime | None
     pages_unread: int
     warnings: tuple[str, ...]
+    info: Mapping[str, Any]
     embedding_outdated: bool
     uploaded_by: UUID | None
     created_at: datetime

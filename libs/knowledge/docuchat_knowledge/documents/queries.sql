@@ -37,7 +37,7 @@ WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sh
 WITH page AS MATERIALIZED (
     SELECT d.id, d.tenant_id, d.collection_id, d.title, d.filename, d.media_type, d.size_bytes, d.sha256, d.blob_key,
            d.status, d.pages, d.pages_done, d.pages_unread,
-           d.chunks, d.generation, d.space_id, d.warnings, d.attempts, d.queued_at, d.not_before, d.claimed_at,
+           d.chunks, d.generation, d.space_id, d.warnings, d.info - 'page_labels' AS info, d.attempts, d.queued_at, d.not_before, d.claimed_at,
            d.error_code, d.error_detail, d.retryable,
            d.uploaded_by, d.created_at, d.updated_at, d.ready_at
     FROM knowledge.documents d
@@ -53,7 +53,7 @@ WITH page AS MATERIALIZED (
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
        p.pages, p.pages_done, p.pages_unread,
-       p.chunks, p.generation, p.space_id, p.warnings, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
+       p.chunks, p.generation, p.space_id, p.warnings, p.info, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
        p.error_detail, p.retryable,
        p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
        q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
@@ -81,7 +81,7 @@ ORDER BY p.id DESC;
 -- One document, with its place in the tenant's queue.
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
        p.pages, p.pages_done, p.pages_unread,
-       p.chunks, p.generation, p.space_id, p.warnings, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
+       p.chunks, p.generation, p.space_id, p.warnings, p.info, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
        p.error_detail, p.retryable,
        p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
        q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -218,6 +219,7 @@ def _document(row: asyncpg.Record) -> Document:
         waiting_until=row["waiting_until"],
         pages_unread=row["pages_unread"],
         warnings=tuple(row["warnings"]),
+        info=json.loads(row["info"]),
         embedding_outdated=bool(row["embedding_outdated"]),
         uploaded_by=row["uploaded_by"],
         created_at=row["created_at"],

@@ -41,7 +41,8 @@ class ChunkDraft:
     """A piece of a document's text, before it has an embedding.
 
     `ordinal` counts from 0 through the document; pages count from 1; `char_start` and `char_end` are offsets in the
-    document's text (pages joined by U+000C), half-open. `language` is an ISO 639-1 code, None when unknown.
+    document's text (pages joined by U+000C), half-open. `language` is an ISO 639-1 code, None when unknown. `heading`
+    is the path of the outline's entry under which it begins, None when there is none.
     """
 
     ordinal: int
@@ -52,6 +53,7 @@ class ChunkDraft:
     text: str
     token_count: int
     language: str | None = None
+    heading: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,18 +196,19 @@ RETURNING id;
 -- name: insert_chunks!
 -- Store chunks and their vectors; words are stemmed for each chunk's language.
 WITH drafts AS MATERIALIZED (
-    SELECT d.id, d.ordinal, d.page, d.page_to, d.char_start, d.char_end, d.token_count, d.language, d.text, d.embedding,
+    SELECT d.id, d.ordinal, d.page, d.page_to, d.char_start, d.char_end, d.token_count, d.language, d.heading, d.text, d.embedding,
            to_tsvector(knowledge.text_config(d.language), d.search_key) AS search_vector
     FROM unnest(
         :ids::uuid[], :ordinals::integer[], :pages::integer[], :pages_to::integer[], :starts::integer[], :ends::integer[],
-        :token_counts::integer[], :languages::text[], :texts::text[], :search_keys::text[], :embeddings::halfvec[]
-    ) AS d (id, ordinal, page, page_to, char_start, char_end, token_count, language, text, search_key, embedding)
+        :token_counts::integer[], :languages::text[], :headings::text[], :texts::text[], :search_keys::text[], :embeddings::halfvec[]
+    ) AS d (id, ordinal, page, page_to, char_start, char_end, token_count, language, heading, text, search_key, embedding)
 ),
 stored AS (
     INSERT INTO knowledge.chunks (id, tenant_id, document_id, collection_id, generation, ordinal, page, page_to,
-                                  char_start, char_end, token_count, term_count, language, text, search_vector)
+                                  char_start, char_end, token_count, term_count, language, heading, text,
+                                  search_vector)
     SELECT d.id, :tenant_id, :document_id, :collection_id, :generation, d.ordinal, d.page, d.page_to,
-           d.char_start, d.char_end, d.token_count, length(d.search_vector), d.language, d.text, d.search_vector
+           d.char_start, d.char_end, d.token_count, length(d.search_vector), d.language, d.heading, d.text, d.search_vector
     FROM drafts d
 )
 INSERT INTO knowledge.chunk_vectors (chunk_id, tenant_id, document_id, collection_id, generation, space_id, embedding)
@@ -239,7 +240,7 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND generation = :ge
 -- The swap: the claim's generation is the live one from here on. Gives what was live before.
 UPDATE knowledge.documents d
 SET status = 'ready', generation = :generation, pages = :pages, pages_done = :pages, chunks = :chunks, term_total = :terms,
-    space_id = :space_id, pages_unread = :pages_unread, warnings = :warnings,
+    space_id = :space_id, pages_unread = :pages_unread, warnings = :warnings, info = :info::text::jsonb,
     draft_recipe = NULL, claim_token = NULL, worker_id = NULL, claimed_at = NULL, lease_expires_at = NULL, not_before = now(),
     processing_seconds = extract(epoch FROM clock_timestamp() - d.claimed_at), ready_at = now(), updated_at = now()
 FROM knowledge.documents before

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -92,17 +94,25 @@ class WorkerStore:
             ends=[chunk.char_end for chunk in drafts],
             token_counts=[chunk.token_count for chunk in drafts],
             languages=[chunk.language for chunk in drafts],
+            headings=[None if chunk.heading is None else chunk.heading.replace("\0", "") for chunk in drafts],
             texts=[chunk.text.replace("\0", "") for chunk in drafts],
             search_keys=[fold_chunk(chunk.text, chunk.language) for chunk in drafts],
             embeddings=[HalfVector(vector) for _, vector in new],
         )
 
     async def swap(
-        self, claim: Claim, *, pages: int, pages_unread: int = 0, warnings: Sequence[str] = ()
+        self,
+        claim: Claim,
+        *,
+        pages: int,
+        pages_unread: int = 0,
+        warnings: Sequence[str] = (),
+        info: Mapping[str, object] = MappingProxyType({}),
     ) -> Completion:
         """Make the claim's generation the live one, drop all others, and set the document ready.
 
-        `pages_unread`: pages that show more than could be read; `warnings`: codes for whoever reads answers from it.
+        `pages_unread`: pages that show more than could be read; `warnings`: codes for whoever reads answers from it;
+        `info`: what it says of itself.
         """
         _held(await _queries.lock_claim(self._connection, **_under(claim)))
         place: dict[str, Any] = {"tenant_id": claim.tenant_id, "document_id": claim.document_id}
@@ -121,6 +131,7 @@ class WorkerStore:
                 ),
                 pages_unread=pages_unread,
                 warnings=list(warnings),
+                info=json.dumps(dict(info), ensure_ascii=False),
             )
         )
         await _queries.extend_collection(

@@ -17,6 +17,18 @@ class DocumentFault(BaseModel):
     detail: str
 
 
+class DocumentInfo(BaseModel):
+    """What the file says of itself; empty where it says nothing."""
+
+    title: str = ""
+    author: str = ""
+    page_labels: list[str] = Field(
+        default=[],
+        description="What is printed on each page as its number, when that is not its place; not in lists.",
+    )
+    attachments: list[str] = Field(default=[], description="Names of files within the file, which are not read.")
+
+
 class DocumentView(BaseModel):
     """A document and how far it has come."""
 
@@ -36,6 +48,7 @@ class DocumentView(BaseModel):
     waiting_until: datetime | None = Field(description="Not tried again before then; `error` says what it waits for.")
     pages_unread: int = Field(description="Pages of which nothing, or little, could be read.")
     warnings: list[str]
+    info: DocumentInfo
     embedding_outdated: bool = Field(description="Found by its words alone, until it is embedded again.")
     created_at: datetime
     updated_at: datetime
@@ -63,6 +76,7 @@ class DocumentView(BaseModel):
             waiting_until=document.waiting_until,
             pages_unread=document.pages_unread,
             warnings=list(document.warnings),
+            info=DocumentInfo.model_validate(document.info),
             embedding_outdated=document.embedding_outdated,
             created_at=document.created_at,
             updated_at=document.updated_at,

@@ -14,12 +14,15 @@ from itertools import accumulate
 import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from docuchat_ingest.chunking.language import detect_language
+from docuchat_ingest.reading.formats import Heading
 from docuchat_knowledge.jobs.domain import ChunkDraft
 
 CountTokens = Callable[[str], int]
 
 PAGE_BREAK = "\f"
 """Stands between two pages, and so tells whoever reads a chunk on which of its pages a sentence is."""
+PATH_MARK = " › "
+"""Stands between a heading and the one below it."""
 _BOUNDARY = regex.compile(r"[\n\f][^\S\n\f]*[\n\f]\s*|(?<=[.!?؟。！？…۔][\"')\]»”’]?)\s+|[。！？]|[\n\f]")
 _WORD = regex.compile(r"\S+\s*|\s+")
 _GRAPHEME = regex.compile(r"\X")
@@ -46,6 +49,20 @@ class _Unit:
     boundary: _Boundary
 
 
+def _find_headings(
+    headings: Sequence[Heading], pages: Sequence[str], page_starts: Sequence[int]
+) -> list[tuple[int, str]]:
+    """Where each heading stands in the text, in order, and its path; at its page's start when the page does not have
+    its words.
+    """
+    places = []
+    for heading in headings:
+        words = r"\s+".join(map(regex.escape, heading.path[-1].split()))
+        found = regex.search(words, pages[heading.page - 1], regex.IGNORECASE)
+        places.append((page_starts[heading.page - 1] + (found.start() if found else 0), PATH_MARK.join(heading.path)))
+    return sorted(places, key=lambda place: place[0])
+
+
 class Chunker:
     """Splits documents; one instance serves all, it keeps nothing between calls."""
 
@@ -56,14 +73,18 @@ class Chunker:
         self._size = size
         self._overlap = overlap
 
-    def split(self, pages: Sequence[str]) -> list[ChunkDraft]:
-        """Chunks in order. Their spans are offsets in the pages joined by a page break, their pages count from 1."""
+    def split(self, pages: Sequence[str], headings: Sequence[Heading] = ()) -> list[ChunkDraft]:
+        """Chunks in order. Their spans are offsets in the pages joined by a page break, their pages count from 1;
+        each has the heading under which it begins.
+        """
         text = PAGE_BREAK.join(pages)
         page_starts = [0, *accumulate(len(page) + 1 for page in pages[:-1])]
+        places = _find_headings(headings, pages, page_starts)
         main_language = detect_language(text[:_LANGUAGE_SAMPLE])
         chunks: list[ChunkDraft] = []
         for start, end, tokens in self._pack(text):
             chunk = text[start:end]
+            under = bisect_right(places, start, key=lambda place: place[0])
             chunks.append(
                 ChunkDraft(
                     ordinal=len(chunks),
@@ -74,6 +95,7 @@ class Chunker:
                     text=chunk,
                     token_count=tokens,
                     language=detect_language(chunk, main_language),
+                    heading=places[under - 1][1] if under else None,
                 )
             )
         return chunks

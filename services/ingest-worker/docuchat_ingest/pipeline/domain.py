@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from docuchat_common.ids import HoldId
 from docuchat_ingest.pipeline.spending import Spending
+from docuchat_ingest.reading.formats import Facts
 from docuchat_knowledge.jobs.domain import Claim
 
 
@@ -32,6 +33,7 @@ class Job:
     pages: int = 0
     pages_unread: int = 0
     """Pages that are pictures or garbled: nothing of them, or next to nothing, can be found."""
+    facts: Facts = field(default_factory=Facts)
     lost: bool = False
     """Whether the claim is known to be lost: nothing more is sent to the provider."""
     stages: dict[str, float] = field(default_factory=dict)
@@ -39,7 +41,24 @@ class Job:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Codes of what a reader of answers should know about the document."""
-        return ("pages_unread",) if self.pages_unread else ()
+        told = {
+            "pages_unread": self.pages_unread > 0,
+            "attachments_not_read": bool(self.facts.attachments),
+            "outline_not_read": not self.facts.complete,
+        }
+        return tuple(code for code, applies in told.items() if applies)
+
+    @property
+    def info(self) -> dict[str, object]:
+        """What the document says of itself, as it is stored; without what it does not say."""
+        facts = self.facts
+        told = {
+            "title": facts.title,
+            "author": facts.author,
+            "page_labels": facts.labels,
+            "attachments": facts.attachments,
+        }
+        return {name: value for name, value in told.items() if value}
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -84,6 +84,7 @@ class Pipeline:
                 async with contextlib.aclosing(self.reader.read(path, claim.media_type)) as windows:
                     async for window in windows:
                         pages.extend(window.pages)
+                        job.facts = window.facts
                         if time.monotonic() - told >= _PROGRESS_EVERY:
                             await self._tell_progress(job, window.page_count, len(pages))
                             told = time.monotonic()
@@ -103,7 +104,7 @@ class Pipeline:
     async def _cut(self, job: Job, pages: Sequence[str]) -> list[ChunkDraft]:
         """The chunks that are not stored yet."""
         with job.stage("chunk"):
-            chunks = await asyncio.to_thread(self.chunker().split, pages)
+            chunks = await asyncio.to_thread(self.chunker().split, pages, job.facts.headings)
         return [chunk for chunk in chunks if chunk.ordinal > job.claim.resume_after]
 
     async def _embed_and_store(self, job: Job, chunks: Sequence[ChunkDraft]) -> Completion:
@@ -203,7 +204,7 @@ class Pipeline:
             if vectors is not None:
                 await tx.writes.write_chunks(claim, embedder.space, last, vectors)
             completion = await tx.writes.swap(
-                claim, pages=job.pages, pages_unread=job.pages_unread, warnings=job.warnings
+                claim, pages=job.pages, pages_unread=job.pages_unread, warnings=job.warnings, info=job.info
             )
             tx.outbox.add(
                 DocumentReady(

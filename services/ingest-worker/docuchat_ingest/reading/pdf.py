@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pypdfium2.raw as pdfium
@@ -18,6 +19,7 @@ from docuchat_ingest.reading import ink, right_to_left
 from docuchat_ingest.reading.errors import Unreadable
 from docuchat_ingest.reading.formats import PageText, Problem
 from docuchat_ingest.reading.legibility import is_garbled
+from docuchat_ingest.reading.outline import read_facts
 
 _MARGIN = 2.0
 """Points by which a letter may stand out of the page and still count; text beyond is not seen by the page's reader."""
@@ -87,6 +89,9 @@ class PdfDocument:
         self._handle = handle
         self._slow = right_to_left.SlowReader(path)
         self.page_count = page_count
+        findings = read_facts(path, page_count)
+        self.facts = findings.facts
+        self._form_values = findings.form_values
 
     def pages(self) -> Iterator[PageText]:
         """Every page, an empty one for one that cannot be loaded; raises Unreadable when none could be."""
@@ -100,13 +105,19 @@ class PdfDocument:
             text_page = pdfium.FPDFText_LoadPage(page)
             try:
                 text = self._read(text_page, index, _visible_area(page)) if text_page else ""
-                yield _judge(page, text_page, text) if text_page else PageText("")
+                read = _judge(page, text_page, text) if text_page else PageText("")
+                yield self._with_form_values(read, index)
             finally:
                 if text_page:
                     pdfium.FPDFText_ClosePage(text_page)
                 pdfium.FPDF_ClosePage(page)
         if not loaded:
             raise Unreadable("damaged")
+
+    def _with_form_values(self, page: PageText, index: int) -> PageText:
+        """PDFium's text has what is printed on the page, not what was filled in."""
+        values = self._form_values.get(index)
+        return replace(page, text=tidy("\n".join((page.text, *values)))) if values else page
 
     def _read(self, text_page: "pdfium.FPDF_TEXTPAGE", index: int, seen: "pdfium.FS_RECTF") -> str:
         characters = pdfium.FPDFText_CountChars(text_page)

@@ -1,9 +1,9 @@
 """The child process that opens documents: a request per line on stdin, length-prefixed JSON frames on stdout.
 
-Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n}`, then any number of `{"texts":
-[...], "problems": {...}}` with the texts of the next pages in order and the problems of some by their place in the
-frame, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak) rides on the last one. The text is JSON, never
-pickle: the child has handled hostile input and is not trusted.
+Request: `{"path", "media_type", "max_pages"}`. Frames of an answer: `{"pages": n, "facts": {...}}`, then any number of
+`{"texts": [...], "problems": {...}}` with the texts of the next pages in order and the problems of some by their place
+in the frame, then `{"done": true}` or `{"failed": code}`. `rss` (MB, peak) rides on the last one. The text is JSON,
+never pickle: the child has handled hostile input and is not trusted.
 """
 
 import ctypes
@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def _answer(answers: BinaryIO, document: OpenDocument) -> None:
-    send(answers, {"pages": document.page_count})
+    send(answers, {"pages": document.page_count, "facts": asdict(document.facts)})
     window: list[str] = []
     problems: dict[int, str] = {}
     size = total = 0

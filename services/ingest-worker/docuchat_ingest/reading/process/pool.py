@@ -13,12 +13,12 @@ import signal
 import struct
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from docuchat_ingest.reading.errors import ParserStarved, Unreadable
-from docuchat_ingest.reading.formats import PageText, Problem
+from docuchat_ingest.reading.formats import Facts, Heading, PageText, Problem
 
 _CHILD = "docuchat_ingest.reading.process.child"
 _HEADER = struct.Struct(">I")
@@ -44,10 +44,11 @@ class ParserLimits:
 
 @dataclass(frozen=True, slots=True)
 class PageWindow:
-    """The pages that follow on the window before; `page_count` is the document's."""
+    """The pages that follow on the window before; `page_count` and `facts` are the document's."""
 
     page_count: int
     pages: Sequence[PageText]
+    facts: Facts = field(default_factory=Facts)
 
 
 class ParserPool:
@@ -176,7 +177,7 @@ class _Parser:
         self.documents += 1
         self._verdict = None
         watch = asyncio.create_task(self._watch(limits))
-        page_count = 0
+        page_count, facts = 0, Facts()
         try:
             await self._ask({"path": os.fspath(path), "media_type": media_type, "max_pages": limits.max_pages})
             while True:
@@ -186,10 +187,11 @@ class _Parser:
                     self.busy = False
                     raise Unreadable(str(code))
                 if "pages" in frame:
-                    page_count = int(frame["pages"])
+                    page_count, facts = int(frame["pages"]), _facts(frame.get("facts"), int(frame["pages"]))
                 if texts := frame.get("texts"):
                     problems = frame.get("problems") or {}
-                    yield PageWindow(page_count, [_page(text, problems.get(str(n))) for n, text in enumerate(texts)])
+                    pages = [_page(text, problems.get(str(n))) for n, text in enumerate(texts)]
+                    yield PageWindow(page_count, pages, facts)
                 if frame.get("done"):
                     self.busy = False
                     return
@@ -261,6 +263,22 @@ class _Parser:
 def _page(text: object, problem: object) -> PageText:
     """A page out of a frame; the child is not trusted with its form."""
     return PageText(str(text), next((known for known in Problem if known == problem), None))
+
+
+def _facts(told: Any, pages: int) -> Facts:
+    """Facts out of a frame, as far as they have the right form."""
+    try:
+        headings = [Heading(int(each["page"]), tuple(map(str, each["path"]))) for each in told["headings"]]
+        return Facts(
+            title=str(told["title"]),
+            author=str(told["author"]),
+            labels=tuple(map(str, told["labels"]))[:pages],
+            headings=tuple(heading for heading in headings if 1 <= heading.page <= pages and heading.path),
+            attachments=tuple(map(str, told["attachments"])),
+            complete=told["complete"] is True,
+        )
+    except (TypeError, KeyError, ValueError):
+        return Facts(complete=False)
 
 
 def _memory_bytes(pid: int) -> tuple[int, int]:

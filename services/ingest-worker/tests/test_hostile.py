@@ -34,7 +34,7 @@ def text_bomb(make) -> bytes:
     content = make.deflated(
         b"BT /F1 12 Tf\n" + b"".join(lines.replace(b"%d", b"%d" % (y % 800)) for y in range(4_000)) + b"ET"
     )
-    return make.pages([content] * 60)
+    return make.pages([content] * 15)
 
 
 def hundred_thousand_pages(make) -> bytes:

@@ -1,8 +1,11 @@
 """What a PDF says beside its text is found by pypdf, and never costs the document."""
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pypdf import PdfWriter
 from pypdf.constants import PageLabelStyle
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
@@ -12,8 +15,8 @@ from docuchat_ingest.pipeline.domain import Job
 from docuchat_ingest.pipeline.spending import Spending
 from docuchat_ingest.reading import pdf
 from docuchat_ingest.reading.formats import Facts, Heading
-from docuchat_ingest.reading.outline import read_facts
-from docuchat_ingest.reading.process.pool import ParserPool
+from docuchat_ingest.reading.outline import _Alarm, _TooSlow, read_facts
+from docuchat_ingest.reading.process.pool import ParserPool, _facts
 
 from .conftest import PdfMaker
 
@@ -113,7 +116,19 @@ def test_reading_ends_when_its_time_is_spent(tmp_path: Path) -> None:
     writer = blank(400)
     for number in range(2_000):
         writer.add_outline_item(title=f"Heading {number}", page_number=number % 400)
-    assert not read_facts(str(written(tmp_path, writer)), 400, seconds=0.005).facts.complete
+    path, memory = str(written(tmp_path, writer)), resource.getrlimit(resource.RLIMIT_AS)
+    for seconds in (0.001, 0.002, 0.004, 0.008):
+        assert not read_facts(path, 400, seconds=seconds).facts.complete
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert resource.getrlimit(resource.RLIMIT_AS) == memory
+
+
+def test_an_alarm_that_comes_late_ends_nothing() -> None:
+    alarm = _Alarm()
+    alarm.ring(signal.SIGPROF, None)
+    alarm.is_set = True
+    with pytest.raises(_TooSlow):
+        alarm.ring(signal.SIGPROF, None)
 
 
 def test_what_pypdf_trips_over_leaves_the_text(tmp_path: Path, pdf_maker: PdfMaker) -> None:
@@ -125,6 +140,15 @@ def test_what_pypdf_trips_over_leaves_the_text(tmp_path: Path, pdf_maker: PdfMak
     with pdf.open_document(str(path), 10) as document:
         assert not document.facts.complete
         assert [page.text for page in document.pages()] == ["The text stays."]
+
+
+def test_facts_that_a_table_cannot_hold_are_mended_and_odd_ones_dropped() -> None:
+    told = {"title": "a\0b\ud800", "author": "", "labels": ["i", "x"], "attachments": [], "complete": True}
+    headings = [{"page": 9, "path": ["beyond the end"]}, {"page": 1, "path": ["Start"]}]
+    assert _facts(told | {"headings": headings}, 1) == Facts(
+        title="ab?", labels=("i",), headings=(Heading(1, ("Start",)),)
+    )
+    assert _facts(told | {"headings": 7}, 1) == Facts(complete=False)
 
 
 def test_what_pypdf_cannot_read_is_told() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any, Never
+from typing import Any
 
 from pypdf import PdfReader
 from pypdf._page_labels import index2label
@@ -45,44 +45,58 @@ def read_facts(path: str, pages: int, seconds: float = MOST_SECONDS) -> Findings
     """Never raises for what is in the file; `facts.complete` tells whether all was read."""
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     found = Findings()
-    try:
-        with _bounded(seconds):
-            for strict in (True, False):  # not strict, pypdf first looks at every object of the file
-                found = Findings()
-                with suppress(Exception):  # pypdf trips over many a file that PDFium reads
-                    reader = PdfReader(path, strict=strict)
-                    if reader.is_encrypted:
-                        reader.decrypt("")
-                    _read(reader, pages, found)
-                    return found
-    except _TooSlow:
-        pass
-    found.facts = replace(found.facts, complete=False)
+    alarm = _Alarm()
+    previous = signal.signal(signal.SIGPROF, alarm.ring)
+    with _memory_bounded():
+        try:
+            alarm.is_set = True
+            signal.setitimer(signal.ITIMER_PROF, seconds, 0.05)  # again: one in a callback of C is swallowed
+            is_complete = _try_to_read(path, pages, found)
+            alarm.is_set = False
+        except _TooSlow:
+            alarm.is_set = False
+            is_complete = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+    found.facts = replace(found.facts, complete=is_complete)
     return found
+
+
+def _try_to_read(path: str, pages: int, found: Findings) -> bool:
+    for strict in (True, False):  # not strict, pypdf first looks at every object of the file
+        found.facts, found.form_values = Facts(), {}
+        with suppress(Exception):  # pypdf trips over many a file that PDFium reads
+            reader = PdfReader(path, strict=strict)
+            if reader.is_encrypted:
+                reader.decrypt("")
+            _read(reader, pages, found)
+            return True
+    return False
 
 
 class _TooSlow(BaseException):
     """Not an Exception: pypdf catches those."""
 
 
+class _Alarm:
+    """Ends what takes too long from within, and nothing that comes after: the last ring may come late."""
+
+    is_set = False
+
+    def ring(self, _number: int, _frame: FrameType | None) -> None:
+        if self.is_set:
+            raise _TooSlow
+
+
 @contextmanager
-def _bounded(seconds: float) -> Iterator[None]:
-    """End the block after so much processor time, and fail what asks for too much memory."""
+def _memory_bounded() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = _address_space() + _MOST_MEMORY
-    previous = signal.signal(signal.SIGPROF, _stop)
+    resource.setrlimit(resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
-        signal.setitimer(signal.ITIMER_PROF, seconds, 0.05)  # again: one that falls into a callback of C is swallowed
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, previous)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _stop(_number: int, _frame: FrameType | None) -> Never:
-    raise _TooSlow
 
 
 def _address_space() -> int:

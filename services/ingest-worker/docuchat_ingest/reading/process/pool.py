@@ -268,17 +268,22 @@ def _page(text: object, problem: object) -> PageText:
 def _facts(told: Any, pages: int) -> Facts:
     """Facts out of a frame, as far as they have the right form."""
     try:
-        headings = [Heading(int(each["page"]), tuple(map(str, each["path"]))) for each in told["headings"]]
+        headings = [Heading(int(each["page"]), tuple(map(_plain, each["path"]))) for each in told["headings"]]
         return Facts(
-            title=str(told["title"]),
-            author=str(told["author"]),
-            labels=tuple(map(str, told["labels"]))[:pages],
+            title=_plain(told["title"]),
+            author=_plain(told["author"]),
+            labels=tuple(map(_plain, told["labels"]))[:pages],
             headings=tuple(heading for heading in headings if 1 <= heading.page <= pages and heading.path),
-            attachments=tuple(map(str, told["attachments"])),
+            attachments=tuple(map(_plain, told["attachments"])),
             complete=told["complete"] is True,
         )
     except (TypeError, KeyError, ValueError):
         return Facts(complete=False)
+
+
+def _plain(text: object) -> str:
+    """What a table can hold: neither zeros nor halves of letters."""
+    return str(text).replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _memory_bytes(pid: int) -> tuple[int, int]:

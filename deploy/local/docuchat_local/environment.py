@@ -156,6 +156,8 @@ class ServiceEnvironments:
     spool: Path
     vocabulary: Path
     ports: Mapping[str, int]
+    home: Path | None = None
+    """HOME of services that run as another account than ours, which may not look into our own."""
 
     @property
     def demo_signup(self) -> str:
@@ -174,6 +176,8 @@ class ServiceEnvironments:
     def for_service(self, service: str, port: int, management_port: int = 0) -> dict[str, str]:
         """The environment of one process of `service`: its own weak logins, and no secret of another service."""
         environment = {name: value for name, value in os.environ.items() if name in _SYSTEM_NAMES}
+        if self.home:
+            environment["HOME"] = str(self.home)
         environment |= {
             "ENVIRONMENT": "local",
             "LOG_FORMAT": "pretty",

@@ -209,6 +209,9 @@ def _lay_ground(
         if entry is not GATEWAY
     }
     listening[GATEWAY.service] = _listen_publicly(warden, ports, settings, fast=fast, say=say)
+    account = service_account(folder, say)
+    for private in ("blobs", "spool", "home"):
+        own_folder(folder / private, account)
     environments = ServiceEnvironments(
         settings=settings,
         secrets=secrets,
@@ -219,10 +222,8 @@ def _lay_ground(
         spool=folder / "spool",
         vocabulary=vocabulary,
         ports=listening,
+        home=folder / "home" if account else None,
     )
-    account = service_account(folder, say)
-    for private in ("blobs", "spool"):
-        own_folder(folder / private, account)
     say(
         f"tenant 1, demo, is {environments.demo_signup} to sign-up: "
         + ("only this machine reaches the gateway" if environments.demo_signup == "open" else "HOST lets others in")

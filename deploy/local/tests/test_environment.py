@@ -1,3 +1,5 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,12 @@ def test_a_login_is_put_into_an_address_quoted():
 def test_an_absurd_number_of_processes_is_refused_by_its_name(tmp_path, given):
     with pytest.raises(BadEnvironment, match="CHAT_PROCESSES"):
         environments(tmp_path, {"CHAT_PROCESSES": given}).process_count("chat")
+
+
+def test_services_of_another_account_are_not_sent_into_our_home(tmp_path):
+    ours = environments(tmp_path, {})
+    assert replace(ours, home=tmp_path / "home").for_service("chat", 2)["HOME"] == str(tmp_path / "home")
+    assert ours.for_service("chat", 2).get("HOME") == os.environ.get("HOME")
 
 
 @pytest.mark.parametrize("service", ["gateway", "auth", "chat", "usage", "ingest"])

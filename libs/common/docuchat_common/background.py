@@ -1,6 +1,7 @@
 """Work that runs beside the requests of a process: relays, sweeps, listeners. The one way to start and to stop it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import TracebackType
@@ -22,8 +23,9 @@ _LONGEST_PAUSE: Final = timedelta(seconds=5)
 class Background:
     """Owns tasks while its block runs.
 
-    Work that fails is logged, counted and run again after a pause; leaving the block ends every task. What must stop
-    before them belongs on the exit stack after the `Background`, which then closes later.
+    Work that fails is logged, counted and run again after a pause; an outage (UpstreamUnavailable) is logged when it
+    begins and when it is over. Leaving the block ends every task. What must stop before them belongs on the exit stack
+    after the `Background`, which then closes later.
     """
 
     def __init__(self, *, first_pause: timedelta = timedelta(milliseconds=200)) -> None:
@@ -38,11 +40,11 @@ class Background:
 
     def start(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` until it returns; a failure starts it again."""
-        self._add(name, self._until_done(name, work))
+        self._add(name, self._until_done(_Work(name, work)))
 
     def every(self, name: str, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` now and whenever `interval` has passed since it ended; after a failure, sooner."""
-        self._add(name, self._again_and_again(name, interval, work))
+        self._add(name, self._again_and_again(_Work(name, work), interval))
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,21 +62,21 @@ class Background:
         _running.labels(name).inc()
         task.add_done_callback(lambda _: _running.labels(name).dec())
 
-    async def _until_done(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    async def _until_done(self, work: "_Work") -> None:
         pauses = _Pauses(self._first_pause, _LONGEST_PAUSE)
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            if await _succeeds(name, work):
+            if await work.succeeds():
                 return
             if loop.time() - began > _LONGEST_PAUSE.total_seconds():
                 pauses.reset()  # it had been working
             await asyncio.sleep(pauses.next())
 
-    async def _again_and_again(self, name: str, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
+    async def _again_and_again(self, work: "_Work", interval: timedelta) -> None:
         pauses = _Pauses(self._first_pause, min(interval, _LONGEST_PAUSE))
         while True:
-            if await _succeeds(name, work):
+            if await work.succeeds():
                 pauses.reset()
                 await asyncio.sleep(interval.total_seconds())
             else:
@@ -97,32 +99,50 @@ class _Pauses:
         self._next = self._first
 
 
-async def _succeeds(name: str, work: Callable[[], Awaitable[object]]) -> bool:
-    """Run `work` once; False when it failed. A cancellation of the task ends it, even if `work` swallowed it."""
-    task = asyncio.current_task()
-    try:
-        await work()
-        failed = False
-    except asyncio.CancelledError:
+class _Work:
+    """A piece of work, and what it waits for."""
+
+    def __init__(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
+        self._name = name
+        self._run = run
+        self._waits_for = ""
+
+    async def succeeds(self) -> bool:
+        """Run it once; False when it failed. A cancellation of the task ends it, even if the work swallowed it."""
+        task = asyncio.current_task()
+        began = time.monotonic()
+        waits_for = ""
+        failed = True
+        try:
+            await self._run()
+            failed = False
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling():
+                raise
+            # something that it waited for was cancelled, not this task: that must not silence it
+            logger.warning("background.failed", task=self._name, reason="cancelled from within")
+        except UpstreamUnavailable as error:
+            waits_for = error.detail
+        except DocuChatError as error:
+            logger.warning("background.failed", task=self._name, reason=error.code)
+        except Exception:  # work that dies would silence a part of the product
+            logger.exception("background.failed", task=self._name)
         if task is not None and task.cancelling():
-            raise
-        # something that `work` waited for was cancelled, not this task: that must not silence it
-        failed = True
-        logger.warning("background.failed", task=name, reason="cancelled from within")
-    except UpstreamUnavailable as error:
-        failed = True
-        logger.warning("background.waiting", task=name, reason=error.detail)
-    except DocuChatError as error:
-        failed = True
-        logger.warning("background.failed", task=name, reason=error.code)
-    except Exception:  # work that dies would silence a part of the product
-        failed = True
-        logger.exception("background.failed", task=name)
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-    if failed:
-        _failures.labels(name).inc()
-    return not failed
+            raise asyncio.CancelledError
+        if failed:
+            _failures.labels(self._name).inc()
+        if time.monotonic() - began > _LONGEST_PAUSE.total_seconds():
+            self._waits_for = ""  # it had been working: an outage of before is over
+        self._tell(waits_for)
+        return not failed
+
+    def _tell(self, waits_for: str) -> None:
+        """Log an outage when it begins and when it is over, not at each try."""
+        if waits_for and waits_for != self._waits_for:
+            logger.warning("background.waiting", task=self._name, reason=waits_for)
+        elif self._waits_for and not waits_for:
+            logger.info("background.goes_on", task=self._name)
+        self._waits_for = waits_for
 
 
 async def cancel(task: "asyncio.Task[Any]") -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from docuchat_common.background import Background, cancel
 from docuchat_common.errors import UpstreamUnavailable
@@ -37,6 +38,29 @@ async def test_work_that_fails_is_counted_and_run_again_until_it_returns(error: 
             await done.wait()
     assert runs == 3
     assert failures("failing") - before == 2
+
+
+async def test_an_outage_is_told_when_it_begins_and_when_it_ends_and_not_at_each_try() -> None:
+    down, tries = True, 0
+
+    async def work() -> None:
+        nonlocal tries
+        tries += 1
+        if down:
+            raise UpstreamUnavailable("Redis does not answer.")
+
+    with capture_logs() as logs:
+        async with Background(first_pause=SOON) as background:
+            background.every("waiting", SOON, work)
+            await eventually(lambda: tries >= 5)
+            down = False
+            ended = tries
+            await eventually(lambda: tries >= ended + 3)
+    told = [(log["event"], log["log_level"], log.get("reason")) for log in logs]
+    assert told == [
+        ("background.waiting", "warning", "Redis does not answer."),
+        ("background.goes_on", "info", None),
+    ]
 
 
 async def test_repeated_work_runs_at_once_then_at_its_interval_and_sooner_after_a_failure() -> None:

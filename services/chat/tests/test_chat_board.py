@@ -20,6 +20,7 @@ from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.turns.domain import Received
 from docuchat_chat.turns.ports import CLOSED, SILENT
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId, TurnId, uuid7
 
 
@@ -108,6 +109,19 @@ async def test_what_is_forgotten_while_it_is_written_is_not_written_again(boards
 
 def a_turn_id() -> TurnId:
     return TurnId(uuid7())
+
+
+async def test_a_redis_that_is_away_is_an_outage_and_keeps_what_was_published() -> None:
+    log = Log(texts=["a"])
+    async with redis.Redis.from_url("redis://127.0.0.1:1", protocol=2) as away:
+        board = RedisTurnBoard(away, away)
+        board.publish(log)
+        with pytest.raises(UpstreamUnavailable):
+            await board.run()
+        with pytest.raises(UpstreamUnavailable):  # it is offered again at once
+            await asyncio.wait_for(board.run(), 5)
+        with pytest.raises(UpstreamUnavailable):
+            await board.listen_for_stops(lambda _: None)
 
 
 def test_a_spool_says_what_was_sent_and_received(tmp_path: Path) -> None:

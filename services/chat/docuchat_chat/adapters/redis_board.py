@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from docuchat_chat.turns.domain import Received
 from docuchat_chat.turns.ports import CLOSED, SILENT, TurnLog
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId, TurnId
 from docuchat_common.redis import REDIS_TROUBLE, check_redis, redis_errors_translated
 
@@ -75,8 +76,9 @@ class RedisTurnBoard:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self.copy()
-            except REDIS_TROUBLE:
+                with redis_errors_translated():
+                    await self.copy()
+            except UpstreamUnavailable:
                 self._wake.set()
                 raise  # said, counted and run again after a pause
             await asyncio.sleep(self._copy_every)
@@ -192,6 +194,10 @@ class RedisTurnBoard:
 
     async def listen_for_stops(self, stop: Callable[[TurnId], None]) -> None:
         """Stop turns as other processes ask, until cancelled."""
+        with redis_errors_translated():
+            await self._follow_stops(stop)
+
+    async def _follow_stops(self, stop: Callable[[TurnId], None]) -> None:
         async with self._blocking.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(STOP_CHANNEL)
             while True:

@@ -8,13 +8,10 @@ from datetime import timedelta
 from typing import Final
 
 import redis.asyncio
-import structlog
 from prometheus_client import Gauge
 
 from docuchat_common.ids import DocumentId, TenantId
-from docuchat_common.redis import REDIS_TROUBLE
-
-logger = structlog.get_logger()
+from docuchat_common.redis import redis_errors_translated
 
 _watchers = Gauge("docuchat_document_watchers", "Streams of document progress that are open.")
 
@@ -58,22 +55,15 @@ class RedisDocumentSignals:
                 del self._watchers[channel]
 
     async def run(self) -> None:
-        """Listen until cancelled."""
-        pause = 0.2
-        while True:
-            try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.psubscribe(self.PATTERN)
-                    pause = 0.2
-                    while True:
-                        message = await subscription.get_message(timeout=30)
-                        if message is not None:
-                            channel = message["channel"]
-                            self._wake(channel.decode() if isinstance(channel, bytes) else channel)
-            except REDIS_TROUBLE as error:
-                logger.warning("signals.waiting", error=type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+        """Listen until cancelled; raises UpstreamUnavailable when Redis goes away."""
+        with redis_errors_translated():
+            async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                await subscription.psubscribe(self.PATTERN)
+                while True:
+                    message = await subscription.get_message(timeout=30)
+                    if message is not None:
+                        channel = message["channel"]
+                        self._wake(channel.decode() if isinstance(channel, bytes) else channel)
 
     def _wake(self, channel: str) -> None:
         for watcher in self._watchers.get(channel, ()):

@@ -1,15 +1,21 @@
 """A token is believed as long as it says and as its key is published, and for no longer."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.http.identity import InvalidToken, OperatorRequired, OperatorToken, TokenExpired, TokenVerifier
+from docuchat_common.settings import ServiceSettings
+from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import AUDIENCE, ISSUER, TokenMint
 
 
@@ -66,15 +72,65 @@ async def test_a_remembered_token_is_refused_as_soon_as_its_key_is_seen_to_be_wi
         await verifier.verify(old)
 
 
-async def test_keys_are_asked_for_again_after_five_minutes_even_for_a_remembered_token(
-    verifier: TokenVerifier, token_mint: TokenMint, time: Time
+async def test_keys_are_asked_for_again_by_themselves(
+    token_mint: TokenMint, service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = token_mint.token()
-    await verifier.verify(token)
-    token_mint.rotate(keep_old=False)
-    time.passed = timedelta(seconds=301)
-    with pytest.raises(InvalidToken):
+    for name, value in service_environment("usage").items():
+        monkeypatch.setenv(name, value)
+    async with TokenVerifier.open(ServiceSettings(), refresh_every=timedelta(milliseconds=50)) as verifier:
+        token = token_mint.token()
         await verifier.verify(token)
+        token_mint.rotate(keep_old=False)
+
+        async def is_refused() -> bool:
+            try:
+                await verifier.verify(token)
+            except InvalidToken:
+                return True
+            return False
+
+        await eventually(is_refused)
+
+
+async def test_an_auth_service_that_is_silent_is_asked_by_one_request_and_known_keys_serve_on(
+    token_mint: TokenMint, time: Time
+) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+        async with session.get(token_mint.jwks_url) as response:
+            keys = await response.json()
+        asked = 0
+        is_silent = False
+
+        async def answer(_: web.Request) -> web.Response:
+            nonlocal asked
+            asked += 1
+            if is_silent:
+                await asyncio.Event().wait()
+            return web.json_response(keys)
+
+        server = TestServer(web.Application())
+        server.app.router.add_get("/keys", answer)
+        async with server:
+            verifier = TokenVerifier(
+                session,
+                str(server.make_url("/keys")),
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                clock=time,
+                elapsed=time.elapsed,
+            )
+            known = token_mint.token()
+            await verifier.verify(known)
+            token_mint.rotate()
+            is_silent, asked = True, 0
+            time.passed = timedelta(minutes=6)
+            unknown = [token_mint.token() for _ in range(5)]
+            answers = await asyncio.gather(*map(verifier.verify, unknown), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [UpstreamUnavailable] * len(unknown)
+            with pytest.raises(UpstreamUnavailable):
+                await verifier.verify(unknown[0])  # the pause has not passed
+            assert (await verifier.verify(known)).token == known
+            assert asked == 1
 
 
 async def test_an_access_token_is_a_user_of_its_tenant(verifier: TokenVerifier, token_mint: TokenMint) -> None:

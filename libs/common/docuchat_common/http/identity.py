@@ -21,19 +21,18 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 
+from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.errors import Forbidden, InvalidInput, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId
 from docuchat_common.settings import ServiceSettings
 
-logger = structlog.get_logger()
-
 ALGORITHMS: Final = ("EdDSA", "ES256")
 INTERNAL_HEADER: Final = "X-Internal-Token"
 _REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat", "jti", "typ")
-_KEY_REFRESH_SECONDS: Final = 300.0
 _UNKNOWN_KID_PAUSE_SECONDS: Final = 2.0
+_NO_KEYS: Final = (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError)
 _REMEMBERED_TOKENS: Final = 10_000
 
 
@@ -82,7 +81,10 @@ class Identity:
 
 
 class TokenVerifier:
-    """Verifies access tokens offline, with keys fetched from auth when first needed and when a new `kid` appears."""
+    """Verifies access tokens offline, with keys that auth is asked for beside the requests, and for a new `kid`.
+
+    While auth does not answer, the keys that are there serve on.
+    """
 
     def __init__(
         self,
@@ -102,21 +104,26 @@ class TokenVerifier:
         self._clock = clock or SystemClock()
         self._elapsed = elapsed
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = float("-inf")
+        self._asked_at = float("-inf")
+        self._is_away = False
         self._lock = asyncio.Lock()
         self._verified: dict[str, Identity] = {}
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: ServiceSettings) -> AsyncIterator["TokenVerifier"]:
-        """A verifier with a connection of its own to auth."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            yield cls(
+    async def open(
+        cls, settings: ServiceSettings, *, refresh_every: timedelta = timedelta(minutes=5)
+    ) -> AsyncIterator["TokenVerifier"]:
+        """A verifier with a connection of its own to auth, whose keys are renewed while the block runs."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, Background() as background:
+            verifier = cls(
                 session,
                 f"{settings.auth_url.rstrip('/')}/.well-known/jwks.json",
                 issuer=settings.jwt_issuer,
                 audience=settings.jwt_audience,
             )
+            background.every("identity keys", refresh_every, verifier.refresh)
+            yield verifier
 
     async def verify(self, token: str) -> Identity:
         """The identity in the access token `token` of a tenant's caller.
@@ -141,8 +148,7 @@ class TokenVerifier:
             if remembered.expires_at <= self._clock.now().timestamp():
                 del self._verified[token]
                 raise TokenExpired
-            if self._elapsed() - self._fetched_at < _KEY_REFRESH_SECONDS:
-                return remembered
+            return remembered
         key = await self._key_for(token)
         try:
             claims = jwt.decode(
@@ -166,7 +172,23 @@ class TokenVerifier:
     async def check(self) -> None:
         """Raise UpstreamUnavailable while there are no keys (readiness)."""
         if not self._keys:
-            await self._fetch()
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Ask auth for its keys; who comes meanwhile shares the outcome. UpstreamUnavailable when it does not say."""
+        asked_at = self._asked_at
+        async with self._lock:
+            if self._asked_at == asked_at:  # nobody else did while we waited
+                try:
+                    self._is_away = True  # also when we are cancelled
+                    await self._fetch()
+                    self._is_away = False
+                except _NO_KEYS as error:
+                    raise self._unavailable() from error
+                finally:
+                    self._asked_at = self._elapsed()
+            elif self._is_away:
+                raise self._unavailable()
 
     async def _key_for(self, token: str) -> jwt.PyJWK:
         try:
@@ -178,38 +200,31 @@ class TokenVerifier:
         kid = header.get("kid")
         if not isinstance(kid, str) or header.get("alg") not in ALGORITHMS:
             raise InvalidToken
-        age = self._elapsed() - self._fetched_at
-        # an unknown kid is a new key, or an attack: ask again, but seldom
-        if age > _KEY_REFRESH_SECONDS or (kid not in self._keys and age > _UNKNOWN_KID_PAUSE_SECONDS):
-            try:
-                await self._fetch()
-            except UpstreamUnavailable:
-                if kid not in self._keys:
-                    raise
-                logger.warning("identity.keys_stale")
+        if kid not in self._keys:
+            # a new key, or an attack: ask again, but seldom
+            if self._elapsed() - self._asked_at > _UNKNOWN_KID_PAUSE_SECONDS:
+                await self.refresh()
+            elif self._is_away:
+                raise self._unavailable()
         key = self._keys.get(kid)
         if key is None:
             raise InvalidToken
         return key
 
     async def _fetch(self) -> None:
-        asked_at = self._elapsed()
-        async with self._lock:
-            if self._fetched_at > asked_at:  # somebody else did while we waited
-                return
-            try:
-                async with self._session.get(self._jwks_url) as response:
-                    response.raise_for_status()
-                    document = await response.json()
-                keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(document).keys if key.key_id is not None}
-            except (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError) as error:
-                raise UpstreamUnavailable(
-                    "The auth service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
-                ) from error
-            if self._keys.keys() - keys.keys():
-                self._verified.clear()  # a key was withdrawn, and its tokens with it
-            self._keys = keys
-            self._fetched_at = self._elapsed()
+        async with self._session.get(self._jwks_url) as response:
+            response.raise_for_status()
+            document = await response.json()
+        keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(document).keys if key.key_id is not None}
+        if self._keys.keys() - keys.keys():
+            self._verified.clear()  # a key was withdrawn, and its tokens with it
+        self._keys = keys
+
+    @staticmethod
+    def _unavailable() -> UpstreamUnavailable:
+        return UpstreamUnavailable(
+            "The auth service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+        )
 
 
 def _identity(claims: dict[str, Any], token: str) -> Identity:

@@ -17,7 +17,7 @@ logger = structlog.get_logger()
 _failures = Counter("docuchat_background_failures", "Failed runs of background work.", ["task"])
 _running = Gauge("docuchat_background_running", "Background tasks that are alive.", ["task"])
 
-_LONGEST_PAUSE: Final = timedelta(seconds=5)
+_LONGEST_PAUSE: Final = timedelta(seconds=2)
 
 
 class Background:
@@ -29,7 +29,7 @@ class Background:
     """
 
     def __init__(self, *, first_pause: timedelta = timedelta(milliseconds=200)) -> None:
-        """`first_pause` follows the first failure; each further one in a row doubles it, up to 5 s."""
+        """`first_pause` follows the first failure; each further one in a row doubles it, up to 2 s."""
         self._first_pause = first_pause
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -45,6 +45,11 @@ class Background:
     def every(self, name: str, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` now and whenever `interval` has passed since it ended; after a failure, sooner."""
         self._add(name, self._again_and_again(_Work(name, work), interval))
+
+    async def stop(self, name: str) -> None:
+        """End the work of this name, if it was started."""
+        if name in self._tasks:
+            await cancel(self._tasks[name])
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import asyncpg
 import pytest
 
 from docuchat_common.db import Database, Deadlocked, RoleTooPowerful
+from docuchat_common.db.transactions import transaction
 from docuchat_common.db.uow import UnitOfWork
 from docuchat_common.errors import StorageFull, UpstreamUnavailable
 from docuchat_common.ids import TenantId
@@ -133,14 +135,62 @@ async def test_a_transaction_that_was_ended_for_being_idle_is_told_to_be_tried_a
             assert await connection.fetchval("SELECT 1") == 1
 
 
+class FrozenSession:
+    """A session whose server begins a transaction, and never answers again."""
+
+    is_ended = False
+
+    async def execute(self, statement: str, *, timeout: float | None = None) -> str:
+        if statement == "ROLLBACK":
+            raise TimeoutError
+        return statement
+
+    def is_closed(self) -> bool:
+        return self.is_ended
+
+    def terminate(self) -> None:
+        self.is_ended = True
+
+
+async def test_a_cancelled_transaction_is_told_as_cancelled_when_its_rollback_has_no_answer() -> None:
+    session = FrozenSession()
+    is_inside = asyncio.Event()
+
+    async def work() -> None:
+        async with transaction(cast(asyncpg.Connection, session)):
+            is_inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await is_inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert session.is_ended
+
+
+@pytest.mark.parametrize("trouble", [FileNotFoundError("a file of the caller's"), TimeoutError("of the caller's")])
+async def test_an_error_of_the_callers_own_is_not_taken_for_the_databases(
+    database: ClonedDatabase, trouble: OSError
+) -> None:
+    async with Database.open(
+        database.url("auth"), database.system_url("auth"), application_name="own", max_size=1
+    ) as opened:
+        uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="auth")
+        with pytest.raises(type(trouble)):
+            async with uow(TenantId(1)) as connection:
+                backend = await connection.fetchval("SELECT pg_backend_pid()")
+                raise trouble
+        async with uow(TenantId(1)) as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") == backend
+
+
 @pytest.mark.parametrize("is_system", [False, True])
 @pytest.mark.parametrize(
     "trouble",
     [
         asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
         asyncio.CancelledError(),  # as asyncpg says it, with nobody who cancelled the task
-        TimeoutError(),
-        ConnectionResetError(),
     ],
     ids=lambda trouble: type(trouble).__name__,
 )

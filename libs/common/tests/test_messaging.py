@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import aio_pika
 import pytest
@@ -225,15 +226,39 @@ async def test_a_consumer_whose_queue_is_not_declared_says_so_and_waits_for_it(r
             consumer.start()
 
             def said() -> None:
-                (line, *_) = [line for line in logs if line["event"] == "consumer.queue_not_declared"]
-                assert line["queue"] == QUEUE
-                assert "docuchat_setup topology" in line["hint"]
+                (line, *_) = [line for line in logs if line["event"] == "background.waiting"]
+                assert line["task"] == f"consume {QUEUE}"
+                assert "docuchat_setup topology" in line["reason"]
 
             await eventually(said)
         with pytest.raises(UpstreamUnavailable):
             await consumer.check()
         await asyncio.to_thread(rabbitmq.declare, "usage")
         await eventually(consumer.check)
+        await consumer.stop(timedelta(seconds=5))
+
+
+@pytest.mark.parametrize(
+    "trouble", [KeyError("a bug"), asyncio.CancelledError()], ids=lambda error: type(error).__name__
+)
+async def test_a_consumer_goes_on_after_whatever_ended_it(
+    rabbitmq: TestBroker, monkeypatch: pytest.MonkeyPatch, trouble: BaseException
+) -> None:
+    rabbitmq.declare("usage")
+    async with Broker.connect(rabbitmq.url("usage"), name="usage") as broker:
+        opened = broker.channel
+        troubles = [trouble]
+
+        async def channel(**options: Any) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return await opened(**options)
+
+        monkeypatch.setattr(broker, "channel", channel)
+        consumer = Consumer(broker, [Subscription(QUEUE, UsageRecorded, Script().handle)])
+        consumer.start()
+        await eventually(consumer.check)
+        assert troubles == []
         await consumer.stop(timedelta(seconds=5))
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -12,6 +11,7 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from docuchat_common.background import Background
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl
 from docuchat_common.events.catalogue import ChatMessageCompleted, KeyRotated, UsageRecorded
@@ -72,15 +72,6 @@ async def uow_and_database(database: ClonedDatabase) -> AsyncIterator[Opened]:
             return Tx(outbox, inbox)
 
         yield UnitOfWork(opened, compose, schema=SCHEMA, service="chat"), opened
-
-
-@asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 async def outbox_rows(database: ClonedDatabase) -> int:
@@ -232,7 +223,9 @@ class TestRelay:
                 Relay(opened, SCHEMA, Publisher(broker), service="chat", batch=50, poll_seconds=0.05)
                 for broker in (one, two)
             ]
-            async with running(relays[0].run()), running(relays[1].run()):
+            async with Background() as background:
+                for number, relay in enumerate(relays):
+                    background.start(f"relay {number}", relay.run)
                 await eventually(lambda: len(script.handled) >= len(wanted), timeout=30)
             await consumer.stop(timedelta(seconds=5))
         assert script.handled == wanted
@@ -304,7 +297,8 @@ async def test_consumer_and_relay_recover_from_a_killed_broker(
         consumer = Consumer(own, [Subscription(QUEUE, UsageRecorded, script.handle)])
         consumer.start()
         relay = Relay(opened, SCHEMA, Publisher(chat), service="chat")
-        async with running(relay.run()):
+        async with Background() as background:
+            background.start("relay", relay.run)
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("before"))
             await eventually(lambda: script.handled == ["before"], timeout=10)

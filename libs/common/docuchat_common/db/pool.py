@@ -1,6 +1,7 @@
 """Two pools a service: its own weak role for work inside a tenant, its system role for relay and sweeps."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -69,11 +70,15 @@ async def assert_role_is_weak(connection: asyncpg.Connection) -> None:
 def is_broken(error: BaseException) -> bool:
     """Whether the connection that raised `error` may be in the midst of something, so that every later use would fail.
 
-    asyncpg tells that by any of `CONNECTION_ERRORS`, and also by a cancellation that nobody asked for.
+    asyncpg tells that by any of `CONNECTION_ERRORS`, and also by a cancellation that nobody asked for; an OSError that
+    did not come through asyncpg is the caller's own.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and not task.cancelling()
+    if isinstance(error, OSError):
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_globals.get("__name__", "").startswith("asyncpg.") for frame, _ in frames)
     return isinstance(error, CONNECTION_ERRORS)
 
 
@@ -160,25 +165,24 @@ class Database:
                     # the pool's proxy has every method of a connection
                     yield cast(asyncpg.Connection, connection)
                 except BaseException as error:
-                    if not is_broken(error):
-                        raise
-                    connection.terminate()
-                    raise _unavailable() from error
+                    if is_broken(error):
+                        connection.terminate()
+                    raise
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
             raise Deadlocked(retry_after=timedelta(seconds=1)) from error
         except asyncpg.DiskFullError as error:
             raise StorageFull from error
-        except CONNECTION_ERRORS as error:
-            raise _unavailable() from error
+        except BaseException as error:
+            if not is_broken(error):
+                raise
+            raise UpstreamUnavailable(
+                "The database does not answer; try again shortly.", retry_after=timedelta(seconds=2)
+            ) from error
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable when a trivial query fails (readiness)."""
         async with self.connection() as connection:
             await connection.execute("SELECT 1", timeout=2)
-
-
-def _unavailable() -> UpstreamUnavailable:
-    return UpstreamUnavailable("The database does not answer; try again shortly.", retry_after=timedelta(seconds=2))
 
 
 async def _close(pool: asyncpg.Pool) -> None:

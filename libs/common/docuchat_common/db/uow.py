@@ -6,18 +6,17 @@ Leaving the block commits, an exception rolls back; nobody calls commit. Never h
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import asyncpg
 
-from docuchat_common.db.pool import Database, is_broken
+from docuchat_common.db.pool import Database
+from docuchat_common.db.transactions import transaction
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 
 T = TypeVar("T")
-
-_BEGIN: Final = "BEGIN; SELECT set_config('app.tenant_id', '@tenant@', true)"
 
 
 class UnitOfWork(Generic[T]):
@@ -58,26 +57,10 @@ class UnitOfWork(Generic[T]):
     async def _transaction(self, *, system: bool, tenant_id: TenantId | None) -> AsyncIterator[T]:
         async with (
             self._database.connection(system=system) as connection,
-            connection.transaction() if tenant_id is None else _tenant_transaction(connection, tenant_id),
+            transaction(connection, tenant_id),
         ):
             outbox = Outbox(connection, self._schema, self._service)
             yield self._compose(connection, outbox, Inbox(connection, self._schema))
             published = await outbox.flush()
         if published and self._on_events_committed is not None:
             self._on_events_committed()
-
-
-@asynccontextmanager
-async def _tenant_transaction(connection: asyncpg.Connection, tenant_id: TenantId) -> AsyncIterator[None]:
-    """A transaction inside a tenant, begun in one round trip; asyncpg does not know of it, so none nests in it."""
-    try:
-        await connection.execute(_BEGIN.replace("@tenant@", str(int(tenant_id))))
-        yield
-    except BaseException as error:
-        # a server that does not answer does not answer a ROLLBACK either: the connection is ended, and it notices
-        if not is_broken(error) and not connection.is_closed():
-            await connection.execute("ROLLBACK")
-        raise
-    if await connection.execute("COMMIT") != "COMMIT":
-        # Postgres answers ROLLBACK, and no error, when an earlier statement failed and its error was swallowed
-        raise RuntimeError("the transaction was rolled back: a statement in it had failed unnoticed")

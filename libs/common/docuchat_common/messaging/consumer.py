@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from docuchat_common.background import Background
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.messaging.broker import Broker
 from docuchat_common.messaging.runners import BatchRunner, Runner, SingleRunner
@@ -24,7 +25,7 @@ class Consumer:
         *,
         watchdog_seconds: float = 15.0,
     ) -> None:
-        self._broker = broker
+        self._background = Background()
         self._runners: list[Runner] = [
             BatchRunner(broker, subscription, watchdog_seconds)
             if isinstance(subscription, BatchSubscription)
@@ -35,11 +36,15 @@ class Consumer:
     def start(self) -> None:
         """Begin to consume, in the background."""
         for runner in self._runners:
-            runner.start()
+            self._background.start(runner.name, runner.run)
 
     async def stop(self, drain: timedelta) -> None:
         """Cancel at the broker, then wait up to `drain` for running handlers; what is left goes back to its queue."""
-        await asyncio.gather(*(runner.stop(drain) for runner in self._runners))
+        await asyncio.gather(*(self._stop(runner, drain) for runner in self._runners))
+
+    async def _stop(self, runner: Runner, drain: timedelta) -> None:
+        await runner.drain(drain)
+        await self._background.stop(runner.name)
 
     @property
     def consuming(self) -> bool:

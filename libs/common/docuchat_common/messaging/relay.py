@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from docuchat_common.db.pool import Database
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.db.transactions import transaction
 from docuchat_common.messaging.broker import Publisher, Unroutable
 from docuchat_common.messaging.topology import published_types
 
@@ -89,29 +89,18 @@ class Relay:
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Relay until cancelled; trouble with database or broker is waited out."""
-        pause = self._poll_seconds
+        """Relay until cancelled, or until database or broker fail; to be started again then (`Background.start`)."""
         while True:
-            try:
-                more = await self.relay_batch()
-                pause = self._poll_seconds
-            except UpstreamUnavailable as error:
-                more = False
-                logger.warning("relay.waiting", service=self._service, reason=error.detail)
-                pause = min(pause * 2, 2.0)
-            except Exception:  # a relay that dies would silence the service
-                more = False
-                logger.exception("relay.failed", service=self._service)
-                pause = min(pause * 2, 2.0)
-            if not more:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wakeup.wait(), timeout=pause)
-                    await asyncio.sleep(self._gather_seconds)
-                self._wakeup.clear()
+            if await self.relay_batch():
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wakeup.wait(), timeout=self._poll_seconds)
+                await asyncio.sleep(self._gather_seconds)
+            self._wakeup.clear()
 
     async def relay_batch(self) -> bool:
         """Publish and delete up to a batch; True when there may be more. A no-op while another process has the turn."""
-        async with self._database.connection(system=True) as connection, connection.transaction():
+        async with self._database.connection(system=True) as connection, transaction(connection):
             if not await connection.fetchval(_TAKE_TURN, self._turn_key):
                 return False
             rows = await connection.fetch(self._next, self._types_to_try(), self._batch)

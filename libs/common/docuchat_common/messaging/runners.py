@@ -14,7 +14,6 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge, Histogram
 
-from docuchat_common.background import cancel
 from docuchat_common.errors import Forbidden, UpstreamUnavailable
 from docuchat_common.events.catalogue import event_in
 from docuchat_common.events.envelope import Event, MalformedEvent, open_envelope, source_of
@@ -25,8 +24,6 @@ from docuchat_common.messaging.topology import dead_letter_queue, login_of
 from docuchat_common.telemetry import traced
 
 logger = structlog.get_logger()
-
-_BROKER_AWAY: tuple[type[BaseException], ...] = (UpstreamUnavailable, *BROKER_ERRORS)
 
 _handled = Counter("docuchat_messages_handled", "Messages by queue and outcome.", ["queue", "outcome"])
 _seconds = Histogram("docuchat_message_seconds", "Time in the handler.", ["queue"])
@@ -48,19 +45,20 @@ class Runner(ABC):
         self._broker = broker
         self._subscription = subscription
         self._watchdog_seconds = watchdog_seconds
-        self._task: asyncio.Task[None] | None = None
         self._handlers: set[asyncio.Task[None]] = set()
-        self._stopping = asyncio.Event()
+        self._stopping = False
         self._channel: AbstractChannel | None = None
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None
         self.consuming = False
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"consume {self._subscription.queue}")
+    @property
+    def name(self) -> str:
+        return f"consume {self._subscription.queue}"
 
-    async def stop(self, drain: timedelta) -> None:
-        self._stopping.set()
+    async def drain(self, drain: timedelta) -> None:
+        """Take nothing more, and wait up to `drain` for what is being handled."""
+        self._stopping = True
         if self._queue is not None and self._tag is not None:
             with suppress(*BROKER_ERRORS):
                 await asyncio.wait_for(self._queue.cancel(self._tag), timeout=2)
@@ -71,27 +69,21 @@ class Runner(ABC):
             if late:
                 logger.warning("consumer.drain_timeout", queue=self._subscription.queue, handlers=len(late))
                 await asyncio.wait(late, timeout=2)
-        if self._task is not None:
-            await cancel(self._task)
-        await self._close_channel()
 
-    async def _run(self) -> None:
-        pause = 0.2
-        while not self._stopping.is_set():
-            try:
-                await self._consume()
-                pause = 0.2
-                await self._watch()
-                logger.warning("consumer.lost", queue=self._subscription.queue)
-            except ChannelNotFoundEntity:
-                logger.warning("consumer.queue_not_declared", queue=self._subscription.queue, hint=SETUP_HINT)
-            except _BROKER_AWAY as error:
-                logger.warning("consumer.waiting", queue=self._subscription.queue, error=type(error).__name__)
-            finally:
-                self.consuming = False
-                await self._close_channel()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 2.0)
+    async def run(self) -> None:
+        """Consume until drained; UpstreamUnavailable says why that is not possible, or no more."""
+        try:
+            await self._consume()
+            await self._watch()
+        except ChannelNotFoundEntity as error:
+            raise UpstreamUnavailable(f"The queue is not declared; {SETUP_HINT}.") from error
+        except BROKER_ERRORS as error:
+            raise UpstreamUnavailable(f"RabbitMQ does not answer ({type(error).__name__}).") from error
+        finally:
+            self.consuming = False
+            await self._close_channel()
+        if not self._stopping:
+            raise UpstreamUnavailable("RabbitMQ took the queue or the channel away.")
 
     async def _consume(self) -> None:
         subscription = self._subscription

@@ -9,8 +9,6 @@ from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId
 
-_TENANT_KEYS = frozenset({"tenants_pkey", "tenants_slug_key"})
-
 _queries: Any = load_queries("docuchat_auth.tenants")
 
 
@@ -33,19 +31,14 @@ class TenantRepository:
         return [_tenant(row) async for row in rows]
 
     async def add(self, slug: Slug, name: str, *, signup_open: bool, tenant_id: TenantId | None) -> Tenant:
-        try:
-            # a savepoint, so that the caller's transaction lives on when the name is taken
-            async with self._connection.transaction():
-                if tenant_id is None:
-                    row = await _queries.add_tenant(self._connection, slug=slug, name=name, signup_open=signup_open)
-                else:
-                    row = await _queries.add_tenant_with_id(
-                        self._connection, tenant_id=tenant_id, slug=slug, name=name, signup_open=signup_open
-                    )
-        except asyncpg.UniqueViolationError as error:
-            if error.constraint_name in _TENANT_KEYS:
-                raise TenantTaken from error
-            raise
+        if tenant_id is None:
+            row = await _queries.add_tenant(self._connection, slug=slug, name=name, signup_open=signup_open)
+        else:
+            row = await _queries.add_tenant_with_id(
+                self._connection, tenant_id=tenant_id, slug=slug, name=name, signup_open=signup_open
+            )
+        if row is None:
+            raise TenantTaken
         return _tenant(row)
 
     async def set_signup(self, slug: Slug, *, is_open: bool) -> Tenant | None:

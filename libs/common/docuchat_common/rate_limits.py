@@ -215,16 +215,16 @@ class RateLimiter:
         """Send what waits; what comes meanwhile goes with the next round trip."""
         while self._waiting:
             batch, self._waiting = self._waiting[: self.BATCH], self._waiting[self.BATCH :]
-            answers: Sequence[list[int] | BaseException] = [UpstreamUnavailable()] * len(batch)
+            answers: Sequence[list[int] | BaseException] = ()
             try:
                 async with asyncio.timeout(self._patience):
                     answers = await self._count(batch)
-            except REDIS_TROUBLE as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody is to wait for an answer that never comes
                 self._lose(error)
-                batch += self._waiting
-                answers = [error] * len(batch)
-                self._waiting = []
             finally:
+                if len(answers) != len(batch):  # nobody would send for those who wait behind either
+                    batch, self._waiting = batch + self._waiting, []
+                    answers = [self._trouble or UpstreamUnavailable()] * len(batch)
                 for hit, answer in zip(batch, answers, strict=True):
                     if not hit.answer.done():
                         hit.answer.set_result(answer)

@@ -203,7 +203,11 @@ class TestDeadLetters:
             await (await admin.channel()).queue_delete(QUEUE)
             assert await DeadLetterOffice(own, "usage").replay() == 1
             places = [dead_letter_queue(QUEUE), LADDER.queue_name(QUEUE, 1)]
-            assert [await count_messages(admin, place) for place in places] == [0, 1]
+
+            async def waits() -> None:
+                assert [await count_messages(admin, place) for place in places] == [0, 1]
+
+            await eventually(waits)
 
 
 async def test_a_publish_is_unroutable_only_where_a_service_of_ours_must_get_it(rabbitmq: TestBroker) -> None:
@@ -309,3 +313,13 @@ async def test_stopping_waits_for_the_running_handler_and_leaves_the_rest_untouc
 def test_a_cloud_event_names_the_service_that_publishes_it() -> None:
     assert json.loads(usage("x").to_cloudevent("ingest"))["source"] == "/docuchat/ingest-worker"
     assert json.loads(usage("x").to_cloudevent("chat"))["source"] == "/docuchat/chat"
+
+
+async def test_a_broker_that_forgot_everything_is_not_told_as_well(rabbitmq: TestBroker) -> None:
+    rabbitmq.declare("usage")
+    async with Broker.connect(rabbitmq.url("usage"), name="usage") as broker:
+        await broker.check()
+        async with await aio_pika.connect(rabbitmq.admin_url) as admin:
+            await (await admin.channel()).exchange_delete(EXCHANGE)
+        with pytest.raises(UpstreamUnavailable, match="docuchat_setup topology"):
+            await broker.check()

@@ -141,6 +141,28 @@ async def test_counting_goes_on_when_redis_is_back(client: Redis) -> None:
         await eventually(counted)
 
 
+async def test_who_waits_behind_a_batch_is_answered_whatever_happens_to_it(
+    limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def broken(_: object) -> list[list[int]]:
+        began.set()
+        await go_on.wait()
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(limiter, "_count", broken)
+    limit = Limit("user", "a", Rate(2, HOUR))
+    first = asyncio.create_task(limiter.hit(limit))
+    await began.wait()
+    behind = asyncio.create_task(limiter.hit(limit))
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(first, behind, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [UpstreamUnavailable] * 2
+
+
 async def test_nothing_to_count_passes(limiter: RateLimiter) -> None:
     assert await limiter.hit() is None
 

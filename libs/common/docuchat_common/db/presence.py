@@ -4,12 +4,15 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Final
 
 import asyncpg
 
 from docuchat_common.background import Background
 from docuchat_common.db.pool import CONNECTION_ERRORS
 from docuchat_common.errors import UpstreamUnavailable
+
+_TAKE: Final = "SELECT pg_try_advisory_lock($1, $2)"
 
 
 class Presence:
@@ -52,18 +55,20 @@ class Presence:
     async def _ensure(self) -> None:
         if self._connection is not None:
             try:
-                await self._connection.execute("SELECT 1", timeout=5)
+                await self._connection.execute("SELECT 1")
                 return
             except CONNECTION_ERRORS:
                 await self._close()
-        connection = await asyncpg.connect(
-            self._url, timeout=5, server_settings={"application_name": "docuchat-presence"}
+        self._connection = await asyncpg.connect(
+            self._url, timeout=5, command_timeout=5, server_settings={"application_name": "docuchat-presence"}
         )
-        # a false answer means that the server has not noticed the end of the last session yet; asked again next time
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", self._lock_class, self.process_id):
-            self._connection = connection
-        else:
-            await connection.close()
+        is_ours = False
+        try:
+            # false means that the server has not noticed the end of the last session yet; asked again next time
+            is_ours = await self._connection.fetchval(_TAKE, self._lock_class, self.process_id)
+        finally:
+            if not is_ours:
+                await self._close()
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -117,10 +117,17 @@ class Broker:
                 await asyncio.wait_for(connection.close(), timeout=3)
 
     async def check(self) -> None:
-        """Raise UpstreamUnavailable when RabbitMQ does not answer (readiness)."""
+        """Raise UpstreamUnavailable when RabbitMQ does not answer, or does not know our exchange."""
         channel = await self.channel()
-        with suppress(*BROKER_ERRORS):
-            await channel.close()
+        try:
+            await asyncio.wait_for(channel.declare_exchange(EXCHANGE, passive=True), timeout=5)
+        except ChannelNotFoundEntity as error:
+            raise UpstreamUnavailable(f"The exchange is not declared; {SETUP_HINT}.", retry_after=_SOON) from error
+        except BROKER_ERRORS as error:
+            raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=_SOON) from error
+        finally:
+            with suppress(*BROKER_ERRORS):
+                await channel.close()
 
 
 class Publisher:

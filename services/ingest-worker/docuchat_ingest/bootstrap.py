@@ -53,8 +53,8 @@ _MINUTE = timedelta(minutes=1)
 _KEEP_CALLS = timedelta(days=30)
 _BOOKING_PATIENCE = timedelta(minutes=2)
 """Longer than any event can be on its way."""
-_SPLITTER = "packed-2"
-"""Names how texts are split: change it with the chunker, so that no half-written document is continued in another
+_SPLITTER = "packed-3"
+"""Names how texts are read and split: change it with either, so that no half-written document is continued in another
 way.
 """
 

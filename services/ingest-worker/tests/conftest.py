@@ -1,7 +1,7 @@
 """What the tests of the worker share: where the real PDF files are, and a maker of files that no printer would make."""
 
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -117,23 +117,35 @@ class PdfMaker:
         objects[1] = b"<</Type/Pages/Kids[%b]/Count %d>>" % (b" ".join(kids), len(kids))
         return self.write(objects)
 
-    def glyphs(self, lines: Iterable[Iterable[tuple[str, float]]], size: float = 12) -> bytes:
-        """A page whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs."""
-        lines = [list(line) for line in lines]
+    def glyphs(
+        self,
+        lines: Iterable[Iterable[tuple[str, float]]],
+        size: float = 12,
+        rows: Sequence[int] = range(1_000),
+        tagged: str = "",
+    ) -> bytes:
+        """A page whose glyphs are drawn where told: a line is (letters that the glyph stands for, x) pairs.
+
+        What the `tagged` ones stand for is told by marked content, not by the font; `rows`: where each line stands.
+        """
         codes: dict[str, int] = {}
         content = b"BT /F1 %.1f Tf\n" % size
-        for row, line in enumerate(lines):
+        for row, line in zip(rows, map(list, lines), strict=False):
             for letters, x in line:
                 code = codes.setdefault(letters, len(codes) + 1)
-                content += b"1 0 0 1 %.2f %.2f Tm <%02x> Tj\n" % (x, 760 - 24 * row, code)
+                shown = b"1 0 0 1 %.2f %.2f Tm <%02x> Tj\n" % (x, 760 - 24 * row, code)
+                actual = ("\ufeff" + letters).encode("utf-16-be").hex().encode()
+                content += b"/Span <</ActualText <%b>>> BDC %bEMC\n" % (actual, shown) if letters in tagged else shown
         content += b"ET"
         mapping = b"".join(
-            b"<%02x> <%b>\n" % (code, letters.encode("utf-16-be").hex().encode()) for letters, code in codes.items()
+            b"<%02x> <%b>\n" % (code, letters.encode("utf-16-be").hex().encode())
+            for letters, code in codes.items()
+            if letters not in tagged
         )
         to_unicode = (
             b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n/CMapName /X def /CMapType 2 def\n"
             b"1 begincodespacerange <00> <ff> endcodespacerange\n%d beginbfchar\n%bendbfchar\nendcmap end end"
-            % (len(codes), mapping)
+            % (mapping.count(b"\n"), mapping)
         )
         empty = {"\u200c"}  # drawn, but nothing to see
         shapes = [

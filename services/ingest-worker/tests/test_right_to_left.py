@@ -80,3 +80,43 @@ def test_a_sentence_s_end_tells_where_its_line_begins(tmp_path: Path, pdf_maker)
 
 def test_a_bullet_stands_apart_where_its_line_begins(tmp_path: Path, pdf_maker) -> None:
     assert read(tmp_path / "a.pdf", pdf_maker.glyphs([drawn(*"لوا دروم•")])) == "• مورد اول"
+
+
+def test_bullets_that_were_drawn_last_go_to_their_lines(tmp_path: Path, pdf_maker) -> None:
+    lines = [drawn(*"لوا دروم", right=520), drawn(*"مود دروم", right=520), drawn("•"), drawn("•")]
+    page = pdf_maker.glyphs(lines, rows=[0, 1, 0, 1])
+    assert read(tmp_path / "a.pdf", page) == "• مورد اول\n• مورد دوم"
+
+
+def test_a_bullet_that_no_line_is_beside_stays(tmp_path: Path, pdf_maker) -> None:
+    assert read(tmp_path / "a.pdf", pdf_maker.glyphs([drawn(*"دروم"), drawn("•")])) == "مورد\n•"
+
+
+@pytest.mark.parametrize(
+    ("laid_out", "line"),
+    [
+        (".تفر و »نم« )هخسن( »بوخ", "خوب» (نسخه) «من» و رفت."),
+        ("هخسن( »بوخ« تفگ", "گفت «خوب» (نسخه"),
+        ("»بوخ( تفگ", "گفت (خوب»"),
+    ],
+)
+def test_a_bracket_whose_other_half_is_on_another_line(tmp_path: Path, pdf_maker, laid_out: str, line: str) -> None:
+    assert read(tmp_path / "a.pdf", pdf_maker.glyphs([drawn(*laid_out)])) == line
+
+
+@pytest.mark.parametrize("stroke", ["$", "C"])
+def test_strokes_that_stretch_a_word_are_no_letters(tmp_path: Path, pdf_maker, stroke: str) -> None:
+    page = pdf_maker.glyphs([drawn(*"نا", *(stroke * 3), *"نکراک"), drawn(*"دوش", " ", stroke, " ", *"نیا")])
+    assert read(tmp_path / "a.pdf", page) == f"کارکنان\nاین {stroke} شود"
+
+
+def test_a_space_without_room_is_none(tmp_path: Path, pdf_maker) -> None:
+    glyphs = drawn(*"دوش یم")
+    touching = [(letter, x + 6 if place < 3 else x) for place, (letter, x) in enumerate(glyphs)]
+    assert read(tmp_path / "a.pdf", pdf_maker.glyphs([touching])) == "میشود"
+
+
+def test_a_persian_page_has_persian_letters(tmp_path: Path, pdf_maker) -> None:
+    persian, arabic = "كاركنان مرخصى می‌گيرند گزارش چاپ", "المكتبة فى مدينة پاريس ومدرسة كبيرة على الطريق"
+    assert read(tmp_path / "a.pdf", pdf_maker.glyphs([drawn(*persian[::-1])])).startswith("کارکنان مرخصی")
+    assert read(tmp_path / "b.pdf", pdf_maker.glyphs([drawn(*arabic[::-1])])) == arabic

@@ -3,13 +3,17 @@
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 _PERCENT = frozenset("%٪‰")
-_BULLETS = frozenset("•◦▪‣●○■")
+BULLETS = frozenset("•◦▪‣●○■")
 _SENTENCE_ENDS = frozenset(".!?:;،؛؟")
+_SIGNS = frozenset("#$&*<=>@\\^_`|~")
 _KINDS = {bracket: pair for pair in ("()", "[]", "{}", "<>", "«»") for bracket in pair}
+_OPENING = frozenset(pair[0] for pair in _KINDS.values())
 _COLUMN_GAP = 3.0  # of the height of the taller glyph
 _WORD_GAP = 0.12  # of the same; beside punctuation, which PDFium may count to the wrong word
+_TOUCHING = 0.03  # of the same; no space is so narrow, whatever PDFium says
 _CLEARLY = 3  # times as many right-to-left letters as others: no doubt about such a line
 
 
@@ -38,7 +42,10 @@ class Page:
 
 def read_line(line: list[Glyph], page: Page) -> str:
     directions = [glyph.direction for glyph in line]
-    glyphs = _with_spaces(_attach_marks(sorted(line, key=lambda glyph: glyph.x)))
+    glyphs = sorted(line, key=lambda glyph: glyph.x)
+    if "R" in directions:
+        glyphs = _without_stretching(glyphs)
+    glyphs = _with_spaces(_attach_marks(glyphs))
     if "R" not in directions:
         return "".join(glyph.text for glyph in glyphs).strip()
     from_right = _starts_right(glyphs, page)
@@ -79,6 +86,32 @@ def _attach_marks(glyphs: list[Glyph]) -> list[Glyph]:
     return bases
 
 
+def _without_stretching(glyphs: list[Glyph]) -> list[Glyph]:
+    """Drop the strokes that stretch a word to the margin: producers map them to no letter, so that PDFium takes the
+    number of the shape for one. No other Latin letter or sign touches Arabic ones on both sides.
+    """
+    kept: list[Glyph] = []
+    start = 0
+    while start < len(glyphs):
+        end = start + 1
+        if _is_stroke(glyphs[start]):
+            while end < len(glyphs) and glyphs[end].text == glyphs[start].text:
+                end += 1
+            around = [*kept[-1:], *glyphs[start : end + 1]]
+            joins = len(around) == end - start + 2 and around[0].direction == around[-1].direction == "R"
+            if joins and all(right.left - left.right <= _TOUCHING * left.height for left, right in pairwise(around)):
+                kept[-1].right = around[-2].right
+                start = end
+                continue
+        kept.extend(glyphs[start:end])
+        start = end
+    return kept
+
+
+def _is_stroke(glyph: Glyph) -> bool:
+    return len(glyph.text) == 1 and glyph.text.isascii() and (glyph.text.isalpha() or glyph.text in _SIGNS)
+
+
 def _with_spaces(glyphs: list[Glyph]) -> list[Glyph]:
     """A space where two words meet, a tab where a column ends."""
     height = max((glyph.height for glyph in glyphs), default=0.0)
@@ -90,7 +123,9 @@ def _with_spaces(glyphs: list[Glyph]) -> list[Glyph]:
             apart = before.word != glyph.word
             if "N" in (before.direction, glyph.direction):
                 apart = gap > _WORD_GAP * height
-            if apart or glyph.text in _BULLETS or before.text in _BULLETS:
+            elif before.direction == glyph.direction == "R":
+                apart = apart and gap > _TOUCHING * height
+            if apart or glyph.text in BULLETS or before.text in BULLETS:
                 text = "\t" if gap > _COLUMN_GAP * height else " "
                 spaced.append(Glyph(text, before.right, glyph.y, before.right, glyph.left, 0, glyph.word))
         spaced.append(glyph)
@@ -204,15 +239,19 @@ def _pair_brackets(line: list[tuple[str, str]]) -> str:
                 open_brackets.append(index)
             elif matches:
                 open_brackets.pop()
-        elif matches:
+        elif matches if (closes := _closes(texts, index)) is None else closes:
             texts[index] = kind[1]
-            open_brackets.pop()
+            if matches:
+                open_brackets.pop()
         else:
             texts[index] = kind[0]
             open_brackets.append(index)
-    for index in open_brackets:  # one by itself closes when it hangs on what is before it: `1)`
-        kind = _KINDS[texts[index]]
-        hangs = index > 0 and not texts[index - 1].isspace() and texts[index + 1 : index + 2] in ([], [" "], ["\t"])
-        if line[index][1] == "R" and hangs:
-            texts[index] = kind[1]
     return "".join(texts)
+
+
+def _closes(texts: list[str], index: int) -> bool | None:
+    """Whether a bracket hangs on what is before it, as `1)`, or stands before a word; None when both or neither."""
+    before, after = texts[index - 1] if index else " ", texts[index + 1] if index + 1 < len(texts) else " "
+    hangs = not before.isspace() and before not in _OPENING
+    stands = not after.isspace() and after not in _SENTENCE_ENDS and after not in _KINDS
+    return hangs if hangs != stands else None

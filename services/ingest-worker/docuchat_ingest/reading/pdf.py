@@ -104,7 +104,7 @@ class PdfDocument:
             loaded += 1
             text_page = pdfium.FPDFText_LoadPage(page)
             try:
-                text = self._read(text_page, index, _visible_area(page)) if text_page else ""
+                text = self._read(page, text_page, index) if text_page else ""
                 read = _judge(page, text_page, text) if text_page else PageText("")
                 yield self._with_form_values(read, index)
             finally:
@@ -119,19 +119,20 @@ class PdfDocument:
         values = self._form_values.get(index)
         return replace(page, text=tidy("\n".join((page.text, *values)))) if values else page
 
-    def _read(self, text_page: "pdfium.FPDF_TEXTPAGE", index: int, seen: "pdfium.FS_RECTF") -> str:
+    def _read(self, page: "pdfium.FPDF_PAGE", text_page: "pdfium.FPDF_TEXTPAGE", index: int) -> str:
         characters = pdfium.FPDFText_CountChars(text_page)
         if characters <= 0:
             return ""
         if characters > _MAX_PAGE_CHARACTERS:
             raise Unreadable("too_much_text")
+        seen = _visible_area(page)
         room = 2 * characters + 64  # surrogate pairs, and line breaks that PDFium adds
         buffer = (ctypes.c_ushort * room)()
         # Not FPDFText_GetText: that one cuts characters beyond the basic plane down to 16 bits.
         length = pdfium.FPDFText_GetBoundedText(text_page, seen.left, seen.top, seen.right, seen.bottom, buffer, room)
         text = bytes(memoryview(buffer)[: max(length, 0)]).decode("utf-16-le", "replace")
         if right_to_left.is_needed(text):
-            ordered = right_to_left.read_page(text_page, characters, seen)
+            ordered = right_to_left.read_page(page, text_page, characters, seen)
             slow = self._slow
             text = slow.read_page(index) if ordered is None else slow.restore_half_spaces(ordered, index)
         return tidy(text)

@@ -196,6 +196,21 @@ async def test_whoever_lost_its_lease_to_a_request_that_still_runs_cannot_settle
                 await tx.requests.settle(second, SAME, CREATED)
 
 
+async def test_whoever_lost_its_lease_neither_frees_nor_renews_the_key_of_the_other(
+    uow: UnitOfWork[Tx], caller: Caller
+) -> None:
+    keys = Idempotency(uow)
+    async with keys.claim(caller, "k") as late:
+        async with uow(caller.tenant_id) as tx:
+            await tx.connection.execute(f"UPDATE {SCHEMA}.idempotent_requests SET lease_until = now()")
+        async with keys.claim(caller, "k"), uow(caller.tenant_id) as tx:
+            await tx.requests.renew(late, timedelta(days=1))
+            await tx.requests.release(late)
+            left = await tx.connection.fetchval(f"SELECT lease_until - now() FROM {SCHEMA}.idempotent_requests")
+    assert left is not None
+    assert left < timedelta(hours=1)
+
+
 async def test_a_repetition_follows_what_was_begun_until_it_is_settled(uow: UnitOfWork[Tx], caller: Caller) -> None:
     keys, turn = Idempotency(uow), uuid7()
     async with keys.claim(caller, "k", SAME) as claim, uow(caller.tenant_id) as tx:

@@ -52,6 +52,13 @@ async def test_a_hit_that_one_subject_refuses_counts_for_none(limiter: RateLimit
     assert (await decide(limiter, address)).remaining == 8
 
 
+async def test_what_is_counted_is_forgotten(limiter: RateLimiter, client: Redis) -> None:
+    await decide(limiter, Limit("user", "a", Rate(50, HOUR)))
+    lives = [await client.pttl(key) for key in await client.keys("test:*")]
+    assert len(lives) == 1
+    assert all(3_600_000 < life <= 2 * 3_600_000 for life in lives)
+
+
 async def test_a_look_costs_nothing_and_a_dear_hit_its_cost(limiter: RateLimiter) -> None:
     limit = Limit("guess", "a", Rate(3, HOUR))
     assert (await decide(limiter, limit, cost=0)).remaining == 3

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "content_filter"]
+"""Why an answer ended: it was whole, as long as was asked, or held back by the provider."""
 
 
 class ChatMessage(Protocol):
@@ -53,5 +56,7 @@ class Piece:
     """
 
     text: str = ""
-    finish_reason: str | None = None
+    finish_reason: FinishReason | None = None
     usage: TokenUsage | None = None
+    thoughts: str = ""
+    """What the model wrote before its answer: not to be shown, but billed."""

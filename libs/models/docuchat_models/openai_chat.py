@@ -14,17 +14,22 @@ from typing import Any
 import aiohttp
 import httpx2
 import openai
+import structlog
 from openai import AsyncAPIResponse, AsyncOpenAI
 
 from docuchat_models.chat import ChatRequest, Piece
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderTimeout
-from docuchat_models.openai_client import open_client, translate
+from docuchat_models.openai_client import open_client, read_bounded, translate
 from docuchat_models.providers import LONGEST_PAUSE, provider_name
 from docuchat_models.stream_parser import StreamParser
 from docuchat_models.tokens import TokenCounter
 
+logger = structlog.get_logger()
+
 _counter_for = cache(TokenCounter.for_model)
 _NO_ANSWER = "The model provider answered with something that is no stream of an answer."
+_LONGEST_WHOLE = 4 * 1024 * 1024
+"""Bytes of an answer that comes as one JSON object."""
 _MOST_CHARACTERS = 32
 """Of a token: a longer text is too much without being counted."""
 
@@ -61,7 +66,8 @@ class OpenAIChat:
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer; all text of one read is one piece, and none goes beyond the asked number of tokens.
 
-        The first piece is empty: the provider took the request. What is no event stream is no answer, ProviderFailed.
+        The first piece is empty: the provider took the request. An answer may come whole, as JSON; all else is none,
+        ProviderFailed.
         """
         accepted = False
         try:
@@ -90,6 +96,14 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
     """The pieces of a response; the empty one comes as soon as it is known to be a stream."""
     parser, limit = StreamParser(), _Limit(request)
     kind = response.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        whole = parser.read_whole(await read_bounded(response, _LONGEST_WHOLE))
+        if whole is None:
+            raise ProviderFailed(_NO_ANSWER)
+        logger.warning("provider.odd_answer", part="stream")
+        yield Piece()
+        yield Piece(limit.cut(whole), "length", whole.usage) if limit.exceeded_by(whole) else whole
+        return
     if kind and not kind.startswith("text/event-stream"):
         raise ProviderFailed(_NO_ANSWER)
     accepted = bool(kind)
@@ -106,7 +120,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
                 return
             yield piece
         if parser.failure is not None:
-            raise parser.failure
+            raise parser.failure if accepted else ProviderFailed(_NO_ANSWER)
         if parser.done:
             return
     if not parser.ended:

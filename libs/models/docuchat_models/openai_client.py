@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import httpx2
 import openai
 import structlog
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient
 
 from docuchat_common.errors import DocuChatError
-from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout
+from docuchat_models.errors import (
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+)
 from docuchat_models.providers import LONGEST_PAUSE, read_retry_after
 
 logger = structlog.get_logger()
@@ -21,6 +29,8 @@ logger = structlog.get_logger()
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 _TRANSIENT = (408, 409, 425)
+_LONGEST_ERROR = 64 * 1024
+_ERROR_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -31,10 +41,46 @@ async def open_client(
     seconds = connect.total_seconds()
     timeout = httpx2.Timeout(read.total_seconds(), connect=seconds, pool=seconds)
     limits = httpx2.Limits(max_connections=5000, max_keepalive_connections=5000, keepalive_expiry=20)
-    async with DefaultAioHttpClient(timeout=timeout, limits=limits) as http:
+    hooks = {"response": [_bound_error]}
+    async with DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False, event_hooks=hooks) as http:
         yield AsyncOpenAI(
             api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=timeout, http_client=http
         )
+
+
+async def read_bounded(response: AsyncAPIResponse[Any], most: int) -> bytes:
+    """Return a whole body. One of more than `most` bytes is ProviderInterrupted: it may be billed."""
+    body = bytearray()
+    async for data in response.iter_bytes():
+        body += data
+        if len(body) > most:
+            raise ProviderInterrupted("The model provider sent an answer that is longer than can be.")
+    return bytes(body)
+
+
+class _Beginning(httpx2.AsyncByteStream):
+    """The beginning of a body, which may have no end."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = _LONGEST_ERROR
+        ends_at = asyncio.get_running_loop().time() + _ERROR_SECONDS
+        async for data in self._stream:
+            yield data
+            left -= len(data)
+            if left <= 0 or asyncio.get_running_loop().time() > ends_at:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound_error(response: httpx2.Response) -> None:
+    """Bound what the SDK reads of an error, which it reads whole."""
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Beginning(response.stream)
 
 
 def translate(error: openai.APIError, *, longest_pause: timedelta = LONGEST_PAUSE) -> DocuChatError:

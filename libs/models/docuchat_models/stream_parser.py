@@ -7,17 +7,26 @@ is needed: a part that is odd is dropped and logged by name, the answer goes on.
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import orjson
 import structlog
 
-from docuchat_models.chat import Piece, TokenUsage
+from docuchat_models.chat import FinishReason, Piece, TokenUsage
 from docuchat_models.errors import ProviderInterrupted
 
 logger = structlog.get_logger()
 
 _LONGEST_LINE = 16 * 1024 * 1024
+_REASONS: Final[dict[object, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
+_SHOWN: Final = ("content", "refusal")
+_THOUGHT: Final = ("reasoning_content", "reasoning")
+"""What a model writes before its answer: not shown, and billed."""
 _LARGEST_COUNT = 2**53
 """Counts beyond cannot be meant, nor carried by JSON."""
 
@@ -37,9 +46,7 @@ class StreamParser:
 
     def feed(self, data: bytes) -> Piece | None:
         """Take what arrived; returns what it said, None when that was nothing."""
-        texts: list[str] = []
-        finish_reason: str | None = None
-        usage: TokenUsage | None = None
+        said = _Said()
         for line in self._lines(data):
             if not line.startswith(b"data:"):
                 continue
@@ -49,27 +56,44 @@ class StreamParser:
                 break
             try:
                 frame = _decode(payload)
-            except ProviderInterrupted as failure:
-                self.failure = failure
+            except ValueError:
+                if self.ended:  # nothing of the text can be missing
+                    self._drop("frame")
+                    continue
+                self.failure = ProviderInterrupted(
+                    "The model provider sent a broken frame; what came before it is kept."
+                )
                 break
+            if not isinstance(frame, dict):
+                self._drop("frame")
+                continue
             self.started = True
-            for choice in self._objects(frame, "choices"):
-                text = self._text(choice)
-                if text:
-                    texts.append(text)
-                reason = choice.get("finish_reason")
-                if reason:
-                    self.ended = True
-                    finish_reason = reason if isinstance(reason, str) else self._drop("finish_reason", "stop")
-            if frame.get("usage"):
-                usage = self._usage(frame["usage"])
-            if frame.get("error"):
+            self._take(frame, said)
+            if frame.get("error") and not self.ended:
                 self.failure = ProviderInterrupted("The model provider reported an error in the middle of the answer.")
                 break
-        if not texts and finish_reason is None and usage is None:
+        return said.piece()
+
+    def read_whole(self, body: bytes) -> Piece | None:
+        """Take an answer that came as one JSON object, though a stream was asked for; None when it is none."""
+        try:
+            completion = _decode(body)
+        except ValueError:
             return None
-        # PostgreSQL stores no NUL, and no answer needs one.
-        return Piece("".join(texts).replace("\x00", ""), finish_reason, usage)
+        if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
+            return None
+        said = _Said()
+        self._take(completion, said)
+        return said.piece() or Piece(finish_reason="stop")
+
+    def _take(self, frame: dict[str, Any], said: _Said) -> None:
+        for choice in self._objects(frame, "choices"):
+            self._text(choice, said)
+            if choice.get("finish_reason"):
+                self.ended = True
+                said.finish_reason = self._reason(choice["finish_reason"])
+        if frame.get("usage"):
+            said.usage = self._usage(frame["usage"]) or said.usage
 
     def _lines(self, data: bytes) -> list[bytes]:
         """The lines that are whole now; the beginning of the next is kept, as it came, until its end is there."""
@@ -92,18 +116,25 @@ class StreamParser:
             return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
         return found
 
-    def _text(self, choice: dict[str, Any]) -> str | None:
-        delta = choice.get("delta")
+    def _text(self, choice: dict[str, Any], said: _Said) -> None:
+        delta = choice.get("delta") or choice.get("message")
         if not delta:
-            return None
+            return
         if not isinstance(delta, dict):
             self._drop("delta")
-            return None
-        text = delta.get("content") or delta.get("refusal")
-        if text and not isinstance(text, str):
-            self._drop("content")
-            return None
-        return text or None
+            return
+        for names, texts in ((_SHOWN, said.texts), (_THOUGHT, said.thoughts)):
+            text = next((delta[name] for name in names if delta.get(name)), None)
+            if isinstance(text, str):
+                texts.append(text)
+            elif text is not None:
+                self._drop("content")
+
+    def _reason(self, said: object) -> FinishReason:
+        reason = _REASONS.get(said) if isinstance(said, str) else None
+        if reason is None:
+            self._drop("finish_reason")
+        return reason or "stop"
 
     def _usage(self, counted: object) -> TokenUsage | None:
         """The provider's figures when both can be meant; else the answer is counted by whoever asked for it."""
@@ -120,22 +151,37 @@ class StreamParser:
         self._drop(f"usage.{name}")
         return None
 
-    def _drop(self, name: str, instead: str | None = None) -> str | None:
+    def _drop(self, name: str) -> None:
         if name not in self._odd:
             self._odd.add(name)
             logger.warning("provider.odd_answer", part=name)
-        return instead
 
 
-def _decode(payload: bytes) -> dict[str, Any]:
+@dataclass(slots=True)
+class _Said:
+    """What the frames of one read said."""
+
+    texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    usage: TokenUsage | None = None
+
+    def piece(self) -> Piece | None:
+        if not self.texts and not self.thoughts and self.finish_reason is None and self.usage is None:
+            return None
+        # PostgreSQL stores no NUL, and no answer needs one.
+        text = "".join(self.texts).replace("\x00", "")
+        return Piece(text, self.finish_reason, self.usage, thoughts="".join(self.thoughts))
+
+
+def _decode(payload: bytes) -> object:
+    """Parse JSON. Raises ValueError."""
     try:
-        frame = orjson.loads(payload)
+        return orjson.loads(payload)
     except orjson.JSONDecodeError:
+        # Some providers send NaN, which becomes null, and halves of surrogate pairs, which become U+FFFD.
         try:
-            # orjson refuses half a surrogate pair, which some providers send; the half becomes U+FFFD.
-            frame = orjson.loads(json.dumps(json.loads(payload), ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError) as error:
-            raise ProviderInterrupted("The model provider sent a broken frame; what came before it is kept.") from error
-    if not isinstance(frame, dict):
-        raise ProviderInterrupted("The model provider sent a broken frame; what came before it is kept.")
-    return frame
+            lenient = json.loads(payload, parse_constant=lambda _: None)
+            return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
+        except RecursionError as error:
+            raise ValueError from error

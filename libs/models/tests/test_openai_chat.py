@@ -7,7 +7,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_models.chat import ChatRequest, Piece
+from docuchat_models.chat import ChatRequest, Piece, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited, ProviderRefused
 from docuchat_models.openai_chat import OpenAIChat
 from docuchat_models.tokens import TokenCounter
@@ -67,6 +67,30 @@ async def test_a_page_with_status_200_was_no_answer(content_type):
     page = answering(b"<html><body>Welcome to the proxy\n</body></html>", content_type=content_type)
     with pytest.raises(ProviderFailed):
         await ask(page)
+
+
+async def test_an_answer_that_comes_whole_is_an_answer_and_not_asked_for_again():
+    whole = {
+        "object": "chat.completion",
+        "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+    }
+    pieces = await ask(answering(orjson.dumps(whole), content_type="application/json; charset=utf-8"))
+    assert pieces == [Piece(), Piece("Hello", "stop", TokenUsage(5, 2))]
+
+
+async def test_a_whole_answer_is_held_to_the_limit_too_and_a_bill_without_text_is_one():
+    long = {"choices": [{"message": {"content": "word " * 1000}, "finish_reason": "stop"}]}
+    pieces = await ask(answering(orjson.dumps(long), content_type="application/json"))
+    assert pieces[-1].finish_reason == "length"
+    assert TokenCounter.for_model("gpt-4o-mini").count(pieces[-1].text) <= LIMIT
+    bill = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+    assert (await ask(answering(orjson.dumps(bill), content_type="application/json")))[-1].usage == TokenUsage(5, 0)
+
+
+async def test_a_whole_answer_without_end_may_be_billed():
+    with pytest.raises(ProviderInterrupted):
+        await ask(answering(*[b" " * 2**20] * 5, content_type="application/json"))
 
 
 async def test_a_stream_without_a_content_type_is_an_answer_all_the_same():

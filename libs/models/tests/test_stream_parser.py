@@ -79,6 +79,9 @@ def str_json(value: object) -> bytes:
     [
         ("finish_reason", frame(choices=[{"delta": {}, "finish_reason": ["stop"]}])),
         ("finish_reason", frame(choices=[{"delta": {}, "finish_reason": {"type": "stop"}}])),
+        ("finish_reason", frame(choices=[{"delta": {}, "finish_reason": "a\x00b"}])),
+        ("finish_reason", frame(choices=[{"delta": {}, "finish_reason": "tool_calls"}])),
+        ("finish_reason", frame(choices=[{"delta": {}, "finish_reason": "x" * 100_000}])),
         ("choices", frame(choices="none")),
         ("choices", frame(choices=["none", {"delta": {"content": ""}}])),
         ("delta", frame(choices=[{"delta": "text"}])),
@@ -98,6 +101,34 @@ def test_an_odd_part_is_dropped_by_name_once_and_the_answer_stays(part: str, odd
     assert [entry["part"] for entry in logs] == [part]
     if part == "finish_reason":
         assert before.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("odd", [b"null", b"5", b"[1]", b'"text"'])
+def test_a_frame_that_is_no_object_is_dropped(odd: bytes) -> None:
+    parser = StreamParser()
+    piece = parser.feed(b"data: " + odd + b"\n\n" + chunk("kept"))
+    assert piece is not None and piece.text == "kept" and parser.failure is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"choices":[],"usage":{"prompt_tokens":NaN,"completion_tokens":Infinity}}',
+        b'{"choices":[],"usage":',
+        b'{"error":{"message":"the bill was lost"}}',
+    ],
+)
+def test_what_is_odd_after_the_end_does_not_take_the_answer_back(odd: bytes) -> None:
+    parser = StreamParser()
+    piece = parser.feed(chunk("whole") + chunk(finish_reason="stop") + b"data: " + odd + b"\n\ndata: [DONE]\n\n")
+    assert piece is not None and (piece.text, piece.finish_reason, piece.usage) == ("whole", "stop", None)
+    assert parser.failure is None and parser.done
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_what_a_model_thinks_is_told_apart_from_what_it_says(name: str) -> None:
+    piece = StreamParser().feed(frame(choices=[{"delta": {name: "Hm.", "content": None}}]) + chunk("Yes."))
+    assert piece is not None and (piece.thoughts, piece.text) == ("Hm.", "Yes.")
 
 
 def test_figures_that_can_be_meant_are_taken() -> None:

@@ -145,6 +145,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         recovery = Recovery(
             transactions=transactions,
             board=board,
+            spool=spool,
             spools=spools,
             holds=holds,
             counter_for=counter_for,

@@ -94,7 +94,9 @@ class World:
         self.owner = str(presence.process_id)
         self.spool = FileSpool(self.spool_dir, self.owner)
         self._stack.push_async_callback(self.die)
-        self.transactions = UnitOfWork(self._opened, composer(running.STUB_SPACE), schema="chat")
+        self.transactions = fakes.LossyTransactions(
+            UnitOfWork(self._opened, composer(running.STUB_SPACE), schema="chat")
+        )
         self.metering = Metering(self.transactions)
         self.registry = Registry()
         self.wire()
@@ -123,7 +125,7 @@ class World:
         self.replay = ReplayService(self.transactions, self.board, self.registry)
         self.conversations = ConversationService(self.transactions, self.replay, max_message_chars=16_000)
         spools = SpoolFolder(self.spool_dir, least_age=timedelta())
-        self.recovery = Recovery(board=self.board, spools=spools, holds=self.holds, **common)
+        self.recovery = Recovery(board=self.board, spool=self.spool, spools=spools, holds=self.holds, **common)
         self.upkeep = Upkeep(self.transactions, self.metering, self.ledger, self.policy)
 
     async def die(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +14,9 @@ import numpy as np
 
 from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
 from docuchat_chat.turns.domain import Hold
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import HoldId, uuid7
+from docuchat_common.ids import HoldId, TenantId, uuid7
 from docuchat_models.chat import Piece, TokenUsage
 
 
@@ -106,3 +109,28 @@ class FakeHolds:
     async def release(self, hold_id: HoldId) -> None:
         self.open_holds.pop(hold_id, None)
         self.released.append(hold_id)
+
+
+class LossyTransactions:
+    """Units of work; the answer to one tenant's COMMIT, `lose_next` from now, is lost: it took place, unheard.
+
+    While the database is `away`, none begins.
+    """
+
+    def __init__(self, transactions: Any) -> None:
+        self._transactions = transactions
+        self.system = transactions.system
+        self.lose_next = 0
+        self.lost = 0
+        self.away = False
+
+    @asynccontextmanager
+    async def __call__(self, tenant_id: TenantId) -> AsyncIterator[Any]:
+        if self.away:
+            raise UpstreamUnavailable("The database is away.", retry_after=timedelta(seconds=2))
+        async with self._transactions(tenant_id) as tx:
+            yield tx
+        self.lose_next -= 1
+        if self.lose_next == 0:
+            self.lost += 1
+            raise UpstreamUnavailable("The answer was lost.", retry_after=timedelta(seconds=2))

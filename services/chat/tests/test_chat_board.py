@@ -131,10 +131,11 @@ def test_a_spool_says_what_was_sent_and_received(tmp_path: Path) -> None:
     spool.sent(second)
     spool.append(first, "Zwei ")
     spool.append(first, "سال‌ها")
+    spool.thought(first, "Hm.")
     spool.refused(second)
     assert folder.is_alive("7") and folder.owners() == []
     noted = [folder._read("7", turn) for turn in (first, second, third)]
-    assert [(n.sent, n.pieces) for n in noted if n] == [(True, ["Zwei ", "سال‌ها"]), (False, []), (False, [])]
+    assert noted == [Received(["Zwei ", "سال‌ها"], ["Hm."], sent=True), Received(), Received()]
     assert folder._read("8", first) is None
     spool.close()
     assert not folder.is_alive("7") and folder.owners() == ["7"]

@@ -12,7 +12,7 @@ from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageAnomaly
 from docuchat_common.metering import call_id_of, event_id_of
-from docuchat_models.chat import TokenUsage
+from docuchat_models.chat import Piece, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderTimeout
 from docuchat_testkit.eventually import eventually
 
@@ -114,6 +114,41 @@ async def test_a_figure_that_cannot_be_true_is_not_believed_and_is_told(
     assert booked.estimated == bool(anomalies)
     told = [event for event in await world.events() if isinstance(event, UsageAnomaly)]
     assert sorted(event.reason for event in told) == sorted(anomalies)
+
+
+@pytest.mark.parametrize("script", [["accept"], [" \n"], [Piece(thoughts="Hm. ")]])
+async def test_an_answer_without_text_is_an_error_and_booked(world: Any, script: list[Any]) -> None:
+    world.model.scripts = [[*script, Piece(finish_reason="stop", usage=TokenUsage(210, 9))]]
+    end = (await world.ask())[-1]
+    assert (end["type"], end["code"]) == ("error", "answer_empty")
+    (booked,) = await world.chat_usage()
+    assert (booked.input_tokens, booked.output_tokens, booked.estimated) == (210, 9, False)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_a_model_thinks_is_a_sign_of_life_and_is_billed_though_nobody_sees_it(
+    world: Any, *, dies: bool
+) -> None:
+    world.with_policy(first_token_timeout=timedelta(milliseconds=500))
+    steps = [asyncio.Event() for _ in range(4)]
+    world.model.scripts = [["accept", *(part for step in steps for part in (step, Piece(thoughts="Let me think. ")))]]
+    world.model.scripts[0].append(asyncio.Event())
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"))
+    live = world.registry.turns[answering.turn.id]
+    for count, step in enumerate(steps, 1):
+        step.set()
+        await eventually(lambda count=count: len(live.thoughts) == count)
+        await asyncio.sleep(0.2)
+    other = await world.other_process()
+    if dies:
+        await world.die()
+        assert await other.recovery.sweep() == 1
+    else:
+        live.stop()
+        await live.finished.wait()
+    counted = world.counters("gpt-4o-mini").count("Let me think. " * 4)
+    (booked,) = await world.chat_usage()
+    assert (booked.output_tokens, live.log.texts) == (counted, [])
 
 
 async def test_embedding_a_question_is_declared_before_and_settled_after_it(world: Any) -> None:

@@ -17,6 +17,9 @@ LAST_FRAMES: Final = frozenset({b"end", b"error"})
 """Names of the events after which a turn has no more."""
 MOST_DOCUMENTS: Final = 100
 
+FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources"]
+"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, or nothing to answer from."""
+
 
 def _as_text(value: object) -> object:
     """Take a whole number as a session_id, as the first clients sent it; a boolean is none."""
@@ -147,7 +150,7 @@ class EndFrame(_Frame):
     turn_id: UUID
     seq: int = Field(ge=1, description="One more than the number of deltas.")
     message_id: UUID
-    finish_reason: str
+    finish_reason: FinishReason
     usage: TurnUsage
     citations: list[CitationReference]
     not_cited: list[int] = Field(description="Numbers in the answer that point at nothing that was retrieved.")

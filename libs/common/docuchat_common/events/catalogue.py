@@ -170,7 +170,7 @@ class ChatMessageCompleted(Event):
     turn_id: UUID
     user_id: UUID
     model: str
-    finish_reason: str
+    finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "error"]
     citations: NonNegativeInt
 
 

@@ -25,7 +25,7 @@ from docuchat_common.ids import TurnId
 logger = structlog.get_logger()
 
 _HEAD = struct.Struct(">16scI")
-_SENT, _REFUSED, _TEXT = b"S", b"R", b"T"
+_SENT, _REFUSED, _TEXT, _THOUGHT = b"S", b"R", b"T", b"H"
 _SUFFIX = ".spool"
 
 
@@ -54,6 +54,10 @@ class FileSpool:
     def append(self, turn_id: TurnId, text: str) -> None:
         """Note what arrived."""
         self._write(turn_id, _TEXT, text.encode())
+
+    def thought(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived and is not shown."""
+        self._write(turn_id, _THOUGHT, text.encode())
 
     def settled(self, turn_id: TurnId) -> None:
         """Forget a turn, which the database has now."""
@@ -140,8 +144,9 @@ class SpoolFolder:
             for record_turn, kind, text in _records(path.read_bytes()):
                 if record_turn != turn_id.bytes:
                     continue
-                if kind == _TEXT:
-                    received.pieces.append(text.decode(errors="replace"))
+                if kind in {_TEXT, _THOUGHT}:
+                    into = received.pieces if kind == _TEXT else received.thoughts
+                    into.append(text.decode(errors="replace"))
                 else:
                     received.sent = kind == _SENT
         return received

@@ -6,14 +6,19 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 import orjson
 
 from docuchat_chat.answers.domain import Citation, Source
 from docuchat_chat.conversations.domain import MessageStatus
+from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
+
+Reason = FinishReason | Literal["error"]
+"""Why a turn ended; `error` for those that their error says more of."""
 
 
 class TurnState(StrEnum):
@@ -82,7 +87,7 @@ class Turn:
     notice: str | None = None
     state: TurnState = TurnState.RUNNING
     usage: Used | None = None
-    finish_reason: str | None = None
+    finish_reason: Reason | None = None
     frame_lengths: tuple[int, ...] = ()
     error_code: str | None = None
     error_message: str | None = None
@@ -102,7 +107,7 @@ class Outcome:
     state: TurnState
     text: str
     frame_lengths: tuple[int, ...]
-    finish_reason: str
+    finish_reason: Reason
     usage: Used | None
     """None when nothing is to be booked: no request ever left, or the provider refused it."""
     finished_at: datetime
@@ -138,5 +143,7 @@ class Received:
     """What is known of a turn whose process died."""
 
     pieces: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    """What the model wrote before its answer: not shown, and billed."""
     sent: bool = False
     """Whether the request may have reached the provider."""

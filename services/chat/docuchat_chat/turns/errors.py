@@ -50,6 +50,18 @@ class StorageUnavailable(UpstreamUnavailable):
     code = "storage_unavailable"
 
 
+class AnswerEmpty(UpstreamUnavailable):
+    """The model gave no text; ask again, or in other words."""
+
+    code = "answer_empty"
+
+
+class AnswerNotStored(UpstreamUnavailable):
+    """The answer could not be stored, and is lost; what it cost is booked."""
+
+    code = "answer_not_stored"
+
+
 class ChatbotNotFound(NotFound):
     """There is no such chatbot."""
 
@@ -65,7 +77,9 @@ class AnswerInterrupted(UpstreamUnavailable):
 _OF_ANSWERS: dict[str, type[UpstreamUnavailable | RateLimited]] = {
     error.code: error
     for error in (
+        AnswerEmpty,
         AnswerInterrupted,
+        AnswerNotStored,
         ProviderFailed,
         ProviderInterrupted,
         ProviderRateLimited,

@@ -19,8 +19,6 @@ from docuchat_common.contracts.frames import write_event
 from docuchat_common.errors import DocuChatError
 from docuchat_common.ids import TurnId
 
-STOPPED = "stopped"
-
 
 def opening_frame(turn: Turn) -> bytes:
     """Return `start` and `sources`."""

@@ -12,18 +12,18 @@ import structlog
 from docuchat_chat.answers.defusing import Defuser
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, Transactions
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, OPEN_TURNS, TURNS
-from docuchat_chat.turns.domain import Outcome, Settlement, TurnState
-from docuchat_chat.turns.errors import AnswerInterrupted, StorageUnavailable
-from docuchat_chat.turns.frames import STOPPED, terminal_frame
+from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
+from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
+from docuchat_chat.turns.frames import terminal_frame
 from docuchat_chat.turns.live import LiveTurn, Registry
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, Spool, TurnBoard, TurnsTx
-from docuchat_chat.turns.settling import conclude, settle
+from docuchat_chat.turns.settling import conclude, settle_or_reduce
 from docuchat_common.background import cancel
 from docuchat_common.clock import Clock
-from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.errors import DocuChatError
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
-from docuchat_models.chat import TokenUsage
+from docuchat_models.chat import FinishReason, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout
 
 logger = structlog.get_logger()
@@ -36,7 +36,7 @@ _LONG = 4_000
 class _Ending:
     """How a stream ended by itself."""
 
-    finish_reason: str
+    finish_reason: FinishReason
     usage: TokenUsage | None
 
 
@@ -107,27 +107,33 @@ class Generator:
             finally:
                 background.cancel()
             await self._settle(live, outcome)
-        except Exception as error:
+        except Exception:
             logger.exception("turn.failed", turn_id=str(live.turn.id))
-            self._close_unsettled(live, error if isinstance(error, DocuChatError) else StorageUnavailable())
+            self._close_unsettled(live, StorageUnavailable())
         finally:
             OPEN_TURNS.dec()
             live.finished.set()
+            self._registry.open.discard(live.turn.id)  # if it is not settled, the sweep does it, from the spool
             self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
 
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
         counter = self._counter_for(live.turn.model)
-        text = "".join(live.log.texts)
-        counted = counter.count(text) if len(text) < _LONG else await asyncio.to_thread(counter.count, text)
+        counted, thought = [
+            counter.count(text) if len(text) < _LONG else await asyncio.to_thread(counter.count, text)
+            for text in ("".join(live.log.texts), "".join(live.thoughts))
+        ]
         failure = None if generation.cancelled() else generation.exception()
         reported: TokenUsage | None = None
         error: DocuChatError | None = None
+        reason: Reason
         if failure is None and not generation.cancelled():
             ending = generation.result()
             assert isinstance(ending, _Ending)
             state, reason, reported = TurnState.COMPLETED, ending.finish_reason, ending.usage
+            if not "".join(live.log.texts).strip():
+                state, reason, error = TurnState.INTERRUPTED, "error", AnswerEmpty()
         elif failure is None and live.stop_requested:
-            state, reason = TurnState.STOPPED, STOPPED
+            state, reason = TurnState.STOPPED, "stopped"
         else:
             error = AnswerInterrupted() if failure is None else _error_of(live, failure)
             state, reason = TurnState.INTERRUPTED if live.log.sent else TurnState.FAILED, "error"
@@ -136,7 +142,7 @@ class Generator:
             finish_reason=reason,
             pieces=live.log.texts,
             sources=live.prompt.sources,
-            usage=self._usage(live, counted, reported) if live.log.sent else None,
+            usage=self._usage(live, counted + thought, reported) if live.log.sent else None,
             text_tokens=counted,
             tokenizer=counter.name,
             error=error,
@@ -182,7 +188,8 @@ class Generator:
         ends_at = began + policy.turn_timeout.total_seconds()
         between = policy.between_tokens_timeout.total_seconds()
         defuser = Defuser()
-        finish_reason, usage, accepted = "stop", None, False
+        finish_reason: FinishReason = "stop"
+        usage, accepted = None, False
         self._spool.sent(turn_id)
         live.log.sent = True
         self._board.publish(live.log)
@@ -195,6 +202,10 @@ class Generator:
                             if not live.log.texts:
                                 FIRST_TOKEN_SECONDS.observe(loop.time() - began)
                             self._show(live, defuser.feed(piece.text))
+                        if piece.thoughts:
+                            self._spool.thought(turn_id, piece.thoughts)
+                            live.thoughts.append(piece.thoughts)
+                        if piece.text or piece.thoughts:
                             deadline.reschedule(min(loop.time() + between, ends_at))
                         finish_reason = piece.finish_reason or finish_reason
                         usage = piece.usage or usage
@@ -227,19 +238,8 @@ class Generator:
 
     async def _settle(self, live: LiveTurn, outcome: Outcome) -> None:
         turn = live.turn
-        patience = asyncio.get_running_loop().time() + self._policy.storage_patience.total_seconds()
-        pause = 0.1
-        while True:
-            try:
-                settlement = await settle(self._transactions, turn, outcome, self._owner)
-                break
-            except UpstreamUnavailable:
-                if asyncio.get_running_loop().time() + pause > patience:
-                    # Settled from the spool by whoever finds this process gone.
-                    self._close_unsettled(live, StorageUnavailable())
-                    return
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+        settlement, outcome = await self._settle_at_last(live, outcome)
+        self._spool.settled(turn.id)
         if settlement is Settlement.DONE_BEFORE:
             async with self._transactions(turn.tenant_id) as tx:
                 stored = await tx.turns.find(turn.tenant_id, turn.id, None)
@@ -248,11 +248,13 @@ class Generator:
                 logger.warning("turn.settled_elsewhere", turn_id=str(turn.id))
                 self._close_unsettled(live, AnswerInterrupted())
                 return
-        self._spool.settled(turn.id)
         if outcome.usage is None and turn.hold_id is not None:
             await self._holds.release(turn.hold_id)
         live.outcome = outcome
-        live.log.close(terminal_frame(len(live.log.frames), turn, outcome))
+        if live.log.closed:
+            self._registry.turns.pop(turn.id, None)  # its readers were told otherwise; from now on the store knows
+        else:
+            live.log.close(terminal_frame(len(outcome.frame_lengths) + 1, turn, outcome))
         if settlement is Settlement.CHAT_GONE or live.log.hidden:
             live.log.hidden = True
             await self._board.forget(turn.tenant_id, [turn.id])
@@ -270,9 +272,26 @@ class Generator:
             error=outcome.error_code,
         )
 
+    async def _settle_at_last(self, live: LiveTurn, outcome: Outcome) -> tuple[Settlement, Outcome]:
+        """Settle, for as long as this process lives: it alone knows the provider's figures. Nobody waits for long."""
+        loop = asyncio.get_running_loop()
+        told_at = loop.time() + self._policy.storage_patience.total_seconds()
+        pause = 0.1
+        while True:
+            try:
+                return await settle_or_reduce(self._transactions, live.turn, outcome, self._owner)
+            except Exception as error:
+                if not isinstance(error, DocuChatError):
+                    logger.exception("turn.unsettled", turn_id=str(live.turn.id))
+                if loop.time() + pause > told_at or not isinstance(error, DocuChatError):
+                    self._close_unsettled(live, StorageUnavailable())
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0 if live.failure is None else 30.0)
+
     def _close_unsettled(self, live: LiveTurn, error: DocuChatError) -> None:
         """End the stream of a turn that the database does not have as ended; its followers hear of the settling."""
         live.failure = live.failure or error
+        live.finished.set()
         if not live.log.closed:
             outcome = Outcome(
                 TurnState.INTERRUPTED,

@@ -76,6 +76,8 @@ class LiveTurn:
         self.question = question
         self.prompt = prompt
         self.log = LiveLog(turn)
+        self.thoughts: list[str] = []
+        """What the model wrote before its answer: not shown, and billed."""
         self.outcome: Outcome | None = None
         self.failure: DocuChatError | None = None
         self.stop_requested = False
@@ -105,6 +107,8 @@ class Registry:
     """The live turns of this process."""
 
     turns: dict[TurnId, LiveTurn] = field(default_factory=dict)
+    open: set[TurnId] = field(default_factory=set)
+    """Turns that this process prepares, answers or settles: all others that the database has as its own are left."""
     closing: bool = False
 
     def running(self) -> list[LiveTurn]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -50,8 +50,8 @@ class TurnStore(Protocol):
         """Give a turn's key back."""
         ...
 
-    async def orphans(self, limit: int) -> list[OrphanedTurn]:
-        """Return running turns of processes that are gone (system role)."""
+    async def orphans(self, owner: str, known: Collection[TurnId], limit: int) -> list[OrphanedTurn]:
+        """Return running turns of processes that are gone, and those of `owner` but the `known` (system role)."""
         ...
 
     async def is_alive(self, owner: str) -> bool:
@@ -168,6 +168,10 @@ class Spool(Protocol):
 
     def append(self, turn_id: TurnId, text: str) -> None:
         """Note what arrived."""
+        ...
+
+    def thought(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived and is not shown."""
         ...
 
     def settled(self, turn_id: TurnId) -> None:

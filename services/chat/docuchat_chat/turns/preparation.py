@@ -40,8 +40,6 @@ from docuchat_common.ids import ChatId, MessageId, TurnId, uuid7
 
 logger = structlog.get_logger()
 
-NO_SOURCES = "no_sources"
-
 
 @dataclass(slots=True)
 class _Draft:
@@ -196,9 +194,11 @@ class AskService:
         return StoredTurn(turn, message)
 
     async def _begin(self, draft: _Draft, *, keyed: bool) -> LiveTurn:
+        self._registry.open.add(draft.turn_id)
         try:
             return await self._hold_and_begin(draft)
         except BaseException:
+            self._registry.open.discard(draft.turn_id)
             if keyed:
                 async with self._transactions(draft.caller.tenant_id) as tx:
                     await tx.turns.release_key(draft.caller, draft.turn_id)
@@ -300,7 +300,7 @@ class AskService:
             state=TurnState.COMPLETED,
             text=text,
             frame_lengths=(len(text),),
-            finish_reason=NO_SOURCES,
+            finish_reason="no_sources",
             usage=None,
             finished_at=self._clock.now(),
         )
@@ -315,6 +315,7 @@ class AskService:
             raise
         finally:
             live.finished.set()
+            self._registry.open.discard(live.turn.id)
             self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
         logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
 

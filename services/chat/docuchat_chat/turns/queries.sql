@@ -75,15 +75,17 @@ SELECT EXISTS (SELECT FROM settled) AS settled, EXISTS (SELECT FROM kept) AS kep
 DELETE FROM chat.turns WHERE tenant_id = :tenant_id AND id = :turn_id;
 
 -- name: list_orphans
--- Running turns whose process holds no lock any more. Locks do not survive a restart of the server: for a moment after one,
--- all count as alive.
+-- Running turns whose process holds no lock any more, and those of the asking process that it does not know. Locks do not
+-- survive a restart of the server: for a moment after one, all count as alive.
 SELECT t.id, t.tenant_id, t.owner
 FROM chat.turns t
 WHERE t.state = 'running' AND now() - pg_postmaster_start_time() >= :restart_grace::interval
-  AND NOT EXISTS (SELECT FROM pg_locks l
-                  WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
-                    AND l.objid::text = t.owner
-                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND CASE WHEN t.owner = :owner THEN NOT t.id = ANY(:known::uuid[])
+      ELSE NOT EXISTS (SELECT FROM pg_locks l
+                       WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
+                         AND l.objid::text = t.owner
+                         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+      END
 ORDER BY t.created_at
 LIMIT :row_limit;
 

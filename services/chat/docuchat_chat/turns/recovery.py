@@ -1,4 +1,8 @@
-"""Recovery: turns of processes that died are settled once, from what these had noted and shown."""
+"""Recovery: turns that nobody answers any more are settled once, from what was noted and shown of them.
+
+Those of processes that died, and those that this process itself left in the database, by a lost answer to a COMMIT for
+example.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ from docuchat_chat.metrics import RECOVERED
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerInterrupted
 from docuchat_chat.turns.live import Registry
-from docuchat_chat.turns.ports import DeadSpools, Holds, TurnBoard, TurnsTx
-from docuchat_chat.turns.settling import conclude, settle
+from docuchat_chat.turns.ports import DeadSpools, Holds, Spool, TurnBoard, TurnsTx
+from docuchat_chat.turns.settling import conclude, settle_or_reduce
 from docuchat_common.clock import Clock
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.ids import ChunkId
 from docuchat_common.metering import Used
 
@@ -26,13 +30,14 @@ BATCH = 50
 
 
 class Recovery:
-    """Settles what the dead left."""
+    """Settles what was left."""
 
     def __init__(
         self,
         *,
         transactions: Transactions[TurnsTx],
         board: TurnBoard,
+        spool: Spool,
         spools: DeadSpools,
         holds: Holds,
         counter_for: CounterFor,
@@ -42,6 +47,7 @@ class Recovery:
     ) -> None:
         self._transactions = transactions
         self._board = board
+        self._spool = spool
         self._spools = spools
         self._holds = holds
         self._counter_for = counter_for
@@ -50,14 +56,19 @@ class Recovery:
         self._clock = clock
 
     async def sweep(self) -> int:
-        """Settle turns of dead processes; returns how many this call settled."""
+        """Settle turns that were left; returns how many this call settled."""
         async with self._transactions.system() as tx:
-            orphans = await tx.turns.orphans(BATCH)
+            orphans = await tx.turns.orphans(self._owner, self._registry.open, BATCH)
         settled = 0
         for orphan in orphans:
-            # A process whose session was cut takes its lock again in a moment; on this machine its spool tells.
-            if orphan.owner != self._owner and not await asyncio.to_thread(self._spools.is_alive, orphan.owner):
+            if not await self._is_left(orphan):
+                continue
+            try:
                 settled += await self._recover(orphan)
+            except DocuChatError:
+                raise
+            except Exception:  # one must not stand in the way of those behind it
+                logger.exception("turn.not_recovered", turn_id=str(orphan.turn_id))
         if len(orphans) < BATCH:
             await self._clear_spools()
         return settled
@@ -69,6 +80,12 @@ class Recovery:
         async with self._transactions.system() as tx:
             return await tx.turns.is_alive(owner)
 
+    async def _is_left(self, orphan: OrphanedTurn) -> bool:
+        if orphan.owner == self._owner:
+            return orphan.turn_id not in self._registry.open
+        # A process whose session was cut takes its lock again in a moment; on this machine its spool tells.
+        return not await asyncio.to_thread(self._spools.is_alive, orphan.owner)
+
     async def _recover(self, orphan: OrphanedTurn) -> bool:
         received = await self._received(orphan)
         async with self._transactions(orphan.tenant_id) as tx:
@@ -77,7 +94,9 @@ class Recovery:
                 return False
             passages = await tx.search.passages(orphan.tenant_id, [source.passage.chunk_id for source in turn.sources])
         outcome = self._outcome(turn, received, {passage.chunk_id: passage.text for passage in passages})
-        settlement = await settle(self._transactions, turn, outcome, self._owner)
+        settlement, outcome = await settle_or_reduce(self._transactions, turn, outcome, self._owner)
+        if orphan.owner == self._owner:
+            self._spool.settled(turn.id)
         if settlement is Settlement.DONE_BEFORE:
             return False
         if outcome.usage is None and turn.hold_id is not None:
@@ -106,12 +125,13 @@ class Recovery:
         counter = self._counter_for(turn.model)
         sent = received.sent or bool(received.pieces)
         tokens = counter.count("".join(received.pieces))
+        thought = counter.count("".join(received.thoughts))
         return conclude(
             state=TurnState.INTERRUPTED if sent else TurnState.FAILED,
             finish_reason="error",
             pieces=received.pieces,
             sources=[_with_text(source, texts.get(source.passage.chunk_id, "")) for source in turn.sources],
-            usage=Used(turn.prompt_tokens, tokens, estimated=True) if sent else None,
+            usage=Used(turn.prompt_tokens, tokens + thought, estimated=True) if sent else None,
             text_tokens=tokens,
             tokenizer=counter.name,
             error=AnswerInterrupted(),

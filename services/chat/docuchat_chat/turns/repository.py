@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -126,9 +126,9 @@ class TurnRepository:
         """Give a turn's key back."""
         await _queries.release_idempotency_key(self._connection, **_own(caller), turn_id=turn_id)
 
-    async def orphans(self, limit: int) -> list[OrphanedTurn]:
-        """Return running turns of processes that are gone (system role)."""
-        rows = _queries.list_orphans(self._connection, row_limit=limit, **_LIVING)
+    async def orphans(self, owner: str, known: Collection[TurnId], limit: int) -> list[OrphanedTurn]:
+        """Return running turns of processes that are gone, and those of `owner` but the `known` (system role)."""
+        rows = _queries.list_orphans(self._connection, owner=owner, known=list(known), row_limit=limit, **_LIVING)
         return [OrphanedTurn(TenantId(row["tenant_id"]), TurnId(row["id"]), row["owner"]) async for row in rows]
 
     async def is_alive(self, owner: str) -> bool:

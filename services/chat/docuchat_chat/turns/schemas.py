@@ -13,7 +13,7 @@ from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import ChatbotNotFound
-from docuchat_common.contracts.frames import AskMessage
+from docuchat_common.contracts.frames import AskMessage, FinishReason
 from docuchat_common.ids import ChatId, CollectionId, DocumentId
 from docuchat_common.metering import Used
 
@@ -52,8 +52,9 @@ class AnswerView(BaseModel):
     message: MessageView
     usage: UsageView
     model: str
-    finish_reason: str = Field(
-        description="`stop`, `length`, `stopped` (by the user) or `no_sources` (nothing to answer from)."
+    finish_reason: FinishReason = Field(
+        description="`stop` (whole), `length` (cut at its limit), `content_filter` (held back by the provider), "
+        "`stopped` (by the user) or `no_sources` (nothing to answer from)."
     )
 
     @classmethod

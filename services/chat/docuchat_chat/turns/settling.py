@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+
+import structlog
 
 from docuchat_chat.answers.citations import check_citations
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.answers.service import subjects_of
-from docuchat_chat.turns.domain import Outcome, Settlement, Turn, TurnState
+from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
+from docuchat_chat.turns.errors import AnswerNotStored
 from docuchat_chat.turns.ports import TurnsTx
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import ChatMessageCompleted
 from docuchat_common.metering import ProviderCall, Used, usage_events
 
+logger = structlog.get_logger()
+
 
 def conclude(
     *,
     state: TurnState,
-    finish_reason: str,
+    finish_reason: Reason,
     pieces: Sequence[str],
     sources: Sequence[Source],
     usage: Used | None,
@@ -72,6 +78,33 @@ async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outco
                 )
             )
     return settlement
+
+
+async def settle_or_reduce(
+    transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str
+) -> tuple[Settlement, Outcome]:
+    """As `settle`; of an answer that cannot be stored as it is, the tokens are booked and the rest is left out."""
+    try:
+        return await settle(transactions, turn, outcome, owner), outcome
+    except DocuChatError:
+        raise  # nothing is wrong with the answer: it can be settled later
+    except Exception:
+        logger.exception("turn.not_stored", turn_id=str(turn.id))
+    error = AnswerNotStored()
+    reduced = replace(
+        outcome,
+        state=TurnState.INTERRUPTED if outcome.usage else TurnState.FAILED,
+        text="",
+        frame_lengths=(),
+        finish_reason="error",
+        citations=(),
+        not_cited=(),
+        error_code=error.code,
+        error_message=error.detail,
+        retry_after_seconds=None,
+        text_tokens=0,
+    )
+    return await settle(transactions, turn, reduced, owner), reduced
 
 
 def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:

@@ -1,0 +1,68 @@
+"""The one client of providers, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import openai
+import pytest
+from aiohttp import web
+
+from docuchat_models.errors import ProviderFailed, ProviderRefused
+from docuchat_models.openai_client import open_client, translate
+
+
+@asynccontextmanager
+async def serving(**handlers) -> AsyncIterator[str]:
+    app = web.Application()
+    for name, handler in handlers.items():
+        app.router.add_post(f"/{name}/embeddings", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def failure_at(url: str) -> Exception:
+    async with open_client(api_key="k", base_url=url, read=timedelta(seconds=5)) as client:
+        with pytest.raises(openai.APIError) as error:
+            await client.embeddings.create(model="m", input="secret")
+    return translate(error.value)
+
+
+async def test_a_redirect_is_an_error_and_nothing_is_sent_on():
+    heard = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        heard.append(await request.read())
+        return web.json_response({})
+
+    async def moved(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("/elsewhere/embeddings")
+
+    async with serving(moved=moved, elsewhere=elsewhere) as url:
+        assert isinstance(await failure_at(f"{url}/moved"), ProviderRefused)
+    assert heard == []
+
+
+async def test_an_error_without_end_is_read_only_at_its_beginning():
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 65536)
+            sent += 65536
+
+    async with asyncio.timeout(20), serving(endless=endless) as url:
+        assert isinstance(await failure_at(f"{url}/endless"), ProviderFailed)
+    assert sent < 64 * 2**20  # what the sockets between hold

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from docuchat_common.http.client import KEEP_ALIVE, open_http_client
 from docuchat_common.http.patience import PatientHttpProtocol
 from docuchat_common.http.server import Server, server_config
 from docuchat_common.settings import ServiceSettings
@@ -95,3 +96,33 @@ async def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops
             assert response.headers["Connection"] == "close"
             assert await response.read() == b"hello"
         await eventually(lambda: not server.server_state.connections)
+
+
+async def test_a_connection_that_was_accepted_before_the_server_stops_gets_its_first_answer(
+    settings: ServiceSettings,
+) -> None:
+    async with serving(settings, PatientHttpProtocol) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(lambda: server.server_state.connections)
+        server.should_exit = True
+        await eventually(lambda: not server.servers[0].is_serving())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_the_time_of_the_farewell_is_part_of_the_grace(settings: ServiceSettings) -> None:
+    async with serving(settings, PatientHttpProtocol) as (server, port):
+        server.FAREWELL_SECONDS = 1.1
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(lambda: server.server_state.connections)
+    assert server.config.timeout_graceful_shutdown == 4
+    writer.close()
+
+
+async def test_a_server_that_stops_answers_for_longer_than_our_clients_keep_a_connection() -> None:
+    assert KEEP_ALIVE.total_seconds() + 0.5 <= Server.FAREWELL_SECONDS
+    async with open_http_client() as session:
+        assert session.connector is not None
+        assert session.connector._keepalive_timeout == KEEP_ALIVE.total_seconds()

@@ -41,10 +41,14 @@ _BY_STATUS: dict[int, type[DocuChatError]] = {
 }
 
 
+KEEP_ALIVE: Final = timedelta(seconds=2)
+"""How long a connection is kept for the next request: less than a server that stops still answers on it."""
+
+
 @asynccontextmanager
 async def open_http_client(*, connect_seconds: float = 1.0) -> AsyncIterator[aiohttp.ClientSession]:
     """The process's client session: unlimited pool, short connect time-out, no cookies, bodies as they are."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=30)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE.total_seconds(), ttl_dns_cache=30)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
     async with aiohttp.ClientSession(
         connector=connector,

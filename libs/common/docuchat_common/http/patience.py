@@ -53,12 +53,14 @@ class PatientHttpProtocol(HttpToolsProtocol):
         self._forget_head()
         super().connection_lost(exc)
 
-    def say_farewell(self) -> None:
-        """Close the connection after the next answer: a client may just be sending on it."""
+    def say_farewell(self) -> bool:
+        """Close the connection after the next answer; whether none is on its way, and a client may just be sending."""
         self._last_request = True
         running = cast(RequestResponseCycle | None, self.cycle)  # None before the first request
-        if running is not None and not running.response_complete:
-            running.keep_alive = False
+        if running is None or running.response_complete:
+            return True
+        running.keep_alive = False
+        return False
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(self.HEAD_SECONDS, self._give_up)

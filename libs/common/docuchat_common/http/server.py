@@ -86,28 +86,40 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
 
-    FAREWELL_SECONDS = 0.5
-    """How long connections that are kept alive are still answered on after the last new one was taken."""
+    FAREWELL_SECONDS = 3.0
+    """How long idle connections are still answered on after the last new one was taken. Longer than a client of ours
+    keeps one (`KEEP_ALIVE`), so that none is closed while a request is on its way to it."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the public port first: an operator sees the process until it is gone.
 
         uvicorn closes idle connections at once, on which a client may just be sending its next request. They get a
-        moment in which an answer says that it is the last.
+        time in which an answer says that it is the last. It counts as grace, which streams get as well.
         """
         for server in self.servers:
             server.close()
         for given in sockets or []:
             given.close()
-        until = asyncio.get_running_loop().time() + self.FAREWELL_SECONDS
-        while self.server_state.connections and asyncio.get_running_loop().time() < until and not self.force_exit:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, PatientHttpProtocol):
-                    connection.say_farewell()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < self.FAREWELL_SECONDS and not self.force_exit:
+            if not self._say_farewell():
+                break
             await asyncio.sleep(0.05)
+        grace = self.config.timeout_graceful_shutdown
+        if grace is not None:
+            self.config.timeout_graceful_shutdown = max(1, math.ceil(grace - (loop.time() - began)))
         await super().shutdown(sockets)
         if self._management is not None and self._management.started:
             await self._management.shutdown()
+
+    def _say_farewell(self) -> bool:
+        """Make the next answer of each connection its last; whether any connection waits for a request."""
+        idle = 0
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PatientHttpProtocol):
+                idle += connection.say_farewell()
+        return idle > 0
 
 
 def serve(app: ASGIApp, settings: ServiceSettings, config: uvicorn.Config | None = None) -> None:

@@ -15,7 +15,7 @@ from docuchat_local.errors import BadEnvironment, SetupFailed
 from docuchat_setup.schemas import migration_files
 
 _OWNER = "docuchat_owner"
-_COMMAND_SECONDS = 60
+_COMMAND_SECONDS = 180
 
 
 def prepare_database(
@@ -103,14 +103,17 @@ def keep_operator_key(environments: ServiceEnvironments, file: Path, gateway_url
 
 
 def _run_module(arguments: list[str], environment: Mapping[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_COMMAND_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as fault:
+        raise SetupFailed(f"`python -m {' '.join(arguments)}` did not end within {_COMMAND_SECONDS} s") from fault
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip()[-2000:]
         if done.returncode == SETTINGS_REFUSED:

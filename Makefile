@@ -32,7 +32,7 @@ test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mut
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
 	@$(MAKE) --no-print-directory mutants
 
-soak: .venv ## The long forms of chaos (R6, R9, R12)
+soak: .venv ## The long forms of chaos (R1, R6, R9, R12) and of memory (A15, SOAK_MINUTES)
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m soak -s $(ARGS)
 

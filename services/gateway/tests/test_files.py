@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import redis.asyncio as redis
 from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
 
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_testkit.eventually import eventually
 
 BOUNDARY = "a-boundary"
@@ -359,6 +362,12 @@ async def test_progress_is_pushed_until_the_document_is_done(gateway: Gateway) -
     assert b'"status":"queued"' in first
     assert rest.startswith(b"event: progress\ndata: {")
     assert b'"code":"encrypted"' in rest
+
+
+async def test_a_redis_that_is_away_is_an_outage_to_who_listens_for_hints() -> None:
+    async with redis.Redis.from_url("redis://127.0.0.1:1", protocol=2) as away:
+        with pytest.raises(UpstreamUnavailable):
+            await RedisDocumentSignals(away).run()
 
 
 async def test_another_tenant_sees_nothing(gateway: Gateway) -> None:

@@ -39,6 +39,7 @@ async def test_a_hostile_file_fails_with_a_reason(tmp_path: Path, pdf_maker, mak
     hostile.write_bytes(make(pdf_maker))
     friendly.write_bytes(pdf_maker.text("All is well."))
     async with ParserPool(1, ParserLimits()) as pool:
+        await pool._starting
         started = time.monotonic()
         code, _ = await outcome(pool, hostile)
         assert time.monotonic() - started <= 30

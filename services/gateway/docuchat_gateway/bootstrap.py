@@ -111,7 +111,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             upstreams=upstreams,
             sockets=OpenSockets(per_user=settings.max_sockets_per_user, per_address=settings.max_sockets_per_address),
-            documents=DocumentService(uow, blobs, signals, quotes),
+            documents=DocumentService(uow, blobs, signals, quotes, limiter),
             uploads=UploadService(
                 uow,
                 blobs,

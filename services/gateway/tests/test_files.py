@@ -347,6 +347,31 @@ async def test_only_a_failed_document_can_be_retried(gateway: Gateway) -> None:
     assert await gateway.fetchval("SELECT count(*) FROM knowledge.outbox WHERE type = 'document.uploaded.v1'") == 2
 
 
+async def test_who_may_not_delete_a_document_may_not_have_it_processed_again_at_its_owners_cost(
+    gateway: Gateway,
+) -> None:
+    document = await (await gateway.upload()).json()
+    await gateway.fetchval("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted'")
+    path = f"/v1/files/{document['id']}/retry"
+
+    other = await gateway.call("POST", path, headers=gateway.mint.headers(user_id=uuid.uuid4(), role="member"))
+    own = await gateway.call("POST", path, headers=gateway.headers(role="member"))
+
+    assert (other.status, (await other.json())["code"]) == (403, "not_allowed")
+    assert own.status == 202
+
+
+async def test_a_document_is_not_tried_again_without_end(gateway: Gateway) -> None:
+    document = await (await gateway.upload()).json()
+    answers = []
+    for _ in range(6):
+        await gateway.fetchval("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted'")
+        answers.append(await gateway.call("POST", f"/v1/files/{document['id']}/retry", headers=gateway.headers()))
+
+    assert [answer.status for answer in answers] == [202] * 5 + [429]
+    assert (await answers[-1].json())["code"] == "too_many_retries"
+
+
 async def test_progress_is_pushed_until_the_document_is_done(gateway: Gateway) -> None:
     document = await (await gateway.upload()).json()
     async with (

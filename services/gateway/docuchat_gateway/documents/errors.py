@@ -3,6 +3,7 @@
 from docuchat_common.errors import (
     InvalidInput,
     PayloadTooLarge,
+    RateLimited,
     RequestTimeout,
     UnsupportedMedia,
 )
@@ -48,3 +49,9 @@ class UploadTooSlow(RequestTimeout):
     """The upload took too long."""
 
     code = "upload_too_slow"
+
+
+class TooManyRetries(RateLimited):
+    """This document was tried again five times within a day; see its `error`, or upload a mended file."""
+
+    code = "too_many_retries"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -12,22 +13,31 @@ from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.permissions import Resource, require
 from docuchat_common.ids import ChunkId, DocumentId, TenantId
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_gateway.documents.domain import Deletion, blob_folder
+from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage
+from docuchat_knowledge.documents.errors import DocumentNotFailed
 
 logger = structlog.get_logger()
+
+MOST_RETRIES: Final = Rate(5, timedelta(days=1))
+"""Of one document: each costs its owner tokens and everybody a worker's time."""
 
 
 class DocumentService:
     """Use cases on documents, for one caller at a time."""
 
-    def __init__(self, uow: OpenTransaction, blobs: Blobs, signals: DocumentSignals, quotes: Quotes) -> None:
+    def __init__(
+        self, uow: OpenTransaction, blobs: Blobs, signals: DocumentSignals, quotes: Quotes, limiter: RateLimiter
+    ) -> None:
         self._uow = uow
         self._blobs = blobs
         self._signals = signals
         self._quotes = quotes
+        self._limiter = limiter
 
     async def get(self, caller: Caller, document_id: DocumentId) -> Document:
         """Raises DocumentNotFound, also for another tenant's."""
@@ -57,9 +67,20 @@ class DocumentService:
         return document, await self._blobs.open(document.blob_key, start, end)
 
     async def retry(self, caller: Caller, document_id: DocumentId) -> Document:
-        """Queue a failed document again. Raises DocumentNotFound, DocumentNotFailed."""
-        async with self._uow(caller.tenant_id) as tx:
-            document = await tx.documents.retry(caller.tenant_id, document_id)
+        """Queue a failed document again.
+
+        Raises DocumentNotFound, NotAllowed as `delete` does (its owner pays), DocumentNotFailed, TooManyRetries.
+        """
+        tenant = caller.tenant_id
+        document = await self.get(caller, document_id)
+        require(caller, "documents.add", Resource(tenant, document.uploaded_by))
+        if document.status is not DocumentStatus.FAILED:
+            raise DocumentNotFailed
+        decision = await self._limiter.hit(Limit("retry", f"{tenant}:{document_id}", MOST_RETRIES))
+        if decision is not None and not decision.allowed:
+            raise TooManyRetries(retry_after=decision.reset_after, limit=MOST_RETRIES.amount)
+        async with self._uow(tenant) as tx:
+            document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))
         return document
 

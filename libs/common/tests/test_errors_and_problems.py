@@ -8,14 +8,14 @@ from datetime import timedelta
 import httpx2
 import pytest
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from docuchat_common import errors
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.health import Check
-from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import STATUS, status_of
+from docuchat_common.http.json_body import SHORT_BODY, JsonRoute
+from docuchat_common.http.problems import MOST_ERRORS, STATUS, status_of
 from docuchat_common.messaging.fates import Outcome, outcome_of
 
 
@@ -25,6 +25,8 @@ class _Container:
 
 
 class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     number: int
     text: str = ""
 
@@ -44,7 +46,7 @@ async def post_number(body: _Body) -> dict[str, int]:
 
 
 @router.get("/limited")
-async def limited() -> None:
+async def limited(page: int = 1) -> None:
     raise TooFast(retry_after=timedelta(seconds=1.2), limit=50)
 
 
@@ -142,3 +144,31 @@ def test_a_problem_of_another_service_comes_back_as_the_same_error() -> None:
     assert isinstance(error_from_response(500, b"<html>", {}, "usage"), errors.UpstreamUnavailable)
     assert isinstance(error_from_response(507, b"{}", {}, "usage"), errors.StorageFull)
     assert error_from_response(404, b'{"code":"chat_not_found"}', {}, "chat").code == "chat_not_found"
+
+
+async def test_of_many_unknown_fields_a_few_are_told_and_none_at_length(client: httpx2.AsyncClient) -> None:
+    surplus = {f"k{place}": place for place in range(3_000)}
+    response = await client.post("/numbers", json={"k" * 10_000: 0, **surplus, "number": 1})
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]][1:3] == ["body.k0", "body.k1"]
+    assert len(response.json()["errors"]) == MOST_ERRORS
+    assert len(response.content) < 4_000
+
+
+async def test_a_body_that_is_longer_than_its_route_takes_is_not_read(client: httpx2.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'{"number": 1, "text": "'
+        while True:
+            yield b"x" * 10_000
+
+    declared = await client.post("/numbers", json={"number": 1, "text": "x" * SHORT_BODY})
+    streamed = await client.post("/numbers", content=endless(), headers={"Content-Type": "application/json"})
+    assert (declared.status_code, streamed.status_code) == (413, 413)
+    assert declared.json()["max_bytes"] == SHORT_BODY
+
+
+async def test_a_parameter_that_nobody_knows_is_named_and_not_ignored(client: httpx2.AsyncClient) -> None:
+    response = await client.get("/limited", params={"page": 1, "pages": 2})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"field": "query.pages", "problem": "there is no such parameter"}]
+    assert (await client.get("/limited", params={"page": 1})).status_code == 429

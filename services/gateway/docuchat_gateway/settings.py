@@ -40,8 +40,6 @@ class Settings(ServiceSettings):
     idempotency: Duration = timedelta(hours=24)
     """How long the key of an upload is remembered."""
 
-    max_request_bytes: int = Field(default=2 * 2**20, ge=1024)
-    """Largest body that is passed on to a service; files do not go that way."""
     upstream_timeout: Duration = timedelta(seconds=10)
     chat_timeout: Duration = timedelta(minutes=2)
     """Longest silence of chat before or within an answer."""

@@ -16,6 +16,7 @@ from services.gateway.tests.conftest import Gateway, OpenGateway
 from services.gateway.tests.fakes import Behind
 from yarl import URL
 
+from docuchat_common.http.json_body import LONG_BODY
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 
@@ -216,17 +217,17 @@ async def test_a_client_that_hangs_up_ends_the_request_behind(gateway: Gateway, 
         await ended.wait()
 
 
-async def test_a_body_that_is_too_large_goes_nowhere(open_gateway: OpenGateway) -> None:
-    async with open_gateway(max_request_bytes=1024) as gateway:
+@pytest.mark.parametrize(("path", "most"), [("/v1/messages", LONG_BODY), ("/v1/chat", LONG_BODY), ("/v1/chats", 16384)])
+async def test_a_body_that_is_too_large_for_its_route_goes_nowhere(gateway: Gateway, path: str, most: int) -> None:
+    async def chunked() -> Any:
+        yield b"x" * (most + 1)
 
-        async def chunked() -> Any:
-            yield b"x" * 2000
+    declared = await gateway.call("POST", path, data=b"x" * (most + 1), headers=gateway.headers())
+    streamed = await gateway.call("POST", path, data=chunked(), headers=gateway.headers())
 
-        declared = await gateway.call("POST", "/v1/messages", data=b"x" * 2000, headers=gateway.headers())
-        streamed = await gateway.call("POST", "/v1/messages", data=chunked(), headers=gateway.headers())
-
-        assert (declared.status, streamed.status) == (413, 413)
-        assert gateway.behind.seen == []
+    assert (declared.status, streamed.status) == (413, 413)
+    assert gateway.behind.seen == []
+    assert (await gateway.call("POST", path, data=b"x" * most, headers=gateway.headers())).status == 200
 
 
 async def test_who_has_not_signed_in_may_say_little(gateway: Gateway) -> None:

@@ -72,6 +72,20 @@ async def test_a_message_is_answered_with_the_frames_of_chat(gateway: Gateway, c
     assert chat.requests[0] == ("POST", "/v1/chat", body)
 
 
+async def test_of_many_unknown_fields_a_few_go_on_to_chat(gateway: Gateway, chat: Chat) -> None:
+    surplus = {f"k{place}": place for place in range(10_000)}
+    async with dial(gateway) as connection:
+        await connection.send(json.dumps({**surplus, "message": "?", "documents": [TURN]}))
+        await receive(connection)
+        await connection.send(json.dumps({**surplus, "stop": TURN}))
+        refused = (await receive(connection))[0]
+
+    body = chat.requests[0][2]
+    assert (body["message"], body["documents"], body["stream"]) == ("?", [TURN], True)
+    assert [name for name in body if name.startswith("k")] == [f"k{place}" for place in range(20)]
+    assert refused["field"] == "k0"
+
+
 async def test_the_token_may_come_in_three_ways(gateway: Gateway, chat: Chat) -> None:
     token = gateway.mint.token()
     ways: list[dict[str, Any]] = [

@@ -1,26 +1,113 @@
-"""JSON bodies, read strictly: what Python's own parser lets through, no database and no provider takes."""
+"""Requests, read strictly: what Python's own parser lets through, no database and no provider takes.
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+What is wrong in a request costs no more than what is right: its body is bounded, and of the names that nobody knows
+only a few are told.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import islice
+from typing import Any, ClassVar, Final
 
 import orjson
 from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import AliasChoices, BaseModel
+
+from docuchat_common.errors import PayloadTooLarge
+
+SHORT_BODY: Final = 64 * 2**10
+"""Bytes that are enough for anything but texts: a thousand ids have 40 KB."""
+LONG_BODY: Final = 256 * 2**10
+"""Bytes for a text: 16,000 characters beyond the basic plane, each escaped, have 192 KB."""
+MOST_UNKNOWN: Final = 20
+
+
+async def read_bounded(request: Request, limit: int) -> bytes | None:
+    """The whole body, None when there is none; PayloadTooLarge as soon as it is longer than `limit` bytes."""
+    too_large = PayloadTooLarge(f"The request is larger than {limit} bytes.", max_bytes=limit)
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    if not declared and "transfer-encoding" not in request.headers:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def without_surplus(fields: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """`fields` with at most a few that `model` does not know: each would become an error of its own."""
+    known = _names_of(model)
+    unknown = set(islice((name for name in fields if name not in known), MOST_UNKNOWN))
+    return {name: value for name, value in fields.items() if name in known or name in unknown}
 
 
 class _StrictRequest(Request):
+    model: type[BaseModel] | None = None
+
+    async def read(self, limit: int) -> None:
+        self._body = await read_bounded(self, limit) or b""
+
     async def json(self) -> Any:
-        return orjson.loads(await self.body())
+        parsed = orjson.loads(await self.body())
+        return without_surplus(parsed, self.model) if self.model and isinstance(parsed, dict) else parsed
 
 
 class JsonRoute(APIRoute):
-    """A route whose body must be JSON of RFC 8259: UTF-8 only, no NaN, no lone surrogates; anything else is a 422."""
+    """A route with a known query, whose body, if any, is short JSON of RFC 8259: UTF-8, no NaN, no lone surrogates.
+
+    Anything else is a 422, and a 413 what is longer than `MAX_BYTES`.
+    """
+
+    MAX_BYTES: ClassVar[int] = SHORT_BODY
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """As FastAPI's own, on a request that reads strictly."""
         handle = super().get_route_handler()
+        parameters = frozenset(
+            field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)
+        )
+        has_body = self.body_field is not None
+        body_type = self.body_field.field_info.annotation if self.body_field is not None else None
+        model = body_type if isinstance(body_type, type) and issubclass(body_type, BaseModel) else None
 
         async def strictly(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
+            _refuse_unknown(request.query_params.keys() - parameters)
+            strict = _StrictRequest(request.scope, request.receive)
+            strict.model = model
+            if has_body:
+                await strict.read(self.MAX_BYTES)
+            return await handle(strict)
 
         return strictly
+
+
+class TextRoute(JsonRoute):
+    """A JSON route whose body has a text of some length."""
+
+    MAX_BYTES = LONG_BODY
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    problems = [
+        {"type": "extra_forbidden", "loc": ("query", name), "msg": "there is no such parameter", "input": None}
+        for name in islice(sorted(names), MOST_UNKNOWN)
+    ]
+    if problems:
+        raise RequestValidationError(problems)
+
+
+def _names_of(model: type[BaseModel]) -> set[str]:
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            names.update(choice for choice in field.validation_alias.choices if isinstance(choice, str))
+        elif isinstance(field.validation_alias, str):
+            names.add(field.validation_alias)
+    return names

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from itertools import islice
+from typing import Any, Final, cast
 
 import orjson
 from fastapi import FastAPI, Request
@@ -76,6 +77,11 @@ _CODES = {
 }
 
 
+MOST_ERRORS: Final = 20
+"""Fields that one answer names."""
+_LONGEST_NAME: Final = 100
+
+
 class InvalidField(BaseModel):
     """One field that was not valid."""
 
@@ -94,7 +100,7 @@ class Problem(BaseModel):
     code: str
     detail: str
     request_id: str | None = None
-    errors: list[InvalidField] | None = None
+    errors: list[InvalidField] | None = Field(default=None, max_length=MOST_ERRORS, description="The first of them.")
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -168,7 +174,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         return response_for(cast(DocuChatError, error), _request_id(request))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
-        fields = [_invalid_field(problem) for problem in cast(RequestValidationError, error).errors()]
+        problems = islice(cast(RequestValidationError, error).errors(), MOST_ERRORS)
+        fields = [_invalid_field(problem) for problem in problems]
         detail = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
         return problem_response(
             422,
@@ -208,7 +215,7 @@ def _invalid_field(problem: Mapping[str, Any]) -> dict[str, str]:
             "problem": "must be a JSON object, sent with the header Content-Type: application/json",
         }
     return {
-        "field": ".".join(str(part) for part in place),
+        "field": ".".join(str(part)[:_LONGEST_NAME] for part in place),
         "problem": problem["msg"].removeprefix("Value error, "),
     }
 

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Request
 from docuchat_auth.users.schemas import Me
 from docuchat_auth.users.service import Profiles
 from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["users"], route_class=JsonRoute)
 
 
 async def _profiles(request: Request) -> Profiles:

@@ -21,12 +21,12 @@ from docuchat_chat.conversations.schemas import (
 from docuchat_chat.conversations.service import Conversation, ConversationService
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller, require_internal_token
-from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.pages import InvalidCursor, Page, Paging
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import ChatId, DocumentId, TenantId
 
-router = APIRouter(prefix="/v1", route_class=JsonRoute)
+router = APIRouter(prefix="/v1", route_class=TextRoute)
 
 
 async def _conversations(request: Request) -> ConversationService:
@@ -137,7 +137,7 @@ async def list_messages(
     return page
 
 
-internal = APIRouter(prefix="/internal", route_class=JsonRoute, include_in_schema=False)
+internal = APIRouter(prefix="/internal", route_class=TextRoute, include_in_schema=False)
 
 
 @internal.post("/documents/{document_id}/forget", dependencies=[Depends(require_internal_token)])

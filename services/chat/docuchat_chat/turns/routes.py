@@ -19,11 +19,11 @@ from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.identity import CurrentCaller
-from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import TurnId, uuid7
 
-router = APIRouter(prefix="/v1", route_class=JsonRoute)
+router = APIRouter(prefix="/v1", route_class=TextRoute)
 
 
 EVENTS: dict[int | str, dict[str, Any]] = {

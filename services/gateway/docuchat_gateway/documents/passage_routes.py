@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 
 from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 from docuchat_common.ids import ChunkId
 from docuchat_gateway.documents.schemas import PassageView
 from docuchat_gateway.documents.service import DocumentService
 
-router = APIRouter(prefix="/v1/passages", tags=["documents"])
+router = APIRouter(prefix="/v1/passages", tags=["documents"], route_class=JsonRoute)
 
 
 @router.get(

@@ -15,6 +15,7 @@ from docuchat_common.blobs import RangeUnsatisfiable
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.problems import problem_response, problem_responses
 from docuchat_common.ids import DocumentId
@@ -23,7 +24,7 @@ from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.event_stream import broken_off
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = APIRouter(prefix="/v1/files", tags=["files"], route_class=JsonRoute)
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.idempotency import IdempotencyKey, replayed
 from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses, response_for
 from docuchat_common.idempotency import StoredResponse
 from docuchat_gateway.documents.domain import FormPart
@@ -21,7 +22,7 @@ from docuchat_gateway.documents.upload_bodies import EarlyRefusal, Pace, UploadB
 from docuchat_gateway.documents.uploads import UploadService
 from docuchat_knowledge.documents.domain import Document
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = APIRouter(prefix="/v1/files", tags=["files"], route_class=JsonRoute)
 
 FORM_OVERHEAD: Final = MAX_FIELD_BYTES * 4 + MAX_PARTS * 1024
 """How much longer than its file a form may be."""

@@ -3,10 +3,8 @@
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import Scope
 
-from docuchat_common.errors import PayloadTooLarge
 from docuchat_common.http.identity import INTERNAL_HEADER
 
 # RFC 9110 §7.6.1, and what the gateway says itself
@@ -56,19 +54,3 @@ def raw_target(scope: Scope) -> str:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
     return (raw_path.split(b"?", 1)[0] + (b"?" + query if query else b"")).decode("ascii", errors="replace")
-
-
-async def read_bounded(request: Request, limit: int) -> bytes | None:
-    """The whole body, None when there is none; PayloadTooLarge as soon as it is longer than `limit` bytes."""
-    too_large = PayloadTooLarge(f"The request is larger than {limit} bytes.", max_bytes=limit)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large
-    if not declared and "transfer-encoding" not in request.headers:
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
-    return bytes(body)

@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
+from docuchat_common.http.json_body import read_bounded
 from docuchat_gateway.edge.errors import SlowBody
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.relay import RelayedResponse
-from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target, read_bounded
+from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target
 from docuchat_gateway.edge.table import TABLE, Row
 
-_PUBLIC_BYTES = 16 * 1024
 _BODY_SECONDS = 30
 
 
@@ -40,10 +40,8 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             case "public":
                 pass
         try:
-            # who has not signed in yet has little to say
-            limit = _PUBLIC_BYTES if row.audience == "public" else settings.max_request_bytes
             async with asyncio.timeout(_BODY_SECONDS):
-                body = await read_bounded(request, min(limit, settings.max_request_bytes))
+                body = await read_bounded(request, row.max_bytes)
         except TimeoutError as error:
             raise SlowBody from error
         except ClientDisconnect:

@@ -19,10 +19,18 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from docuchat_common.contracts.frames import LAST_FRAMES, EventReader, ResumeMessage, StopMessage, with_message_id
+from docuchat_common.contracts.frames import (
+    LAST_FRAMES,
+    AskMessage,
+    EventReader,
+    ResumeMessage,
+    StopMessage,
+    with_message_id,
+)
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.identity import Identity, TokenExpired
+from docuchat_common.http.json_body import without_surplus
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
 from docuchat_gateway.event_stream import error_frame
@@ -258,10 +266,10 @@ _Message = TypeVar("_Message", bound=BaseModel)
 
 def _valid(message: type[_Message], frame: dict[str, Any]) -> _Message:
     try:
-        return message.model_validate(frame)
+        return message.model_validate(without_surplus(frame, message))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])[:200]
         raise BadFrame(f"`{field}`: {first['msg']}", field=field) from error
 
 
@@ -276,7 +284,8 @@ def _message_id(frame: dict[str, Any]) -> str | None:
 def _question(frame: dict[str, Any]) -> bytes:
     """The body for chat, which knows what may stand in it."""
     try:
-        return orjson.dumps({name: value for name, value in frame.items() if value is not None} | {"stream": True})
+        given = {name: value for name, value in frame.items() if value is not None}
+        return orjson.dumps(without_surplus(given, AskMessage) | {"stream": True})
     except orjson.JSONEncodeError as error:
         raise BadFrame("The frame is nested too deeply.") from error
 

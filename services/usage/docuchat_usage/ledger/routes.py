@@ -19,7 +19,7 @@ async def ledger_service(request: Request) -> LedgerService:
 
 Service = Annotated[LedgerService, Depends(ledger_service)]
 
-router = APIRouter(prefix="/v1", tags=["usage"])
+router = APIRouter(prefix="/v1", tags=["usage"], route_class=JsonRoute)
 internal = APIRouter(
     prefix="/internal/ledger", route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +31,8 @@ _SERVER_ERRORS = 500
 _TRANSIENT = (408, 409, 425)
 _LONGEST_ERROR = 64 * 1024
 _ERROR_SECONDS = 5.0
+LOST = (httpx2.HTTPError, aiohttp.ClientError, OSError)
+"""What reading an answer raises when it does not come whole."""
 
 
 @asynccontextmanager
@@ -59,28 +61,31 @@ async def read_bounded(response: AsyncAPIResponse[Any], most: int) -> bytes:
 
 
 class _Beginning(httpx2.AsyncByteStream):
-    """The beginning of a body, which may have no end."""
+    """The beginning of a body, which may have no end, or come drop by drop, or break off."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        ends_at, reads = asyncio.get_running_loop().time() + _ERROR_SECONDS, aiter(self._stream)
         left = _LONGEST_ERROR
-        ends_at = asyncio.get_running_loop().time() + _ERROR_SECONDS
-        async for data in self._stream:
-            yield data
-            left -= len(data)
-            if left <= 0 or asyncio.get_running_loop().time() > ends_at:
-                return
+        with suppress(StopAsyncIteration, *LOST):
+            while left > 0:
+                async with asyncio.timeout_at(ends_at):
+                    data = await anext(reads)
+                yield data[:left]
+                left -= len(data)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
 async def _bound_error(response: httpx2.Response) -> None:
-    """Bound what the SDK reads of an error, which it reads whole."""
+    """Bound what the SDK reads of an error, which it reads whole; leave packed what is packed twice."""
     if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Beginning(response.stream)
+    if len(response.headers.get_list("content-encoding", split_commas=True)) > 1:
+        del response.headers["content-encoding"]
 
 
 def translate(error: openai.APIError, *, longest_pause: timedelta = LONGEST_PAUSE) -> DocuChatError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,11 +14,14 @@ import structlog
 
 from docuchat_models.embeddings import EmbeddingBatch, are_vectors, normalize
 from docuchat_models.errors import (
+    Cost,
     EmbeddingInvalid,
     EmbeddingRefused,
+    ProviderError,
     ProviderFailed,
     ProviderInterrupted,
     ProviderRateLimited,
+    ProviderTimeout,
 )
 from docuchat_models.providers import LONGEST_PAUSE
 from docuchat_models.spaces import EmbeddingSpace
@@ -39,7 +41,12 @@ LONGEST_INPUT = 8_191
 """Tokens a text, OpenAI's limit; longer ones are cut for their vector only."""
 DEFAULT_PAUSE = timedelta(seconds=5)
 """After a 429 that does not say how long."""
+MOST_BYTES = 32
+"""Of an answer, for each number of a vector: base64 takes six, an indented list of decimals thirty."""
+SLACK = 64 * 1024
+"""Bytes of an answer besides."""
 _ABOUT_THE_TEXTS = (400, 413, 422)
+_LOST_ANSWER = "The embedding provider's answer was lost."
 
 
 class OpenAIEmbedder:
@@ -57,9 +64,11 @@ class OpenAIEmbedder:
         send_dimensions: bool = False,
         longest_wait: timedelta = timedelta(seconds=5),
         longest_pause: timedelta = LONGEST_PAUSE,
+        timeout: timedelta = timedelta(seconds=30),
     ) -> None:
         """`longest_wait`: a pause up to this is sat out here, a longer one is ProviderRateLimited for the caller
-        to come back; `longest_pause`: what the provider may ask for at most.
+        to come back; `longest_pause`: what the provider may ask for at most; `timeout`: for one request with all of
+        its answer.
         """
         self._client = client
         self._space = space
@@ -67,6 +76,7 @@ class OpenAIEmbedder:
         self._send_dimensions = send_dimensions
         self._longest_wait = longest_wait
         self._longest_pause = longest_pause
+        self._timeout = timeout
         self._counter = TokenCounter.for_model(space.model)
 
     @property
@@ -78,24 +88,29 @@ class OpenAIEmbedder:
         """Embed any number of texts, in as many requests as their tokens take.
 
         A request whose vectors are zero or no numbers is made again, once, and both are paid for. Raises
-        ProviderRateLimited, ProviderFailed, ProviderInterrupted (it may be billed), ProviderRefused, EmbeddingRefused,
-        EmbeddingInvalid.
+        ProviderRateLimited, ProviderFailed, ProviderInterrupted, ProviderTimeout, ProviderRefused, EmbeddingRefused,
+        EmbeddingInvalid; their `cost` is what all requests up to then are billed.
         """
         vectors = np.empty((len(texts), self._space.dimension), np.float32)
-        tokens, counted_here, estimated = 0, 0, False
-        for start, batch, counted in self._split(texts):
-            for attempt in (1, 2):
-                rows, used = await self._request(batch)
-                tokens += counted if used is None else used
-                counted_here += counted
-                estimated = estimated or used is None
-                if are_vectors(rows):
-                    break
-                logger.warning("provider.odd_answer", part="embedding", attempt=attempt)
-            else:
-                raise EmbeddingInvalid(tokens=None if estimated else tokens, counted=counted_here)
-            vectors[start : start + len(batch)] = rows
-        return EmbeddingBatch(normalize(vectors), tokens, estimated, counted_here)
+        cost = Cost(0, 0)
+        try:
+            for start, batch, counted in self._split(texts):
+                for attempt in (1, 2):
+                    content = await self._request(batch, counted)
+                    rows, used = self._read(content, len(batch), counted)
+                    cost += used
+                    if are_vectors(rows):
+                        break
+                    logger.warning("provider.odd_answer", part="embedding", attempt=attempt)
+                else:
+                    raise EmbeddingInvalid
+                vectors[start : start + len(batch)] = rows
+        except ProviderError as error:
+            cost += error.cost or Cost(0, 0)
+            error.cost = cost if cost.counted else None
+            raise
+        tokens = cost.counted if cost.tokens is None else cost.tokens
+        return EmbeddingBatch(normalize(vectors), tokens, cost.tokens is None, cost.counted)
 
     def _split(self, texts: Sequence[str]) -> list[tuple[int, list[str], int]]:
         """Requests as (first text's index, texts, tokens), within the provider's limits."""
@@ -113,7 +128,7 @@ class OpenAIEmbedder:
             requests.append((index, [fitted], count))
         return requests
 
-    async def _request(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], int | None]:
+    async def _request(self, texts: Sequence[str], counted: int) -> bytes:
         pause = await self._throttle.remaining_pause()
         if pause > self._longest_wait:
             raise ProviderRateLimited("The embedding provider asked for a pause.", retry_after=pause)
@@ -121,46 +136,61 @@ class OpenAIEmbedder:
             await asyncio.sleep(pause.total_seconds())
         import openai
 
+        from docuchat_models.openai_client import LOST, read_bounded
+
+        try:
+            # the bare response: the SDK would read it without bounds, and turn base64 into one object a number
+            async with (
+                asyncio.timeout(self._timeout.total_seconds()),
+                self._client.embeddings.with_streaming_response.create(
+                    model=self._space.model,
+                    input=list(texts),
+                    encoding_format="base64",
+                    dimensions=self._space.dimension if self._send_dimensions else openai.omit,
+                ) as response,
+            ):
+                return await read_bounded(response, len(texts) * self._space.dimension * MOST_BYTES + SLACK)
+        except (ProviderError, openai.APIError, *LOST) as error:
+            raise await self._translate(error, Cost(None, counted)) from error
+
+    async def _translate(self, error: Exception, sent: Cost) -> Exception:
+        """Return our error; with the cost of what was sent where the provider may have done the work, and bill it."""
+        import openai
+
         from docuchat_models.openai_client import translate
 
-        try:
-            # the raw response: the SDK would turn base64 into lists of floats, one object a number
-            response = await self._client.embeddings.with_raw_response.create(
-                model=self._space.model,
-                input=list(texts),
-                encoding_format="base64",
-                dimensions=self._space.dimension if self._send_dimensions else openai.omit,
-            )
-        except openai.APIError as error:
-            translated = translate(error, longest_pause=self._longest_pause)
-            if isinstance(translated, ProviderRateLimited):
-                translated.retry_after = translated.retry_after or DEFAULT_PAUSE
-                await self._throttle.pause(translated.retry_after)
-            elif isinstance(error, openai.APIConnectionError) and not _never_left(error):
-                # it may have done the work, and bill it
-                translated = ProviderInterrupted("The embedding provider's answer was lost.")
-            elif isinstance(error, openai.APIStatusError) and error.status_code in _ABOUT_THE_TEXTS:
-                translated = EmbeddingRefused(
-                    f"The embedding provider refused these texts with status {error.status_code}."
-                )
-            raise translated from error
-        return self._read(response.http_response.content, len(texts))
+        if isinstance(error, ProviderError):
+            return error.costing(sent)
+        if not isinstance(error, openai.APIError):
+            lost = ProviderTimeout() if isinstance(error, TimeoutError) else ProviderInterrupted(_LOST_ANSWER)
+            return lost.costing(sent)
+        if isinstance(error, openai.APIConnectionError) and not _never_left(error):
+            return ProviderInterrupted(_LOST_ANSWER).costing(sent)
+        translated = translate(error, longest_pause=self._longest_pause)
+        if isinstance(translated, ProviderRateLimited):
+            translated.retry_after = translated.retry_after or DEFAULT_PAUSE
+            await self._throttle.pause(translated.retry_after)
+        elif isinstance(error, openai.APIStatusError) and error.status_code in _ABOUT_THE_TEXTS:
+            return EmbeddingRefused(f"The embedding provider refused these texts with status {error.status_code}.")
+        return translated
 
-    def _read(self, content: bytes, expected: int) -> tuple[npt.NDArray[np.float32], int | None]:
+    def _read(self, content: bytes, expected: int, counted: int) -> tuple[npt.NDArray[np.float32], Cost]:
         import orjson
 
+        cost = Cost(None, counted)
         try:
             body = orjson.loads(content)
+            cost = Cost(_used_tokens(body.get("usage")), counted)
             items = sorted(body["data"], key=lambda item: item["index"])
-            rows = np.stack([_decode(item["embedding"]) for item in items])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise ProviderFailed("The embedding provider sent an answer that cannot be read.") from error
-        if rows.shape != (expected, self._space.dimension):
+            rows = [_decode(item["embedding"]) for item in items]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProviderFailed("The embedding provider sent an answer that cannot be read.").costing(cost) from error
+        if [row.shape for row in rows] != [(self._space.dimension,)] * expected:
             raise EmbeddingRefused(
-                f"The embedding provider sent {rows.shape[0]} vectors of {rows.shape[1]} dimensions, "
+                f"The embedding provider sent {len(rows)} vectors of {sorted({row.size for row in rows})} dimensions, "
                 f"not {expected} of {self._space.dimension}; set EMBEDDING_DIMENSIONS to what the model gives."
-            )
-        return rows, _used_tokens(body.get("usage"))
+            ).costing(cost)
+        return np.stack(rows), cost
 
 
 def _used_tokens(usage: object) -> int | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from docuchat_models.embeddings import Embedder
-from docuchat_models.openai_embeddings import OpenAIEmbedder
+from docuchat_models.errors import ProviderFailed
+from docuchat_models.openai_embeddings import MOST_BYTES, SLACK, OpenAIEmbedder
 from docuchat_models.providers import provider_name
 from docuchat_models.settings import EmbeddingSettings
 from docuchat_models.spaces import EmbeddingSpace
@@ -30,25 +32,33 @@ KNOWN_DIMENSIONS = {
     "BAAI/bge-small-en-v1.5": 384,
 }
 """Native dimensions, from the models' cards; others are asked by one embedding at set-up."""
+LARGEST_DIMENSION = 4000
+"""What an index holds."""
 SHORTENABLE = frozenset(("text-embedding-3-small", "text-embedding-3-large"))
 """Models that are sent the `dimensions` parameter."""
 
 
 @asynccontextmanager
-async def open_embedder(settings: EmbeddingSettings, throttle: Throttle | None = None) -> AsyncIterator[Embedder]:
-    """The embedder that the settings ask for: the provider's with an OPENAI_API_KEY, WordLlama without."""
+async def open_embedder(
+    settings: EmbeddingSettings, throttle: Throttle | None = None, *, timeout: timedelta | None = None
+) -> AsyncIterator[Embedder]:
+    """The embedder that the settings ask for: the provider's with an OPENAI_API_KEY, WordLlama without.
+
+    `timeout`: for a request, when not EMBEDDING_TIMEOUT.
+    """
     if not settings.embeds_with_openai:
         yield await asyncio.to_thread(WordLlamaEmbedder)
         return
-    async with _open_client(settings) as client:
-        dimension = await _find_dimension(client, settings)
-        space = EmbeddingSpace(provider_name(settings.openai_base_url), settings.embedding_model, dimension)
+    space = await find_space(settings)
+    timeout = timeout or settings.embedding_timeout
+    async with _open_client(settings, timeout) as client:
         yield OpenAIEmbedder(
             client,
             space,
             throttle or NoThrottle(),
             send_dimensions=_sends_dimensions(settings),
             longest_pause=settings.provider_longest_pause,
+            timeout=timeout,
         )
 
 
@@ -56,13 +66,16 @@ async def find_space(settings: EmbeddingSettings) -> EmbeddingSpace:
     """The space of the settings' embedder, without loading a model."""
     if not settings.embeds_with_openai:
         return WordLlamaEmbedder.SPACE
-    async with _open_client(settings) as client:
-        dimension = await _find_dimension(client, settings)
+    dimension = (
+        settings.embedding_dimensions
+        or KNOWN_DIMENSIONS.get(settings.embedding_model)
+        or await _ask_dimension(settings)
+    )
     return EmbeddingSpace(provider_name(settings.openai_base_url), settings.embedding_model, dimension)
 
 
 @asynccontextmanager
-async def _open_client(settings: EmbeddingSettings) -> AsyncIterator[AsyncOpenAI]:
+async def _open_client(settings: EmbeddingSettings, timeout: timedelta) -> AsyncIterator[AsyncOpenAI]:
     # Only here: the SDK is 25 MB of classes that a product without a key never needs.
     from docuchat_models.openai_client import open_client
 
@@ -70,7 +83,8 @@ async def _open_client(settings: EmbeddingSettings) -> AsyncIterator[AsyncOpenAI
     async with open_client(
         api_key=key.get_secret_value() if key else None,
         base_url=settings.openai_base_url,
-        read=settings.embedding_timeout,
+        read=timeout,
+        connect=min(timedelta(seconds=5), timeout / 2),  # so that what never left is told from what was not answered
     ) as client:
         yield client
 
@@ -79,19 +93,23 @@ def _sends_dimensions(settings: EmbeddingSettings) -> bool:
     return settings.embedding_dimensions is not None and settings.embedding_model in SHORTENABLE
 
 
-async def _find_dimension(client: AsyncOpenAI, settings: EmbeddingSettings) -> int:
-    if settings.embedding_dimensions is not None:
-        return settings.embedding_dimensions
-    if settings.embedding_model in KNOWN_DIMENSIONS:
-        return KNOWN_DIMENSIONS[settings.embedding_model]
+async def _ask_dimension(settings: EmbeddingSettings) -> int:
     import openai
+    import orjson
 
-    from docuchat_models.openai_client import translate
+    from docuchat_models.openai_client import LOST, read_bounded, translate
 
+    most = LARGEST_DIMENSION * MOST_BYTES + SLACK
     try:
-        response = await client.embeddings.create(
-            model=settings.embedding_model, input="dimension", encoding_format="float"
-        )
+        async with (
+            asyncio.timeout(settings.embedding_timeout.total_seconds()),
+            _open_client(settings, settings.embedding_timeout) as client,
+            client.embeddings.with_streaming_response.create(
+                model=settings.embedding_model, input="dimension", encoding_format="float"
+            ) as response,
+        ):
+            return len(orjson.loads(await read_bounded(response, most))["data"][0]["embedding"])
     except openai.APIError as error:
         raise translate(error) from error
-    return len(response.data[0].embedding)
+    except (LookupError, TypeError, ValueError, *LOST) as error:
+        raise ProviderFailed("The embedding provider sent an answer that cannot be read.") from error

@@ -1,6 +1,8 @@
 import asyncio
 import base64
+import gzip
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,7 +13,19 @@ from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_models.errors import EmbeddingInvalid, EmbeddingRefused, ProviderRefused
+from docuchat_models import openai_client
+from docuchat_models.errors import (
+    Cost,
+    EmbeddingInvalid,
+    EmbeddingRefused,
+    ProviderError,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    billed,
+)
 from docuchat_models.openai_embeddings import OpenAIEmbedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.providers import provider_name, read_retry_after
@@ -126,6 +140,115 @@ async def test_each_failure_of_the_provider_has_its_meaning(reply, error):
         await provider.embedder().embed(["x"])
     assert isinstance(raised.value, UpstreamUnavailable)
     assert len(provider.requests) == 1
+
+
+VECTOR = {"index": 0, "embedding": [1.0, 0.0, 0.0]}
+SHORT = {"index": 0, "embedding": [1.0, 0.0]}
+ZERO = {"index": 0, "embedding": [0.0, 0.0, 0.0]}
+
+
+def said(*data: object, tokens: int | None = 30) -> httpx2.Response:
+    usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens}}
+    return httpx2.Response(200, json={"data": data, **usage})
+
+
+FAILED = httpx2.Response(500, json={})
+DROPPED = httpx2.ReadError("gone")
+
+
+@pytest.mark.parametrize(
+    ("replies", "booked", "estimated"),
+    [
+        ([httpx2.Response(429, json={})], None, None),
+        ([FAILED], None, None),
+        ([httpx2.Response(400, json={})], None, None),
+        ([httpx2.Response(200, text="<html>")], 2, True),
+        ([said({"index": 0})], 30, False),
+        ([said(SHORT)], 30, False),
+        ([said()], 30, False),
+        ([said(VECTOR, {"index": 1, "embedding": [1.0]})], 30, False),
+        ([said(SHORT, tokens=10**15)], 2, True),
+        ([said(ZERO), said(ZERO)], 60, False),
+        ([said(ZERO, tokens=None), said(ZERO)], 4, True),
+        ([said(ZERO), FAILED], 30, False),
+        ([said(ZERO), DROPPED], 4, True),
+        ([DROPPED], 2, True),
+        ([httpx2.ReadTimeout("slow")], 2, True),
+    ],
+)
+async def test_what_a_provider_answered_or_may_have_done_is_billed(replies, booked, estimated):
+    """A7, B10: only what never left, or was answered with an error status, is free."""
+    provider = Provider(*replies)
+    with pytest.raises(ProviderError) as raised:
+        await provider.embedder().embed(["two words"])
+    used = billed(raised.value, 99)
+    assert (used and used.input_tokens, used and used.estimated) == (booked, estimated)
+    assert len(provider.requests) == len(replies), "a wrong shape is a matter of settings: nothing is asked twice"
+
+
+@pytest.mark.parametrize(
+    ("error", "booked"),
+    [
+        (ProviderFailed(), None),
+        (ProviderRateLimited(), None),
+        (ProviderRefused(), None),
+        (ProviderTimeout(), 99),
+        (ProviderInterrupted(), 99),
+        (RuntimeError("a mistake of ours"), 99),
+        (ProviderFailed().costing(Cost(10, 12)), 10),
+    ],
+)
+def test_one_table_says_what_a_failed_call_is_billed(error, booked):
+    used = billed(error, 99)
+    assert (used and used.input_tokens) == booked
+
+
+class Endless:
+    """Answers any request with a body that does not end, and remembers how much of it was taken."""
+
+    def __init__(self, status: int) -> None:
+        self.head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        self.pause = 0.0
+        self.sent = 0
+        self.ended = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(self.head.encode())
+            while not writer.is_closing():
+                writer.write(b"1000\r\n" + b" " * 4096 + b"\r\n")
+                await writer.drain()
+                self.sent += 4096
+                await asyncio.sleep(self.pause)
+        writer.close()
+        self.ended.set()
+
+
+@pytest.mark.parametrize("status", [200, 307, 400, 500])
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_a_body_without_end_is_neither_kept_nor_waited_for(monkeypatch, status, pause):
+    """B20: so many bytes and so much time, for answers and errors alike."""
+    monkeypatch.setattr(openai_client, "_ERROR_SECONDS", 0.3)
+    provider = Endless(status)
+    provider.pause = pause
+    async with await asyncio.start_server(provider, "127.0.0.1", 0) as server, asyncio.timeout(20):
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        patience = timedelta(seconds=1)
+        async with openai_client.open_client(api_key="k", base_url=base_url, read=timedelta(seconds=30)) as client:
+            embedder = OpenAIEmbedder(client, EmbeddingSpace("test", "m", 3), NoThrottle(), timeout=patience)
+            with pytest.raises(UpstreamUnavailable) as raised:
+                await embedder.embed(["x"])
+        await provider.ended.wait()
+    assert (billed(raised.value, 99) is not None) == (status == 200)
+    assert provider.sent < 5_000_000
+
+
+async def test_an_answer_that_is_packed_twice_is_not_unpacked():
+    packed = gzip.compress(gzip.compress(bytes(50_000_000)))
+    response = httpx2.Response(200, headers={"content-encoding": "gzip, gzip"}, stream=httpx2.ByteStream(packed))
+    await openai_client._bound_error(response)
+    assert await response.aread() == packed
 
 
 def test_retry_after_is_read_in_all_its_forms():

@@ -103,7 +103,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         spool = FileSpool(settings.spool_dir, owner)
         stack.callback(spool.close)
         spools = SpoolFolder(settings.spool_dir)
-        embedder = await stack.enter_async_context(open_embedder(settings))
+        embedder = await stack.enter_async_context(open_embedder(settings, timeout=settings.question_embedding_timeout))
         model = await _open_model(stack, settings, embedder)
         counter_for = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
         await asyncio.to_thread(counter_for(policy.default_model).count, "warm")

@@ -34,6 +34,8 @@ class Settings(ServiceSettings, EmbeddingSettings):
     top_k: int = Field(default=6, ge=1, le=50)
     chunk_token_size: int = Field(default=400, ge=1)
 
+    question_embedding_timeout: Duration = timedelta(seconds=2)
+    """For the embedding of a question; after that words alone find its sources."""
     provider_connect_timeout: Duration = timedelta(seconds=5)
     provider_first_token_timeout: Duration = timedelta(seconds=60)
     provider_between_tokens_timeout: Duration = timedelta(seconds=30)

@@ -93,8 +93,13 @@ class FakeHolds:
     open_holds: dict[HoldId, int] = field(default_factory=dict)
     opened: list[int] = field(default_factory=list)
     released: list[HoldId] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    asked: int = 0
 
     async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
         if self.refusal is not None:
             raise self.refusal
         hold = Hold(HoldId(uuid7()), input_tokens)

@@ -13,7 +13,14 @@ from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageAnomaly
 from docuchat_common.metering import call_id_of, event_id_of
 from docuchat_models.chat import Piece, TokenUsage
-from docuchat_models.errors import ProviderFailed, ProviderTimeout
+from docuchat_models.errors import (
+    Cost,
+    EmbeddingInvalid,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRefused,
+    ProviderTimeout,
+)
 from docuchat_testkit.eventually import eventually
 
 SAID = ["The warranty ", "lasts two ", "years [1]."]
@@ -192,7 +199,17 @@ async def test_search_spends_only_what_is_held(world: Any) -> None:
     assert len(await world.rows("SELECT FROM chat.provider_calls")) == 1
 
 
-@pytest.mark.parametrize(("failure", "booked"), [(ProviderFailed(), 0), (ProviderTimeout(), 5)])
+@pytest.mark.parametrize(
+    ("failure", "booked"),
+    [
+        (ProviderFailed(), 0),
+        (ProviderRefused(), 0),
+        (ProviderTimeout(), 5),
+        (ProviderInterrupted(), 5),
+        (EmbeddingInvalid().costing(Cost(10, 10)), 10),
+        (ProviderFailed().costing(Cost(None, 5)), 5),
+    ],
+)
 async def test_a_search_that_fails_gives_its_hold_back_unless_it_may_be_billed(
     world: Any, failure: Exception, booked: int
 ) -> None:

@@ -14,6 +14,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.slots import SharedSlots
 from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
@@ -24,7 +25,6 @@ from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.upload_routes import present
-from docuchat_gateway.documents.upload_slots import UploadSlots
 from docuchat_gateway.documents.uploads import UploadService
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
@@ -48,7 +48,7 @@ class Container:
     sockets: OpenSockets
     documents: DocumentService
     uploads: UploadService
-    upload_slots: UploadSlots
+    upload_slots: SharedSlots
     operator: OperatorService
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -121,7 +121,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 max_file_bytes=settings.max_file_bytes,
                 hold_lease=settings.upload_timeout + timedelta(minutes=1),
             ),
-            upload_slots=UploadSlots(settings.max_parallel_uploads),
+            upload_slots=SharedSlots(settings.max_parallel_uploads),
             operator=OperatorService(
                 uow.system,
                 client,

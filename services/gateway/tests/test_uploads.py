@@ -18,9 +18,9 @@ from services.gateway.tests.fakes import Behind
 from docuchat_common.blobs import Blobs
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.slots import SharedSlots, Slot
 from docuchat_common.ids import TenantId
 from docuchat_gateway.documents.upload_routes import present
-from docuchat_gateway.documents.upload_slots import UploadSlot, UploadSlots
 from docuchat_gateway.documents.uploads import UploadService
 from docuchat_testkit.eventually import eventually
 
@@ -325,7 +325,7 @@ async def test_an_upload_that_trickles_or_takes_too_long_is_refused(
 
 
 async def test_a_user_has_a_quarter_of_the_slots_and_a_tenant_half() -> None:
-    slots = UploadSlots(8)
+    slots = SharedSlots(8)
     mine, colleague, other = (Caller(TenantId(tenant), "user", uuid.uuid4(), role="member") for tenant in (1, 1, 2))
 
     async def takes(caller: Caller) -> bool:
@@ -338,7 +338,7 @@ async def test_a_user_has_a_quarter_of_the_slots_and_a_tenant_half() -> None:
             return False
         return True
 
-    held: list[UploadSlot] = []
+    held: list[Slot] = []
     assert [await takes(mine) for _ in range(3)] == [True, True, False]
     assert [await takes(colleague) for _ in range(3)] == [True, True, False]
     third = Caller(TenantId(1), "user", uuid.uuid4(), role="member")

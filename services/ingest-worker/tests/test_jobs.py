@@ -1,7 +1,7 @@
 """What becomes of a document, and of the books, when each part of its way fails; on the real database."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from docuchat_ingest.reading.formats import PageText, Problem
 from docuchat_knowledge.jobs.domain import ChunkDraft, Claim
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.errors import (
+    Cost,
     EmbeddingInvalid,
     EmbeddingRefused,
     ProviderFailed,
@@ -71,7 +72,7 @@ async def test_a_document_becomes_ready_and_says_so(bench: Bench, around: Surrou
         ("embed", ProviderFailed(), "queued", "embedding_unavailable", True),
         ("embed", EmbeddingRefused(), "failed", "provider_refused", None),
         ("embed", ProviderRefused(), "failed", "provider_refused", None),
-        ("embed", EmbeddingInvalid(counted=7), "failed", "embedding_invalid", None),
+        ("embed", EmbeddingInvalid(), "failed", "embedding_invalid", None),
         ("embed", RuntimeError("a mistake of ours"), "queued", "ingest_failed", True),
     ],
 )
@@ -297,6 +298,17 @@ async def test_a_call_whose_answer_was_lost_is_booked_as_expected(bench: Bench, 
     with pytest.raises(UpstreamUnavailable):
         await bench.jobs.work(await bench.claim())
     assert await bench.booked(estimated=True) == around.provider_tokens > 0
+
+
+@pytest.mark.parametrize("error", [ProviderFailed(), EmbeddingRefused(), EmbeddingInvalid()])
+async def test_an_answer_that_is_of_no_use_is_booked_as_the_provider_says(
+    bench: Bench, around: Surroundings, error: ProviderFailed | EmbeddingRefused
+) -> None:
+    """A7: it was answered with 200, so it is billed."""
+    around.failures["answer"] = [error.costing(Cost(30, 28))]
+    with suppress(UpstreamUnavailable):
+        await bench.jobs.work(await bench.claim())
+    assert await bench.booked() == 30
 
 
 async def test_a_figure_beyond_belief_is_not_booked(bench: Bench, around: Surroundings) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +14,11 @@ import structlog
 from docuchat_chat.answers.domain import Findings
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder, Transactions
-from docuchat_common.errors import DocuChatError
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import CollectionId, DocumentId, uuid7
-from docuchat_common.metering import Metering, ProviderCall, TokenBounds, bounded, call_id_of, used_of
-from docuchat_models.errors import ProviderTimeout
+from docuchat_common.metering import Metering, ProviderCall, TokenBounds, Used, bounded, call_id_of, used_of
+from docuchat_models.errors import ProviderError, ProviderFailed, ProviderRefused, billed
 
 logger = structlog.get_logger()
 
@@ -28,6 +30,28 @@ class Books:
     caller: Caller
     turn_id: UUID | None = None
     hold_id: UUID | None = None
+
+
+class Silences:
+    """After a few failures in a row a provider is left alone for a while; then one question finds out."""
+
+    def __init__(self, *, most: int = 3, pause: timedelta = timedelta(seconds=10)) -> None:
+        self._most = most
+        self._pause = pause.total_seconds()
+        self._failures = 0
+        self._asked_at = 0.0
+
+    def admit(self) -> None:
+        """Raise ProviderFailed while the provider is left alone."""
+        now = time.monotonic()
+        if self._failures >= self._most and now - self._asked_at < self._pause:
+            raise ProviderFailed("The embedding provider does not answer, and is not asked for a moment.")
+        self._asked_at = now
+
+    def note(self, error: DocuChatError | None) -> None:
+        """Count what became of a question; a provider that refuses does answer."""
+        is_silent = isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused)
+        self._failures = self._failures + 1 if is_silent else 0
 
 
 class Retrieval:
@@ -44,6 +68,7 @@ class Retrieval:
         self._embedder = embedder
         self._metering = metering
         self._owner = owner
+        self._silences = Silences()
 
     @property
     def is_free(self) -> bool:
@@ -58,6 +83,7 @@ class Retrieval:
         """Return the vector of a question. Raises RateLimited or UpstreamUnavailable."""
         if self.is_free:
             return (await self._embedder.embed(text)).vector
+        self._silences.admit()
         counted = self._embedder.count(text)
         call = ProviderCall(
             id=call_id_of(books.turn_id or uuid7(), "question"),
@@ -74,13 +100,15 @@ class Retrieval:
         async with self._metering.call(call) as made:
             try:
                 vector = await self._embedder.embed(text)
-            except ProviderTimeout:
-                raise  # it may have been embedded, and billed
-            except DocuChatError:
-                made.void()
+            except DocuChatError as error:
+                self._silences.note(error)
+                made.outcome = billed(error, counted)
                 raise
-            reported = None if vector.estimated else vector.tokens
-            made.used(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))
+            self._silences.note(None)
+            if vector.estimated:
+                made.used(Used(vector.tokens, estimated=True))
+            else:
+                made.used(used_of(bounded(vector.tokens, counted, TokenBounds(), "input_tokens")))
         return vector.vector
 
     async def find(
@@ -130,10 +158,9 @@ class SearchService:
         hold = await self._holds.open(caller, self._model, self._retrieval.count(text), 0)
         try:
             return await self._retrieval.embed(text, Books(caller, hold_id=hold.id))
-        except ProviderTimeout:
-            raise  # booked as expected, which settles the hold
-        except BaseException:
-            await self._holds.release(hold.id)
+        except BaseException as error:
+            if not isinstance(error, ProviderError) or billed(error, 0) is None:
+                await self._holds.release(hold.id)  # else what is booked settles it
             raise
 
 

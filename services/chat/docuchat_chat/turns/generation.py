@@ -24,7 +24,7 @@ from docuchat_common.clock import Clock
 from docuchat_common.errors import DocuChatError
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
 from docuchat_models.chat import FinishReason, TokenUsage
-from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout
+from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderTimeout, billed
 
 logger = structlog.get_logger()
 
@@ -209,8 +209,8 @@ class Generator:
                             deadline.reschedule(min(loop.time() + between, ends_at))
                         finish_reason = piece.finish_reason or finish_reason
                         usage = piece.usage or usage
-        except (ProviderRateLimited, ProviderFailed, ProviderRefused):
-            if not accepted:  # then nothing is billed
+        except DocuChatError as error:
+            if not accepted and billed(error, live.prompt.tokens) is None:
                 self._spool.refused(turn_id)
                 live.log.sent = False
             raise

@@ -35,6 +35,7 @@ from docuchat_chat.turns.settling import settle
 from docuchat_common.clock import Clock
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.slots import SharedSlots, Slot
 from docuchat_common.idempotency import IdempotencyKeyReused
 from docuchat_common.ids import ChatId, MessageId, TurnId, uuid7
 
@@ -50,6 +51,7 @@ class _Draft:
     turn_id: TurnId
     budget: int
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
+    slot: Slot
     chat: Chat | None = None
     history: tuple[PastMessage, ...] = ()
     findings: Findings = field(default_factory=lambda: Findings(()))
@@ -85,7 +87,7 @@ class AskService:
         self._policy = policy
         self._owner = owner
         self._clock = clock
-        self._preparing = asyncio.Semaphore(policy.max_preparing)
+        self._slots = SharedSlots(policy.max_preparing)
 
     @property
     def head_patience(self) -> timedelta:
@@ -109,23 +111,27 @@ class AskService:
         fingerprint = question.fingerprint()
         question = self._check(question)
         turn_id = turn_id or TurnId(uuid7())
-        try:
-            async with asyncio.timeout(self._policy.preparation_patience.total_seconds()):
-                await self._preparing.acquire()
-        except TimeoutError as error:
-            raise TooBusy(retry_after=timedelta(seconds=5)) from error
+        slot = self._slots.slot_of(caller)
+        await self._take(slot)
         try:
             if key is not None:
                 earlier = await self._claim(caller, key, fingerprint, turn_id, attach=attach)
                 if earlier is not None:
                     return earlier
-            draft = _Draft(caller, question, turn_id, self._budget(question))
+            draft = _Draft(caller, question, turn_id, self._budget(question), slot)
             # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
             live = await asyncio.shield(asyncio.create_task(self._begin(draft, keyed=key is not None)))
             return LiveAnswering(live)
         finally:
-            self._preparing.release()
+            slot.give_up()
             PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
+
+    async def _take(self, slot: Slot) -> None:
+        try:
+            async with asyncio.timeout(self._policy.preparation_patience.total_seconds()):
+                await slot.take()
+        except TimeoutError as error:
+            raise TooBusy(retry_after=timedelta(seconds=2)) from error
 
     def _check(self, question: Question) -> Question:
         policy = self._policy
@@ -203,6 +209,8 @@ class AskService:
                 async with self._transactions(draft.caller.tenant_id) as tx:
                     await tx.turns.release_key(draft.caller, draft.turn_id)
             raise
+        finally:
+            draft.slot.give_up()  # whoever asked may be gone
 
     async def _hold_and_begin(self, draft: _Draft) -> LiveTurn:
         question = draft.question
@@ -254,7 +262,10 @@ class AskService:
 
     async def _look_up_sources(self, draft: _Draft) -> None:
         question = draft.question
+        if not self._retrieval.is_free:
+            draft.slot.give_up()  # a provider that is slow keeps nobody else from asking
         vector = await self._retrieval.embed_or_not(question.text, draft.books)
+        await self._take(draft.slot)
         draft.findings = await self._retrieval.find(
             question.text, vector, draft.caller, self._policy.top_k, question.document_ids, question.collection_id
         )

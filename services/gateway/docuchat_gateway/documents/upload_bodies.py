@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from docuchat_common.http.slots import Slot
 from docuchat_gateway.documents.errors import FileTooLarge, UploadTooSlow
-from docuchat_gateway.documents.upload_slots import UploadSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class UploadBody:
     STALLED_AFTER: Final = 0.5
     """Seconds of silence after which the slot is given up."""
 
-    def __init__(self, request: Request, slot: UploadSlot, pace: Pace, *, limit: int, file_limit: int) -> None:
+    def __init__(self, request: Request, slot: Slot, pace: Pace, *, limit: int, file_limit: int) -> None:
         self._request = request
         self._slot = slot
         self._pace = pace

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docuchat_common.blobs import Blobs
-from docuchat_common.errors import RateLimited, UpstreamUnavailable
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentProcessing, DocumentReady
 from docuchat_common.metering import ProviderCall, TokenBounds, bounded, call_id_of, used_of
 from docuchat_ingest.chunking.chunker import Chunker
@@ -30,7 +30,7 @@ from docuchat_ingest.transaction import PatientCommits, Transaction
 from docuchat_knowledge.jobs.domain import ChunkDraft, Completion
 from docuchat_knowledge.jobs.errors import ClaimLost
 from docuchat_models.embeddings import Embedder
-from docuchat_models.errors import EmbeddingInvalid, ProviderFailed, ProviderRefused
+from docuchat_models.errors import ProviderRefused, billed
 from docuchat_models.openai_embeddings import MOST_TOKENS
 
 WORK_FOLDER = "docuchat-ingest-"
@@ -164,16 +164,11 @@ class Pipeline:
         job.spending.sent()
         try:
             embedded = await embedder.embed([chunk.text for chunk in batch])
-        except EmbeddingInvalid as error:
-            job.spending.answered(used_of(bounded(error.tokens, error.counted, TokenBounds(), "input_tokens")))
+        except DocuChatError as error:
+            job.spending.answered(billed(error, sum(chunk.token_count for chunk in batch)))
+            if isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused):
+                raise EmbeddingUnavailable(error.detail, retry_after=error.retry_after) from error
             raise
-        except (RateLimited, ProviderRefused):
-            job.spending.answered(None)
-            raise
-        except UpstreamUnavailable as error:
-            if isinstance(error, ProviderFailed):
-                job.spending.answered(None)
-            raise EmbeddingUnavailable(error.detail, retry_after=error.retry_after) from error
         counted = embedded.counted or sum(chunk.token_count for chunk in batch)
         reported = None if embedded.estimated else embedded.tokens
         job.spending.answered(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))

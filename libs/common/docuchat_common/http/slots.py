@@ -1,4 +1,4 @@
-"""Room for uploads: a slot is held only while bytes flow, and nobody has them all."""
+"""Room for work that many ask for at once: nobody has it all."""
 
 from asyncio import Semaphore
 from weakref import WeakValueDictionary
@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 from docuchat_common.http.caller import Caller
 
 
-class UploadSlots:
+class SharedSlots:
     """Half of the slots at most are one tenant's, and a quarter one caller's."""
 
     def __init__(self, count: int) -> None:
@@ -15,15 +15,15 @@ class UploadSlots:
         self._tenants: WeakValueDictionary[int, Semaphore] = WeakValueDictionary()
         self._callers: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
-    def slot_of(self, caller: Caller) -> "UploadSlot":
-        """A slot for one upload, not taken yet."""
+    def slot_of(self, caller: Caller) -> "Slot":
+        """A slot for one piece of work, not taken yet."""
         tenant = self._tenants.setdefault(caller.tenant_id, Semaphore(max(1, self._count // 2)))
         own = self._callers.setdefault(caller.subject, Semaphore(max(1, self._count // 4)))
-        return UploadSlot((own, tenant, self._all))
+        return Slot((own, tenant, self._all))
 
 
-class UploadSlot:
-    """The right to store bytes now; given up while a client is silent."""
+class Slot:
+    """The right to work now; given up while another is waited for, such as a client that is silent."""
 
     def __init__(self, shares: tuple[Semaphore, ...]) -> None:
         self._shares = shares

@@ -134,14 +134,14 @@ class Searcher:
 
     async def require_documents(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> None:
         """Raise DocumentNotFound, which names them, for ids that are no document of the tenant."""
-        unknown = [
-            str(row["id"])
-            async for row in _queries.list_unknown_documents(
-                self._connection, tenant_id=tenant_id, document_ids=document_ids
-            )
-        ]
+        unknown = list(map(str, await self.list_gone(tenant_id, document_ids)))
         if unknown:
             raise DocumentNotFound(f"There is no such document: {', '.join(unknown)}.", document_ids=unknown)
+
+    async def list_gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Of these ids those that are no document of the tenant, or of one that was deleted."""
+        rows = _queries.list_unknown_documents(self._connection, tenant_id=tenant_id, document_ids=document_ids)
+        return [DocumentId(row["id"]) async for row in rows]
 
     async def list_chunks(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> Sequence[ScoredChunk]:
         """Live chunks by id, in the order asked, with score 0; ids that are gone are left out."""

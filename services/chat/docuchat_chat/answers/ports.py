@@ -93,6 +93,10 @@ class PassageSearch(Protocol):
         """Return how many documents are ready, being processed, failed."""
         ...
 
+    async def gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Return those documents that do not exist any more."""
+        ...
+
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:
         """Return the passages that still exist."""
         ...

@@ -67,6 +67,10 @@ class ChatStore(Protocol):
         """Return messages after a message number, in order of time."""
         ...
 
+    async def keep_quotes(self, tenant_id: TenantId) -> None:
+        """Make deletions that begin from now on wait for this transaction, so that they find its quotes."""
+        ...
+
     async def mark_deleted(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """Empty the quotes of a deleted document in stored answers; returns in how many."""
         ...

@@ -63,6 +63,14 @@ WHERE m.tenant_id = :tenant_id AND m.chat_id = :chat_id AND m.seq > :after
 ORDER BY m.seq
 LIMIT :row_limit;
 
+-- name: lock_quotes_shared!
+-- Let no deletion empty quotes until this transaction has stored its own: its `mark_deleted` then finds them.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('chat.quotes', :tenant_id));
+
+-- name: lock_quotes!
+-- Wait for the answers that are being stored, before a deletion looks for its quotes.
+SELECT pg_advisory_xact_lock(hashtextextended('chat.quotes', :tenant_id));
+
 -- name: mark_deleted!
 -- Empty the quotes of a document in every answer that cites it; the citation stays, marked.
 UPDATE chat.messages m
@@ -100,6 +108,12 @@ LIMIT :row_limit;
 UPDATE chat.chats SET title = :title, title_key = :title_key, updated_at = now()
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
 RETURNING id, session_key, title, created_at, updated_at, message_count;
+
+-- name: lock_chat^
+-- An own chat, kept from being written to: what a question that was quicker has stored is seen by the next statement.
+SELECT id FROM chat.chats
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
+FOR UPDATE;
 
 -- name: delete_chat^
 -- Turn a chat into a tombstone; its messages and finished turns go, a running turn is named so that it can be stopped.

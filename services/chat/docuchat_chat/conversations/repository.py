@@ -116,6 +116,8 @@ class ChatRepository:
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> list[TurnId] | None:
         """Delete a chat with its messages; returns its turns, None when there is no such chat."""
+        if await _queries.lock_chat(self._connection, **_own(caller), chat_id=chat_id) is None:
+            return None
         row = await _queries.delete_chat(self._connection, **_own(caller), chat_id=chat_id)
         return [TurnId(turn_id) for turn_id in row["turn_ids"]] if row is not None else None
 
@@ -149,8 +151,13 @@ class ChatRepository:
         )
         return [_message(row) async for row in rows]
 
+    async def keep_quotes(self, tenant_id: TenantId) -> None:
+        """Make deletions that begin from now on wait for this transaction, so that they find its quotes."""
+        await _queries.lock_quotes_shared(self._connection, tenant_id=tenant_id)
+
     async def mark_deleted(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """Empty the quotes of a deleted document in stored answers; returns in how many."""
+        await _queries.lock_quotes(self._connection, tenant_id=tenant_id)
         status: str = await _queries.mark_deleted(
             self._connection,
             tenant_id=tenant_id,

@@ -57,7 +57,7 @@ def conclude(
 async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str) -> Settlement:
     """Store the answer and book the tokens in one transaction."""
     async with transactions(turn.tenant_id) as tx:
-        settlement = await tx.turns.finish(turn, outcome, owner)
+        settlement = await tx.turns.finish(turn, await without_deleted(tx, turn, outcome), owner)
         if settlement is Settlement.DONE_BEFORE:
             return settlement
         if outcome.state is TurnState.FAILED:
@@ -105,6 +105,22 @@ async def settle_or_reduce(
         text_tokens=0,
     )
     return await settle(transactions, turn, reduced, owner), reduced
+
+
+async def without_deleted(tx: TurnsTx, turn: Turn, outcome: Outcome) -> Outcome:
+    """Empty the quotes of documents that were deleted while the answer was written.
+
+    What is deleted after this look finds the answer stored: emptying waits for this transaction to end.
+    """
+    if not outcome.citations:
+        return outcome
+    await tx.chats.keep_quotes(turn.tenant_id)
+    gone = await tx.search.gone(turn.tenant_id, list({citation.document_id for citation in outcome.citations}))
+    citations = (
+        replace(citation, quote="", deleted=True) if citation.document_id in gone else citation
+        for citation in outcome.citations
+    )
+    return replace(outcome, citations=tuple(citations))
 
 
 def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:

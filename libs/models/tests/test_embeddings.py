@@ -232,9 +232,9 @@ async def test_a_body_without_end_is_neither_kept_nor_waited_for(monkeypatch, st
     monkeypatch.setattr(openai_client, "_ERROR_SECONDS", 0.3)
     provider = Endless(status)
     provider.pause = pause
-    async with await asyncio.start_server(provider, "127.0.0.1", 0) as server, asyncio.timeout(20):
+    async with await asyncio.start_server(provider, "127.0.0.1", 0) as server, asyncio.timeout(100):
         base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        patience = timedelta(seconds=1)
+        patience = timedelta(seconds=1 if status == 200 else 60)
         async with openai_client.open_client(api_key="k", base_url=base_url, read=timedelta(seconds=30)) as client:
             embedder = OpenAIEmbedder(client, EmbeddingSpace("test", "m", 3), NoThrottle(), timeout=patience)
             with pytest.raises(UpstreamUnavailable) as raised:

@@ -24,7 +24,7 @@ WAITING = "SELECT FROM pg_locks WHERE NOT granted"
 
 async def test_a_provider_that_is_slow_keeps_nobody_from_asking(world: Any) -> None:
     """B19: no slot is held while it is waited for."""
-    world.with_policy(max_preparing=4, preparation_patience=timedelta(seconds=5))
+    world.with_policy(max_preparing=4, preparation_patience=timedelta(minutes=1))
     world.embedder.gate = asyncio.Event()
     asking = [asyncio.create_task(world.asking.ask(world.caller, QUESTION)) for _ in range(6)]
     asking.append(asyncio.create_task(world.asking.ask(world.new_caller(2), QUESTION)))

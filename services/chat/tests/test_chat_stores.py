@@ -185,9 +185,9 @@ class TestStores:
                 turn = replace(a_turn(user, opened, source), owner=str(presence.process_id))
                 await tx.turns.begin(turn, opened, WHY, "o200k_base")
             async with transactions.system() as tx:
-                assert await tx.turns.orphans(9) == [] and await tx.turns.is_alive(turn.owner)
+                assert await tx.turns.orphans("0", (), 9) == [] and await tx.turns.is_alive(turn.owner)
         async with transactions.system() as tx:
-            assert [(s.turn_id, s.tenant_id, s.owner) for s in await tx.turns.orphans(9)] == [
+            assert [(s.turn_id, s.tenant_id, s.owner) for s in await tx.turns.orphans("0", (), 9)] == [
                 (turn.id, user.tenant_id, turn.owner)
             ]
             assert not await tx.turns.is_alive(turn.owner) and await tx.turns.count_open(turn.owner) == 1

@@ -19,6 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch, OutdatedTenants
 from docuchat_chat.answers.citations import check_citations
 from docuchat_chat.answers.domain import Citation
@@ -26,6 +28,7 @@ from docuchat_chat.answers.extractive import MODEL
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.prompt import build_prompt
+from docuchat_chat.answers.questions import stems
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_common.db import Database
 from docuchat_common.db.presence import Presence
@@ -47,6 +50,10 @@ from docuchat_models.wordllama import WordLlamaEmbedder
 from docuchat_testkit.databases import ClonedDatabase
 
 TOP_K, CONTEXT = 6, 8_000
+Article = dict[str, Any]
+SETS = {"germanquad": "de", "pquad": "fa", "squad": "en"}
+ASKED = 60
+"""Questions of each set and half that are asked for the rates of refusal, with and without their article."""
 LEASE = timedelta(minutes=5)
 
 
@@ -181,9 +188,8 @@ def is_right(question: dict[str, Any], given: Answer) -> bool:
     )
 
 
-def paragraphs(path: Path, *, language: str) -> tuple[list[str], list[list[ChunkDraft]]]:
+def paragraphs(articles: Sequence[Article], *, language: str) -> tuple[list[str], list[list[ChunkDraft]]]:
     """Each article of a set a document, each paragraph a chunk of its own page."""
-    articles = json.loads(path.read_text())["data"]
     drafts = [
         [
             ChunkDraft(number, number + 1, number + 1, 0, len(text), text, len(text) // 4, language)
@@ -223,7 +229,8 @@ async def test_people_who_ask_real_documents_are_answered_or_told_that_they_do_n
             counts[kind, "good"] += is_good
     for kind in sorted({kind for kind, _ in counts}):
         print(f"{kind}: {counts[kind, 'good']} of {counts[kind, 'asked']}")
-    print(f"CPU of an answer: {sum(seconds) / len(seconds) * 1000:.1f} ms")
+    slow = sorted(seconds)[int(0.95 * len(seconds))]
+    print(f"CPU of an answer: {sum(seconds) / len(seconds) * 1000:.1f} ms, p95 {slow * 1000:.1f} ms")
     kinds = ("definition", "fact", "list", "summary")
     right, answerable = (sum(counts[kind, name] for kind in kinds) for name in ("good", "asked"))
     print(
@@ -232,16 +239,70 @@ async def test_people_who_ask_real_documents_are_answered_or_told_that_they_do_n
     assert right >= 0.6 * answerable and counts["refusal", "good"] >= 7
 
 
+def read_articles(folder: Path, name: str) -> list[Article]:
+    return cast(list[Article], json.loads((folder / f"{name}-dev.json").read_text())["data"])
+
+
+def questions_of(articles: Sequence[Article]) -> list[str]:
+    """Questions that the articles answer."""
+    return [
+        q["question"] for a in articles for p in a["paragraphs"] for q in p["qas"] if not q.get("is_impossible", False)
+    ]
+
+
+def spread(items: Sequence[str]) -> Sequence[str]:
+    """Some of them, evenly."""
+    return items[:: max(len(items) // ASKED, 1)][:ASKED]
+
+
+def strangers(articles: Sequence[Article], others: Sequence[Article]) -> list[Article]:
+    """The articles whose title has a word that is nowhere in the others."""
+    named = {word for other in others for p in other["paragraphs"] for word in stems(p["context"])}
+    titles = {article["title"]: stems(article["title"].replace("_", " ")) for article in articles}
+    return [a for a in articles if any(len(word) > 3 and word not in named for word in titles[a["title"]])]
+
+
+async def share_refused(library: Library, tenant: int, asked: Sequence[str]) -> float:
+    refused = [(await library.ask(tenant, question)).is_refusal for question in asked]
+    return sum(refused) / len(refused)
+
+
 async def test_subjects_that_no_document_names_are_refused(shared_data: Path, database: ClonedDatabase) -> None:
     folder = shared_data / "retrieval"
     foreign = json.loads((folder / "germanquad-no-passage.json").read_text())["questions"]
     foreign = [question["question"] for question in foreign if not question["subject_named_elsewhere"]]
-    own = json.loads((folder / "germanquad-dev.json").read_text())["data"]
-    own_questions = [q["question"] for article in own for p in article["paragraphs"] for q in p["qas"]][::20]
+    own = read_articles(folder, "germanquad")
     async with opened_library(database) as library:
-        await library.add(1, *paragraphs(folder / "germanquad-dev.json", language="de"))
-        refused = [(await library.ask(1, question)).is_refusal for question in foreign]
-        wrongly = [(await library.ask(1, question)).is_refusal for question in own_questions]
-    print(f"named nowhere: {sum(refused)} of {len(refused)} refused; "
-          f"answerable: {sum(wrongly)} of {len(wrongly)} refused")  # fmt: skip
-    assert sum(refused) >= 0.9 * len(refused) and sum(wrongly) <= 0.25 * len(wrongly)
+        await library.add(1, *paragraphs(own, language="de"))
+        refused = await share_refused(library, 1, foreign)
+        wrongly = await share_refused(library, 1, questions_of(own)[::20])
+    print(f"named nowhere: {refused:.0%} of {len(foreign)} refused; answerable: {wrongly:.1%} refused")
+    assert refused >= 0.9 and wrongly <= 0.1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SETS)
+async def test_few_answerable_questions_are_refused_and_most_others_are(
+    shared_data: Path, database: ClonedDatabase, name: str
+) -> None:
+    """Two tenants share a set's articles; each is asked its own questions and those of the other's.
+
+    `docuchat_chat.answers.relevance` was fitted on the half named dev; the other half is what counts.
+    """
+    articles = read_articles(shared_data / "retrieval", name)
+    tenants = [articles[0::2], articles[1::2]]
+    rates: dict[str, tuple[float, float]] = {}
+    async with opened_library(database) as library:
+        for number, theirs in enumerate(tenants):
+            await library.add(number + 1, *paragraphs(theirs, language=SETS[name]))
+        own = tenants[0]
+        for parity, half in enumerate(("dev", "held out")):
+            asked = own[parity::2]
+            rates[half] = (
+                await share_refused(library, 1, spread(questions_of(asked))),
+                await share_refused(library, 2, spread(questions_of(strangers(asked, tenants[1])))),
+            )
+    for half, (wrongly, rightly) in rates.items():
+        print(f"{name}, {half}: {wrongly:.1%} of answerable and {rightly:.1%} of foreign questions refused")
+    wrongly, rightly = rates["held out"]
+    assert wrongly <= 0.1 and rightly >= 0.8

@@ -7,12 +7,15 @@ from uuid import uuid4
 
 import pytest
 
-from docuchat_chat.answers.domain import Passage, Source
+from docuchat_chat.answers.domain import Findings, Passage, Source
 from docuchat_chat.answers.extractive import candidates, is_answerable, rank
 from docuchat_chat.answers.extractive_model import ExtractiveModel
+from docuchat_chat.answers.lists import lists
 from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.questions import asks_about_document, understand
 from docuchat_chat.answers.sentences import is_sentence, sentences
+from docuchat_chat.answers.service import begin_with
+from docuchat_chat.answers.text import language_of
 from docuchat_common.ids import ChunkId, DocumentId, TenantId
 from docuchat_models.wordllama import WordLlamaEmbedder
 
@@ -87,7 +90,56 @@ def test_a_question_whose_subject_is_named_nowhere_is_refused_in_its_language(qu
 
 
 def test_a_question_fully_named_is_answered_although_search_scored_low() -> None:
-    assert is_answerable("How long must passwords be?", [source(1, "Passwords have at least 14 characters.", 0.3)])
+    assert is_answerable("How long must passwords be?", [source(1, "Passwords have at least 14 characters.", 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("question", "passage", "score", "is_answered"),
+    [
+        # German writes every noun with a capital: a common one that is missing is no reason to refuse
+        (
+            "Wie wird der Aufzug bei Überlastung angehalten?",
+            "Der Aufzug hält an, wenn die Last zu groß ist.",
+            1.4,
+            True,
+        ),
+        (
+            "Wann begann die Kupferproduktion in Anaconda?",
+            "1882 begann in Anaconda die Produktion von Kupfer.",
+            0.9,
+            True,
+        ),
+        ("Wie heißt das Bahnsystem in Chicago?", "Das Bahnsystem von Mexiko heißt Metro.", 1.2, False),
+        ("Wann hat Vergil die Eklogen geschrieben?", "Der Brief wurde 1939 geschrieben.", 0.7, False),
+        ("ماسوله در کدام استان است؟", "ماسوله شهری در استان گیلان است.", 1.0, True),
+        ("پایتخت استرالیا کجاست؟", "ماسوله شهری در استان گیلان است.", 0.4, False),
+        ("ما هي عاصمة لبنان؟", "بيروت هي عاصمة لبنان وأكبر مدنها.", 1.0, True),
+        ("ما هي عاصمة أستراليا؟", "بيروت هي عاصمة لبنان وأكبر مدنها.", 0.6, False),
+    ],
+)
+def test_a_question_is_answered_when_enough_of_its_subject_is_named(
+    question: str, passage: str, score: float, is_answered: bool
+) -> None:
+    assert is_answerable(question, [source(1, passage, score)]) is is_answered
+
+
+STEPS = (
+    "Setting up is short. It is done once.\nFirst steps\n1. Install the package.\n2. Copy the settings.\n"
+    "3. Start the\nserver.\nSupport\nWrite a mail.\n"
+)
+
+
+def test_a_list_is_quoted_with_its_items() -> None:
+    said = answer("What are the first steps?", source(1, STEPS))
+    assert "First steps 1. Install the package. · 2. Copy the settings. · 3. Start the server." in said
+    assert "Support" not in said
+    assert list(lists("پیش‌نیازها\nPython\nDocker\n" + "واژه " * 40)) == [("پیش‌نیازها", ["Python", "Docker"])]
+    assert "· Docker" in answer("پیش‌نیازها کدام‌اند؟", source(1, "پیش‌نیازها\nPython 3.11\nDocker\n" + "واژه " * 40))
+
+
+def test_the_sentence_that_announces_a_list_may_begin_on_the_line_before() -> None:
+    text = "The tools have features for the\nwork of lawyers:\n• Redlining\n• Comparison\n"
+    assert list(lists(text)) == [("The tools have features for the work of lawyers:", ["• Redlining", "• Comparison"])]
 
 
 def test_at_most_three_quotes_and_none_twice() -> None:
@@ -106,14 +158,39 @@ def test_the_better_passage_is_quoted_first() -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["What is this document about?", "Summarise the report.", "Worum geht es in diesem Text?", "این سند دربارهٔ چیست؟"],
+    [
+        "What is this document about?",
+        "Summarise the report.",
+        "Worum geht es in diesem Text?",
+        "Fasse das Dokument kurz zusammen.",
+        "این سند دربارهٔ چیست؟",
+        "خلاصهٔ این متن را بگو.",
+        "عن ماذا يتحدث هذا المستند؟",
+        "لخص هذا النص",
+    ],
 )
 def test_questions_about_the_document_itself_are_known(question: str) -> None:
     assert asks_about_document(question)
     assert not asks_about_document("What is the report on salaries about?")
 
 
+def test_a_summary_says_which_document_it_is_of() -> None:
+    said = answer("What is this document about?", source(1, HANDBOOK))
+    assert "Handbook: “Every employee has 30 days of paid leave a year.” [1]" in said
+
+
+def test_beginnings_come_before_what_search_found_each_once() -> None:
+    found, opening = source(1, "later").passage, source(2, "first").passage
+    assert begin_with([opening], Findings((found, opening)), 6).passages == (opening, found)
+    assert begin_with([opening], Findings((found,)), 1).passages == (opening,)
+
+
+@pytest.mark.parametrize("question", ["Was bedeutet kompakt?", "Worum geht es in diesem Skript?"])
+def test_german_questions_are_answered_in_german(question: str) -> None:
+    assert language_of(question) == "de" and language_of("What was it about?") == "en"
+
+
 def test_what_kind_of_answer_is_expected() -> None:
     asked = {"Who wrote it?": "person", "Wann begann es?": "time", "چند روز است؟": "number"}
-    asked |= {"What is a metric?": "definition"}
+    asked |= {"What is a metric?": "definition", "Which features changed it?": "list", "پیش‌نیازها کدام‌اند؟": "list"}
     assert {question: understand(question).expected for question in asked} == asked

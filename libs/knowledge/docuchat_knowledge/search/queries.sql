@@ -172,6 +172,19 @@ CROSS JOIN LATERAL (
 ) d
 WHERE d.generation = c.generation;
 
+-- name: list_openings
+-- The first chunk of each of these documents.
+SELECT c.id AS chunk_id
+FROM unnest(:document_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT k.id, k.generation FROM knowledge.documents k
+    WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
+) d
+CROSS JOIN LATERAL (
+    SELECT k.id FROM knowledge.chunks k
+    WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id ORDER BY k.ordinal LIMIT 1
+) c;
+
 -- name: check_readiness^
 -- How many documents of the asked set are in which state; one that is re-ingested counts as ready by its live generation.
 SELECT count(*) FILTER (WHERE status = 'queued' AND generation = 0) AS queued,

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from docuchat_common.db import load_queries
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
 from docuchat_knowledge.documents.errors import DocumentNotFound
-from docuchat_knowledge.folding import fold_query
+from docuchat_knowledge.folding import fold, fold_query
 from docuchat_knowledge.search.domain import Readiness, ScoredChunk
 from docuchat_knowledge.search.ranking import QueryWord, fuse, inverse_document_frequency
 from docuchat_knowledge.search.repository import Scope
 from docuchat_knowledge.search.statistics import SearchStatistics
-from docuchat_knowledge.search.words import words_by_position
+from docuchat_knowledge.search.words import drop_asking_words, words_by_position
 from docuchat_knowledge.vectors import HalfVector
 from docuchat_models.embeddings import are_vectors
 from docuchat_models.spaces import EmbeddingSpace
@@ -149,6 +149,12 @@ class Searcher:
         found = {row["id"]: _unscored(row) for row in rows}
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
+    async def list_openings(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> Sequence[ScoredChunk]:
+        """The first chunk of each document, in the order asked, with score 0; documents that are gone are left out."""
+        rows = _queries.list_openings(self._connection, tenant_id=tenant_id, document_ids=document_ids)
+        found = await self.list_chunks(tenant_id, [ChunkId(row["chunk_id"]) async for row in rows])
+        return sorted(found, key=lambda chunk: document_ids.index(chunk.document_id))
+
     async def _analyze(
         self, tenant_id: TenantId, text: str, languages: Sequence[str], chunks: int
     ) -> Sequence[QueryWord]:
@@ -157,10 +163,11 @@ class Searcher:
         if not text.strip():
             return []
         asked = sorted({*languages, "en"})
+        key = drop_asking_words(fold(text))
         rows = [
             row
             async for row in _queries.analyze_query(
-                self._connection, languages=asked, search_keys=[fold_query(text, language) for language in asked]
+                self._connection, languages=asked, search_keys=[fold_query(key, language) for language in asked]
             )
         ]
         by_position = words_by_position(rows, set(languages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import asyncpg
@@ -12,6 +13,23 @@ _WITHOUT_STOP_WORDS = frozenset(
     ("ar", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "nb", "pt", "ro", "ru", "sv", "tr")
 )
 """Languages whose text search configuration leaves stop words out; the others' is `simple`."""
+
+_ASKING = frozenset(
+    """
+    wer wem wessen wann warum wieso weshalb woher wohin wofür wodurch wovon womit worin woran worauf woraus worum wozu
+    worüber wonach wobei inwiefern inwieweit wieviel wieviele
+    چه چیست کیست کدام کدامند کجا کجاست چند چندم چندمین چقدر چرا چگونه چطور ایا چیزی کسی
+    ماذا متی لماذا این کیف کم هل
+    """.split()
+)
+"""Words that ask and no list of stop words has: rare in documents, they would look like a question's subject."""
+_WORD = re.compile(r"\w+")
+
+
+def drop_asking_words(key: str) -> str:
+    """Take out of a folded question what asks, as long as something else is left."""
+    kept = _WORD.sub(lambda word: "" if word.group() in _ASKING else word.group(), key)
+    return kept if _WORD.search(kept) else key
 
 
 def words_by_position(rows: Sequence[asyncpg.Record], present: set[str]) -> dict[int, set[str]]:

@@ -112,6 +112,10 @@ class KnowledgeSearch:
             return []
         return [_passage(chunk) for chunk in await self._searcher.list_chunks(tenant_id, chunk_ids)]
 
+    async def openings(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[Passage]:
+        """Return the first passage of each document."""
+        return [_passage(chunk) for chunk in await self._searcher.list_openings(tenant_id, document_ids)]
+
 
 class KnowledgeEmbedder:
     """Embeds questions; what a remote provider embeds is billed."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from docuchat_chat.answers.domain import Source
+from docuchat_chat.answers.lists import lists
 from docuchat_chat.answers.prompt import as_data
 from docuchat_chat.answers.questions import Expected, Question, asks_about_document, stems, understand
+from docuchat_chat.answers.relevance import Evidence, is_about, read, weigh
 from docuchat_chat.answers.sentences import is_sentence, sentences
 from docuchat_chat.answers.text import (
     FIRST_STRONG_ISOLATE,
@@ -26,14 +28,8 @@ PROVIDER = "local"
 QUOTES = 3
 SHORTLIST = 24
 """So many sentences are compared by their meaning; words alone choose them."""
-COVERAGE_WEIGHT, SCORE_WEIGHT, LEAST_SUM, SURE_SCORE = 7.0, 5.0, 8.24, 1.3
-"""What a question must reach to be answered: how much of its subject the best passage names, and how well search found.
-
-A logistic regression on 900 questions that SQuAD, PQuAD and GermanQuAD answer and 600 about other things. With a
-search score below `SURE_SCORE` the best passage must also name every name of the question.
-"""
 LEAST_FIT = 0.2
-QUOTE_LENGTH = 400
+QUOTE_LENGTH, LIST_LENGTH, ITEM_LENGTH = 400, 900, 160
 
 _LEAD: dict[Language, str] = {
     "en": "Extractive answer (no language model is configured). The passages of your documents that fit best:",
@@ -63,6 +59,7 @@ _SHAPES: dict[Expected, re.Pattern[str]] = {
         r"October|November|December|Januar|Februar|März|Mai|Juni|Juli|Oktober|Dezember|century|Jahrhundert)\b|سال|قرن|ماه",
     ),
     "person": re.compile(r"[^\W\d_a-z][a-zäöüß]+\s+(?:(?:de|von|van|der|al)\s+)*[^\W\d_a-z][\w.]+|Dr\.|Prof\.|Mr"),
+    "list": re.compile(r"(,[^,.;]{2,60}){2,} ?(,|and|und|or|oder|sowie|و) ?|،[^،.]{2,60}،|:\s"),
     "definition": re.compile(
         r"\b(is|are|was|were) (an?|the|any|one)\b|\b(means|refers to|is called|allow(s|ed)|such as)\b|"
         r"\b(ist|sind|war) (ein|eine|der|die|das)\b|\b(heißt|bezeichnet|nennt man|versteht man)\b|"
@@ -70,7 +67,7 @@ _SHAPES: dict[Expected, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
 }
-_SHAPE_BONUS, _RANK_WEIGHT, _CONTEXT_WEIGHT, _NEARNESS_WEIGHT = 0.15, 0.25, 0.35, 0.4
+_SHAPE_BONUS, _LIST_BONUS, _RANK_WEIGHT, _CONTEXT_WEIGHT, _NEARNESS_WEIGHT = 0.15, 0.3, 0.25, 0.35, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +82,15 @@ class Candidate:
     """The stems of what stands before it: its heading, or the sentence that it goes on from."""
     nearness: float = 1.0
     """How well search found its passage, as a share of the best one's score."""
+    title: str = ""
+    is_list: bool = False
 
 
-def candidates(sources: Sequence[Source]) -> list[Candidate]:
-    """Return the sentences of the sources, each text once; headings and rows of tables where there is nothing else."""
+def candidates(sources: Sequence[Source], question: Question | None = None) -> list[Candidate]:
+    """Return what may be quoted, each text once: sentences, and the lists that the question asks for.
+
+    Headings and rows of tables are quoted where there is nothing else.
+    """
     found: list[Candidate] = []
     fragments: list[Candidate] = []
     seen: set[tuple[str, ...]] = set()
@@ -96,6 +98,8 @@ def candidates(sources: Sequence[Source]) -> list[Candidate]:
     for source in sources:
         before: frozenset[str] = frozenset()
         nearness = max(source.passage.score, 0.0) / best if best > 0 else 1.0
+        if question is not None and question.expected == "list":
+            found += _lists(source, question, nearness)
         for sentence in sentences(source.passage.text):
             text = " ".join(sentence.split())
             key = tuple(stems(text))
@@ -103,28 +107,38 @@ def candidates(sources: Sequence[Source]) -> list[Candidate]:
                 continue
             seen.add(key)
             bag = frozenset(key)
-            candidate = Candidate(text, source.number, len(seen), bag, before, nearness)
+            candidate = Candidate(text, source.number, len(seen), bag, before, nearness, source.passage.title)
             (found if is_sentence(text) else fragments).append(candidate)
             before = bag
     return found or fragments
+
+
+def _lists(source: Source, question: Question, nearness: float) -> Iterator[Candidate]:
+    """Yield the lists of a source whose heading names at least half of what the question asks for."""
+    for heading, items in lists(source.passage.text):
+        named = frozenset(stems(heading))
+        if 2 * sum(w for word, w in question.subject.items() if word in named) >= sum(question.subject.values()):
+            shown = " · ".join(shorten(item, ITEM_LENGTH) for item in items)
+            yield Candidate(
+                f"{heading} {shown}", source.number, 0, named, frozenset(stems(shown)), nearness, is_list=True
+            )
 
 
 def is_answerable(text: str, sources: Sequence[Source]) -> bool:
     """Tell whether the passages are about the question's subject at all."""
     if not sources or asks_about_document(text):
         return bool(sources)
-    subject = understand(text).subject
-    total = sum(subject.values())
-    if not total:
-        return False
-    bags = [set(stems(f"{source.passage.title} {source.passage.text}")) for source in sources]
-    named, bag = max(
-        ((sum(w for word, w in subject.items() if word in bag) / total, bag) for bag in bags), key=lambda pair: pair[0]
-    )
-    score = max(source.passage.score for source in sources)
-    if score < SURE_SCORE and any(weight > 1 and word not in bag for word, weight in subject.items()):
-        return False
-    return COVERAGE_WEIGHT * named + SCORE_WEIGHT * min(score, 2.0) >= LEAST_SUM
+    evidence = weigh_sources(text, sources)
+    return evidence is not None and is_about(evidence)
+
+
+def weigh_sources(text: str, sources: Sequence[Source]) -> Evidence | None:
+    """Compare a question with what was found for it; None when it names no subject."""
+    question = understand(text)
+    if not question.words:
+        return None
+    passages = [read(f"{source.passage.title}\n{source.passage.text}") for source in sources]
+    return weigh(question, passages, max(source.passage.score for source in sources))
 
 
 def shortlist(text: str, found: Sequence[Candidate]) -> list[Candidate]:
@@ -140,7 +154,7 @@ def shortlist(text: str, found: Sequence[Candidate]) -> list[Candidate]:
 def rank(text: str, found: Sequence[Candidate], similarities: Sequence[float]) -> list[Candidate]:
     """Return the best candidates, best first; none when even the best shares hardly anything with the question."""
     if asks_about_document(text):
-        return list(found[:QUOTES])
+        return _leading(found)
     question = understand(text)
     weight = _weigh(question, found)
     scored = [
@@ -152,6 +166,13 @@ def rank(text: str, found: Sequence[Candidate], similarities: Sequence[float]) -
         return []
     least = 0.6 * scored[order[0]][0]
     return [found[i] for i in order if scored[i][0] >= least][:QUOTES]
+
+
+def _leading(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the first sentences of the one document, or the first one of each of several."""
+    first = {candidate.title: candidate for candidate in reversed(found)}
+    several = sorted(first.values(), key=lambda candidate: candidate.position)
+    return (several if len(several) > 1 else list(found))[:QUOTES]
 
 
 def _weigh(question: Question, found: Sequence[Candidate]) -> dict[str, float]:
@@ -169,7 +190,7 @@ def _fit(question: Question, weight: dict[str, float], candidate: Candidate, sim
         fit += _SHAPE_BONUS
     if question.expected == "definition" and _is_defined(candidate, question):
         fit += _SHAPE_BONUS
-    return fit
+    return fit + _LIST_BONUS * candidate.is_list
 
 
 def _is_defined(candidate: Candidate, question: Question) -> bool:
@@ -190,9 +211,15 @@ def compose(question: str, chosen: Sequence[Candidate]) -> list[str]:
     lead = _LEAD[language]
     opening, closing = _QUOTES[language]
     pieces = [lead]
+    shown: set[str] = set() if asks_about_document(question) else {candidate.title for candidate in chosen}
     for candidate in chosen:
-        quote = shorten(as_data(candidate.sentence), QUOTE_LENGTH)
-        if is_right_to_left(quote) != is_right_to_left(lead):
-            quote = f"{FIRST_STRONG_ISOLATE}{quote}{POP_ISOLATE}"
-        pieces.append(f"\n\n{opening}{quote}{closing} [{candidate.number}]")
+        quote = _isolate(as_data(candidate.sentence), LIST_LENGTH if candidate.is_list else QUOTE_LENGTH, lead)
+        title = "" if candidate.title in shown else f"{_isolate(as_data(candidate.title), QUOTE_LENGTH, lead)}: "
+        shown.add(candidate.title)
+        pieces.append(f"\n\n{title}{opening}{quote}{closing} [{candidate.number}]")
     return pieces
+
+
+def _isolate(text: str, limit: int, lead: str) -> str:
+    cut = shorten(text, limit)
+    return cut if is_right_to_left(cut) == is_right_to_left(lead) else f"{FIRST_STRONG_ISOLATE}{cut}{POP_ISOLATE}"

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 from docuchat_chat.answers.extractive import PROVIDER, Candidate, candidates, compose, is_answerable, rank, shortlist
 from docuchat_chat.answers.ports import AnswerRequest
+from docuchat_chat.answers.questions import understand
 from docuchat_models.chat import Piece
 from docuchat_models.embeddings import Embedder
 
@@ -24,7 +25,7 @@ class ExtractiveModel:
         yield Piece()
         chosen: list[Candidate] = []
         if is_answerable(request.question, request.sources):
-            found = shortlist(request.question, candidates(request.sources))
+            found = shortlist(request.question, candidates(request.sources, understand(request.question)))
             batch = await self._embedder.embed([request.question, *(candidate.sentence for candidate in found)])
             similarities = (batch.vectors[1:] @ batch.vectors[0]).tolist()
             chosen = rank(request.question, found, similarities)

@@ -101,6 +101,10 @@ class PassageSearch(Protocol):
         """Return the passages that still exist."""
         ...
 
+    async def openings(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[Passage]:
+        """Return the first passage of each document."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:

@@ -6,11 +6,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from docuchat_knowledge.folding import fold
 
-Expected = Literal["person", "time", "number", "definition"]
+Expected = Literal["person", "time", "number", "list", "definition"]
 
 _WORD = re.compile(r"\w+")
 _ENDINGS = ("ies", "ing", "ed", "es", "en", "er", "em", "s", "e", "n")
@@ -30,8 +31,10 @@ _STOP = frozenset(
     viel viele vielen lange hat haben hatte hatten kann können könnte soll muss müssen darf gibt gab heißt heissen
     heißen nennt genannt bezeichnet bedeutet bedeuten als auch noch nur dass diese dieser dieses diesem diesen sich
     seit bis welch gilt tut tun mir mich ich du wir uns ca art arten werde worden
-    است هست هستند بود بودند شد شده می شود شوند چیست کیست چه را از به که این ان برای چگونه چطور کدام کدامند در با و یا
-    چند چقدر کجا کجاست کی چرا ایا بر تا هر یک دو خود دارد دارند داشت کرد کرده کند کنند کنم کن باید باشد باشند چیزی
+    wofür wodurch woher wohin wovon womit woran worauf worin woraus worum wozu worüber wonach wobei inwiefern inwieweit
+    wieviel wieviele laut bezug zuge mal jhd jh besondere besonderes statt
+    است هست هستند بود بودند شد شده می شود شوند چیست کیست چه را از به که این ان برای چگونه چطور کدام کدامند کداماند در با
+    و یا چند چقدر کجا کجاست کی چرا ایا بر تا هر یک دو خود دارد دارند داشت کرد کرده کند کنند کنم کن باید باشد باشند چیزی
     کسی کسانی گویند میگویند گفته میشود میشوند نام دارای وجود نیز هم یا ها های ای اند او انها ما من شما پس اگر ولی
     توسط مورد روی زیر بین بعد قبل چنین همه بگو بده نمود نموده گردید شدند کردند
     في من على ما هو هي هل كيف کیف الی إلى عن التي الذي هذا هذه ذلك ماذا أين این متى متی لماذا لمادا كم کم و أو او ان
@@ -75,6 +78,15 @@ _EXPECTED: tuple[tuple[Expected, re.Pattern[str]], ...] = (
         re.compile(r"\b(who|whom|whose)\b|\b(wer|wem|wen|wessen)\b|چه کسی|چه کسانی|کیست|\bمن هو\b", re.IGNORECASE),
     ),
     (
+        "list",
+        re.compile(
+            r"\b(which|what) (?!(is|was|does|has)\b)([\w-]+ ){0,2}?[\w-]{2,}(?<!s)s\b|^\W*what are (the|all)\b|"
+            r"^\W*(list|name|enumerate)\b|\bsteps\b|\b(welche|nenne|liste|aufzählen)\b|\bwas sind (die|alle)\b|"
+            r"\b(schritte|kapitel)\b|کدام.?اند|(کدام|چه) \S*ها|مراحل|فهرست|نام ببر|\bما هي\b|خطوات|اذكر",
+            re.IGNORECASE,
+        ),
+    ),
+    (
         "definition",
         re.compile(
             r"^\W*what (is|are|was|were) (a |an |the )?[\w/.-]+( [\w/.-]+)?\W*$|what does .* mean|^\W*define\b|"
@@ -87,18 +99,49 @@ _EXPECTED: tuple[tuple[Expected, re.Pattern[str]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question taken apart; `subject` maps the stems of its content words to how much each weighs."""
+class Word:
+    """A content word of a question."""
 
-    subject: dict[str, float]
+    stem: str
+    plain: str
+    """Folded, without accents."""
+    is_name: bool
+    """Written with a capital, so a name or a German noun; or a number."""
+    is_joined: bool = False
+    """Its neighbour has a capital too: together they name one thing, in German as well."""
+
+    @property
+    def weight(self) -> float:
+        """Names and numbers weigh most: an answer that lacks them is about something else."""
+        return 1.5 if self.is_name else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question taken apart."""
+
+    words: tuple[Word, ...]
+    """Its content words, each stem once."""
     expected: Expected | None
+
+    @property
+    def subject(self) -> dict[str, float]:
+        """The stems of its content words and how much each weighs."""
+        return {word.stem: word.weight for word in self.words}
+
+
+@lru_cache(maxsize=20_000)
+def unaccented(word: str) -> str:
+    """Take the accents off a word."""
+    if word.isascii():
+        return word
+    return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
 
 
 @lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
     """Cut a folded word to what its inflections share; light, and the same for all languages."""
-    if not word.isascii():
-        word = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+    word = unaccented(word)
     if word[0].isdigit():
         return word
     for ending in _ENDINGS:
@@ -108,21 +151,33 @@ def stem(word: str) -> str:
     return word[:_LONGEST]
 
 
+def words(text: str) -> list[str]:
+    """Return the folded words of a text, in order."""
+    return _WORD.findall(fold(text))
+
+
 def stems(text: str) -> list[str]:
     """Return the stems of a text's words, in order."""
-    return [stem(word) for word in _WORD.findall(fold(text))]
+    return [stem(word) for word in words(text)]
 
 
 def understand(text: str) -> Question:
-    """Take a question apart. Names and numbers weigh most: an answer that lacks them is about something else."""
-    written = _WORD.findall(text)
-    names = {stem(fold(word)) for word in written[1:] if word[0].isupper() and fold(word)}
-    subject: dict[str, float] = {}
-    for word in _WORD.findall(fold(text)):
-        if word not in _STOP and (len(word) > 1 or word.isdigit()):
-            subject[stem(word)] = 1.5 if word[0].isdigit() or stem(word) in names else 1.0
+    """Take a question apart."""
+    written = [word for word in _WORD.findall(text) if fold(word)][1:]
+    names = {stem(fold(word)) for word in written if word[0].isupper()}
+    pairs = [pair for pair in pairwise(written) if all(word[0].isupper() for word in pair)]
+    joined = {stem(fold(word)) for pair in pairs for word in pair}
+    content = {
+        stem(word): unaccented(word) for word in words(text) if word not in _STOP and (len(word) > 1 or word.isdigit())
+    }
     expected = next((kind for kind, pattern in _EXPECTED if pattern.search(text)), None)
-    return Question(subject, expected)
+    return Question(
+        tuple(
+            Word(found, plain, found in names or plain[0].isdigit(), found in joined)
+            for found, plain in content.items()
+        ),
+        expected,
+    )
 
 
 def asks_about_document(text: str) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from docuchat_chat.answers.domain import Findings
+from docuchat_chat.answers.domain import Findings, Passage
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder, Transactions
+from docuchat_chat.answers.questions import asks_about_document
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import CollectionId, DocumentId, uuid7
@@ -120,9 +121,16 @@ class Retrieval:
         document_ids: Sequence[DocumentId] | None,
         collection_id: CollectionId | None,
     ) -> Findings:
-        """Search in a transaction of its own; without a vector by words alone."""
+        """Search in a transaction of its own; without a vector by words alone.
+
+        What a document as a whole is about stands at its beginning: a question for that finds the beginnings first.
+        """
         async with self._transactions(caller.tenant_id) as tx:
-            return await tx.search.search(caller.tenant_id, text, vector, limit, document_ids, collection_id)
+            found = await tx.search.search(caller.tenant_id, text, vector, limit, document_ids, collection_id)
+            if not asks_about_document(text):
+                return found
+            documents = list(dict.fromkeys(passage.document_id for passage in found.passages))
+            return begin_with(await tx.search.openings(caller.tenant_id, documents), found, limit)
 
     async def embed_or_not(self, text: str, books: Books) -> Any:
         """As `embed`; None when that fails: words alone still find, and an answer is better than none."""
@@ -131,6 +139,13 @@ class Retrieval:
         except DocuChatError as error:
             logger.warning("question.not_embedded", reason=error.code)
             return None
+
+
+def begin_with(openings: Sequence[Passage], found: Findings, limit: int) -> Findings:
+    """Put the beginnings of documents before what was found, each passage once, `limit` in all."""
+    scores = {passage.chunk_id: passage for passage in found.passages}
+    first = {opening.chunk_id: scores.get(opening.chunk_id, opening) for opening in openings}
+    return replace(found, passages=tuple({**first, **scores}.values())[:limit])
 
 
 class SearchService:

@@ -18,7 +18,7 @@ _ARABIC_WORDS = frozenset("في من على ما هو هي هل كيف إلى ع
 _GERMAN_WORDS = frozenset(
     (
         "der die das ist sind und oder nicht ein eine einen wie was wer wo wann warum welche welcher welches mit für "
-        "auf von zu im"
+        "auf von zu im was worum geht es dem den des diesem dieser bedeutet heißt hat gibt wem wen wessen kann"
     ).split()
 )
 _ENGLISH_WORDS = frozenset(

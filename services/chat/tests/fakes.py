@@ -63,11 +63,13 @@ class FakeEmbedder:
     tokens: int = 5
     provider: str = "openai"
     model: str = "text-embedding-3-small"
+    asked: int = 0
 
     def count(self, text: str) -> int:
         return 5
 
     async def embed(self, question: str) -> QuestionVector:
+        self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:

@@ -28,11 +28,7 @@ async def test_a_provider_that_is_slow_keeps_nobody_from_asking(world: Any) -> N
     world.embedder.gate = asyncio.Event()
     asking = [asyncio.create_task(world.asking.ask(world.caller, QUESTION)) for _ in range(6)]
     asking.append(asyncio.create_task(world.asking.ask(world.new_caller(2), QUESTION)))
-
-    async def all_wait() -> bool:
-        return len(await world.rows("SELECT FROM chat.provider_calls")) == len(asking)
-
-    await eventually(all_wait)
+    await eventually(lambda: world.embedder.asked == len(asking))
     world.embedder.gate.set()
     for answering in await asyncio.gather(*asking):
         await answering.result()
@@ -59,7 +55,7 @@ async def test_after_three_failures_words_alone_are_searched_for_a_while(
     world.embedder.failure = failure
     for _ in range(5):
         assert (await world.ask())[-1]["type"] == "end"
-    assert len(await world.rows("SELECT FROM chat.provider_calls")) == asked
+    assert world.embedder.asked == asked
 
 
 async def begin_answer(world: Any) -> Any:
@@ -111,12 +107,12 @@ def ended(world: Any, live: Any) -> Outcome:
 async def test_a_deletion_that_crosses_the_storing_of_an_answer_waits_and_finds_it(world: Any) -> None:
     """C9: the look at the documents came first, the answer's commit last."""
     live = await begin_answer(world)
-    async with world.transactions(world.caller.tenant_id) as tx:
+    async with world.database.connect() as admin, world.transactions(world.caller.tenant_id) as tx:
         outcome = await without_deleted(tx, live.turn, ended(world, live))
         assert outcome.citations[0].quote
         document_id = await delete_document(world, live)
         forgetting = asyncio.create_task(world.conversations.forget_document(world.caller.tenant_id, document_id))
-        await eventually(lambda: world.rows(WAITING))
+        await eventually(lambda: admin.fetch(WAITING))
         await tx.turns.finish(live.turn, outcome, live.turn.owner)
     assert await forgetting == 1
     citation = await stored_citation(world, live)
@@ -128,9 +124,9 @@ async def test_a_deletion_that_crosses_the_storing_of_an_answer_waits_and_finds_
 async def test_a_message_that_was_quicker_than_the_deletion_of_its_chat_goes_with_it(world: Any) -> None:
     """C6."""
     chat_id = (await world.ask())[0]["chat_id"]
-    async with world.transactions(world.caller.tenant_id) as tx:
+    async with world.database.connect() as admin, world.transactions(world.caller.tenant_id) as tx:
         await tx.chats.add_message(world.caller, chat_id, MessageId(uuid7()), "One more.", {})
         deleting = asyncio.create_task(world.conversations.delete(world.caller, chat_id))
-        await eventually(lambda: world.rows(WAITING))
+        await eventually(lambda: admin.fetch(WAITING))
     await deleting
     assert await world.rows("SELECT FROM chat.messages WHERE chat_id = $1", chat_id) == []

@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
+# without its cache of bytecode each of the many processes that are started here would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run demo test test-data test-full soak mutants lint format bench openapi lock clean .venv
 

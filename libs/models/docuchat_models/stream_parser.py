@@ -110,7 +110,9 @@ class StreamParser:
         return lines
 
     def _objects(self, frame: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        found = frame.get(name) or ()
+        found = frame.get(name)
+        if not found:  # the last frame tells the usage alone
+            return []
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
             self._drop(name)
             return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

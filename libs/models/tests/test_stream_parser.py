@@ -137,6 +137,14 @@ def test_figures_that_can_be_meant_are_taken() -> None:
     assert piece.usage == TokenUsage(10**15, 0)
 
 
+def test_nothing_is_odd_about_a_last_frame_that_tells_the_usage_alone() -> None:
+    with structlog.testing.capture_logs() as logs:
+        stream = chunk("a") + chunk(finish_reason="stop")
+        for last in (frame(choices=[], usage={"prompt_tokens": 5, "completion_tokens": 7}), frame(object="ping")):
+            assert StreamParser().feed(stream + last) is not None
+    assert logs == []
+
+
 def test_a_frame_that_never_ends_is_given_up() -> None:
     parser = StreamParser()
     parser.feed(b"data: ")

@@ -252,4 +252,5 @@ async def test_the_cost_of_a_turn_in_statements_and_transactions_does_not_grow(w
     statements = await world.count_statements(lambda: world.ask("And for the motor?", session_id="s"))
     begun = sum(statement.startswith("BEGIN") for statement in statements)
     print(f"P11: {len(statements)} statements, {begun} transactions of a turn")
-    assert begun <= 4 and len(statements) <= 31
+    # two of them see to it that no quote of a deleted document is stored
+    assert begun <= 4 and len(statements) <= 33

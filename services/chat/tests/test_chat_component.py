@@ -345,7 +345,8 @@ async def test_without_a_key_the_documents_are_quoted(stage: Any) -> None:
 async def test_bad_requests_are_problems(stage: Any) -> None:
     chat = await stage.start()
     for body, status in [
-        ({"message": "x" * 1_000_000}, 422),
+        ({"message": "x" * 1_000_000}, 413),
+        ({"message": "x" * 100_000}, 422),
         ({"message": ""}, 422),
         ({"message": "\u0000"}, 422),
         ({"message": "x", "session_id": True}, 422),

@@ -227,7 +227,7 @@ def _source(fields: dict[str, Any]) -> Source:
 
 
 def _citation_fields(citation: Citation) -> dict[str, Any]:
-    return {
+    fields = {
         "number": citation.number,
         "chunk_id": str(citation.chunk_id),
         "document_id": str(citation.document_id),
@@ -238,6 +238,7 @@ def _citation_fields(citation: Citation) -> dict[str, Any]:
         "quote": citation.quote,
         "score": citation.score,
     }
+    return fields | {"deleted": True} if citation.deleted else fields
 
 
 def _usage_json(usage: Used | None) -> str | None:

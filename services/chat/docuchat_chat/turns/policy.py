@@ -46,5 +46,5 @@ class Policy:
     max_running_turns: int = 2000
     max_preparing: int = 20
     """Questions that are prepared at once; more wait here, in order, rather than for a connection of the pool."""
-    preparation_patience: timedelta = timedelta(seconds=1.5)
+    preparation_patience: timedelta = timedelta(seconds=15)
     """How long a question waits for its turn to be prepared, before it is told to come back."""

@@ -13,7 +13,7 @@ LEAST_SUM, SURE_SCORE, MOST_SCORE = 1.41, 1.3, 2.0
 Fitted on one half of the articles of three sets of questions so that 92 % of the questions are refused whose article
 was taken away; a logistic regression gave both the same weight. tests/integration/test_answers.py reports both halves.
 """
-ALL_NAMED = 0.999
+ALL_NAMED, FEW = 0.999, 4
 SHORTEST_PART, PRESENT = 4, 0.6
 """Part of a compound; a word counts as named when passages hold so much of it: German writes as one word what they may
 write as several."""
@@ -37,6 +37,8 @@ class Evidence:
     """The share of the question's subject that the best passage names."""
     is_unnamed: bool
     """A name, or a German noun, is in none of the passages; or part of a longer name is not in the best one."""
+    passages: int
+    """How many passages were found."""
 
 
 def read(text: str) -> PassageWords:
@@ -59,6 +61,7 @@ def weigh(question: Question, passages: Sequence[PassageWords], score: float) ->
             for number, word in enumerate(question.words)
             if word.is_name
         ),
+        passages=len(passages),
     )
 
 
@@ -66,8 +69,8 @@ def is_about(evidence: Evidence) -> bool:
     """Tell whether the passages are about the question's subject."""
     if evidence.is_unnamed and evidence.score < SURE_SCORE:
         return False
-    if evidence.coverage >= ALL_NAMED and not evidence.is_unnamed:
-        return True  # among few documents no word is rare, so that no score is high
+    if evidence.passages < FEW and evidence.coverage >= ALL_NAMED and not evidence.is_unnamed:
+        return True  # among few passages no word is rare, so that no score is high
     return min(evidence.score, MOST_SCORE) + evidence.coverage >= LEAST_SUM
 
 

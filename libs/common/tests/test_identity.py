@@ -13,7 +13,14 @@ from aiohttp.test_utils import TestServer
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT
-from docuchat_common.http.identity import InvalidToken, OperatorRequired, OperatorToken, TokenExpired, TokenVerifier
+from docuchat_common.http.identity import (
+    InvalidToken,
+    OperatorRequired,
+    OperatorToken,
+    TokenExpired,
+    TokenVerifier,
+    keys_of_auth,
+)
 from docuchat_common.settings import ServiceSettings
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import AUDIENCE, ISSUER, TokenMint
@@ -41,7 +48,11 @@ def time() -> Time:
 async def verifier(token_mint: TokenMint, time: Time) -> AsyncIterator[TokenVerifier]:
     async with aiohttp.ClientSession() as session:
         yield TokenVerifier(
-            session, token_mint.jwks_url, issuer=ISSUER, audience=AUDIENCE, clock=time, elapsed=time.elapsed
+            keys_of_auth(session, token_mint.jwks_url),
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            clock=time,
+            elapsed=time.elapsed,
         )
 
 
@@ -112,8 +123,7 @@ async def test_an_auth_service_that_is_silent_is_asked_by_one_request_and_known_
         server.app.router.add_get("/keys", answer)
         async with server:
             verifier = TokenVerifier(
-                session,
-                str(server.make_url("/keys")),
+                keys_of_auth(session, str(server.make_url("/keys"))),
                 issuer=ISSUER,
                 audience=AUDIENCE,
                 clock=time,

@@ -134,7 +134,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             clock,
             make_policy(settings),
         )
-        verifier = await stack.enter_async_context(TokenVerifier.open(settings))
+        # its own keys as they are, not over HTTP: it would ask before it listens
+        verifier = await stack.enter_async_context(TokenVerifier.open(settings, published=keys.published))
 
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)

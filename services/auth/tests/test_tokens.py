@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_common.errors import Unauthenticated
-from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.identity import TokenVerifier, keys_of_auth
 from docuchat_testkit.eventually import eventually
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -151,7 +151,7 @@ async def test_every_attack_is_refused(auth: Any) -> None:
     import aiohttp
 
     async with aiohttp.ClientSession() as session:
-        verifier = TokenVerifier(session, session_url, issuer="docuchat", audience="docuchat")
+        verifier = TokenVerifier(keys_of_auth(session, session_url), issuer="docuchat", audience="docuchat")
         assert (await verifier.verify(attacker.changed())).caller.tenant_id == 1  # the forger's hand itself is right
         through = []
         for name, attack in ATTACKS.items():

@@ -7,7 +7,7 @@ audience, expiry and type are required (RFC 8725, RFC 9068).
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,6 +34,9 @@ _REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat", "jti", "typ")
 _UNKNOWN_KID_PAUSE_SECONDS: Final = 2.0
 _NO_KEYS: Final = (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError)
 _REMEMBERED_TOKENS: Final = 10_000
+
+PublishedKeys = Callable[[], Awaitable[dict[str, Any]]]
+"""Gives auth's JSON Web Key Set (RFC 7517) as it is now."""
 
 
 class InvalidToken(Unauthenticated):
@@ -88,8 +91,7 @@ class TokenVerifier:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        jwks_url: str,
+        published: PublishedKeys,
         *,
         issuer: str,
         audience: str,
@@ -97,8 +99,7 @@ class TokenVerifier:
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`elapsed` are seconds that only grow, by which keys age."""
-        self._session = session
-        self._jwks_url = jwks_url
+        self._published = published
         self._issuer = issuer
         self._audience = audience
         self._clock = clock or SystemClock()
@@ -112,13 +113,16 @@ class TokenVerifier:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: ServiceSettings, *, refresh_every: timedelta = timedelta(minutes=5)
+        cls,
+        settings: ServiceSettings,
+        *,
+        published: PublishedKeys | None = None,
+        refresh_every: timedelta = timedelta(minutes=5),
     ) -> AsyncIterator["TokenVerifier"]:
-        """A verifier with a connection of its own to auth, whose keys are renewed while the block runs."""
+        """A verifier whose keys are renewed while the block runs: from `published`, else over HTTP from auth."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, Background() as background:
             verifier = cls(
-                session,
-                f"{settings.auth_url.rstrip('/')}/.well-known/jwks.json",
+                published or keys_of_auth(session, f"{settings.auth_url.rstrip('/')}/.well-known/jwks.json"),
                 issuer=settings.jwt_issuer,
                 audience=settings.jwt_audience,
             )
@@ -212,10 +216,8 @@ class TokenVerifier:
         return key
 
     async def _fetch(self) -> None:
-        async with self._session.get(self._jwks_url) as response:
-            response.raise_for_status()
-            document = await response.json()
-        keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(document).keys if key.key_id is not None}
+        document = jwt.PyJWKSet.from_dict(await self._published())
+        keys = {key.key_id: key for key in document.keys if key.key_id is not None}
         if self._keys.keys() - keys.keys():
             self._verified.clear()  # a key was withdrawn, and its tokens with it
         self._keys = keys
@@ -225,6 +227,18 @@ class TokenVerifier:
         return UpstreamUnavailable(
             "The auth service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
         )
+
+
+def keys_of_auth(session: aiohttp.ClientSession, url: str) -> PublishedKeys:
+    """The keys that auth serves at `url`."""
+
+    async def published() -> dict[str, Any]:
+        async with session.get(url) as response:
+            response.raise_for_status()
+            found: dict[str, Any] = await response.json()
+            return found
+
+    return published
 
 
 def _identity(claims: dict[str, Any], token: str) -> Identity:

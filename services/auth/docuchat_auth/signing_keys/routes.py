@@ -1,6 +1,6 @@
 """HTTP: the keys that verify tokens."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -24,7 +24,7 @@ async def _keys(request: Request) -> KeyRing:
     responses=problem_responses(503),
     operation_id="getJwks",
 )
-async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_keys)]) -> dict[str, Any]:
+async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_keys)]) -> dict[str, list[dict[str, str]]]:
     """A JSON Web Key Set (RFC 7517). A new key appears here before it signs its first token."""
     response.headers["Cache-Control"] = f"public, max-age={int(keys.max_age.total_seconds())}"
-    return {"keys": await keys.published()}
+    return await keys.published()

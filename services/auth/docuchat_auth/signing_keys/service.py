@@ -97,11 +97,12 @@ class KeyRing:
         self._read_at = None
         return new
 
-    async def published(self) -> list[dict[str, str]]:
-        """The JWK set's keys (RFC 7517), public members only."""
+    async def published(self) -> dict[str, list[dict[str, str]]]:
+        """The JSON Web Key Set (RFC 7517), public members only."""
         moment = self._clock.now()
         lifetime = self._longest_lifetime + _CLOCK_SKEW
-        return [dict(key.public_jwk) for key in await self._current() if key.is_published_at(moment, lifetime)]
+        keys = await self._current()
+        return {"keys": [dict(key.public_jwk) for key in keys if key.is_published_at(moment, lifetime)]}
 
     async def sign_access_token(self, user: User, tenant_slug: str) -> str:
         """An access token of the user (claims: README of auth). Raises NoSigningKey."""

@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 LOCAL := .venv/bin/docuchat-local
 VOCABULARY := $(CURDIR)/.local/tiktoken
+# parallel sessions, each with servers of its own; tests wait more than they compute
+SESSIONS ?= 3
 # without its cache of bytecode each of the many processes that are started here would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -23,7 +25,7 @@ demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the pr
 
 test: .venv ## Units, components on real servers, the whole product; needs nothing beside the clone
 	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "not data and not full and not soak" $(ARGS)
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -n $(SESSIONS) -m "not data and not full and not soak" $(ARGS)
 
 test-data: .venv ## What reads the real documents and questions in ../shared/data (SHARED_DIR names another place)
 	@$(LOCAL) vocabulary >/dev/null

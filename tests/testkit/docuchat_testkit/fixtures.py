@@ -25,6 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
+from xdist.scheduler import LoadFileScheduling
 
 from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.databases import ClonedDatabase, build_template, clone, drop, run_blocking
@@ -34,11 +35,26 @@ from docuchat_testkit.servers import TestServers, local_servers, running_servers
 from docuchat_testkit.vocabulary import tiktoken_cache_dir
 
 _REDIS_DATABASES = 16
+_OF_THE_PRODUCT = ("tests/integration/", "tests/chaos/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point the tokenizer at its vocabularies before any test module is imported."""
     tiktoken_cache_dir()
+
+
+class _OneProduct(LoadFileScheduling):  # type: ignore[misc] # has no type information
+    """Whole files to each of the parallel sessions; those that need the running product all to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "product" if file.startswith(_OF_THE_PRODUCT) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """How `pytest -n` shares tests out; each session has servers of its own."""
+    return _OneProduct(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from docuchat_testkit.eventually import eventually
-from docuchat_testkit.faults import CommitLoser, losing_commits, parts_of
+from docuchat_testkit.faults import CommitLoser, parts_of, product_that_loses_commits
 from docuchat_testkit.pdf import pages_of
-from docuchat_testkit.product import Product, User, small_pdf, started_test_product
+from docuchat_testkit.product import Product, User, small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.provider_rules import Rule
 from docuchat_testkit.servers import TestServers
@@ -172,22 +172,11 @@ async def test_every_accepted_document_survives_kills(product: Product, stub_pro
 async def test_every_accepted_document_survives_kills_of_every_part_and_lost_commits(
     breakable_servers: TestServers, stub_provider: StubProviderHandle, tmp_path: Path
 ) -> None:
-    servers = breakable_servers
-    async with losing_commits(servers.postgres_url, seed=7) as loser:
-        context = started_test_product(
-            tmp_path / "product",
-            servers,
-            redis_number=3,
-            provider=stub_provider,
-            database_port=loser.port,
+    lossy = product_that_loses_commits(breakable_servers, tmp_path / "product", stub_provider, redis_number=3, seed=7)
+    async with lossy as (product, loser):
+        await kill_parts_while_documents_are_read(
+            product, stub_provider, documents=200, kills=35, seed=20261122, loser=loser
         )
-        product = await asyncio.to_thread(context.__enter__)
-        try:
-            await kill_parts_while_documents_are_read(
-                product, stub_provider, documents=200, kills=35, seed=20261122, loser=loser
-            )
-        finally:
-            await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 @pytest.mark.timeout(120)

@@ -13,11 +13,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from docuchat_local.services import ServiceProcess
-from docuchat_testkit.product import Product
-from docuchat_testkit.servers import Breakable
+from docuchat_testkit.product import Product, started_test_product
+from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.servers import Breakable, TestServers
 
-_COMMIT = b"Q\x00\x00\x00\x0cCOMMIT;\x00"
-"""A COMMIT as asyncpg sends it."""
+_COMMITS = (b"Q\x00\x00\x00\x0bCOMMIT\x00", b"Q\x00\x00\x00\x0cCOMMIT;\x00")
+"""A COMMIT as our transactions and as asyncpg's own send it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class CommitLoser:
         async def to_server() -> None:
             nonlocal silenced
             while data := await reader.read(65536):
-                if data.endswith(_COMMIT) and self.chance.random() < self.share:
+                if data.endswith(_COMMITS) and self.chance.random() < self.share:
                     silenced = True
                 downstream.write(data)
                 await downstream.drain()
@@ -136,3 +137,19 @@ async def losing_commits(database_url: str, seed: int) -> AsyncIterator[CommitLo
         yield loser
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def product_that_loses_commits(
+    servers: TestServers, folder: Path, provider: StubProviderHandle, *, redis_number: int, seed: int
+) -> AsyncIterator[tuple[Product, CommitLoser]]:
+    """A product of its own with `losing_commits` before its database."""
+    async with losing_commits(servers.postgres_url, seed) as loser:
+        context = started_test_product(
+            folder, servers, redis_number=redis_number, provider=provider, database_port=loser.port
+        )
+        product = await asyncio.to_thread(context.__enter__)
+        try:
+            yield product, loser
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)

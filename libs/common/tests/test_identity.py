@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT
@@ -141,6 +144,41 @@ async def test_an_auth_service_that_is_silent_is_asked_by_one_request_and_known_
                 await verifier.verify(unknown[0])  # the pause has not passed
             assert (await verifier.verify(known)).token == known
             assert asked == 1
+
+
+async def test_tokens_of_an_unknown_key_are_one_question_to_auth_every_two_seconds(
+    token_mint: TokenMint, time: Time
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        published, asked = keys_of_auth(session, token_mint.jwks_url), 0
+
+        async def counted() -> dict[str, Any]:
+            nonlocal asked
+            asked += 1
+            return await published()
+
+        verifier = TokenVerifier(counted, issuer=ISSUER, audience=AUDIENCE, clock=time, elapsed=time.elapsed)
+        forged = [
+            jwt.encode({}, Ed25519PrivateKey.generate(), algorithm="EdDSA", headers={"kid": f"{number}"})
+            for number in range(20)
+        ]
+        for token in forged:
+            with pytest.raises(InvalidToken):
+                await verifier.verify(token)
+        assert asked == 1
+        time.passed = timedelta(seconds=3)
+        for token in forged:
+            with pytest.raises(InvalidToken):
+                await verifier.verify(token)
+        assert asked == 2
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud"])
+async def test_a_token_of_another_issuer_or_for_another_audience_is_refused(
+    verifier: TokenVerifier, token_mint: TokenMint, claim: str
+) -> None:
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token_mint.token(claims={claim: "elsewhere"}))
 
 
 async def test_an_access_token_is_a_user_of_its_tenant(verifier: TokenVerifier, token_mint: TokenMint) -> None:

@@ -87,6 +87,17 @@ async def test_requests_stay_within_the_providers_limits():
     assert batch.vectors.shape == (5000, 3)
 
 
+async def test_a_longer_text_than_the_provider_takes_is_cut_to_that_length_and_no_more_is_counted():
+    provider = Provider(
+        httpx2.Response(200, json={"data": [{"index": index, "embedding": [1.0, 0.0, 0.0]} for index in range(2)]})
+    )
+    batch = await provider.embedder().embed(["word " * 10_000, ""])
+    (request,) = provider.requests
+    counter = TokenCounter.for_model("m")
+    assert [counter.count(text) for text in request["input"]] == [8_191, 1]
+    assert (batch.tokens, batch.estimated) == (8_192, True)
+
+
 async def test_tokens_are_counted_here_when_the_provider_does_not_say():
     reply = httpx2.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 0.0, 0.0]}]})
     batch = await Provider(reply).embedder().embed(["two words"])

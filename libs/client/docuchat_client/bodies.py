@@ -35,7 +35,7 @@ def question_body(
         "chat_id": str(chat_id) if chat_id is not None else None,
         "session_id": session_id,
         "model": model,
-        "document_ids": [str(document) for document in document_ids] if document_ids else None,
+        "document_ids": [str(document) for document in document_ids] if document_ids is not None else None,
         "collection_id": str(collection_id) if collection_id is not None else None,
     }
     return {name: value for name, value in fields.items() if value is not None}

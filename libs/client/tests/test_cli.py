@@ -256,6 +256,18 @@ async def test_ask_streams_the_answer_and_its_citations(service: Service, docuch
     assert without_id(service.heard) == [{"message": "How long?", "chat_id": CHAT}]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("ask", "?", "--document", "123"), ("ask", "?", "--chat", "123"), ("search", "?", "--document", "123")],
+)
+async def test_what_is_no_id_is_told_by_the_name_of_its_option(
+    service: Service, docuchat: Command, arguments: tuple[str, ...]
+) -> None:
+    done = await docuchat(*arguments)
+    assert done.code == 2 and arguments[2] in done.err and "123 is no id" in done.err
+    assert service.heard == service.raw == []
+
+
 async def test_ask_reads_standard_input_and_prints_json(service: Service, docuchat: Command) -> None:
     message = {"id": CHAT, "role": "assistant", "content": "Two years [1]", "citations": []}
     answer = {"chat_id": CHAT, "turn_id": TURN, "message": message, "usage": {"total_tokens": 3}, "model": "m"}

@@ -49,6 +49,13 @@ def test_anything_else_is_refused(message: dict[str, object]) -> None:
         CLIENT_MESSAGE.validate_json(orjson.dumps(message))
 
 
+def test_who_names_no_document_is_told_that_none_is_not_all() -> None:
+    with pytest.raises(ValidationError, match="Name at least one document, or leave the field out"):
+        AskMessage.model_validate({"message": "x", "documents": []})
+    with pytest.raises(ValidationError, match="at most 100"):
+        AskMessage.model_validate({"message": "x", "documents": [str(TURN)] * 101})
+
+
 @given(st.lists(st.tuples(st.sampled_from([b"delta", b"end"]), st.text(max_size=20))), st.integers(1, 30))
 def test_events_are_read_however_they_are_cut(events: list[tuple[bytes, str]], size: int) -> None:
     data = [(name, orjson.dumps({"token": text})) for name, text in events]

@@ -15,7 +15,7 @@ from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.errors import ModelNotAllowed
 from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
-from docuchat_common.ids import ChatId, DocumentId, TurnId, uuid7
+from docuchat_common.ids import ChatId, CollectionId, DocumentId, TurnId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
 from docuchat_testkit.eventually import eventually
@@ -256,6 +256,19 @@ async def test_unknown_documents_are_named_and_nothing_is_asked(world: Any) -> N
         await world.ask(document_ids=(DocumentId(UUID(str(known["id"]))), unknown))
     assert world.model.requests == [] and world.holds.open_holds == {}
     assert (await world.ask(document_ids=(DocumentId(UUID(str(known["id"]))),)))[-1]["type"] == "end"
+
+
+async def test_a_collection_that_is_not_there_or_not_ones_own_is_named_and_nothing_is_asked(world: Any) -> None:
+    (own,) = await world.rows("SELECT id FROM knowledge.collections")
+    foreign = CollectionId(uuid7())
+    insert = "INSERT INTO knowledge.collections (id, tenant_id, name, is_default) VALUES ($1, 2, 'Theirs', true)"
+    await world.rows(insert, foreign)
+    for collection_id in (foreign, CollectionId(uuid7())):
+        with pytest.raises(NotFound, match=str(collection_id)) as refused:
+            await world.ask(collection_id=collection_id)
+        assert refused.value.code == "collection_not_found"
+    assert world.model.requests == [] and world.holds.open_holds == {}
+    assert (await world.ask(collection_id=CollectionId(UUID(str(own["id"])))))[-1]["type"] == "end"
 
 
 async def test_what_the_model_writes_is_defused_in_the_stream_and_in_the_store_alike(world: Any) -> None:

@@ -138,7 +138,6 @@ async def test_a_wrong_frame_is_answered_and_the_socket_stays(gateway: Gateway, 
         "no json",
         "[]",
         "{}",
-        '{"message": ""}',
         '{"message": 5}',
         '{"resume": "x"}',
         json.dumps({"resume": TURN, "after": -1}),
@@ -191,6 +190,13 @@ async def test_a_problem_of_chat_is_an_error_frame(gateway: Gateway, chat: Chat)
                 "retry_after": 7,
                 "resets_at": "2026-12-01T00:00:00Z",
             }
+
+
+async def test_a_question_without_words_is_chats_to_refuse_as_over_http(gateway: Gateway, chat: Chat) -> None:
+    chat.problem = {"status": 422, "code": "message_empty", "detail": "The message is empty; ask something."}
+    async with dial(gateway) as connection:
+        await connection.send('{"message": " "}')
+        assert (await receive(connection))[-1]["code"] == "message_empty"
 
 
 async def test_an_answer_that_breaks_off_is_told(gateway: Gateway, chat: Chat) -> None:
@@ -270,7 +276,7 @@ async def test_the_id_of_a_message_stands_in_every_frame_that_it_causes(gateway:
         asked = await receive(connection)
         await connection.send(json.dumps({"resume": TURN, "after": 0, "id": "c"}))
         resumed = await receive(connection)
-        await connection.send(json.dumps({"message": "", "id": "b"}))
+        await connection.send(json.dumps({"message": 5, "id": "b"}))
         (wrong,) = await receive(connection)
 
     assert {frame["id"] for frame in asked} == {"a"}

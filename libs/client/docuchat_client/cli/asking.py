@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import nullcontext, suppress
 from typing import Annotated, Literal
+from uuid import UUID
 
 import typer
 
@@ -29,22 +30,34 @@ _EARLY_ENDS = {
 }
 
 
+def _an_id(value: str) -> str:
+    try:
+        return str(UUID(value))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{value} is no id; `docuchat files list` and `docuchat chats list` show them."
+        ) from error
+
+
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know; - reads it from standard input.")],
-    chat: Annotated[str | None, typer.Option(help="The chat to go on with.")] = None,
-    document: Annotated[list[str] | None, typer.Option(help="Search this document only; may be repeated.")] = None,
+    chat: Annotated[str | None, typer.Option(help="The chat to go on with.", parser=_an_id)] = None,
+    document: Annotated[
+        list[str] | None, typer.Option(help="Search this document only; may be repeated.", parser=_an_id)
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model, when the service allows another.")] = None,
     channel: Annotated[Literal["websocket", "sse"], typer.Option(help="How the answer comes.")] = "websocket",
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer streams, its citations follow."""
     text = sys.stdin.read() if question == "-" else question
+    documents = document or None
 
     async def whole(client: AsyncDocuChat) -> None:
-        print_json(await client.ask(text, chat_id=chat, model=model, document_ids=document))
+        print_json(await client.ask(text, chat_id=chat, model=model, document_ids=documents))
 
     async def streamed(client: AsyncDocuChat) -> None:
-        async with client.stream(text, chat_id=chat, model=model, document_ids=document, channel=channel) as answer:
+        async with client.stream(text, chat_id=chat, model=model, document_ids=documents, channel=channel) as answer:
             try:
                 await _show(answer)
             except asyncio.CancelledError:
@@ -78,7 +91,7 @@ async def _show(answer: AnswerStream) -> None:
 def search(
     query: str,
     limit: Limit = 6,
-    document: Annotated[str | None, typer.Option(help="Search this document only.")] = None,
+    document: Annotated[str | None, typer.Option(help="Search this document only.", parser=_an_id)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the passages that a question would be answered from."""

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 LAST_FRAMES: Final = frozenset({b"end", b"error"})
 """Names of the events after which a turn has no more."""
@@ -26,9 +27,19 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _some(value: object) -> object:
+    """Refuse an empty list: whoever chose none does not mean all."""
+    if value == []:
+        raise PydanticCustomError(
+            "too_short", "Name at least one document, or leave the field out to ask about all of them."
+        )
+    return value
+
+
 SessionId = Annotated[
     str, BeforeValidator(_as_text, json_schema_input_type=str | int), Field(min_length=1, max_length=200)
 ]
+DocumentIds = Annotated[list[UUID], Field(min_length=1, max_length=MOST_DOCUMENTS), BeforeValidator(_some)]
 MessageId = Annotated[str, Field(min_length=1, max_length=100, description="The client's own name for this message.")]
 
 
@@ -49,9 +60,8 @@ class AskMessage(_Sent):
     chat_id: UUID | None = Field(default=None, description="An existing chat; goes before `session_id`.")
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that is asked.")
     model: str | None = Field(default=None, max_length=200, description="One of ALLOWED_MODELS; the default without.")
-    documents: list[UUID] | None = Field(
+    documents: DocumentIds | None = Field(
         default=None,
-        max_length=MOST_DOCUMENTS,
         validation_alias=AliasChoices("documents", "document_ids"),
         description="Answer from these documents only. Also taken as `document_ids`.",
     )

@@ -199,6 +199,10 @@ WHERE tenant_id = :tenant_id AND deleted_at IS NULL
   AND (:document_ids::uuid[] IS NULL OR id = ANY (:document_ids::uuid[]))
   AND (:collection_id::uuid IS NULL OR collection_id = :collection_id::uuid);
 
+-- name: has_collection$
+-- Whether this is a collection of the tenant.
+SELECT EXISTS (SELECT FROM knowledge.collections WHERE tenant_id = :tenant_id AND id = :collection_id);
+
 -- name: list_unknown_documents
 -- Of these ids those that are no document of the tenant.
 SELECT wanted.id FROM unnest(:document_ids::uuid[]) AS wanted (id)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from docuchat_common.db import load_queries
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
+from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.errors import DocumentNotFound
 from docuchat_knowledge.folding import fold, fold_query
 from docuchat_knowledge.search.domain import Readiness, ScoredChunk
@@ -137,6 +138,12 @@ class Searcher:
         unknown = list(map(str, await self.list_gone(tenant_id, document_ids)))
         if unknown:
             raise DocumentNotFound(f"There is no such document: {', '.join(unknown)}.", document_ids=unknown)
+
+    async def require_collection(self, tenant_id: TenantId, collection_id: CollectionId) -> None:
+        """Raise CollectionNotFound, which names it, for an id that is no collection of the tenant."""
+        if not await _queries.has_collection(self._connection, tenant_id=tenant_id, collection_id=collection_id):
+            name = str(collection_id)
+            raise CollectionNotFound(f"There is no such collection: {name}.", collection_id=name)
 
     async def list_gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Of these ids those that are no document of the tenant, or of one that was deleted."""

@@ -73,9 +73,11 @@ class KnowledgeSearch:
         document_ids: Sequence[DocumentId] | None,
         collection_id: CollectionId | None,
     ) -> Findings:
-        """Return the best passages, best first. Raises DocumentNotFound, which names the unknown documents."""
+        """Return the best passages, best first. DocumentNotFound and CollectionNotFound name what is not there."""
         if document_ids:
             await self._searcher.require_documents(tenant_id, document_ids)
+        if collection_id is not None:
+            await self._searcher.require_collection(tenant_id, collection_id)
         chunks = await self._searcher.search(
             tenant_id,
             question,

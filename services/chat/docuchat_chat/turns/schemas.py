@@ -38,7 +38,7 @@ class AskBody(AskMessage):
             model=self.model or "",
             session_id=self.session_id,
             chat_id=ChatId(self.chat_id) if self.chat_id is not None else None,
-            document_ids=tuple(map(DocumentId, self.documents)) if self.documents else None,
+            document_ids=tuple(map(DocumentId, self.documents)) if self.documents is not None else None,
             collection_id=CollectionId(self.collection_id) if self.collection_id is not None else None,
         )
 

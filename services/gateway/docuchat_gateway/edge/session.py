@@ -146,13 +146,13 @@ class ChatSession:
                     raise Busy(f"This socket follows {MAX_RESUMES} turns already.")
                 target = f"/v1/turns/{resume.resume}/events?after={resume.after}"
                 self._start(self._resumes, self._follow("GET", target, None, str(resume.resume), by))
-            elif isinstance(frame.get("message"), str) and frame["message"].strip():
+            elif isinstance(frame.get("message"), str):
                 if self._turn is not None and not self._turn.done():
                     raise Busy
                 await self._count()
                 self._turn = asyncio.create_task(self._follow("POST", "/v1/chat", _question(frame), None, by))
             else:
-                raise BadFrame("The frame has no `message` with text.")
+                raise BadFrame("The frame has no `message` that is a text.")
         except DocuChatError as error:
             await self._error(error, by)
 

@@ -347,3 +347,31 @@ async def test_a_service_that_is_slow_but_lives_is_waited_for(gateway: Gateway, 
         await asked.wait()
     released.set()
     assert (await request).status == 200
+
+
+async def test_a_slash_too_many_is_no_redirect_to_whatever_host_was_named(gateway: Gateway) -> None:
+    headers = gateway.headers() | {"Host": "elsewhere.example"}
+    response = await gateway.call("POST", "/v1/chat/", headers=headers, allow_redirects=False)
+    assert (response.status, response.headers.get("Location")) == (404, None)
+
+
+async def test_junk_behind_an_address_keeps_nobody_there_from_signing_in(open_gateway: OpenGateway) -> None:
+    async with open_gateway(rate_limit_per_address=2) as gateway:
+        junk = {"Authorization": "Bearer junk"}
+        statuses = [(await gateway.call("GET", "/v1/chats", headers=junk)).status for _ in range(3)]
+        behind = [(await gateway.call("POST", f"/v1/auth/{path}")).status for path in ("refresh", "request-code")]
+        handshake = await gateway.call(
+            "GET",
+            "/ws/chat",
+            headers=junk
+            | {
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            },
+        )
+
+    assert statuses == [401, 401, 429]
+    assert 429 not in behind
+    assert handshake.status == 429

@@ -337,3 +337,19 @@ async def test_a_send_that_fails_ends_the_session_and_nothing_is_raised(error: E
     async with asyncio.timeout(5):
         await session.run(Identity(caller, "one", None, time.time() + 60, "token"))
         await session.refuse(error=TokenExpired())
+
+
+async def test_a_stop_is_free_once_and_only_of_a_turn_that_the_socket_follows(
+    open_gateway: OpenGateway, chat: Chat
+) -> None:
+    chat.script = chat.until_stopped
+    async with open_gateway(rate_limit_per_minute=1) as gateway, dial(gateway) as connection:
+        await connection.send(json.dumps({"message": "?"}))
+        await receive(connection, "start")
+        await connection.send(json.dumps({"stop": str(uuid.uuid4())}))
+        refused = await receive(connection, "error")
+        await connection.send(json.dumps({"stop": TURN}))
+        ended = await receive(connection, "end")
+
+    assert refused[-1]["code"] == "rate_limited"
+    assert ended[-1]["finish_reason"] == "stopped"

@@ -48,6 +48,7 @@ def create_service_app(
     options: dict[str, Any] = {
         "docs_url": None,
         "redoc_url": None,
+        "redirect_slashes": False,  # a redirect would believe the Host header
         "generate_unique_id_function": _operation_id,
         **fastapi_options,
     }

@@ -12,10 +12,12 @@ from docuchat_common.http.identity import OperatorToken, TokenVerifier, bearer_t
 from docuchat_common.http.problems import response_for
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
 from docuchat_gateway.edge.requests import client_address
+from docuchat_gateway.edge.table import TABLE
 
 LIMITED: Final = ("/v1/", "/.well-known/")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
 
+_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.audience == "public")
 _WINDOW: Final = timedelta(minutes=1)
 
 
@@ -32,9 +34,13 @@ class RequestLimits:
         """Count one request of a caller; None when nothing is counted, and it may pass."""
         return await self._hit("user", subject, self._per_user)
 
-    async def hit_address(self, address: str) -> RateDecision | None:
-        """As `hit_caller`, for an address."""
-        return await self._hit("address", address, self._per_address)
+    async def hit_address(self, address: str, path: str = "") -> RateDecision | None:
+        """As `hit_caller`, for an address; each path of signing in counts for itself.
+
+        Otherwise junk that one sends elsewhere would keep all who share the address from signing in, and signed in.
+        """
+        own = f":{path}" if path in _SIGN_IN else ""
+        return await self._hit("address", f"{address}{own}", self._per_address)
 
     async def _hit(self, name: str, subject: str, amount: int) -> RateDecision | None:
         return await self._limiter.hit(Limit(name, subject, Rate(amount, _WINDOW))) if amount else None
@@ -58,7 +64,7 @@ class RateLimit:
         limits: RequestLimits = container.limits
         subject = await _subject(container.verifier, Headers(scope=scope))
         if subject is None:  # not signed in: whether that matters is the route's to say
-            decision = await limits.hit_address(client_address(scope))
+            decision = await limits.hit_address(client_address(scope), scope["path"])
         else:
             decision = await limits.hit_caller(subject)
         if decision is None:

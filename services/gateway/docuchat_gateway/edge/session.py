@@ -45,7 +45,7 @@ CLOSE_TRY_LATER: Final = 1013
 MAX_RESUMES: Final = 4
 """Turns that one socket may follow at once, beside the one it asked for."""
 MAX_STOPS: Final = 8
-"""Stops of one socket that may be on their way at once; they are not counted by the rate limit."""
+"""Stops of one socket that may be on their way at once. The first of a turn that it follows is not counted."""
 
 _slow = Counter("docuchat_sockets_dropped", "WebSockets that were dropped because their client did not read.")
 
@@ -65,6 +65,7 @@ class ChatSession:
         self._turn: asyncio.Task[None] | None = None
         self._resumes: set[asyncio.Task[None]] = set()
         self._commands: set[asyncio.Task[None]] = set()
+        self._stoppable: set[str] = set()
         self._gone = asyncio.Event()
         self._headers: dict[str, str] = {}
 
@@ -136,6 +137,10 @@ class ChatSession:
             by = _message_id(frame)
             if "stop" in frame:
                 stop = _valid(StopMessage, frame)
+                if str(stop.stop) in self._stoppable:
+                    self._stoppable.discard(str(stop.stop))  # once: who asked may always end it
+                else:
+                    await self._count()
                 if len(self._commands) >= MAX_STOPS:
                     raise Busy("Too many stops at once; wait for the ends of their turns.")
                 self._start(self._commands, self._stop(str(stop.stop), by))
@@ -209,6 +214,7 @@ class ChatSession:
                     await _raise_problem(response)
                     if turn := response.headers.get("X-Turn-ID"):
                         named["turn_id"] = turn
+                        self._stoppable.add(turn)
                     ended = False
                     try:
                         events = EventReader()
@@ -228,6 +234,8 @@ class ChatSession:
                 await self._error(error, by, **named)
         except _Gone:
             self._gone.set()
+        finally:
+            self._stoppable.discard(named.get("turn_id", ""))
 
     def _make_way(self) -> None:
         """The client may ask again as soon as it has read the end, while this task still waits for chat to close."""

@@ -13,10 +13,11 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
-from docuchat_common.errors import DocuChatError, Unauthenticated
+from docuchat_common.errors import DocuChatError, RateLimited, Unauthenticated
 from docuchat_common.http.identity import assert_same_tenant
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.errors import OriginRefused, TooManySockets
+from docuchat_gateway.edge.limits import refusal
 from docuchat_gateway.edge.requests import client_address
 from docuchat_gateway.edge.session import ChatSession
 
@@ -81,7 +82,7 @@ async def _endpoint(websocket: WebSocket) -> None:
             raise OriginRefused
         with container.sockets.of_address(client_address(scope)), _open.track_inprogress():
             await _serve(websocket)
-    except (OriginRefused, TooManySockets) as error:
+    except (OriginRefused, RateLimited) as error:
         await websocket.send_denial_response(response_for(error, scope.get("request_id")))
 
 
@@ -89,16 +90,25 @@ async def _serve(websocket: WebSocket) -> None:
     scope = websocket.scope
     container = scope["app"].state.container
     offered: list[str] = scope.get("subprotocols", [])
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     session = ChatSession(scope, websocket.receive, websocket.send)
+    refused: DocuChatError | None = None
     try:
         identity = await container.verifier.verify(_token_of(websocket.headers, scope, offered))
         named = websocket.headers.get(container.settings.tenant_header) or _query(scope, "tenant")
         assert_same_tenant(identity, named)
+    except DocuChatError as error:
+        decision = await container.limits.hit_address(client_address(scope))
+        if decision is not None and not decision.allowed:
+            raise refusal(decision) from error
+        refused = error
+    # also when refused, because a page is shown neither status nor body of a handshake that fails
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    try:
+        if refused is not None:
+            raise refused
         with container.sockets.of_user(identity.caller.subject):
             await session.run(identity)
     except DocuChatError as error:
-        # after `accept`, because a page is shown neither status nor body of a refused handshake
         await session.refuse(error)
 
 

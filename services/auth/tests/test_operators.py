@@ -38,7 +38,11 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     assert (await auth.http.post(TENANTS, json=body, headers=headers)).status_code == 200
     taken = await auth.http.post(TENANTS, json={**body, "owner": "eve@example.com"}, headers=headers)
     assert (taken.status_code, taken.json()["code"]) == (409, "tenant_taken")
-    assert (await auth.http.post(TENANTS, json={"slug": "acme", "name": "Acme"}, headers=headers)).status_code == 422
+    for wrong in ({"owner": None}, {"name": "a\0b"}, {"name": "\u202eemca"}, {"name": "a\r\nb"}, {"signup_open": 1}):
+        refused = await auth.http.post(TENANTS, json=body | wrong, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input"), wrong
+    typo = await auth.post("/v1/auth/request-code", {"email": "ann@example.com", "chalenge": "x"}, "acme")
+    assert (typo.status_code, typo.json()["errors"][0]["field"]) == (422, "body.chalenge")
 
     owner = await auth.tokens_of("ann@example.com", "acme")
     me = await auth.http.get("/v1/users/me", headers={"Authorization": f"Bearer {owner['access_token']}"})

@@ -234,7 +234,10 @@ async def test_an_operator_sets_quotas_and_is_told_what_is_wrong(
     assert (unknown.status_code, unknown.json()["code"]) == (404, "tenant_unknown")
     assert "777" in unknown.json()["detail"]
     await http.post("/internal/holds", json=hold_body(), headers=INTERNAL)
-    for body in ({"tokens": 10**20}, {"tokens": -1}, {"cost": "NaN"}, {"cost": 1e-13}, {}, {"gold": 1}):
+    for body in (
+        {"tokens": 10**20}, {"tokens": -1}, {"tokens": True}, {"documents": "5"}, {"cost": "NaN"}, {"cost": 1e-13},
+        {"cost": "٣"}, {"cost": True}, {}, {"gold": 1},
+    ):  # fmt: skip
         refused = await http.put(QUOTA.format(1), json=body, headers=operator)
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
     changed = await http.put(QUOTA.format(1), json={"tokens": 5000, "cost": 12.5, "bytes": None}, headers=operator)
@@ -252,7 +255,7 @@ async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, tok
     assert (added.status_code, added.json()["embedding"]) == (201, 0.5)
     again = await http.post("/v1/operator/prices", json=price, headers=operator)
     assert (again.status_code, again.json()["code"]) == (409, "price_exists")
-    for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}):
+    for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}, {"model": "a\0b"}, {"provider": "a\u202eb"}):
         refused = await http.post("/v1/operator/prices", json={**price, **wrong}, headers=operator)
         assert refused.status_code == 422
     assert added.json() in (await http.get("/v1/operator/prices", headers=operator)).json()["items"]

@@ -4,9 +4,10 @@ What is wrong in a request costs no more than what is right: its body is bounded
 only a few are told.
 """
 
+import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import islice
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from fastapi import Request, Response
@@ -14,15 +15,47 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Query
 from fastapi.routing import APIRoute
-from pydantic import AliasChoices, BaseModel
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from docuchat_common.errors import PayloadTooLarge
+from docuchat_common.text import UNSAFE
 
 SHORT_BODY: Final = 64 * 2**10
 """Bytes that are enough for anything but texts: a thousand ids have 40 KB."""
 LONG_BODY: Final = 256 * 2**10
 """Bytes for a text: 16,000 characters beyond the basic plane, each escaped, have 192 KB."""
 MOST_UNKNOWN: Final = 20
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class StrictBody(BaseModel):
+    """A body in which nothing may stand that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _name(text: str) -> str:
+    if UNSAFE.search(text):
+        raise ValueError("may hold neither control characters nor marks that reorder text")
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+        raise ValueError("must be a number")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
+"""What a thing is called, in one line."""
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number: not `true`, which Python takes for 1."""
+AS_NUMBER: Final = BeforeValidator(_number)
+"""For a Decimal: a number, or its ASCII digits as a text."""
+Flag = Annotated[bool, Field(strict=True)]
+"""`true` or `false`: neither 1 nor "yes"."""
 
 
 async def read_bounded(request: Request, limit: int) -> bytes | None:

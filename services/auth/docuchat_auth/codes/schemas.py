@@ -2,17 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from docuchat_auth.codes.domain import CODE_DIGITS
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.schemas import Address
+from docuchat_common.http.json_body import StrictBody
 
 
-class CodeRequestBody(BaseModel):
+class CodeRequestBody(StrictBody):
     """Who wants to sign in."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     email: Address
     challenge: str | None = Field(

@@ -3,19 +3,16 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.signing_keys.domain import SigningKey
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.schemas import Address
+from docuchat_common.http.json_body import Flag, Name, StrictBody
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class OperatorKeyBody(_Body):
+class OperatorKeyBody(StrictBody):
     """An operator's credential."""
 
     key: str = Field(min_length=1, max_length=200, examples=["dco_0198c1…_5f0e…"])
@@ -34,19 +31,19 @@ class OperatorTokenView(BaseModel):
         return cls(access_token=token.access_token, expires_in=int(token.expires_in.total_seconds()))
 
 
-class NewTenant(_Body):
+class NewTenant(StrictBody):
     """A tenant and its first owner, who signs in by a code that is mailed to the address."""
 
     slug: str = Field(min_length=1, max_length=63, examples=["acme"])
-    name: str = Field(min_length=1, max_length=200, examples=["Acme"])
+    name: Name = Field(examples=["Acme"])
     owner: Address
-    signup_open: bool = Field(default=False, description="Whether unknown addresses become members by a code.")
+    signup_open: Flag = Field(default=False, description="Whether unknown addresses become members by a code.")
 
 
-class TenantChange(_Body):
+class TenantChange(StrictBody):
     """What may be changed of a tenant."""
 
-    signup_open: bool = Field(description="Whether unknown addresses become members by a code.")
+    signup_open: Flag = Field(description="Whether unknown addresses become members by a code.")
 
 
 class OperatedTenant(BaseModel):
@@ -77,10 +74,10 @@ class OperatedTenantPage(BaseModel):
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
 
 
-class KeyRotation(_Body):
+class KeyRotation(StrictBody):
     """How to rotate the signing keys."""
 
-    revoke: bool = Field(
+    revoke: Flag = Field(
         default=False, description="Drop every older key at once: all access tokens end. For the day a key has leaked."
     )
 

@@ -2,15 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from docuchat_auth.sessions.domain import TokenPair
+from docuchat_common.http.json_body import StrictBody
 
 
-class RefreshBody(BaseModel):
+class RefreshBody(StrictBody):
     """A refresh token."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     refresh_token: str = Field(min_length=1, max_length=512, examples=["o1tXr8e4Vf0mC4y5JmQhF2bqz0j2Dg0h8fYkq3S1xZk"])
 

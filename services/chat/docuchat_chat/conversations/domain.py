@@ -10,6 +10,7 @@ from typing import Any
 from docuchat_chat.answers.domain import Citation
 from docuchat_common.ids import ChatId, MessageId
 from docuchat_common.metering import Used
+from docuchat_common.text import one_line
 
 TITLE_LENGTH = 60
 
@@ -59,7 +60,7 @@ class Message:
 
 def title_of(question: str) -> str:
     """Return the title of a chat: the beginning of its first question, cut at a word."""
-    line = " ".join(question.split())
+    line = one_line(question)
     if len(line) <= TITLE_LENGTH:
         return line
     cut = line[: TITLE_LENGTH - 1]

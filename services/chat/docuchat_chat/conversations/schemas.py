@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.domain import Chat, Message
+from docuchat_common.http.json_body import StrictBody
+from docuchat_common.text import one_line
 
 
 class MessageView(BaseModel):
@@ -74,17 +76,13 @@ class ChatWithMessages(ChatView):
     next_cursor: str | None = Field(description="Send as `cursor` for the next messages; null on the last page.")
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
 def _readable(title: str | None) -> str | None:
-    if title is not None and not title.replace("\x00", "").strip():
+    if title is not None and not one_line(title):
         raise ValueError("the title is empty")
     return title
 
 
-class NewChat(_Body):
+class NewChat(StrictBody):
     """A chat to create."""
 
     title: str | None = Field(default=None, max_length=200)
@@ -92,7 +90,7 @@ class NewChat(_Body):
     _title = field_validator("title")(_readable)
 
 
-class RenameChat(_Body):
+class RenameChat(StrictBody):
     """Another title."""
 
     title: str = Field(min_length=1, max_length=200)
@@ -100,7 +98,7 @@ class RenameChat(_Body):
     _title = field_validator("title")(_readable)
 
 
-class ForgetDocument(_Body):
+class ForgetDocument(StrictBody):
     """Whose document was deleted."""
 
     tenant_id: int
@@ -112,7 +110,7 @@ class ForgottenQuotes(BaseModel):
     quotes: int
 
 
-class NewMessage(_Body):
+class NewMessage(StrictBody):
     """A user's message that is stored without being answered."""
 
     chat_id: UUID

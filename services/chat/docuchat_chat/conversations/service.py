@@ -13,6 +13,7 @@ from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
+from docuchat_common.text import one_line
 from docuchat_knowledge.folding import fold
 
 
@@ -37,7 +38,7 @@ class ConversationService:
     async def create(self, caller: Caller, title: str | None) -> Chat:
         """Make an empty chat."""
         async with self._transactions(caller.tenant_id) as tx:
-            return await tx.chats.create(caller, ChatId(uuid7()), _clean(title) if title else None)
+            return await tx.chats.create(caller, ChatId(uuid7()), one_line(title) if title else None)
 
     async def list_chats(
         self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, query: str | None
@@ -58,7 +59,7 @@ class ConversationService:
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""
         async with self._transactions(caller.tenant_id) as tx:
-            chat = await tx.chats.rename(caller, chat_id, _clean(title))
+            chat = await tx.chats.rename(caller, chat_id, one_line(title))
         if chat is None:
             raise ChatNotFound
         return chat
@@ -88,7 +89,3 @@ class ConversationService:
         if message is None:
             raise ChatNotFound
         return message
-
-
-def _clean(title: str) -> str:
-    return " ".join(title.replace("\x00", "").split())

@@ -1,6 +1,5 @@
 """What an upload is, and the pure rules about it: names, types, fingerprints."""
 
-import re
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import PurePosixPath
 
 from docuchat_common.idempotency import fingerprint_of
 from docuchat_common.ids import DocumentId, TenantId
+from docuchat_common.text import UNSAFE, one_line
 from docuchat_knowledge.documents.domain import DeletionReceipt
 
 PDF = "application/pdf"
@@ -17,9 +17,6 @@ SNIFFED_BYTES = 1024
 
 MAX_FILENAME_BYTES = 255
 MAX_TITLE_CHARACTERS = 300
-
-# controls, and the marks that reorder or hide what follows: U+202E turns "fdp.exe" into "exe.pdf"
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def blob_folder(tenant_id: TenantId, document_id: DocumentId) -> str:
 
 def clean_filename(name: str) -> str:
     """The last component of a client's file name, safe to show and to send back in a header; never used as a path."""
-    plain = _UNSAFE.sub("", unicodedata.normalize("NFC", name)).replace("\\", "/")
+    plain = UNSAFE.sub("", unicodedata.normalize("NFC", name)).replace("\\", "/")
     last = PurePosixPath(plain).name.strip().strip(".") if plain.strip("/. ") else ""
     if not last:
         return "document.pdf"
@@ -80,7 +77,7 @@ def clean_filename(name: str) -> str:
 
 def title_of(title: str | None, filename: str) -> str:
     """The title that was given, else the file's name without its extension."""
-    given = " ".join(_UNSAFE.sub(" ", unicodedata.normalize("NFC", title or "")).split())
+    given = one_line(unicodedata.normalize("NFC", title or ""))
     if given:
         return given[:MAX_TITLE_CHARACTERS]
     return filename.removesuffix(".pdf").removesuffix(".PDF")[:MAX_TITLE_CHARACTERS] or filename

@@ -1,10 +1,12 @@
 """What an operator sends and is shown."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from docuchat_common.contracts.dead_letters import DeadLetter
+from docuchat_common.http.json_body import Name, StrictBody, Whole
 
 
 class PartStatus(BaseModel):
@@ -37,13 +39,11 @@ class DeadLetterOverview(BaseModel):
     unanswered: list[str] = Field(description="Services that did not answer, or not as they should.")
 
 
-class DeadLetterReplay(BaseModel):
+class DeadLetterReplay(StrictBody):
     """Whose dead letters to bring back; without a name, everybody's."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    service: str | None = Field(default=None, max_length=50)
-    queue: str | None = Field(default=None, max_length=200)
+    service: Name | None = None
+    queue: Name | None = None
 
 
 class DeadLettersReplayed(BaseModel):
@@ -53,12 +53,10 @@ class DeadLettersReplayed(BaseModel):
     unanswered: list[str]
 
 
-class Reembedding(BaseModel):
+class Reembedding(StrictBody):
     """Whose documents to embed again; without a tenant, everybody's."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    tenant_id: int | None = Field(default=None, ge=1, lt=1 << 63)
+    tenant_id: Annotated[Whole, Field(ge=1, lt=1 << 63)] | None = None
 
 
 class ReembeddingQueued(BaseModel):

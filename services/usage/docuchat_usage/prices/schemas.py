@@ -6,20 +6,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
+from docuchat_common.http.json_body import AS_NUMBER, Name, StrictBody
 from docuchat_usage.prices.domain import Price
 
-Dollars = Annotated[Decimal, Field(ge=0, lt=100_000_000, max_digits=14, decimal_places=6, allow_inf_nan=False)]
+Dollars = Annotated[
+    Decimal, Field(ge=0, lt=100_000_000, max_digits=14, decimal_places=6, allow_inf_nan=False), AS_NUMBER
+]
 
 
-class PriceBody(BaseModel):
+class PriceBody(StrictBody):
     """A version of a model's price, in USD per million tokens."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    provider: str = Field(default="*", min_length=1, max_length=200, description="`*` is any provider.")
-    model: str = Field(min_length=1, max_length=200, description="A model, or the beginning of its name and `*`.")
+    provider: Name = Field(default="*", description="`*` is any provider.")
+    model: Name = Field(description="A model, or the beginning of its name and `*`.")
     input: Dollars
     output: Dollars
     embedding: Dollars | None = Field(default=None, description="The same as `input` when it is not given.")

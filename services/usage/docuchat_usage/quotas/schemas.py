@@ -8,9 +8,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from docuchat_common.contracts.holds import HoldView
+from docuchat_common.http.json_body import AS_NUMBER, StrictBody, Whole
 from docuchat_usage.quotas.domain import Budgets, Hold, Subject, Unit
 
 
@@ -20,23 +21,21 @@ def hold_view(hold: Hold) -> HoldView:
 
 
 TenantNumber = Annotated[int, Path(ge=1, lt=1 << 63, description="The tenant's number.")]
-Whole = Annotated[int, Field(ge=0, le=1 << 60)]
-Dollars = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=12, allow_inf_nan=False)]
+Count = Annotated[Whole, Field(ge=0, le=1 << 60)]
+Dollars = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=12, allow_inf_nan=False), AS_NUMBER]
 
 
-class QuotaBody(BaseModel):
+class QuotaBody(StrictBody):
     """Limits; one that is not given stays as it is, null is no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     user_id: UUID | None = Field(default=None, description="One user of the tenant; without it the tenant itself.")
-    tokens: Whole | None = Field(default=None, description="Tokens a month.", examples=[50_000_000])
+    tokens: Count | None = Field(default=None, description="Tokens a month.", examples=[50_000_000])
     cost: Dollars | None = Field(default=None, description="USD a month.", examples=[250])
-    messages: Whole | None = Field(default=None, description="Messages a month.")
-    requests: Whole | None = Field(default=None, description="Requests a month.")
-    documents: Whole | None = Field(default=None, description="Documents that may be stored.", examples=[10_000])
-    pages: Whole | None = Field(default=None, description="Pages of documents that may be stored.", examples=[100_000])
-    bytes: Whole | None = Field(default=None, description="Bytes that may be stored.", examples=[10_000_000_000])
+    messages: Count | None = Field(default=None, description="Messages a month.")
+    requests: Count | None = Field(default=None, description="Requests a month.")
+    documents: Count | None = Field(default=None, description="Documents that may be stored.", examples=[10_000])
+    pages: Count | None = Field(default=None, description="Pages of documents that may be stored.", examples=[100_000])
+    bytes: Count | None = Field(default=None, description="Bytes that may be stored.", examples=[10_000_000_000])
 
     @model_validator(mode="after")
     def _says_something(self) -> QuotaBody:

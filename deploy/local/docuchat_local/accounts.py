@@ -10,7 +10,7 @@ import os
 import pwd
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from docuchat_local.processes import Account
 
 _CANDIDATES = ("nobody", "daemon")
 _SOURCE = "source"
+_DATA_ID = "data-id"
 _FALLBACK = Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it, and its owner is checked
 
 
@@ -89,8 +90,9 @@ def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
     Data made with other passwords would refuse ours. A stand-in may have outlived its folder (a deleted and cloned
     checkout) and is emptied; data at their own place are left alone, and SetupFailed says what to do.
     """
+    _bring_along(folder, data_id, account)
     place = server_folder(folder, account)
-    mark = place / "data-id"
+    mark = place / _DATA_ID
     if mark.exists() and mark.read_text() != data_id:
         if place == folder:
             raise SetupFailed(f"the data in {folder} were made with other secrets; run `make clean` to begin anew")
@@ -98,6 +100,15 @@ def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
         place = server_folder(folder, account)
     mark.write_text(data_id)
     return place
+
+
+def _bring_along(folder: Path, data_id: str, account: Account | None) -> None:
+    """Fetch the data of a folder that was moved: from the stand-in of its old path, or from itself into a stand-in."""
+    place = folder if account is None or can_reach(folder, account) else stand_in_of(folder)
+    for other in (folder, *_abandoned()):
+        mark = other / _DATA_ID
+        if not place.exists() and mark.is_file() and mark.read_text() == data_id:
+            shutil.move(other, place)
 
 
 def own_folder(folder: Path, account: Account | None) -> Path:
@@ -141,13 +152,20 @@ def stand_in_of(path: Path) -> Path:
 
 def _stand_in(path: Path) -> Path:
     """Make the stand-in for `path`, and remove those whose folder is no more."""
-    for other in _FALLBACK.glob(f"docuchat-{os.geteuid()}-*"):
-        with suppress(OSError):
-            if other.stat().st_uid == os.geteuid() and not Path((other / _SOURCE).read_text()).exists():
-                shutil.rmtree(other, ignore_errors=True)
     stand_in = stand_in_of(path)
+    for other in _abandoned():
+        if other != stand_in:  # which may have been brought along just now
+            shutil.rmtree(other, ignore_errors=True)
     stand_in.mkdir(exist_ok=True, mode=0o711)
     if stand_in.is_symlink() or stand_in.stat().st_uid != os.geteuid():
         raise SetupFailed(f"{stand_in} belongs to somebody else; remove it")
     (stand_in / _SOURCE).write_text(str(path.resolve().parent))
     return stand_in
+
+
+def _abandoned() -> Iterator[Path]:
+    """Our stand-ins whose folder is no more at its place."""
+    for other in _FALLBACK.glob(f"docuchat-{os.geteuid()}-*"):
+        with suppress(OSError):
+            if other.stat().st_uid == os.geteuid() and not Path((other / _SOURCE).read_text()).exists():
+                yield other

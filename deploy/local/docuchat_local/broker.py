@@ -1,7 +1,8 @@
-"""The broker made ready: a login for each service, and everything that the topology's table names."""
+"""The broker made ready: data at their own place, a login for each service, and all that the topology's table names."""
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,25 @@ from docuchat_setup.logins import (
     virtual_host_of,
 )
 from docuchat_setup.settings import Environment
+
+
+def take_away_moved_data(folder: Path) -> bool:
+    """Remove our broker's data when they were made at another path; True when that was done.
+
+    Its quorum queues and streams name their files by absolute paths: a copy would open the files of the original, and
+    what was moved finds none. The configuration of the last start, beside the data, tells where that was.
+    """
+    try:
+        lines = (folder / "rabbitmq.conf").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    if f"load_definitions = {folder}/definitions.json" in lines:
+        return False
+    aside = folder.with_name(f"{folder.name}.moved")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)  # whole or not at all: without its configuration nobody could tell the rest for a stranger's
+    shutil.rmtree(aside)
+    return True
 
 
 def prepare_broker(

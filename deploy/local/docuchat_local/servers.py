@@ -16,6 +16,7 @@ from pathlib import Path
 
 from docuchat_common.messaging.topology import SERVICES
 from docuchat_local.accounts import own_folder, reachable_programs
+from docuchat_local.broker import take_away_moved_data
 from docuchat_local.errors import ServerFailed, SetupFailed
 from docuchat_local.packages import ServerPrograms
 from docuchat_local.processes import Account, Process, ProcessSpec, Warden
@@ -279,6 +280,11 @@ def make_redis(site: Site, programs: ServerPrograms) -> Server:
 def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
     """Prepare RabbitMQ: node name, cookie, ports, plug-ins and data of its own; and an epmd of its own."""
     password = site.secrets.get("rabbitmq")
+    if take_away_moved_data(site.folder / "rabbitmq"):
+        site.say(
+            "the data were moved here from another path, which RabbitMQ's own do not survive: its queues are made anew "
+            "and filled from the rows; the usage stream begins anew, and other systems need new logins"
+        )
     folder = own_folder(site.folder / "rabbitmq", site.account)
     port, distribution_port, epmd_port = (site.ports.claim(name) for name in ("rabbitmq", "rabbitmq_dist", "epmd"))
     # logins are there before the first client: the services' own, and one for who declares and looks on

@@ -63,6 +63,20 @@ def test_a_stand_in_that_outlived_its_folder_is_emptied(tmp_path):
     remove_stand_in(tmp_path / "servers")
 
 
+def test_data_go_with_a_folder_that_was_moved_into_a_stand_in_and_out_of_it(tmp_path):
+    tmp_path.chmod(0o700)
+    data_id = str(tmp_path)
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (claim_folder(folder / "servers", data_id, STRANGER) / "kept").touch()
+    for name, account in (("renamed", STRANGER), ("reachable", None), ("hidden", STRANGER)):
+        folder = folder.rename(tmp_path / name)
+        place = claim_folder(folder / "servers", data_id, account)
+        assert (place / "kept").exists(), name
+        assert (place == folder / "servers") is (account is None)
+    remove_stand_in(folder / "servers")
+
+
 def test_without_another_account_the_folder_is_used_as_it_is(tmp_path):
     assert server_folder(tmp_path / "servers", None) == tmp_path / "servers"
     assert own_folder(tmp_path / "redis", None).stat().st_mode & 0o777 == 0o700

@@ -15,8 +15,9 @@ from pathlib import Path
 from docuchat_local.accounts import claim_folder, server_account
 from docuchat_local.packages import ensure_programs
 from docuchat_local.processes import Warden
-from docuchat_local.servers import Server, Site, make_postgres, make_rabbitmq, make_redis
+from docuchat_local.servers import Site, make_postgres, make_rabbitmq, make_redis
 from docuchat_local.state import Ports, Secrets
+from docuchat_local.supervised import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -234,9 +235,13 @@ def _lay_ground(
 
 def _start_broker(ground: _Ground, say: Callable[[str], None]) -> None:
     """Start our own broker, if it is ours, and make ready what services expect of it; they wait for it meanwhile."""
+    is_ours = ground.servers is not None
+    make_ready = partial(prepare_broker, ground.environments, ground.folder, is_ours=is_ours, say=say)
     if ground.servers:
+        ground.servers.rabbitmq.make_ready = make_ready
         ground.servers.rabbitmq.start()
-    prepare_broker(ground.environments, ground.folder, is_ours=ground.servers is not None, say=say)
+    else:
+        make_ready()
 
 
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:

@@ -8,20 +8,19 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from docuchat_common.messaging.topology import SERVICES
 from docuchat_local.accounts import own_folder, reachable_programs
 from docuchat_local.broker import take_away_moved_data
-from docuchat_local.errors import ServerFailed, SetupFailed
+from docuchat_local.errors import SetupFailed
 from docuchat_local.packages import ServerPrograms
-from docuchat_local.processes import Account, Process, ProcessSpec, Warden
+from docuchat_local.processes import Account, ProcessSpec, Warden
 from docuchat_local.state import Ports, Secrets
-from docuchat_local.supervised import Supervised
+from docuchat_local.supervised import Server
 from docuchat_setup.logins import login_definitions
 
 ADMIN = "docuchat_admin"
@@ -30,8 +29,6 @@ BROKER_USER = "docuchat"
 SERVER_STAGE = 0  # servers stop after everything that uses them
 _EPMD_STAGE = -1
 _LOOPBACK = "127.0.0.1"
-_POLL_SECONDS = 0.05
-_START_SECONDS = 60
 _INITDB_SECONDS = 120
 _PROBE_SECONDS = 2
 _FEWEST_BUFFERS = 128
@@ -51,51 +48,6 @@ class Site:
     account: Account | None
     fast: bool
     say: Callable[[str], None] = lambda _: None
-
-
-@dataclass(slots=True)
-class Server(Supervised):
-    """One server; it can be killed, stopped and started again on the same port with the same data."""
-
-    _serves: Callable[[], bool] = field(kw_only=True)
-    _companions: tuple[Process, ...] = ()
-
-    def begin(self) -> None:
-        """Start it and what it needs beside it; returns at once."""
-        for companion in self._companions:
-            companion.start()
-        Supervised.begin(self)
-
-    def start(self) -> None:
-        """Start it and wait until it accepts clients; raises ServerFailed with the end of its log."""
-        self.begin()
-        deadline = time.monotonic() + _START_SECONDS
-        while not self.is_ready():
-            if not self.process.is_running:
-                self.leave_down()
-                raise ServerFailed(
-                    f"{self.name} ended with {self.process.exit_code} at its start:\n{self.process.log_tail()}"
-                )
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}")
-            self.process.wait(_POLL_SECONDS)
-
-    def is_ready(self) -> bool:
-        """Whether it accepts clients now."""
-        return self._serves()
-
-    def restart(self) -> None:
-        """Kill it and start it again."""
-        self.kill()
-        self.start()
-
-    def freeze(self) -> None:
-        """Stop it from answering without closing its connections (SIGSTOP)."""
-        self.process.send_signal(signal.SIGSTOP, tree=True)
-
-    def thaw(self) -> None:
-        """Let it go on after `freeze`."""
-        self.process.send_signal(signal.SIGCONT, tree=True)
 
 
 def _program_environment(**extra: str) -> dict[str, str]:

@@ -1,15 +1,19 @@
 """What is kept running: a program that ends unasked is started again, after a pause that grows with every crash."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from docuchat_local.environment import SETTINGS_REFUSED
-from docuchat_local.errors import ServerFailed
+from docuchat_local.errors import LocalError, ServerFailed
 from docuchat_local.processes import Process
 
+_START_SECONDS = 60
+_POLL_SECONDS = 0.05
+_PAUSE_SECONDS = 1.0
 _STABLE_SECONDS = 60
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -77,3 +81,70 @@ class Supervised:
         if self.is_wanted:
             with suppress(ServerFailed):  # the product is being stopped
                 self.begin()
+
+
+@dataclass(slots=True)
+class Server(Supervised):
+    """One server; it can be killed, stopped and started again on the same port with the same data."""
+
+    _serves: Callable[[], bool] = field(kw_only=True)
+    _companions: tuple[Process, ...] = ()
+    make_ready: Callable[[], None] = field(default=lambda: None)
+    """Makes what clients expect of it, each time it serves again: its data may be gone. Raises LocalError."""
+
+    def begin(self) -> None:
+        """Start it and what it needs beside it; returns at once."""
+        for companion in self._companions:
+            companion.start()
+        Supervised.begin(self)
+
+    def start(self) -> None:
+        """Start it and wait until it accepts clients; raises ServerFailed with the end of its log."""
+        self.begin()
+        try:
+            self._wait_until_ready()
+        except ServerFailed:
+            self.leave_down()
+            raise
+        self.make_ready()
+
+    def is_ready(self) -> bool:
+        """Whether it accepts clients now."""
+        return self._serves()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def _begin_again(self) -> None:
+        Supervised._begin_again(self)
+        while self.is_wanted and self.process.is_running:
+            try:
+                self._wait_until_ready()
+                self.make_ready()
+            except LocalError as fault:
+                if self.process.wait(_PAUSE_SECONDS):
+                    return  # it has ended again, which was told
+                self.say(f"{self.name}: {fault}; trying again")
+            else:
+                return
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.is_ready():
+            if not self.process.is_running:
+                raise ServerFailed(
+                    f"{self.name} ended with {self.process.exit_code} at its start:\n{self.process.log_tail()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}")
+            self.process.wait(_POLL_SECONDS)
+
+    def freeze(self) -> None:
+        """Stop it from answering without closing its connections (SIGSTOP)."""
+        self.process.send_signal(signal.SIGSTOP, tree=True)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self.process.send_signal(signal.SIGCONT, tree=True)

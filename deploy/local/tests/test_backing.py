@@ -19,7 +19,8 @@ from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import backing_servers, started_servers
 from docuchat_local.errors import AlreadyRunning
 from docuchat_local.logs import rotate
-from docuchat_local.servers import Server, shared_buffers
+from docuchat_local.servers import shared_buffers
+from docuchat_local.supervised import Server
 from docuchat_testkit.eventually import eventually, eventually_sync
 
 SUPERVISOR = """

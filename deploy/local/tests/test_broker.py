@@ -1,6 +1,8 @@
 """Our broker: data that belong to their place, and what is declared whenever it starts."""
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,11 @@ import pytest
 
 from docuchat_local.backing import backing_servers
 from docuchat_local.broker import take_away_moved_data
+from docuchat_local.errors import BadEnvironment
+from docuchat_local.processes import ProcessSpec, Warden
+from docuchat_local.supervised import Server
 from docuchat_setup.topology import StreamLimits, declare_topology
+from docuchat_testkit.eventually import eventually_sync
 
 
 def test_data_of_the_broker_are_removed_when_they_were_made_at_another_path(tmp_path: Path) -> None:
@@ -25,6 +31,29 @@ def test_data_of_the_broker_are_removed_when_they_were_made_at_another_path(tmp_
     configuration.write_text(f"load_definitions = /elsewhere{folder}/definitions.json\n")
     assert take_away_moved_data(folder)
     assert list(folder.parent.iterdir()) == []
+
+
+def test_a_server_that_came_back_is_made_ready_again_until_that_succeeds(tmp_path: Path) -> None:
+    made: list[int | None] = []
+    said: list[str] = []
+
+    def make_ready() -> None:
+        made.append(server.pid)
+        if len(made) == 2:
+            raise BadEnvironment("the broker is busy")
+
+    with Warden(tmp_path / "lock") as warden:
+        process = warden.add(ProcessSpec("broker", ["sleep", "600"], {}, tmp_path, tmp_path / "broker.log"))
+        server = Server("broker", "", process, said.append, _serves=lambda: True, make_ready=make_ready)
+        server.start()
+        first = server.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        eventually_sync(lambda: len(made) == 3)
+        assert made == [first, server.pid, server.pid]
+        assert server.pid != first
+        assert "broker: the broker is busy; trying again" in said
+        server.leave_down()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from docuchat_local.errors import AlreadyRunning, ServerFailed
+from docuchat_local.errors import AlreadyRunning, BadEnvironment, ServerFailed
 
 _WARDEN = Path(__file__).with_name("warden.py")
 _ANSWER_SECONDS = 30
@@ -151,6 +151,7 @@ class Warden:
         self._closing = False
         self._listening: dict[str, int] = {}
         self._heard = threading.Event()
+        self._refusal: str | None = None
         self.on_lost: Callable[[], None] | None = None
         """Called when the warden was killed: the kernel then ends every process that it held."""
 
@@ -202,11 +203,17 @@ class Warden:
         return self._popen.pid
 
     def listen(self, name: str, host: str, port: int) -> int | None:
-        """Listen on a port (0: any) for the processes that name this socket; the port, None when it is taken."""
+        """Listen on a port (0: any) for the processes that name this socket; the port, None when it is taken.
+
+        Raises BadEnvironment when it could not be listened on, were it free.
+        """
         self._heard.clear()
+        self._refusal = None
         self.send({"do": "listen", "key": name, "host": host, "port": port})
         if not self._heard.wait(_ANSWER_SECONDS):
             raise ServerFailed("no answer from the warden")
+        if self._refusal:
+            raise BadEnvironment(f"{name} cannot listen on {host}, port {port}: {self._refusal}")
         return self._listening.get(name)
 
     def add(self, spec: ProcessSpec) -> Process:
@@ -234,6 +241,8 @@ class Warden:
             if report["event"] in {"listening", "refused"}:
                 if report["event"] == "listening":
                     self._listening[report["key"]] = report["port"]
+                elif not report["taken"]:
+                    self._refusal = report["reason"]
                 self._heard.set()
                 continue
             process = self._processes.get(report.get("key", ""))

@@ -265,8 +265,8 @@ def started_product(
 ) -> Iterator[RunningProduct]:
     """Run the product with its data below `folder`; everything is stopped on leaving, gateway first, servers last.
 
-    `settings` are variables as in `.env`; GATEWAY_PORT among them is binding, else it is 8000, or another port, which
-    is remembered, when 8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that
+    `settings` are variables as in `.env`; GATEWAY_PORT among them is binding, else it is 8000, or another port when
+    8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that
     nobody expects. `on_lost` is called when the process that holds all the others was killed.
     """
     with ExitStack() as stack:
@@ -327,12 +327,13 @@ async def running_product(
 
 
 def listen(warden: Warden, ports: Ports, name: str, preferred: int | None = None, host: str = "127.0.0.1") -> int:
-    """Listen for `name` on its remembered port, else on the preferred one, else on any; the port is remembered."""
+    """Listen for `name` on the preferred port, else on its remembered one, else on any; the port is remembered."""
     while True:
         port = ports.claim(name, preferred)
         if warden.listen(name, host, port):
             return port
         ports.forget(name)  # somebody took it in this moment
+        preferred = None
 
 
 def _listen_publicly(
@@ -345,7 +346,10 @@ def _listen_publicly(
         preferred = None if fast else GATEWAY.port
         port = listen(warden, ports, GATEWAY.process, preferred, host)
         if preferred and port != preferred:
-            say(f"port {preferred} is not used; the gateway listens on {port}, now and later (GATEWAY_PORT decides)")
+            say(
+                f"port {preferred} is taken by another program; this time the gateway listens on {port} (GATEWAY_PORT "
+                f"chooses another). From other folders: docuchat login --server http://127.0.0.1:{port}"
+            )
         return port
     if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
         raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")

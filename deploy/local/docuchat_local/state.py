@@ -40,7 +40,10 @@ def choose_port(taken: set[int]) -> int:
 
 
 class Ports:
-    """Ports by name, chosen once and remembered in a file; chosen again when somebody else has taken one."""
+    """Ports by name, chosen once and remembered in a file; chosen again when somebody else has taken one.
+
+    A preferred port is taken whenever it is free, whatever was chosen while it was not.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,9 +51,11 @@ class Ports:
 
     def claim(self, name: str, preferred: int | None = None) -> int:
         """Return the port of `name`, free at this moment."""
-        port = self._ports.get(name) or preferred
         others = {value for key, value in self._ports.items() if key != name}
-        if port is None or port in others or not is_port_free(port):
+        for port in (preferred, self._ports.get(name)):
+            if port is not None and port not in others and is_port_free(port):
+                break
+        else:
             port = choose_port(others)
         self.remember(name, port)
         return port

@@ -15,6 +15,7 @@ held until the last process is gone, so that a second start cannot meet the rema
 """
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -159,7 +160,7 @@ class _Warden:
             listener.listen(_BACKLOG)
         except OSError as fault:
             listener.close()
-            _report(event="refused", key=request["key"], reason=fault.strerror)
+            _report(event="refused", key=request["key"], taken=fault.errno == errno.EADDRINUSE, reason=fault.strerror)
         else:
             self.listeners[request["key"]] = listener
             _report(event="listening", key=request["key"], port=listener.getsockname()[1])

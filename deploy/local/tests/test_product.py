@@ -197,13 +197,26 @@ def serving_all_the_time(url: str) -> Iterator[None]:
     assert set(answers) == {200}
 
 
-def test_the_port_that_was_chosen_because_another_was_taken_is_kept(tmp_path):
-    with Warden(tmp_path / "lock") as warden, socket.socket() as other:
+def test_another_port_is_kept_for_as_long_as_the_preferred_one_is_taken(tmp_path):
+    def port_of_a_start() -> int:
+        with Warden(tmp_path / "lock") as warden:
+            chosen = listen(warden, Ports(tmp_path / "ports.json"), "gateway", preferred=taken)
+            assert warden.listen("again", "127.0.0.1", chosen) is None
+            return chosen
+
+    with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        chosen = listen(warden, Ports(tmp_path / "ports.json"), "gateway", preferred=taken)
+        chosen = port_of_a_start()
         assert chosen != taken
-        assert warden.listen("again", "127.0.0.1", chosen) is None
-    with Warden(tmp_path / "lock") as warden:
-        assert listen(warden, Ports(tmp_path / "ports.json"), "gateway", preferred=taken) == chosen
+        assert port_of_a_start() == chosen
+    assert port_of_a_start() == taken
+
+
+def test_an_address_that_nobody_could_listen_on_is_named(tmp_path):
+    with (
+        Warden(tmp_path / "lock") as warden,
+        pytest.raises(BadEnvironment, match=r"gateway cannot listen on no\.such\.host, port \d+: \S"),
+    ):
+        listen(warden, Ports(tmp_path / "ports.json"), "gateway", host="no.such.host")

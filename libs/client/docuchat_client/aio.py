@@ -248,7 +248,7 @@ class AsyncDocuChat:
             async with self._transport.stream("GET", path, headers=headers, timeout=timeout) as response:
                 async for event in read_events(response):
                     if event.event == "progress":
-                        yield parsed(Document, event.json())
+                        yield parsed(Document, event.json(), self.base_url)
 
     async def wait_until_settled(
         self,
@@ -396,4 +396,4 @@ class AsyncDocuChat:
         return await self._get(Usage, "GET", "/v1/usage")
 
     async def _get(self, model: type[M], method: str, path: str, **options: Any) -> M:
-        return parsed(model, await self._transport.request(method, path, **options))
+        return parsed(model, await self._transport.request(method, path, **options), self.base_url)

@@ -170,10 +170,11 @@ class AnswerStream:
         return self._by_websocket(opened) if self._channel == "websocket" else self._by_sse(opened)
 
     async def _by_websocket(self, opened: _Opened) -> AsyncGenerator[dict[str, Any], None]:
+        base = self._transport.base_url
         opened.headers = await self._transport.headers()
         try:
             connection = await connect(
-                websocket_address(self._transport.base_url),
+                websocket_address(base),
                 additional_headers=opened.headers,
                 open_timeout=_OPEN_SECONDS,
                 close_timeout=1,
@@ -182,13 +183,11 @@ class AnswerStream:
         except InvalidStatus as error:
             response = error.response
             headers = {name.lower(): value for name, value in response.headers.raw_items()}
-            raise error_from_body(response.status_code, bytes(response.body or b""), headers) from error
+            raise error_from_body(base, response.status_code, bytes(response.body or b""), headers) from error
         except InvalidURI as error:
-            raise UnexpectedAnswer(
-                f"{self._transport.base_url!r} is not an address.", code="invalid_address"
-            ) from error
+            raise UnexpectedAnswer(f"{base!r} is not an address.", code="invalid_address") from error
         except (OSError, TimeoutError, InvalidHandshake) as error:
-            raise ConnectionFailed(f"{self._transport.base_url} cannot be reached.") from error
+            raise ConnectionFailed(f"{base} cannot be reached.") from error
         try:
             if self.turn_id is not None:
                 resume = {"id": self._key, "resume": str(self.turn_id), "after": self.last_seq}

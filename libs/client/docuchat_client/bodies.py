@@ -15,11 +15,13 @@ M = TypeVar("M", bound=BaseModel)
 Progress = Callable[[int, int], None]
 
 
-def parsed(model: type[M], value: Any) -> M:
+def parsed(model: type[M], value: Any, address: str) -> M:
+    """`value`, which `address` answered, as a `model`. Raises UnexpectedAnswer."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise UnexpectedAnswer(f"The service answered something that is no {model.__name__}.") from error
+        message = f"What {address} answered is no {model.__name__}: it is not a DocuChat, or not of this client's age."
+        raise UnexpectedAnswer(message) from error
 
 
 def question_body(

@@ -130,6 +130,7 @@ _BY_STATUS: dict[int, type[DocuChatError]] = {
     503: ServiceUnavailable,
     504: ServiceUnavailable,
 }
+_BY_PROXIES = frozenset({403, 413, 429, 502, 503, 504})
 _CATEGORIES: tuple[type[DocuChatError], ...] = (
     InvalidInput,
     Unauthenticated,
@@ -162,14 +163,25 @@ _FRAME_MEMBERS = frozenset({"type", "code", "message", "retry_after"})
 _MEMBERS = frozenset({"type", "title", "status", "detail", "code", "instance"})
 
 
-def error_from_body(status: int, body: bytes, headers: Mapping[str, str]) -> DocuChatError:
-    """The error of a response: of its problem document, else of its status alone."""
+def not_docuchat(address: str, status: int, headers: Mapping[str, str]) -> UnexpectedAnswer:
+    """Something else listens at this address."""
+    who = headers.get("server") or "something else"
+    return UnexpectedAnswer(f"{address} is not a DocuChat: {who} answered with status {status}.", status=status)
+
+
+def error_from_body(address: str, status: int, body: bytes, headers: Mapping[str, str]) -> DocuChatError:
+    """The error of a response: of its problem document, else of its status alone.
+
+    What has no problem document of ours comes from a proxy on the way, or `address` is not a DocuChat's.
+    """
     try:
         problem = json.loads(body)
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
         problem = {}
+    if not problem.get("code") and status not in _BY_PROXIES:
+        return not_docuchat(address, status, headers)
     code = str(problem["code"]) if problem.get("code") else None
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else UnexpectedAnswer)
     if code == QuotaExceeded.default_code:
@@ -196,9 +208,9 @@ def _with_fields(detail: str, fields: Any) -> str:
     return f"{detail} ({'; '.join(unsaid[:3])})" if unsaid else detail
 
 
-def error_from_response(response: httpx2.Response) -> DocuChatError:
+def error_from_response(address: str, response: httpx2.Response) -> DocuChatError:
     """As `error_from_body`; the response's body must have been read."""
-    return error_from_body(response.status_code, response.content, response.headers)
+    return error_from_body(address, response.status_code, response.content, response.headers)
 
 
 def error_from_frame(frame: Mapping[str, Any]) -> DocuChatError:

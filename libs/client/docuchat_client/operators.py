@@ -33,17 +33,9 @@ def find_operator_key(server: str | None, key: str | None, *, default_server: st
     server = server or os.environ.get("DOCUCHAT_SERVER") or None
     if key := key or os.environ.get("DOCUCHAT_OPERATOR_KEY"):
         return OperatorKey(server or default_server, key)
-    for candidate in (folder, *folder.parents):
-        path = candidate / LOCAL_KEY
-        if not path.is_file():
-            continue
-        try:
-            kept = json.loads(path.read_text())
-            found = OperatorKey(str(kept["server"]), str(kept["key"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unauthenticated(f"{path} is no operator's credential; start the product again.") from error
+    if found := find_local_run(folder):
         if server is not None and server.rstrip("/") != found.server.rstrip("/"):
-            message = f"{path} is for {found.server}, not for {server}."
+            message = f"The local run's credential is for {found.server}, not for {server}."
             raise Unauthenticated(message, code="operator_key_of_other_server")
         return found
     raise Unauthenticated(
@@ -51,6 +43,19 @@ def find_operator_key(server: str | None, key: str | None, *, default_server: st
         "`python -m docuchat_setup operator` makes one.",
         code="no_operator_key",
     )
+
+
+def find_local_run(folder: Path) -> OperatorKey | None:
+    """The address of a local run at or above `folder`, and its operator's credential. Raises Unauthenticated."""
+    for candidate in (folder, *folder.parents):
+        path = candidate / LOCAL_KEY
+        if path.is_file():
+            try:
+                kept = json.loads(path.read_text())
+                return OperatorKey(str(kept["server"]), str(kept["key"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise Unauthenticated(f"{path} is no operator's credential; start the product again.") from error
+    return None
 
 
 class OperatorClient:

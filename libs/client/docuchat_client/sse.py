@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from docuchat_client.errors import UnexpectedAnswer
+from docuchat_client.errors import UnexpectedAnswer, not_docuchat
 
 _MAX_EVENT = 8 * 1024 * 1024
 
@@ -36,7 +36,8 @@ class ServerSentEvent:
 async def read_events(response: httpx2.Response) -> AsyncIterator[ServerSentEvent]:
     """The events of a `text/event-stream` body; an event that was cut off by the end of the body is dropped."""
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        raise UnexpectedAnswer(status=response.status_code)
+        address = str(response.url.join("/")).rstrip("/")
+        raise not_docuchat(address, response.status_code, response.headers)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     pending = ""
     event, data = "message", list[str]()

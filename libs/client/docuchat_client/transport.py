@@ -19,6 +19,7 @@ from docuchat_client.errors import (
     Unauthenticated,
     UnexpectedAnswer,
     error_from_response,
+    not_docuchat,
 )
 
 _RENEW_BEFORE_SECONDS = 30.0
@@ -91,7 +92,7 @@ class Transport:
                     files=files() if files else None,
                     **options,
                 )
-                return _decoded(response)
+                return self._decoded(response)
             except Unauthenticated as refusal:
                 if not signed or renewed or refusal.status is None or not await self.renew(sent_headers):
                     raise
@@ -131,7 +132,7 @@ class Transport:
                             continue
                     if response.is_error:
                         await response.aread()
-                        raise error_from_response(response)
+                        raise error_from_response(self.base_url, response)
                     yield response
                     return
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -173,7 +174,7 @@ class Transport:
                 raise self._as_error(error) from error
             if response.status_code in {400, 401, 403, 422}:
                 return False
-            tokens = _decoded(response)
+            tokens = self._decoded(response)
             self.store.save(
                 credentials.model_copy(
                     update={
@@ -196,6 +197,16 @@ class Transport:
                 challenge=challenge,
             )
         )
+
+    def _decoded(self, response: httpx2.Response) -> Any:
+        if response.is_error:
+            raise error_from_response(self.base_url, response)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise not_docuchat(self.base_url, response.status_code, response.headers) from error
 
     def _pause(self, failure: DocuChatError, attempt: int) -> float | None:
         """Seconds before the next try; None when the service asked for more patience than we have."""
@@ -223,14 +234,3 @@ def backoff(attempt: int) -> float:
 
 def _given(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in params.items() if value is not None} if params else None
-
-
-def _decoded(response: httpx2.Response) -> Any:
-    if response.is_error:
-        raise error_from_response(response)
-    if not response.content:
-        return None
-    try:
-        return response.json()
-    except ValueError as error:
-        raise UnexpectedAnswer(status=response.status_code) from error

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from docuchat_client import Credentials, FileCredentials, NotFound
 from docuchat_client.cli import app
-from docuchat_client.cli.session import screen
+from docuchat_client.cli.session import local_server, screen
 from docuchat_client.cli.uploads import _UploadView
 from docuchat_client.rendering import shortened
 from docuchat_testkit.eventually import eventually
@@ -131,6 +131,43 @@ async def test_a_kept_token_is_not_sent_to_another_server(service: Service, docu
     done = await docuchat("whoami")
 
     assert done.code == 3 and "not at http://localhost" in done.err and service.requests == []
+
+
+async def test_a_local_run_is_found_by_its_folder(
+    service: Service, signed_out: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, below = tmp_path / "product" / ".local", tmp_path / "product" / "docs"
+    for folder in (local, below):
+        folder.mkdir(parents=True)
+    (local / "operator.json").write_text(json.dumps({"server": service.url, "key": "k"}))
+    monkeypatch.chdir(below)
+    kept = next(iter(service.good_tokens))
+    service.on("POST", "/v1/auth/verify-code", JSONResponse({"access_token": kept, "refresh_token": "r"}))
+    service.on("GET", "/v1/users/me", JSONResponse(USER))
+
+    done = await signed_out("login", "--email", "a@example.com", "--code", "123456")
+    assert done.code == 0, done.err
+    assert (await signed_out("whoami")).out.endswith(f"{service.url}\n")
+
+    (local / "operator.json").write_text(json.dumps({"server": "http://127.0.0.1:23096", "key": "k"}))
+    store = FileCredentials(signed_out.folder / "credentials.json")
+    signed_in = store.load()
+    assert signed_in is not None
+    store.save(signed_in.model_copy(update={"server": "http://127.0.0.1:1"}))  # the run was there, and is no more
+    moved = await signed_out("whoami")
+    assert moved.code == 6 and "of this folder is at http://127.0.0.1:23096: sign in" in moved.err
+
+    (local / "operator.json").write_text(json.dumps({"server": "https://elsewhere.example", "key": "k"}))
+    assert local_server() == "http://localhost:8000"
+
+
+async def test_another_program_at_the_address_is_named(service: Service, signed_out: Command) -> None:
+    service.on("POST", "/v1/auth/request-code", Response("<html>", 501))
+
+    done = await signed_out("login", "--email", "a@example.com", "--server", service.url)
+
+    said = f"docuchat: {service.url} is not a DocuChat: uvicorn answered with status 501 [unexpected_answer]\n"
+    assert (done.code, done.err) == (1, said)
 
 
 async def test_upload_says_what_became_of_each_file_and_fails_when_a_document_does(

@@ -145,8 +145,10 @@ async def test_logout_forgets_even_when_the_service_is_away(store: MemoryCredent
         ),
         (problem(500, "internal_error", "Something failed."), ServerError, "Something failed."),
         (PlainTextResponse("<html>", 502), Exception, "The service, or a part that it needs"),
-        (PlainTextResponse("<html>", 200), UnexpectedAnswer, "does not speak this protocol"),
-        (JSONResponse({"id": "no user"}), UnexpectedAnswer, "no User"),
+        (PlainTextResponse("<html>", 200), UnexpectedAnswer, "http://127.0.0.1:"),
+        (PlainTextResponse("<html>", 404), UnexpectedAnswer, "is not a DocuChat: uvicorn answered with status 404."),
+        (JSONResponse({"detail": "Not Found"}, 404), UnexpectedAnswer, "is not a DocuChat"),
+        (JSONResponse({"id": "no user"}), UnexpectedAnswer, "no User: it is not a DocuChat"),
     ],
 )
 async def test_errors_are_typed_and_one_line(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import BaseModel
@@ -21,10 +24,13 @@ from docuchat_client.errors import (
     RateLimited,
     ServiceUnavailable,
     Unauthenticated,
+    UnexpectedAnswer,
 )
+from docuchat_client.operators import find_local_run
 from docuchat_client.rendering import Screen, one_line
 
 T = TypeVar("T")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _INTERRUPTED = 130
 _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (Unauthenticated, 3),
@@ -73,12 +79,21 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(1) from error
 
 
+def local_server() -> str:
+    """The address of a local run in this folder or above it, else where a product is expected."""
+    with contextlib.suppress(Unauthenticated, OSError):  # a file that is broken, or another account's
+        found = find_local_run(Path.cwd())
+        if found and urlsplit(found.server).hostname in LOCAL_HOSTS:
+            return found.server
+    return DEFAULT_SERVER
+
+
 def make_client() -> AsyncDocuChat:
     """A client with the kept sign-in; `DOCUCHAT_TOKEN` and `DOCUCHAT_SERVER` stand above it."""
     store: CredentialStore = FileCredentials()
     token = os.environ.get("DOCUCHAT_TOKEN")
     kept = store.load()
-    server = os.environ.get("DOCUCHAT_SERVER") or (kept.server if kept else DEFAULT_SERVER)
+    server = os.environ.get("DOCUCHAT_SERVER") or (kept.server if kept else local_server())
     tenant = os.environ.get("DOCUCHAT_TENANT") or (kept.tenant if kept else None)
     if token:
         store = MemoryCredentials(Credentials(server=server, tenant=tenant, access_token=token))
@@ -89,7 +104,14 @@ def make_client() -> AsyncDocuChat:
 
 async def with_client(action: Callable[[AsyncDocuChat], Coroutine[Any, Any, T]]) -> T:
     async with make_client() as client:
-        return await action(client)
+        try:
+            return await action(client)
+        except (ConnectionFailed, UnexpectedAnswer) as error:
+            here = local_server()
+            if here in (DEFAULT_SERVER, client.base_url) or urlsplit(client.base_url).hostname not in LOCAL_HOSTS:
+                raise
+            message = f"{error.message} The product of this folder is at {here}: sign in there with `docuchat login`."
+            raise type(error)(message, code=error.code) from error
 
 
 def print_json(model: BaseModel) -> None:

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
+from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.cli.session import (
+    LOCAL_HOSTS,
     AsJson,
+    local_server,
     print_json,
     run,
     screen,
@@ -20,7 +22,6 @@ from docuchat_client.errors import InvalidInput, Unauthenticated
 
 _DEFAULT_TENANT = "1"
 _TRIES = 3
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
@@ -39,19 +40,25 @@ async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
 def login(
     email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address.")] = None,
     tenant: Annotated[str, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = _DEFAULT_TENANT,
-    server: Annotated[str, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = DEFAULT_SERVER,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DOCUCHAT_SERVER", help="The service's address; without, a local run's, else http://localhost:8000."
+        ),
+    ] = None,
     code: Annotated[str | None, typer.Option(help="A code that was sent already; none is requested then.")] = None,
 ) -> None:
     """Sign in with a code that comes by e-mail."""
+    where = server or local_server()
     address = email or typer.prompt("E-mail")
 
     async def sign_in() -> None:
-        async with AsyncDocuChat(server, tenant=tenant, credentials=FileCredentials()) as client:
+        async with AsyncDocuChat(where, tenant=tenant, credentials=FileCredentials()) as client:
             if code is None:
                 sent = await client.request_code(address)
                 minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
                 screen.note(f"A code was sent to {address}{minutes}.")
-                if urlsplit(server).hostname in _LOCAL_HOSTS:
+                if urlsplit(where).hostname in LOCAL_HOSTS:
                     screen.note("A local product that sends no mail shows it where `make run` runs.")
             await _enter(client, address, code)
             user = await client.me()

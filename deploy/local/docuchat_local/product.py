@@ -14,31 +14,17 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from docuchat_local.accounts import own_folder, service_account
-from docuchat_local.backing import BackingServers, make_servers
-from docuchat_local.broker import prepare_broker
+from docuchat_local.backing import BackingServers
 from docuchat_local.database import keep_operator_key, prepare_database
-from docuchat_local.environment import (
-    ROOT,
-    ServiceEnvironments,
-    blob_url,
-    external_servers,
-    model_provider,
-    require_reachable,
-)
-from docuchat_local.errors import BadEnvironment
+from docuchat_local.environment import ServiceEnvironments
+from docuchat_local.ground import Ground, lay_ground, listen, start_broker
 from docuchat_local.logs import bounded_logs
 from docuchat_local.probes import wait_for_code
-from docuchat_local.processes import Account, ProcessSpec, Warden
+from docuchat_local.processes import ProcessSpec
 from docuchat_local.services import GATEWAY, SERVICE_NAMES, SERVICES, Service, ServiceProcess, entry_of
-from docuchat_local.state import Ports, Secrets
-from docuchat_local.vocabulary import prepare_vocabulary
-
-_HIGHEST_PORT = 65_535
 
 
 @dataclass(slots=True)
@@ -52,7 +38,7 @@ class RunningProduct:
     """None when BACKING=external."""
     postgres_admin_url: str
     environments: ServiceEnvironments
-    _ground: "_Ground"
+    _ground: "Ground"
     _say: Callable[[str], None] = field(default=lambda _: None)
 
     @property
@@ -166,91 +152,13 @@ class RunningProduct:
         self._ground.warden.begin_stop()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What services stand on: servers, addresses, secrets; prepared, not yet started."""
-
-    folder: Path
-    warden: Warden
-    ports: Ports
-    servers: BackingServers | None
-    admin_url: str
-    environments: ServiceEnvironments
-    listening: Mapping[str, int]
-    """Port of each service, on which we listen already."""
-    account: Account | None
-
-    @property
-    def stamp(self) -> Path | None:
-        """Where our own database remembers what was applied to it: inside its data, so that it goes with them."""
-        return self.servers.postgres.process.spec.folder / "data" / "docuchat.prepared" if self.servers else None
-
-
-def _lay_ground(
-    stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
-) -> _Ground:
-    folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    external = external_servers(settings)
-    if external:
-        require_reachable("REDIS_URL", external.redis_url, 6379)
-        require_reachable("RABBITMQ_URL", external.rabbitmq_url, 5672)
-    vocabulary = prepare_vocabulary(
-        ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings
-    )
-    warden = stack.enter_context(Warden(folder / "lock"))
-    (folder / "logs").mkdir(exist_ok=True)
-    ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
-    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast, say=say)
-    given = external or servers
-    assert given is not None
-    listening = {
-        entry.service: listen(warden, ports, entry.process, None if fast else entry.port)
-        for entry in SERVICES
-        if entry is not GATEWAY
-    }
-    listening[GATEWAY.service] = _listen_publicly(warden, ports, settings, fast=fast, say=say)
-    account = service_account(folder, say)
-    for private in ("blobs", "spool", "home"):
-        own_folder(folder / private, account)
-    environments = ServiceEnvironments(
-        settings=settings,
-        secrets=secrets,
-        postgres_url=given.postgres_admin_url,
-        redis_url=given.redis_url,
-        rabbitmq_url=given.rabbitmq_url,
-        blob_url=blob_url(settings, folder),
-        spool=folder / "spool",
-        vocabulary=vocabulary,
-        ports=listening,
-        home=folder / "home" if account else None,
-    )
-    say(
-        f"tenant 1, demo, is {environments.demo_signup} to sign-up: "
-        + ("only this machine reaches the gateway" if environments.demo_signup == "open" else "HOST lets others in")
-    )
-    say(model_provider(settings))
-    return _Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, listening, account)
-
-
-def _start_broker(ground: _Ground, say: Callable[[str], None]) -> None:
-    """Start our own broker, if it is ours, and make ready what services expect of it; they wait for it meanwhile."""
-    is_ours = ground.servers is not None
-    make_ready = partial(prepare_broker, ground.environments, ground.folder, is_ours=is_ours, say=say)
-    if ground.servers:
-        ground.servers.rabbitmq.make_ready = make_ready
-        ground.servers.rabbitmq.start()
-    else:
-        make_ready()
-
-
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
     """Prepare the database without starting a service; False when there was nothing to do."""
     with ExitStack() as stack:
-        ground = _lay_ground(stack, folder, settings, fast=False, say=say)
+        ground = lay_ground(stack, folder, settings, fast=False, say=say)
         if ground.servers:
             ground.servers.postgres.start()
-        _start_broker(ground, say)
+        start_broker(ground, say)
         return prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
 
 
@@ -270,7 +178,7 @@ def started_product(
     nobody expects. `on_lost` is called when the process that holds all the others was killed.
     """
     with ExitStack() as stack:
-        ground = _lay_ground(stack, folder, settings, fast=fast, say=say)
+        ground = lay_ground(stack, folder, settings, fast=fast, say=say)
         ground.warden.on_lost = on_lost
         product = RunningProduct(
             folder=ground.folder,
@@ -290,12 +198,12 @@ def started_product(
         if ground.servers:
             say("starting PostgreSQL, Redis and RabbitMQ")
             # services connect to the broker when they first need it, so nobody waits for the slowest of the three
-            pending.append(threads.submit(_start_broker, ground, say))
+            pending.append(threads.submit(start_broker, ground, say))
             redis = threads.submit(ground.servers.redis.start)
             ground.servers.postgres.start()
             redis.result()
         else:
-            pending.append(threads.submit(_start_broker, ground, say))
+            pending.append(threads.submit(start_broker, ground, say))
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         keep_operator_key(ground.environments, ground.folder / "operator.json", product.gateway_url)
         say(f"starting {', '.join(SERVICE_NAMES)}")
@@ -324,36 +232,3 @@ async def running_product(
         yield product
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
-
-
-def listen(warden: Warden, ports: Ports, name: str, preferred: int | None = None, host: str = "127.0.0.1") -> int:
-    """Listen for `name` on the preferred port, else on its remembered one, else on any; the port is remembered."""
-    while True:
-        port = ports.claim(name, preferred)
-        if warden.listen(name, host, port):
-            return port
-        ports.forget(name)  # somebody took it in this moment
-        preferred = None
-
-
-def _listen_publicly(
-    warden: Warden, ports: Ports, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
-) -> int:
-    """Listen for the gateway: where GATEWAY_PORT says and nowhere else, or else on 8000 when that is free."""
-    host = settings.get("HOST", "127.0.0.1")
-    wanted = settings.get("GATEWAY_PORT")
-    if not wanted:
-        preferred = None if fast else GATEWAY.port
-        port = listen(warden, ports, GATEWAY.process, preferred, host)
-        if preferred and port != preferred:
-            say(
-                f"port {preferred} is taken by another program; this time the gateway listens on {port} (GATEWAY_PORT "
-                f"chooses another). From other folders: docuchat login --server http://127.0.0.1:{port}"
-            )
-        return port
-    if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
-        raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")
-    given = warden.listen(GATEWAY.process, host, int(wanted))
-    if given is None:
-        raise BadEnvironment(f"port {wanted} is taken by another program; set GATEWAY_PORT to another one")
-    return given

@@ -11,6 +11,8 @@ from docuchat_local.probes import http_status
 from docuchat_local.supervised import Supervised
 
 _READY_SECONDS = 60
+_TRIES = 3
+_TOLD_LINES = 5
 _POLL_SECONDS = 0.05
 
 
@@ -70,11 +72,17 @@ class ServiceProcess(Supervised):
         return http_status(f"{self.management_url}/readyz") == http.HTTPStatus.OK
 
     def wait_until_ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Wait for /readyz; raises ServerFailed with the end of the log."""
-        deadline = time.monotonic() + seconds
+        """Wait for /readyz; raises ServerFailed with the end of the log, also when it crashes again and again."""
+        deadline, crashes = time.monotonic() + seconds, self.crashes
         while not self.is_ready():
             if not self.process.is_running and self.process.exit_code == SETTINGS_REFUSED:
                 raise BadEnvironment(f"{self.name} refuses its settings:\n{self.process.log_tail()}")
+            if self.crashes - crashes >= _TRIES:
+                self.leave_down()
+                raise ServerFailed(
+                    f"{self.name} ended {_TRIES} times before it served, the last time with {self.process.exit_code}; "
+                    f"the end of {self.log}:\n{self.process.log_tail(_TOLD_LINES)}"
+                )
             if not self.is_wanted:
                 raise ServerFailed(f"{self.name} was stopped")
             if time.monotonic() > deadline:

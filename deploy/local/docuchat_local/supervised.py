@@ -29,6 +29,7 @@ class Supervised:
     say: Callable[[str], None]
     """Told, in one line, about each crash and each return."""
     is_wanted: bool = False
+    crashes: int = 0
     _started_at: float = 0.0
     _backoff_seconds: float = _FIRST_BACKOFF_SECONDS
     _timer: threading.Timer | None = None
@@ -69,9 +70,13 @@ class Supervised:
     def _after_exit(self) -> None:
         if not self.is_wanted or self.process.exit_code == SETTINGS_REFUSED:
             return
+        self.crashes += 1
         if time.monotonic() - self._started_at > _STABLE_SECONDS:
             self._backoff_seconds = _FIRST_BACKOFF_SECONDS
-        self.say(f"{self.name} ended with {self.process.exit_code}; starting it again in {self._backoff_seconds:g} s")
+        self.say(
+            f"{self.name} ended with {self.process.exit_code} ({self.process.spec.log} says why); "
+            f"starting it again in {self._backoff_seconds:g} s"
+        )
         self._timer = threading.Timer(self._backoff_seconds, self._begin_again)
         self._timer.daemon = True
         self._timer.start()

@@ -151,7 +151,7 @@ async def test_a_server_that_crashes_is_started_again_and_the_terminal_is_told(t
                 assert server.is_ready()
 
             await eventually(is_back, timeout=40)
-            assert [line for line in said if line.startswith(f"{server.name} ended with -9; starting it again in")]
+            assert [line for line in said if line.startswith(f"{server.name} ended with -9 ({server.process.spec.log} ")]
         connection = await asyncpg.connect(servers.postgres_admin_url)
         await connection.close()
 

@@ -17,9 +17,10 @@ import pytest
 from docuchat_local.backing import started_servers
 from docuchat_local.control import obeyed_requests, request_restart
 from docuchat_local.errors import BadEnvironment, LocalError
+from docuchat_local.ground import listen
 from docuchat_local.probes import find_codes, find_running, http_status
 from docuchat_local.processes import Warden
-from docuchat_local.product import listen, started_product
+from docuchat_local.product import started_product
 from docuchat_local.services import SERVICE_NAMES
 from docuchat_local.state import Ports
 from docuchat_testkit.eventually import eventually_sync

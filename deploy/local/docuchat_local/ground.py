@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from docuchat_local.acceptance import require_accepted
 from docuchat_local.accounts import own_folder, service_account
 from docuchat_local.backing import BackingServers, make_servers
 from docuchat_local.broker import prepare_broker
 from docuchat_local.environment import (
     ROOT,
+    ExternalServers,
     ServiceEnvironments,
     blob_url,
     external_servers,
@@ -24,6 +26,8 @@ from docuchat_local.state import Ports, Secrets
 from docuchat_local.vocabulary import prepare_vocabulary
 
 _HIGHEST_PORT = 65_535
+_TO_COME = ExternalServers("postgresql://127.0.0.1/docuchat", "redis://127.0.0.1:6379/0", "amqp://127.0.0.1:5672/")
+"""In the place of our own servers, while settings are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +56,45 @@ def lay_ground(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
-    if external:
-        require_reachable("REDIS_URL", external.redis_url, 6379)
-        require_reachable("RABBITMQ_URL", external.rabbitmq_url, 5672)
-    vocabulary = prepare_vocabulary(
-        ROOT / ".local" / "tiktoken", ROOT / "deploy" / "local" / "vocabulary.lock", settings
-    )
     warden = stack.enter_context(Warden(folder / "lock"))
     (folder / "logs").mkdir(exist_ok=True)
     ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")
-    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast, say=say)
-    given = external or servers
-    assert given is not None
+    account = service_account(folder, say)
+    environments = ServiceEnvironments(
+        settings=settings,
+        secrets=secrets,
+        postgres_url=(external or _TO_COME).postgres_admin_url,
+        redis_url=(external or _TO_COME).redis_url,
+        rabbitmq_url=(external or _TO_COME).rabbitmq_url,
+        blob_url=blob_url(settings, folder),
+        spool=folder / "spool",
+        vocabulary=ROOT / ".local" / "tiktoken",
+        ports={entry.service: entry.port for entry in SERVICES},
+        home=folder / "home" if account else None,
+    )
+    require_accepted(environments, folder / "settings.accepted")
+    if external:
+        require_reachable("REDIS_URL", external.redis_url, 6379)
+        require_reachable("RABBITMQ_URL", external.rabbitmq_url, 5672)
     listening = {
         entry.service: listen(warden, ports, entry.process, None if fast else entry.port)
         for entry in SERVICES
         if entry is not GATEWAY
     }
     listening[GATEWAY.service] = _listen_publicly(warden, ports, settings, fast=fast, say=say)
-    account = service_account(folder, say)
+    vocabulary = prepare_vocabulary(environments.vocabulary, ROOT / "deploy" / "local" / "vocabulary.lock", settings)
+    servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast, say=say)
+    given = external or servers
+    assert given is not None
     for private in ("blobs", "spool", "home"):
         own_folder(folder / private, account)
-    environments = ServiceEnvironments(
-        settings=settings,
-        secrets=secrets,
+    environments = replace(
+        environments,
         postgres_url=given.postgres_admin_url,
         redis_url=given.redis_url,
         rabbitmq_url=given.rabbitmq_url,
-        blob_url=blob_url(settings, folder),
-        spool=folder / "spool",
         vocabulary=vocabulary,
         ports=listening,
-        home=folder / "home" if account else None,
     )
     say(
         f"tenant 1, demo, is {environments.demo_signup} to sign-up: "

@@ -38,7 +38,7 @@ class RunningProduct:
     """None when BACKING=external."""
     postgres_admin_url: str
     environments: ServiceEnvironments
-    _ground: "Ground"
+    _ground: Ground
     _say: Callable[[str], None] = field(default=lambda _: None)
 
     @property

@@ -80,8 +80,8 @@ class ServiceProcess(Supervised):
             if self.crashes - crashes >= _TRIES:
                 self.leave_down()
                 raise ServerFailed(
-                    f"{self.name} ended {_TRIES} times before it served, the last time with {self.process.exit_code}; "
-                    f"the end of {self.log}:\n{self.process.log_tail(_TOLD_LINES)}"
+                    f"{self.name} ended {_TRIES} times before it served; the end of {self.log}:\n"
+                    f"{self.process.log_tail(_TOLD_LINES)}"
                 )
             if not self.is_wanted:
                 raise ServerFailed(f"{self.name} was stopped")

@@ -77,12 +77,13 @@ class Supervised:
             f"{self.name} ended with {self.process.exit_code} ({self.process.spec.log} says why); "
             f"starting it again in {self._backoff_seconds:g} s"
         )
-        self._timer = threading.Timer(self._backoff_seconds, self._begin_again)
+        self._timer = threading.Timer(self._backoff_seconds, self.begin_again)
         self._timer.daemon = True
         self._timer.start()
         self._backoff_seconds = min(2 * self._backoff_seconds, _LONGEST_BACKOFF_SECONDS)
 
-    def _begin_again(self) -> None:
+    def begin_again(self) -> None:
+        """Start it after a crash, if it is still wanted."""
         if self.is_wanted:
             with suppress(ServerFailed):  # the product is being stopped
                 self.begin()
@@ -122,8 +123,9 @@ class Server(Supervised):
         self.kill()
         self.start()
 
-    def _begin_again(self) -> None:
-        Supervised._begin_again(self)
+    def begin_again(self) -> None:
+        """Start it after a crash, and make it ready once it serves, however often that takes."""
+        Supervised.begin_again(self)
         while self.is_wanted and self.process.is_running:
             try:
                 self._wait_until_ready()

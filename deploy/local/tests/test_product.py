@@ -16,12 +16,12 @@ import pytest
 
 from docuchat_local.backing import started_servers
 from docuchat_local.control import obeyed_requests, request_restart
-from docuchat_local.errors import BadEnvironment, LocalError
+from docuchat_local.errors import BadEnvironment, LocalError, ServerFailed
 from docuchat_local.ground import listen
 from docuchat_local.probes import find_codes, find_running, http_status
-from docuchat_local.processes import Warden
+from docuchat_local.processes import ProcessSpec, Warden
 from docuchat_local.product import started_product
-from docuchat_local.services import SERVICE_NAMES
+from docuchat_local.services import SERVICE_NAMES, ServiceProcess, entry_of
 from docuchat_local.state import Ports
 from docuchat_testkit.eventually import eventually_sync
 
@@ -117,6 +117,20 @@ def test_a_setting_that_a_service_refuses_ends_the_start_with_its_reason(tmp_pat
         started_product(tmp_path, {"JWT_SECRET": "short"}, fast=True),
     ):
         pass
+
+
+def test_a_service_that_never_serves_is_given_up_with_the_end_of_its_log(tmp_path):
+    said: list[str] = []
+    with Warden(tmp_path / "lock") as warden:
+        log = tmp_path / "usage.log"
+        process = warden.add(ProcessSpec("usage", ["sh", "-c", "echo no such folder; exit 3"], {}, tmp_path, log))
+        service = ServiceProcess(
+            "usage", "", process, said.append, service=entry_of("usage"), management_url="http://127.0.0.1:1"
+        )
+        with pytest.raises(ServerFailed, match=rf"usage ended 3 times .*{log}:\n(no such folder\n?)+$"):
+            service.start()
+        assert said[0] == f"usage ended with 3 ({log} says why); starting it again in 0.5 s"
+        assert not service.is_wanted
 
 
 def test_processes_of_one_service_share_its_socket_and_a_restart_refuses_nobody(tmp_path):

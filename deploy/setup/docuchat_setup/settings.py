@@ -1,6 +1,7 @@
 """What the set-up is told by its environment; every missing variable is named at once."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,4 +56,7 @@ class Environment:
         size = self.find("USAGE_STREAM_MAX_BYTES") or str(default.max_bytes)
         if not size.isdecimal():
             raise SetupError(f"USAGE_STREAM_MAX_BYTES is {size!r}, not a number of bytes")
-        return StreamLimits(self.find("USAGE_STREAM_MAX_AGE") or default.max_age, int(size))
+        age = self.find("USAGE_STREAM_MAX_AGE") or default.max_age
+        if not re.fullmatch(r"\d+[YMDhms]", age):
+            raise SetupError(f"USAGE_STREAM_MAX_AGE is {age!r}, not a number with Y, M, D, h, m or s, like 30D")
+        return StreamLimits(age, int(size))

@@ -4,6 +4,7 @@ import re
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,8 +39,16 @@ def _hard_to_guess(value: SecretStr) -> SecretStr:
     raise ValueError(f"{reason}; generate one with `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`")
 
 
+def _place_of_files(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.scheme or (parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/"))):
+        raise ValueError("is not the address of a place for files, like file:///folder or s3://bucket/prefix")
+    return value
+
+
 PostgresUrl = Annotated[str, BeforeValidator(_plain_postgres_url)]
 Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
+BlobUrl = Annotated[str, AfterValidator(_place_of_files)]
 
 
 class ServiceSettings(BaseSettings):

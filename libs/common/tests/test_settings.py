@@ -2,7 +2,7 @@
 
 import pytest
 
-from docuchat_common.settings import ServiceSettings, load_settings
+from docuchat_common.settings import BlobUrl, ServiceSettings, load_settings
 
 GOOD = {
     "DATABASE_URL": "postgresql+asyncpg://app:pw@localhost/docuchat",
@@ -28,6 +28,26 @@ def test_sqlalchemy_spelling_of_the_database_url_is_accepted(environment: pytest
 
 def test_the_default_environment_is_the_strict_one(environment: pytest.MonkeyPatch) -> None:
     assert load_settings(ServiceSettings).environment == "production"
+
+
+class WithFiles(ServiceSettings):
+    blob_url: BlobUrl
+
+
+@pytest.mark.parametrize("place", ["foo", "file:foo", "file://host/folder", "/srv/blobs"])
+def test_an_address_where_no_files_can_be_is_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    environment.setenv("BLOB_URL", place)
+    with pytest.raises(SystemExit):
+        load_settings(WithFiles)
+    assert "BLOB_URL: is not the address of a place for files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["file:///srv/blobs", "s3://bucket/prefix"])
+def test_places_of_files_are_folders_and_buckets(environment: pytest.MonkeyPatch, place: str) -> None:
+    environment.setenv("BLOB_URL", place)
+    assert load_settings(WithFiles).blob_url == place
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from docuchat_common.durations import Duration
-from docuchat_common.settings import ServiceSettings
+from docuchat_common.settings import BlobUrl, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -17,7 +17,7 @@ class Settings(ServiceSettings):
     usage_url: str = "http://127.0.0.1:8003"
     ingest_url: str = "http://127.0.0.1:8004"
     """The worker, for operators' requests only."""
-    blob_url: str
+    blob_url: BlobUrl
     """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""
 
     frontend_origin: str = "http://localhost:3000"

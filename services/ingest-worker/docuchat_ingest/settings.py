@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from docuchat_common.durations import Duration
-from docuchat_common.settings import ServiceSettings
+from docuchat_common.settings import BlobUrl, ServiceSettings
 from docuchat_models.settings import EmbeddingSettings
 
 
@@ -15,7 +15,7 @@ class Settings(EmbeddingSettings, ServiceSettings):
 
     port: int = Field(default=8004, ge=0, le=65535)
     usage_url: str = "http://127.0.0.1:8003"
-    blob_url: str
+    blob_url: BlobUrl
 
     max_pdf_pages: int = Field(default=500, ge=1)
     max_file_size_mb: int = Field(default=25, ge=1)

@@ -38,7 +38,7 @@ if ! .venv/bin/python -c 'import uv' 2>/dev/null; then
   sed -n '/^uv==/,/[^\\]$/p' requirements.lock >.venv/uv.lock
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
 fi
-echo "... installing the locked dependencies"
+echo "... installing the locked dependencies: some 10 s, the first time or on a slow line a minute or more"
 uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
 "${uv[@]}" --require-hashes --requirement requirements.lock
 "${uv[@]}" --no-deps --no-build-isolation --reinstall "${projects[@]/#/--editable=./}"

@@ -68,7 +68,7 @@ def make_servers(
     """Prepare the three servers below `folder`, not yet started."""
     logs = folder / "logs"
     account = server_account()
-    programs = ensure_programs()
+    programs = ensure_programs(say)
     logs.mkdir(parents=True, exist_ok=True)
     site = Site(
         folder=claim_folder(folder / "servers", secrets.get("data_id"), account),
@@ -81,6 +81,16 @@ def make_servers(
         say=say,
     )
     return BackingServers(make_postgres(site), make_redis(site, programs), make_rabbitmq(site, programs))
+
+
+@contextmanager
+def told_interruption(say: Callable[[str], None]) -> Iterator[None]:
+    """Say at once that an interruption was heard; what follows ends what was started, and takes its time."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopping what was started; a server that was just starting may take 20 s")
+        raise
 
 
 @contextmanager
@@ -97,7 +107,7 @@ def started_servers(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
+    with ExitStack() as stack, told_interruption(say):
         warden = stack.enter_context(Warden(folder / "lock"))
         warden.on_lost = on_lost
         ports, secrets = Ports(folder / "ports.json"), Secrets(folder / "secrets.json")

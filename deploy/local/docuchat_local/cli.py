@@ -33,7 +33,7 @@ def up(folder: FolderOption = _FOLDER) -> None:
     """Run the whole product until Ctrl-C."""
     terminal = Terminal()
     follower = LogFollower(terminal)
-    with _readable_errors(terminal), _stop_request() as stop:
+    with _readable_errors(terminal), _stop_request(terminal) as stop:
         running = find_running(folder)
         if running:
             terminal.say(f"DocuChat runs already, at {running.gateway_url}")
@@ -79,7 +79,7 @@ def demo(folder: FolderOption = _FOLDER) -> None:
     from docuchat_local.demo import run_demo
 
     terminal = Terminal()
-    with _readable_errors(terminal), _stop_request():
+    with _readable_errors(terminal), _stop_request(terminal):
         running = find_running(folder)
         if running:
             run_demo(running.gateway_url, running.auth_log, terminal)
@@ -97,7 +97,7 @@ def servers(folder: FolderOption = _FOLDER) -> None:
     from docuchat_local.backing import started_servers
 
     terminal = Terminal()
-    with _readable_errors(terminal), _stop_request() as stop:
+    with _readable_errors(terminal), _stop_request(terminal) as stop:
         with started_servers(folder, say=lambda text: terminal.say(f"... {text}"), on_lost=stop.lose) as running:
             terminal.say(f"DATABASE_URL={running.postgres_admin_url}")
             terminal.say(f"REDIS_URL={running.redis_url}")
@@ -110,7 +110,7 @@ def servers(folder: FolderOption = _FOLDER) -> None:
 def migrate(folder: FolderOption = _FOLDER) -> None:
     """Make roles, schemas and tenant 1 on the given servers (BACKING=external), or on our own."""
     terminal = Terminal()
-    with _readable_errors(terminal), _stop_request():
+    with _readable_errors(terminal), _stop_request(terminal):
         changed = prepare_only(folder, read_settings(ROOT / ".env"), lambda text: terminal.say(f"... {text}"))
         terminal.say("database prepared" if changed else "nothing to do")
 
@@ -172,7 +172,7 @@ or sign in yourself (the code appears here):
 
 
 @contextmanager
-def _stop_request() -> Iterator["_Stop"]:
+def _stop_request(terminal: Terminal) -> Iterator["_Stop"]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into an event, or into KeyboardInterrupt while nobody waits for it."""
     event = _Stop()
     previous = {
@@ -180,6 +180,8 @@ def _stop_request() -> Iterator["_Stop"]:
     }
     try:
         yield event
+    except KeyboardInterrupt:
+        _fail(terminal, "interrupted; nothing that was started is left running", _INTERRUPTED)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -33,6 +33,7 @@ def prepare_database(
         _migrate_given(environments, admin_url, say)
     else:
         asyncio.run(_migrate(environments, admin_url, say))
+    say("making tenant 1 and the place of the embeddings")
     _run_set_up_commands(environments)
     if stamp is not None:
         stamp.write_text(state)

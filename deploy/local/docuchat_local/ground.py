@@ -82,7 +82,9 @@ def lay_ground(
         if entry is not GATEWAY
     }
     listening[GATEWAY.service] = _listen_publicly(warden, ports, settings, fast=fast, say=say)
-    vocabulary = prepare_vocabulary(environments.vocabulary, ROOT / "deploy" / "local" / "vocabulary.lock", settings)
+    vocabulary = prepare_vocabulary(
+        environments.vocabulary, ROOT / "deploy" / "local" / "vocabulary.lock", settings, say=say
+    )
     servers = None if external else make_servers(folder, warden, ports, secrets, fast=fast, say=say)
     given = external or servers
     assert given is not None

@@ -46,13 +46,14 @@ def find_programs(which: Callable[[str], str | None] | None = None) -> ServerPro
     return missing
 
 
-def ensure_programs() -> ServerPrograms:
+def ensure_programs(say: Callable[[str], None] = lambda _: None) -> ServerPrograms:
     """Return the programs, installing what is missing where that is allowed; raises MissingPackages otherwise."""
     found = find_programs()
     if isinstance(found, ServerPrograms):
         return found
     if os.geteuid() != 0 or not _which("apt-get"):
         raise MissingPackages(missing_message(found, has_apt=bool(_which("apt-get"))))
+    say(f"installing {' and '.join(found)} with apt-get; that can take minutes")
     _install(found)
     found = find_programs()
     if isinstance(found, ServerPrograms):

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from docuchat_local.backing import BackingServers
+from docuchat_local.backing import BackingServers, told_interruption
 from docuchat_local.database import keep_operator_key, prepare_database
 from docuchat_local.environment import ServiceEnvironments
 from docuchat_local.ground import Ground, lay_ground, listen, start_broker
@@ -154,12 +155,19 @@ class RunningProduct:
 
 def prepare_only(folder: Path, settings: Mapping[str, str], say: Callable[[str], None]) -> bool:
     """Prepare the database without starting a service; False when there was nothing to do."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, told_interruption(say):
         ground = lay_ground(stack, folder, settings, fast=False, say=say)
         if ground.servers:
             ground.servers.postgres.start()
         start_broker(ground, say)
         return prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
+
+
+def _told(name: str, start: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Start something, and say when it is ready."""
+    began = time.monotonic()
+    start()
+    say(f"{name} is ready after {time.monotonic() - began:.1f} s")
 
 
 @contextmanager
@@ -177,7 +185,7 @@ def started_product(
     8000 is taken. `say` is told about progress. `fast` is for tests: no fsync, and ports that
     nobody expects. `on_lost` is called when the process that holds all the others was killed.
     """
-    with ExitStack() as stack:
+    with ExitStack() as stack, told_interruption(say):
         ground = lay_ground(stack, folder, settings, fast=fast, say=say)
         ground.warden.on_lost = on_lost
         product = RunningProduct(
@@ -195,22 +203,25 @@ def started_product(
         stack.callback(product._begin_stop)  # noqa: SLF001 - one module
         stack.enter_context(bounded_logs(product.logs))
         pending: list[Future[None]] = []
+        # services connect to the broker when they first need it, so nobody waits for the slowest of the three
+        broker = partial(start_broker, ground, say)
         if ground.servers:
-            say("starting PostgreSQL, Redis and RabbitMQ")
-            # services connect to the broker when they first need it, so nobody waits for the slowest of the three
-            pending.append(threads.submit(start_broker, ground, say))
-            redis = threads.submit(ground.servers.redis.start)
-            ground.servers.postgres.start()
+            say("starting PostgreSQL, Redis and RabbitMQ: some seconds, on a busy machine up to a minute")
+            pending.append(threads.submit(_told, "RabbitMQ", broker, say))
+            redis = threads.submit(_told, "Redis", ground.servers.redis.start, say)
+            _told("PostgreSQL", ground.servers.postgres.start, say)
             redis.result()
         else:
-            pending.append(threads.submit(start_broker, ground, say))
+            pending.append(threads.submit(broker))
         prepare_database(ground.environments, ground.admin_url, ground.stamp, say)
         keep_operator_key(ground.environments, ground.folder / "operator.json", product.gateway_url)
-        say(f"starting {', '.join(SERVICE_NAMES)}")
+        say(f"starting {', '.join(SERVICE_NAMES)}: some seconds")
         product._add_services()  # noqa: SLF001 - one module
         for handle in product.processes.values():
             handle.start(wait=False)
-        pending += [threads.submit(handle.wait_until_ready) for handle in product.processes.values()]
+        pending += [
+            threads.submit(_told, handle.name, handle.wait_until_ready, say) for handle in product.processes.values()
+        ]
         for future in as_completed(pending):
             future.result()
         running = ground.folder / "run.json"

@@ -85,6 +85,7 @@ def make_postgres(site: Site) -> Server:
     folder = own_folder(site.folder / "postgres", site.account)
     data = folder / "data"
     if not (data / "PG_VERSION").exists():
+        site.say("making PostgreSQL's data folder, once")
         _initialise_postgres(programs, data, password, site)
     port = site.ports.claim("postgres")
     settings: dict[str, str | int] = {

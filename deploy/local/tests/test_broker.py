@@ -73,7 +73,7 @@ async def test_a_copied_folder_starts_and_leaves_the_original_alone(open_folder:
         await connection.execute("CREATE TABLE kept ()")
         await connection.close()
         await declare_topology(servers.rabbitmq_url, stream=StreamLimits())
-    assert said == []
+    assert not [line for line in said if "usage stream" in line]
     before = written(original)
     shutil.copytree(original, copy)
 

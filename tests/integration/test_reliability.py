@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,6 +45,14 @@ async def rows_of(product: Product, document_id: str) -> tuple[int, int]:
     return row["chunks"], row["vectors"]
 
 
+async def second_claim(product: Product, document_id: str) -> datetime | None:
+    """When the document, which takes its time, was claimed for the second time."""
+    claimed = "SELECT claimed_at FROM knowledge.documents WHERE id = $1 AND attempts = 2"
+    async with product.database() as connection:
+        moment: datetime | None = await connection.fetchval(claimed, UUID(document_id))
+    return moment
+
+
 async def in_the_midst(product: Product, document_id: str) -> None:
     """Wait until some of the document's chunks are stored, and not all."""
 
@@ -76,15 +85,13 @@ async def test_a_worker_killed_in_mid_document_leaves_it_to_the_next(
     await asyncio.to_thread(worker.kill)
 
     assert (await user.document(document["id"]))["status"] == "processing"
-    stub_provider.reset()
     await asyncio.to_thread(worker.start)
-    started = time.monotonic()
+    started = datetime.now(UTC)
 
-    async def runs_again() -> None:
-        assert stub_provider.calls() or (await user.document(document["id"]))["status"] == "ready"
-
-    await eventually(runs_again, 15)
-    assert time.monotonic() - started <= 5, "a killed worker's job runs again within 5 s (R3)"
+    # the row says when; how fast the book is then read is the machine's affair
+    claimed = await eventually(lambda: second_claim(product, document["id"]), 60)
+    assert claimed - started <= timedelta(seconds=5), "a killed worker's job runs again within 5 s (R3)"
+    stub_provider.reset()
     await assert_whole(product, user, document["id"], expected)
 
 

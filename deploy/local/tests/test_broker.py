@@ -7,16 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import aio_pika
 import asyncpg
 import pytest
 
+from docuchat_common.messaging.topology import SERVICES, queues_of
 from docuchat_local.backing import backing_servers
 from docuchat_local.broker import take_away_moved_data
 from docuchat_local.errors import BadEnvironment
 from docuchat_local.processes import ProcessSpec, Warden
+from docuchat_local.product import running_product
 from docuchat_local.supervised import Server
 from docuchat_setup.topology import StreamLimits, declare_topology
-from docuchat_testkit.eventually import eventually_sync
+from docuchat_testkit.eventually import eventually, eventually_sync
 
 
 def test_data_of_the_broker_are_removed_when_they_were_made_at_another_path(tmp_path: Path) -> None:
@@ -84,6 +87,28 @@ async def test_a_copied_folder_starts_and_leaves_the_original_alone(open_folder:
         await connection.close()
     assert [line for line in said if "the usage stream begins anew" in line]
     assert written(original) == before
+
+
+@pytest.mark.full
+@pytest.mark.timeout(240)
+async def test_a_broker_that_comes_back_empty_is_declared_and_consumed_again(tmp_path: Path) -> None:
+    async with running_product(tmp_path) as product:
+        assert product.servers is not None
+        broker = product.servers.rabbitmq
+        crashed = broker.pid
+        assert crashed is not None
+        data = broker.process.spec.folder / "data"
+        data.rename(data.with_name("lost"))
+        os.kill(crashed, signal.SIGKILL)
+
+        async def every_queue_is_consumed() -> None:
+            assert broker.pid not in {None, crashed}
+            async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+                for queue in (queue for service in SERVICES for queue in queues_of(service)):
+                    found = await channel.declare_queue(queue.name, passive=True)
+                    assert found.declaration_result.consumer_count, queue.name
+
+        await eventually(every_queue_is_consumed, timeout=90)
 
 
 def written(folder: Path) -> dict[Path, int]:

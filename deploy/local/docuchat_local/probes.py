@@ -28,8 +28,10 @@ def find_running(folder: Path) -> FoundProduct | None:
     """Return the product that runs from `folder` and is ready, if there is one."""
     with suppress(OSError, ValueError, KeyError):
         run = json.loads((folder / "run.json").read_text())
-        if http_status(f"{run['gateway_url']}/readyz") == http.HTTPStatus.OK:
-            return FoundProduct(run["gateway_url"], Path(run["auth_log"]))
+        found = FoundProduct(run["gateway_url"], Path(run["auth_log"]))
+        is_of_here = found.auth_log.is_relative_to(folder.resolve())  # a copied folder has the original's file
+        if is_of_here and http_status(f"{found.gateway_url}/readyz") == http.HTTPStatus.OK:
+            return found
     return None
 
 

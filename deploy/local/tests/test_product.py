@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,6 +54,10 @@ def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_st
         found = find_running(product.folder)
         assert found is not None
         assert found.gateway_url == product.gateway_url
+        copied = tmp_path / "copied"
+        copied.mkdir()
+        shutil.copy(product.folder / "run.json", copied)
+        assert find_running(copied) is None
         assert "JWT_SECRET" not in product.env_for("chat")
 
         usage = product.processes["usage"]

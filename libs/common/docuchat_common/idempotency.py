@@ -80,7 +80,7 @@ class Claim:
     response: StoredResponse | None = None
     """What the settled request was answered."""
     reference: UUID | None = None
-    """What a request that is not settled has begun, a turn for example: to be followed."""
+    """What the request has begun that knows its own end, a turn for example: to be followed."""
 
     @property
     def is_first(self) -> bool:
@@ -99,7 +99,8 @@ INSERT INTO @schema@.idempotent_requests AS held (tenant_id, subject, key_hash, 
 VALUES ($1, $2, $3, $4, $5, now() + $6::interval)
 ON CONFLICT (tenant_id, subject, key_hash) DO UPDATE
 SET owner = excluded.owner, lease_until = excluded.lease_until, request_hash = excluded.request_hash
-WHERE held.settled_at IS NULL AND held.reference IS NULL AND held.lease_until <= now()
+WHERE held.settled_at IS NULL AND held.reference IS NULL
+  AND (held.lease_until <= now() OR held.owner = excluded.owner)
 RETURNING true
 """
 _FIND: Final = """
@@ -112,7 +113,7 @@ UPDATE @schema@.idempotent_requests SET lease_until = now() + $5::interval
 WHERE tenant_id = $1 AND subject = $2 AND key_hash = $3 AND owner = $4 AND settled_at IS NULL
 """
 _BEGIN: Final = """
-UPDATE @schema@.idempotent_requests SET request_hash = $5, reference = $6
+UPDATE @schema@.idempotent_requests SET reference = $5
 WHERE tenant_id = $1 AND subject = $2 AND key_hash = $3 AND owner = $4 AND settled_at IS NULL
 RETURNING true
 """
@@ -121,11 +122,6 @@ UPDATE @schema@.idempotent_requests
 SET request_hash = $5, status = $6, media_type = $7, headers = $8, body = $9, settled_at = now()
 WHERE tenant_id = $1 AND subject = $2 AND key_hash = $3 AND owner = $4 AND settled_at IS NULL
 RETURNING true
-"""
-_SETTLE_BEGUN: Final = """
-UPDATE @schema@.idempotent_requests
-SET status = $3, media_type = $4, headers = $5, body = $6, settled_at = now()
-WHERE tenant_id = $1 AND reference = $2 AND settled_at IS NULL
 """
 _RELEASE: Final = """
 DELETE FROM @schema@.idempotent_requests
@@ -144,19 +140,15 @@ class IdempotentRequests:
         self._connection = connection
         self._schema = schema
 
-    async def begin(self, claim: Claim, fingerprint: bytes, reference: UUID) -> None:
+    async def begin(self, claim: Claim, reference: UUID) -> None:
         """Note what the request has begun; from now on a repetition is shown it. Raises IdempotencyKeyRunning."""
-        if not await self._value(_BEGIN, *_key_of(claim), fingerprint, reference):
+        if not await self._value(_BEGIN, *_key_of(claim), reference):
             raise IdempotencyKeyRunning  # the lease had ended, and another request has the key
 
     async def settle(self, claim: Claim, fingerprint: bytes, response: StoredResponse) -> None:
         """Keep the answer, in the transaction of the effect. Raises IdempotencyKeyRunning, which undoes the effect."""
         if not await self._value(_SETTLE, *_key_of(claim), fingerprint, *_values_of(response)):
             raise IdempotencyKeyRunning  # as above
-
-    async def settle_begun(self, tenant_id: TenantId, reference: UUID, response: StoredResponse) -> None:
-        """Keep the answer of the request that began `reference`, if there was a key."""
-        await self._connection.execute(self._sql(_SETTLE_BEGUN), tenant_id, reference, *_values_of(response))
 
     async def release_begun(self, tenant_id: TenantId, reference: UUID) -> None:
         """Free the key of the request that began `reference`: nothing came of it."""
@@ -241,7 +233,7 @@ class Idempotency:
     async def claim(self, caller: Caller, key: str, fingerprint: bytes | None = None) -> AsyncIterator[Claim]:
         """Hold `key` of this caller while the block does the request; left without `settle` or `begin`, it is free.
 
-        `fingerprint` is given when it is known before the body was read. Raises IdempotencyKeyInvalid,
+        `fingerprint` is given when it is known beforehand, as `begin` needs it. Raises IdempotencyKeyInvalid,
         IdempotencyKeyReused and IdempotencyKeyRunning.
         """
         if not _KEY.fullmatch(key):
@@ -249,8 +241,11 @@ class Idempotency:
         mine = Claim(caller.tenant_id, caller.subject, hashlib.sha256(key.encode()).digest(), uuid7())
         claim = None
         while claim is None:
-            async with self._transactions(caller.tenant_id) as tx:
-                claim = await tx.requests.take(mine, fingerprint, self._lease)
+            try:
+                claim = await self._take(mine, fingerprint)
+            except UpstreamUnavailable:
+                # the answer to the COMMIT may have been lost: what this request holds it takes again
+                claim = await self._take(mine, fingerprint)
         if not claim.is_first:
             yield claim
             return
@@ -260,6 +255,10 @@ class Idempotency:
         finally:
             await cancel(renewal)
             await self._release(claim)
+
+    async def _take(self, mine: Claim, fingerprint: bytes | None) -> Claim | None:
+        async with self._transactions(mine.tenant_id) as tx:
+            return await tx.requests.take(mine, fingerprint, self._lease)
 
     async def _keep(self, claim: Claim) -> None:
         while True:

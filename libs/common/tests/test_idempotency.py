@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ import pytest
 
 from docuchat_common.db import UnitOfWork
 from docuchat_common.db.ddl import idempotent_requests_ddl, inbox_ddl, outbox_ddl
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import replayed
 from docuchat_common.idempotency import (
@@ -211,25 +213,21 @@ async def test_whoever_lost_its_lease_neither_frees_nor_renews_the_key_of_the_ot
     assert left < timedelta(hours=1)
 
 
-async def test_a_repetition_follows_what_was_begun_until_it_is_settled(uow: UnitOfWork[Tx], caller: Caller) -> None:
+async def test_a_repetition_follows_what_was_begun(uow: UnitOfWork[Tx], caller: Caller) -> None:
     keys, turn = Idempotency(uow), uuid7()
     async with keys.claim(caller, "k", SAME) as claim, uow(caller.tenant_id) as tx:
-        await tx.requests.begin(claim, SAME, turn)
+        await tx.requests.begin(claim, turn)
     async with keys.claim(caller, "k", SAME) as again:
         assert (again.is_first, again.reference, again.response) == (False, turn, None)
     with pytest.raises(IdempotencyKeyReused):
         async with keys.claim(caller, "k", OTHER):
             pytest.fail("must not begin")
-    async with uow(caller.tenant_id) as tx:
-        await tx.requests.settle_begun(caller.tenant_id, turn, CREATED)
-    async with keys.claim(caller, "k", SAME) as again:
-        assert again.replay(SAME) == CREATED
 
 
 async def test_the_key_of_what_came_to_nothing_is_free(uow: UnitOfWork[Tx], caller: Caller) -> None:
     keys, turn = Idempotency(uow), uuid7()
     async with keys.claim(caller, "k", SAME) as claim, uow(caller.tenant_id) as tx:
-        await tx.requests.begin(claim, SAME, turn)
+        await tx.requests.begin(claim, turn)
     async with uow(caller.tenant_id) as tx:
         await tx.requests.release_begun(caller.tenant_id, turn)
     assert await create(uow, keys, caller, "k") == CREATED
@@ -249,3 +247,18 @@ async def test_old_keys_are_forgotten(uow: UnitOfWork[Tx], caller: Caller) -> No
             await tx.requests.forget(older_than)
         async with uow(caller.tenant_id) as tx:
             assert await tx.connection.fetchval(f"SELECT count(*) FROM {SCHEMA}.idempotent_requests") == left
+
+
+async def test_a_claim_whose_commit_was_not_answered_is_claimed_again(uow: UnitOfWork[Tx], caller: Caller) -> None:
+    class Lossy:
+        lost = 0
+
+        @asynccontextmanager
+        async def __call__(self, tenant_id: TenantId) -> AsyncIterator[Tx]:
+            async with uow(tenant_id) as tx:
+                yield tx
+            self.lost += 1
+            if self.lost == 1:
+                raise UpstreamUnavailable
+
+    assert await create(uow, Idempotency(Lossy()), caller, "k") == CREATED

@@ -10,6 +10,7 @@ import asyncpg
 from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedTenants
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
@@ -23,6 +24,7 @@ class ChatTx:
 
     chats: ChatRepository
     turns: TurnRepository
+    requests: IdempotentRequests
     search: KnowledgeSearch
     calls: ProviderCalls
     outbox: Outbox
@@ -36,6 +38,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
         return ChatTx(
             chats=ChatRepository(connection),
             turns=TurnRepository(connection),
+            requests=IdempotentRequests(connection, "chat"),
             search=KnowledgeSearch(connection, statistics, space, outdated),
             calls=ProviderCalls(connection, "chat", outbox),
             outbox=outbox,

@@ -226,7 +226,7 @@ async def test_a_hold_does_not_leak_when_search_or_writing_down_fails(world: Any
     with pytest.raises(Exception, match="does not exist"):
         await world.ask(key="k")
     assert world.holds.open_holds == {} and len(world.holds.released) == 1
-    assert await world.rows("SELECT FROM chat.idempotency_keys") == [] and world.model.requests == []
+    assert await world.rows("SELECT FROM chat.idempotent_requests") == [] and world.model.requests == []
 
 
 async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_id(world: Any) -> None:

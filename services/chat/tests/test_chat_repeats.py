@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from docuchat_chat.conversations.domain import MessageStatus
+from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.errors import RequestInProgress, TurnNotFound
 from docuchat_chat.turns.routes import Turns, ask
@@ -169,15 +170,61 @@ async def test_the_key_of_a_killed_answer_says_the_same_each_time(world: Any) ->
 async def test_a_key_whose_process_died_before_its_turn_was_written_is_free_again(world: Any) -> None:
     world.embedder.gate = asyncio.Event()
     asking = asyncio.create_task(world.ask(key="k"))
-    await eventually(lambda: world.rows("SELECT FROM chat.idempotency_keys"))
+    await eventually(lambda: world.rows("SELECT FROM chat.idempotent_requests"))
     other = await world.other_process()
-    with pytest.raises(RequestInProgress):
-        await other.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
-    await world.die()
-    world.embedder.gate.set()
-    other.embedder.gate = None
+    other.embedder = type(world.embedder)()
+    other.wire()
+    with pytest.raises(RequestInProgress) as running:
+        await other.ask(key="k")
+    assert timedelta() < running.value.retry_after <= timedelta(seconds=6)
+    await world.rows("UPDATE chat.idempotent_requests SET lease_until = now()")  # nobody renews it any more
     assert (await other.ask(key="k"))[-1]["type"] == "end"
-    asking.cancel()
+    world.embedder.gate.set()
+    with pytest.raises(RequestInProgress):  # it was not killed, only late: it begins nothing
+        await asking
+    assert len(await world.rows("SELECT FROM chat.turns")) == len(world.holds.open_holds) == 1
+
+
+@pytest.mark.parametrize("commit", range(1, 6))
+async def test_a_commit_that_was_not_answered_bars_no_key(world: Any, commit: int) -> None:
+    """The claim's, the search's, the turn's, the answer's and the release's."""
+    world.embedder.billable = False
+    world.transactions.lose_next = commit
+    for _ in range(20):
+        try:
+            answering = await world.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
+            answer = await answering.result()
+        except (UpstreamUnavailable, RequestInProgress):
+            await world.recovery.sweep()
+        else:
+            break
+    assert answer.message.content == "Two years [1]."
+    await eventually(lambda: world.transactions.lost == 1 and world.registry.open == set())
+    assert len(await world.chat_usage()) == len(world.model.requests) == 1
+    assert await world.rows("SELECT FROM chat.turns WHERE state = 'running'") == []
+
+
+async def test_a_notice_whose_commit_was_not_answered_is_told_when_the_key_is_repeated(bare_world: Any) -> None:
+    bare_world.embedder.billable = False
+    bare_world.transactions.lose_next = 4
+    with pytest.raises(UpstreamUnavailable):
+        await bare_world.ask(key="k")
+    assert (await bare_world.ask(key="k"))[-1]["finish_reason"] == "no_sources"
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_the_key_of_a_question_whose_chat_was_deleted_says_so(world: Any, *, running: bool) -> None:
+    if running:
+        world.model.scripts = [["The warranty", asyncio.Event()]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
+    live = world.registry.turns[answering.turn.id]
+    await eventually(lambda: live.log.texts)
+    await world.conversations.delete(world.caller, answering.turn.chat_id)
+    await live.finished.wait()
+    for process in (world, await world.other_process()):
+        with pytest.raises(ChatNotFound, match="has been deleted"):
+            await process.ask("How long is the warranty?", key="k")
+    assert len(world.model.requests) == 1
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

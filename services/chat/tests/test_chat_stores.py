@@ -162,21 +162,6 @@ class TestStores:
             assert await tx.chats.page(user, 9, None, "%") == [page[0]]
             assert [c.title for c in await tx.chats.page(user, 9, None, "wei")] == ["zwei"]
 
-    async def test_an_idempotency_key_has_one_holder(self, transactions: Any) -> None:
-        user, turn, other = a_caller(), TurnId(uuid7()), TurnId(uuid7())
-        async with transactions(user.tenant_id) as tx:
-            assert await tx.turns.claim_key(user, "k", "hash", turn, "1") is None
-        async with transactions(user.tenant_id) as tx:
-            holder = await tx.turns.claim_key(user, "k", "other", other, "1")
-            assert (holder.turn_id, holder.request_hash) == (turn, "hash") and not holder.is_alive
-            assert await tx.turns.claim_key(a_caller(), "k", "hash", other, "1") is None
-            await tx.turns.release_key(user, turn)
-            assert await tx.turns.claim_key(user, "k", "other", other, "1") is None
-        async with transactions.system() as tx:
-            await tx.turns.forget_keys(timedelta(0))
-        async with transactions(user.tenant_id) as tx:
-            assert await tx.turns.claim_key(user, "k", "hash", turn, "1") is None
-
     async def test_orphans_are_turns_whose_process_holds_no_lock(self, transactions: Any, database: Any) -> None:
         user, source = a_caller(), a_source()
         async with Presence.open(database.url("chat"), LOCK_CLASS) as presence:

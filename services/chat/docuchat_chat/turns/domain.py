@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +13,7 @@ from docuchat_chat.answers.domain import Citation, Source
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import fingerprint_of
 from docuchat_common.ids import ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
 
@@ -51,11 +51,11 @@ class Question:
     collection_id: CollectionId | None = None
     tokens: int = 0
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> bytes:
         """Return a hash by which two equal requests are told from others."""
-        return hashlib.sha256(
+        return fingerprint_of(
             orjson.dumps([self.text, self.session_id, self.chat_id, self.model, self.document_ids, self.collection_id])
-        ).hexdigest()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -12,21 +11,12 @@ from docuchat_chat.answers.ports import AnswersTx
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
 from docuchat_chat.turns.domain import Hold, OrphanedTurn, Outcome, Question, Received, Settlement, Turn
 from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import HoldId, TenantId, TurnId
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHolder:
-    """The turn that an idempotency key stands for."""
-
-    request_hash: str
-    turn_id: TurnId
-    is_alive: bool
-    """Whether the process that claimed the key lives."""
-
-
 class TurnStore(Protocol):
-    """Turns and idempotency keys."""
+    """Turns."""
 
     async def begin(self, turn: Turn, chat: OpenedChat, question: Question, tokenizer: str) -> None:
         """Write the question and its turn down."""
@@ -38,16 +28,6 @@ class TurnStore(Protocol):
 
     async def finish(self, turn: Turn, outcome: Outcome, owner: str) -> Settlement:
         """Settle a turn that still runs and store its answer."""
-        ...
-
-    async def claim_key(
-        self, caller: Caller, key: str, request_hash: str, turn_id: TurnId, owner: str
-    ) -> KeyHolder | None:
-        """Claim an idempotency key; returns the holder when it is taken."""
-        ...
-
-    async def release_key(self, caller: Caller, turn_id: TurnId) -> None:
-        """Give a turn's key back."""
         ...
 
     async def orphans(self, owner: str, known: Collection[TurnId], limit: int) -> list[OrphanedTurn]:
@@ -74,10 +54,6 @@ class TurnStore(Protocol):
         """Note that the ledger has these turns (system role)."""
         ...
 
-    async def forget_keys(self, older_than: timedelta) -> None:
-        """Drop idempotency keys past their life (system role)."""
-        ...
-
     async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
         """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""
         ...
@@ -88,7 +64,12 @@ class TurnsTx(ConversationsTx, AnswersTx, Protocol):
 
     @property
     def turns(self) -> TurnStore:
-        """Turns and idempotency keys."""
+        """Turns."""
+        ...
+
+    @property
+    def requests(self) -> IdempotentRequests:
+        """Idempotency keys; each stands for the turn that its request began."""
         ...
 
 

@@ -33,10 +33,9 @@ from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, TurnsTx
 from docuchat_chat.turns.settling import settle
 from docuchat_common.clock import Clock
-from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.slots import SharedSlots, Slot
-from docuchat_common.idempotency import IdempotencyKeyReused
+from docuchat_common.idempotency import Claim, Idempotency, IdempotencyKeyRunning
 from docuchat_common.ids import ChatId, MessageId, TurnId, uuid7
 
 logger = structlog.get_logger()
@@ -52,6 +51,8 @@ class _Draft:
     budget: int
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
     slot: Slot
+    claim: Claim | None = None
+    """The idempotency key of the request."""
     chat: Chat | None = None
     history: tuple[PastMessage, ...] = ()
     findings: Findings = field(default_factory=lambda: Findings(()))
@@ -79,6 +80,7 @@ class AskService:
         clock: Clock,
     ) -> None:
         self._transactions = transactions
+        self._idempotency = Idempotency(transactions)
         self._holds = holds
         self._retrieval = retrieval
         self._generator = generator
@@ -114,14 +116,10 @@ class AskService:
         slot = self._slots.slot_of(caller)
         await self._take(slot)
         try:
-            if key is not None:
-                earlier = await self._claim(caller, key, fingerprint, turn_id, attach=attach)
-                if earlier is not None:
-                    return earlier
             draft = _Draft(caller, question, turn_id, self._budget(question), slot)
             # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
-            live = await asyncio.shield(asyncio.create_task(self._begin(draft, keyed=key is not None)))
-            return LiveAnswering(live)
+            asking = self._begin(draft) if key is None else self._begin_once(draft, key, fingerprint, attach=attach)
+            return await asyncio.shield(asyncio.create_task(asking))
         finally:
             slot.give_up()
             PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
@@ -169,45 +167,40 @@ class AskService:
             policy.max_context_tokens, fixed + policy.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
         )
 
-    async def _claim(
-        self, caller: Caller, key: str, fingerprint: str, turn_id: TurnId, *, attach: bool
-    ) -> Answering | None:
+    async def _begin_once(self, draft: _Draft, key: str, fingerprint: bytes, *, attach: bool) -> Answering:
+        """Begin to answer, or return the turn that the request began which had this key before."""
+        try:
+            async with self._idempotency.claim(draft.caller, key, fingerprint) as claim:
+                if claim.reference is None:
+                    draft.claim = claim
+                    return await self._begin(draft)
+        except IdempotencyKeyRunning as error:
+            running = RequestInProgress()
+            running.retry_after = error.retry_after
+            raise running from error
+        return await self._find_earlier(draft.caller, TurnId(claim.reference), attach=attach)
+
+    async def _find_earlier(self, caller: Caller, turn_id: TurnId, *, attach: bool) -> Answering:
+        live = self._registry.find(caller, turn_id)
+        if live is not None:
+            if not live.finished.is_set() and not attach:
+                raise RequestInProgress(turn_id=str(turn_id))
+            return LiveAnswering(live)
         async with self._transactions(caller.tenant_id) as tx:
-            holder = await tx.turns.claim_key(caller, key, fingerprint, turn_id, self._owner)
-            if holder is None:
-                return None
-            if holder.request_hash != fingerprint:
-                raise IdempotencyKeyReused
-            live = self._registry.find(caller, holder.turn_id)
-            if live is not None:
-                if not live.finished.is_set() and not attach:
-                    raise RequestInProgress(turn_id=str(holder.turn_id))
-                return LiveAnswering(live)
-            turn = await tx.turns.find(caller.tenant_id, holder.turn_id, caller)
-            if turn is None:
-                if holder.is_alive:
-                    raise RequestInProgress
-                # Its process died before the turn was written down, or its chat was deleted: the key is free again.
-                await tx.turns.release_key(caller, holder.turn_id)
-                if await tx.turns.claim_key(caller, key, fingerprint, turn_id, self._owner) is not None:
-                    raise RequestInProgress  # another repeat was quicker
-                return None
-            if turn.state is TurnState.RUNNING:
-                raise RequestInProgress(turn_id=str(turn.id))
-            message = await tx.chats.find_message(caller, turn.message_id)
-        if message is None:
-            raise RequestInProgress
+            turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
+            message = await tx.chats.find_message(caller, turn.message_id) if turn is not None else None
+        if turn is not None and turn.state is TurnState.RUNNING:
+            raise RequestInProgress(turn_id=str(turn_id))
+        if turn is None or message is None:
+            raise ChatNotFound("The chat that this was answered in has been deleted.")
         return StoredTurn(turn, message)
 
-    async def _begin(self, draft: _Draft, *, keyed: bool) -> LiveTurn:
+    async def _begin(self, draft: _Draft) -> Answering:
         self._registry.open.add(draft.turn_id)
         try:
-            return await self._hold_and_begin(draft)
+            return LiveAnswering(await self._hold_and_begin(draft))
         except BaseException:
             self._registry.open.discard(draft.turn_id)
-            if keyed:
-                async with self._transactions(draft.caller.tenant_id) as tx:
-                    await tx.turns.release_key(draft.caller, draft.turn_id)
             raise
         finally:
             draft.slot.give_up()  # whoever asked may be gone
@@ -303,6 +296,8 @@ class AskService:
                 notice=draft.findings.notice,
             )
             await tx.turns.begin(turn, opened, question, counter.name)
+            if draft.claim is not None:
+                await tx.requests.begin(draft.claim, turn.id)
         return LiveTurn(turn, question, prompt), library
 
     async def _say_nothing_found(self, live: LiveTurn, library: Library) -> None:
@@ -315,19 +310,14 @@ class AskService:
             usage=None,
             finished_at=self._clock.now(),
         )
+        await settle(self._transactions, live.turn, outcome, self._owner)
+        live.outcome = outcome
+        live.log.append(text)
+        live.log.close(terminal_frame(2, live.turn, outcome))
+        live.finished.set()
         self._registry.turns[live.turn.id] = live
-        try:
-            await settle(self._transactions, live.turn, outcome, self._owner)
-            live.outcome = outcome
-            live.log.append(text)
-            live.log.close(terminal_frame(2, live.turn, outcome))
-        except DocuChatError as error:
-            live.failure = error
-            raise
-        finally:
-            live.finished.set()
-            self._registry.open.discard(live.turn.id)
-            self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
+        self._registry.open.discard(live.turn.id)
+        self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
         logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
 
 

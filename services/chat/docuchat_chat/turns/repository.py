@@ -13,7 +13,6 @@ import orjson
 from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Question, Settlement, Turn, TurnState
-from docuchat_chat.turns.ports import KeyHolder
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId
@@ -30,7 +29,7 @@ _LIVING = {"lock_class": LOCK_CLASS, "restart_grace": RESTART_GRACE}
 
 
 class TurnRepository:
-    """Turns and idempotency keys."""
+    """Turns."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -107,25 +106,6 @@ class TurnRepository:
         await _queries.delete_turn(self._connection, tenant_id=turn.tenant_id, turn_id=turn.id)
         return Settlement.CHAT_GONE
 
-    async def claim_key(
-        self, caller: Caller, key: str, request_hash: str, turn_id: TurnId, owner: str
-    ) -> KeyHolder | None:
-        """Claim an idempotency key; returns the holder when it is taken."""
-        claimed = await _queries.claim_idempotency_key(
-            self._connection, **_own(caller), key=key, request_hash=request_hash, turn_id=turn_id, owner=owner
-        )
-        if claimed is not None:
-            return None
-        row = await _queries.find_idempotency_key(self._connection, **_own(caller), key=key, **_LIVING)
-        if row is None:
-            # The holder gave it back between the two statements: as if it had only just begun.
-            return KeyHolder(request_hash, turn_id, is_alive=True)
-        return KeyHolder(row["request_hash"], TurnId(row["turn_id"]), row["is_alive"])
-
-    async def release_key(self, caller: Caller, turn_id: TurnId) -> None:
-        """Give a turn's key back."""
-        await _queries.release_idempotency_key(self._connection, **_own(caller), turn_id=turn_id)
-
     async def orphans(self, owner: str, known: Collection[TurnId], limit: int) -> list[OrphanedTurn]:
         """Return running turns of processes that are gone, and those of `owner` but the `known` (system role)."""
         rows = _queries.list_orphans(self._connection, owner=owner, known=list(known), row_limit=limit, **_LIVING)
@@ -154,10 +134,6 @@ class TurnRepository:
     async def confirm_booked(self, turn_ids: Sequence[TurnId]) -> None:
         """Note that the ledger has these turns (system role)."""
         await _queries.confirm_booked(self._connection, turn_ids=list(turn_ids))
-
-    async def forget_keys(self, older_than: timedelta) -> None:
-        """Drop idempotency keys past their life (system role)."""
-        await _queries.forget_idempotency_keys(self._connection, older_than=older_than)
 
     async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
         """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""

@@ -18,6 +18,7 @@ from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.problems import problem_responses
@@ -41,9 +42,6 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"
-
-
 @dataclass(frozen=True, slots=True)
 class Turns:
     """What the routes of turns use of the container."""
@@ -59,17 +57,6 @@ async def _turns(request: Request) -> Turns:
 
 
 Held = Annotated[Turns, Depends(_turns)]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
-        description="Makes a repeat safe for 24 hours: the same key and body give the same answer, without a second "
-        "call of the model.",
-    ),
-]
-
-
 TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
 
 

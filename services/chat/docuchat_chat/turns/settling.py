@@ -60,9 +60,9 @@ async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outco
         settlement = await tx.turns.finish(turn, await without_deleted(tx, turn, outcome), owner)
         if settlement is Settlement.DONE_BEFORE:
             return settlement
-        if outcome.state is TurnState.FAILED:
+        if outcome.state is TurnState.FAILED and settlement is Settlement.DONE:
             # Nothing happened, so the same key may try again.
-            await tx.turns.release_key(turn.caller, turn.id)
+            await tx.requests.release_begun(turn.tenant_id, turn.id)
         announce_usage(tx, turn, outcome.usage)
         if outcome.state is not TurnState.FAILED and settlement is Settlement.DONE:
             tx.outbox.add(

@@ -49,7 +49,7 @@ class Upkeep:
         policy = self._policy
         while True:
             async with self._transactions.system() as tx:
-                await tx.turns.forget_keys(policy.key_life)
+                await tx.requests.forget(min(policy.key_life, policy.turn_life))  # a key is answered from its turn
                 gone = await tx.turns.purge(turns_after=policy.turn_life, chats_after=policy.chat_life, limit=BATCH)
             if not gone:
                 return

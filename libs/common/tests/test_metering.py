@@ -341,6 +341,21 @@ async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_
     assert await metering.compare_books(ledger, at_once) == 0, "what is booked is not asked about again"
 
 
+async def test_a_call_that_the_ledger_never_gets_does_not_stand_before_the_others(
+    books: Books, metering: Metering
+) -> None:
+    first, second = a_call(), a_call()
+    for call in (first, second):
+        async with metering.call(call) as made:
+            made.used(Used(50))
+    await _take_all_events(books)
+    async with books(ONE) as tx:
+        assert await tx.calls.announce_again(first.id, timedelta())
+    await _take_all_events(books)
+    async with books.system() as tx:
+        assert await tx.calls.list_unbooked(timedelta(), 1) == [(ONE, second.id)]
+
+
 async def test_of_two_processes_that_compare_at_once_one_announces(books: Books, metering: Metering) -> None:
     call = a_call()
     async with metering.call(call) as made:

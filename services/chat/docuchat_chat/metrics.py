@@ -17,6 +17,3 @@ PREPARATION_SECONDS = Histogram(
     buckets=(0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.08, 0.15, 0.3, 1, 3),
 )
 RECOVERED = Counter("docuchat_chat_turns_recovered", "Turns of dead processes that the sweep settled.")
-ANNOUNCED_AGAIN = Counter(
-    "docuchat_chat_usage_announced_again", "Settled turns that the ledger did not have, announced again."
-)

@@ -246,6 +246,22 @@ async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_
         assert row["booked_at"] is not None
 
 
+async def test_a_turn_that_the_ledger_never_gets_is_announced_once_in_a_while_and_after_the_others(world: Any) -> None:
+    world.embedder.billable = False
+    for _ in range(2):
+        await world.ask()
+    await world.rows("UPDATE chat.turns SET finished_at = finished_at - interval '1 hour'")
+    first, second = [row["id"] for row in await world.rows("SELECT id FROM chat.turns ORDER BY finished_at")]
+    async with world.transactions(world.caller.tenant_id) as tx:
+        assert await tx.turns.announce_again(world.caller.tenant_id, first, world.policy.booking_patience)
+    await world.rows("DELETE FROM chat.outbox")
+    async with world.transactions.system() as tx:
+        assert await tx.turns.list_unbooked(timedelta(), 1) == [(world.caller.tenant_id, second)]
+    assert await world.upkeep.compare_books() == 1
+    await world.rows("DELETE FROM chat.outbox")
+    assert await world.upkeep.compare_books() == 0, "both were just announced"
+
+
 async def test_the_cost_of_a_turn_in_statements_and_transactions_does_not_grow(world: Any) -> None:
     world.embedder.billable = False
     await world.ask(session_id="s")  # what is looked up once is known

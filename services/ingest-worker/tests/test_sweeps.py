@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from docuchat_common.blobs import Blobs
+from docuchat_common.blobs import Blobs, BlobStoreUnavailable
 from docuchat_common.db import UnitOfWork
 from docuchat_common.ids import DocumentId, uuid7
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
@@ -72,6 +72,31 @@ async def test_a_deletion_whose_event_was_lost_is_finished_with_files_and_folder
     await stored.sweeps.bury_tombstones(timedelta(0))
     assert walk(folder) == set()
     assert await stored.rows("SELECT FROM knowledge.documents") == []
+
+
+class _Stuck(Blobs):
+    """A store that cannot delete what lies under `prefix`."""
+
+    prefix = ""
+
+    async def delete_prefix(self, prefix: str) -> int:
+        if prefix == self.prefix:
+            raise BlobStoreUnavailable
+        return await super().delete_prefix(prefix)
+
+
+async def test_a_file_that_cannot_be_deleted_keeps_no_other_from_going(bench: Bench, folder: Path) -> None:
+    blobs = _Stuck(f"file://{folder}")
+    stored = replace(bench, sweeps=replace(bench.sweeps, blobs=blobs))
+    keys = [await begin_upload(stored, folder, age=timedelta(hours=age)) for age in (4, 3, 2)]
+    blobs.prefix = keys[0].removesuffix("/arriving")
+    await stored.sweeps.bury_abandoned(timedelta(hours=1))
+    with pytest.raises(BlobStoreUnavailable):
+        await stored.sweeps.bury_tombstones(timedelta(0))
+    assert {path for path in walk(folder) if path.endswith("arriving")} == {keys[0]}
+    blobs.prefix = ""
+    await stored.sweeps.bury_tombstones(timedelta(0))
+    assert walk(folder) == set()
 
 
 async def test_a_living_document_keeps_its_file(stored: Bench, folder: Path) -> None:

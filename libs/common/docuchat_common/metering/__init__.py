@@ -8,7 +8,7 @@ does not have after a while is announced again.
 
 from docuchat_common.metering.bounds import Anomaly, Bounded, TokenBounds, Used, bounded, used_of
 from docuchat_common.metering.calls import ProviderCall, call_id_of, event_id_of, usage_events
-from docuchat_common.metering.meter import Ledger, Metering, OpenCall
+from docuchat_common.metering.meter import Ledger, Metering, OpenCall, compare_books
 from docuchat_common.metering.repository import ProviderCallClosed, ProviderCalls, StartedCall
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Used",
     "bounded",
     "call_id_of",
+    "compare_books",
     "event_id_of",
     "usage_events",
     "used_of",

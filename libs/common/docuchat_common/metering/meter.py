@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -25,6 +25,19 @@ _announced_again = Counter("docuchat_provider_calls_announced_again", "Settled c
 _COMPARED: Final = 500
 
 
+class SettledCalls(Protocol):
+    """Calls in a table of settled ones; each has an event, whose id derives from its own."""
+
+    async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
+        """Calls settled, or announced again, before that, which the ledger was not seen to have; system role.
+
+        Those whose event still waits in the outbox are left out; whoever was looked at longest ago comes first.
+        """
+
+    async def confirm_booked(self, call_ids: list[UUID]) -> None:
+        """Note that the ledger has these calls; for the system role."""
+
+
 class MeteredTx(Protocol):
     """A transaction of a service that calls providers."""
 
@@ -33,12 +46,16 @@ class MeteredTx(Protocol):
         """The provider calls of its schema."""
 
 
-class Transactions(Protocol):
+Tx = TypeVar("Tx")
+Tx_co = TypeVar("Tx_co", covariant=True)
+
+
+class Transactions(Protocol[Tx_co]):
     """The unit of work of such a service."""
 
-    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[MeteredTx]: ...
+    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Tx_co]: ...
 
-    def system(self) -> AbstractAsyncContextManager[MeteredTx]: ...
+    def system(self) -> AbstractAsyncContextManager[Tx_co]: ...
 
 
 class Ledger(Protocol):
@@ -68,7 +85,7 @@ class OpenCall:
 class Metering:
     """Declares, settles and takes over calls."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions[MeteredTx]) -> None:
         self._transactions = transactions
         self._late: dict[ProviderCall, Used | None] = {}
 
@@ -120,29 +137,12 @@ class Metering:
         return booked
 
     async def compare_books(self, ledger: Ledger, patience: timedelta) -> int:
-        """Announce settled calls again, under the same ids, that the ledger does not have; returns how many.
+        """Announce settled calls again that the ledger does not have, as `compare_books` of this module."""
 
-        A call is looked at once it has been settled, or announced again, for `patience`.
-        """
-        async with self._transactions.system() as tx:
-            waiting = await tx.calls.list_unbooked(patience, _COMPARED)
-        if not waiting:
-            return 0
-        known = await ledger.known([event_id_of(call_id) for _, call_id in waiting])
-        if booked := [call_id for _, call_id in waiting if event_id_of(call_id) in known]:
-            async with self._transactions.system() as tx:
-                await tx.calls.confirm_booked(booked)
-        announced = 0
-        for tenant_id, call_id in waiting:
-            if event_id_of(call_id) in known:
-                continue
-            async with self._transactions(tenant_id) as tx:
-                is_lost = await tx.calls.announce_again(call_id, patience)
-            if is_lost:
-                announced += 1
-                _announced_again.inc()
-                logger.warning("provider_call.announced_again", call_id=str(call_id))
-        return announced
+        async def announce(tx: MeteredTx, _: TenantId, call_id: UUID) -> bool:
+            return await tx.calls.announce_again(call_id, patience)
+
+        return await compare_books(self._transactions, ledger, patience, of=lambda tx: tx.calls, announce=announce)
 
     async def forget(self, older_than: timedelta) -> None:
         """Delete calls closed before that; to be repeated in the background."""
@@ -181,6 +181,40 @@ class Metering:
     def _keep(self, call: ProviderCall, used: Used | None) -> None:
         self._late[call] = used
         _unsettled.set(len(self._late))
+
+
+async def compare_books(
+    transactions: Transactions[Tx],
+    ledger: Ledger,
+    patience: timedelta,
+    *,
+    of: Callable[[Tx], SettledCalls],
+    announce: Callable[[Tx, TenantId, UUID], Awaitable[bool]],
+) -> int:
+    """Announce settled calls again, under the same ids, that the ledger does not have; returns how many.
+
+    A call is looked at once it has been settled, or announced again, for `patience`. `announce` gives False when
+    another process was quicker.
+    """
+    async with transactions.system() as tx:
+        unbooked = await of(tx).list_unbooked(patience, _COMPARED)
+    if not unbooked:
+        return 0
+    known = await ledger.known([event_id_of(call_id) for _, call_id in unbooked])
+    if booked := [call_id for _, call_id in unbooked if event_id_of(call_id) in known]:
+        async with transactions.system() as tx:
+            await of(tx).confirm_booked(booked)
+    announced = 0
+    for tenant_id, call_id in unbooked:
+        if event_id_of(call_id) in known:
+            continue
+        async with transactions(tenant_id) as tx:
+            is_lost = await announce(tx, tenant_id, call_id)
+        if is_lost:
+            announced += 1
+            _announced_again.inc()
+            logger.warning("provider_call.announced_again", call_id=str(call_id))
+    return announced
 
 
 async def _to_its_end(work: "asyncio.Future[None] | Awaitable[None]") -> None:

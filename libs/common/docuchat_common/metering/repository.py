@@ -46,9 +46,8 @@ RETURNING kind
 """
 _LIST_UNBOOKED: Final = """
 SELECT id, tenant_id FROM @schema@.provider_calls
-WHERE state = 'settled' AND booked_at IS NULL AND closed_at < now() - $1::interval
-  AND (announced_again_at IS NULL OR announced_again_at < now() - $1::interval)
-ORDER BY closed_at LIMIT $2
+WHERE state = 'settled' AND booked_at IS NULL AND coalesce(announced_again_at, closed_at) < now() - $1::interval
+ORDER BY coalesce(announced_again_at, closed_at) LIMIT $2
 """
 _WAITING: Final = "SELECT event_id FROM @schema@.outbox WHERE event_id = ANY($1::uuid[])"
 _CONFIRM_BOOKED: Final = "UPDATE @schema@.provider_calls SET booked_at = now() WHERE id = ANY($1::uuid[])"
@@ -126,7 +125,7 @@ class ProviderCalls:
         return kind is not None
 
     async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
-        """Calls settled before that, which the ledger was not seen to have and whose events have left; system role."""
+        """As `SettledCalls`."""
         rows = await self._connection.fetch(self._sql(_LIST_UNBOOKED), patience, limit)
         events = [event_id_of(row["id"]) for row in rows]
         waiting = {row["event_id"] for row in await self._connection.fetch(self._sql(_WAITING), events)}

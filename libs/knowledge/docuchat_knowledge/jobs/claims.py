@@ -121,6 +121,10 @@ class ClaimStore:
         """Take a tombstone away, after its blob is gone."""
         await _queries.purge_document(self._connection, tenant_id=tombstone.tenant_id, document_id=tombstone.id)
 
+    async def postpone_purge(self, tombstone: Tombstone) -> None:
+        """Put a tombstone whose blob could not be deleted behind the others."""
+        await _queries.postpone_purge(self._connection, tenant_id=tombstone.tenant_id, document_id=tombstone.id)
+
     async def is_alive(self, worker_id: int) -> bool:
         """Whether the worker's process is there (`Presence`)."""
         return bool(

@@ -158,8 +158,13 @@ RETURNING id;
 -- Deleted documents whose blob was not confirmed gone.
 SELECT id, tenant_id, blob_key FROM knowledge.documents
 WHERE deleted_at <= now() - :older_than::interval
-ORDER BY deleted_at
+ORDER BY updated_at
 LIMIT :row_limit;
+
+-- name: postpone_purge!
+-- Put a tombstone whose blob could not be deleted behind the others.
+UPDATE knowledge.documents SET updated_at = now()
+WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NOT NULL;
 
 -- name: purge_document!
 -- Take a tombstone away.

@@ -42,15 +42,15 @@ class TurnStore(Protocol):
         """Return how many turns of a process are not settled (system role)."""
         ...
 
-    async def is_announced(self, event_id: UUID) -> bool:
-        """Tell whether an event waits in the outbox."""
-        ...
-
-    async def unbooked(self, older_than: timedelta, limit: int) -> list[tuple[TenantId, TurnId]]:
+    async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
         """Return turns with usage that the ledger was not yet seen to have (system role)."""
         ...
 
-    async def confirm_booked(self, turn_ids: Sequence[TurnId]) -> None:
+    async def announce_again(self, tenant_id: TenantId, turn_id: TurnId, patience: timedelta) -> bool:
+        """Note that a turn's usage is announced again; False when that was just done."""
+        ...
+
+    async def confirm_booked(self, call_ids: list[UUID]) -> None:
         """Note that the ledger has these turns (system role)."""
         ...
 

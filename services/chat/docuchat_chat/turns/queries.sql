@@ -76,17 +76,25 @@ SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
 -- Turns of a process that are not settled.
 SELECT count(*) FROM chat.turns WHERE state = 'running' AND owner = :owner;
 
--- name: is_announced$
--- Whether an event waits in the outbox for the broker.
-SELECT EXISTS (SELECT FROM chat.outbox WHERE event_id = :event_id);
+-- name: list_waiting
+-- Which of these events wait in the outbox for the broker.
+SELECT event_id FROM chat.outbox WHERE event_id = ANY(:event_ids::uuid[]);
 
 -- name: list_unbooked
--- Settled turns with usage that the ledger was not yet seen to have.
+-- Settled turns with usage that the ledger was not yet seen to have; who was announced again goes behind the others.
 SELECT id, tenant_id
 FROM chat.turns
-WHERE input_tokens IS NOT NULL AND booked_at IS NULL AND finished_at < now() - :older_than::interval
-ORDER BY finished_at
+WHERE input_tokens IS NOT NULL AND booked_at IS NULL
+  AND coalesce(announced_again_at, finished_at) < now() - :patience::interval
+ORDER BY coalesce(announced_again_at, finished_at)
 LIMIT :row_limit;
+
+-- name: announce_again^
+-- Note that a turn is announced again, unless that was just done.
+UPDATE chat.turns SET announced_again_at = now()
+WHERE tenant_id = :tenant_id AND id = :turn_id AND input_tokens IS NOT NULL AND booked_at IS NULL
+  AND coalesce(announced_again_at, finished_at) < now() - :patience::interval
+RETURNING id;
 
 -- name: confirm_booked!
 -- The ledger has these turns.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Qu
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId
-from docuchat_common.metering import Used
+from docuchat_common.metering import Used, event_id_of
 from docuchat_knowledge.folding import fold
 
 _queries: Any = load_queries("docuchat_chat.turns")
@@ -121,19 +121,25 @@ class TurnRepository:
         count: int = await _queries.count_open(self._connection, owner=owner)
         return count
 
-    async def is_announced(self, event_id: UUID) -> bool:
-        """Tell whether an event waits in the outbox."""
-        waits: bool = await _queries.is_announced(self._connection, event_id=event_id)
-        return waits
-
-    async def unbooked(self, older_than: timedelta, limit: int) -> list[tuple[TenantId, TurnId]]:
+    async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
         """Return turns with usage that the ledger was not yet seen to have (system role)."""
-        rows = _queries.list_unbooked(self._connection, older_than=older_than, row_limit=limit)
-        return [(TenantId(row["tenant_id"]), TurnId(row["id"])) async for row in rows]
+        rows = [row async for row in _queries.list_unbooked(self._connection, patience=patience, row_limit=limit)]
+        events = [event_id_of(row["id"]) for row in rows]
+        waiting = {row["event_id"] async for row in _queries.list_waiting(self._connection, event_ids=events)}
+        return [
+            (TenantId(row["tenant_id"]), row["id"])
+            for row, event in zip(rows, events, strict=True)
+            if event not in waiting
+        ]
 
-    async def confirm_booked(self, turn_ids: Sequence[TurnId]) -> None:
+    async def announce_again(self, tenant_id: TenantId, turn_id: TurnId, patience: timedelta) -> bool:
+        """Note that a turn's usage is announced again; False when that was just done."""
+        noted = await _queries.announce_again(self._connection, tenant_id=tenant_id, turn_id=turn_id, patience=patience)
+        return noted is not None
+
+    async def confirm_booked(self, call_ids: list[UUID]) -> None:
         """Note that the ledger has these turns (system role)."""
-        await _queries.confirm_booked(self._connection, turn_ids=list(turn_ids))
+        await _queries.confirm_booked(self._connection, turn_ids=call_ids)
 
     async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
         """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 import structlog
 
 from docuchat_common.blobs import Blobs
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentFailed
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.metering import Metering
@@ -67,11 +68,22 @@ class Sweeps:
             logger.info("uploads.abandoned", documents=buried)
 
     async def bury_tombstones(self, older_than: timedelta) -> None:
-        """Finish deletions whose event was lost."""
+        """Finish deletions whose event was lost.
+
+        One that fails goes behind the others, which it must not keep from going; its failure is raised at the end.
+        """
+        failure: UpstreamUnavailable | None = None
         async with self.uow.system() as tx:
             tombstones = await tx.claims.list_tombstones(older_than=older_than)
         for tombstone in tombstones:
-            await self.remove_blobs(tombstone.tenant_id, tombstone.id)
+            try:
+                await self.remove_blobs(tombstone.tenant_id, tombstone.id)
+            except UpstreamUnavailable as error:
+                failure = error
+                async with self.uow.system() as tx:
+                    await tx.claims.postpone_purge(tombstone)
+        if failure is not None:
+            raise failure
 
     async def try_again(self, document_id: DocumentId) -> None:
         """Queue a document that was given up after all its attempts; any other is left as it is."""

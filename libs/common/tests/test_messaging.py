@@ -165,8 +165,9 @@ class TestDeadLetters:
 
         async with consuming(Subscription(QUEUE, UsageRecorded, handle, retry=LADDER), rabbitmq) as broker:
             office = DeadLetterOffice(broker.usage, "usage")
-            await broker.publish(usage("secret words"))
-            await broker.publish(usage("secret words"))
+            events = [usage("secret words"), usage("secret words")]
+            for event in events:
+                await broker.publish(event)
             await broker.publish_raw(b"not an event")
 
             async def dead() -> None:
@@ -179,11 +180,16 @@ class TestDeadLetters:
                 (QUEUE, UsageRecorded.type, "MalformedEvent", 1),
                 (QUEUE, UsageRecorded.type, "invalid_input", 2),
             ]
+            assert sorted(found[1].ids) == sorted(one.id for one in events)
             assert all(timedelta() <= one.oldest < timedelta(minutes=1) for one in found)
             assert "secret" not in repr(found)
             await eventually(dead)
             with pytest.raises(NoSuchQueue):
                 await office.replay("ingest.document-uploaded.v1")
+            with pytest.raises(NoSuchQueue):
+                await office.discard("ingest.document-uploaded.v1")
+            assert await office.discard(QUEUE) == 3
+            assert await office.list() == []
 
     async def test_of_a_queue_that_is_gone_wait_on_its_ladder(self, rabbitmq: TestBroker) -> None:
         async def handle(event: UsageRecorded, _: Delivery) -> None:

@@ -20,9 +20,11 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
+from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
+from docuchat_gateway.documents.holdings import HoldingsComparison
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.upload_routes import present
 from docuchat_gateway.documents.uploads import UploadService
@@ -82,6 +84,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
         internal_token = settings.internal_token.get_secret_value()
         quotes = ChatQuotes(ServiceClient(session, settings.chat_url, "chat"), internal_token)
+        # a client of its own: when a comparison takes too long, uploads are not refused for it
+        counted = UsageHoldings(ServiceClient(session, settings.usage_url, "usage"), internal_token)
+        holdings = HoldingsComparison(uow.system, counted)
         upstreams = Upstreams(
             auth=HttpUpstream(session, settings.auth_url, "auth"),
             chat=HttpUpstream(session, settings.chat_url, "chat"),
@@ -90,6 +95,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background = await stack.enter_async_context(Background())
         background.start("outbox_relay", relay.run)
         background.every("idempotency_sweep", timedelta(hours=1), partial(_forget_keys, uow, settings.idempotency))
+        background.every("holdings_comparison", settings.holdings_interval, holdings.compare)
         background.start("document_signals", signals.run)
         for upstream in (upstreams.auth, upstreams.chat, upstreams.usage):
             background.every(f"{upstream.name}_watch", HttpUpstream.WATCH_EVERY, upstream.watch)
@@ -136,6 +142,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 },
                 checks,
                 internal_token,
+                recount=holdings.compare,
                 with_dead_letters=frozenset({"chat", "usage", "ingest"}),
             ),
             checks=checks,

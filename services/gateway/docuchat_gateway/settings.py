@@ -40,6 +40,8 @@ class Settings(ServiceSettings):
     idempotency: Duration = timedelta(hours=24)
     """How long the key of an upload is remembered."""
 
+    holdings_interval: Duration = timedelta(hours=1)
+    """Between two comparisons of what is stored with what usage counts."""
     upstream_timeout: Duration = timedelta(seconds=10)
     chat_timeout: Duration = timedelta(minutes=2)
     """Longest silence of chat before or within an answer."""

@@ -24,7 +24,9 @@ async def test_an_operators_paths_are_for_operators_only(gateway: Gateway) -> No
         ("GET", "status"),
         ("GET", "dead-letters"),
         ("POST", "dead-letters/replay"),
+        ("POST", "dead-letters/discard"),
         ("POST", "documents/reembed"),
+        ("POST", "documents/recount"),
         ("GET", "pauses"),
         ("DELETE", "pauses"),
         ("GET", "tenants"),
@@ -44,7 +46,9 @@ async def test_dead_letters_of_all_services_are_listed_and_brought_back(
     async def internal(request: web.Request) -> web.StreamResponse:
         if request.method == "POST":
             asked.append((request.path, await request.json()))
-            return web.json_response({"replayed": 3})
+            if asked[-1][1]["queue"] == "usage.no-such.v1":
+                return web.json_response({"code": "queue_not_found", "detail": "There is no such queue."}, status=404)
+            return web.json_response({"replayed": 3, "discarded": 4})
         return web.json_response({"items": [LETTER | {"oldest_seconds": 5.0}]})
 
     behind.internal = internal  # type: ignore[method-assign]  # a fake answers as the test likes
@@ -55,12 +59,22 @@ async def test_dead_letters_of_all_services_are_listed_and_brought_back(
         path = "/v1/operator/dead-letters/replay"
         replayed = await (await gateway.call("POST", path, json=one, headers=headers)).json()
         unknown = await gateway.call("POST", path, json={"service": "nobody"}, headers=headers)
+        discard = "/v1/operator/dead-letters/discard"
+        discarded = await gateway.call("POST", discard, json={"queue": LETTER["queue"]}, headers=headers)
+        wrong = [
+            await (await gateway.call("POST", path, json=body, headers=headers)).json()
+            for path in (path, discard)
+            for body in ({"queue": "nobody"}, {"queue": "usage.no-such.v1"})
+        ]
         typo = await gateway.call("POST", path, json={"servise": "usage"}, headers=headers)
 
     assert [(item["service"], item["count"]) for item in listed["items"]] == [("chat", 3), ("usage", 3)]
     assert listed["unanswered"] == ["ingest"]
     assert replayed == {"replayed": {"usage": 3}, "unanswered": []}
-    assert asked == [("/internal/dead-letters/replay", {"queue": LETTER["queue"]})]
+    assert asked[0] == ("/internal/dead-letters/replay", {"queue": LETTER["queue"]})
+    assert asked[1] == ("/internal/dead-letters/discard", {"queue": LETTER["queue"]})
+    assert (await discarded.json()) == {"discarded": 4}
+    assert {(answer["status"], answer["code"]) for answer in wrong} == {(404, "queue_not_found")}
     assert (unknown.status, (await unknown.json())["code"]) == (404, "service_unknown")
     assert typo.status == 422
     assert "servise" in json.dumps(await typo.json())

@@ -39,6 +39,7 @@ class Container:
     verifier: TokenVerifier
     prices: PriceService
     quotas: QuotaService
+    documents: DocumentService
     ledger: LedgerService
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
@@ -88,6 +89,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             verifier=verifier,
             prices=PriceService(uow),
             quotas=quotas,
+            documents=documents,
             ledger=ledger,
             dead_letters=DeadLetterOffice(broker, "usage"),
             checks={"database": database.check},

@@ -49,3 +49,8 @@ async def test_dead_letters_are_listed_and_replayed_for_our_own_services_alone(
         replayed = await http.post("/internal/dead-letters/replay", json={"queue": QUEUE}, headers=INTERNAL)
         assert replayed.json() == {"replayed": 1}
         await eventually(listed)  # it is no better than before, and was given up again
+        path = "/internal/dead-letters/discard"
+        assert (await http.post(path, json={}, headers=INTERNAL)).status_code == 422
+        assert (await http.post(path, json={"queue": "x"}, headers=INTERNAL)).json()["code"] == "queue_not_found"
+        assert (await http.post(path, json={"queue": QUEUE}, headers=INTERNAL)).json() == {"discarded": 1}
+        assert (await http.get("/internal/dead-letters", headers=INTERNAL)).json() == {"items": []}

@@ -255,7 +255,8 @@ async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, tok
     assert (added.status_code, added.json()["embedding"]) == (201, 0.5)
     again = await http.post("/v1/operator/prices", json=price, headers=operator)
     assert (again.status_code, again.json()["code"]) == (409, "price_exists")
-    for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}, {"model": "a\0b"}, {"provider": "a\u202eb"}):
+    names = ({"model": "a\0b"}, {"provider": "a\u202eb"}, {"model": "my*model"}, {"model": "my**"})
+    for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}, *names):
         refused = await http.post("/v1/operator/prices", json={**price, **wrong}, headers=operator)
         assert refused.status_code == 422
     assert added.json() in (await http.get("/v1/operator/prices", headers=operator)).json()["items"]
@@ -265,3 +266,33 @@ async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, tok
 async def test_operators_paths_are_for_operators(http: httpx2.AsyncClient, token_mint: TokenMint, path: str) -> None:
     assert (await http.get(path)).status_code == 401
     assert (await http.get(path, headers=token_mint.headers(tenant_id=1, role="owner"))).status_code == 403
+
+
+async def test_what_is_stored_is_counted_by_the_rows_when_events_were_lost(
+    http: httpx2.AsyncClient, token_mint: TokenMint
+) -> None:
+    user, ids = uuid7(), [uuid7() for _ in range(3)]
+    rows = [
+        {"document_id": str(one), "tenant_id": 1, "user_id": str(user), "size_bytes": 100, "pages": 4, "generation": 1}
+        for one in ids
+    ]
+    rows[2] |= {"pages": 0, "generation": 0}
+
+    async def used() -> dict[str, float]:
+        quota = (await http.get(QUOTA.format(1), headers=operator_headers(token_mint))).json()
+        return {limit["unit"]: limit["used"] for limit in quota["limits"]}
+
+    assert (await http.post("/internal/holdings", json={"items": rows})).status_code == 403
+    for _ in range(2):
+        assert (await http.post("/internal/holdings", json={"items": rows}, headers=INTERNAL)).status_code == 204
+    assert {unit: (await used())[unit] for unit in ("documents", "pages", "bytes")} == {
+        "documents": 3, "pages": 8, "bytes": 300,
+    }  # fmt: skip
+    first = (await http.get("/internal/holdings", params={"limit": 2}, headers=INTERNAL)).json()["items"]
+    rest = await http.get("/internal/holdings", params={"after": str(ids[1])}, headers=INTERNAL)
+    assert [*first, *rest.json()["items"]] == [row | {"is_gone": False} for row in rows]
+
+    await http.post("/internal/holdings", json={"items": [rows[0] | {"is_gone": True}]}, headers=INTERNAL)
+    assert {unit: (await used())[unit] for unit in ("documents", "pages", "bytes")} == {
+        "documents": 2, "pages": 4, "bytes": 200,
+    }  # fmt: skip

@@ -2,7 +2,14 @@
 
 from fastapi import APIRouter, Request
 
-from docuchat_common.contracts.dead_letters import DeadLetter, DeadLetterList, ReplayRequest, ReplayResult
+from docuchat_common.contracts.dead_letters import (
+    DeadLetter,
+    DeadLetterList,
+    DiscardRequest,
+    DiscardResult,
+    ReplayRequest,
+    ReplayResult,
+)
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 
@@ -21,6 +28,7 @@ async def list_dead_letters(request: Request) -> DeadLetterList:
                 reason=one.reason,
                 count=one.count,
                 oldest_seconds=one.oldest.total_seconds(),
+                ids=list(one.ids),
             )
             for one in found
         ]
@@ -31,6 +39,12 @@ async def list_dead_letters(request: Request) -> DeadLetterList:
 async def replay_dead_letters(request: Request, body: ReplayRequest) -> ReplayResult:
     """Bring dead letters back to the queue that they came from, with a fresh ladder."""
     return ReplayResult(replayed=await _office(request).replay(body.queue))
+
+
+@router.post("/discard")
+async def discard_dead_letters(request: Request, body: DiscardRequest) -> DiscardResult:
+    """Forget the dead letters of one queue for good."""
+    return DiscardResult(discarded=await _office(request).discard(body.queue))
 
 
 def _office(request: Request) -> DeadLetterOffice:

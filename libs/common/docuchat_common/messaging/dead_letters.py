@@ -5,9 +5,10 @@ Only ids and codes leave the broker by this; bodies are never shown.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import aio_pika
 import structlog
@@ -15,12 +16,12 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from docuchat_common.errors import NotFound, UpstreamUnavailable
-from docuchat_common.events.catalogue import BY_TYPE
 from docuchat_common.events.envelope import Event
 from docuchat_common.messaging.broker import BROKER_ERRORS, SETUP_HINT, Broker
 from docuchat_common.messaging.fates import ATTEMPT_HEADER, REASON_HEADER, put_copy
 from docuchat_common.messaging.topology import (
     RetryLadder,
+    SubscriberQueue,
     dead_letter_queue,
     queue_name,
     queues_of,
@@ -30,11 +31,12 @@ from docuchat_common.messaging.topology import (
 logger = structlog.get_logger()
 
 _LOOK_AT = 1_000
+_SHOWN_IDS = 5
 _SECONDS = 60
 
 
 class NoSuchQueue(NotFound):
-    """There is no such queue; leave the name out to replay all queues."""
+    """There is no such queue; the list of dead letters names them."""
 
     code = "queue_not_found"
 
@@ -49,6 +51,8 @@ class DeadLetters:
     count: int
     oldest: timedelta
     """How long ago the first of them was given up."""
+    ids: tuple[UUID, ...]
+    """Of the first few of them that have one."""
 
 
 class DeadLetterOffice:
@@ -65,7 +69,7 @@ class DeadLetterOffice:
         for queue in self._queues:
             async with self._dead_letters_of(queue) as (_, dead):
                 messages = await _take(dead, _LOOK_AT)
-                found += _summed_up(queue, messages)
+                found += _summed_up(self._queues[queue], messages)
                 for message in messages:
                     await message.nack(requeue=True)
         return found
@@ -83,6 +87,17 @@ class DeadLetterOffice:
                 moved += await self._replay(channel, dead, name, limit)
         logger.info("dead_letters.replayed", queue=queue or "all", messages=moved)
         return moved
+
+    async def discard(self, queue: str, *, limit: int = 10_000) -> int:
+        """Forget up to `limit` dead letters of `queue`, for good; returns how many. Raises NoSuchQueue."""
+        if queue not in self._queues:
+            raise NoSuchQueue
+        async with self._dead_letters_of(queue) as (_, dead):
+            messages = await _take(dead, limit)
+            for message in messages:
+                await message.ack()
+        logger.warning("dead_letters.discarded", queue=queue, messages=len(messages), ids=_ids(messages))
+        return len(messages)
 
     async def add(self, event: Event, *, publisher: str, reason: str) -> None:
         """Lay an event with the dead letters of our queue for it, as if it had come from `publisher` and failed."""
@@ -144,14 +159,34 @@ async def _take(queue: AbstractQueue, limit: int) -> list[AbstractIncomingMessag
     return taken
 
 
-def _summed_up(queue: str, messages: list[AbstractIncomingMessage]) -> list[DeadLetters]:
+def _summed_up(queue: SubscriberQueue, messages: list[AbstractIncomingMessage]) -> list[DeadLetters]:
     now = datetime.now(UTC)
-    groups: dict[tuple[str, str], list[timedelta]] = {}
+    groups: dict[str, list[AbstractIncomingMessage]] = {}
     for message in messages:
-        # a name that the catalogue does not know could hold anything
-        kind = message.type if message.type in BY_TYPE else "unknown"
-        groups.setdefault((kind or "unknown", _reason(message)), []).append(now - (message.timestamp or now))
-    return [DeadLetters(queue, kind, reason, len(ages), max(ages)) for (kind, reason), ages in sorted(groups.items())]
+        groups.setdefault(_reason(message), []).append(message)
+    return [
+        # what a message says of itself could be anything; the queue takes one type only
+        DeadLetters(
+            queue.name,
+            queue.event_type,
+            reason,
+            len(group),
+            max(now - (message.timestamp or now) for message in group),
+            tuple(_ids(group)),
+        )
+        for reason, group in sorted(groups.items())
+    ]
+
+
+def _ids(messages: list[AbstractIncomingMessage]) -> list[UUID]:
+    """The ids of the first few, by which logs know them; a malformed id could be anything, and is left out."""
+    found: list[UUID] = []
+    for message in messages:
+        with suppress(ValueError):
+            found.append(UUID(message.message_id or ""))
+        if len(found) == _SHOWN_IDS:
+            break
+    return found
 
 
 def _reason(message: AbstractIncomingMessage) -> str:

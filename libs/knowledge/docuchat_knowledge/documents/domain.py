@@ -101,12 +101,16 @@ class DeletionReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a tenant has stored: for quotas of documents and pages."""
+class HeldDocument:
+    """What counts of a document towards quotas."""
 
-    documents: int
-    pages: int
+    id: DocumentId
+    tenant_id: TenantId
+    uploaded_by: UUID | None
     size_bytes: int
+    pages: int
+    """0 until it was read."""
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,11 +103,14 @@ LEFT JOIN LATERAL (
 ) pace ON p.status IN ('queued', 'processing')
 WHERE p.tenant_id = :tenant_id AND p.id = :document_id AND p.status <> 'receiving' AND p.deleted_at IS NULL;
 
--- name: measure_holdings^
--- What the tenant has stored.
-SELECT count(*) AS documents, coalesce(sum(pages), 0) AS pages, coalesce(sum(size_bytes), 0) AS size_bytes
-FROM knowledge.documents
-WHERE tenant_id = :tenant_id AND status <> 'receiving' AND deleted_at IS NULL;
+-- name: list_holdings
+-- A page of what all tenants have stored, by id (role: gateway_system). Pages count once they were read.
+SELECT d.id, d.tenant_id, d.uploaded_by, d.size_bytes, d.generation,
+       CASE WHEN d.generation > 0 THEN coalesce(d.pages, 0) ELSE 0 END AS pages
+FROM knowledge.documents d
+WHERE d.status <> 'receiving' AND d.deleted_at IS NULL AND (:after::uuid IS NULL OR d.id > :after::uuid)
+ORDER BY d.id
+LIMIT :page_size;
 
 -- name: retry_document^
 -- Queue a failed document as if it were new.

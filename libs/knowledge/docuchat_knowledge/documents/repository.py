@@ -15,7 +15,7 @@ from docuchat_knowledge.documents.domain import (
     DeletionReceipt,
     Document,
     DocumentStatus,
-    Holdings,
+    HeldDocument,
     NewDocument,
     Registration,
     estimate_seconds_left,
@@ -139,10 +139,11 @@ class DocumentRegistry:
         ]
         return [_document(row) for row in rows]
 
-    async def measure_holdings(self, tenant_id: TenantId) -> Holdings:
-        """Documents, pages and bytes that the tenant has stored now."""
-        row = await _queries.measure_holdings(self._connection, tenant_id=tenant_id)
-        return Holdings(row["documents"], int(row["pages"]), int(row["size_bytes"]))
+    async def list_holdings(self, *, after: UUID | None, limit: int) -> Sequence[HeldDocument]:
+        """A page of what is stored, of all tenants when the transaction is the system's, by id."""
+        return [
+            HeldDocument(**row) async for row in _queries.list_holdings(self._connection, after=after, page_size=limit)
+        ]
 
     async def retry(self, tenant_id: TenantId, document_id: DocumentId) -> Document:
         """Queue a failed document again, with its attempts at 0. Raises DocumentNotFound, DocumentNotFailed."""

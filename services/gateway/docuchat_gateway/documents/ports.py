@@ -1,9 +1,12 @@
 """What the documents need of the world."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
+from docuchat_common.contracts.holdings import Holding
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_gateway.transaction import GatewayTx
 
@@ -12,6 +15,22 @@ class OpenTransaction(Protocol):
     """A unit of work inside one tenant."""
 
     def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[GatewayTx]: ...
+
+
+class OpenSystemTransaction(Protocol):
+    """A unit of work across tenants."""
+
+    def __call__(self) -> AbstractAsyncContextManager[GatewayTx]: ...
+
+
+class CountedHoldings(Protocol):
+    """What the usage service counts as stored."""
+
+    async def list_counted(self, after: UUID | None, limit: int) -> Sequence[Holding]:
+        """A page of the documents that count, of all tenants, by id."""
+
+    async def correct(self, holdings: Sequence[Holding]) -> None:
+        """Count documents as their rows say."""
 
 
 class Wakeup(Protocol):

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from docuchat_common.contracts.dead_letters import DiscardRequest, DiscardResult
 from docuchat_common.http.identity import CurrentOperator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
@@ -10,6 +11,7 @@ from docuchat_gateway.operator.schemas import (
     DeadLetterOverview,
     DeadLetterReplay,
     DeadLettersReplayed,
+    HoldingsCorrected,
     ProviderPauses,
     Reembedding,
     ReembeddingQueued,
@@ -42,10 +44,20 @@ async def replay_dead_letters(request: Request, _: CurrentOperator, body: DeadLe
     return await _service(request).replay_dead_letters(body.service, body.queue)
 
 
+@router.post("/dead-letters/discard", summary="Forget dead letters for good", responses=problem_responses(404, 422))
+async def discard_dead_letters(request: Request, _: CurrentOperator, body: DiscardRequest) -> DiscardResult:
+    return await _service(request).discard_dead_letters(body.queue)
+
+
 @router.post("/documents/reembed", summary="Embed documents again", responses=problem_responses(422))
 async def reembed_documents(request: Request, _: CurrentOperator, body: Reembedding) -> ReembeddingQueued:
     tenant_id = None if body.tenant_id is None else TenantId(body.tenant_id)
     return ReembeddingQueued(queued=await _service(request).reembed(tenant_id))
+
+
+@router.post("/documents/recount", summary="Count what is stored by the rows")
+async def recount_documents(request: Request, _: CurrentOperator) -> HoldingsCorrected:
+    return HoldingsCorrected(corrected=await _service(request).recount())
 
 
 @router.get("/pauses", summary="Model providers that nobody asks now")

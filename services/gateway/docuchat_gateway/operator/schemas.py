@@ -65,6 +65,12 @@ class ReembeddingQueued(BaseModel):
     queued: int
 
 
+class HoldingsCorrected(BaseModel):
+    """How many documents were counted otherwise than they are stored."""
+
+    corrected: int
+
+
 class ProviderPause(BaseModel):
     """An account at a model provider that nobody asks before `until`, because it said so."""
 

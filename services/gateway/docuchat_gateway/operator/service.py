@@ -8,12 +8,13 @@ import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from docuchat_common.contracts.dead_letters import DeadLetterList, ReplayRequest, ReplayResult
-from docuchat_common.errors import DocuChatError
+from docuchat_common.contracts.dead_letters import DeadLetterList, DiscardResult, ReplayRequest, ReplayResult
+from docuchat_common.errors import DocuChatError, NotFound
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.health import Check, ask_parts
 from docuchat_common.http.identity import INTERNAL_HEADER
 from docuchat_common.ids import TenantId
+from docuchat_common.messaging.dead_letters import NoSuchQueue
 from docuchat_common.redis import redis_errors_translated
 from docuchat_gateway.operator.errors import ServiceUnknown
 from docuchat_gateway.operator.ports import OpenSystemTransaction
@@ -44,15 +45,17 @@ class OperatorService:
         checks: Mapping[str, Check],
         internal_token: str,
         *,
+        recount: Callable[[], Awaitable[int]],
         with_dead_letters: frozenset[str],
     ) -> None:
-        """`services` are all others by name; `checks` are the gateway's own parts."""
+        """`services` are all others by name; `checks` are its own parts; `recount` compares what is stored."""
         self._system_uow = system_uow
         self._redis = redis
         self._services = services
         self._checks = checks
         self._headers = {INTERNAL_HEADER: internal_token}
         self._with_dead_letters = with_dead_letters
+        self.recount = recount
 
     async def look(self) -> SystemStatus:
         """How every part is, and what waits for somebody."""
@@ -85,11 +88,11 @@ class OperatorService:
         return DeadLetterOverview(items=items, unanswered=unanswered)
 
     async def replay_dead_letters(self, service: str | None, queue: str | None) -> DeadLettersReplayed:
-        """Bring dead letters back, of one service and queue or of all. Raises ServiceUnknown."""
+        """Bring dead letters back, of one service and queue or of all. Raises ServiceUnknown, NoSuchQueue."""
         if service is not None and service not in self._with_dead_letters:
             raise ServiceUnknown(f"No service {service!r} keeps dead letters.", known=sorted(self._with_dead_letters))
         if service is None and queue is not None:
-            service = queue.split(".", 1)[0] if queue.split(".", 1)[0] in self._with_dead_letters else None
+            service = self._service_of(queue)
 
         async def ask(client: ServiceClient) -> int:
             body = ReplayRequest(queue=queue).model_dump()
@@ -99,6 +102,12 @@ class OperatorService:
         names = self._with_dead_letters if service is None else frozenset({service})
         replayed, unanswered = await self._fan_out(names, ask)
         return DeadLettersReplayed(replayed=replayed, unanswered=unanswered)
+
+    async def discard_dead_letters(self, queue: str) -> DiscardResult:
+        """Forget the dead letters of a queue for good. Raises NoSuchQueue, UpstreamUnavailable."""
+        client = self._services[self._service_of(queue)]
+        answer = await self._call(client, "POST", "/internal/dead-letters/discard", {"queue": queue})
+        return DiscardResult.model_validate(answer)
 
     async def reembed(self, tenant_id: TenantId | None) -> int:
         """Queue the documents whose vectors are of another model than the present one; the worker finds them."""
@@ -123,6 +132,12 @@ class OperatorService:
         with redis_errors_translated():
             return await end_pauses(self._redis)
 
+    def _service_of(self, queue: str) -> str:
+        service = queue.split(".", 1)[0]
+        if service not in self._with_dead_letters:
+            raise NoSuchQueue
+        return service
+
     async def _health(self, name: str) -> PartStatus:
         try:
             answer = await self._call(self._services[name], "GET", "/healthz")
@@ -141,6 +156,11 @@ class OperatorService:
         async def one(name: str) -> T | None:
             try:
                 return await ask(self._services[name])
+            except NotFound as error:
+                if error.code == NoSuchQueue.code:
+                    raise
+                logger.warning("operator.unanswered", upstream=name, error=type(error).__name__)
+                return None
             except (DocuChatError, ValidationError) as error:  # down, without such a path, or not understood
                 logger.warning("operator.unanswered", upstream=name, error=type(error).__name__)
                 return None

@@ -8,3 +8,12 @@ SELECT usage.store_document_v1(
 -- name: forget_deleted(before)!
 -- Forget deleted documents of which no event can be under way any more.
 DELETE FROM usage.stored_documents d WHERE d.is_deleted AND d.seen_at < :before::timestamptz;
+
+
+-- name: list_counted(after, page_size)
+-- A page of the documents that count now, of all tenants, by id.
+SELECT d.tenant_id, d.document_id, d.user_id, d.bytes, d.pages, d.generation
+FROM usage.stored_documents d
+WHERE d.is_uploaded AND NOT d.is_deleted AND (:after::uuid IS NULL OR d.document_id > :after::uuid)
+ORDER BY d.document_id
+LIMIT :page_size;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
@@ -27,6 +29,20 @@ class DocumentRepository:
         await _queries.store(
             self._connection, **asdict(said), now=now, period_start=period.starts_at, period_end=period.ends_at
         )
+
+    async def list_counted(self, after: UUID | None, limit: int) -> Sequence[StoredDocument]:
+        """A page of the documents that count, of all tenants, by id."""
+        return [
+            StoredDocument(
+                tenant_id=row["tenant_id"],
+                document_id=row["document_id"],
+                user_id=row["user_id"],
+                size_bytes=row["bytes"],
+                pages=row["pages"],
+                generation=row["generation"],
+            )
+            async for row in _queries.list_counted(self._connection, after=after, page_size=limit)
+        ]
 
     async def forget_deleted(self, before: datetime) -> None:
         """Forget deleted documents of which no event can be under way any more."""

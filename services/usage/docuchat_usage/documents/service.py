@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from docuchat_common.clock import Clock
 from docuchat_common.ids import TenantId
@@ -26,6 +28,11 @@ class DocumentService:
         """Count what an event says of a document; saying it again, or late, changes nothing."""
         async with self._uow(TenantId(said.tenant_id)) as tx:
             await tx.documents.store(said, self._clock.now())
+
+    async def list_counted(self, after: UUID | None, limit: int) -> Sequence[StoredDocument]:
+        """A page of the documents that count now, of all tenants, by id."""
+        async with self._uow.system() as tx:
+            return await tx.documents.list_counted(after, limit)
 
     async def forget(self) -> None:
         """Forget documents that were deleted long ago."""

@@ -20,7 +20,7 @@ class PriceBody(StrictBody):
     """A version of a model's price, in USD per million tokens."""
 
     provider: Name = Field(default="*", description="`*` is any provider.")
-    model: Name = Field(description="A model, or the beginning of its name and `*`.")
+    model: Name = Field(pattern=r"^[^*]*\*?$", description="A model, or the beginning of its name and `*`.")
     input: Dollars
     output: Dollars
     embedding: Dollars | None = Field(default=None, description="The same as `input` when it is not given.")

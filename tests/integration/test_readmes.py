@@ -29,6 +29,7 @@ ELSEWHERE = {
     "make run": "deploy/local/tests/test_product.py",
     "make demo": "deploy/local/tests/test_demo.py",
     "docuchat-local restart": "deploy/local/tests/test_product.py",
+    "docuchat-local subscriber": "deploy/local/tests/test_subscriber.py",
     "make test": ".ci/run",
     "python -m docuchat_setup": "deploy/setup/tests",
     "python -m docuchat_testkit.servers": "tests/testkit/tests",
@@ -69,7 +70,9 @@ class Reader:
         )
         for name, value in self.known.items():
             filled = filled.replace(f"<{name}>", value)
-        return filled.replace("export TOKEN=...", "true").replace("$TOKEN", self.known["token"])
+        for name, value in (("TOKEN", self.known["token"]), ("ID", self.known["id"])):
+            filled = filled.replace(f"export {name}=...", "true").replace(f"${name}", value)
+        return filled
 
     async def run(self, command: str) -> None:
         """Run one command; it has to succeed, and what it answers is remembered for the next ones."""
@@ -125,6 +128,7 @@ class Reader:
 def reader(embedded_product: Product, documents: Path, tmp_path: Path) -> Reader:
     for name in ("document", "report", "contract"):
         shutil.copy(documents / "handbook-en.pdf", tmp_path / f"{name}.pdf")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / ".local").symlink_to(embedded_product.running.folder)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail-with-body\nmax-time = 30\n")

@@ -17,6 +17,7 @@ from docuchat_local.environment import ROOT, read_settings
 from docuchat_local.errors import LocalError
 from docuchat_local.probes import find_running
 from docuchat_local.product import RunningProduct, prepare_only, started_product
+from docuchat_local.subscribers import make_subscriber
 from docuchat_local.terminal import LogFollower, Terminal
 from docuchat_local.vocabulary import prepare_vocabulary
 
@@ -121,6 +122,18 @@ def vocabulary(folder: FolderOption = _FOLDER) -> None:
     terminal = Terminal()
     with _readable_errors(terminal):
         terminal.say(f"TIKTOKEN_CACHE_DIR={prepare_vocabulary(folder / 'tiktoken', _LOCK_FILE)}")
+
+
+@app.command()
+def subscriber(
+    name: Annotated[str, typer.Option(help="The other system; its queues begin with this name and a dot.")],
+    types: Annotated[str, typer.Option(help="The events that it may read, with commas between; all without.")] = "",
+    folder: FolderOption = _FOLDER,
+) -> None:
+    """Make a login at the running product's broker for another system, and print its address, once."""
+    terminal = Terminal()
+    with _readable_errors(terminal):
+        terminal.say(make_subscriber(folder, name, [one.strip() for one in types.split(",") if one.strip()]))
 
 
 @app.command()

@@ -263,27 +263,23 @@ def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
     _write_private(folder / "enabled_plugins", "[].\n", site.account)
     _write_private(folder / "rabbitmq-env.conf", "", site.account)  # stands in for the machine's own in /etc
     _write_private(folder / ".erlang.cookie", site.secrets.get("erlang_cookie"), site.account, mode=0o400)
-    environment = _program_environment(
-        HOME=str(folder),
-        ERL_EPMD_PORT=str(epmd_port),
-        ERL_EPMD_ADDRESS=_LOOPBACK,
-        RABBITMQ_NODENAME="docuchat@localhost",
-        RABBITMQ_CONF_ENV_FILE=str(folder / "rabbitmq-env.conf"),
-        RABBITMQ_CONFIG_FILE=str(configuration),
-        RABBITMQ_CONFIG_FILES=str(folder / "conf.d"),
-        RABBITMQ_ADVANCED_CONFIG_FILE=str(folder / "advanced.config"),
-        RABBITMQ_GENERATED_CONFIG_DIR=str(folder / "config"),
-        RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "enabled_plugins"),
+    environment = control_environment(folder, epmd_port) | {
+        "ERL_EPMD_ADDRESS": _LOOPBACK,
+        "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_CONFIG_FILES": str(folder / "conf.d"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         # the name is unique within our own epmd, and must stay: RabbitMQ ties its data to it
-        RABBITMQ_MNESIA_BASE=str(folder),
-        RABBITMQ_MNESIA_DIR=str(folder / "data"),
-        RABBITMQ_FEATURE_FLAGS_FILE=str(folder / "feature_flags"),
-        RABBITMQ_LOG_BASE=str(folder / "log"),
-        RABBITMQ_LOGS="-",
-        RABBITMQ_PID_FILE=str(folder / "rabbitmq.pid"),
-        RABBITMQ_DIST_PORT=str(distribution_port),
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +SDcpu 1:1 +SDio 4 -kernel inet_dist_use_interface {127,0,0,1}",
-    )
+        "RABBITMQ_MNESIA_BASE": str(folder),
+        "RABBITMQ_MNESIA_DIR": str(folder / "data"),
+        "RABBITMQ_FEATURE_FLAGS_FILE": str(folder / "feature_flags"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_PID_FILE": str(folder / "rabbitmq.pid"),
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +SDcpu 1:1 +SDio 4 -kernel inet_dist_use_interface {127,0,0,1}",
+    }
     epmd = site.warden.add(
         ProcessSpec(
             "epmd",
@@ -314,6 +310,16 @@ def make_rabbitmq(site: Site, programs: ServerPrograms) -> Server:
         site.say,
         _serves=lambda: _speaks_amqp(port),
         _companions=(epmd,),
+    )
+
+
+def control_environment(folder: Path, epmd_port: int) -> dict[str, str]:
+    """What `rabbitmqctl` needs to reach the node of `folder`: its cookie, its name, and who knows its port."""
+    return _program_environment(
+        HOME=str(folder),
+        ERL_EPMD_PORT=str(epmd_port),
+        RABBITMQ_NODENAME="docuchat@localhost",
+        RABBITMQ_CONF_ENV_FILE=str(folder / "rabbitmq-env.conf"),
     )
 
 

@@ -60,6 +60,10 @@ class Ports:
         self.remember(name, port)
         return port
 
+    def find(self, name: str) -> int | None:
+        """The port of `name`, as it was chosen last; None when it never was."""
+        return self._ports.get(name)
+
     def remember(self, name: str, port: int) -> None:
         """Keep the port of `name`."""
         self._ports[name] = port

@@ -5,7 +5,7 @@ Every command may be repeated. Settings come from the environment; deploy/setup/
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -25,9 +25,15 @@ from docuchat_setup.migrations import migrate as migrate_all
 from docuchat_setup.operator import make_operator
 from docuchat_setup.roles import ensure_roles
 from docuchat_setup.settings import Environment
+from docuchat_setup.subscribers import new_subscriber
 from docuchat_setup.topology import declare_topology
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+_HOW_TO_MAKE_LOGINS = (
+    "Set RABBITMQ_MANAGEMENT_URL (http://admin:password@rabbitmq:15672) or RABBITMQ_CONTROL (rabbitmqctl, or "
+    "docker exec -i … rabbitmqctl)"
+)
 
 OperatorName = Annotated[str, typer.Option(help="Whose credential it is; an older one of that name is revoked.")]
 
@@ -69,6 +75,24 @@ def operator(name: OperatorName = "operator") -> None:
         _say(_run(make_operator(Environment.of_process().database_url("OWNER_DATABASE_URL"), name)))
 
 
+@app.command()
+def subscriber(
+    name: Annotated[str, typer.Option(help="The other system; its queues begin with this name and a dot.")],
+    types: Annotated[str, typer.Option(help="The events that it may read, with commas between; all without.")] = "",
+) -> None:
+    """Make a broker login for another system that follows the events, and print its address, once.
+
+    Again makes a new password; the old one ends.
+    """
+    with _readable_errors():
+        environment = Environment.of_process()
+        (admin_url,) = environment.need("RABBITMQ_ADMIN_URL")
+        url, definitions = new_subscriber(admin_url, name, [one.strip() for one in types.split(",") if one.strip()])
+        if not _import(environment, definitions):
+            raise SetupError(f"AMQP cannot make logins. {_HOW_TO_MAKE_LOGINS}")
+        _say(url)
+
+
 @app.command(name="all")
 def everything() -> None:
     """Do roles, migrate and topology."""
@@ -92,22 +116,26 @@ def _migrate(environment: Environment) -> None:
 def _topology(environment: Environment) -> None:
     (url,) = environment.need("RABBITMQ_ADMIN_URL")
     passwords, limits = environment.broker_passwords(), environment.stream_limits()
-    management, control = environment.find("RABBITMQ_MANAGEMENT_URL"), environment.find("RABBITMQ_CONTROL")
-    definitions = login_definitions(passwords, [virtual_host_of(url)])
-    if management:
-        import_by_http(management, definitions)
-    elif control:
-        import_by_control(control, definitions)
-    elif refused := _run(refused_logins(url, passwords)):
+    made = _import(environment, login_definitions(passwords, [virtual_host_of(url)]))
+    if not made and (refused := _run(refused_logins(url, passwords))):
         raise SetupError(
-            f"RabbitMQ refuses the logins of {', '.join(refused)}, and AMQP cannot make logins. Set "
-            "RABBITMQ_MANAGEMENT_URL (http://admin:password@rabbitmq:15672) or RABBITMQ_CONTROL (rabbitmqctl, or "
-            "docker exec -i … rabbitmqctl), or run on the broker what this prints: python -m docuchat_setup logins | "
-            "rabbitmqctl import_definitions"
+            f"RabbitMQ refuses the logins of {', '.join(refused)}, and AMQP cannot make logins. {_HOW_TO_MAKE_LOGINS}, "
+            "or run on the broker what this prints: python -m docuchat_setup logins | rabbitmqctl import_definitions"
         )
     for line in _run(declare_topology(url, stream=limits)):
         _say(f"notice: {line}")
     _say(f"exchanges and queues are there; the usage stream keeps {limits}")
+
+
+def _import(environment: Environment, definitions: Mapping[str, Any]) -> bool:
+    """Give definitions to the broker by what the operator set; False when nothing is set."""
+    if management := environment.find("RABBITMQ_MANAGEMENT_URL"):
+        import_by_http(management, definitions)
+    elif control := environment.find("RABBITMQ_CONTROL"):
+        import_by_control(control, definitions)
+    else:
+        return False
+    return True
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

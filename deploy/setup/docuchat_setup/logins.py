@@ -46,8 +46,8 @@ def login_definitions(
             rights, who = rights_of(service), {"user": login_of(service), "vhost": host}
             permissions.append({**who, "configure": _NOTHING, "write": rights.write, "read": rights.read})
             topics.append({**who, "exchange": EXCHANGE, "write": rights.publish, "read": _NOTHING})
-    users = [_user(name, password, ["administrator"]) for name, password in (administrators or {}).items()]
-    users += [_user(login_of(service), passwords[service], []) for service in SERVICES]
+    users = [hashed_user(name, password, ["administrator"]) for name, password in (administrators or {}).items()]
+    users += [hashed_user(login_of(service), passwords[service], []) for service in SERVICES]
     return {
         "users": users,
         "vhosts": [{"name": host} for host in hosts],
@@ -121,7 +121,7 @@ def import_by_control(command: str | list[str], definitions: Mapping[str, Any], 
         raise SetupError(f"`{' '.join(words)} import_definitions` failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _user(name: str, password: str, tags: list[str]) -> dict[str, Any]:
+def hashed_user(name: str, password: str, tags: list[str]) -> dict[str, Any]:
     """A user with its password hashed as RabbitMQ does: base64(salt + SHA-256(salt + password))."""
     salt = os.urandom(4)
     digest = hashlib.sha256(salt + password.encode()).digest()

@@ -7,6 +7,7 @@ interrupted: sessions that follow then start at once.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -63,6 +64,9 @@ class VirtualHosts(Protocol):
     """Makes and removes virtual hosts, with the services' logins, and all rights for the user of the broker's URL."""
 
     def add(self, names: list[str]) -> None: ...
+
+    def define(self, definitions: Mapping[str, Any]) -> None:
+        """Give the broker definitions of logins and rights."""
 
     def remove(self, names: list[str]) -> None: ...
 
@@ -123,9 +127,12 @@ class ManagedVirtualHosts:
     password: str
 
     def add(self, names: list[str]) -> None:
+        self.define(test_logins(names, self.user, self.password))
+
+    def define(self, definitions: Mapping[str, Any]) -> None:
         parts = urlsplit(self.management_url)
         login = f"{quote(self.user)}:{quote(self.password)}@{parts.netloc}"
-        import_by_http(urlunsplit(parts._replace(netloc=login)), test_logins(names, self.user, self.password))
+        import_by_http(urlunsplit(parts._replace(netloc=login)), definitions)
 
     def remove(self, names: list[str]) -> None:
         with httpx2.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30) as http:
@@ -144,7 +151,10 @@ class ControlledVirtualHosts:
     account: tuple[int, int] | None
 
     def add(self, names: list[str]) -> None:
-        import_by_control([self.program], test_logins(names, self.user, self.password), **self._as_node())
+        self.define(test_logins(names, self.user, self.password))
+
+    def define(self, definitions: Mapping[str, Any]) -> None:
+        import_by_control([self.program], definitions, **self._as_node())
 
     def remove(self, names: list[str]) -> None:
         hosts = ", ".join(f'<<"{name}">>' for name in names)  # one call for all of them
@@ -381,6 +391,9 @@ class _RemoteVirtualHosts:
     def add(self, names: list[str]) -> None:
         self._ask("add", names)
 
+    def define(self, definitions: Mapping[str, Any]) -> None:
+        self._ask("define", [base64.b64encode(json.dumps(definitions).encode()).decode()])
+
     def remove(self, names: list[str]) -> None:
         self._ask("remove", names)
 
@@ -405,7 +418,10 @@ def _serve_virtual_hosts(path: Path, hosts: VirtualHosts) -> None:
             with connection:
                 wish, *names = connection.makefile().readline().split()
                 try:
-                    (hosts.add if wish == "add" else hosts.remove)(names)
+                    if wish == "define":
+                        hosts.define(json.loads(base64.b64decode(names[0])))
+                    else:
+                        (hosts.add if wish == "add" else hosts.remove)(names)
                     connection.sendall(b"ok\n")
                 except (SetupError, subprocess.SubprocessError) as error:
                     connection.sendall(f"{str(error).splitlines()[0]}\n".encode())

@@ -136,25 +136,38 @@ class OperatorClient:
         """A new signing key; with `revoke` every older one ends at once, and all access tokens with it."""
         return await self._send("POST", "signing-keys/rotate", {"revoke": revoke})
 
-    async def dead_letters(self) -> list[dict[str, Any]]:
-        """Messages that no service could take."""
-        items: list[dict[str, Any]] = (await self._send("GET", "dead-letters"))["items"]
-        return items
+    async def dead_letters(self) -> dict[str, Any]:
+        """Messages that no service could take, and the services that did not say."""
+        return await self._send("GET", "dead-letters")
 
     async def replay_dead_letters(self, *, service: str | None = None, queue: str | None = None) -> dict[str, Any]:
         """Hand dead letters to their queues again."""
         body = {name: value for name, value in (("service", service), ("queue", queue)) if value is not None}
         return await self._send("POST", "dead-letters/replay", body)
 
+    async def discard_dead_letters(self, queue: str) -> dict[str, Any]:
+        """Forget the dead letters of a queue for good."""
+        return await self._send("POST", "dead-letters/discard", {"queue": queue})
+
     async def reembed(self, tenant: str | None = None) -> dict[str, Any]:
         """Queue the documents whose vectors are of another model than today's."""
         body = {} if tenant is None else {"tenant_id": await self.tenant_id(tenant)}
         return await self._send("POST", "documents/reembed", body)
 
+    async def recount(self) -> dict[str, Any]:
+        """Count what the tenants store by the documents' rows."""
+        return await self._send("POST", "documents/recount")
+
     async def pauses(self) -> list[dict[str, Any]]:
         """What waits for a model provider, and until when."""
         items: list[dict[str, Any]] = (await self._send("GET", "pauses"))["items"]
         return items
+
+    async def end_pauses_counted(self) -> int:
+        """End all waiting; answers how many accounts it was."""
+        waiting = len(await self.pauses())
+        await self.end_pauses()
+        return waiting
 
     async def end_pauses(self) -> dict[str, Any]:
         """Let what waits for a model provider go on now."""

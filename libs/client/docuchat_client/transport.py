@@ -222,7 +222,10 @@ class Transport:
         if isinstance(error, httpx2.TimeoutException):
             return ConnectionFailed(f"{self.base_url} did not answer in time.", code="timeout")
         if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-            return UnexpectedAnswer(f"{self.base_url!r} is not an address of a service.", code="invalid_address")
+            return UnexpectedAnswer(
+                f"{self.base_url!r} is not an address of a service; say for example http://localhost:8000.",
+                code="invalid_address",
+            )
         return ConnectionFailed(f"The connection to {self.base_url} was lost.")
 
 

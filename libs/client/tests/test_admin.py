@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from docuchat_client.rendering import moment
 
 from .conftest import Service, problem, token
 from .test_cli import Command
@@ -83,19 +86,33 @@ async def test_a_tenant_is_created_with_its_owner(service: Service, admin: Comma
 async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sent(
     service: Service, admin: Command
 ) -> None:
-    limit = {"subject_type": "tenant", "unit": "tokens", "limit": 50_000_000.0, "used": 0.25}
-    service.on("PUT", "/v1/operator/tenants/2/quota", JSONResponse({"limits": [limit]}))
-    price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6}
+    limit = {"subject_type": "tenant", "unit": "tokens", "limit": 50_000_000.0, "used": 0.25, "held": 0}
+    stored = {**limit, "unit": "bytes", "limit": 10_000_000_000.0, "used": 0, "remaining": 10_000_000_000.0}
+    own = {**limit, "subject_type": "user", "resets_at": "2026-12-01T00:00:00Z"}
+    limits = {"user_id": "u-1", "limits": [limit, stored, own]}
+    service.on("PUT", "/v1/operator/tenants/2/quota", JSONResponse(limits))
+    price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6, "embedding": 0.15}
     service.on("POST", "/v1/operator/prices", JSONResponse(price, 201))
 
     done = await admin("admin", "set-quota", "acme", "--tokens", "5", "--cost", "none")
-    assert (done.code, done.out) == (0, "tenant\ttokens\t50,000,000\t0.25\n")
+    december = moment(datetime(2026, 12, 1, tzinfo=UTC))
+    assert (done.code, done.out.splitlines()) == (
+        0,
+        [
+            "tenant\ttokens\t50,000,000\t0.25\t\t",
+            "tenant\tbytes\t10.0 GB\t0 B\t10.0 GB\t",
+            f"user u-1\ttokens\t50,000,000\t0.25\t\t{december}",
+        ],
+    )
     assert json.loads(service.raw[-1]) == {"tokens": 5, "cost": None}
-    assert (await admin("admin", "set-price", "gpt*", "--input", "0.15", "--output", "0.6")).code == 0
+    priced = await admin("admin", "set-price", "gpt*", "--input", "0.15", "--output", "0.6")
+    said = "gpt* (any provider): input 0.15, output 0.6, embedding 0.15 USD per million tokens, from now on\n"
+    assert (priced.code, priced.out) == (0, said)
     assert json.loads(service.raw[-1]) == {"provider": "*", "model": "gpt*", "input": "0.15", "output": "0.6"}
 
     sent = len(service.requests)
     assert (await admin("admin", "set-quota", "acme", "--tokens", "many")).code == 2
+    assert "1,152,921,504,606,846,976 at most" in (await admin("admin", "set-quota", "acme", "--tokens", "9" * 20)).err
     assert (await admin("admin", "set-price", "gpt*", "--input", "x", "--output", "1")).code == 2
     assert len(service.requests) == sent
     unknown = await admin("admin", "set-quota", "nobody", "--tokens", "1")
@@ -107,8 +124,11 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
     service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse({**TENANT, "signup_open": True}))
     rotated = {"kid": "k", "algorithm": "EdDSA", "signs_from": "2026-11-21T12:10:00Z"}
     service.on("POST", "/v1/operator/signing-keys/rotate", JSONResponse(rotated))
-    letter = {"service": "usage", "queue": "usage.usage.recorded.v1", "reason": "invalid"}
-    service.on("GET", "/v1/operator/dead-letters", JSONResponse({"items": [letter]}))
+    letter = {"service": "usage", "queue": "usage.usage-recorded.v1", "reason": "invalid", "count": 2}
+    letter |= {"oldest_seconds": 9.515851, "ids": ["01a1fee6-aba9-778c-b602-a2b1d4e36980"]}
+    service.on("GET", "/v1/operator/dead-letters", JSONResponse({"items": [letter], "unanswered": []}))
+    service.on("POST", "/v1/operator/dead-letters/discard", JSONResponse({"discarded": 2}))
+    service.on("POST", "/v1/operator/documents/recount", JSONResponse({"corrected": 1}))
     service.on("POST", "/v1/operator/dead-letters/replay", JSONResponse({"replayed": {"usage": 1}}))
     service.on("POST", "/v1/operator/documents/reembed", JSONResponse({"queued": 3}))
     service.on("GET", "/v1/operator/pauses", JSONResponse({"items": []}))
@@ -117,15 +137,28 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
     said = {
         ("set-signup", "acme", "open"): "Sign-up of tenant 2 (acme) is open.\n",
         ("rotate-keys",): "Key k signs from 2026-11-21T12:10:00Z.\n",
-        ("dead-letters", "list"): "usage\tusage.usage.recorded.v1\tinvalid\n",
-        ("dead-letters", "replay", "--service", "usage"): "replayed.usage: 1\n",
+        ("dead-letters", "list"): "usage.usage-recorded.v1: 2 given up, invalid, the oldest 10 s ago\n"
+        "    id 01a1fee6-aba9-778c-b602-a2b1d4e36980\n",
+        ("dead-letters", "replay", "--service", "usage"): "usage: 1 handed back\n",
+        ("dead-letters", "discard", "--queue", "usage.usage-recorded.v1", "--yes"): "2 forgotten.\n",
+        ("recount",): "Corrected 1 documents.\n",
         ("reembed", "--tenant", "acme"): "queued: 3\n",
         ("pauses", "list"): "",
-        ("pauses", "end"): "Done.\n",
+        ("pauses", "end"): "Nothing was waiting.\n",
     }
     for arguments, words in said.items():
         done = await admin("admin", *arguments)
         assert (done.code, done.out) == (0, words), (arguments, done)
+
+
+async def test_services_that_did_not_answer_are_a_failure(service: Service, admin: Command) -> None:
+    answer = {"replayed": {"usage": 1}, "items": [], "unanswered": ["chat"]}
+    service.on("POST", "/v1/operator/dead-letters/replay", JSONResponse(answer))
+    service.on("GET", "/v1/operator/dead-letters", JSONResponse(answer))
+
+    for command in ("replay", "list"):
+        done = await admin("admin", "dead-letters", command)
+        assert done.code == 6 and "chat did not answer" in done.err
 
 
 async def test_status_is_a_line_for_each_service_and_for_what_waits(service: Service, admin: Command) -> None:

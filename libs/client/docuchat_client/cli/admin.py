@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,10 +14,15 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from docuchat_client.aio import DEFAULT_SERVER
-from docuchat_client.cli.session import AsJson, run, screen
+from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, run, screen
 from docuchat_client.operators import OperatorClient, find_operator_key
+from docuchat_client.rendering import moment
+from docuchat_client.rendering import size as human_size
 
 T = TypeVar("T")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_LARGEST = 1 << 60
 _TENANT_COLUMNS = ("id", "slug", "name", "signup_open", "created_at")
 
 admin_app = typer.Typer(
@@ -112,13 +119,13 @@ def set_quota(
     if limits and user is not None:
         limits["user_id"] = user
     quota = _operate(context, lambda it: it.set_quota(tenant, limits))
-    _table(quota.get("limits", []), as_json)
+    _quota(quota, as_json)
 
 
 @admin_app.command("show-quota")
 def show_quota(context: typer.Context, tenant: Tenant, as_json: AsJson = False) -> None:
     """Show what a tenant may use, and what is used of it."""
-    _table(_operate(context, lambda it: it.quota(tenant)).get("limits", []), as_json)
+    _quota(_operate(context, lambda it: it.quota(tenant)), as_json)
 
 
 @admin_app.command("set-price")
@@ -140,13 +147,16 @@ def set_price(
     if embedding is not None:
         price["embedding"] = _number("--embedding", embedding)
     made = _operate(context, lambda it: it.set_price(price))
-    screen.line(f"{made['provider']} {made['model']}: input {made['input']}, output {made['output']} USD a million")
+    whose = "any provider" if made["provider"] == "*" else made["provider"]
+    amounts = ", ".join(f"{kind} {made[kind]:g}" for kind in ("input", "output", "embedding"))
+    screen.line(f"{made['model']} ({whose}): {amounts} USD per million tokens, from now on")
 
 
 @admin_app.command("list-prices")
 def list_prices(context: typer.Context, as_json: AsJson = False) -> None:
     """List every version of every price."""
-    _table(_operate(context, lambda it: it.prices()), as_json)
+    prices = _operate(context, lambda it: it.prices())
+    _table(prices, as_json, ("model", "provider", "input", "output", "embedding", "valid_from"))
 
 
 @admin_app.command("rotate-keys")
@@ -164,7 +174,16 @@ def rotate_keys(
 @dead_letters_app.command("list")
 def list_dead_letters(context: typer.Context, as_json: AsJson = False) -> None:
     """List messages that no service could take, and why."""
-    _table(_operate(context, lambda it: it.dead_letters()), as_json)
+    answer = _operate(context, lambda it: it.dead_letters())
+    if as_json:
+        screen.json(json.dumps(answer["items"], indent=2))
+    elif not answer["items"]:
+        screen.note("There are none.")
+    else:
+        for item in answer["items"]:  # lines, not a table: a queue's name must stay whole to be copied
+            screen.line(f"{item['queue']}: {item['count']} given up, {item['reason']}, {_age(item['oldest_seconds'])}")
+            screen.line("".join(f"    id {one}\n" for one in item.get("ids", [])).rstrip("\n"))
+    _unanswered(answer)
 
 
 @dead_letters_app.command("replay")
@@ -174,7 +193,20 @@ def replay_dead_letters(
     queue: Annotated[str | None, typer.Option(help="Those of one queue only.")] = None,
 ) -> None:
     """Hand dead letters to their queues again."""
-    _lines(_operate(context, lambda it: it.replay_dead_letters(service=service, queue=queue)))
+    answer = _operate(context, lambda it: it.replay_dead_letters(service=service, queue=queue))
+    for name, count in answer["replayed"].items():
+        screen.line(f"{name}: {count} handed back")
+    _unanswered(answer)
+
+
+@dead_letters_app.command("discard")
+def discard_dead_letters(
+    context: typer.Context, queue: Annotated[str, typer.Option(help="The queue, as `list` names it.")], yes: Yes = False
+) -> None:
+    """Forget the dead letters of a queue for good."""
+    if not yes:
+        typer.confirm(f"Forget what {queue} gave up, for good?", abort=True)
+    screen.line(f"{_operate(context, lambda it: it.discard_dead_letters(queue))['discarded']} forgotten.")
 
 
 @admin_app.command("reembed")
@@ -183,6 +215,13 @@ def reembed(
 ) -> None:
     """Queue the documents whose vectors are of another model than today's."""
     _lines(_operate(context, lambda it: it.reembed(tenant)))
+
+
+@admin_app.command("recount")
+def recount(context: typer.Context) -> None:
+    """Count what the tenants store by the documents themselves; it is done every hour too."""
+    corrected = _operate(context, lambda it: it.recount())["corrected"]
+    screen.line(f"Corrected {corrected} documents." if corrected else "Everything was counted as it is stored.")
 
 
 @pauses_app.command("list")
@@ -194,7 +233,8 @@ def list_pauses(context: typer.Context, as_json: AsJson = False) -> None:
 @pauses_app.command("end")
 def end_pauses(context: typer.Context) -> None:
     """Let what waits for a model provider go on now."""
-    _lines(_operate(context, lambda it: it.end_pauses()))
+    waiting = _operate(context, lambda it: it.end_pauses_counted())
+    screen.line(f"Ended {waiting}." if waiting else "Nothing was waiting.")
 
 
 @admin_app.command("status")
@@ -225,6 +265,8 @@ def _amount(unit: str, text: str) -> int | str | None:
         return _number("--cost", text)
     if not text.isdecimal():
         raise typer.BadParameter("is a whole number, or none", param_hint=f"--{unit}")
+    if int(text) > _LARGEST:
+        raise typer.BadParameter(f"is {_LARGEST:,} at most, or none", param_hint=f"--{unit}")
     return int(text)
 
 
@@ -249,10 +291,35 @@ def _table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] 
 
 
 def _cell(value: Any) -> Any:
-    """A member as it is shown: whole amounts without decimals, thousands apart."""
+    """A member as it is shown: whole amounts without decimals, thousands apart; a moment to the minute."""
+    if isinstance(value, str) and _MOMENT.match(value):
+        return moment(datetime.fromisoformat(value))
     if isinstance(value, float):
         return f"{value:,.6f}".rstrip("0").rstrip(".")
     return value
+
+
+def _quota(quota: dict[str, Any], as_json: bool) -> None:
+    """What is limited, used and left; of a user it says of whom."""
+    rows = []
+    for limit in quota["limits"]:
+        whose = f"user {quota['user_id']}" if limit["subject_type"] == "user" else limit["subject_type"]
+        amounts = {name: limit.get(name) for name in ("limit", "used", "remaining")}
+        if limit["unit"] == "bytes":
+            amounts = {name: None if amount is None else human_size(int(amount)) for name, amount in amounts.items()}
+        rows.append({"whose": whose, "unit": limit["unit"], **amounts, "resets_at": limit.get("resets_at")})
+    _table(quota["limits"] if as_json else rows, as_json)
+
+
+def _age(seconds: float) -> str:
+    unit, size = next((one for one in _UNITS if seconds >= one[1]), _UNITS[-1])
+    return f"the oldest {seconds / size:.0f} {unit} ago"
+
+
+def _unanswered(answer: dict[str, Any]) -> None:
+    if missing := answer.get("unanswered"):
+        screen.fail(f"{', '.join(missing)} did not answer; their dead letters are not among these")
+        raise typer.Exit(NO_ANSWER)
 
 
 def _lines(answer: dict[str, Any], prefix: str = "") -> None:

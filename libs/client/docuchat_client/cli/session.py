@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,20 +29,27 @@ from docuchat_client.errors import (
     UnexpectedAnswer,
 )
 from docuchat_client.operators import find_local_run
-from docuchat_client.rendering import Screen, one_line
+from docuchat_client.rendering import Screen, moment, one_line
 
 T = TypeVar("T")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _INTERRUPTED = 130
+NO_ANSWER = 6
 _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (Unauthenticated, 3),
     (Forbidden, 3),
     (NotFound, 4),
     (QuotaExceeded, 5),
     (RateLimited, 5),
-    (ConnectionFailed, 6),
-    (ServiceUnavailable, 6),
+    (ConnectionFailed, NO_ANSWER),
+    (ServiceUnavailable, NO_ANSWER),
 )
+
+_SAID_BETTER = (
+    re.compile(r"; it is reset at \S+$"),
+    re.compile(r"[;,.] try again (shortly|later|in a moment)$", re.IGNORECASE),
+)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 
 screen = Screen()
 
@@ -62,7 +71,14 @@ def explained(error: DocuChatError) -> str:
         hint = f"; it starts anew at {error.resets_at}"
     elif error.retry_after:
         hint = f"; try again in {error.retry_after:.0f} s"
-    return f"{one_line(error.message).rstrip('.')}{hint} [{error.code}]"
+    said = one_line(error.message).rstrip(".")
+    for advice in _SAID_BETTER if hint else ():  # the hint says the same, with the figure
+        said = advice.sub("", said)
+    return f"{_MOMENT.sub(_readable, said + hint)} [{error.code}]"
+
+
+def _readable(found: re.Match[str]) -> str:
+    return moment(datetime.fromisoformat(found[0]))
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

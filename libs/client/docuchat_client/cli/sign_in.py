@@ -57,7 +57,7 @@ def login(
             if code is None:
                 sent = await client.request_code(address)
                 minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
-                screen.note(f"A code was sent to {address}{minutes}.")
+                screen.note(f"If {address} may sign in at {tenant}, a code was sent to it{minutes}.")
                 if urlsplit(where).hostname in LOCAL_HOSTS:
                     screen.note("A local product that sends no mail shows it where `make run` runs.")
             await _enter(client, address, code)

@@ -45,7 +45,7 @@ def admin(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_local_runs_credential_is_found_above_the_folder(service: Service, admin: Command) -> None:
     done = await admin("admin", "list-tenants")
 
-    assert (done.code, done.out) == (0, "2\tacme\tAcme\tFalse\t2026-11-21T12:00:00Z\n")
+    assert (done.code, done.out) == (0, "2\tacme\tAcme\tFalse\t2026-11-21 12:00\n")
     assert [path for _, path in service.requests] == ["/v1/operator/token", "/v1/operator/tenants"]
     assert all("x-tenant-id" not in headers for headers in service.headers)
 

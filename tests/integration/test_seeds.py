@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal(embedded_product: Product, tmp_path: Path, documents: Path) -> Terminal:
-    shutil.copy(documents / "handbook-en.pdf", tmp_path / "document.pdf")
+    # content of its own: an upload of known content is answered with the document that is there, under its first name
+    content = (documents / "handbook-en.pdf").read_bytes() + b"% the seeds' own\n"
+    (tmp_path / "document.pdf").write_bytes(content)
     return Terminal(embedded_product, tmp_path)
 
 

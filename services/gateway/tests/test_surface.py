@@ -140,6 +140,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(gateway: Gatew
     assert gateway.container.background == {
         "outbox_relay",
         "idempotency_sweep",
+        "holdings_comparison",
         "document_signals",
         "auth_watch",
         "chat_watch",

@@ -273,10 +273,10 @@ async def test_a_collection_that_is_not_there_or_not_ones_own_is_named_and_nothi
 
 async def test_what_the_model_writes_is_defused_in_the_stream_and_in_the_store_alike(world: Any) -> None:
     world.model.scripts = [
-        ["See !", "[x](https://e.example) <im", "g src=x> java", "script:alert(1) \u202eend", "!", "stop"]
+        ["See !", "[x](https://e.example) <im", "g src=x> [a](java", "script:alert(1)) \u202eend", "!", "stop"]
     ]
     events = await world.ask()
     text = "".join(e["token"] for e in events if e["type"] == "delta")
-    assert text == "See ! [x](https://e.example) < img src=x> javascript :alert(1) end!"
+    assert text == "See ! [x](https://e.example) < img src=x> [a] (javascript:alert(1)) end!"
     (stored,) = await world.rows("SELECT content FROM chat.messages WHERE role = 'assistant'")
     assert stored["content"] == text

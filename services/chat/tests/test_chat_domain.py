@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.answers.citations import best_quote, check_citations, cited_numbers
@@ -208,9 +210,8 @@ ACTIVE = [
     ("![x](https://evil.example/?q=1)", "! [x](https://evil.example/?q=1)"),
     ("<img src=x onerror=y>", "< img src=x onerror=y>"),
     ("</div><!-- --><?php", "< /div>< !-- -->< ?php"),
-    ("[go](JavaScript:alert(1))", "[go](JavaScript :alert(1))"),
-    ("[go](javascript&colon;x)", "[go](javascript &colon;x)"),
-    ("data:text/html;base64,x", "data :text/html;base64,x"),
+    ("[go](JavaScript:alert(1))", "[go] (JavaScript:alert(1))"),
+    ("[go]: data:text/html,x", "[go] : data:text/html,x"),
     ("a\x1b[31mred\x9b0m\x07\r\x00b", "a[31mred0mb"),
     ("safe\u202egnp.exe\u202c \u2066x\U000e0041", "safegnp.exe x"),
 ]
@@ -223,20 +224,77 @@ def test_what_a_page_would_load_or_run_or_be_misled_by_is_text(text: str, harmle
 
 @pytest.mark.parametrize(
     "text",
-    ["Great! Two years [1]. 3 < 4, a<3 and x <- y", "the data: 5 rows; java: yes", "\u2068می‌شود\u2069 👨‍👩‍👧\n\tok"],
+    [
+        "Great! Two years [1]. 3 < 4, a<3 and x <- y; the data: 5 rows, javascript: none",
+        "\u2068می‌شود\u2069 👨‍👩‍👧\n\tok",
+        "[1](page 3), [2]: see the guide, d[k](f), x[1]:\n\n- item [3]:",
+        "[a](HTTPS://e.example/x) [b](/v1/files) [c](guide.pdf) [d](mailto:a@e.example) [e](#top) [f]()",
+        "[g]: http://e.example",
+    ],
 )
 def test_what_is_harmless_stays_as_it_is(text: str) -> None:
     assert defuse(text) == text
 
 
-@given(
-    st.lists(
-        st.sampled_from(["!", "[", "x", "<", "img", "java", "Script", ":", "data", "text/", " ", "\u202e", "&colon;"])
-    ),
-    st.integers(1, 4),
+class Reader(MarkdownIt):
+    """CommonMark as it is written: no link is filtered, none escaped."""
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802
+        return True
+
+    def normalizeLink(self, url: str) -> str:  # noqa: N802
+        return url
+
+
+def hrefs(text: str) -> list[str]:
+    """Where the links of a text lead as CommonMark reads it; it has neither tags nor images."""
+    tokens = [token for block in Reader("commonmark").parse(text) for token in (block, *(block.children or ()))]
+    assert not {"image", "html_block", "html_inline"} & {token.type for token in tokens}, text
+    return [str(token.attrs["href"]) for token in tokens if token.type == "link_open"]
+
+
+def assert_harmless(text: str) -> None:
+    for href in hrefs(defuse(text)):
+        # as a browser does: white space around is left out, tabs and line feeds within as well
+        address = re.sub(r"[\t\n\r]", "", href.strip("".join(map(chr, range(33)))))
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", address)
+        assert scheme is None or scheme[1].lower() in {"http", "https", "mailto"}, (text, href)
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "javascript:x", r"javascript\:x", "&#106;avascript:x", "javascript&#0058;x", "javascript&#x003A;x", "data:,x",
+        "javascript&colon;x", "java&Tab;script:x", "&#1;javascript:x", "blob:x", "vbscript:x", "<javascript:x>",
+        "< javascript:x>", "<java\tscript:x>", "\n javascript:x", "\n> javascript:x", " " * 20 + "javascript:x",
+        "file:///x", "http&#58;x", "x" * 50 + ":x",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "around",
+    ["[a](%s)", "[a]: %s\n\n[a]", "> [a](%s)", "> [a]: %s\n\n[a]", "- [a]: %s\n\n[a]", "![a](%s)", "<%s>"],
 )
+def test_a_link_leads_to_the_web_to_mail_or_nowhere_however_it_is_spelt(around: str, destination: str) -> None:
+    assert_harmless(around % destination)
+
+
+PARTS = [
+    *("!", "[", "]", "](", "]:", "x", "<", ">", "\n> ", "\n", " ", "(", ")", "img", "java", "Script", "http", "s:"),
+    *("mailto", ":", "\\", "/", "#", "data", "text/", "\u202e", "&colon;", "&#58;", "[x](", "[x]: ", "\n\n[x]", "é"),
+    "\u212a",
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PARTS), max_size=30))
+def test_nothing_that_commonmark_reads_is_harmful(parts: list[str]) -> None:
+    assert_harmless("".join(parts))
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PARTS)), st.integers(1, 4))
 def test_a_text_is_defused_the_same_however_it_is_cut(parts: list[str], size: int) -> None:
     text = "".join(parts)
     defuser = Defuser()
     shown = "".join(defuser.feed(text[i : i + size]) for i in range(0, len(text), size)) + defuser.finish()
-    assert shown == defuse(text)
+    assert shown == defuse(text) == defuse(defuse(text))

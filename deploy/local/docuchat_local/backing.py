@@ -89,7 +89,7 @@ def told_interruption(say: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("stopping what was started; a server that was just starting may take 20 s")
+        say("stopping what was started")
         raise
 
 

@@ -150,6 +150,9 @@ class RunningProduct:
     def _begin_stop(self) -> None:
         for handle in (*list(self.processes.values()), *(self.servers.all if self.servers else ())):
             handle.leave_down()
+        for server in self.servers.all if self.servers else ():
+            if not server.has_served:
+                server.kill()  # in the midst of its start it does not hear that it shall stop, and has nothing to lose
         self._ground.warden.begin_stop()
 
 

@@ -226,7 +226,8 @@ def make_redis(site: Site, programs: ServerPrograms) -> Server:
         f"redis://:{password}@{_LOOPBACK}:{port}/0",
         process,
         site.say,
-        _serves=lambda: b"+PONG" in _exchange(port, greeting, b"PONG"),
+        # a line for AUTH and a line for PING; that to PING may be -LOADING
+        _serves=lambda: b"+PONG" in _exchange(port, greeting, lambda answer: answer.count(b"\n") >= 2),
     )
 
 
@@ -325,16 +326,16 @@ def control_environment(folder: Path, epmd_port: int) -> dict[str, str]:
 
 def _speaks_amqp(port: int) -> bool:
     """Whether the broker answers a protocol header with a method frame (type 1) of class 10: connection.start."""
-    answer = _exchange(port, b"AMQP\x00\x00\x09\x01", b"", at_least=11)
+    answer = _exchange(port, b"AMQP\x00\x00\x09\x01", lambda answer: len(answer) >= 11)
     return len(answer) >= 11 and answer[0] == 1 and struct.unpack(">HH", answer[7:11]) == (10, 10)
 
 
-def _exchange(port: int, message: bytes, until: bytes, at_least: int = 1) -> bytes:
-    """Send `message` and return the answer, up to `until` and at least so many bytes; empty when nobody answers."""
+def _exchange(port: int, message: bytes, is_whole: Callable[[bytes], bool]) -> bytes:
+    """Send `message` and return the answer, once it is whole; empty when nobody answers."""
     answer = b""
     with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), _PROBE_SECONDS) as connection:
         connection.sendall(message)
-        while len(answer) < at_least or until not in answer:
+        while not is_whole(answer):
             received = connection.recv(4096)
             if not received:
                 break

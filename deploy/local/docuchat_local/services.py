@@ -12,7 +12,6 @@ from docuchat_local.supervised import Supervised
 
 _READY_SECONDS = 60
 _TRIES = 3
-_TOLD_LINES = 5
 _POLL_SECONDS = 0.05
 
 
@@ -81,7 +80,7 @@ class ServiceProcess(Supervised):
                 self.leave_down()
                 raise ServerFailed(
                     f"{self.name} ended {_TRIES} times before it served; the end of {self.log}:\n"
-                    f"{self.process.log_tail(_TOLD_LINES)}"
+                    f"{self.process.log_tail()}"
                 )
             if not self.is_wanted:
                 raise ServerFailed(f"{self.name} was stopped")

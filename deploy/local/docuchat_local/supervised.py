@@ -95,11 +95,13 @@ class Server(Supervised):
 
     _serves: Callable[[], bool] = field(kw_only=True)
     _companions: tuple[Process, ...] = ()
+    has_served: bool = False
     make_ready: Callable[[], None] = field(default=lambda: None)
     """Makes what clients expect of it, each time it serves again: its data may be gone. Raises LocalError."""
 
     def begin(self) -> None:
         """Start it and what it needs beside it; returns at once."""
+        self.has_served = False
         for companion in self._companions:
             companion.start()
         Supervised.begin(self)
@@ -147,6 +149,7 @@ class Server(Supervised):
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{self.name} did not serve within {_START_SECONDS} s:\n{self.process.log_tail()}")
             self.process.wait(_POLL_SECONDS)
+        self.has_served = True
 
     def freeze(self) -> None:
         """Stop it from answering without closing its connections (SIGSTOP)."""

@@ -72,8 +72,13 @@ def can_reach(path: Path, account: Account) -> bool:
     return True
 
 
+def place_of(folder: Path, account: Account | None) -> Path:
+    """Where the servers' data are: in `folder` itself, or in its stand-in when `account` cannot reach it."""
+    return folder if account is None or can_reach(folder, account) else stand_in_of(folder)
+
+
 def server_folder(folder: Path, account: Account | None) -> Path:
-    """Return the folder for the servers' data: `folder` itself, or its stand-in when `account` cannot reach it."""
+    """Return `place_of` the servers' data, made."""
     if account is None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
@@ -104,7 +109,7 @@ def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
 
 def _bring_along(folder: Path, data_id: str, account: Account | None) -> None:
     """Fetch the data of a folder that was moved: from the stand-in of its old path, or from itself into a stand-in."""
-    place = folder if account is None or can_reach(folder, account) else stand_in_of(folder)
+    place = place_of(folder, account)
     for other in (folder, *_abandoned()):
         mark = other / _DATA_ID
         if not place.exists() and mark.is_file() and mark.read_text() == data_id:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from docuchat_local.accounts import server_account, server_folder
+from docuchat_local.accounts import place_of, server_account
 from docuchat_local.errors import LocalError
 from docuchat_local.packages import ensure_programs
 from docuchat_local.servers import control_environment
@@ -29,7 +29,7 @@ def make_subscriber(folder: Path, name: str, types: Sequence[str]) -> str:
         import_by_control(
             [str(program)],
             definitions,
-            env=control_environment(server_folder(folder / "servers", account) / "rabbitmq", epmd_port),
+            env=control_environment(place_of(folder / "servers", account) / "rabbitmq", epmd_port),
             cwd="/",
             user=account.uid if account else None,
             group=account.gid if account else None,

@@ -91,16 +91,19 @@ class OperatorClient:
         body = {"slug": slug, "name": name, "owner": owner, "signup_open": signup_open}
         return await self._send("POST", "tenants", body, repeatable=True)
 
-    async def tenants(self) -> AsyncIterator[dict[str, Any]]:
+    def tenants(self) -> AsyncIterator[dict[str, Any]]:
         """Every tenant, by id."""
-        cursor: str | None = None
-        while True:
-            page = await self._send("GET", "tenants", params={"limit": 100, "cursor": cursor})
-            for tenant in page["items"]:
-                yield tenant
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
+        return self._pages("tenants")
+
+    def users(self, tenant: str, **wanted: str) -> AsyncIterator[dict[str, Any]]:
+        """The users of a tenant, by id; `email` or `user_id` name the one that is wanted."""
+        return self._pages(f"tenants/{tenant}/users", **wanted)
+
+    async def find_user(self, tenant: str, reference: str) -> dict[str, Any]:
+        """The user of a tenant with this id or e-mail address. Raises NotFound."""
+        async for user in self.users(tenant, **{"email" if "@" in reference else "user_id": reference}):
+            return user
+        raise NotFound(f"Tenant {tenant} has no user {reference!r}.", code="user_unknown")
 
     async def tenant_id(self, reference: str) -> int:
         """The id of the tenant with this id or slug. Raises NotFound."""
@@ -113,9 +116,9 @@ class OperatorClient:
         """Open or close a tenant to unknown addresses."""
         return await self._send("PATCH", f"tenants/{tenant}", {"signup_open": is_open}, repeatable=True)
 
-    async def quota(self, tenant: str) -> dict[str, Any]:
-        """What a tenant may use."""
-        return await self._send("GET", f"tenants/{await self.tenant_id(tenant)}/quota")
+    async def quota(self, tenant: str, *, user_id: str | None = None) -> dict[str, Any]:
+        """What a tenant, and with `user_id` one of its users, may use."""
+        return await self._send("GET", f"tenants/{await self.tenant_id(tenant)}/quota", params={"user_id": user_id})
 
     async def set_quota(self, tenant: str, limits: dict[str, Any]) -> dict[str, Any]:
         """Set the limits that are given; None is no limit, the others stay."""
@@ -176,6 +179,16 @@ class OperatorClient:
     async def status(self) -> dict[str, Any]:
         """How each part is."""
         return await self._send("GET", "status")
+
+    async def _pages(self, path: str, **params: str) -> AsyncIterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = await self._send("GET", path, params={"limit": 100, "cursor": cursor, **params})
+            for item in page["items"]:
+                yield item
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
 
     async def _send(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._transport.request(method, f"/v1/operator/{path}", json=body, **options)

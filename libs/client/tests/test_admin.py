@@ -88,20 +88,17 @@ async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sen
 ) -> None:
     limit = {"subject_type": "tenant", "unit": "tokens", "limit": 50_000_000.0, "used": 0.25, "held": 0}
     stored = {**limit, "unit": "bytes", "limit": 10_000_000_000.0, "used": 0, "remaining": 10_000_000_000.0}
-    own = {**limit, "subject_type": "user", "resets_at": "2026-12-01T00:00:00Z"}
-    limits = {"user_id": "u-1", "limits": [limit, stored, own]}
+    limits = {"user_id": None, "limits": [limit, stored]}
     service.on("PUT", "/v1/operator/tenants/2/quota", JSONResponse(limits))
     price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6, "embedding": 0.15}
     service.on("POST", "/v1/operator/prices", JSONResponse(price, 201))
 
     done = await admin("admin", "set-quota", "acme", "--tokens", "5", "--cost", "none")
-    december = moment(datetime(2026, 12, 1, tzinfo=UTC))
     assert (done.code, done.out.splitlines()) == (
         0,
         [
             "tenant\ttokens\t50,000,000\t0.25\t\t",
             "tenant\tbytes\t10.0 GB\t0 B\t10.0 GB\t",
-            f"user u-1\ttokens\t50,000,000\t0.25\t\t{december}",
         ],
     )
     assert json.loads(service.raw[-1]) == {"tokens": 5, "cost": None}
@@ -118,6 +115,34 @@ async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sen
     unknown = await admin("admin", "set-quota", "nobody", "--tokens", "1")
     assert unknown.code == 4 and "no tenant 'nobody'" in unknown.err
     assert "Name at least one limit" in (await admin("admin", "set-quota", "acme")).err
+
+
+async def test_one_users_limits_are_set_and_shown_by_address_or_id(service: Service, admin: Command) -> None:
+    ann = {"id": "01a1fee6-aba9-778c-b602-a2b1d4e36980", "email": "ann@example.com", "role": "owner"}
+    asked: list[dict[str, str]] = []
+
+    async def users(request: Request) -> Response:
+        asked.append(dict(request.query_params))
+        known = asked[-1].get("email", ann["email"]) == ann["email"]
+        return JSONResponse({"items": [{**ann, "last_login_at": "2026-11-21T12:00:00Z"}] if known else []})
+
+    limit = {"subject_type": "user", "unit": "tokens", "limit": 5, "used": 0, "resets_at": "2026-12-01T00:00:00Z"}
+    service.on("GET", "/v1/operator/tenants/acme/users", users)
+    for method in ("GET", "PUT"):
+        service.on(method, "/v1/operator/tenants/2/quota", JSONResponse({"user_id": ann["id"], "limits": [limit]}))
+    december = moment(datetime(2026, 12, 1, tzinfo=UTC))
+    row = f"user ann@example.com\ttokens\t5\t0\t\t{december}\n"
+
+    changed = await admin("admin", "set-quota", "acme", "--user", "ann@example.com", "--tokens", "5")
+    assert (changed.code, changed.out) == (0, row)
+    assert json.loads(service.raw[-1]) == {"tokens": 5, "user_id": ann["id"]}
+    assert (await admin("admin", "show-quota", "acme", "--user", ann["id"])).out == row
+    assert [params.get("email", params.get("user_id")) for params in asked] == [ann["email"], ann["id"]]
+    listed = await admin("admin", "list-users", "acme")
+    assert listed.out.startswith(f"ann@example.com\towner\t{ann['id']}\t")
+    sent = len(service.raw)
+    unknown = await admin("admin", "set-quota", "acme", "--user", "eve@example.com", "--tokens", "5")
+    assert unknown.code == 4 and "eve@example.com" in unknown.err and len(service.raw) == sent + 2
 
 
 async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: Command) -> None:

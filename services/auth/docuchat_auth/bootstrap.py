@@ -22,7 +22,7 @@ from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.ports import UnitOfWork as Transactions
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
-from docuchat_auth.users.service import Profiles
+from docuchat_auth.users.service import Profiles, UserDirectory
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
@@ -48,6 +48,7 @@ class Container:
     sign_in: SignIn
     sessions: Sessions
     profiles: Profiles
+    users: UserDirectory
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
@@ -150,6 +151,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             sign_in=sign_in,
             sessions=sessions,
             profiles=Profiles(uow),
+            users=UserDirectory(uow),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),

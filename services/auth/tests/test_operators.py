@@ -59,10 +59,33 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     assert second["next_cursor"] is None
 
 
+async def test_an_operator_finds_a_tenants_users_and_no_others(auth: Any) -> None:
+    headers = await bearer(auth, await make(auth))
+    await auth.http.post(TENANTS, json={"slug": "acme", "name": "Acme", "owner": "eve@example.com"}, headers=headers)
+    for name in ("ann", "bob"):
+        await auth.tokens_of(f"{name}@example.com")
+
+    async def found(tenant: str = "demo", **params: Any) -> Any:
+        return (await auth.http.get(f"{TENANTS}/{tenant}/users", params=params, headers=headers)).json()
+
+    first = await found(limit=1)
+    second = await found(cursor=first["next_cursor"])
+    ann, bob = users = first["items"] + second["items"]
+    assert [(user["email"], user["role"]) for user in users] == [
+        ("ann@example.com", "owner"), ("bob@example.com", "member"),
+    ]  # fmt: skip
+    assert second["next_cursor"] is None and ann["last_login_at"]
+    assert (await found(email="Bob@Example.com"))["items"] == (await found("1", user_id=bob["id"]))["items"] == [bob]
+    assert (await found("acme", user_id=bob["id"]))["items"] == (await found("acme", email=ann["email"]))["items"] == []
+    assert (await found("nobody"))["code"] == "tenant_not_found"
+    assert (await found(email="nobody"))["code"] == "invalid_input"
+
+
 async def test_users_and_operators_do_not_open_each_others_doors(auth: Any) -> None:
     headers = await bearer(auth, await make(auth))
     owner = {"Authorization": f"Bearer {(await auth.tokens_of('ann@example.com'))['access_token']}"}
-    for method, path in (("GET", TENANTS), ("POST", TENANTS), ("PATCH", f"{TENANTS}/demo"), ("POST", ROTATE)):
+    paths = [("GET", TENANTS), ("POST", TENANTS), ("PATCH", f"{TENANTS}/demo"), ("GET", f"{TENANTS}/demo/users")]
+    for method, path in (*paths, ("POST", ROTATE)):
         refused = await auth.http.request(method, path, json={}, headers=owner)
         assert (refused.status_code, refused.json()["code"]) == (403, "operator_required"), path
         assert (await auth.http.request(method, path, json={})).status_code == 401

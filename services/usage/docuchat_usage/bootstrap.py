@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
+from docuchat_usage.adapters.users import TenantUsers
 from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
@@ -39,6 +41,7 @@ class Container:
     verifier: TokenVerifier
     prices: PriceService
     quotas: QuotaService
+    users: TenantUsers
     documents: DocumentService
     ledger: LedgerService
     dead_letters: DeadLetterOffice
@@ -62,6 +65,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         broker = await stack.enter_async_context(Broker.connect(settings.rabbitmq_url, name="docuchat-usage"))
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
+        session = await stack.enter_async_context(open_http_client())
         relay = Relay(database, SCHEMA, Publisher(broker))
         uow: UnitOfWork[Tx] = UnitOfWork(database, compose, schema=SCHEMA, on_events_committed=relay.wake)
         clock = SystemClock()
@@ -89,6 +93,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             verifier=verifier,
             prices=PriceService(uow),
             quotas=quotas,
+            users=TenantUsers(ServiceClient(session, settings.auth_url, "auth")),
             documents=documents,
             ledger=ledger,
             dead_letters=DeadLetterOffice(broker, "usage"),

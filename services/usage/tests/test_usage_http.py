@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 import pytest_asyncio
+from services.usage.tests.fakes import FakeAuth
 
 from docuchat_common.ids import uuid7
 from docuchat_testkit.eventually import eventually
@@ -26,10 +27,17 @@ INTERNAL = {"X-Internal-Token": INTERNAL_TOKEN}
 
 
 @pytest_asyncio.fixture
+async def auth(token_mint: TokenMint) -> AsyncIterator[FakeAuth]:
+    fake = FakeAuth(token_mint)
+    async with fake.serve() as fake.url:
+        yield fake
+
+
+@pytest_asyncio.fixture
 async def http(
-    service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    service_environment: Callable[[str], dict[str, str]], auth: FakeAuth, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    for name, value in service_environment("usage").items():
+    for name, value in (service_environment("usage") | {"AUTH_URL": auth.url}).items():
         monkeypatch.setenv(name, value)
     app = create_app(Settings())
     async with (
@@ -246,6 +254,28 @@ async def test_an_operator_sets_quotas_and_is_told_what_is_wrong(
         "tokens": 5000, "cost": 12.5, "bytes": None, "documents": 10_000,
     }  # fmt: skip
     assert (await http.get(QUOTA.format(1), headers=operator)).json() == changed.json()
+
+
+async def test_an_operator_limits_only_users_that_the_tenant_has(
+    http: httpx2.AsyncClient, token_mint: TokenMint, auth: FakeAuth
+) -> None:
+    operator, user, stranger = operator_headers(token_mint), uuid7(), uuid7()
+    auth.users.append(user)
+    await http.post("/internal/holds", json=hold_body(user), headers=INTERNAL)
+
+    for path, someone, code in ((1, stranger, "user_unknown"), (777, user, "tenant_unknown")):
+        for refused in (
+            await http.put(QUOTA.format(path), json={"tokens": 5, "user_id": str(someone)}, headers=operator),
+            await http.get(QUOTA.format(path), params={"user_id": str(someone)}, headers=operator),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (404, code)
+            assert str(someone if path == 1 else path) in refused.json()["detail"]
+    changed = await http.put(QUOTA.format(1), json={"tokens": 5, "user_id": str(user)}, headers=operator)
+    shown = await http.get(QUOTA.format(1), params={"user_id": str(user)}, headers=operator)
+
+    assert changed.json() == shown.json() and shown.json()["user_id"] == str(user)
+    assert [limit["limit"] for limit in shown.json()["limits"] if limit["subject_type"] == "user"][:1] == [5]
+    assert set(auth.tokens) == {operator["Authorization"]}
 
 
 async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, token_mint: TokenMint) -> None:

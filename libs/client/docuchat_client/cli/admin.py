@@ -24,6 +24,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _LARGEST = 1 << 60
 _TENANT_COLUMNS = ("id", "slug", "name", "signup_open", "created_at")
+_USER_COLUMNS = ("email", "role", "id", "last_login_at")
 
 admin_app = typer.Typer(
     help="Run the installation: tenants, quotas, prices, keys, dead letters. Needs an operator's credential: --key, "
@@ -36,6 +37,7 @@ admin_app.add_typer(dead_letters_app, name="dead-letters")
 admin_app.add_typer(pauses_app, name="pauses")
 
 Tenant = Annotated[str, typer.Argument(help="The tenant's id or slug.")]
+User = Annotated[str | None, typer.Option(metavar="EMAIL|ID", help="One user of the tenant.")]
 Amount = Annotated[str | None, typer.Option(metavar="N|none", help="none is no limit.")]
 
 
@@ -91,6 +93,16 @@ def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
     _table(_operate(context, collect), as_json, _TENANT_COLUMNS)
 
 
+@admin_app.command("list-users")
+def list_users(context: typer.Context, tenant: Tenant, as_json: AsJson = False) -> None:
+    """List a tenant's users."""
+
+    async def collect(operator: OperatorClient) -> list[dict[str, Any]]:
+        return [user async for user in operator.users(tenant)]
+
+    _table(_operate(context, collect), as_json, _USER_COLUMNS)
+
+
 @admin_app.command("set-signup")
 def set_signup(context: typer.Context, tenant: Tenant, state: Literal["open", "closed"]) -> None:
     """Open or close a tenant to unknown addresses."""
@@ -109,23 +121,34 @@ def set_quota(
     documents: Amount = None,
     pages: Amount = None,
     size: Annotated[str | None, typer.Option("--bytes", metavar="N|none")] = None,
-    user: Annotated[str | None, typer.Option(help="The id of one user of the tenant.")] = None,
+    user: User = None,
     as_json: AsJson = False,
 ) -> None:
     """Set what a tenant, or one of its users, may use; what is not given stays as it is."""
     given = {"tokens": tokens, "cost": cost, "messages": messages, "requests": requests, "documents": documents}
     given |= {"pages": pages, "bytes": size}
     limits: dict[str, Any] = {unit: _amount(unit, text) for unit, text in given.items() if text is not None}
-    if limits and user is not None:
-        limits["user_id"] = user
-    quota = _operate(context, lambda it: it.set_quota(tenant, limits))
-    _quota(quota, as_json)
+
+    async def change(operator: OperatorClient) -> dict[str, Any]:
+        if user is None or not limits:
+            return await operator.set_quota(tenant, limits)
+        whose = await operator.find_user(tenant, user)
+        return await operator.set_quota(tenant, {**limits, "user_id": whose["id"]}) | {"user": whose["email"]}
+
+    _quota(_operate(context, change), as_json)
 
 
 @admin_app.command("show-quota")
-def show_quota(context: typer.Context, tenant: Tenant, as_json: AsJson = False) -> None:
-    """Show what a tenant may use, and what is used of it."""
-    _quota(_operate(context, lambda it: it.quota(tenant)), as_json)
+def show_quota(context: typer.Context, tenant: Tenant, user: User = None, as_json: AsJson = False) -> None:
+    """Show what a tenant, or one of its users, may use, and what is used of it."""
+
+    async def look(operator: OperatorClient) -> dict[str, Any]:
+        if user is None:
+            return await operator.quota(tenant)
+        whose = await operator.find_user(tenant, user)
+        return await operator.quota(tenant, user_id=whose["id"]) | {"user": whose["email"]}
+
+    _quota(_operate(context, look), as_json)
 
 
 @admin_app.command("set-price")
@@ -303,7 +326,7 @@ def _quota(quota: dict[str, Any], as_json: bool) -> None:
     """What is limited, used and left; of a user it says of whom."""
     rows = []
     for limit in quota["limits"]:
-        whose = f"user {quota['user_id']}" if limit["subject_type"] == "user" else limit["subject_type"]
+        whose = f"user {quota['user']}" if limit["subject_type"] == "user" else limit["subject_type"]
         amounts = {name: limit.get(name) for name in ("limit", "used", "remaining")}
         if limit["unit"] == "bytes":
             amounts = {name: None if amount is None else human_size(int(amount)) for name, amount in amounts.items()}

@@ -1,6 +1,7 @@
 """HTTP: what operators do with tenants and signing keys."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -10,6 +11,8 @@ from docuchat_auth.operators.schemas import (
     NewTenant,
     OperatedTenant,
     OperatedTenantPage,
+    OperatedUser,
+    OperatedUserPage,
     OperatorKeyBody,
     OperatorTokenView,
     RotatedKey,
@@ -18,10 +21,13 @@ from docuchat_auth.operators.schemas import (
 from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.service import TenantDirectory
-from docuchat_auth.users.domain import Email
+from docuchat_auth.users.domain import Email, UserFilter
+from docuchat_auth.users.schemas import Address
+from docuchat_auth.users.service import UserDirectory
 from docuchat_common.http.identity import current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
+from docuchat_common.ids import UserId
 
 door = APIRouter(route_class=JsonRoute, tags=["operators"], prefix="/v1/operator")
 router = APIRouter(
@@ -41,6 +47,11 @@ async def _founding(request: Request) -> TenantFounding:
 
 async def _tenants(request: Request) -> TenantDirectory:
     found: TenantDirectory = request.app.state.container.tenants
+    return found
+
+
+async def _users(request: Request) -> UserDirectory:
+    found: UserDirectory = request.app.state.container.users
     return found
 
 
@@ -112,6 +123,30 @@ async def change_tenant(
     """`tenant` is its id or its slug."""
     found = await tenants.get_by_reference(tenant)
     return OperatedTenant.of(await tenants.set_signup(found.slug, is_open=body.signup_open))
+
+
+@router.get(
+    "/tenants/{tenant}/users",
+    summary="List a tenant's users",
+    responses=problem_responses(401, 403, 404, 422, 503),
+    operation_id="listUsers",
+)
+async def list_users(
+    tenant: str,
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    users: Annotated[UserDirectory, Depends(_users)],
+    email: Annotated[Address | None, Query(description="Only the user of this address.")] = None,
+    user_id: Annotated[UUID | None, Query(description="Only the user of this id.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the page before.")] = None,
+) -> OperatedUserPage:
+    """Every user of a tenant, by id, or the one that is wanted. `tenant` is its id or its slug."""
+    wanted = UserFilter(None if email is None else Email(email), None if user_id is None else UserId(user_id))
+    after = None if cursor is None else UserId(cursor)
+    page, more = await users.list_after((await tenants.get_by_reference(tenant)).id, after, wanted, limit)
+    return OperatedUserPage(
+        items=[OperatedUser.of(user) for user in page], next_cursor=str(page[-1].id) if more else None
+    )
 
 
 @router.post(

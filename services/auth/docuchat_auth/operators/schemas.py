@@ -2,12 +2,14 @@
 
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.signing_keys.domain import SigningKey
 from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.users.domain import Role, User
 from docuchat_auth.users.schemas import Address
 from docuchat_common.http.json_body import Flag, Name, StrictBody
 
@@ -71,6 +73,36 @@ class OperatedTenantPage(BaseModel):
     """One page of tenants, by id."""
 
     items: list[OperatedTenant]
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
+
+
+class OperatedUser(BaseModel):
+    """A user as an operator sees it."""
+
+    id: UUID
+    email: str = Field(examples=["user@example.com"])
+    role: Role
+    is_active: bool
+    created_at: datetime
+    last_login_at: datetime | None
+
+    @classmethod
+    def of(cls, user: User) -> "OperatedUser":
+        """Present a user."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            role=user.role,
+            is_active=user.is_active,
+            created_at=user.created_at,
+            last_login_at=user.last_login_at,
+        )
+
+
+class OperatedUserPage(BaseModel):
+    """One page of a tenant's users, by id."""
+
+    items: list[OperatedUser]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
 
 

@@ -20,6 +20,14 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class UserFilter:
+    """Which users of a tenant are wanted; what is None does not matter."""
+
+    email: Email | None = None
+    user_id: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """One person of one tenant; the same address in two tenants is two users."""
 

@@ -10,6 +10,17 @@ SELECT tenant_id, id, email, role, is_active, created_at, last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
+-- name: list_users_after(tenant_id, after, email, user_id, max_rows)
+-- A tenant's users by id, all or the one of an address or an id.
+SELECT tenant_id, id, email, role, is_active, created_at, last_login_at
+FROM auth.users
+WHERE tenant_id = :tenant_id
+  AND (:after::uuid IS NULL OR id > :after::uuid)
+  AND (:email::text IS NULL OR email = :email::text)
+  AND (:user_id::uuid IS NULL OR id = :user_id::uuid)
+ORDER BY id
+LIMIT :max_rows;
+
 -- name: lock_registration(tenant_id)!
 -- Registrations of one tenant take turns, so that exactly one of the first comers becomes the owner.
 SELECT pg_advisory_xact_lock(hashtextextended('auth.users', :tenant_id));

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from docuchat_auth.users.domain import Email, Role, User
+from docuchat_auth.users.domain import Email, Role, User, UserFilter
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -25,6 +25,17 @@ class UserRepository:
     async def find_by_id(self, tenant_id: TenantId, user_id: UserId) -> User | None:
         row = await _queries.find_user_by_id(self._connection, tenant_id=tenant_id, user_id=user_id)
         return None if row is None else _user(row)
+
+    async def list_after(self, tenant_id: TenantId, after: UserId | None, wanted: UserFilter, limit: int) -> list[User]:
+        rows = _queries.list_users_after(
+            self._connection,
+            tenant_id=tenant_id,
+            after=after,
+            email=wanted.email,
+            user_id=wanted.user_id,
+            max_rows=limit,
+        )
+        return [_user(row) async for row in rows]
 
     async def register(self, tenant_id: TenantId, user_id: UserId, email: Email, moment: datetime) -> User | None:
         await _queries.lock_registration(self._connection, tenant_id=tenant_id)

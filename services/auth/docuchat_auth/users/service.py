@@ -1,8 +1,8 @@
-"""What users may know of themselves."""
+"""What users may know of themselves, and operators of them."""
 
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.tenants.ports import UnitOfWork
-from docuchat_auth.users.domain import User
+from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.ports import UsersTx
 from docuchat_common.ids import TenantId, UserId
@@ -24,3 +24,18 @@ class Profiles:
         if user is None or tenant is None or not user.is_active:
             raise UserGone
         return user, tenant
+
+
+class UserDirectory:
+    """Lists a tenant's users for operators."""
+
+    def __init__(self, uow: UnitOfWork[UsersTx]) -> None:
+        self._uow = uow
+
+    async def list_after(
+        self, tenant_id: TenantId, after: UserId | None, wanted: UserFilter, limit: int
+    ) -> tuple[list[User], bool]:
+        """The next of the wanted users by id, and whether there are more."""
+        async with self._uow(tenant_id) as tx:
+            found = await tx.users.list_after(tenant_id, after, wanted, limit + 1)
+        return found[:limit], len(found) > limit

@@ -43,6 +43,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/operator/token", ("POST",), "auth", audience="public"),
     Row("/v1/operator/tenants", ("GET", "POST"), "auth", audience="operator"),
     Row("/v1/operator/tenants/{tenant}", ("PATCH",), "auth", audience="operator"),
+    Row("/v1/operator/tenants/{tenant}/users", ("GET",), "auth", audience="operator"),
     Row("/v1/operator/signing-keys/rotate", ("POST",), "auth", audience="operator"),
     Row("/v1/operator/tenants/{tenant_id}/quota", ("GET", "PUT"), "usage", audience="operator"),
     Row("/v1/operator/prices", ("GET", "POST"), "usage", audience="operator"),

@@ -17,6 +17,12 @@ class HoldNotFound(NotFound):
     code = "hold_not_found"
 
 
+class UserUnknown(NotFound):
+    """The tenant has no user of this id."""
+
+    code = "user_unknown"
+
+
 class TenantUnknown(NotFound):
     """The usage service knows no tenant of this id."""
 

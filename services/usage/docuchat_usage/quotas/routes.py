@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
-from docuchat_common.http.identity import InternalCaller, current_operator
+from docuchat_common.http.identity import InternalCaller, bearer_token, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import problem_responses
 from docuchat_usage.quotas.schemas import QuotaBody, QuotaView, TenantNumber, hold_view
@@ -20,6 +20,12 @@ async def quota_service(request: Request) -> QuotaService:
 
 
 Service = Annotated[QuotaService, Depends(quota_service)]
+
+
+async def _assert_user(request: Request, tenant_id: int, user_id: UUID | None) -> None:
+    """Refuse an id that is none of the tenant's users: a limit on it would limit nobody."""
+    if user_id is not None:
+        await request.app.state.container.users.assert_one(tenant_id, user_id, bearer_token(request.headers))
 
 
 router = APIRouter(
@@ -55,13 +61,17 @@ async def release_hold(hold_id: UUID, service: Service) -> Response:
 
 
 @operator.get("", summary="See a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
-async def get_quota(tenant_id: TenantNumber, service: Service, user_id: UUID | None = None) -> QuotaView:
+async def get_quota(
+    request: Request, tenant_id: TenantNumber, service: Service, user_id: UUID | None = None
+) -> QuotaView:
     """What a tenant, or with `user_id` one of its users, may use, and what is used and held of it."""
+    await _assert_user(request, tenant_id, user_id)
     return QuotaView.of(tenant_id, user_id, await service.get_quota(tenant_id, user_id))
 
 
 @operator.put("", summary="Set a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
-async def set_quota(tenant_id: TenantNumber, body: QuotaBody, service: Service) -> QuotaView:
+async def set_quota(request: Request, tenant_id: TenantNumber, body: QuotaBody, service: Service) -> QuotaView:
     """Set the limits that are given, for the tenant or one of its users; null is no limit, the others stay."""
+    await _assert_user(request, tenant_id, body.user_id)
     await service.set_quota(tenant_id, body.user_id, body.limits())
     return QuotaView.of(tenant_id, body.user_id, await service.get_quota(tenant_id, body.user_id))

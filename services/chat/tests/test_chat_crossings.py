@@ -94,7 +94,8 @@ def ended(world: Any, live: Any) -> Outcome:
     return conclude(
         state=TurnState.COMPLETED,
         finish_reason="stop",
-        pieces=live.log.texts,
+        text="".join(live.log.texts),
+        frame_lengths=tuple(map(len, live.log.texts)),
         sources=live.prompt.sources,
         usage=Used(10, 5),
         text_tokens=5,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import orjson
 
-from docuchat_chat.answers.domain import Citation, PastMessage
+from docuchat_chat.answers.domain import PastMessage
+from docuchat_chat.answers.snapshots import citation_of
 from docuchat_chat.conversations.domain import Chat, Message, MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, ChunkId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
 from docuchat_knowledge.folding import fold
 
@@ -203,25 +203,10 @@ def _message(row: asyncpg.Record) -> Message:
         seq=row["seq"],
         role=row["role"],
         content=row["content"],
-        citations=tuple(_citation(fields) for fields in orjson.loads(row["citations"])),
+        citations=tuple(citation_of(fields) for fields in orjson.loads(row["citations"])),
         usage=Used(usage["input_tokens"], usage["output_tokens"], usage["estimated"]) if usage else None,
         model=row["model"],
         status=MessageStatus(row["status"]),
         metadata=orjson.loads(row["metadata"]),
         created_at=row["created_at"],
-    )
-
-
-def _citation(fields: dict[str, Any]) -> Citation:
-    return Citation(
-        number=fields["number"],
-        chunk_id=ChunkId(UUID(fields["chunk_id"])),
-        document_id=DocumentId(UUID(fields["document_id"])),
-        title=fields["title"],
-        filename=fields["filename"],
-        page=fields["page"],
-        page_to=fields["page_to"],
-        quote=fields["quote"],
-        score=fields["score"],
-        deleted=fields.get("deleted", False),
     )

@@ -69,7 +69,7 @@ class ChatbotNotFound(NotFound):
 
 
 class AnswerInterrupted(UpstreamUnavailable):
-    """The service was restarted in the middle of the answer; what came is kept."""
+    """The service was restarted in mid-answer; what came is kept. Ask again with a new Idempotency-Key."""
 
     code = "answer_interrupted"
 

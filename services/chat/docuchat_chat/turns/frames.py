@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from docuchat_chat.answers.domain import Citation, Passage
+from docuchat_chat.answers.snapshots import citation_fields, source_fields
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
 from docuchat_common.contracts.frames import write_event
@@ -33,7 +33,7 @@ def opening_frame(turn: Turn) -> bytes:
     sources: dict[str, Any] = {
         "type": "sources",
         "turn_id": str(turn.id),
-        "sources": [{"number": source.number, **_place(source.passage)} for source in turn.sources],
+        "sources": [source_fields(source) for source in turn.sources],
     }
     if turn.notice is not None:
         sources["notice"] = turn.notice
@@ -78,7 +78,7 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
             "total_tokens": usage.input_tokens + usage.output_tokens if usage else 0,
             "estimated": usage.estimated if usage else False,
         },
-        "citations": [_citation(citation) for citation in outcome.citations],
+        "citations": [citation_fields(citation) for citation in outcome.citations],
         "not_cited": list(outcome.not_cited),
     }
     return write_event(b"end", orjson.dumps(fields), seq)
@@ -101,20 +101,3 @@ def delta_frames(turn_id: TurnId, text: str, lengths: Sequence[int]) -> list[byt
         frames.append(delta_frame(turn_id, seq, text[start : start + length]))
         start += length
     return frames
-
-
-def _place(passage: Passage | Citation) -> dict[str, Any]:
-    return {
-        "chunk_id": str(passage.chunk_id),
-        "document_id": str(passage.document_id),
-        "title": passage.title,
-        "filename": passage.filename,
-        "page": passage.page,
-        "page_to": passage.page_to,
-        "score": passage.score,
-    }
-
-
-def _citation(citation: Citation) -> dict[str, Any]:
-    fields = {"number": citation.number, **_place(citation), "quote": citation.quote}
-    return fields | {"deleted": True} if citation.deleted else fields

@@ -118,9 +118,10 @@ class Generator:
 
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
         counter = self._counter_for(live.turn.model)
+        text = "".join(live.log.texts)
         counted, thought = [
-            counter.count(text) if len(text) < _LONG else await asyncio.to_thread(counter.count, text)
-            for text in ("".join(live.log.texts), "".join(live.thoughts))
+            counter.count(part) if len(part) < _LONG else await asyncio.to_thread(counter.count, part)
+            for part in (text, "".join(live.thoughts))
         ]
         failure = None if generation.cancelled() else generation.exception()
         reported: TokenUsage | None = None
@@ -130,7 +131,7 @@ class Generator:
             ending = generation.result()
             assert isinstance(ending, _Ending)
             state, reason, reported = TurnState.COMPLETED, ending.finish_reason, ending.usage
-            if not "".join(live.log.texts).strip():
+            if not text.strip():
                 state, reason, error = TurnState.INTERRUPTED, "error", AnswerEmpty()
         elif failure is None and live.stop_requested:
             state, reason = TurnState.STOPPED, "stopped"
@@ -140,7 +141,8 @@ class Generator:
         return conclude(
             state=state,
             finish_reason=reason,
-            pieces=live.log.texts,
+            text=text,
+            frame_lengths=tuple(map(len, live.log.texts)),
             sources=live.prompt.sources,
             usage=self._usage(live, counted + thought, reported) if live.log.sent else None,
             text_tokens=counted,

@@ -124,12 +124,14 @@ class Recovery:
     def _outcome(self, turn: Turn, received: Received, texts: dict[ChunkId, str]) -> Outcome:
         counter = self._counter_for(turn.model)
         sent = received.sent or bool(received.pieces)
-        tokens = counter.count("".join(received.pieces))
+        text = "".join(received.pieces)
+        tokens = counter.count(text)
         thought = counter.count("".join(received.thoughts))
         return conclude(
             state=TurnState.INTERRUPTED if sent else TurnState.FAILED,
             finish_reason="error",
-            pieces=received.pieces,
+            text=text,
+            frame_lengths=tuple(map(len, received.pieces)),
             sources=[_with_text(source, texts.get(source.passage.chunk_id, "")) for source in turn.sources],
             usage=Used(turn.prompt_tokens, tokens + thought, estimated=True) if sent else None,
             text_tokens=tokens,

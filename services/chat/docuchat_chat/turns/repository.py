@@ -10,12 +10,12 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from docuchat_chat.answers.domain import Citation, Passage, Source
+from docuchat_chat.answers.snapshots import citation_fields, source_fields, source_of
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Question, Settlement, Turn, TurnState
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, ChunkId, DocumentId, HoldId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatId, HoldId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used, event_id_of
 from docuchat_knowledge.folding import fold
 
@@ -54,7 +54,7 @@ class TurnRepository:
             provider=turn.provider,
             hold_id=turn.hold_id,
             prompt_tokens=turn.prompt_tokens,
-            sources=orjson.dumps([_source_fields(source) for source in turn.sources]).decode(),
+            sources=orjson.dumps([source_fields(source) for source in turn.sources]).decode(),
             notice=turn.notice,
             owner=turn.owner,
         )
@@ -92,7 +92,7 @@ class TurnRepository:
             content_key=fold(outcome.text),
             tokens=outcome.text_tokens,
             tokenizer=outcome.tokenizer,
-            citations=orjson.dumps([_citation_fields(citation) for citation in outcome.citations]).decode(),
+            citations=orjson.dumps([citation_fields(citation) for citation in outcome.citations]).decode(),
             usage=_usage_json(usage),
             status=MESSAGE_STATUS[outcome.state].value,
             metadata=orjson.dumps(
@@ -167,7 +167,7 @@ def _turn(row: asyncpg.Record) -> Turn:
         prompt_tokens=row["prompt_tokens"],
         owner=row["owner"],
         created_at=row["created_at"],
-        sources=tuple(_source(fields) for fields in orjson.loads(row["sources"])),
+        sources=tuple(source_of(fields) for fields in orjson.loads(row["sources"])),
         notice=row["notice"],
         state=TurnState(row["state"]),
         usage=Used(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
@@ -178,49 +178,6 @@ def _turn(row: asyncpg.Record) -> Turn:
         retry_after_seconds=row["retry_after_seconds"],
         finished_at=row["finished_at"],
     )
-
-
-def _source_fields(source: Source) -> dict[str, Any]:
-    passage = source.passage
-    return {
-        "number": source.number,
-        "chunk_id": str(passage.chunk_id),
-        "document_id": str(passage.document_id),
-        "title": passage.title,
-        "filename": passage.filename,
-        "page": passage.page,
-        "page_to": passage.page_to,
-        "score": passage.score,
-    }
-
-
-def _source(fields: dict[str, Any]) -> Source:
-    passage = Passage(
-        chunk_id=ChunkId(UUID(fields["chunk_id"])),
-        document_id=DocumentId(UUID(fields["document_id"])),
-        title=fields["title"],
-        filename=fields["filename"],
-        page=fields["page"],
-        page_to=fields["page_to"],
-        text="",
-        score=fields["score"],
-    )
-    return Source(fields["number"], passage)
-
-
-def _citation_fields(citation: Citation) -> dict[str, Any]:
-    fields = {
-        "number": citation.number,
-        "chunk_id": str(citation.chunk_id),
-        "document_id": str(citation.document_id),
-        "title": citation.title,
-        "filename": citation.filename,
-        "page": citation.page,
-        "page_to": citation.page_to,
-        "quote": citation.quote,
-        "score": citation.score,
-    }
-    return fields | {"deleted": True} if citation.deleted else fields
 
 
 def _usage_json(usage: Used | None) -> str | None:

@@ -26,7 +26,8 @@ def conclude(
     *,
     state: TurnState,
     finish_reason: Reason,
-    pieces: Sequence[str],
+    text: str,
+    frame_lengths: tuple[int, ...],
     sources: Sequence[Source],
     usage: Used | None,
     text_tokens: int,
@@ -35,12 +36,11 @@ def conclude(
     now: datetime,
 ) -> Outcome:
     """Return how a turn ended, its citations checked."""
-    text = "".join(pieces)
     citations, not_cited = check_citations(text, sources)
     return Outcome(
         state=state,
         text=text,
-        frame_lengths=tuple(map(len, pieces)),
+        frame_lengths=frame_lengths,
         finish_reason=finish_reason,
         usage=usage,
         finished_at=now,

@@ -188,23 +188,36 @@ async def test_services_that_did_not_answer_are_a_failure(service: Service, admi
 
 async def test_status_is_a_line_for_each_service_and_for_what_waits(service: Service, admin: Command) -> None:
     parts = [
-        {"name": "gateway", "ready": True, "checks": {"database": "ok", "redis": "ok"}},
-        {"name": "auth", "ready": True, "checks": {"database": "ok", "broker": "failing (OSError)"}},
-        {"name": "chat", "ready": False, "checks": {"database": "failing (TimeoutError)"}},
+        {"name": "gateway", "ready": True, "checks": {"postgres": "ok", "redis": "ok"}},
+        {"name": "auth", "ready": True, "checks": {"postgres": "ok", "rabbitmq": "failing (OSError)"}},
+        {"name": "chat", "ready": False, "checks": {"postgres": "failing (no answer within 2 s)"}},
         {"name": "usage", "ready": False, "checks": {}},
     ]
-    answer = {"parts": parts, "dead_letters": None, "outdated_documents": 3, "pauses": 0}
+    answer = {"parts": parts, "dead_letters": None, "unanswered": ["usage"], "outdated_documents": 3, "pauses": None}
     service.on("GET", "/v1/operator/status", JSONResponse(answer))
 
-    lines = (await admin("admin", "status")).out.splitlines()
+    done = await admin("admin", "status")
 
-    assert lines == [
-        "gateway\tready\tdatabase, redis",
-        "auth\tdegraded\tbroker failing (OSError)",
-        "chat\tnot ready\tdatabase failing (TimeoutError)",
-        "usage\tnot ready\tdoes not answer, or its log says why",
-        "dead letters\tunknown",
+    assert done.out.splitlines() == [
+        "gateway\tready\tpostgres, redis",
+        "auth\tdegraded\trabbitmq failing (OSError)",
+        "chat\tnot ready\tpostgres failing (no answer within 2 s)",
+        "usage\tnot ready\tdoes not answer; its log may say why",
+        "dead letters\tunknown: usage did not answer",
         "outdated documents\t3",
-        "pauses\t0",
+        "pauses\tunknown",
     ]
-    assert json.loads((await admin("admin", "status", "--json")).out) == answer
+    assert done.code == 6 and "2 of 4 services not ready: chat, usage" in done.err
+    as_json = await admin("admin", "status", "--json")
+    assert (as_json.code, json.loads(as_json.out)) == (6, answer)
+
+
+async def test_status_fails_only_when_something_does_not_answer(service: Service, admin: Command) -> None:
+    parts = [{"name": "auth", "ready": True, "checks": {"rabbitmq": "failing (RabbitMQ does not answer)"}}]
+    well = {"parts": parts, "dead_letters": 2, "unanswered": [], "outdated_documents": 3, "pauses": 1}
+    silent = well | {"dead_letters": None, "unanswered": ["ingest-worker"]}
+    service.on("GET", "/v1/operator/status", JSONResponse(well), JSONResponse(silent))
+
+    assert (await admin("admin", "status")).code == 0
+    done = await admin("admin", "status")
+    assert done.code == 6 and "ingest-worker did not answer" in done.err

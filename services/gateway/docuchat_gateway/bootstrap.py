@@ -132,12 +132,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 uow.system,
                 client,
                 {
-                    name: ServiceClient(session, url, name)
-                    for name, url in (
-                        ("auth", settings.auth_url),
-                        ("chat", settings.chat_url),
-                        ("usage", settings.usage_url),
-                        ("ingest", settings.ingest_url),
+                    service: ServiceClient(session, url, name)
+                    for service, name, url in (
+                        ("auth", "auth", settings.auth_url),
+                        ("chat", "chat", settings.chat_url),
+                        ("usage", "usage", settings.usage_url),
+                        ("ingest", "ingest-worker", settings.ingest_url),
                     )
                 },
                 checks,

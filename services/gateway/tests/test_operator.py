@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -105,6 +107,40 @@ async def test_a_service_that_answers_wrongly_is_named_and_the_others_are_listed
     assert (status.status, (await status.json())["dead_letters"]) == (200, None)
 
 
+async def test_status_says_within_seconds_who_does_not_answer_and_what_fails(open_gateway: OpenGateway) -> None:
+    thawed = asyncio.Event()
+    failing = {"postgres": "failing (PostgreSQL does not answer)", "rabbitmq": "ok"}
+
+    async def frozen(_: web.Request) -> web.StreamResponse:
+        await thawed.wait()
+        return web.Response()
+
+    async def unwell(request: web.Request) -> web.StreamResponse:
+        if request.path == "/internal/dead-letters":
+            return web.json_response({"items": []})
+        return web.json_response({"status": "degraded", "checks": failing}, status=503)
+
+    def serving(answer: Any) -> test_utils.TestServer:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        return test_utils.TestServer(app)
+
+    async with serving(frozen) as chat, serving(unwell) as usage:
+        urls = {"chat_url": str(chat.make_url("/")), "usage_url": str(usage.make_url("/"))}
+        async with open_gateway(**urls, ingest_url="http://127.0.0.1:9") as gateway:
+            began = time.monotonic()
+            answer = await gateway.call("GET", "/v1/operator/status", headers=operator_headers(gateway))
+            took = time.monotonic() - began
+            status = await answer.json()
+            thawed.set()
+
+    found = {part["name"]: (part["ready"], part["checks"]) for part in status["parts"]}
+    assert found["chat"] == found["ingest-worker"] == (False, {})
+    assert found["usage"] == (False, failing)
+    assert (status["dead_letters"], status["unanswered"]) == (None, ["chat", "ingest-worker"])
+    assert took < 4
+
+
 async def test_a_pause_of_a_provider_is_shown_and_ended(gateway: Gateway) -> None:
     redis = gateway.container.operator._redis
     headers = operator_headers(gateway)
@@ -117,6 +153,6 @@ async def test_a_pause_of_a_provider_is_shown_and_ended(gateway: Gateway) -> Non
     assert [pause["provider"] for pause in shown["items"]] == ["openai"]
     assert ended.status == 204
     assert status["pauses"] == 0
-    assert {part["name"] for part in status["parts"]} == {"gateway", "auth", "chat", "usage", "ingest"}
+    assert {part["name"] for part in status["parts"]} == {"gateway", "auth", "chat", "usage", "ingest-worker"}
     assert status["outdated_documents"] == 0
     assert (queued.status, await queued.json()) == (200, {"queued": 0})

@@ -262,14 +262,20 @@ def end_pauses(context: typer.Context) -> None:
 
 @admin_app.command("status")
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show how each service is, and what waits for somebody."""
+    """Show how each service is, and what waits for somebody; fails when one is not ready or does not answer."""
     answer = _operate(context, lambda it: it.status())
     if as_json:
         screen.json(json.dumps(answer, indent=2))
+    else:
+        screen.rows(("service", "state", "parts"), map(_state, answer["parts"]))
+        screen.rows(("waiting", "count"), _waiting(answer))
+    if missing := [part["name"] for part in answer["parts"] if not part["ready"]]:
+        screen.fail(f"{len(missing)} of {len(answer['parts'])} services not ready: {', '.join(missing)}")
+    elif answer["unanswered"]:
+        screen.fail(f"{', '.join(answer['unanswered'])} did not answer")
+    else:
         return
-    screen.rows(("service", "state", "parts"), map(_state, answer["parts"]))
-    counts = {name.replace("_", " "): count for name, count in answer.items() if name != "parts"}
-    screen.rows(("waiting", "count"), [(name, "unknown" if n is None else n) for name, n in counts.items()])
+    raise typer.Exit(NO_ANSWER)
 
 
 def _state(part: dict[str, Any]) -> tuple[str, str, str]:
@@ -278,7 +284,17 @@ def _state(part: dict[str, Any]) -> tuple[str, str, str]:
     failing = [f"{name} {state}" for name, state in checks.items() if state != "ok"]
     if part["ready"]:
         return part["name"], "degraded" if failing else "ready", ", ".join(failing or checks)
-    return part["name"], "not ready", ", ".join(failing) or "does not answer, or its log says why"
+    return part["name"], "not ready", ", ".join(failing) or "does not answer; its log may say why"
+
+
+def _waiting(answer: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What waits, counted, or why nobody knows."""
+    silent = ", ".join(answer["unanswered"])
+    whose = {"dead_letters": f"unknown: {silent} did not answer"}
+    return [
+        (name.replace("_", " "), whose.get(name, "unknown") if answer[name] is None else answer[name])
+        for name in ("dead_letters", "outdated_documents", "pauses")
+    ]
 
 
 def _amount(unit: str, text: str) -> int | str | None:

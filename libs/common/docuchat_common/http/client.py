@@ -65,11 +65,13 @@ class ServiceClient:
 
     CONNECT: Final = timedelta(seconds=1)
     """How long a connection that is refused is tried for."""
+    HEALTH: Final = timedelta(seconds=2.3)
+    """How long a service may take to say how it is: two seconds when a part of it hangs."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, name: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
-        self._name = name
+        self.name = name
         self._breaker = Breaker(session, base_url, name)
 
     async def request_json(
@@ -100,7 +102,7 @@ class ServiceClient:
                 body = await response.read()
                 if response.status < 400:
                     return orjson.loads(body) if body else None
-                raise error_from_response(response.status, body, response.headers, self._name)
+                raise error_from_response(response.status, body, response.headers, self.name)
 
         try:
             async with asyncio.timeout(timeout.total_seconds()):
@@ -114,6 +116,15 @@ class ServiceClient:
     async def check(self) -> None:
         """Raise UpstreamUnavailable when the service is not ready (readiness)."""
         await self._breaker.check()
+
+    async def get_health(self) -> tuple[bool, dict[str, str]]:
+        """Whether the service is ready, and how each part of it is. Raises UpstreamUnavailable."""
+        timeout = aiohttp.ClientTimeout(total=self.HEALTH.total_seconds())
+        try:
+            async with self._session.get(f"{self._base_url}/healthz", timeout=timeout) as response:
+                return response.status < 400, dict((await response.json())["checks"])
+        except (*NO_ANSWER, ValueError, KeyError, TypeError) as error:
+            raise self._breaker.down(error) from error
 
 
 def outgoing_headers() -> dict[str, str]:

@@ -14,6 +14,8 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.responses import Response
 
+from docuchat_common.errors import DocuChatError
+
 Check = Callable[[], Awaitable[None]]
 """Returns when the part is usable, raises when it is not."""
 
@@ -58,18 +60,25 @@ def watched_by(container: Any) -> Mapping[str, Check]:
 
 
 async def ask_parts(checks: Mapping[str, Check]) -> dict[str, str]:
-    """How each part is: `ok`, or `failing` with the kind of error; also as a metric."""
+    """How each part is: `ok`, or `failing` and why; also as a metric."""
 
     async def ask(part: str, check: Check) -> str:
         try:
             await asyncio.wait_for(check(), timeout=_PATIENCE)
         except Exception as error:  # noqa: BLE001 - any failure means: not usable
             _up.labels(part).set(0)
-            return f"failing ({type(error).__name__})"
+            return f"failing ({_reason(error)})"
         _up.labels(part).set(1)
         return "ok"
 
     return dict(zip(checks, await asyncio.gather(*(ask(*part) for part in checks.items())), strict=True))
+
+
+def _reason(error: Exception) -> str:
+    """For people; of an error that is none of ours only its kind, since its words could hold anything."""
+    if isinstance(error, DocuChatError):
+        return error.detail.rstrip(".")
+    return f"no answer within {_PATIENCE:.0f} s" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def _report(needed: dict[str, str], others: dict[str, str]) -> Response:

@@ -14,16 +14,17 @@ class PartStatus(BaseModel):
 
     name: str
     ready: bool
-    checks: dict[str, str] = Field(description="Each part that it uses: `ok`, or how it fails.")
+    checks: dict[str, str] = Field(description="Each part that it uses: `ok`, or how it fails; none when it is silent.")
 
 
 class SystemStatus(BaseModel):
     """How the whole product is."""
 
     parts: list[PartStatus]
-    dead_letters: int | None = Field(description="Null when a service did not answer.")
-    outdated_documents: int = Field(description="Embedded with another model than the present one.")
-    pauses: int = Field(description="Accounts at model providers that nobody asks now.")
+    dead_letters: int | None = Field(description="Null when a service did not say.")
+    unanswered: list[str] = Field(description="Services that did not say what they gave up.")
+    outdated_documents: int | None = Field(description="Embedded with another model than today's; null: unknown.")
+    pauses: int | None = Field(description="Accounts at model providers that nobody asks now; null: unknown.")
 
 
 class ServiceDeadLetter(DeadLetter):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from docuchat_common.contracts.dead_letters import DeadLetterList, DiscardResult, ReplayRequest, ReplayResult
-from docuchat_common.errors import DocuChatError, NotFound
+from docuchat_common.errors import DocuChatError, NotFound, UpstreamUnavailable
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.health import Check, ask_parts
 from docuchat_common.http.identity import INTERNAL_HEADER
@@ -32,6 +32,7 @@ logger = structlog.get_logger()
 
 T = TypeVar("T")
 _BATCH: Final = 1000
+_PATIENCE: Final = 2.5
 
 
 class OperatorService:
@@ -58,19 +59,23 @@ class OperatorService:
         self.recount = recount
 
     async def look(self) -> SystemStatus:
-        """How every part is, and what waits for somebody."""
-        (own, letters), others = await asyncio.gather(
-            asyncio.gather(ask_parts(self._checks), self.list_dead_letters()),
-            asyncio.gather(*map(self._health, self._services)),
+        """How every part is, and what waits for somebody; what is away is said, within seconds."""
+        (own, letters, outdated, pauses), others = await asyncio.gather(
+            asyncio.gather(
+                ask_parts(self._checks),
+                self.list_dead_letters(),
+                _unless_away(self._count_outdated()),
+                _unless_away(self.list_pauses()),
+            ),
+            asyncio.gather(*map(self._health, self._services.values())),
         )
         gateway = PartStatus(name="gateway", ready=all(state == "ok" for state in own.values()), checks=own)
-        async with self._system_uow() as tx:
-            outdated = await tx.reembedding.count_outdated()
         return SystemStatus(
             parts=[gateway, *others],
             dead_letters=None if letters.unanswered else sum(letter.count for letter in letters.items),
+            unanswered=[self._services[service].name for service in letters.unanswered],
             outdated_documents=outdated,
-            pauses=len(await self.list_pauses()),
+            pauses=None if pauses is None else len(pauses),
         )
 
     async def list_dead_letters(self) -> DeadLetterOverview:
@@ -138,12 +143,13 @@ class OperatorService:
             raise NoSuchQueue
         return service
 
-    async def _health(self, name: str) -> PartStatus:
-        try:
-            answer = await self._call(self._services[name], "GET", "/healthz")
-        except DocuChatError:  # not ready is a 503, whose body does not come through
-            return PartStatus(name=name, ready=False, checks={})
-        return PartStatus(name=name, ready=True, checks=dict(answer.get("checks", {})))
+    async def _health(self, client: ServiceClient) -> PartStatus:
+        ready, checks = await _unless_away(client.get_health()) or (False, {})
+        return PartStatus(name=client.name, ready=ready, checks=checks)
+
+    async def _count_outdated(self) -> int:
+        async with self._system_uow() as tx:
+            return await tx.reembedding.count_outdated()
 
     async def _call(self, client: ServiceClient, method: str, path: str, body: Any = None) -> Any:
         return await client.request_json(method, path, json=body, headers=self._headers)
@@ -169,3 +175,11 @@ class OperatorService:
         answers = await asyncio.gather(*map(one, ordered))
         found = {name: answer for name, answer in zip(ordered, answers, strict=True) if answer is not None}
         return found, [name for name in ordered if name not in found]
+
+
+async def _unless_away(question: Awaitable[T]) -> T | None:
+    """The answer, or None when whom it asks is away."""
+    try:
+        return await asyncio.wait_for(question, _PATIENCE)
+    except (UpstreamUnavailable, TimeoutError):
+        return None

@@ -38,11 +38,38 @@ ELSEWHERE = {
 """Commands that something else runs, and what."""
 
 
+def pages() -> list[Path]:
+    """Every page of ours, in the order of its path."""
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/**/README.md")]
+    return sorted(page for page in found if not {".venv", ".local", "node_modules"} & set(page.relative_to(ROOT).parts))
+
+
 def readmes() -> list[Path]:
-    """Every page with commands, in the order of its path; the seeds' page has a test of its own."""
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/**/README.md")]
-    own = (page for page in pages if not {".venv", ".local", "node_modules"} & set(page.relative_to(ROOT).parts))
-    return sorted(page for page in own if _FENCE.search(page.read_text()) and page.name != "from-the-seeds.md")
+    """Every page with commands; the seeds' page has a test of its own."""
+    return [page for page in pages() if _FENCE.search(page.read_text()) and page.name != "from-the-seeds.md"]
+
+
+def served_metrics() -> set[str]:
+    """The names under which Prometheus finds what the code counts."""
+    made = re.compile(r"\b(Counter|Gauge|Histogram|Info)\(\s*\"(docuchat_\w+)\"")
+    suffixes = {"Counter": ("_total",), "Gauge": ("",), "Info": ("_info",)}
+    sources = [
+        path.read_text() for folder in ("libs", "services") for path in ROOT.glob(f"{folder}/*/docuchat_*/**/*.py")
+    ]
+    return {
+        name + suffix
+        for source in sources
+        for kind, name in made.findall(source)
+        for suffix in suffixes.get(kind, ("", "_bucket", "_count", "_sum"))
+    }
+
+
+def test_every_metric_that_a_page_names_is_served() -> None:
+    metrics = served_metrics()
+    others = {path.name for path in ROOT.glob("*/*/docuchat_*")} | {"docuchat_owner"}
+    named = {(page, name) for page in pages() for name in re.findall(r"\bdocuchat_\w+", page.read_text())}
+    assert {(str(page.relative_to(ROOT)), name) for page, name in named if name not in metrics | others} == set()
+    assert metrics & {name for _, name in named}
 
 
 def commands_of(page: Path) -> list[str]:

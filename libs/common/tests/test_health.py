@@ -28,8 +28,8 @@ async def hangs() -> None:
 
 @dataclass(frozen=True)
 class Container:
-    checks: dict[str, Check] = field(default_factory=lambda: {"database": works})
-    watched: dict[str, Check] = field(default_factory=lambda: {"broker": works})
+    checks: dict[str, Check] = field(default_factory=lambda: {"postgres": works})
+    watched: dict[str, Check] = field(default_factory=lambda: {"rabbitmq": works})
 
 
 @asynccontextmanager
@@ -51,29 +51,29 @@ def up(part: str) -> float | None:
 
 
 async def test_whoever_lacks_what_a_request_needs_is_not_ready_and_says_what() -> None:
-    async with running(Container(checks={"database": works, "redis": fails})) as client:
+    async with running(Container(checks={"postgres": works, "redis": fails})) as client:
         ready, health = await client.get("/readyz"), await client.get("/healthz")
         assert (ready.status_code, health.status_code) == (503, 503)
         assert ready.headers["Retry-After"] == "2"
-        parts = {"database": "ok", "redis": "failing (It does not answer)"}
+        parts = {"postgres": "ok", "redis": "failing (It does not answer)"}
         assert ready.json() == {"status": "degraded", "checks": parts}
-        assert health.json()["checks"] == {**parts, "broker": "ok"}
+        assert health.json()["checks"] == {**parts, "rabbitmq": "ok"}
         assert (await client.get("/livez")).status_code == 200
 
 
 async def test_a_part_that_no_request_needs_is_told_and_keeps_nobody_from_being_ready() -> None:
-    async with running(Container(watched={"broker": fails})) as client:
+    async with running(Container(watched={"rabbitmq": fails})) as client:
         ready, health = await client.get("/readyz"), await client.get("/healthz")
-        assert (ready.status_code, ready.json()) == (200, {"status": "ok", "checks": {"database": "ok"}})
+        assert (ready.status_code, ready.json()) == (200, {"status": "ok", "checks": {"postgres": "ok"}})
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
-        assert health.json()["checks"]["broker"] == "failing (It does not answer)"
+        assert health.json()["checks"]["rabbitmq"] == "failing (It does not answer)"
 
 
 async def test_a_part_that_does_not_answer_fails_in_time() -> None:
-    async with running(Container(checks={"database": hangs})) as client:
+    async with running(Container(checks={"postgres": hangs})) as client:
         async with asyncio.timeout(10):
             ready = await client.get("/readyz")
-    assert (ready.status_code, ready.json()["checks"]) == (503, {"database": "failing (no answer within 2 s)"})
+    assert (ready.status_code, ready.json()["checks"]) == (503, {"postgres": "failing (no answer within 2 s)"})
 
 
 async def test_every_part_is_a_metric_without_being_asked_for() -> None:

@@ -181,7 +181,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             turns=Turns(asking, replay, client_stall=settings.client_stall),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),
-            checks={"database": database.check, "usage": usage.check},
+            checks={"postgres": database.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
         )
 

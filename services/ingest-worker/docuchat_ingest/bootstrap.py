@@ -144,7 +144,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         yield Container(
             settings,
             office,
-            {"database": database.check, "blob_store": blobs.check},
+            {"postgres": database.check, "blobs": blobs.check},
             {"rabbitmq": consumer.check},  # documents are found without it
             background.names | looking.names,
         )

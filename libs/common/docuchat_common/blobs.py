@@ -17,7 +17,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from docuchat_common.errors import InvalidInput, NotFound, PayloadTooLarge, StorageFull, UpstreamUnavailable
+from docuchat_common.errors import NotFound, PayloadTooLarge, RangeUnsatisfiable, StorageFull, UpstreamUnavailable
 
 logger = structlog.get_logger()
 
@@ -44,12 +44,6 @@ class BlobTooLarge(PayloadTooLarge):
     """The content of this document is larger than may be read."""
 
     code = "content_too_large"
-
-
-class RangeUnsatisfiable(InvalidInput):
-    """The range lies outside of the file."""
-
-    code = "range_unsatisfiable"
 
 
 class BlobStoreUnavailable(UpstreamUnavailable):

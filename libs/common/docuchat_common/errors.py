@@ -39,6 +39,18 @@ class InvalidInput(DocuChatError):
     code = "invalid_input"
 
 
+class BadRequest(InvalidInput):
+    """The request is malformed."""
+
+    code = "bad_request"
+
+
+class RangeUnsatisfiable(InvalidInput):
+    """The range lies outside of the file."""
+
+    code = "range_unsatisfiable"
+
+
 class RequestTimeout(DocuChatError):
     """The request did not arrive whole in time; send it again."""
 

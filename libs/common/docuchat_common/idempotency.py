@@ -48,6 +48,9 @@ class IdempotencyKeyRunning(Conflict):
     code = "idempotency_key_running"
 
 
+IDEMPOTENCY_ERRORS: Final = (IdempotencyKeyInvalid, IdempotencyKeyReused, IdempotencyKeyRunning)
+
+
 def fingerprint_of(*parts: bytes | str) -> bytes:
     """What two requests share when they are the same request: a hash of `parts`, in order, each with its length."""
     digest = hashlib.sha256()

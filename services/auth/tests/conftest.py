@@ -17,6 +17,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import open_administration
 from docuchat_auth.codes.delivery import CodeDelivery
 from docuchat_auth.codes.domain import CodeRequest, GuessBudget
@@ -41,6 +42,7 @@ from docuchat_common.events.envelope import Event
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
 from docuchat_testkit.databases import ClonedDatabase
+from docuchat_testkit.documented import Documented
 from docuchat_testkit.eventually import eventually
 
 from .fakes import Mailbox
@@ -300,7 +302,9 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
                 [sys.executable, "-m", "docuchat_auth"], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         url = f"http://127.0.0.1:{environment['PORT']}"
-        async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=60)) as http:
+        hooks = {"response": [Documented(create_app(Settings.model_construct()).openapi()).of_httpx]}
+        limits = httpx2.Limits(max_connections=60)
+        async with httpx2.AsyncClient(base_url=url, timeout=30, limits=limits, event_hooks=hooks) as http:
             auth = RunningAuth(
                 url, environment, log_file, process, http, database.admin_url.rsplit("/", 1)[0] + f"/{database.name}"
             )

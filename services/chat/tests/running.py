@@ -20,6 +20,8 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from docuchat_chat.app import create_app
+from docuchat_chat.settings import Settings
 from docuchat_common.contracts.holds import HoldRequest, HoldUnit
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import UsageRecorded, parse_event
@@ -32,6 +34,7 @@ from docuchat_knowledge.jobs.domain import ChunkDraft
 from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
+from docuchat_testkit.documented import Documented
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.provider_answers import embed
 
@@ -141,7 +144,8 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docuchat_chat", env=variables)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
+        hooks = {"response": [Documented(create_app(Settings.model_construct()).openapi()).of_httpx]}
+        async with httpx2.AsyncClient(base_url=url, timeout=20, event_hooks=hooks) as http:
 
             async def ready() -> bool:
                 if process.returncode is not None:

@@ -66,13 +66,17 @@ def create_app(
             allow_headers=["*"],
             expose_headers=[
                 "Content-Disposition",
+                "Content-Range",
+                "ETag",
                 "Idempotent-Replayed",
                 "Location",
                 "RateLimit-Limit",
                 "RateLimit-Remaining",
                 "RateLimit-Reset",
                 "Retry-After",
+                "X-Chat-ID",
                 "X-Request-ID",
+                "X-Turn-ID",
             ],
             max_age=600,
         )

@@ -25,6 +25,7 @@ from docuchat_gateway.bootstrap import Container
 from docuchat_gateway.server import gateway_config
 from docuchat_gateway.settings import Settings
 from docuchat_testkit.databases import ClonedDatabase
+from docuchat_testkit.documented import Documented
 from docuchat_testkit.identity import TokenMint
 
 PDF = b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100 + b"%%EOF\n"
@@ -136,7 +137,9 @@ def open_gateway(
         app = create_app(settings)
         async with (
             serving(gateway_config(app, settings)) as url,
-            aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=30)) as http,
+            aiohttp.ClientSession(
+                url, timeout=aiohttp.ClientTimeout(total=30), raise_for_status=Documented(app.openapi()).of_aiohttp
+            ) as http,
         ):
             yield Gateway(url, token_mint, http, behind, database, tmp_path / "blobs", settings, app.state.container)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docuchat_common.contracts.holds import HoldKind, HoldUnit, SubjectType
+from docuchat_common.contracts.holds import BudgetBusy, HoldKind, HoldUnit, SubjectType
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.events import catalogue
 from docuchat_common.ids import uuid7
 from docuchat_usage.prices.domain import Price
 from docuchat_usage.quotas.domain import Subject, Unit
-from docuchat_usage.quotas.errors import BudgetBusy, HoldNotFound
+from docuchat_usage.quotas.errors import HoldNotFound
 
 if TYPE_CHECKING:
     from conftest import World

@@ -13,6 +13,7 @@ import pytest_asyncio
 from services.usage.tests.fakes import FakeAuth
 
 from docuchat_common.ids import uuid7
+from docuchat_testkit.documented import Documented
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 from docuchat_usage.app import create_app
@@ -42,7 +43,11 @@ async def http(
     app = create_app(Settings())
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://usage") as client,
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app),
+            base_url="http://usage",
+            event_hooks={"response": [Documented(app.openapi()).of_httpx]},
+        ) as client,
     ):
         # A connection to RabbitMQ that is closed while it opens leaves tasks of its library behind.
         await eventually(app.state.container.watched["rabbitmq"])

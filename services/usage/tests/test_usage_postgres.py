@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from docuchat_common.contracts.holds import SubjectType
+from docuchat_common.contracts.holds import BudgetBusy, SubjectType
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.ids import uuid7
 from docuchat_testkit.eventually import eventually
 from docuchat_usage.documents.domain import StoredDocument
 from docuchat_usage.quotas.domain import Hold, Subject, Unit
-from docuchat_usage.quotas.errors import BudgetBusy, HoldNotFound
+from docuchat_usage.quotas.errors import HoldNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from docuchat_common.contracts.holds import BudgetBusy
 from docuchat_common.errors import QuotaExceeded
-from docuchat_usage.quotas.errors import BudgetBusy, HoldNotFound
+from docuchat_usage.quotas.errors import HoldNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

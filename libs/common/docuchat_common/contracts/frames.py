@@ -77,7 +77,11 @@ class ResumeMessage(_Sent):
 
 
 class StopMessage(_Sent):
-    """End a running turn; what was sent of it is kept."""
+    """End a running turn; what was sent of it is kept.
+
+    Nothing answers it but the turn's own `end`, whose `finish_reason` is `stopped`, to all who follow the turn; of a
+    turn that is over nothing comes, and `error` with `turn_not_found` when there is no such turn.
+    """
 
     id: MessageId | None = None
     stop: UUID

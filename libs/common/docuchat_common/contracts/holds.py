@@ -15,9 +15,21 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from docuchat_common.errors import QuotaExceeded, RateLimited
+
 LONGEST_LEASE: Final = timedelta(hours=1)
 MOST_TOKENS: Final = 100_000_000
 MOST_BYTES: Final = 1 << 50
+
+
+class BudgetBusy(RateLimited):
+    """Requests that are running hold what is left of the budget; try again when they are done."""
+
+    code = "quota_busy"
+
+
+HOLD_REFUSED: Final = (QuotaExceeded, BudgetBusy)
+"""What whoever asks for a hold may be told."""
 
 
 class HoldKind(StrEnum):

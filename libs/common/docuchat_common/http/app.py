@@ -68,18 +68,6 @@ def create_service_app(
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
-            for operations in schema["paths"].values():
-                for operation in operations.values():
-                    # FastAPI's own 422 names a body that we never send
-                    if "422" in operation.get("responses", {}):
-                        operation["responses"]["422"] = {
-                            "description": "Invalid input",
-                            "content": {
-                                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-                            },
-                        }
-            schemas.pop("HTTPValidationError", None)
-            schemas.pop("ValidationError", None)
             app.openapi_schema = schema
         return app.openapi_schema
 

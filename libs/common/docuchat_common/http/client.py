@@ -11,6 +11,7 @@ import orjson
 import structlog
 
 from docuchat_common.errors import (
+    BadRequest,
     Conflict,
     DocuChatError,
     Forbidden,
@@ -29,6 +30,7 @@ from docuchat_common.http.breaker import NO_ANSWER, NO_CONNECTION, Breaker, conn
 from docuchat_common.messaging.outbox import current_headers
 
 _BY_STATUS: dict[int, type[DocuChatError]] = {
+    400: BadRequest,
     401: Unauthenticated,
     403: Forbidden,
     404: NotFound,

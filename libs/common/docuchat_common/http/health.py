@@ -7,11 +7,12 @@ outbox, is a line in `/healthz` and a metric.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from docuchat_common.errors import DocuChatError
@@ -25,6 +26,13 @@ _PATIENCE: Final = 2.0
 _up = Gauge("docuchat_part_up", "Whether a part that this service uses answers.", ["part"])
 
 
+class Health(BaseModel):
+    """How the parts are."""
+
+    status: Literal["ok", "degraded"]
+    checks: dict[str, str] = Field(description="Each part that is used: `ok`, or how it fails.")
+
+
 def health_router(*, public: bool = False) -> APIRouter:
     """Health routes; the container in `app.state` has `checks`, and `watched` for what is not needed.
 
@@ -36,12 +44,17 @@ def health_router(*, public: bool = False) -> APIRouter:
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz", summary="What a request needs can work")
+    reports: dict[str, Any] = {
+        "response_model": Health,
+        "responses": {503: {"model": Health, "description": "Something that a request needs does not answer"}},
+    }
+
+    @router.get("/readyz", summary="What a request needs can work", **reports)
     async def readyz(request: Request) -> Response:
         needed = await ask_parts(request.app.state.container.checks)
         return _report(needed, {})
 
-    @router.get("/healthz", summary="Health of every part")
+    @router.get("/healthz", summary="Health of every part", **reports)
     async def healthz(request: Request) -> Response:
         container = request.app.state.container
         return _report(*await asyncio.gather(ask_parts(container.checks), ask_parts(watched_by(container))))

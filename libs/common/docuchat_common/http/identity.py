@@ -23,8 +23,9 @@ from starlette.datastructures import Headers
 
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
-from docuchat_common.errors import Forbidden, InvalidInput, Unauthenticated, UpstreamUnavailable
+from docuchat_common.errors import BadRequest, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 from docuchat_common.settings import ServiceSettings
 
@@ -286,6 +287,7 @@ _operator_bearer = HTTPBearer(
 )
 
 
+@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch)
 async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Identity:
     """What the caller's token says; the service's container has `verifier` and `settings`."""
     container = request.app.state.container
@@ -306,6 +308,7 @@ async def current_caller(identity: CurrentIdentity) -> Caller:
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
 
 
+@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorRequired)
 async def current_operator(request: Request, _: Annotated[Any, Depends(_operator_bearer)]) -> Caller:
     """The operator who calls; OperatorRequired for anybody else who is signed in."""
     identity: Identity = await request.app.state.container.verifier.verify_operator(bearer_token(request.headers))
@@ -330,7 +333,7 @@ def is_internal(request: Request) -> bool:
 InternalCaller = Depends(require_internal_token)
 
 
-class MissingTenant(InvalidInput):
+class MissingTenant(BadRequest):
     """Which tenant? Send its id or slug in the `X-Tenant-ID` header."""
 
     code = "tenant_required"

@@ -5,19 +5,22 @@ only a few are told.
 """
 
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from docuchat_common.errors import PayloadTooLarge
+from docuchat_common.db import Deadlocked
+from docuchat_common.errors import DocuChatError, InvalidInput, PayloadTooLarge, StorageFull, UpstreamUnavailable
+from docuchat_common.http.problems import with_problems
 from docuchat_common.text import UNSAFE
 
 SHORT_BODY: Final = 64 * 2**10
@@ -100,6 +103,15 @@ class JsonRoute(APIRoute):
 
     MAX_BYTES: ClassVar[int] = SHORT_BODY
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        kinds = {InvalidInput, UpstreamUnavailable, *_raised_by(self.dependant)}
+        if self.body_field is not None:
+            kinds.add(PayloadTooLarge)
+        if self.methods != {"GET"}:
+            kinds |= {Deadlocked, StorageFull}
+        self.responses = with_problems(self.responses, *kinds)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """As FastAPI's own, on a request that reads strictly."""
         handle = super().get_route_handler()
@@ -125,6 +137,12 @@ class TextRoute(JsonRoute):
     """A JSON route whose body has a text of some length."""
 
     MAX_BYTES = LONG_BODY
+
+
+def _raised_by(dependant: Dependant) -> Iterator[type[DocuChatError]]:
+    yield from getattr(dependant.call, "raises", ())
+    for needed in dependant.dependencies:
+        yield from _raised_by(needed)
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:

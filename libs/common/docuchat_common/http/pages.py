@@ -11,6 +11,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from docuchat_common.errors import InvalidInput
+from docuchat_common.http.problems import raises
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -87,6 +88,7 @@ class PageRequest:
         return shown, encode_cursor(*position(shown[-1])) if len(found) > self.limit else None
 
 
+@raises(InvalidCursor)
 async def page_request(limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> PageRequest:
     """The `limit` and `cursor` of a list's query."""
     return PageRequest(limit, cursor)

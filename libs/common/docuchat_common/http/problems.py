@@ -1,9 +1,10 @@
 """Errors as RFC 9457 problem JSON with a stable `code`; category → status in one table."""
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from docuchat_common.errors import (
+    BadRequest,
     Conflict,
     DocuChatError,
     Forbidden,
@@ -20,6 +22,7 @@ from docuchat_common.errors import (
     NotFound,
     PayloadTooLarge,
     QuotaExceeded,
+    RangeUnsatisfiable,
     RateLimited,
     RequestTimeout,
     StorageFull,
@@ -30,6 +33,8 @@ from docuchat_common.errors import (
 
 STATUS: dict[type[DocuChatError], int] = {
     InvalidInput: 422,
+    BadRequest: 400,
+    RangeUnsatisfiable: 416,
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
@@ -53,6 +58,7 @@ _TITLES = {
     409: "Conflict",
     413: "Payload too large",
     415: "Unsupported media type",
+    416: "Range not satisfiable",
     422: "Invalid input",
     429: "Too many requests",
     500: "Internal error",
@@ -63,7 +69,6 @@ _TITLES = {
 }
 
 HTTP_CODES: dict[str, tuple[int, str]] = {
-    "bad_request": (400, "The request is malformed."),
     "method_not_allowed": (405, "This method is not allowed at this path."),
     "internal_error": (500, "Something went wrong on our side; it is logged under this request id."),
     "http_error": (500, "The request failed; `status` says how."),
@@ -103,20 +108,65 @@ class Problem(BaseModel):
     errors: list[InvalidField] | None = Field(default=None, max_length=MOST_ERRORS, description="The first of them.")
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for these error statuses."""
-    return {
-        status: {
-            "description": _TITLES[status],
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in statuses
-    }
+PROBLEM_JSON: Final = "application/problem+json"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def raises(*kinds: type[DocuChatError]) -> Callable[[_F], _F]:
+    """Say in which errors a route, or what it depends on, may end; the API's description lists them from this."""
+
+    def mark(function: _F) -> _F:
+        vars(function)["raises"] = kinds
+        return function
+
+    return mark
+
+
+Responses = dict[int | str, dict[str, Any]]
+"""OpenAPI responses of a route; refusals by text, as in the finished document."""
+
+
+def problem_responses(*kinds: type[DocuChatError]) -> Responses:
+    """OpenAPI `responses` of these errors: each status with its codes."""
+    return with_problems({}, *kinds)
+
+
+def with_problems(responses: Responses, *kinds: type[DocuChatError]) -> Responses:
+    """OpenAPI `responses`, and these errors besides."""
+    codes: defaultdict[str, set[str]] = defaultdict(set)
+    for kind in kinds:
+        codes[str(_status(kind))].add(kind.code)
+    merged = dict(responses)
+    for status, found in codes.items():
+        merged[status] = _problem(status, found | codes_of(responses.get(status, {})))
+    return merged
+
+
+def codes_of(response: Mapping[str, Any]) -> set[str]:
+    """The codes that an OpenAPI response names."""
+    schema = response.get("content", {}).get(PROBLEM_JSON, {}).get("schema", {})
+    parts = [part for part in schema.get("allOf", ()) if "properties" in part]
+    return {code for part in parts for code in part["properties"]["code"]["enum"]}
+
+
+def reference(name: str) -> dict[str, str]:
+    """An OpenAPI reference to a schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _problem(status: str, codes: set[str]) -> dict[str, Any]:
+    code = {"type": "string", "enum": sorted(codes)}
+    schema = {"allOf": [reference("Problem"), {"properties": {"code": code}}]}
+    return {"description": _TITLES[int(status)], "content": {PROBLEM_JSON: {"schema": schema}}}
+
+
+def _status(kind: type[DocuChatError]) -> int:
+    return next((STATUS[parent] for parent in kind.__mro__ if parent in STATUS), 500)
 
 
 def status_of(error: DocuChatError) -> int:
     """HTTP status of an error's category."""
-    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    return _status(type(error))
 
 
 def problem_body(
@@ -148,7 +198,7 @@ def problem_response(
     return Response(
         orjson.dumps(problem_body(status, code, detail, request_id=request_id, **extensions), default=str),
         status_code=status,
-        media_type="application/problem+json",
+        media_type=PROBLEM_JSON,
         headers=headers,
     )
 

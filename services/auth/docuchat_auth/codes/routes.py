@@ -4,13 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent, CodeVerifyBody
 from docuchat_auth.codes.service import SignIn
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.sessions.schemas import Tokens
+from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
 
@@ -27,10 +29,10 @@ Service = Annotated[SignIn, Depends(_sign_in)]
     "/v1/auth/request-code",
     summary="Send a sign-in code to an e-mail address",
     status_code=202,
-    responses=problem_responses(400, 422, 429, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="requestCode",
 )
+@raises(TooManyAttempts, MailBacklog)
 async def request_code(
     body: CodeRequestBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service
 ) -> CodeSent:
@@ -48,11 +50,11 @@ async def request_code(
 @router.post(
     "/v1/auth/verify-code",
     summary="Exchange a sign-in code for tokens",
-    responses=problem_responses(400, 401, 422, 429, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="verifyCode",
     dependencies=[NoStore],
 )
+@raises(TooManyAttempts, InvalidCode, NoSigningKey)
 async def verify_code(body: CodeVerifyBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service) -> Tokens:
     """Signs in. Where sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""
     pair = await sign_in.verify_code(tenant, body.address, body.code.strip(), address, body.challenge)

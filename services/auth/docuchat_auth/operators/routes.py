@@ -5,7 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.operators.schemas import (
     KeyRotation,
     NewTenant,
@@ -19,14 +21,16 @@ from docuchat_auth.operators.schemas import (
     TenantChange,
 )
 from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.schemas import Address
 from docuchat_auth.users.service import UserDirectory
 from docuchat_common.http.identity import current_operator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import UserId
 
 door = APIRouter(route_class=JsonRoute, tags=["operators"], prefix="/v1/operator")
@@ -63,10 +67,10 @@ async def _keys(request: Request) -> KeyRing:
 @door.post(
     "/token",
     summary="Exchange an operator's credential for a token",
-    responses=problem_responses(401, 422, 429, 503),
     operation_id="createOperatorToken",
     dependencies=[NoStore],
 )
+@raises(TooManyAttempts, InvalidOperatorKey, NoSigningKey)
 async def create_token(
     body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, Depends(_operators)]
 ) -> OperatorTokenView:
@@ -77,7 +81,6 @@ async def create_token(
 @router.get(
     "/tenants",
     summary="List tenants",
-    responses=problem_responses(401, 403, 422, 503),
     operation_id="listTenants",
 )
 async def list_tenants(
@@ -96,12 +99,10 @@ async def list_tenants(
     "/tenants",
     summary="Create a tenant with its first owner",
     status_code=201,
-    responses={
-        **problem_responses(401, 403, 409, 422, 503),
-        200: {"description": "It was there", "model": OperatedTenant},
-    },
+    responses={200: {"description": "It was there", "model": OperatedTenant}},
     operation_id="createTenant",
 )
+@raises(InvalidSlug, TenantTaken)
 async def create_tenant(
     body: NewTenant, response: Response, founding: Annotated[TenantFounding, Depends(_founding)]
 ) -> OperatedTenant:
@@ -114,9 +115,9 @@ async def create_tenant(
 @router.patch(
     "/tenants/{tenant}",
     summary="Open or close a tenant to unknown addresses",
-    responses=problem_responses(401, 403, 404, 422, 503),
     operation_id="changeTenant",
 )
+@raises(TenantNotFound)
 async def change_tenant(
     tenant: str, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
 ) -> OperatedTenant:
@@ -128,9 +129,9 @@ async def change_tenant(
 @router.get(
     "/tenants/{tenant}/users",
     summary="List a tenant's users",
-    responses=problem_responses(401, 403, 404, 422, 503),
     operation_id="listUsers",
 )
+@raises(TenantNotFound)
 async def list_users(
     tenant: str,
     tenants: Annotated[TenantDirectory, Depends(_tenants)],
@@ -152,7 +153,6 @@ async def list_users(
 @router.post(
     "/signing-keys/rotate",
     summary="Rotate the keys that sign tokens",
-    responses=problem_responses(401, 403, 422, 503),
     operation_id="rotateSigningKeys",
 )
 async def rotate_signing_keys(keys: Annotated[KeyRing, Depends(_keys)], body: KeyRotation | None = None) -> RotatedKey:

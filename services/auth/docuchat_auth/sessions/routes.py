@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from docuchat_auth.http import NoStore
+from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
 from docuchat_auth.sessions.schemas import RefreshBody, Tokens
 from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
 
@@ -25,11 +27,11 @@ Service = Annotated[Sessions, Depends(_sessions)]
 @router.post(
     "/v1/auth/refresh",
     summary="Exchange a refresh token for new tokens",
-    responses=problem_responses(400, 401, 422, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="refreshTokens",
     dependencies=[NoStore],
 )
+@raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
 async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
 
@@ -43,7 +45,6 @@ async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> 
     "/v1/auth/logout",
     summary="Revoke a sign-in",
     status_code=204,
-    responses=problem_responses(400, 422, 503),
     openapi_extra=TENANT_PARAMETER,
     operation_id="logout",
 )

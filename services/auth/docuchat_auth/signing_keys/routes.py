@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from docuchat_auth.signing_keys.schemas import JsonWebKeySet
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.problems import problem_responses
 
 router = APIRouter(tags=["auth"])
@@ -21,7 +22,7 @@ async def _keys(request: Request) -> KeyRing:
     summary="The public keys that verify access tokens",
     response_model=JsonWebKeySet,
     response_model_exclude_none=True,
-    responses=problem_responses(503),
+    responses=problem_responses(UpstreamUnavailable),
     operation_id="getJwks",
 )
 async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_keys)]) -> dict[str, list[dict[str, str]]]:

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.http.identity import MissingTenant
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 
 TENANT_PARAMETER: Final[dict[str, Any]] = {
@@ -23,6 +24,7 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
 }
 
 
+@raises(MissingTenant)
 async def _named_tenant(request: Request) -> TenantId:
     header = request.app.state.container.settings.tenant_header
     reference = request.headers.get(header, "").strip()

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.schemas import Me
 from docuchat_auth.users.service import Profiles
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 
 router = APIRouter(tags=["users"], route_class=JsonRoute)
 
@@ -21,9 +22,9 @@ async def _profiles(request: Request) -> Profiles:
 @router.get(
     "/v1/users/me",
     summary="The signed-in user",
-    responses=problem_responses(401, 403, 503),
     operation_id="getMe",
 )
+@raises(UserGone)
 async def me(caller: CurrentCaller, profiles: Annotated[Profiles, Depends(_profiles)]) -> Me:
     """The user and tenant of the access token."""
     return Me.of(*await profiles.get_own(caller.tenant_id, caller.user_id))

@@ -7,12 +7,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.schemas import FoundPassage, SearchView
 from docuchat_chat.answers.service import SearchService
+from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import DocumentId
+from docuchat_knowledge.documents.errors import DocumentNotFound
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
@@ -26,8 +29,8 @@ async def _search(request: Request) -> SearchService:
     "/search",
     tags=["search"],
     summary="Test what a question would be answered from",
-    responses=problem_responses(401, 403, 422, 429, 503),
 )
+@raises(MessageEmpty, DocumentNotFound, *HOLD_REFUSED)
 async def search(
     caller: CurrentCaller,
     service: Annotated[SearchService, Depends(_search)],

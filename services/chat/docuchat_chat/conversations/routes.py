@@ -8,6 +8,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.conversations.schemas import (
     ChatView,
     ChatWithMessages,
@@ -23,7 +25,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller, require_internal_token
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.pages import InvalidCursor, Page, Paging
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import ChatId, DocumentId, TenantId
 
 router = APIRouter(prefix="/v1", route_class=TextRoute)
@@ -38,17 +40,13 @@ Conversations = Annotated[ConversationService, Depends(_conversations)]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
-@router.post(
-    "/chats", tags=["chats"], summary="Create a chat", status_code=201, responses=problem_responses(401, 403, 422, 503)
-)
+@router.post("/chats", tags=["chats"], summary="Create a chat", status_code=201)
 async def create_chat(caller: CurrentCaller, chats: Conversations, body: NewChat | None = None) -> ChatView:
     """Create an empty chat; asking without one makes one too."""
     return ChatView.of(await chats.create(caller, body.title if body else None))
 
 
-@router.get(
-    "/chats", tags=["chats"], summary="List or search one's chats", responses=problem_responses(401, 403, 422, 503)
-)
+@router.get("/chats", tags=["chats"], summary="List or search one's chats")
 async def list_chats(
     caller: CurrentCaller,
     chats: Conversations,
@@ -68,14 +66,15 @@ async def list_chats(
     "/chats/{chat_id}",
     tags=["chats"],
     summary="Get a chat with its messages",
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(ChatNotFound)
 async def get_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations, paging: Paging) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
     found, page = await _page_of(chats, caller, chat_id, paging)
     return ChatWithMessages(**ChatView.of(found.chat).model_dump(), messages=page.items, next_cursor=page.next_cursor)
 
 
+@raises(ChatNotFound)
 async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: CurrentCaller, chats: Conversations) -> ChatView:
     """Give a chat another title."""
     return ChatView.of(await chats.rename(caller, ChatId(chat_id), body.title))
@@ -90,7 +89,6 @@ for _method in ("PATCH", "PUT"):
         summary="Rename a chat",
         name=f"rename_chat_{_method.lower()}",
         response_model=ChatView,
-        responses=problem_responses(401, 403, 404, 422, 503),
     )
 
 
@@ -99,8 +97,8 @@ for _method in ("PATCH", "PUT"):
     tags=["chats"],
     summary="Delete a chat",
     status_code=204,
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(ChatNotFound)
 async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations) -> Response:
     """Delete a chat and its messages; an answer in the making is stopped."""
     await chats.delete(caller, ChatId(chat_id))
@@ -112,8 +110,8 @@ async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversat
     tags=["chats"],
     summary="Store a message",
     status_code=201,
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(ChatNotFound, MessageEmpty, MessageTooLong)
 async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversations) -> MessageView:
     """Store a message of the user without answering it; it is part of the history of the next question."""
     message = await chats.add_message(caller, ChatId(body.chat_id), body.content, dict(body.metadata))
@@ -124,8 +122,8 @@ async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversati
     "/messages",
     tags=["chats"],
     summary="List the messages of a chat",
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(ChatNotFound)
 async def list_messages(
     caller: CurrentCaller,
     chats: Conversations,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from docuchat_common.errors import Conflict, DocuChatError, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
 from docuchat_models.errors import (
@@ -74,20 +75,19 @@ class AnswerInterrupted(UpstreamUnavailable):
     code = "answer_interrupted"
 
 
-_OF_ANSWERS: dict[str, type[UpstreamUnavailable | RateLimited]] = {
-    error.code: error
-    for error in (
-        AnswerEmpty,
-        AnswerInterrupted,
-        AnswerNotStored,
-        ProviderFailed,
-        ProviderInterrupted,
-        ProviderRateLimited,
-        ProviderRefused,
-        ProviderTimeout,
-        StorageUnavailable,
-    )
-}
+ANSWER_ERRORS: Final[tuple[type[UpstreamUnavailable | RateLimited], ...]] = (
+    AnswerEmpty,
+    AnswerInterrupted,
+    AnswerNotStored,
+    ProviderFailed,
+    ProviderInterrupted,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    StorageUnavailable,
+)
+"""What an answer may end with."""
+_OF_ANSWERS = {error.code: error for error in ANSWER_ERRORS}
 
 
 def error_of(code: str | None, detail: str | None, retry_after_seconds: int | None) -> DocuChatError:

@@ -6,32 +6,48 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
+from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.turns.answering import Answering
+from docuchat_chat.turns.errors import (
+    ANSWER_ERRORS,
+    ChatbotNotFound,
+    ModelNotAllowed,
+    RequestInProgress,
+    ShuttingDown,
+    TooBusy,
+    TurnNotFound,
+)
 from docuchat_chat.turns.frames import refusal_frame
 from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
+from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import TextRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import Responses, raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import TurnId, uuid7
+from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_knowledge.documents.errors import DocumentNotFound
 
 router = APIRouter(prefix="/v1", route_class=TextRoute)
 
 
-EVENTS: dict[int | str, dict[str, Any]] = {
+EVENTS: Final[Responses] = {
     200: {
         "description": "With `stream: true`, or where only a stream is served: server-sent events `start`, `sources`, "
         "`delta` (`id` is its number, from 1), then `end` or `error`. A dropped stream resumes at "
         "`GET /v1/turns/{turn_id}/events`.",
+        "headers": {"X-Turn-ID": {"description": "With a stream: its turn.", "schema": {"type": "string"}}},
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
@@ -65,7 +81,22 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     tags=["chat"],
     summary="Ask a question about the documents",
     response_model=AnswerView,
-    responses={**EVENTS, **problem_responses(401, 403, 404, 409, 422, 429, 503)},
+    responses=EVENTS,
+)
+@raises(
+    MessageEmpty,
+    MessageTooLong,
+    ModelNotAllowed,
+    ChatbotNotFound,
+    ChatNotFound,
+    CollectionNotFound,
+    DocumentNotFound,
+    RequestInProgress,
+    ShuttingDown,
+    TooBusy,
+    *IDEMPOTENCY_ERRORS,
+    *HOLD_REFUSED,
+    *ANSWER_ERRORS,
 )
 async def ask(body: AskBody, caller: CurrentCaller, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
@@ -103,8 +134,8 @@ async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> Asyn
     tags=["chat"],
     summary="Stop an answer",
     status_code=202,
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(TurnNotFound)
 async def stop_turn(turn_id: TurnPath, caller: CurrentCaller, held: Held) -> StoppedView:
     """Stop an answer that is being written, wherever it is; what was sent is kept, and only that is booked."""
     state = await held.replay.stop(caller, TurnId(turn_id))
@@ -116,8 +147,9 @@ async def stop_turn(turn_id: TurnPath, caller: CurrentCaller, held: Held) -> Sto
     tags=["chat"],
     summary="Resume the stream of an answer",
     response_class=Response,
-    responses={**EVENTS, **problem_responses(401, 403, 404, 422, 503)},
+    responses=EVENTS,
 )
+@raises(TurnNotFound)
 async def resume_turn(
     turn_id: TurnPath,
     caller: CurrentCaller,

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query, Request
 
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import ChunkId
 from docuchat_gateway.documents.schemas import PassageView
 from docuchat_gateway.documents.service import DocumentService
+from docuchat_knowledge.documents.errors import PassageNotFound
 
 router = APIRouter(prefix="/v1/passages", tags=["documents"], route_class=JsonRoute)
 
@@ -18,8 +19,8 @@ router = APIRouter(prefix="/v1/passages", tags=["documents"], route_class=JsonRo
 @router.get(
     "/{chunk_id}",
     summary="The passage of a citation, with its neighbours",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(PassageNotFound)
 async def get_passage(
     request: Request,
     caller: CurrentCaller,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -11,39 +11,49 @@ from fastapi import APIRouter, Header, Query, Request
 from orjson import dumps
 from starlette.responses import Response, StreamingResponse
 
-from docuchat_common.blobs import RangeUnsatisfiable
-from docuchat_common.errors import DocuChatError
+from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
+from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
-from docuchat_common.http.problems import problem_response, problem_responses
+from docuchat_common.http.permissions import NotAllowed
+from docuchat_common.http.problems import Responses, problem_response, raises, reference
 from docuchat_common.ids import DocumentId
+from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.schemas import DeletionReceiptView, DocumentView, PageTextView
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.event_stream import broken_off
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
+from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound, PageNotFound
 
 router = APIRouter(prefix="/v1/files", tags=["files"], route_class=JsonRoute)
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
 
-Responses = dict[int | str, dict[str, Any]]
-
 _FILE: Final = {"schema": {"type": "string", "format": "binary"}}
+_TEXT: Final = {"type": "string"}
+_ETAG: Final = {"ETag": {"description": "Send it as `If-None-Match`.", "schema": _TEXT}}
+_RANGE_HEADER: Final = {"Content-Range": {"description": "Which bytes, and of how many.", "schema": _TEXT}}
+_FILE_HEADERS: Final = _ETAG | {
+    "Accept-Ranges": {"description": "`bytes`", "schema": _TEXT},
+    "Content-Disposition": {"description": "An attachment of the file's name.", "schema": _TEXT},
+}
 _CONTENT_RESPONSES: Final[Responses] = {
-    200: {"description": "The file", "content": {"application/pdf": _FILE}},
-    206: {"description": "The part that `Range` asks for", "content": {"application/pdf": _FILE}},
-    304: {"description": "Not modified"},
-    **problem_responses(401, 403, 404, 422, 429, 503),
-    416: {
-        "description": "The range lies outside of the file",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    200: {"description": "The file", "content": {"application/pdf": _FILE}, "headers": _FILE_HEADERS},
+    206: {
+        "description": "The part that `Range` asks for",
+        "content": {"application/pdf": _FILE},
+        "headers": _FILE_HEADERS | _RANGE_HEADER,
     },
+    304: {"description": "Not modified", "headers": _ETAG},
 }
 _EVENTS_RESPONSES: Final[Responses] = {
-    200: {"description": "Events", "content": {"text/event-stream": {}}},
-    **problem_responses(401, 403, 404, 422, 429),
+    200: {
+        "description": "Server-sent events: `progress`, whose data is the document, at once and after each change "
+        "until it is ready or failed; `error` when that cannot go on.",
+        "content": {"text/event-stream": {"schema": {"oneOf": [reference("DocumentView"), reference("ErrorFrame")]}}},
+    },
 }
 
 
@@ -53,7 +63,8 @@ def documents(request: Request) -> DocumentService:
     return service
 
 
-@router.get("", summary="List documents, newest first", responses=problem_responses(401, 403, 422, 429))
+@router.get("", summary="List documents, newest first")
+@raises(InvalidCursor)
 async def list_files(
     request: Request,
     caller: CurrentCaller,
@@ -80,9 +91,8 @@ async def list_files(
     )
 
 
-@router.get(
-    "/{document_id}", summary="A document and its progress", responses=problem_responses(401, 403, 404, 422, 429)
-)
+@router.get("/{document_id}", summary="A document and its progress")
+@raises(DocumentNotFound)
 async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
     return DocumentView.of(await documents(request).get(caller, DocumentId(document_id)))
 
@@ -93,6 +103,7 @@ async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -
     response_class=Response,
     responses=_CONTENT_RESPONSES,
 )
+@raises(DocumentNotFound, BlobMissing, BlobStoreUnavailable, RangeUnsatisfiable)
 async def get_content(
     request: Request,
     caller: CurrentCaller,
@@ -156,8 +167,8 @@ def _parse_range(value: str | None) -> tuple[int | None, int | None]:
 @router.get(
     "/{document_id}/text",
     summary="The text of a page",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(DocumentNotFound, PageNotFound)
 async def get_text(
     request: Request,
     caller: CurrentCaller,
@@ -167,7 +178,8 @@ async def get_text(
     return PageTextView.of(await documents(request).read_page(caller, DocumentId(document_id), page))
 
 
-@router.delete("/{document_id}", summary="Delete a document now", responses=problem_responses(401, 403, 404, 422, 429))
+@router.delete("/{document_id}", summary="Delete a document now")
+@raises(DocumentNotFound, NotAllowed)
 async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DeletionReceiptView:
     return DeletionReceiptView.of(await documents(request).delete(caller, DocumentId(document_id)))
 
@@ -176,8 +188,8 @@ async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID
     "/{document_id}/retry",
     status_code=202,
     summary="Process a failed document again",
-    responses=problem_responses(401, 403, 404, 409, 422, 429),
 )
+@raises(DocumentNotFound, NotAllowed, DocumentNotFailed, TooManyRetries)
 async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
     return DocumentView.of(await documents(request).retry(caller, DocumentId(document_id)))
 
@@ -189,6 +201,7 @@ async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID)
     response_class=StreamingResponse,
     responses=_EVENTS_RESPONSES,
 )
+@raises(DocumentNotFound)
 async def watch_file(request: Request, caller: CurrentCaller, document_id: UUID) -> StreamingResponse:
     await documents(request).get(caller, DocumentId(document_id))  # a 404 must come before the stream begins
     return StreamingResponse(

@@ -8,27 +8,36 @@ from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from docuchat_common.blobs import BlobStoreUnavailable
+from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.idempotency import IdempotencyKey, replayed
+from docuchat_common.http.idempotency import REPLAYED_HEADER, IdempotencyKey, replayed
 from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses, response_for
-from docuchat_common.idempotency import StoredResponse
+from docuchat_common.http.problems import Responses, raises, response_for
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_gateway.documents.domain import FormPart
-from docuchat_gateway.documents.errors import UploadTooSlow
+from docuchat_gateway.documents.errors import (
+    FileEmpty,
+    FileRequired,
+    FileTooLarge,
+    FileTypeRefused,
+    MalformedForm,
+    NotMultipart,
+    UploadTooSlow,
+)
 from docuchat_gateway.documents.forms import MAX_FIELD_BYTES, MAX_PARTS, MultipartForm
 from docuchat_gateway.documents.schemas import DocumentView
 from docuchat_gateway.documents.upload_bodies import EarlyRefusal, Pace, UploadBody
 from docuchat_gateway.documents.uploads import UploadService
+from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.domain import Document
+from docuchat_knowledge.documents.errors import UploadAbandoned
 
 router = APIRouter(prefix="/v1/files", tags=["files"], route_class=JsonRoute)
 
 FORM_OVERHEAD: Final = MAX_FIELD_BYTES * 4 + MAX_PARTS * 1024
 """How much longer than its file a form may be."""
-
-
-Responses = dict[int | str, dict[str, Any]]
 
 _UPLOAD_BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -49,9 +58,16 @@ _UPLOAD_BODY: Final[dict[str, Any]] = {
     }
 }
 
+_HEADERS: Final[dict[str, Any]] = {
+    "Location": {"description": "Where the document is.", "schema": {"type": "string"}},
+    REPLAYED_HEADER: {
+        "description": "`true`: the first answer to the key, again.",
+        "schema": {"type": "string"},
+    },
+}
 _UPLOAD_RESPONSES: Final[Responses] = {
-    200: {"model": DocumentView, "description": "The same content is there already"},
-    **problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
+    200: {"model": DocumentView, "description": "The same content is there already", "headers": _HEADERS},
+    202: {"description": "Taken in", "headers": _HEADERS},
 }
 
 
@@ -64,6 +80,20 @@ _UPLOAD_RESPONSES: Final[Responses] = {
     "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer.",
     openapi_extra=_UPLOAD_BODY,
     responses=_UPLOAD_RESPONSES,
+)
+@raises(
+    NotMultipart,
+    MalformedForm,
+    FileRequired,
+    FileEmpty,
+    FileTooLarge,
+    FileTypeRefused,
+    UploadTooSlow,
+    UploadAbandoned,
+    CollectionNotFound,
+    BlobStoreUnavailable,
+    *IDEMPOTENCY_ERRORS,
+    *HOLD_REFUSED,
 )
 async def upload_file(
     request: Request,

@@ -11,8 +11,18 @@ from typing import Any, Final
 import orjson
 
 from docuchat_common.contracts.frames import frame_schemas
-from docuchat_common.http.error_codes import codes_by_status
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.errors import (
+    DocuChatError,
+    PayloadTooLarge,
+    RateLimited,
+    Unauthenticated,
+    UpstreamUnavailable,
+)
+from docuchat_common.http.identity import InvalidToken, OperatorToken, TenantMismatch, TokenExpired
+from docuchat_common.http.problems import codes_of, reference, with_problems
+from docuchat_gateway.edge import session
+from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, SlowBody, TooManySockets
+from docuchat_gateway.edge.limits import LIMITED
 from docuchat_gateway.edge.table import TABLE
 
 SERVICES: Final = ("auth", "chat", "usage")
@@ -34,9 +44,6 @@ def merge(own: JsonObject, snapshots: dict[str, JsonObject]) -> JsonObject:
     document = orjson.loads(orjson.dumps(own))
     components: JsonObject = document.setdefault("components", {})
     schemas: JsonObject = components.setdefault("schemas", {})
-    for item in document["paths"].values():
-        for operation in item.values():
-            _name_codes(operation, _OWN_CODES)
     rows = {(row.path, method): row for row in TABLE for method in row.methods}
     for service, snapshot in snapshots.items():
         theirs: JsonObject = snapshot.get("components", {})
@@ -52,9 +59,7 @@ def merge(own: JsonObject, snapshots: dict[str, JsonObject]) -> JsonObject:
         for path, operations in snapshot["paths"].items():
             for method, operation in operations.items():
                 if (path, method.upper()) in rows:
-                    relayed = _with_own_refusals(_renamed(operation, renamed))
-                    _name_codes(relayed, _joined(snapshot.get("x-error-codes", {}), _EDGE_CODES))
-                    document["paths"].setdefault(path, {})[method] = relayed
+                    document["paths"].setdefault(path, {})[method] = _relayed(_renamed(operation, renamed))
     document["paths"] = dict(sorted(document["paths"].items()))
     _drop_unused(schemas, document)
     return dict(document)
@@ -63,6 +68,7 @@ def merge(own: JsonObject, snapshots: dict[str, JsonObject]) -> JsonObject:
 def describe(document: JsonObject) -> JsonObject:
     """`document` with what belongs to the whole: servers, tags, who may call what, and the headers of refusals."""
     _add_frames(document, document["components"]["schemas"])
+    document["components"]["headers"] = _HEADERS
     document["servers"] = [{"url": "/", "description": "The gateway that serves this document"}]
     document["info"] |= {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -80,9 +86,12 @@ def describe(document: JsonObject) -> JsonObject:
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
+            if path.startswith(LIMITED):
+                operation["responses"] = with_problems(operation["responses"], RateLimited)
             for status, response in operation["responses"].items():
-                if status in {"429", "503"}:
-                    response["headers"] = {"Retry-After": _RETRY_AFTER, **response.get("headers", {})}
+                named = _headers_of(status, is_limited=path.startswith(LIMITED))
+                response["headers"] = {name: _header(name) for name in named} | response.get("headers", {})
+    _name_codes_of_frames(document)
     return document
 
 
@@ -96,9 +105,15 @@ _TAGS: Final = (
     ("search", ("/v1/search",), "Passages without an answer."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
 )
-_RETRY_AFTER: Final = {
-    "description": "Seconds after which to try again.",
-    "schema": {"type": "integer", "minimum": 1},
+_HEADERS: Final = {
+    name: {"description": description, "schema": schema}
+    for name, description, schema in (
+        ("X-Request-ID", "Under this name the request is in the logs.", {"type": "string"}),
+        ("Retry-After", "Seconds after which to try again.", {"type": "integer", "minimum": 1}),
+        ("RateLimit-Limit", "Requests in a sliding minute.", {"type": "integer"}),
+        ("RateLimit-Remaining", "Those that are left.", {"type": "integer"}),
+        ("RateLimit-Reset", "Seconds until one more is.", {"type": "integer"}),
+    )
 }
 _TENANT_HEADER: Final = {
     "name": "X-Tenant-ID",
@@ -114,27 +129,16 @@ def _missing_tenant_header(operation: JsonObject, path: str) -> list[JsonObject]
     return [] if "x-tenant-id" in named or not path.startswith("/v1/auth") else [_TENANT_HEADER]
 
 
-_OWN_CODES: Final = codes_by_status("docuchat_gateway", "docuchat_common", "docuchat_knowledge")
-_EDGE_CODES: Final = codes_by_status("docuchat_gateway")
-_BY_PROTOCOL: Final = {"400": ["bad_request"], "416": ["range_unsatisfiable"]}
-"""Codes of statuses that are no category of ours."""
+def _headers_of(status: str, *, is_limited: bool) -> list[str]:
+    waits = ["Retry-After"] if status in {"429", "503"} else []
+    counted = (
+        [name for name in _HEADERS if name.startswith("RateLimit-")] if is_limited and (status < "400" or waits) else []
+    )
+    return ["X-Request-ID", *waits, *counted]
 
 
-def _joined(*tables: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {
-        status: sorted({code for table in tables for code in table.get(status, ())})
-        for status in {status for table in tables for status in table}
-    }
-
-
-def _name_codes(operation: JsonObject, codes: dict[str, list[str]]) -> None:
-    """Say with which codes each refusal may come."""
-    for status, response in operation["responses"].items():
-        media = response.get("content", {}).get("application/problem+json")
-        known = codes.get(status) or _BY_PROTOCOL.get(status)
-        if media is not None and known:
-            code = {"properties": {"code": {"type": "string", "enum": known}}}
-            media["schema"] = {"allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
+def _header(name: str) -> JsonObject:
+    return {"$ref": f"#/components/headers/{name}"}
 
 
 def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
@@ -145,24 +149,24 @@ def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
     for path, method in (("/v1/chat", "post"), ("/v1/turns/{turn_id}/events", "get")):
         answer = document["paths"].get(path, {}).get(method, {}).get("responses", {}).get("200", {})
         if "text/event-stream" in answer.get("content", {}):
-            answer["content"]["text/event-stream"] = {"schema": _reference("ServerFrame")}
+            answer["content"]["text/event-stream"] = {"schema": reference("ServerFrame")}
     document["webhooks"] = {
         "chatSocket": {
             "post": {
                 "operationId": "chatSocket",
                 "summary": "A message over `WS /ws/chat`",
-                "description": "No webhook: OpenAPI has no place of its own for the messages of a socket.",
+                "description": _SOCKET,
                 "tags": ["chat"],
                 "security": [],
-                "requestBody": {"content": {"application/json": {"schema": _reference("ClientMessage")}}},
+                "requestBody": {"content": {"application/json": {"schema": reference("ClientMessage")}}},
                 "responses": {
                     "200": {
                         "description": "Frames, until the turn ends",
-                        "content": {"application/json": {"schema": _reference("ServerFrame")}},
+                        "content": {"application/json": {"schema": reference("ServerFrame")}},
                     },
                     "4XX": {
                         "description": "A frame `error`",
-                        "content": {"application/json": {"schema": _reference("ErrorFrame")}},
+                        "content": {"application/json": {"schema": reference("ErrorFrame")}},
                     },
                 },
             }
@@ -170,15 +174,58 @@ def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
     }
 
 
-def _reference(name: str) -> JsonObject:
-    return {"$ref": f"#/components/schemas/{name}"}
+_SOCKET: Final = f"""\
+No webhook: OpenAPI has no place of its own for the messages of a socket.
+
+The handshake is refused with 403 `origin_refused` for pages of other sites, and with 429 `too_many_sockets` or
+`rate_limited` for an address with too many sockets or bad tokens. Whatever else is wrong is told after it, by a frame
+`error` before the socket is closed:
+
+| code | when |
+|---|---|
+| {session.CLOSE_UNAUTHENTICATED} | the token is missing, wrong or has expired |
+| {session.CLOSE_FORBIDDEN} | the tenant is not the token's |
+| {session.CLOSE_IDLE} | nothing was sent for long, and no turn runs; no frame |
+| {session.CLOSE_TRY_LATER} | too many sockets of this user, or a part that is needed does not answer |
+
+A client that does not read is dropped without a close.
+"""
+_OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (
+    BadFrame,
+    Busy,
+    FrameTooLarge,
+    TooManySockets,
+    RateLimited,
+    Unauthenticated,
+    InvalidToken,
+    TokenExpired,
+    OperatorToken,
+    TenantMismatch,
+    UpstreamUnavailable,
+)
+"""What an `error` frame may say beside what chat answers."""
+_FRAMED: Final = (
+    ("/v1/chat", "post"),
+    ("/v1/turns/{turn_id}/events", "get"),
+    ("/v1/turns/{turn_id}/stop", "post"),
+    ("/v1/files/{document_id}/events", "get"),
+)
+"""Whose refusals come as frames as well."""
 
 
-def _with_own_refusals(operation: JsonObject) -> JsonObject:
-    """The operation with what the gateway itself may answer: too large, too late, too many, service down."""
-    refusals = problem_responses(429, 503, *([408, 413] if "requestBody" in operation else []))
-    own = {str(status): response for status, response in refusals.items()}
-    return {**operation, "responses": {**own, **operation.get("responses", {})}}
+def _name_codes_of_frames(document: JsonObject) -> None:
+    """Say which codes an `error` frame may have: those of what the frames come from."""
+    codes = {kind.code for kind in _OF_SOCKETS}
+    for path, method in _FRAMED:
+        for response in document["paths"].get(path, {}).get(method, {}).get("responses", {}).values():
+            codes |= codes_of(response)
+    document["components"]["schemas"]["ErrorFrame"]["properties"]["code"]["enum"] = sorted(codes)
+
+
+def _relayed(operation: JsonObject) -> JsonObject:
+    """The operation with what the gateway itself may answer: too large, too late, service down."""
+    of_bodies = [PayloadTooLarge, SlowBody] if "requestBody" in operation else []
+    return {**operation, "responses": with_problems(operation["responses"], UpstreamUnavailable, *of_bodies)}
 
 
 def _renamed(node: Any, renamed: dict[str, str]) -> Any:

@@ -164,8 +164,9 @@ class ChatSession:
     def _parse(self, text: str | None) -> dict[str, Any]:
         if text is None:
             raise BadFrame
-        if len(text) > self._settings.socket_max_message_bytes:
-            raise FrameTooLarge(max_bytes=self._settings.socket_max_message_bytes)
+        limit = self._settings.socket_max_message_bytes
+        if len(text) > limit:
+            raise FrameTooLarge(f"The message is longer than {limit} bytes.", max_bytes=limit)
         try:
             frame = orjson.loads(text)
         except orjson.JSONDecodeError as error:

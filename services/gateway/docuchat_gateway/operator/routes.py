@@ -5,8 +5,10 @@ from fastapi import APIRouter, Request, Response
 from docuchat_common.contracts.dead_letters import DiscardRequest, DiscardResult
 from docuchat_common.http.identity import CurrentOperator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
+from docuchat_common.messaging.dead_letters import NoSuchQueue
+from docuchat_gateway.operator.errors import ServiceUnknown
 from docuchat_gateway.operator.schemas import (
     DeadLetterOverview,
     DeadLetterReplay,
@@ -19,9 +21,7 @@ from docuchat_gateway.operator.schemas import (
 )
 from docuchat_gateway.operator.service import OperatorService
 
-router = APIRouter(
-    prefix="/v1/operator", tags=["operator"], route_class=JsonRoute, responses=problem_responses(401, 403, 429, 503)
-)
+router = APIRouter(prefix="/v1/operator", tags=["operator"], route_class=JsonRoute)
 
 
 def _service(request: Request) -> OperatorService:
@@ -39,17 +39,19 @@ async def list_dead_letters(request: Request, _: CurrentOperator) -> DeadLetterO
     return await _service(request).list_dead_letters()
 
 
-@router.post("/dead-letters/replay", summary="Bring dead letters back", responses=problem_responses(404, 422))
+@router.post("/dead-letters/replay", summary="Bring dead letters back")
+@raises(ServiceUnknown, NoSuchQueue)
 async def replay_dead_letters(request: Request, _: CurrentOperator, body: DeadLetterReplay) -> DeadLettersReplayed:
     return await _service(request).replay_dead_letters(body.service, body.queue)
 
 
-@router.post("/dead-letters/discard", summary="Forget dead letters for good", responses=problem_responses(404, 422))
+@router.post("/dead-letters/discard", summary="Forget dead letters for good")
+@raises(NoSuchQueue)
 async def discard_dead_letters(request: Request, _: CurrentOperator, body: DiscardRequest) -> DiscardResult:
     return await _service(request).discard_dead_letters(body.queue)
 
 
-@router.post("/documents/reembed", summary="Embed documents again", responses=problem_responses(422))
+@router.post("/documents/reembed", summary="Embed documents again")
 async def reembed_documents(request: Request, _: CurrentOperator, body: Reembedding) -> ReembeddingQueued:
     tenant_id = None if body.tenant_id is None else TenantId(body.tenant_id)
     return ReembeddingQueued(queued=await _service(request).reembed(tenant_id))

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Request
 
 from docuchat_common.http.identity import CurrentCaller, InternalCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
 from docuchat_usage.ledger.schemas import KnownBody, KnownView, UsageReport
 from docuchat_usage.ledger.service import LedgerService
 
@@ -25,7 +24,7 @@ internal = APIRouter(
 )
 
 
-@router.get("/usage", summary="Tokens, cost and quota", responses=problem_responses(401, 403, 503))
+@router.get("/usage", summary="Tokens, cost and quota")
 async def get_usage(caller: CurrentCaller, service: Service) -> UsageReport:
     """Tokens and cost of the last 24 hours, the last 7 days and the current period, and what is left of the quota.
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Request
 
 from docuchat_common.http.identity import current_operator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
+from docuchat_usage.prices.errors import PriceExists, PriceInvalid
 from docuchat_usage.prices.schemas import PriceBody, PricePage, PriceView
 from docuchat_usage.prices.service import PriceService
 
@@ -25,13 +26,14 @@ operator = APIRouter(
 )
 
 
-@operator.get("", summary="List the prices", responses=problem_responses(401, 403, 503))
+@operator.get("", summary="List the prices")
 async def list_prices(service: Service) -> PricePage:
     """Every version of every price, the latest of a model first."""
     return PricePage(items=[PriceView.of(price) for price in await service.list_prices()])
 
 
-@operator.post("", status_code=201, summary="Set a price", responses=problem_responses(401, 403, 409, 422, 503))
+@operator.post("", status_code=201, summary="Set a price")
+@raises(PriceExists, PriceInvalid)
 async def set_price(body: PriceBody, service: Service) -> PriceView:
     """Add a version of a model's price; what was booked before keeps its own."""
     return PriceView.of(await service.set_price(body.to_domain(datetime.now(UTC))))

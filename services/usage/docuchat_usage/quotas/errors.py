@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import NotFound, RateLimited
-
-
-class BudgetBusy(RateLimited):
-    """Requests that are running hold what is left of the budget; try again when they are done."""
-
-    code = "quota_busy"
+from docuchat_common.errors import NotFound
 
 
 class HoldNotFound(NotFound):

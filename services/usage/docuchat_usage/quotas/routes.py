@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
 from docuchat_common.http.identity import InternalCaller, bearer_token, current_operator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.problems import problem_responses
+from docuchat_common.http.problems import raises
+from docuchat_usage.quotas.errors import TenantUnknown, UserUnknown
 from docuchat_usage.quotas.schemas import QuotaBody, QuotaView, TenantNumber, hold_view
 from docuchat_usage.quotas.service import QuotaService
 
@@ -60,7 +61,8 @@ async def release_hold(hold_id: UUID, service: Service) -> Response:
     return Response(status_code=204)
 
 
-@operator.get("", summary="See a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
+@operator.get("", summary="See a tenant's quota")
+@raises(TenantUnknown, UserUnknown)
 async def get_quota(
     request: Request, tenant_id: TenantNumber, service: Service, user_id: UUID | None = None
 ) -> QuotaView:
@@ -69,7 +71,8 @@ async def get_quota(
     return QuotaView.of(tenant_id, user_id, await service.get_quota(tenant_id, user_id))
 
 
-@operator.put("", summary="Set a tenant's quota", responses=problem_responses(401, 403, 404, 422, 503))
+@operator.put("", summary="Set a tenant's quota")
+@raises(TenantUnknown, UserUnknown)
 async def set_quota(request: Request, tenant_id: TenantNumber, body: QuotaBody, service: Service) -> QuotaView:
     """Set the limits that are given, for the tenant or one of its users; null is no limit, the others stay."""
     await _assert_user(request, tenant_id, body.user_id)

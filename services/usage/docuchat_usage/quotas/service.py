@@ -12,13 +12,13 @@ from uuid import UUID
 import structlog
 
 from docuchat_common.clock import Clock
-from docuchat_common.contracts.holds import HoldRequest
+from docuchat_common.contracts.holds import BudgetBusy, HoldRequest
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.events import catalogue
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_usage import metrics
 from docuchat_usage.quotas.domain import Budgets, Hold, Refusal, Subject, Unit
-from docuchat_usage.quotas.errors import BudgetBusy, TenantUnknown
+from docuchat_usage.quotas.errors import TenantUnknown
 
 if TYPE_CHECKING:
     from docuchat_common.db import UnitOfWork

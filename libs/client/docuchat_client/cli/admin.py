@@ -200,7 +200,7 @@ def list_dead_letters(context: typer.Context, as_json: AsJson = False) -> None:
     answer = _operate(context, lambda it: it.dead_letters())
     if as_json:
         screen.json(json.dumps(answer["items"], indent=2))
-    elif not answer["items"]:
+    elif not answer["items"] and not answer["unanswered"]:
         screen.note("There are none.")
     else:
         for item in answer["items"]:  # lines, not a table: a queue's name must stay whole to be copied

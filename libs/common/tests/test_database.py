@@ -1,12 +1,15 @@
 """The roles and the unit of work: row-level security binds every service, and a role it would not bind is refused."""
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import cast
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from docuchat_common.background import cancel
 from docuchat_common.db import Database, Deadlocked, RoleTooPowerful
 from docuchat_common.db.transactions import transaction
 from docuchat_common.db.uow import UnitOfWork
@@ -70,6 +73,52 @@ async def test_a_statement_without_an_answer_is_given_up_in_time_with_its_connec
         assert asyncio.get_running_loop().time() - began < 10
         async with uow(TenantId(2)) as connection:
             assert await connection.fetchval("SELECT current_setting('app.tenant_id')") == "2"
+
+
+async def test_a_server_that_fell_silent_is_told_to_all_who_begin_long_before_a_statement_is_given_up(
+    database: ClonedDatabase,
+) -> None:
+    parts = urlsplit(database.url("chat"))
+    thawed, ways = asyncio.Event(), set[asyncio.Task[None]]()
+    thawed.set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                await thawed.wait()
+                writer.write(data)
+        finally:
+            writer.transport.abort()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await asyncio.open_connection(parts.hostname, parts.port)
+        ways.update({asyncio.create_task(carry(reader, downstream)), asyncio.create_task(carry(upstream, writer))})
+
+    async def begin(uow: UnitOfWork[asyncpg.Connection]) -> type[BaseException] | None:
+        try:
+            async with uow(TenantId(1)) as connection:
+                await connection.execute("SELECT 1")
+        except UpstreamUnavailable as error:
+            return type(error)
+        return None
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        host, port = proxy.sockets[0].getsockname()
+        urls = [
+            re.sub(r"@[^/]+/", f"@{host}:{port}/", url) for url in (database.url("chat"), database.system_url("chat"))
+        ]
+        async with Database.open(
+            *urls, application_name="test", max_size=3, command_timeout=timedelta(minutes=5)
+        ) as opened:
+            uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
+            assert await begin(uow) is None
+            thawed.clear()
+            began = asyncio.get_running_loop().time()
+            assert set(await asyncio.gather(*(begin(uow) for _ in range(6)))) == {UpstreamUnavailable}
+            assert asyncio.get_running_loop().time() - began < 60
+            thawed.set()
+            assert await begin(uow) is None
+    await asyncio.gather(*(cancel(way) for way in ways))
 
 
 async def test_a_database_without_room_says_so(database: ClonedDatabase) -> None:

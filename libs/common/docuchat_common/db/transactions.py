@@ -10,6 +10,8 @@ from docuchat_common.db.pool import CONNECTION_ERRORS, is_broken
 from docuchat_common.ids import TenantId
 
 _IN_TENANT: Final = "; SELECT set_config('app.tenant_id', '@tenant@', true)"
+# a server that lives begins at once: one that does not is told before the patience of a long statement is over
+_BEGIN_SECONDS: Final = 2
 _ROLLBACK_SECONDS: Final = 1
 
 
@@ -21,7 +23,7 @@ async def transaction(connection: asyncpg.Connection, tenant_id: TenantId | None
     """
     inside = "" if tenant_id is None else _IN_TENANT.replace("@tenant@", str(int(tenant_id)))
     try:
-        await connection.execute("BEGIN" + inside)
+        await connection.execute("BEGIN" + inside, timeout=_BEGIN_SECONDS)
         yield
     except BaseException as error:
         # a server that does not answer does not answer a ROLLBACK either: the connection is ended, and it notices

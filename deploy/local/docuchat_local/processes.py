@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from docuchat_local.errors import AlreadyRunning, BadEnvironment, ServerFailed
+from docuchat_local.warden import descendants
 
 _WARDEN = Path(__file__).with_name("warden.py")
 _ANSWER_SECONDS = 30
@@ -95,6 +97,16 @@ class Process:
         """Send a signal to the program, or to it and all its descendants."""
         if self.is_running:
             self._warden.send({"do": "signal", "key": self.spec.name, "signal": int(number), "tree": tree})
+
+    def freeze(self) -> None:
+        """Stop it and its descendants from answering, with connections open (SIGSTOP); returns when it has happened."""
+        self.send_signal(signal.SIGSTOP, tree=True)
+        while (pid := self.pid) is not None and not all(map(_has_stopped, (pid, *descendants(pid)))):
+            time.sleep(0.01)
+
+    def thaw(self) -> None:
+        """Let them go on after `freeze`."""
+        self.send_signal(signal.SIGCONT, tree=True)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end; False when it is still running after `seconds`."""
@@ -260,3 +272,11 @@ class Warden:
             if pipe:
                 with suppress(OSError):
                     pipe.close()
+
+
+def _has_stopped(pid: int) -> bool:
+    """Whether a process took its SIGSTOP, or is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
+    except OSError:
+        return True

@@ -1,6 +1,5 @@
 """What is kept running: a program that ends unasked is started again, after a pause that grows with every crash."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -152,9 +151,9 @@ class Server(Supervised):
         self.has_served = True
 
     def freeze(self) -> None:
-        """Stop it from answering without closing its connections (SIGSTOP)."""
-        self.process.send_signal(signal.SIGSTOP, tree=True)
+        """Stop it from answering without closing its connections."""
+        self.process.freeze()
 
     def thaw(self) -> None:
         """Let it go on after `freeze`."""
-        self.process.send_signal(signal.SIGCONT, tree=True)
+        self.process.thaw()

@@ -85,7 +85,7 @@ class _Child:
 
     def signal_tree(self, number: int) -> None:
         """Signal the process and all its descendants, also those in sessions of their own (PostgreSQL's backends)."""
-        tree = _descendants(self.pid)
+        tree = descendants(self.pid)
         self.signal(number)
         for pid in tree:
             try:
@@ -195,7 +195,7 @@ class _Warden:
                     _report(event="overdue", key=child.key, pid=child.pid)
                     child.signal_tree(signal.SIGKILL)
         while self._reap():
-            for pid in _descendants(os.getpid()):
+            for pid in descendants(os.getpid()):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -203,7 +203,7 @@ class _Warden:
             time.sleep(0.02)
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
     """Every process below `root`, parents first."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):

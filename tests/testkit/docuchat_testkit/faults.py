@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from docuchat_local.processes import Process
 from docuchat_local.services import ServiceProcess
 from docuchat_testkit.product import Product, started_test_product
 from docuchat_testkit.provider_process import StubProviderHandle
@@ -37,18 +37,14 @@ class Part:
         self.handle.start()
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self._held.freeze()
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        self._held.thaw()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if isinstance(self.handle, ServiceProcess):
-            self.handle.process.send_signal(number, tree=True)
-        elif number is signal.SIGSTOP:
-            self.handle.freeze()
-        else:
-            self.handle.thaw()
+    @property
+    def _held(self) -> Breakable | Process:
+        return self.handle.process if isinstance(self.handle, ServiceProcess) else self.handle
 
 
 def parts_of(product: Product) -> dict[str, Part]:

@@ -18,6 +18,15 @@ from docuchat_testkit.eventually import eventually
 
 class Impatient(PatientHttpProtocol):
     HEAD_SECONDS = 0.2
+    SEND_SECONDS = 0.2
+
+
+async def endless(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    await receive()
+    leaving = asyncio.ensure_future(receive())
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not leaving.done():
+        await send({"type": "http.response.body", "body": b"x" * 2**16, "more_body": True})
 
 
 async def hello(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
@@ -41,8 +50,10 @@ def settings() -> ServiceSettings:
 
 
 @asynccontextmanager
-async def serving(settings: ServiceSettings, protocol: type[PatientHttpProtocol]) -> AsyncIterator[tuple[Server, int]]:
-    config = server_config(hello, settings)
+async def serving(
+    settings: ServiceSettings, protocol: type[PatientHttpProtocol], app: Any = hello
+) -> AsyncIterator[tuple[Server, int]]:
+    config = server_config(app, settings)
     config.http = protocol
     config.lifespan = "off"
     server = Server(config)
@@ -64,6 +75,25 @@ async def test_a_head_that_never_ends_is_ended(settings: ServiceSettings, sent: 
         async with asyncio.timeout(5):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
+
+
+async def test_a_client_that_does_not_read_is_dropped_and_one_that_does_is_not(settings: ServiceSettings) -> None:
+    async with serving(settings, Impatient, endless) as (server, port):
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        _, slow_writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+        reading, reading_writer = await asyncio.open_connection("127.0.0.1", port)
+        slow_writer.write(request)
+        reading_writer.write(request)
+
+        async def only_one_is_left() -> bool:
+            for _ in range(20):
+                assert await reading.read(2**20)
+            return len(server.server_state.connections) == 1
+
+        await eventually(only_one_is_left)
+        assert await reading.read(2**20)
+        slow_writer.close()
+        reading_writer.close()
 
 
 async def test_a_later_head_on_a_kept_connection_has_an_end_too_and_a_slow_body_is_not_a_slow_head(

@@ -14,7 +14,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
-from docuchat_common.http.slots import SharedSlots
+from docuchat_common.http.slots import OpenCounts, SharedSlots
 from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
@@ -24,13 +24,14 @@ from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
+from docuchat_gateway.documents.errors import too_many_streams
 from docuchat_gateway.documents.holdings import HoldingsComparison
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.upload_routes import present
 from docuchat_gateway.documents.uploads import UploadService
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
-from docuchat_gateway.edge.socket import OpenSockets
+from docuchat_gateway.edge.socket import too_many_sockets
 from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import GatewayTx, compose
@@ -47,7 +48,9 @@ class Container:
     verifier: TokenVerifier
     limits: RequestLimits
     upstreams: Upstreams
-    sockets: OpenSockets
+    sockets_of_user: OpenCounts
+    sockets_of_address: OpenCounts
+    progress_streams: OpenCounts
     documents: DocumentService
     uploads: UploadService
     upload_slots: SharedSlots
@@ -116,7 +119,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
             ),
             upstreams=upstreams,
-            sockets=OpenSockets(per_user=settings.max_sockets_per_user, per_address=settings.max_sockets_per_address),
+            sockets_of_user=OpenCounts(settings.max_sockets_per_user, too_many_sockets("user")),
+            sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),
+            progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             documents=DocumentService(uow, blobs, signals, quotes, limiter),
             uploads=UploadService(
                 uow,

@@ -53,6 +53,10 @@ class Settings(ServiceSettings):
     max_sockets_per_address: int = Field(default=200, ge=0)
     """Sockets open at once in one process of the gateway; 0 is no limit."""
     socket_max_message_bytes: int = Field(default=256 * 2**10, ge=1024)
+    max_progress_streams: int = Field(default=20, ge=0)
+    """Progress streams of one user that are open at once in one process; 0 is no limit."""
+    progress_longest: Duration = timedelta(minutes=15)
+    """A progress stream ends after so long; its client asks for another."""
     progress_poll: Duration = timedelta(seconds=1)
     progress_heartbeat: Duration = timedelta(seconds=15)
 

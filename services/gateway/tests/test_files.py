@@ -11,11 +11,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-import redis.asyncio as redis
 from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
 
-from docuchat_common.errors import UpstreamUnavailable
-from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_testkit.eventually import eventually
 
 BOUNDARY = "a-boundary"
@@ -370,29 +367,6 @@ async def test_a_document_is_not_tried_again_without_end(gateway: Gateway) -> No
 
     assert [answer.status for answer in answers] == [202] * 5 + [429]
     assert (await answers[-1].json())["code"] == "too_many_retries"
-
-
-async def test_progress_is_pushed_until_the_document_is_done(gateway: Gateway) -> None:
-    document = await (await gateway.upload()).json()
-    async with (
-        asyncio.timeout(10),
-        gateway.http.get(f"/v1/files/{document['id']}/events", headers=gateway.headers()) as response,
-    ):
-        events = response.content
-        first = await events.readuntil(b"\n\n")
-        await gateway.fetchval("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted'")
-        rest = await events.read()
-
-    assert response.headers["Content-Type"].startswith("text/event-stream")
-    assert b'"status":"queued"' in first
-    assert rest.startswith(b"event: progress\ndata: {")
-    assert b'"code":"encrypted"' in rest
-
-
-async def test_a_redis_that_is_away_is_an_outage_to_who_listens_for_hints() -> None:
-    async with redis.Redis.from_url("redis://127.0.0.1:1", protocol=2) as away:
-        with pytest.raises(UpstreamUnavailable):
-            await RedisDocumentSignals(away).run()
 
 
 async def test_another_tenant_sees_nothing(gateway: Gateway) -> None:

@@ -1,12 +1,15 @@
-"""HTTP as uvicorn speaks it, with an end to heads that never end and a farewell to connections that are kept alive."""
+"""HTTP as uvicorn speaks it, with an end to heads that never end and to clients that do not read, and a farewell."""
 
 import asyncio
 from typing import Any, Final, cast
 
 import structlog
+from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 logger = structlog.get_logger()
+
+_slow = Counter("docuchat_clients_dropped", "Connections that were dropped because their client did not read.")
 
 _TOO_SLOW: Final = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 50\r\n"
@@ -15,14 +18,18 @@ _TOO_SLOW: Final = (
 
 
 class PatientHttpProtocol(HttpToolsProtocol):
-    """Ends a connection whose request head is not whole in time; uvicorn itself waits for it for ever."""
+    """Ends a connection whose request head is not whole in time, or whose client does not read; uvicorn waits."""
 
     HEAD_SECONDS: float = 10.0
     """From the connection, or from the first byte of a later request, to the end of the head."""
 
+    SEND_SECONDS: float = 60.0
+    """For so long a client may take nothing of an answer that waits for it."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
         self._between_requests = True
         self._last_request = False
 
@@ -49,8 +56,17 @@ class PatientHttpProtocol(HttpToolsProtocol):
         self._between_requests = True
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self.SEND_SECONDS, self._drop)
+
+    def resume_writing(self) -> None:
+        self._forget_send()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        self._forget_send()
         super().connection_lost(exc)
 
     def say_farewell(self) -> bool:
@@ -69,6 +85,17 @@ class PatientHttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _forget_send(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def _drop(self) -> None:
+        self._send_timer = None
+        _slow.inc()
+        logger.info("http.slow_client")
+        self.transport.abort()  # a close would wait until the client has read
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -1,9 +1,40 @@
 """Room for work that many ask for at once: nobody has it all."""
 
 from asyncio import Semaphore
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
+from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
+
+
+class OpenCounts:
+    """How many of one thing somebody has open in this process; who has `limit` of them is refused another."""
+
+    def __init__(self, limit: int, refusal: Callable[[int], DocuChatError]) -> None:
+        """0 means no limit."""
+        self._limit = limit
+        self._refusal = refusal
+        self._counts: Counter[str] = Counter()
+
+    def require_room(self, name: str) -> None:
+        """Raise the refusal when `name` can have no more."""
+        if self._limit and self._counts[name] >= self._limit:
+            raise self._refusal(self._limit)
+
+    @contextmanager
+    def one_more(self, name: str) -> Iterator[None]:
+        """One more of `name` while the block runs. Raises the refusal."""
+        self.require_room(name)
+        self._counts[name] += 1
+        try:
+            yield
+        finally:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
 
 
 class SharedSlots:

@@ -1,5 +1,7 @@
 """What can go wrong with files."""
 
+from datetime import timedelta
+
 from docuchat_common.errors import (
     InvalidInput,
     PayloadTooLarge,
@@ -49,6 +51,17 @@ class UploadTooSlow(RequestTimeout):
     """The upload took too long."""
 
     code = "upload_too_slow"
+
+
+class TooManyStreams(RateLimited):
+    """Too many progress streams are open; close one first, or ask for the document itself."""
+
+    code = "too_many_streams"
+
+
+def too_many_streams(limit: int) -> TooManyStreams:
+    """The refusal of another progress stream."""
+    return TooManyStreams(retry_after=timedelta(seconds=5), limit=limit)
 
 
 class TooManyRetries(RateLimited):

@@ -20,7 +20,7 @@ from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decod
 from docuchat_common.http.permissions import NotAllowed
 from docuchat_common.http.problems import Responses, problem_response, raises, reference
 from docuchat_common.ids import DocumentId
-from docuchat_gateway.documents.errors import TooManyRetries
+from docuchat_gateway.documents.errors import TooManyRetries, TooManyStreams
 from docuchat_gateway.documents.schemas import DeletionReceiptView, DocumentView, PageTextView
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.event_stream import broken_off
@@ -51,7 +51,7 @@ _CONTENT_RESPONSES: Final[Responses] = {
 _EVENTS_RESPONSES: Final[Responses] = {
     200: {
         "description": "Server-sent events: `progress`, whose data is the document, at once and after each change "
-        "until it is ready or failed; `error` when that cannot go on.",
+        "until it is ready or failed; `error` when that cannot go on. A stream ends after a while: ask for another.",
         "content": {"text/event-stream": {"schema": {"oneOf": [reference("DocumentView"), reference("ErrorFrame")]}}},
     },
 }
@@ -201,9 +201,11 @@ async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID)
     response_class=StreamingResponse,
     responses=_EVENTS_RESPONSES,
 )
-@raises(DocumentNotFound)
+@raises(DocumentNotFound, TooManyStreams)
 async def watch_file(request: Request, caller: CurrentCaller, document_id: UUID) -> StreamingResponse:
-    await documents(request).get(caller, DocumentId(document_id))  # a 404 must come before the stream begins
+    # what can be refused must be before the stream begins
+    await documents(request).get(caller, DocumentId(document_id))
+    request.app.state.container.progress_streams.require_room(caller.subject)
     return StreamingResponse(
         _progress(request, caller, DocumentId(document_id)),
         media_type="text/event-stream",
@@ -211,20 +213,29 @@ async def watch_file(request: Request, caller: CurrentCaller, document_id: UUID)
     )
 
 
+_AGAIN: Final = b"retry: 2000\n\n"
+"""A browser that follows the stream connects again after so many milliseconds."""
+
+
 async def _progress(request: Request, caller: Caller, document_id: DocumentId) -> AsyncIterator[bytes]:
-    settings = request.app.state.container.settings
+    container = request.app.state.container
+    settings = container.settings
     loop = asyncio.get_running_loop()
-    quiet_since = loop.time()
+    began = quiet_since = loop.time()
     heartbeat = settings.progress_heartbeat.total_seconds()
     try:
-        async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
-            if document is not None:
-                yield _progress_event(document)
-            elif loop.time() - quiet_since >= heartbeat:
-                yield b": still here\n\n"
-            else:
-                continue
-            quiet_since = loop.time()
+        with container.progress_streams.one_more(caller.subject):
+            async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
+                if loop.time() - began >= settings.progress_longest.total_seconds():
+                    yield _AGAIN
+                    return
+                if document is not None:
+                    yield _progress_event(document)
+                elif loop.time() - quiet_since >= heartbeat:
+                    yield b": still here\n\n"
+                else:
+                    continue
+                quiet_since = loop.time()
     except DocuChatError as error:
         yield broken_off(error)
 

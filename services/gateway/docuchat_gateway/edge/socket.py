@@ -1,8 +1,6 @@
 """`WS /ws/chat`: the handshake. Who connects, from which page, and how many sockets they have open."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qs
@@ -27,43 +25,17 @@ SUBPROTOCOL: Final = "docuchat"
 _open = Gauge("docuchat_sockets", "WebSockets that are open.")
 
 
-class OpenSockets:
-    """The sockets that are open in this process, by user and by address."""
+def too_many_sockets(of: str) -> Callable[[int], TooManySockets]:
+    """The refusal of another socket of this user or address."""
 
-    def __init__(self, *, per_user: int, per_address: int) -> None:
-        """0 means no limit."""
-        self._per_user = per_user
-        self._per_address = per_address
-        self._counts: Counter[tuple[str, str]] = Counter()
+    def refuse(limit: int) -> TooManySockets:
+        return TooManySockets(
+            f"This {of} has {limit} sockets open; close one first. One socket can follow several turns.",
+            retry_after=timedelta(seconds=5),
+            limit=limit,
+        )
 
-    @contextmanager
-    def of_address(self, address: str) -> Iterator[None]:
-        """One more of `address` while the block runs. Raises TooManySockets."""
-        with self._one_more("address", address, self._per_address):
-            yield
-
-    @contextmanager
-    def of_user(self, user: str) -> Iterator[None]:
-        """One more of `user` while the block runs. Raises TooManySockets."""
-        with self._one_more("user", user, self._per_user):
-            yield
-
-    @contextmanager
-    def _one_more(self, kind: str, name: str, limit: int) -> Iterator[None]:
-        key = (kind, name)
-        if limit and self._counts[key] >= limit:
-            raise TooManySockets(
-                f"This {kind} has {limit} sockets open; close one first. One socket can follow several turns.",
-                retry_after=timedelta(seconds=5),
-                limit=limit,
-            )
-        self._counts[key] += 1
-        try:
-            yield
-        finally:
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key]
+    return refuse
 
 
 def socket_route() -> WebSocketRoute:
@@ -80,7 +52,7 @@ async def _endpoint(websocket: WebSocket) -> None:
         if origin is not None and not container.settings.allows_origin(origin):
             # a browser sends this header whether the page wants it or not: it keeps other sites' pages out
             raise OriginRefused
-        with container.sockets.of_address(client_address(scope)), _open.track_inprogress():
+        with container.sockets_of_address.one_more(client_address(scope)), _open.track_inprogress():
             await _serve(websocket)
     except (OriginRefused, RateLimited) as error:
         await websocket.send_denial_response(response_for(error, scope.get("request_id")))
@@ -106,7 +78,7 @@ async def _serve(websocket: WebSocket) -> None:
     try:
         if refused is not None:
             raise refused
-        with container.sockets.of_user(identity.caller.subject):
+        with container.sockets_of_user.one_more(identity.caller.subject):
             await session.run(identity)
     except DocuChatError as error:
         await session.refuse(error)

@@ -43,6 +43,7 @@ from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
+from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
@@ -88,8 +89,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         relay = Relay(database, "chat", Publisher(broker))
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         session = await stack.enter_async_context(open_http_client())
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-chat"))
+        limiter = await stack.enter_async_context(RateLimiter.open(redis, name="chat", fail_open=True))
         board = RedisTurnBoard(
-            await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-chat")),
+            redis,
             await stack.enter_async_context(
                 open_redis(
                     settings.redis_url,
@@ -102,7 +105,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         spool = FileSpool(settings.spool_dir, owner)
         stack.callback(spool.close)
-        spools = SpoolFolder(settings.spool_dir)
         embedder = await stack.enter_async_context(open_embedder(settings, timeout=settings.question_embedding_timeout))
         model = await _open_model(stack, settings, embedder)
         counter_for = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
@@ -146,7 +148,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             transactions=transactions,
             board=board,
             spool=spool,
-            spools=spools,
+            spools=SpoolFolder(settings.spool_dir),
             holds=holds,
             counter_for=counter_for,
             registry=registry,
@@ -177,7 +179,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
-            conversations=ConversationService(transactions, replay, max_message_chars=settings.max_message_chars),
+            conversations=ConversationService(
+                transactions, replay, limiter, max_message_chars=settings.max_message_chars
+            ),
             turns=Turns(asking, replay, client_stall=settings.client_stall),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),

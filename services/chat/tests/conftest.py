@@ -41,6 +41,7 @@ from docuchat_common.events.catalogue import ChatMessageCompleted, UsageRecorded
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.metering import Metering
+from docuchat_common.rate_limits import RateLimiter
 
 MODEL = "gpt-4o-mini"
 PAGES = ["The warranty lasts two years. It covers the motor only.", "Return parcels are free of charge."]
@@ -89,6 +90,7 @@ class World:
             silence=timedelta(milliseconds=20),
             life=timedelta(minutes=1),
         )
+        self.limiter = await self._stack.enter_async_context(RateLimiter.open(clients[0], name="chat", fail_open=True))
         self.life = AsyncExitStack()
         presence = await self.life.enter_async_context(Presence.open(self.database.url("chat"), LOCK_CLASS))
         self.owner = str(presence.process_id)
@@ -123,7 +125,7 @@ class World:
         )
         self.search = SearchService(self.retrieval, self.holds, "text-embedding-3-small")
         self.replay = ReplayService(self.transactions, self.board, self.registry)
-        self.conversations = ConversationService(self.transactions, self.replay, max_message_chars=16_000)
+        self.conversations = ConversationService(self.transactions, self.replay, self.limiter, max_message_chars=16_000)
         spools = SpoolFolder(self.spool_dir, least_age=timedelta())
         self.recovery = Recovery(board=self.board, spool=self.spool, spools=spools, holds=self.holds, **common)
         self.upkeep = Upkeep(self.transactions, self.metering, self.ledger, self.policy)

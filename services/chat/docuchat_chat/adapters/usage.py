@@ -26,10 +26,12 @@ class UsageHolds:
         self._lease = lease
 
     async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
-        """Keep tokens back."""
+        """Keep tokens back, and for an answer one message."""
         amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
         if output_tokens:
             amounts.append(Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=output_tokens))
+        if self._kind is HoldKind.CHAT:
+            amounts.append(Amount(unit=HoldUnit.MESSAGES, amount=1))
         request = HoldRequest(
             tenant_id=caller.tenant_id,
             subjects=_subjects(caller),

@@ -13,6 +13,8 @@ from docuchat_common.metering import Used
 from docuchat_common.text import one_line
 
 TITLE_LENGTH = 60
+MOST_MESSAGES = 10_000
+"""In one chat."""
 
 
 class MessageStatus(StrEnum):
@@ -34,6 +36,11 @@ class Chat:
     created_at: datetime
     updated_at: datetime
     message_count: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be said in it."""
+        return self.message_count >= MOST_MESSAGES
 
     @property
     def session_id(self) -> str:

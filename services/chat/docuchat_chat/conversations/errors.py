@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import InvalidInput, NotFound
+from docuchat_common.errors import Conflict, InvalidInput, NotFound, RateLimited
 
 
 class ChatNotFound(NotFound):
     """There is no such chat."""
 
     code = "chat_not_found"
+
+
+class ChatFull(Conflict):
+    """This chat holds as many messages as one may; begin another."""
+
+    code = "chat_full"
+
+
+class TooManyMessages(RateLimited):
+    """As many messages were stored as one may store in a day without asking."""
+
+    code = "too_many_messages"
 
 
 class MessageTooLong(InvalidInput):

@@ -60,7 +60,7 @@ class ChatStore(Protocol):
     async def add_message(
         self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:
-        """Store a user's message that nobody answers."""
+        """Store a user's message that nobody answers; None when there is no such chat. Raises ChatFull."""
         ...
 
     async def messages(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> list[Message]:

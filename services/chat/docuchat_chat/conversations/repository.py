@@ -10,8 +10,8 @@ import orjson
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.snapshots import citation_of
-from docuchat_chat.conversations.domain import Chat, Message, MessageStatus
-from docuchat_chat.conversations.errors import ChatNotFound
+from docuchat_chat.conversations.domain import MOST_MESSAGES, Chat, Message, MessageStatus
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
@@ -124,10 +124,12 @@ class ChatRepository:
     async def add_message(
         self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:
-        """Store a user's message that nobody answers."""
+        """Store a user's message that nobody answers; None when there is no such chat. Raises ChatFull."""
         chat = await self._continue(caller, chat_id, None, places=1)
         if chat is None:
             return None
+        if chat["message_count"] > MOST_MESSAGES:
+            raise ChatFull
         row = await _queries.add_message(
             self._connection,
             message_id=message_id,

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.schemas import (
     ChatView,
     ChatWithMessages,
@@ -111,7 +111,7 @@ async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversat
     summary="Store a message",
     status_code=201,
 )
-@raises(ChatNotFound, MessageEmpty, MessageTooLong)
+@raises(ChatNotFound, ChatFull, MessageEmpty, MessageTooLong, TooManyMessages)
 async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversations) -> MessageView:
     """Store a message of the user without answering it; it is part of the history of the next question."""
     message = await chats.add_message(caller, ChatId(body.chat_id), body.content, dict(body.metadata))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.conversations.domain import Chat, Message
-from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.text import one_line
 from docuchat_knowledge.folding import fold
+
+MOST_STORED: Final = Rate(2_000, timedelta(days=1))
+"""Of one caller. What is asked is held to a budget; a message that is only stored takes up room and costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,16 @@ class ConversationService:
     """What a user does with chats beside asking."""
 
     def __init__(
-        self, transactions: Transactions[ConversationsTx], running: RunningTurns, *, max_message_chars: int
+        self,
+        transactions: Transactions[ConversationsTx],
+        running: RunningTurns,
+        limiter: RateLimiter,
+        *,
+        max_message_chars: int,
     ) -> None:
         self._transactions = transactions
         self._running = running
+        self._limiter = limiter
         self._max_message_chars = max_message_chars
 
     async def create(self, caller: Caller, title: str | None) -> Chat:
@@ -78,12 +88,18 @@ class ConversationService:
             return await tx.chats.mark_deleted(tenant_id, document_id)
 
     async def add_message(self, caller: Caller, chat_id: ChatId, content: str, metadata: dict[str, Any]) -> Message:
-        """Store a user's message without asking."""
+        """Store a user's message without asking.
+
+        Raises MessageTooLong, MessageEmpty, ChatNotFound, ChatFull, TooManyMessages.
+        """
         if len(content) > self._max_message_chars:
             raise MessageTooLong(limit=self._max_message_chars)
         text = content.replace("\x00", "").strip()
         if not text:
             raise MessageEmpty
+        decision = await self._limiter.hit(Limit("messages", caller.subject, MOST_STORED))
+        if decision is not None and not decision.allowed:
+            raise TooManyMessages(retry_after=decision.reset_after, limit=MOST_STORED.amount)
         async with self._transactions(caller.tenant_id) as tx:
             message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
         if message is None:

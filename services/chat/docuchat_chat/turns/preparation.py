@@ -16,7 +16,7 @@ from docuchat_chat.answers.ports import CounterFor, Transactions
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed_tokens
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.conversations.domain import Chat, title_of
-from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.metrics import PREPARATION_SECONDS
 from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn
 from docuchat_chat.turns.domain import Hold, Outcome, Question, Turn, TurnState
@@ -250,6 +250,8 @@ class AskService:
                 if question.chat_id is not None:
                     raise ChatNotFound
                 return
+            if draft.chat.is_full:
+                raise ChatFull
             limit = self._policy.max_history_messages
             draft.history = tuple(await tx.chats.history(draft.caller, draft.chat.id, limit))
 

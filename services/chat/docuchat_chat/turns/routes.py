@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.turns.answering import Answering
 from docuchat_chat.turns.errors import (
     ANSWER_ERRORS,
@@ -88,6 +88,7 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     MessageTooLong,
     ModelNotAllowed,
     ChatbotNotFound,
+    ChatFull,
     ChatNotFound,
     CollectionNotFound,
     DocumentNotFound,

@@ -1,0 +1,55 @@
+"""What is stored has bounds: messages of a chat, messages that nobody answers, questions of a budget."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from docuchat_chat.adapters.usage import UsageHolds
+from docuchat_chat.conversations.domain import MOST_MESSAGES
+from docuchat_chat.conversations.errors import ChatFull, TooManyMessages
+from docuchat_chat.conversations.service import MOST_STORED
+from docuchat_chat.turns.domain import Question
+from docuchat_common.contracts.holds import HoldKind, HoldRequest, HoldUnit, HoldView
+from docuchat_common.ids import uuid7
+from docuchat_common.rate_limits import Limit
+
+
+async def test_a_full_chat_takes_neither_a_message_nor_a_question(world: Any) -> None:
+    chat = await world.conversations.create(world.caller, "Notes")
+    await world.rows("UPDATE chat.chats SET message_count = $1 WHERE id = $2", MOST_MESSAGES - 1, chat.id)
+    await world.conversations.add_message(world.caller, chat.id, "The last one.", {})
+    with pytest.raises(ChatFull):
+        await world.conversations.add_message(world.caller, chat.id, "One more.", {})
+    with pytest.raises(ChatFull):
+        await world.asking.ask(world.caller, Question("Why?", session_id=chat.session_id))
+
+    assert (world.embedder.asked, world.holds.open_holds) == (0, {})
+    stored = (await world.conversations.get(world.caller, chat.id, 10, 0)).messages
+    assert [message.content for message in stored] == ["The last one."]
+
+
+async def test_messages_that_nobody_answers_have_a_limit_a_day(world: Any) -> None:
+    chat = await world.conversations.create(world.caller, None)
+    used_up = Limit("messages", world.caller.subject, MOST_STORED)
+    await world.limiter.hit(used_up, cost=MOST_STORED.amount - 1)
+    await world.conversations.add_message(world.caller, chat.id, "The last of today.", {})
+    with pytest.raises(TooManyMessages) as refused:
+        await world.conversations.add_message(world.caller, chat.id, "One more.", {})
+    assert refused.value.retry_after
+
+
+@pytest.mark.parametrize(("kind", "messages"), [(HoldKind.CHAT, 1), (HoldKind.EMBEDDING, 0)])
+async def test_an_answer_is_held_as_one_message(world: Any, kind: HoldKind, messages: int) -> None:
+    asked: list[HoldRequest] = []
+
+    class Client:
+        async def open(self, request: HoldRequest) -> HoldView:
+            asked.append(request)
+            return HoldView(hold_id=uuid7(), tokens=15, expires_at=datetime.now(UTC))
+
+    client: Any = Client()
+    await UsageHolds(client, kind, "openai", timedelta(seconds=60)).open(world.caller, "gpt-4o-mini", 10, 5)
+    assert [request.amount_of(HoldUnit.MESSAGES) for request in asked] == [messages]

@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt
 
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.answers.citations import best_quote, check_citations, cited_numbers
-from docuchat_chat.answers.defusing import Defuser, defuse
 from docuchat_chat.answers.domain import Passage, PastMessage, Source
 from docuchat_chat.answers.extractive import candidates, compose, rank
 from docuchat_chat.answers.notices import notice
@@ -24,6 +23,7 @@ from docuchat_chat.answers.text import is_right_to_left, language_of, shorten
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.frames import delta_frame, delta_frames
 from docuchat_common.contracts.frames import SERVER_FRAME, DeltaFrame, EventReader
+from docuchat_common.defusing import Defuser, defuse
 from docuchat_common.ids import ChunkId, DocumentId, TurnId, uuid7
 
 COUNTERS = Counters()

@@ -29,6 +29,13 @@ Sign in with `POST /v1/auth/request-code` and `/v1/auth/verify-code`, then send 
 `Authorization: Bearer`. `X-Tenant-ID` (id or slug) names the tenant when signing in; afterwards the token does.
 Errors are RFC 9457 problems with a stable `code`.
 
+**Texts.** What models and documents say - titles, file names, texts of pages and passages, quotes, answers - is
+harmless to whoever renders it as text, Markdown or HTML: a space ends the meaning of images, tags and links that lead
+elsewhere than to http, https, mailto or a relative address, and characters that move the cursor or turn the direction
+of what follows are left out. It is the same everywhere, so quotes agree with their passages. `char_start` and
+`char_end` count in the document's own text. Only `/v1/files/{id}/content` is the file as it was uploaded: do not run
+it. What users write themselves, their messages, comes back as it was sent.
+
 **WebSocket `/ws/chat`** — token by `Authorization`, by the sub-protocols `docuchat, <token>`, or as `?token=`. Send
 `{"message": "…"}`, `{"resume": turn_id, "after": seq}` or `{"stop": turn_id}`; receive `start`, `sources`, `delta`,
 `end` and `error`.

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Findings, Library, Passage
 from docuchat_chat.answers.notices import outdated_notice
 from docuchat_chat.answers.ports import QuestionVector
 from docuchat_chat.answers.prompt import source_block
+from docuchat_common.defusing import defuse
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
 from docuchat_knowledge.search.domain import ScoredChunk
 from docuchat_knowledge.search.service import Searcher
@@ -203,7 +203,7 @@ def _passage(chunk: ScoredChunk) -> Passage:
         chunk_id=chunk.chunk_id,
         document_id=chunk.document_id,
         title=defuse(chunk.title),
-        filename=chunk.filename,
+        filename=defuse(chunk.filename),
         page=chunk.page,
         page_to=chunk.page_to,
         text=chunk.text,

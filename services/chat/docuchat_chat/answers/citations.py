@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.answers.sentences import sentences
 from docuchat_chat.answers.text import PAGE_BREAK, shorten, words
+from docuchat_common.defusing import defuse
 
 QUOTE_LENGTH = 300
 

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from docuchat_chat.answers.defusing import defuse
 from docuchat_chat.answers.domain import Citation, Passage
-from docuchat_chat.answers.text import PAGE_BREAK
+from docuchat_common.defusing import defuse
 from docuchat_common.metering import Used
 
 
@@ -84,7 +83,7 @@ class FoundPassage(BaseModel):
             title=passage.title,
             page=passage.page,
             page_to=passage.page_to,
-            text=defuse(passage.text.replace(PAGE_BREAK, "\n")),
+            text=defuse(passage.text),
             score=passage.score,
             vector_rank=passage.vector_rank,
             text_rank=passage.text_rank,

@@ -1,10 +1,13 @@
 """What goes over the wire."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from docuchat_common.defusing import defuse
 from docuchat_gateway.documents.domain import Deletion
 from docuchat_knowledge.documents import domain as passages
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
@@ -27,6 +30,16 @@ class DocumentInfo(BaseModel):
         description="What is printed on each page as its number, when that is not its place; not in lists.",
     )
     attachments: list[str] = Field(default=[], description="Names of files within the file, which are not read.")
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> "DocumentInfo":
+        said = cls.model_validate(info)
+        return cls(
+            title=defuse(said.title),
+            author=defuse(said.author),
+            page_labels=[defuse(label) for label in said.page_labels],
+            attachments=[defuse(name) for name in said.attachments],
+        )
 
 
 class DocumentView(BaseModel):
@@ -59,8 +72,8 @@ class DocumentView(BaseModel):
     def of(cls, document: Document) -> "DocumentView":
         return cls(
             id=document.id,
-            title=document.title,
-            filename=document.filename,
+            title=defuse(document.title),
+            filename=defuse(document.filename),
             media_type=document.media_type,
             size_bytes=document.size_bytes,
             sha256=document.sha256,
@@ -76,7 +89,7 @@ class DocumentView(BaseModel):
             waiting_until=document.waiting_until,
             pages_unread=document.pages_unread,
             warnings=list(document.warnings),
-            info=DocumentInfo.model_validate(document.info),
+            info=DocumentInfo.of(document.info),
             embedding_outdated=document.embedding_outdated,
             created_at=document.created_at,
             updated_at=document.updated_at,
@@ -131,7 +144,7 @@ class PassageText(BaseModel):
             page_to=text.page_to,
             char_start=text.char_start,
             char_end=text.char_end,
-            text=text.text,
+            text=defuse(text.text),
         )
 
 
@@ -151,8 +164,8 @@ class PassageView(BaseModel):
         return cls(
             document_id=passage.document_id,
             collection_id=passage.collection_id,
-            title=passage.title,
-            filename=passage.filename,
+            title=defuse(passage.title),
+            filename=defuse(passage.filename),
             passage=PassageText.of(passage.chunk),
             before=[PassageText.of(text) for text in passage.before],
             after=[PassageText.of(text) for text in passage.after],
@@ -169,4 +182,4 @@ class PageTextView(BaseModel):
 
     @classmethod
     def of(cls, page: passages.PageText) -> "PageTextView":
-        return cls(document_id=page.document_id, page=page.page, pages=page.pages, text=page.text)
+        return cls(document_id=page.document_id, page=page.page, pages=page.pages, text=defuse(page.text))

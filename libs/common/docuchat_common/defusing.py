@@ -1,9 +1,9 @@
-"""Model output and document text made harmless to whoever renders it.
+"""What models and documents say, made harmless to whoever renders it: titles, names, texts, quotes and answers alike.
 
-Nothing that a page would load, run or be misled by leaves here: images become links, tags become text, as do links that
-lead neither to http, https or mailto nor to a relative address, however CommonMark lets them be spelt; control
-characters that move the cursor or turn the direction of what follows are dropped. Letters of every script, joiners and
-the isolates with which right-to-left quotes are set stay.
+Nothing that a page would load, run or be misled by leaves here: images become links, tags become text, as do links
+that lead neither to http, https or mailto nor to a relative address, however CommonMark lets them be spelt; control
+characters that move the cursor or turn the direction of what follows are dropped, and a page break is a line feed.
+Letters of every script, joiners and the isolates with which right-to-left quotes are set stay.
 https://spec.commonmark.org/0.31.2/#links
 """
 
@@ -37,7 +37,11 @@ _LONGEST = 64
 
 def defuse(text: str) -> str:
     """Return a whole text made harmless."""
-    return _ACTIVE.sub(_APART, _DROPPED.sub("", text))
+    return _ACTIVE.sub(_APART, _plain(text))
+
+
+def _plain(text: str) -> str:
+    return _DROPPED.sub("", text.replace("\f", "\n"))
 
 
 class Defuser:
@@ -48,7 +52,7 @@ class Defuser:
 
     def feed(self, piece: str) -> str:
         """Return what of the text so far can be shown and was not yet."""
-        text = self._waiting + _DROPPED.sub("", piece)
+        text = self._waiting + _plain(piece)
         undecided = _UNDECIDED.search(text, max(0, len(text) - _LONGEST))
         end = undecided.start() if undecided else len(text)
         self._waiting = text[end:]

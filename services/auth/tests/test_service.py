@@ -398,6 +398,7 @@ def test_the_openapi_document_says_everything(
         ("get", "/v1/operator/tenants"),
         ("post", "/v1/operator/tenants"),
         ("patch", "/v1/operator/tenants/{tenant}"),
+        ("get", "/v1/operator/tenants/{tenant}/users"),
         ("post", "/v1/operator/signing-keys/rotate"),
     }
     for (_, path), operation in operations.items():

@@ -20,18 +20,22 @@ from docuchat_setup.logins import (
 )
 from docuchat_setup.settings import Environment
 
+_MADE_AT = "load_definitions = "
+
 
 def take_away_moved_data(folder: Path) -> bool:
     """Remove our broker's data when they were made at another path; True when that was done.
 
     Its quorum queues and streams name their files by absolute paths: a copy would open the files of the original, and
-    what was moved finds none. The configuration of the last start, beside the data, tells where that was.
+    what was moved finds none. The configuration of the last start, beside the data, tells where that was; one that
+    does not tell it, because it was cut or edited, proves no move.
     """
     try:
         lines = (folder / "rabbitmq.conf").read_text().splitlines()
     except FileNotFoundError:
         return False
-    if f"load_definitions = {folder}/definitions.json" in lines:
+    made_at = {line.removeprefix(_MADE_AT) for line in lines if line.startswith(_MADE_AT)}
+    if not made_at or f"{folder}/definitions.json" in made_at:
         return False
     aside = folder.with_name(f"{folder.name}.moved")
     shutil.rmtree(aside, ignore_errors=True)

@@ -344,9 +344,12 @@ def _exchange(port: int, message: bytes, is_whole: Callable[[bytes], bool]) -> b
 
 
 def _write_private(path: Path, text: str, account: Account | None, mode: int = 0o600) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    """Write it whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
         if account:
             os.fchown(descriptor, account.uid, account.gid)
         file.write(text)
+    partial.replace(path)

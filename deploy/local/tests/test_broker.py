@@ -29,6 +29,8 @@ def test_data_of_the_broker_are_removed_when_they_were_made_at_another_path(tmp_
     configuration = folder / "rabbitmq.conf"
     configuration.write_text(f"log.file = false\nload_definitions = {folder}/definitions.json\n")
     assert not take_away_moved_data(folder)
+    configuration.write_text("")  # the disk was full
+    assert not take_away_moved_data(folder)
     assert (folder / "data").exists()
 
     configuration.write_text(f"load_definitions = /elsewhere{folder}/definitions.json\n")

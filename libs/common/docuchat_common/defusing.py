@@ -17,11 +17,13 @@ _DROPPED = re.compile(
 )
 _SCHEME = r"[A-Za-z0-9+.\-]"
 """What a scheme is made of; references and escapes are not, and must not stand where a scheme could."""
+_UNSEEN = r"\x85\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff"
+"""White space and what has no width: some renderers trim it before they look for the scheme."""
 _START = r"[(:][ \t\n]{0,8}"
 _HARMLESS = (
     rf"(?:https?:|mailto:|{_SCHEME}{{0,32}}"
     # the first other character tells that there is no scheme; > may be the mark of a quoted line, and not the link's
-    rf"(?:[^A-Za-z0-9+.\-:&\\<>\x00-\x20]|(?<={_SCHEME})[ \t\n]|\Z))"
+    rf"(?:[^A-Za-z0-9+.\-:&\\<>\x00-\x20{_UNSEEN}]|(?<={_SCHEME})[ \t\n]|\Z))"
 )
 _ACTIVE = re.compile(
     # an image; a tag, comment or autolink; the destination of a link or of a reference definition

@@ -244,11 +244,7 @@ class Idempotency:
         mine = Claim(caller.tenant_id, caller.subject, hashlib.sha256(key.encode()).digest(), uuid7())
         claim = None
         while claim is None:
-            try:
-                claim = await self._take(mine, fingerprint)
-            except UpstreamUnavailable:
-                # the answer to the COMMIT may have been lost: what this request holds it takes again
-                claim = await self._take(mine, fingerprint)
+            claim = await self._take(mine, fingerprint)
         if not claim.is_first:
             yield claim
             return
@@ -260,8 +256,17 @@ class Idempotency:
             await self._release(claim)
 
     async def _take(self, mine: Claim, fingerprint: bytes | None) -> Claim | None:
-        async with self._transactions(mine.tenant_id) as tx:
-            return await tx.requests.take(mine, fingerprint, self._lease)
+        begun = 0
+        while True:
+            before = begun
+            try:
+                async with self._transactions(mine.tenant_id) as tx:
+                    begun += 1
+                    return await tx.requests.take(mine, fingerprint, self._lease)
+            except UpstreamUnavailable:
+                # the answer to the COMMIT may have been lost: what this request holds it takes again, once
+                if begun in (before, 2):
+                    raise
 
     async def _keep(self, claim: Claim) -> None:
         while True:

@@ -249,6 +249,22 @@ async def test_old_keys_are_forgotten(uow: UnitOfWork[Tx], caller: Caller) -> No
             assert await tx.connection.fetchval(f"SELECT count(*) FROM {SCHEMA}.idempotent_requests") == left
 
 
+async def test_a_database_that_does_not_begin_is_asked_once(caller: Caller) -> None:
+    asked = 0
+
+    @asynccontextmanager
+    async def away(_: TenantId) -> AsyncIterator[Tx]:
+        nonlocal asked
+        asked += 1
+        raise UpstreamUnavailable
+        yield
+
+    with pytest.raises(UpstreamUnavailable):
+        async with Idempotency(away).claim(caller, "k"):
+            pass
+    assert asked == 1
+
+
 async def test_a_claim_whose_commit_was_not_answered_is_claimed_again(uow: UnitOfWork[Tx], caller: Caller) -> None:
     class Lossy:
         lost = 0

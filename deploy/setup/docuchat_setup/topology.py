@@ -27,6 +27,7 @@ from docuchat_common.messaging.topology import (
 from docuchat_setup.errors import SetupError
 
 _SECONDS = 30
+_PAUSE_SECONDS = 0.5
 _NEVER = 1_000_000  # RabbitMQ 4 drops after 20 returns unless told otherwise; looking at a dead letter returns it
 _EVENT_BYTES = 1_005  # measured, of a usage event with its overhead
 
@@ -51,13 +52,21 @@ async def declare_topology(
     `stream` declares the usage stream as well. Raises SetupError when the broker cannot be used.
     """
     place = urlsplit(admin_url).netloc.rpartition("@")[2]
+    recovering: ChannelNotFoundEntity | None = None
     try:
         async with asyncio.timeout(_SECONDS):
             connection = await aio_pika.connect(admin_url, timeout=10)
             async with connection:
-                return await _declare(connection, services, stream)
+                while True:
+                    try:
+                        return await _declare(connection, services, stream)
+                    except ChannelNotFoundEntity as error:
+                        # a broker that has just started says so of quorum queues and streams that it still recovers
+                        recovering = error
+                        await asyncio.sleep(_PAUSE_SECONDS)
     except (AMQPError, OSError, TimeoutError) as error:
-        raise SetupError(f"RabbitMQ at {place} cannot be used: {str(error) or type(error).__name__}") from error
+        reason = recovering if isinstance(error, TimeoutError) and recovering is not None else error
+        raise SetupError(f"RabbitMQ at {place} cannot be used: {str(reason) or type(reason).__name__}") from error
 
 
 async def _declare(connection: AbstractConnection, services: Iterable[str], stream: StreamLimits | None) -> list[str]:

@@ -5,6 +5,7 @@ import itertools
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 from aiormq.exceptions import ChannelAccessRefused
 
@@ -21,6 +22,7 @@ from docuchat_common.messaging.topology import (
     retry_exchange,
     streamed_types,
 )
+from docuchat_setup import topology
 from docuchat_setup.logins import refused_logins
 from docuchat_setup.topology import StreamLimits, declare_topology
 from docuchat_testkit.broker import TestBroker
@@ -44,6 +46,23 @@ RETRY_EXCHANGES = sorted({retry_exchange(queue.service) for queue in QUEUES})
 def declared(rabbitmq: TestBroker) -> TestBroker:
     rabbitmq.declare(stream=True)
     return rabbitmq
+
+
+async def test_what_the_broker_still_recovers_after_its_start_is_waited_for(
+    rabbitmq: TestBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare, asked = topology._declare_stream, 0
+
+    async def recovering(connection: AbstractConnection, limits: StreamLimits) -> list[str]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise ChannelNotFoundEntity("NOT_FOUND - home node of durable queue is down or inaccessible")
+        return await declare(connection, limits)
+
+    monkeypatch.setattr(topology, "_declare_stream", recovering)
+    assert await declare_topology(rabbitmq.admin_url, stream=StreamLimits()) == []
+    assert asked == 2
 
 
 async def test_a_second_time_changes_nothing_and_an_empty_queue_of_old_arguments_is_made_anew(

@@ -84,6 +84,9 @@ class Forbidden(DocuChatError):
 class _Retryable(DocuChatError):
     """Try again later."""
 
+    passes: bool = True
+    """Whether the same request may succeed when it is repeated."""
+
     def __init__(self, detail: str | None = None, *, retry_after: timedelta | None = None, **extensions: Any) -> None:
         super().__init__(detail, **extensions)
         self.retry_after = retry_after
@@ -111,3 +114,4 @@ class StorageFull(UpstreamUnavailable):
     """There is no room left to store this; delete documents, or ask the operator for more space."""
 
     code = "storage_full"
+    passes = False

@@ -16,9 +16,12 @@ from docuchat_chat.turns.errors import RequestInProgress, TurnNotFound
 from docuchat_chat.turns.routes import Turns, ask
 from docuchat_chat.turns.schemas import AnswerView, AskBody
 from docuchat_chat.turns.streaming import EventStream
-from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
+from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
+from docuchat_common.http.problems import response_for
 from docuchat_common.idempotency import IdempotencyKeyReused
 from docuchat_common.ids import TurnId
+from docuchat_models.chat import Piece
+from docuchat_models.errors import ProviderInterrupted, ProviderRateLimited
 from docuchat_testkit.eventually import eventually
 
 
@@ -163,8 +166,43 @@ async def test_the_key_of_a_killed_answer_says_the_same_each_time(world: Any) ->
         with pytest.raises(UpstreamUnavailable) as error:
             await (await other.asking.ask(world.caller, question, key="k")).result()
         told.append((error.value.code, error.value.detail, error.value.retry_after, error.value.extensions))
+        assert "Retry-After" not in response_for(error.value).headers
     assert told[0] == told[1] and told[0][0] == "answer_interrupted"
     assert told[0][3]["turn_id"] == str(answering.turn.id)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ["The", ProviderInterrupted()],
+        ["The", TimeoutError()],
+        ["The", ProviderRateLimited(retry_after=timedelta(seconds=9))],
+        ["stop"],
+        ["The", Piece(finish_reason="a\x00b")],
+    ],
+    ids=["cut", "silent", "limited", "empty", "not stored"],
+)
+async def test_the_key_of_an_interrupted_answer_asks_for_a_new_one_and_for_no_waiting(world: Any, script: Any) -> None:
+    world.model.scripts = [script]
+    question = Question("How long is the warranty?")
+    told = []
+    for process in (world, world, await world.other_process()):
+        with pytest.raises((UpstreamUnavailable, RateLimited)) as error:
+            await (await process.asking.ask(world.caller, question, key="k")).result()
+        told.append((error.value.code, error.value.detail))
+        assert "Retry-After" not in response_for(error.value).headers
+    assert len(set(told)) == 1 and told[0][1].endswith(". Ask again with a new Idempotency-Key.")
+    (turn,) = await world.rows("SELECT id FROM chat.turns")
+    last = (await world.collect(await world.replay.resume(world.caller, TurnId(turn["id"]), 0)))[-1]
+    assert (last["code"], last["message"], last.get("retry_after")) == (*told[0], None)
+
+
+async def test_an_interrupted_answer_without_a_key_may_be_asked_for_again(world: Any) -> None:
+    world.model.scripts = [["The", ProviderInterrupted()]]
+    with pytest.raises(ProviderInterrupted) as error:
+        await (await world.asking.ask(world.caller, Question("How long is the warranty?"))).result()
+    assert error.value.detail == ProviderInterrupted().detail
+    assert response_for(error.value).headers["Retry-After"] == "2"
 
 
 async def test_a_key_whose_process_died_before_its_turn_was_written_is_free_again(world: Any) -> None:

@@ -208,7 +208,7 @@ def response_for(error: DocuChatError, request_id: str | None = None) -> Respons
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    elif isinstance(error, UpstreamUnavailable) and not isinstance(error, StorageFull):
+    elif isinstance(error, UpstreamUnavailable) and error.passes:
         headers["Retry-After"] = "2"
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

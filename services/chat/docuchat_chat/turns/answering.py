@@ -8,7 +8,7 @@ from typing import Protocol
 
 from docuchat_chat.conversations.domain import Message
 from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState
-from docuchat_chat.turns.errors import error_of
+from docuchat_chat.turns.errors import AnswerInterrupted, error_of, final
 from docuchat_chat.turns.frames import delta_frames, opening_frame, terminal_frame
 from docuchat_chat.turns.live import FRAMES_AT_ONCE, LiveTurn
 from docuchat_common.errors import DocuChatError
@@ -61,7 +61,9 @@ class LiveAnswering:
         outcome = self._live.outcome
         if outcome is None:
             assert self._live.failure is not None  # a finished turn has an outcome or a failure
-            raise with_turn(self._live.failure, self._live.turn)
+            failure, turn = self._live.failure, self._live.turn
+            is_final = turn.has_key and isinstance(failure, AnswerInterrupted)
+            raise with_turn(final(failure) if is_final else failure, turn)
         return answer_of(self._live.turn, outcome)
 
 
@@ -96,7 +98,9 @@ class StoredTurn:
 def answer_of(turn: Turn, outcome: Outcome) -> Answer:
     """Return a settled turn's answer, the same each time; raises what ended it when that was not the model."""
     if outcome.state in (TurnState.INTERRUPTED, TurnState.FAILED):
-        raise with_turn(error_of(outcome.error_code, outcome.error_message, outcome.retry_after_seconds), turn)
+        error = error_of(outcome.error_code, outcome.error_message, outcome.retry_after_seconds)
+        is_final = turn.has_key and outcome.state is TurnState.INTERRUPTED
+        raise with_turn(final(error) if is_final else error, turn)
     message = Message(
         id=turn.message_id,
         chat_id=turn.chat_id,

@@ -85,6 +85,8 @@ class Turn:
     created_at: datetime
     sources: tuple[Source, ...] = ()
     notice: str | None = None
+    has_key: bool = False
+    """Whether it is known to be asked for with a key, which then stands for it however it ended."""
     state: TurnState = TurnState.RUNNING
     usage: Used | None = None
     finish_reason: Reason | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from docuchat_common.errors import Conflict, DocuChatError, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
+from docuchat_common.errors import Conflict, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
 from docuchat_models.errors import (
     ProviderFailed,
     ProviderInterrupted,
@@ -90,7 +90,25 @@ ANSWER_ERRORS: Final[tuple[type[UpstreamUnavailable | RateLimited], ...]] = (
 _OF_ANSWERS = {error.code: error for error in ANSWER_ERRORS}
 
 
-def error_of(code: str | None, detail: str | None, retry_after_seconds: int | None) -> DocuChatError:
+_NEW_KEY = "Ask again with a new Idempotency-Key."
+
+
+def asking_for_new_key(detail: str | None) -> str:
+    """Return what ended an interrupted turn, with what helps when a key stands for it: waiting does not."""
+    said = detail or ""
+    return said if _NEW_KEY in said else f"{said} {_NEW_KEY}".strip()
+
+
+def final(error: UpstreamUnavailable | RateLimited) -> UpstreamUnavailable | RateLimited:
+    """Return an interrupted turn's error for a request with a key: it will be the same each time."""
+    error.detail = asking_for_new_key(error.detail)
+    error.retry_after, error.passes = None, False
+    return error
+
+
+def error_of(
+    code: str | None, detail: str | None, retry_after_seconds: int | None
+) -> UpstreamUnavailable | RateLimited:
     """Return the error that a stored turn had ended with, as it was told the first time."""
     wait = None if retry_after_seconds is None else timedelta(seconds=retry_after_seconds)
     error = _OF_ANSWERS.get(code or "", UpstreamUnavailable)(detail, retry_after=wait)

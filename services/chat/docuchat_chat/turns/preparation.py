@@ -193,7 +193,7 @@ class AskService:
             raise RequestInProgress(turn_id=str(turn_id))
         if turn is None or message is None:
             raise ChatNotFound("The chat that this was answered in has been deleted.")
-        return StoredTurn(turn, message)
+        return StoredTurn(replace(turn, has_key=True), message)
 
     async def _begin(self, draft: _Draft) -> Answering:
         self._registry.open.add(draft.turn_id)
@@ -296,6 +296,7 @@ class AskService:
                 created_at=self._clock.now(),
                 sources=prompt.sources,
                 notice=draft.findings.notice,
+                has_key=draft.claim is not None,
             )
             await tx.turns.begin(turn, opened, question, counter.name)
             if draft.claim is not None:

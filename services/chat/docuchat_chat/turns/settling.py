@@ -13,7 +13,7 @@ from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.answers.service import subjects_of
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
-from docuchat_chat.turns.errors import AnswerNotStored
+from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import ChatMessageCompleted
@@ -84,6 +84,7 @@ async def settle_or_reduce(
     transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str
 ) -> tuple[Settlement, Outcome]:
     """As `settle`; of an answer that cannot be stored as it is, the tokens are booked and the rest is left out."""
+    outcome = _for_its_key(turn, outcome)
     try:
         return await settle(transactions, turn, outcome, owner), outcome
     except DocuChatError:
@@ -104,7 +105,15 @@ async def settle_or_reduce(
         retry_after_seconds=None,
         text_tokens=0,
     )
+    reduced = _for_its_key(turn, reduced)
     return await settle(transactions, turn, reduced, owner), reduced
+
+
+def _for_its_key(turn: Turn, outcome: Outcome) -> Outcome:
+    """Return how a turn ended, as is told to those who asked with a key: an interrupted one keeps it."""
+    if not turn.has_key or outcome.state is not TurnState.INTERRUPTED:
+        return outcome
+    return replace(outcome, error_message=asking_for_new_key(outcome.error_message), retry_after_seconds=None)
 
 
 async def without_deleted(tx: TurnsTx, turn: Turn, outcome: Outcome) -> Outcome:

@@ -62,8 +62,9 @@ class LiveAnswering:
         if outcome is None:
             assert self._live.failure is not None  # a finished turn has an outcome or a failure
             failure, turn = self._live.failure, self._live.turn
-            is_final = turn.has_key and isinstance(failure, AnswerInterrupted)
-            raise with_turn(final(failure) if is_final else failure, turn)
+            if turn.has_key and isinstance(failure, AnswerInterrupted):
+                failure = final(failure)
+            raise with_turn(failure, turn)
         return answer_of(self._live.turn, outcome)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -45,6 +45,8 @@ def passage(text: str, title: str = "Guide", page: int | None = 2) -> Passage:
     budget=st.integers(min_value=900, max_value=3000),
     model=st.sampled_from(["gpt-4o-mini", "gpt-4"]),
 )
+@example(question="/", texts=[], titles=[], history=[], budget=900, model="gpt-4o-mini")
+@example(question="/ /a", texts=[], titles=[], history=[], budget=900, model="gpt-4o-mini")
 def test_a_prompt_keeps_to_its_budget_and_its_count_is_exact(
     question: str, texts: list[str], titles: list[str], history: Any, budget: int, model: str
 ) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from docuchat_common.background import cancel
 from docuchat_common.blobs import BlobCorrupt, BlobMissing, BlobTooLarge
 from docuchat_common.db import Database
 from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable
@@ -188,6 +189,17 @@ async def test_a_document_deleted_in_mid_embedding_is_booked_to_the_provider_s_l
     assert await bench.booked(estimated=True) == 0
     assert await bench.open_calls() == 0
     assert len(around.released) == 1
+
+
+async def test_a_worker_that_stops_while_the_provider_thinks_books_what_was_expected(
+    bench: Bench, around: Surroundings
+) -> None:
+    around.held = asyncio.Event()
+    work = asyncio.create_task(bench.jobs.work(await bench.claim()))
+    await eventually(lambda: "embed" in around.calls)
+    await cancel(work)
+    assert await bench.booked(estimated=True) > 0
+    assert await bench.open_calls() == 0
 
 
 async def test_a_heartbeat_that_finds_the_claim_lost_waits_for_the_provider_s_figure_and_asks_no_more(

@@ -94,8 +94,14 @@ def fixed_tokens(question: str, counter: CountsTokens) -> int:
         + counter.count(INSTRUCTIONS)
         + counter.count(_OPEN)
         + counter.count(_QUESTION)
-        + counter.count(question)
+        + counter.count(_seamless(question))
     )
+
+
+def _seamless(question: str) -> str:
+    """Return the question without the beginning that would merge with the seam before it."""
+    stripped = question.strip()
+    return re.sub(r"^[\s/]+", "", stripped) or f"({stripped})"
 
 
 def build_prompt(
@@ -106,8 +112,7 @@ def build_prompt(
     Sources come first, best first, as many as fit whole; history takes what is left, newest first, and never starts
     with an answer whose question was cut off. `history` is in order of time.
     """
-    # A question that begins with white space would merge with the seam before it.
-    question = question.strip().lstrip("/") or question.strip()
+    question = _seamless(question)
     spent = fixed_tokens(question, counter)
     sources: list[Source] = []
     for passage in passages:

@@ -142,7 +142,7 @@ def _listen_publicly(
                 f"chooses another). From other folders: docuchat login --server http://127.0.0.1:{port}"
             )
         return port
-    if not wanted.isdecimal() or int(wanted) > _HIGHEST_PORT:
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= _HIGHEST_PORT:
         raise BadEnvironment(f"GATEWAY_PORT is {wanted!r}, not a number from 1 to {_HIGHEST_PORT}")
     given = warden.listen(GATEWAY.process, host, int(wanted))
     if given is None:

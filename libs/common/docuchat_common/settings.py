@@ -41,7 +41,9 @@ def _hard_to_guess(value: SecretStr) -> SecretStr:
 
 def _place_of_files(value: str) -> str:
     parts = urlsplit(value)
-    if not parts.scheme or (parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/"))):
+    if parts.scheme not in {"file", "s3"} or (
+        parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/"))
+    ):
         raise ValueError("is not the address of a place for files, like file:///folder or s3://bucket/prefix")
     return value
 

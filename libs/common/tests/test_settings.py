@@ -34,7 +34,7 @@ class WithFiles(ServiceSettings):
     blob_url: BlobUrl
 
 
-@pytest.mark.parametrize("place", ["foo", "file:foo", "file://host/folder", "/srv/blobs"])
+@pytest.mark.parametrize("place", ["foo", "file:foo", "file://host/folder", "/srv/blobs", "ftp://host/blobs"])
 def test_an_address_where_no_files_can_be_is_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:

@@ -19,6 +19,7 @@ from docuchat_common.telemetry import traced
 logger = structlog.get_logger()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ANSWERS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 _requests = Counter("docuchat_http_requests", "Requests by route and status.", ["method", "route", "status"])
@@ -52,7 +53,7 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, started
-            if message["type"] in ("http.response.start", "websocket.accept"):
+            if message["type"] in _ANSWERS:
                 started = True
                 status = message.get("status", 101)
                 message.setdefault("headers", [])

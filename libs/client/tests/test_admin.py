@@ -153,7 +153,7 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
     letter |= {"oldest_seconds": 9.515851, "ids": ["01a1fee6-aba9-778c-b602-a2b1d4e36980"]}
     service.on("GET", "/v1/operator/dead-letters", JSONResponse({"items": [letter], "unanswered": []}))
     service.on("POST", "/v1/operator/dead-letters/discard", JSONResponse({"discarded": 2}))
-    service.on("POST", "/v1/operator/documents/recount", JSONResponse({"corrected": 1}))
+    service.on("POST", "/v1/operator/documents/recount", JSONResponse({"corrected": 1, "left": 2, "tenants": 0}))
     service.on("POST", "/v1/operator/dead-letters/replay", JSONResponse({"replayed": {"usage": 1}}))
     service.on("POST", "/v1/operator/documents/reembed", JSONResponse({"queued": 3}))
     service.on("GET", "/v1/operator/pauses", JSONResponse({"items": []}))
@@ -166,7 +166,7 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
         "    id 01a1fee6-aba9-778c-b602-a2b1d4e36980\n",
         ("dead-letters", "replay", "--service", "usage"): "usage: 1 handed back\n",
         ("dead-letters", "discard", "--queue", "usage.usage-recorded.v1", "--yes"): "2 forgotten.\n",
-        ("recount",): "Corrected 1 documents.\n",
+        ("recount",): "1 documents corrected; 2 left as they are.\n",
         ("reembed", "--tenant", "acme"): "queued: 3\n",
         ("pauses", "list"): "",
         ("pauses", "end"): "Nothing was waiting.\n",

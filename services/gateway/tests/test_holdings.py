@@ -11,7 +11,7 @@ from services.gateway.tests.conftest import PDF, Gateway
 
 from docuchat_common.contracts.holdings import Holding
 from docuchat_common.ids import uuid7
-from docuchat_gateway.documents.holdings import HoldingsComparison
+from docuchat_gateway.documents.holdings import Comparison, HoldingsComparison
 
 
 @dataclass
@@ -19,17 +19,23 @@ class Counts:
     """A usage service that counts, and does as it is told."""
 
     held: dict[UUID, Holding] = field(default_factory=dict)
+    stuck: UUID | None = None
 
     async def list_counted(self, after: UUID | None, limit: int) -> Sequence[Holding]:
         page = sorted((one for one in self.held.values()), key=lambda one: one.document_id)
         return [one for one in page if after is None or one.document_id > after][:limit]
 
-    async def correct(self, holdings: Sequence[Holding]) -> None:
-        for one in holdings:
+    async def recount(self) -> int:
+        return 1
+
+    async def correct(self, holdings: Sequence[Holding]) -> int:
+        free = [one for one in holdings if one.document_id != self.stuck]
+        for one in free:
             if one.is_gone:
                 self.held.pop(one.document_id)
             else:
                 self.held[one.document_id] = one
+        return len(free)
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 100])
@@ -48,7 +54,7 @@ async def test_what_events_did_not_say_is_counted_by_the_rows(gateway: Gateway, 
     counts = Counts({one.document_id: one for one in (ghost, deleted, unread, right)})
     comparison = HoldingsComparison(gateway.container.operator._system_uow, counts, page_size)
 
-    assert await comparison.compare() == 5
+    assert await comparison.compare() == Comparison(5, 0, 1)
     assert {one: (held.size_bytes, held.pages) for one, held in counts.held.items()} == {
         ids[1]: (len(PDF) + 1, 7),
         ids[2]: (len(PDF) + 1, 0),
@@ -56,4 +62,12 @@ async def test_what_events_did_not_say_is_counted_by_the_rows(gateway: Gateway, 
         ids[4]: (len(PDF) + 1, 0),
     }
     assert counts.held[ids[3]].user_id == gateway.user
-    assert await comparison.compare() == 0
+    assert await comparison.compare() == Comparison(0, 0, 1)
+
+
+async def test_only_what_was_changed_counts_as_corrected(gateway: Gateway) -> None:
+    ghosts = [Holding(document_id=uuid7(), tenant_id=2, size_bytes=10) for _ in range(3)]
+    counts = Counts({one.document_id: one for one in ghosts}, stuck=ghosts[0].document_id)
+    comparison = HoldingsComparison(gateway.container.operator._system_uow, counts)
+    assert await comparison.compare() == Comparison(2, 1, 1)
+    assert await comparison.compare() == Comparison(0, 1, 1)

@@ -318,8 +318,12 @@ async def test_what_is_stored_is_counted_by_the_rows_when_events_were_lost(
         return {limit["unit"]: limit["used"] for limit in quota["limits"]}
 
     assert (await http.post("/internal/holdings", json={"items": rows})).status_code == 403
-    for _ in range(2):
-        assert (await http.post("/internal/holdings", json={"items": rows}, headers=INTERNAL)).status_code == 204
+    for changed in (3, 0):
+        answer = await http.post("/internal/holdings", json={"items": rows}, headers=INTERNAL)
+        assert answer.json()["corrected"] == changed
+    assert (await http.post("/internal/holdings/sums", params={"after": 0})).status_code == 403
+    sums = await http.post("/internal/holdings/sums", params={"after": 0}, headers=INTERNAL)
+    assert sums.json() == {"corrected": 0, "after": None}
     assert {unit: (await used())[unit] for unit in ("documents", "pages", "bytes")} == {
         "documents": 3, "pages": 8, "bytes": 300,
     }  # fmt: skip

@@ -243,8 +243,14 @@ def reembed(
 @admin_app.command("recount")
 def recount(context: typer.Context) -> None:
     """Count what the tenants store by the documents themselves; it is done every hour too."""
-    corrected = _operate(context, lambda it: it.recount())["corrected"]
-    screen.line(f"Corrected {corrected} documents." if corrected else "Everything was counted as it is stored.")
+    counts = _operate(context, lambda it: it.recount())
+    said = {
+        "tenants": "sums of {} tenants corrected",
+        "corrected": "{} documents corrected",
+        "left": "{} left as they are",
+    }
+    done = "; ".join(words.format(counts[name]) for name, words in said.items() if counts.get(name))
+    screen.line(f"{done[0].upper()}{done[1:]}." if done else "Everything was counted as it is stored.")
 
 
 @pauses_app.command("list")

@@ -36,3 +36,13 @@ class Holdings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     items: Annotated[tuple[Holding, ...], Field(max_length=PAGE_SIZE)]
+
+
+class Corrected(BaseModel):
+    """What a correction has changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    corrected: Whole
+    after: Whole | None = None
+    """Of tenants: the last that was looked at, when there are more."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from docuchat_common.contracts.holdings import Holding, Holdings
+from docuchat_common.contracts.holdings import Corrected, Holding, Holdings
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.identity import INTERNAL_HEADER
 
@@ -28,7 +28,21 @@ class UsageHoldings:
         )
         return Holdings.model_validate(answer).items
 
-    async def correct(self, holdings: Sequence[Holding]) -> None:
-        """Count documents as their rows say."""
+    async def correct(self, holdings: Sequence[Holding]) -> int:
+        """Count documents as their rows say; answers how many count otherwise now."""
         body = Holdings(items=tuple(holdings)).model_dump(mode="json")
-        await self._client.request_json("POST", self._PATH, json=body, headers=self._headers, timeout=self._PATIENCE)
+        return (await self._post(self._PATH, body)).corrected
+
+    async def recount(self) -> int:
+        """Charge all tenants with what their counted documents come to; answers how many were charged otherwise."""
+        corrected, after = 0, 0
+        while True:
+            answer = await self._post(f"{self._PATH}/sums?after={after}")
+            corrected += answer.corrected
+            if answer.after is None:
+                return corrected
+            after = answer.after
+
+    async def _post(self, path: str, body: object = None) -> Corrected:
+        answer = await self._client.request_json("POST", path, json=body, headers=self._headers, timeout=self._PATIENCE)
+        return Corrected.model_validate(answer)

@@ -1,6 +1,7 @@
 """What is stored compared with what is counted: the events that the broker loses are never seen again."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -16,6 +17,17 @@ _corrected = Counter("docuchat_holdings_corrected", "Documents that usage counte
 _BATCH = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was counted otherwise than it is stored."""
+
+    corrected: int
+    left: int
+    """Documents that are as they were: heard of meanwhile, or not to be corrected, which usage has logged."""
+    tenants: int
+    """Whose sums were others than their documents come to."""
+
+
 class HoldingsComparison:
     """Goes by the rows of all tenants, in order of their ids."""
 
@@ -24,13 +36,14 @@ class HoldingsComparison:
         self._counted = counted
         self._page_size = page_size
 
-    async def compare(self) -> int:
-        """Have usage count what is stored and nothing else; answers how many documents it counted otherwise.
+    async def compare(self) -> Comparison:
+        """Have usage count what is stored and nothing else, and charge by it.
 
         An event that is under way does no harm when it arrives: each fact of a document counts once.
         Raises UpstreamUnavailable.
         """
-        corrected, after = 0, None
+        sums = await self._counted.recount()  # first: what is counted wrongly is given back from a right sum
+        corrected, left, after = 0, 0, None
         while True:
             # counted first: what counts was stored before, so that its row is missing only when it was deleted
             counted = await self._counted.list_counted(after, self._page_size)
@@ -40,13 +53,14 @@ class HoldingsComparison:
             after = min(ends, default=None)
             wrong = [*_differing(_until(after, counted), _until(after, stored))]
             for begin in range(0, len(wrong), _BATCH):
-                await self._counted.correct(wrong[begin : begin + _BATCH])
-            corrected += len(wrong)
-            _corrected.inc(len(wrong))
+                batch = wrong[begin : begin + _BATCH]
+                changed = await self._counted.correct(batch)
+                corrected, left = corrected + changed, left + len(batch) - changed
+                _corrected.inc(changed)
             if after is None:
-                if corrected:
-                    logger.warning("holdings.corrected", documents=corrected)
-                return corrected
+                if corrected or left or sums:
+                    logger.warning("holdings.corrected", documents=corrected, left=left, tenants=sums)
+                return Comparison(corrected, left, sums)
 
 
 def _until(end: UUID | None, holdings: Iterable[Holding]) -> dict[UUID, Holding]:

@@ -29,8 +29,11 @@ class CountedHoldings(Protocol):
     async def list_counted(self, after: UUID | None, limit: int) -> Sequence[Holding]:
         """A page of the documents that count, of all tenants, by id."""
 
-    async def correct(self, holdings: Sequence[Holding]) -> None:
-        """Count documents as their rows say."""
+    async def correct(self, holdings: Sequence[Holding]) -> int:
+        """Count documents as their rows say; answers how many count otherwise now."""
+
+    async def recount(self) -> int:
+        """Charge all tenants with what their counted documents come to; answers how many were charged otherwise."""
 
 
 class Wakeup(Protocol):

@@ -59,7 +59,7 @@ async def reembed_documents(request: Request, _: CurrentOperator, body: Reembedd
 
 @router.post("/documents/recount", summary="Count what is stored by the rows")
 async def recount_documents(request: Request, _: CurrentOperator) -> HoldingsCorrected:
-    return HoldingsCorrected(corrected=await _service(request).recount())
+    return HoldingsCorrected.model_validate(await _service(request).recount(), from_attributes=True)
 
 
 @router.get("/pauses", summary="Model providers that nobody asks now")

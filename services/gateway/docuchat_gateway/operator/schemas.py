@@ -67,9 +67,14 @@ class ReembeddingQueued(BaseModel):
 
 
 class HoldingsCorrected(BaseModel):
-    """How many documents were counted otherwise than they are stored."""
+    """What was counted otherwise than it is stored: documents that were corrected, and tenants whose sums were.
+
+    Documents that are `left` were heard of meanwhile, or cannot be corrected; the usage service logs these by id.
+    """
 
     corrected: int
+    left: int
+    tenants: int
 
 
 class ProviderPause(BaseModel):

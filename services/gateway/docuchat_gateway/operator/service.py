@@ -46,10 +46,10 @@ class OperatorService:
         checks: Mapping[str, Check],
         internal_token: str,
         *,
-        recount: Callable[[], Awaitable[int]],
+        recount: Callable[[], Awaitable[object]],
         with_dead_letters: frozenset[str],
     ) -> None:
-        """`services` are all others by name; `checks` are its own parts; `recount` compares what is stored."""
+        """`services` are all others by name; `checks` are its own parts; `recount` answers as HoldingsCorrected."""
         self._system_uow = system_uow
         self._redis = redis
         self._services = services

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_common.ids import TenantId
 from docuchat_usage.documents.domain import StoredDocument
 from docuchat_usage.quotas.domain import Period
 
@@ -43,6 +44,34 @@ class DocumentRepository:
             )
             async for row in _queries.list_counted(self._connection, after=after, page_size=limit)
         ]
+
+    async def correct(self, row: StoredDocument, settled_before: datetime, now: datetime) -> bool:
+        """Count a document as its row says, unless it was heard of since; tells whether it counts otherwise now."""
+        period = Period.month_of(now)
+        said = asdict(row)
+        del said["hold_id"]
+        changed: bool = await _queries.correct(
+            self._connection,
+            **said,
+            settled_before=settled_before,
+            now=now,
+            period_start=period.starts_at,
+            period_end=period.ends_at,
+        )
+        return changed
+
+    async def recount(self, tenant_id: TenantId, now: datetime) -> bool:
+        """Set what a tenant is charged with to the sums of its documents; tells whether it was another."""
+        period = Period.month_of(now)
+        changed: bool = await _queries.recount(
+            self._connection, tenant_id=tenant_id, period_start=period.starts_at, period_end=period.ends_at
+        )
+        return changed
+
+    async def list_tenants(self, after: int, limit: int) -> Sequence[TenantId]:
+        """A page of the tenants that have budgets, by id."""
+        rows = _queries.list_tenants(self._connection, after=after, page_size=limit)
+        return [TenantId(row["tenant_id"]) async for row in rows]
 
     async def forget_deleted(self, before: datetime) -> None:
         """Forget deleted documents of which no event can be under way any more."""

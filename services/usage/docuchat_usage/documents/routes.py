@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 
-from docuchat_common.contracts.holdings import PAGE_SIZE, Holding, Holdings
+from docuchat_common.contracts.holdings import PAGE_SIZE, Corrected, Holding, Holdings
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_usage.documents.domain import StoredDocument
@@ -33,12 +33,17 @@ async def list_counted(
     return Holdings(items=tuple(map(_holding, await service.list_counted(after, limit))))
 
 
-@internal.post("", status_code=204)
-async def correct(body: Holdings, service: Service) -> Response:
+@internal.post("")
+async def correct(body: Holdings, service: Service) -> Corrected:
     """Count documents as their rows say, whatever the events said or did not say."""
-    for holding in body.items:
-        await service.store(_stored(holding))
-    return Response(status_code=204)
+    return Corrected(corrected=await service.correct([*map(_stored, body.items)]))
+
+
+@internal.post("/sums")
+async def recount(service: Service, after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0) -> Corrected:
+    """Charge some tenants, by id, with what their counted documents come to."""
+    corrected, go_on = await service.recount(after)
+    return Corrected(corrected=corrected, after=go_on)
 
 
 def _stored(holding: Holding) -> StoredDocument:

@@ -294,6 +294,8 @@ async def test_a_stream_has_its_head_while_it_is_prepared_and_its_refusal_as_a_f
     events = await world.collect(late._frames)
     assert events[0]["turn_id"] == late.headers["X-Turn-ID"] and events[-1]["type"] == "end"
     assert (await world.collect(refused._frames))[-1]["type"] == "end"
+    world.with_policy(head_patience=timedelta(minutes=1))  # a refusal that comes before the head is a plain answer
+    turns = Turns(world.asking, world.replay, client_stall=timedelta(seconds=5))
     world.holds.refusal = QuotaExceeded(retry_after=timedelta(hours=1))
     with pytest.raises(QuotaExceeded):
         await ask(body, world.caller, turns)

@@ -122,6 +122,8 @@ class Bench:
             # the limiter does its work, it only never says no
             "RATE_LIMIT_PER_MINUTE": "10000000",
             "RATE_LIMIT_PER_ADDRESS": "10000000",
+            "MAX_SOCKETS_PER_USER": "0",
+            "MAX_SOCKETS_PER_ADDRESS": "0",
             "MAX_OUTPUT_TOKENS": "16000",
             "PROGRESS_POLL": "1",
         }

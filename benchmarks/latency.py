@@ -13,6 +13,7 @@ from pypdf import PdfReader, PdfWriter
 
 def run(bench: Bench) -> None:
     repeats = 5 if bench.quick else 30
+    bench.start()
     asyncio.run(_measure(bench, _pages(20, 22), 2))  # warm
     two = asyncio.run(_measure(bench, _pages(20, 22), repeats))
     ten = asyncio.run(_measure(bench, _pages(20, 30), repeats))

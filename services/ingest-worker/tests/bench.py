@@ -146,3 +146,8 @@ async def make_bench(stack: AsyncExitStack, clone: ClonedDatabase, database: Dat
     jobs = make_jobs(uow, around)
     sweeps = Sweeps(uow, around, around, around, around, jobs.metering, LIMITS.max_attempts)
     return Bench(clone, jobs, sweeps, uow, registry, around)
+
+
+async def taken_over(bench: Bench) -> bool:
+    await bench.sweeps.take_over_calls()
+    return await bench.open_calls() == 0

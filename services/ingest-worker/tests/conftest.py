@@ -6,13 +6,24 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from pytest_socket import disable_socket, enable_socket
 
+from docuchat_common.db import UnitOfWork
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.spaces.repository import ensure_space
+from docuchat_models.opening import find_space
+from docuchat_models.settings import EmbeddingSettings
 from docuchat_models.tokens import TokenCounter
+from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.databases import ClonedDatabase
+from docuchat_testkit.messaging import others
 
 from .bench import Bench, make_bench
+from .fakes import Surroundings
+from .running import Product, UsageStub
 
 
 @pytest.fixture
@@ -20,6 +31,62 @@ async def bench(database: ClonedDatabase) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(database.open("ingest", max_size=4))
         yield await make_bench(stack, database, opened)
+
+
+@pytest.fixture
+def around(bench: Bench) -> Surroundings:
+    return bench.around
+
+
+@pytest.fixture
+async def usage() -> AsyncIterator[UsageStub]:
+    stub = UsageStub()
+    app = web.Application()
+    app.add_routes(
+        [
+            web.post("/internal/holds", stub.open),
+            web.patch("/internal/holds/{hold}", stub.renew),
+            web.delete("/internal/holds/{hold}", stub.drop),
+        ]
+    )
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    stub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield stub
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def product(
+    database: ClonedDatabase,
+    service_environment: Callable[[str], dict[str, str]],
+    rabbitmq: TestBroker,
+    usage: UsageStub,
+    tmp_path: Path,
+) -> AsyncIterator[Product]:
+    environment = {
+        **service_environment("ingest"),
+        "USAGE_URL": usage.url,
+        "PORT": "0",
+        "INGEST_POLL": "500ms",
+        "OPENAI_API_KEY": "",
+        "EMBEDDING_BATCH_SIZE": "16",
+    }
+    async with AsyncExitStack() as stack:
+        admin = await stack.enter_async_context(database.connect())
+        await ensure_space(admin, await find_space(EmbeddingSettings(openai_api_key=None)))
+        opened = await stack.enter_async_context(database.open("gateway"))
+        gateway = await stack.enter_async_context(others(rabbitmq))
+        uow: UnitOfWork[tuple[CollectionRepository, DocumentRegistry]] = UnitOfWork(
+            opened,
+            lambda connection, *_: (CollectionRepository(connection), DocumentRegistry(connection)),
+            schema="knowledge",
+        )
+        folder = tmp_path / "blobs"
+        folder.mkdir(exist_ok=True)
+        yield Product(database, environment, uow, gateway, folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,18 @@
 """Every call of a provider is booked exactly once, whatever is lost, repeated or killed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import pytest
 
-from docuchat_common.db import Database, UnitOfWork
-from docuchat_common.db.ddl import booked_calls_ddl, inbox_ddl, outbox_ddl, provider_calls_ddl
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import UsageAnomaly, UsageRecorded, parse_event
-from docuchat_common.events.envelope import Event
-from docuchat_common.ids import TenantId, uuid7
-from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.events.catalogue import UsageAnomaly, UsageRecorded
+from docuchat_common.ids import TenantId
 from docuchat_common.metering import (
     Metering,
-    ProviderCall,
     ProviderCallClosed,
-    ProviderCalls,
     TokenBounds,
     Used,
     bounded,
@@ -29,101 +20,8 @@ from docuchat_common.metering import (
     event_id_of,
     used_of,
 )
-from docuchat_testkit.databases import ClonedDatabase
 
-SCHEMA = "metered"
-ONE = TenantId(1)
-
-
-@dataclass(frozen=True)
-class Tx:
-    calls: ProviderCalls
-    connection: asyncpg.Connection
-
-
-class Books:
-    """The transactions of a service that calls providers, whose COMMIT answers get lost on demand."""
-
-    def __init__(self, opened: Database, database: ClonedDatabase) -> None:
-        self._uow = UnitOfWork(opened, self._compose, schema=SCHEMA, service="chat")
-        self._database = database
-        self.lose_commits = 0
-        self.refuse = 0
-
-    def _compose(self, connection: asyncpg.Connection, outbox: Outbox, _: object) -> Tx:
-        return Tx(ProviderCalls(connection, SCHEMA, outbox), connection)
-
-    @asynccontextmanager
-    async def __call__(self, tenant_id: TenantId) -> AsyncIterator[Tx]:
-        if self.refuse:
-            self.refuse -= 1
-            raise UpstreamUnavailable
-        async with self._uow(tenant_id) as tx:
-            yield tx
-        if self.lose_commits:
-            self.lose_commits -= 1
-            raise UpstreamUnavailable("The answer to the COMMIT was lost.")
-
-    @asynccontextmanager
-    async def system(self) -> AsyncIterator[Tx]:
-        async with self._uow.system() as tx:
-            yield tx
-
-    async def events(self) -> list[Event]:
-        async with self._database.connect() as connection:
-            rows = await connection.fetch(f"SELECT body FROM {SCHEMA}.outbox ORDER BY id")
-        return [parse_event(row["body"]) for row in rows]
-
-    async def recorded(self) -> list[UsageRecorded]:
-        return [event for event in await self.events() if isinstance(event, UsageRecorded)]
-
-    async def states(self) -> list[str]:
-        async with self._database.connect() as connection:
-            rows = await connection.fetch(f"SELECT state FROM {SCHEMA}.provider_calls ORDER BY created_at")
-        return [row["state"] for row in rows]
-
-
-@pytest.fixture
-async def books(database: ClonedDatabase) -> AsyncIterator[Books]:
-    roles = {"app_roles": ("docuchat_chat",), "system_roles": ("docuchat_chat_system",)}
-    async with database.connect() as administrator:
-        await administrator.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION docuchat_owner")
-    async with database.connect("docuchat_owner") as owner:
-        await owner.execute(outbox_ddl(SCHEMA, **roles))
-        await owner.execute(inbox_ddl(SCHEMA, roles=("docuchat_chat",), system_roles=("docuchat_chat_system",)))
-        await owner.execute(provider_calls_ddl(SCHEMA, **roles))
-        await owner.execute(booked_calls_ddl(SCHEMA, system_roles=roles["system_roles"]))
-    async with database.open("chat") as opened:
-        yield Books(opened, database)
-
-
-@pytest.fixture
-def metering(books: Books) -> Metering:
-    return Metering(books)
-
-
-def a_call(**changes: object) -> ProviderCall:
-    call = ProviderCall(
-        id=call_id_of("document", uuid4(), 1, 0, 0),
-        tenant_id=ONE,
-        kind="embedding",
-        provider="api.example.com",
-        model="embedder",
-        expected_input_tokens=120,
-        owner="worker-1",
-        subjects=(("user", uuid7()),),
-        hold_id=uuid7(),
-        document_id=uuid7(),
-    )
-    return replace(call, **changes)
-
-
-async def everybody_lives(owner: str) -> bool:
-    return True
-
-
-async def nobody_lives(owner: str) -> bool:
-    return False
+from .metered import ONE, Books, a_call, everybody_lives, nobody_lives
 
 
 async def test_a_call_is_booked_with_the_providers_figure_and_for_whom_it_was_made(
@@ -309,70 +207,6 @@ async def test_no_tenant_closes_the_call_of_another(books: Books) -> None:
         assert not await tx.calls.settle(call.id, Used(1))
         assert not await tx.calls.void(call.id)
     assert await books.states() == ["started"]
-
-
-class Ledger:
-    """Books that have what they are told."""
-
-    def __init__(self) -> None:
-        self.booked: set[UUID] = set()
-
-    async def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
-        return self.booked & set(event_ids)
-
-
-async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_id(
-    books: Books, metering: Metering
-) -> None:
-    ledger, at_once = Ledger(), timedelta()
-    async with metering.call(a_call()) as made:
-        made.used(Used(50, estimated=False))
-    assert await metering.compare_books(ledger, at_once) == 0, "it still waits in the outbox"
-    lost = await _take_all_events(books)
-    assert await metering.compare_books(ledger, timedelta(minutes=1)) == 0, "it may still be on its way"
-    assert await metering.compare_books(ledger, at_once) == 1
-    again = await _take_all_events(books)
-    assert [event.model_dump(exclude={"time"}) for event in again] == [
-        event.model_dump(exclude={"time"}) for event in lost
-    ]
-    ledger.booked.add(lost[0].id)
-    assert await metering.compare_books(ledger, at_once) == 0
-    ledger.booked.clear()
-    assert await metering.compare_books(ledger, at_once) == 0, "what is booked is not asked about again"
-
-
-async def test_a_call_that_the_ledger_never_gets_does_not_stand_before_the_others(
-    books: Books, metering: Metering
-) -> None:
-    first, second = a_call(), a_call()
-    for call in (first, second):
-        async with metering.call(call) as made:
-            made.used(Used(50))
-    await _take_all_events(books)
-    async with books(ONE) as tx:
-        assert await tx.calls.announce_again(first.id, timedelta())
-    await _take_all_events(books)
-    async with books.system() as tx:
-        assert await tx.calls.list_unbooked(timedelta(), 1) == [(ONE, second.id)]
-
-
-async def test_of_two_processes_that_compare_at_once_one_announces(books: Books, metering: Metering) -> None:
-    call = a_call()
-    async with metering.call(call) as made:
-        made.used(Used(50))
-    await _take_all_events(books)
-    async with books(ONE) as tx:
-        assert await tx.calls.announce_again(call.id, timedelta(minutes=1))
-    async with books(ONE) as tx:
-        assert not await tx.calls.announce_again(call.id, timedelta(minutes=1))
-    assert len(await books.recorded()) == 1
-
-
-async def _take_all_events(books: Books) -> list[Event]:
-    events = await books.events()
-    async with books.system() as tx:
-        await tx.connection.execute(f"DELETE FROM {SCHEMA}.outbox")
-    return events
 
 
 async def test_only_closed_calls_are_forgotten(books: Books, metering: Metering) -> None:

@@ -49,6 +49,7 @@ from .fakes import Mailbox
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 JSON = {"Content-Type": "application/json"}
+REQUEST, VERIFY, REFRESH, LOGOUT = (f"/v1/auth/{name}" for name in ("request-code", "verify-code", "refresh", "logout"))
 
 
 @dataclass
@@ -264,6 +265,10 @@ class RunningAuth:
 RunAuth = Callable[..., AbstractAsyncContextManager[RunningAuth]]
 
 
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -326,3 +331,9 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
                     process.wait()
 
     return run
+
+
+@pytest.fixture
+async def auth(run_auth: RunAuth) -> AsyncIterator[RunningAuth]:
+    async with run_auth() as running:
+        yield running

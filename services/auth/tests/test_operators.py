@@ -1,19 +1,10 @@
 """Operators: their credential, its token, and what it opens."""
 
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from docuchat_common.contracts.operator_keys import OperatorKey, new_operator_key, parse_operator_key
 
 TOKEN, TENANTS, ROTATE = "/v1/operator/token", "/v1/operator/tenants", "/v1/operator/signing-keys/rotate"
-
-
-@pytest.fixture
-async def auth(run_auth: Any) -> AsyncIterator[Any]:
-    async with run_auth() as running:
-        yield running
 
 
 async def make(auth: Any, name: str = "ops") -> OperatorKey:

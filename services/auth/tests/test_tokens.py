@@ -6,12 +6,11 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import jwt
-import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -121,12 +120,6 @@ ATTACKS: dict[str, Callable[[Attacker], str]] = {
     "no tenant": lambda it: it.changed(tenant=None),
     "tenant is no id": lambda it: it.changed(tenant="demo"),
 }
-
-
-@pytest.fixture
-async def auth(run_auth: Any) -> AsyncIterator[Any]:
-    async with run_auth() as running:
-        yield running
 
 
 async def attacker_of(auth: Any) -> Attacker:

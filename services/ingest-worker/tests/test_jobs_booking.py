@@ -15,13 +15,7 @@ from docuchat_ingest.pipeline.domain import Job
 from docuchat_ingest.pipeline.spending import Spending
 from docuchat_knowledge.jobs.domain import Claim
 from docuchat_knowledge.vectors import register_vector
-from docuchat_models.errors import (
-    Cost,
-    EmbeddingInvalid,
-    EmbeddingRefused,
-    ProviderFailed,
-    ProviderInterrupted,
-)
+from docuchat_models.errors import Cost, EmbeddingInvalid, EmbeddingRefused, ProviderFailed, ProviderInterrupted
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.eventually import eventually
 

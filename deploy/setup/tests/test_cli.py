@@ -18,7 +18,8 @@ from docuchat_setup.roles import OWNER, SESSION_SETTINGS, app_role, role_names
 from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.eventually import eventually
-from docuchat_testkit.servers import SERVICE_PASSWORD, TestServers
+from docuchat_testkit.identity import SERVICE_PASSWORD
+from docuchat_testkit.servers import TestServers
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from docuchat_setup.logins import refused_logins
 from docuchat_setup.topology import StreamLimits, declare_topology
 from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.eventually import eventually
-from docuchat_testkit.servers import SERVICE_PASSWORD
+from docuchat_testkit.identity import SERVICE_PASSWORD
 
 QUEUES = [queue for service in SERVICES for queue in queues_of(service)]
 EVERY_QUEUE = [

@@ -11,7 +11,7 @@ from docuchat_common.messaging.topology import SERVICES, SubscriberQueue
 from docuchat_setup.logins import login_url
 from docuchat_setup.topology import StreamLimits, declare_subscriber, declare_topology
 from docuchat_testkit.databases import run_blocking
-from docuchat_testkit.servers import SERVICE_PASSWORD
+from docuchat_testkit.identity import SERVICE_PASSWORD
 
 _SMALL_STREAM = StreamLimits(max_bytes=50_000_000)
 

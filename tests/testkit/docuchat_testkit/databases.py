@@ -23,7 +23,7 @@ from docuchat_setup.roles import OWNER, app_role, ensure_roles, role_names, syst
 from docuchat_setup.schemas import migration_files
 from docuchat_testkit import event_watch
 from docuchat_testkit.event_watch import check_events, watch_events
-from docuchat_testkit.servers import SERVICE_PASSWORD
+from docuchat_testkit.identity import SERVICE_PASSWORD
 
 T = TypeVar("T")
 

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 INTERNAL_TOKEN = "internal-token-of-the-tests-and-of-nothing-else"
+# known to every session, since sessions may share a server that is thrown away with its data
+SERVICE_PASSWORD = "docuchat-tests-only"
 ISSUER = AUDIENCE = "docuchat"
 
 

@@ -26,10 +26,11 @@ from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.event_watch import check_events, watch_events
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import SERVICE_PASSWORD
 from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.quotas import set_token_quota
-from docuchat_testkit.servers import SERVICE_PASSWORD, TestServers
+from docuchat_testkit.servers import TestServers
 
 __all__ = ["Product", "User", "small_pdf", "started_test_product"]
 

@@ -7,13 +7,11 @@ interrupted: sessions that follow then start at once.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,11 +27,15 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import httpx2
 
 from docuchat_common.messaging.topology import SERVICES
-from docuchat_setup.errors import SetupError
-from docuchat_setup.logins import import_by_control, import_by_http, login_definitions
+from docuchat_testkit.identity import SERVICE_PASSWORD
+from docuchat_testkit.virtual_hosts import (
+    ControlledVirtualHosts,
+    ManagedVirtualHosts,
+    RemoteVirtualHosts,
+    VirtualHosts,
+    serve_virtual_hosts,
+)
 
-# known to every session, since sessions may share a server that is thrown away with its data
-SERVICE_PASSWORD = "docuchat-tests-only"
 POSTGRES_URL = "DOCUCHAT_TEST_POSTGRES_URL"
 REDIS_URL = "DOCUCHAT_TEST_REDIS_URL"
 RABBITMQ_URL = "DOCUCHAT_TEST_RABBITMQ_URL"
@@ -41,7 +43,6 @@ RABBITMQ_MANAGEMENT_URL = "DOCUCHAT_TEST_RABBITMQ_MANAGEMENT_URL"
 RABBITMQ_CONTROL = "DOCUCHAT_TEST_RABBITMQ_CONTROL"
 _IMAGES = {"postgres": "pgvector/pgvector:pg18", "redis": "redis:8", "rabbitmq": "rabbitmq:4-management"}
 _VHOST_BATCH = 16
-_COMMAND_SECONDS = 60
 
 
 class Breakable(Protocol):
@@ -58,17 +59,6 @@ class Breakable(Protocol):
     def freeze(self) -> None: ...
 
     def thaw(self) -> None: ...
-
-
-class VirtualHosts(Protocol):
-    """Makes and removes virtual hosts, with the services' logins, and all rights for the user of the broker's URL."""
-
-    def add(self, names: list[str]) -> None: ...
-
-    def define(self, definitions: Mapping[str, Any]) -> None:
-        """Give the broker definitions of logins and rights."""
-
-    def remove(self, names: list[str]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -118,60 +108,6 @@ class TestServers:
             self._used_hosts = []
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedVirtualHosts:
-    """Through RabbitMQ's management HTTP API."""
-
-    management_url: str
-    user: str
-    password: str
-
-    def add(self, names: list[str]) -> None:
-        self.define(test_logins(names, self.user, self.password))
-
-    def define(self, definitions: Mapping[str, Any]) -> None:
-        parts = urlsplit(self.management_url)
-        login = f"{quote(self.user)}:{quote(self.password)}@{parts.netloc}"
-        import_by_http(urlunsplit(parts._replace(netloc=login)), definitions)
-
-    def remove(self, names: list[str]) -> None:
-        with httpx2.Client(base_url=self.management_url, auth=(self.user, self.password), timeout=30) as http:
-            for name in names:
-                http.delete(f"/api/vhosts/{quote(name, safe='')}")
-
-
-@dataclass(frozen=True, slots=True)
-class ControlledVirtualHosts:
-    """Through `rabbitmqctl`, run with the node's own environment and account."""
-
-    program: str
-    environment: Mapping[str, str]
-    user: str
-    password: str
-    account: tuple[int, int] | None
-
-    def add(self, names: list[str]) -> None:
-        self.define(test_logins(names, self.user, self.password))
-
-    def define(self, definitions: Mapping[str, Any]) -> None:
-        import_by_control([self.program], definitions, **self._as_node())
-
-    def remove(self, names: list[str]) -> None:
-        hosts = ", ".join(f'<<"{name}">>' for name in names)  # one call for all of them
-        command = [self.program, "eval", f'[rabbit_vhost:delete(Host, <<"tests">>) || Host <- [{hosts}]].']
-        subprocess.run(command, check=True, capture_output=True, timeout=_COMMAND_SECONDS, **self._as_node())
-
-    def _as_node(self) -> dict[str, Any]:
-        user, group = self.account or (None, None)
-        return {"env": dict(self.environment), "cwd": "/", "user": user, "group": group}
-
-
-def test_logins(virtual_hosts: list[str], user: str, password: str) -> dict[str, Any]:
-    """The services' logins, with the password that all tests know, and the administrator's rights."""
-    passwords = dict.fromkeys(SERVICES, SERVICE_PASSWORD)
-    return login_definitions(passwords, virtual_hosts, administrators={user: password})
-
-
 def servers_given(environment: Mapping[str, str] = os.environ) -> TestServers | None:
     """The servers that the environment names; None when it does not name all three."""
     urls = [environment.get(name) for name in (POSTGRES_URL, REDIS_URL, RABBITMQ_URL)]
@@ -185,7 +121,7 @@ def servers_given(environment: Mapping[str, str] = os.environ) -> TestServers | 
     if management := environment.get(RABBITMQ_MANAGEMENT_URL):
         hosts = ManagedVirtualHosts(management, unquote(parts.username or "guest"), unquote(parts.password or "guest"))
     elif control := environment.get(RABBITMQ_CONTROL):
-        hosts = _RemoteVirtualHosts(control)
+        hosts = RemoteVirtualHosts(control)
     return TestServers("environment", postgres, redis, rabbitmq, hosts)
 
 
@@ -382,53 +318,6 @@ def _container_servers() -> Iterator[TestServers]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _RemoteVirtualHosts:
-    """Asks the process that holds the servers, over its Unix socket: it alone knows the broker's cookie."""
-
-    path: str
-
-    def add(self, names: list[str]) -> None:
-        self._ask("add", names)
-
-    def define(self, definitions: Mapping[str, Any]) -> None:
-        self._ask("define", [base64.b64encode(json.dumps(definitions).encode()).decode()])
-
-    def remove(self, names: list[str]) -> None:
-        self._ask("remove", names)
-
-    def _ask(self, wish: str, names: list[str]) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_COMMAND_SECONDS)
-            connection.connect(self.path)
-            connection.sendall(f"{' '.join((wish, *names))}\n".encode())
-            answer = connection.makefile().readline().strip()
-        if answer != "ok":
-            raise RuntimeError(f"{wish} virtual hosts: {answer}")
-
-
-def _serve_virtual_hosts(path: Path, hosts: VirtualHosts) -> None:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                wish, *names = connection.makefile().readline().split()
-                try:
-                    if wish == "define":
-                        hosts.define(json.loads(base64.b64decode(names[0])))
-                    else:
-                        (hosts.add if wish == "add" else hosts.remove)(names)
-                    connection.sendall(b"ok\n")
-                except (SetupError, subprocess.SubprocessError) as error:
-                    connection.sendall(f"{str(error).splitlines()[0]}\n".encode())
-
-    threading.Thread(target=serve, daemon=True).start()
-
-
 def main() -> None:
     """Hold a set of servers; print the variables for pytest."""
     argparse.ArgumentParser(prog="python -m docuchat_testkit.servers", description=__doc__).parse_args()
@@ -439,7 +328,7 @@ def main() -> None:
         lines = {POSTGRES_URL: servers.postgres_url, REDIS_URL: servers.redis_url, RABBITMQ_URL: servers.rabbitmq_url}
         if servers.virtual_hosts is not None:
             path = Path(folder) / "virtual-hosts.sock"
-            _serve_virtual_hosts(path, servers.virtual_hosts)
+            serve_virtual_hosts(path, servers.virtual_hosts)
             lines[RABBITMQ_CONTROL] = str(path)
         sys.stdout.write("".join(f"export {name}='{value}'\n" for name, value in lines.items()))
         sys.stdout.flush()

@@ -1,12 +1,10 @@
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from docuchat_local.environment import (
     ROOT,
-    ServiceEnvironments,
     blob_url,
     external_servers,
     known_names,
@@ -16,7 +14,6 @@ from docuchat_local.environment import (
     with_login,
 )
 from docuchat_local.errors import BadEnvironment
-from docuchat_local.state import Secrets
 
 GIVEN = {
     "BACKING": "external",
@@ -30,20 +27,6 @@ SEEDS = (
     "MAX_PDF_PAGES FRONTEND_ORIGIN SECRET_KEY ALGORITHM AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION "
     "S3_BUCKET_NAME"
 ).split()
-
-
-def environments(tmp_path: Path, settings: dict[str, str]) -> ServiceEnvironments:
-    return ServiceEnvironments(
-        settings=settings,
-        secrets=Secrets(tmp_path / "secrets.json"),
-        postgres_url="postgresql://admin:pw@127.0.0.1:5432/docuchat",
-        redis_url="redis://:pw@127.0.0.1/0",
-        rabbitmq_url="amqp://u:pw@127.0.0.1/",
-        blob_url=blob_url(settings, tmp_path),
-        spool=tmp_path,
-        vocabulary=tmp_path,
-        ports={"auth": 1, "chat": 2, "usage": 3, "ingest": 4},
-    )
 
 
 def test_the_example_names_every_variable_of_the_seeds():
@@ -88,8 +71,8 @@ def test_a_given_server_that_nobody_runs_is_named():
         require_reachable("RABBITMQ_URL", "localhost", 5672)
 
 
-def test_every_service_gets_its_own_weak_login(tmp_path):
-    built = environments(tmp_path, {})
+def test_every_service_gets_its_own_weak_login(environments):
+    built = environments({})
     chat, usage = built.for_service("chat", 2), built.for_service("usage", 3)
     assert chat["DATABASE_URL"].startswith("postgresql://docuchat_chat:")
     assert chat["SYSTEM_DATABASE_URL"].startswith("postgresql://docuchat_chat_system:")
@@ -97,8 +80,8 @@ def test_every_service_gets_its_own_weak_login(tmp_path):
     assert "admin" not in "".join(chat.values())
 
 
-def test_a_secret_reaches_only_the_services_that_use_it(tmp_path):
-    built = environments(tmp_path, {"OPENAI_API_KEY": "key", "SMTP_URL": "smtp://x", "AWS_SECRET_ACCESS_KEY": "aws"})
+def test_a_secret_reaches_only_the_services_that_use_it(environments):
+    built = environments({"OPENAI_API_KEY": "key", "SMTP_URL": "smtp://x", "AWS_SECRET_ACCESS_KEY": "aws"})
     holders = {
         name: {
             service
@@ -117,8 +100,8 @@ def test_a_secret_reaches_only_the_services_that_use_it(tmp_path):
     }
 
 
-def test_secret_key_is_another_name_for_jwt_secret(tmp_path):
-    assert environments(tmp_path, {"SECRET_KEY": "s" * 40}).for_service("auth", 1)["JWT_SECRET"] == "s" * 40
+def test_secret_key_is_another_name_for_jwt_secret(environments):
+    assert environments({"SECRET_KEY": "s" * 40}).for_service("auth", 1)["JWT_SECRET"] == "s" * 40
 
 
 def test_a_bucket_name_becomes_a_blob_url(tmp_path):
@@ -132,27 +115,27 @@ def test_a_login_is_put_into_an_address_quoted():
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "many", "1000"])
-def test_an_absurd_number_of_processes_is_refused_by_its_name(tmp_path, given):
+def test_an_absurd_number_of_processes_is_refused_by_its_name(given, environments):
     with pytest.raises(BadEnvironment, match="CHAT_PROCESSES"):
-        environments(tmp_path, {"CHAT_PROCESSES": given}).process_count("chat")
+        environments({"CHAT_PROCESSES": given}).process_count("chat")
 
 
-def test_services_of_another_account_are_not_sent_into_our_home(tmp_path):
-    ours = environments(tmp_path, {})
+def test_services_of_another_account_are_not_sent_into_our_home(tmp_path, environments):
+    ours = environments({})
     assert replace(ours, home=tmp_path / "home").for_service("chat", 2)["HOME"] == str(tmp_path / "home")
     assert ours.for_service("chat", 2).get("HOME") == os.environ.get("HOME")
 
 
 @pytest.mark.parametrize("service", ["gateway", "auth", "chat", "usage", "ingest"])
-def test_every_service_may_have_several_processes(tmp_path, service):
-    assert environments(tmp_path, {f"{service.upper()}_PROCESSES": "3"}).process_count(service) == 3
-    assert environments(tmp_path, {}).process_count(service) == 1
+def test_every_service_may_have_several_processes(service, environments):
+    assert environments({f"{service.upper()}_PROCESSES": "3"}).process_count(service) == 3
+    assert environments({}).process_count(service) == 1
 
 
-def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path):
+def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path, environments):
     (tmp_path / ".env").write_text("FORWARDED_ALLOW_IPS=10.0.0.7\n")
     settings = read_settings(tmp_path / ".env", {})
-    assert environments(tmp_path, settings).for_service("gateway", 8000)["FORWARDED_ALLOW_IPS"] == "10.0.0.7"
+    assert environments(settings).for_service("gateway", 8000)["FORWARDED_ALLOW_IPS"] == "10.0.0.7"
 
 
 def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
@@ -166,5 +149,5 @@ def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
 @pytest.mark.parametrize(
     ("host", "signup"), [(None, "open"), ("127.0.0.1", "open"), ("localhost", "open"), ("0.0.0.0", "closed")]
 )
-def test_the_demo_tenant_is_open_only_while_no_other_machine_reaches_the_gateway(tmp_path, host, signup):
-    assert environments(tmp_path, {"HOST": host} if host else {}).demo_signup == signup
+def test_the_demo_tenant_is_open_only_while_no_other_machine_reaches_the_gateway(host, signup, environments):
+    assert environments({"HOST": host} if host else {}).demo_signup == signup

@@ -10,6 +10,7 @@ import aio_pika
 import pytest
 from structlog.testing import capture_logs
 
+from docuchat_common.background import cancel
 from docuchat_common.errors import InvalidInput, UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageRecorded
 from docuchat_common.messaging.broker import Broker, Publisher, Unroutable
@@ -329,3 +330,16 @@ async def test_a_broker_that_forgot_everything_is_not_told_as_well(rabbitmq: Tes
             await (await admin.channel()).exchange_delete(EXCHANGE)
         with pytest.raises(UpstreamUnavailable, match="docuchat_setup topology"):
             await broker.check()
+
+
+async def test_a_connection_whose_opening_is_cancelled_at_its_end_is_closed(rabbitmq: TestBroker) -> None:
+    before = asyncio.all_tasks()
+    async with Broker.connect(rabbitmq.url("usage"), name="test") as broker:
+        connecting = asyncio.create_task(broker.connection())
+
+        def handshake_is_over() -> bool:
+            return any("__reader" in repr(task.get_coro()) for task in asyncio.all_tasks())  # aiormq's
+
+        await eventually(handshake_is_over, interval=0)
+        await cancel(connecting)
+    await eventually(lambda: asyncio.all_tasks() == before)

@@ -79,22 +79,36 @@ class Broker:
         async with self._lock:
             if self._connection is None or self._connection.is_closed:
                 try:
-                    self._connection = await asyncio.wait_for(
-                        aio_pika.connect(
-                            self._url,
-                            timeout=5,
-                            client_properties={"connection_name": self._name},
-                            # a peer that is frozen, not dead, is given up after two missed beats
-                            heartbeat=10,
-                        ),
-                        timeout=6,
-                    )
+                    self._connection = await self._open()
                 except _REFUSED as error:
                     logger.warning("broker.login_refused", login=self.login, hint=SETUP_HINT)
                     raise UpstreamUnavailable("RabbitMQ refuses the login.", retry_after=_SOON) from error
                 except BROKER_ERRORS as error:
                     raise UpstreamUnavailable("RabbitMQ does not answer.", retry_after=_SOON) from error
             return self._connection
+
+    async def _open(self) -> AbstractConnection:
+        opening = asyncio.create_task(
+            aio_pika.connect(
+                self._url,
+                timeout=5,
+                client_properties={"connection_name": self._name},
+                # a peer that is frozen, not dead, is given up after two missed beats
+                heartbeat=10,
+            )
+        )
+        try:
+            return await asyncio.wait_for(asyncio.shield(opening), timeout=6)
+        except (asyncio.CancelledError, TimeoutError):
+            # aio_pika, cancelled at the end of its handshake, leaves a connection open that nobody knows of
+            try:
+                await asyncio.wait({opening}, timeout=1)
+            finally:
+                opening.cancel()
+                (opened,) = await asyncio.gather(opening, return_exceptions=True)
+                if isinstance(opened, AbstractConnection):
+                    await _close(opened)
+            raise
 
     async def channel(self, *, on_return_raises: bool = False) -> AbstractChannel:
         """A fresh channel with publisher confirms."""
@@ -113,8 +127,7 @@ class Broker:
         """Close the connection, bounded; the next use connects again."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed:
-            with suppress(*BROKER_ERRORS):
-                await asyncio.wait_for(connection.close(), timeout=3)
+            await _close(connection)
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable when RabbitMQ does not answer, or does not know our exchange."""
@@ -128,6 +141,11 @@ class Broker:
         finally:
             with suppress(*BROKER_ERRORS):
                 await channel.close()
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*BROKER_ERRORS):
+        await asyncio.wait_for(connection.close(), timeout=3)
 
 
 class Publisher:

@@ -21,6 +21,7 @@ MODULES = {"docuchat_ingest": "ingest-worker"} | {
     f"docuchat_{name}": name for name in SERVICE_NAMES if name != "ingest-worker"
 }
 LIMIT = 150.0
+MOST_START_SECONDS = 4.0
 START_SECONDS = 90
 
 
@@ -36,7 +37,13 @@ def run(bench: Bench) -> None:
             remove_stand_in(folder / "servers")
     add = bench.report.add
     add("P8", "first start, empty folder: the command to /readyz", f"{first:.1f} s")
-    add("P8", "second start: the command to /readyz", f"{second:.1f} s", "<= 10 s", second <= 10)
+    add(
+        "P8",
+        "second start: the command to /readyz",
+        f"{second:.1f} s",
+        f"<= {MOST_START_SECONDS:.0f} s",
+        second <= MOST_START_SECONDS,
+    )
     for service, (rss, pss, whole) in sorted(memory.items()):
         met = max(rss, whole) <= LIMIT
         add(

@@ -9,7 +9,7 @@ import sys
 
 from harness import HERE, SQUAD, Bench
 
-TARGET, BM25 = 0.92, 0.888
+TARGET, BM25 = 0.93, 0.888
 
 
 def run(bench: Bench) -> None:
@@ -27,5 +27,5 @@ def run(bench: Bench) -> None:
         raise RuntimeError(done.stderr[-1000:])
     hybrid, better = scores["hybrid"], max(scores["vector leg"], scores["word leg"])
     add = bench.report.add
-    add("P7", f"nDCG@10, hybrid (BM25 {BM25})", f"{hybrid:.3f}", f">= {TARGET}", hybrid >= TARGET)
+    add("P7", f"nDCG@10 on SQuAD, hybrid (BM25 {BM25})", f"{hybrid:.3f}", f">= {TARGET}", hybrid >= TARGET)
     add("P7", "hybrid minus its better leg", f"{hybrid - better:+.3f}", ">= 0", hybrid >= better)

@@ -19,7 +19,7 @@ from docuchat_testkit.provider_rules import Call, Rule
 STREAMS = 50
 PREPARATION_SECONDS = 4.0
 OPENING_AT_ONCE = 12
-MOST_OPENING_SECONDS = 60
+MOST_OPENING_SECONDS, OPENED_WITHIN_SECONDS = 60, 10
 RATE = 20
 QUESTION = "What does the collection say about the Norman conquest?"
 
@@ -120,11 +120,12 @@ async def _open(bench: Bench, count: int, *, judged: bool) -> bool:
         raise RuntimeError("no stream was open")
     added = percentile(product.lags, 0.99) - percentile(bare.lags, 0.99)
     add = bench.report.add
-    whole = product.opened == count and product.dropped == 0
+    held = product.opened == count and product.dropped == 0
+    in_time = held and product.ramp <= OPENED_WITHIN_SECONDS
     what = f"{count} streams at {RATE} tokens/s: opened in {product.ramp:.0f} s, dropped"
-    target = ("all, none", whole) if judged else ("", None)
+    target = (f"all in {OPENED_WITHIN_SECONDS} s, none", in_time) if judged else ("", None)
     add("P4", what, f"{product.opened}, {product.dropped}", *target)
-    limits = ("<= 100 ms", whole and added <= 0.100) if judged else ("", None)
+    limits = ("<= 100 ms", held and added <= 0.100) if judged else ("", None)
     add("P4", f"{product.opened} open streams: added lag p99", f"{added * 1000:,.0f} ms", *limits)
     shown = [
         percentile(product.lags, 0.5),
@@ -135,7 +136,7 @@ async def _open(bench: Bench, count: int, *, judged: bool) -> bool:
     add("P4", "  lag p50 / p99 / max; the bare client's p99", " / ".join(f"{1000 * v:,.0f}" for v in shown) + " ms")
     cores = " / ".join(f"{product.cores[name]:.2f}" for name in ("gateway", "chat", "client"))
     add("P4", "  cores: gateway / chat / measuring client", cores)
-    return whole and added <= 0.100
+    return in_time and added <= 0.100
 
 
 @dataclass(slots=True)
@@ -257,15 +258,11 @@ async def _starts(bench: Bench) -> None:
         say(f"{len(failed)} of {len(streams)} failed, such as: {failed[0].error[:200]}")
     rate = (len(streams) - len(failed)) / took
     add = bench.report.add
-    add(
-        "P5",
-        f"chats started and answered per second, {STREAMS} clients, one book",
-        f"{rate:.0f}",
-        ">= 150",
-        rate >= 150 and not failed,
-    )
+    add("P5", f"chats started and answered per second, {STREAMS} clients, one book", f"{rate:.0f}")
+    add("P5", "chats that failed", str(len(failed)), "0", not failed)
+    add("P5", "CPU ms a chat, all processes of the product", f"{1000 * sum(used.values()) / len(streams):.1f}")
     shares = sorted(used.items(), key=lambda item: -item[1])[:6]
-    add("P5", "  CPU ms a chat", ", ".join(f"{name} {1000 * value / len(streams):.1f}" for name, value in shares))
+    add("P5", "  of these", ", ".join(f"{name} {1000 * value / len(streams):.1f}" for name, value in shares))
     counts = bench.stub.counts()
     deadline = time.monotonic() + 60
     while True:

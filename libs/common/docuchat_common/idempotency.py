@@ -31,7 +31,7 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class IdempotencyKeyInvalid(InvalidInput):
-    """An Idempotency-Key has 1 to 255 visible ASCII characters."""
+    """A request has one Idempotency-Key, of 1 to 255 visible ASCII characters."""
 
     code = "idempotency_key_invalid"
 
@@ -256,17 +256,18 @@ class Idempotency:
             await self._release(claim)
 
     async def _take(self, mine: Claim, fingerprint: bytes | None) -> Claim | None:
-        begun = 0
+        is_again = False
         while True:
-            before = begun
+            has_begun = False
             try:
                 async with self._transactions(mine.tenant_id) as tx:
-                    begun += 1
+                    has_begun = True
                     return await tx.requests.take(mine, fingerprint, self._lease)
             except UpstreamUnavailable:
                 # the answer to the COMMIT may have been lost: what this request holds it takes again, once
-                if begun in (before, 2):
+                if is_again or not has_begun:
                     raise
+                is_again = True
 
     async def _keep(self, claim: Claim) -> None:
         while True:

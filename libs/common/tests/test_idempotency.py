@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from docuchat_common.db import UnitOfWork
 from docuchat_common.db.ddl import idempotent_requests_ddl, inbox_ddl, outbox_ddl
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.idempotency import replayed
+from docuchat_common.http.idempotency import IdempotencyKey, replayed
 from docuchat_common.idempotency import (
     Idempotency,
     IdempotencyKeyInvalid,
@@ -233,10 +235,23 @@ async def test_the_key_of_what_came_to_nothing_is_free(uow: UnitOfWork[Tx], call
     assert await create(uow, keys, caller, "k") == CREATED
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "k\n", "ключ", "x" * 256])
+@pytest.mark.parametrize("key", ["", " ", "a b", "a, b", "k\n", "ключ", "x" * 256])
 async def test_a_key_is_visible_ascii(uow: UnitOfWork[Tx], caller: Caller, key: str) -> None:
     with pytest.raises(IdempotencyKeyInvalid):
         await create(uow, Idempotency(uow), caller, key)
+
+
+async def test_of_several_keys_none_is_chosen() -> None:
+    app = FastAPI()
+
+    @app.post("/")
+    async def created(key: IdempotencyKey = None) -> str | None:
+        return key
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://x") as client:
+        for keys, read in (([], None), (["a"], "a"), (["a", "b"], "a, b"), (["a", "a"], "a, a")):
+            response = await client.post("/", headers=[("Idempotency-Key", key) for key in keys])
+            assert response.json() == read
 
 
 async def test_old_keys_are_forgotten(uow: UnitOfWork[Tx], caller: Caller) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import socket
 import uuid
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,11 +28,12 @@ def form(*parts: tuple[str, bytes], end: bool = True) -> bytes:
     return body + (f"--{BOUNDARY}--\r\n".encode() if end else b"")
 
 
-async def post_raw(gateway: Gateway, body: Any, content_type: str | None = None, **headers: str) -> tuple[int, Any]:
+async def post_raw(
+    gateway: Gateway, body: Any, content_type: str | None = None, keys: Sequence[str] = ()
+) -> tuple[int, Any]:
     kind = content_type or f"multipart/form-data; boundary={BOUNDARY}"
-    async with gateway.http.post(
-        "/v1/files", data=body, headers={**gateway.headers(), "Content-Type": kind, **headers}
-    ) as response:
+    headers = [*gateway.headers().items(), ("Content-Type", kind), *(("Idempotency-Key", key) for key in keys)]
+    async with gateway.http.post("/v1/files", data=body, headers=headers) as response:
         return response.status, await response.json()
 
 
@@ -169,7 +171,8 @@ async def test_a_form_that_is_wrong_is_told_how_to_be_right(gateway: Gateway) ->
         "no collection": await post_raw(gateway, form(file, ('name="collection_id"', str(uuid.uuid4()).encode()))),
         "long field": await post_raw(gateway, form(('name="title"', b"x" * 20_000), file)),
         "many parts": await post_raw(gateway, form(*[('name="x"', b"1")] * 40, file)),
-        "key": await post_raw(gateway, form(file), **{"Idempotency-Key": "with space"}),
+        "key": await post_raw(gateway, form(file), keys=["with space"]),
+        "keys": await post_raw(gateway, form(file), keys=["one", "two"]),
     }
     assert {name: (status, problem["code"]) for name, (status, problem) in answers.items()} == {
         "json": (415, "not_multipart"),
@@ -186,6 +189,7 @@ async def test_a_form_that_is_wrong_is_told_how_to_be_right(gateway: Gateway) ->
         "long field": (422, "malformed_form"),
         "many parts": (422, "malformed_form"),
         "key": (422, "idempotency_key_invalid"),
+        "keys": (422, "idempotency_key_invalid"),
     }
     assert gateway.stored() == []
 

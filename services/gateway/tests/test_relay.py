@@ -47,6 +47,16 @@ async def test_a_request_goes_on_with_what_the_service_needs_and_nothing_else(ga
     assert not {"x-internal-token", "x-forwarded-for", "x-secret"} & passed
 
 
+async def test_a_header_that_is_sent_twice_goes_on_whole(gateway: Gateway) -> None:
+    keys, named = [("Idempotency-Key", key) for key in "kl"], [("Connection", "X-A"), ("Connection", "X-B")]
+    headers = [*gateway.headers().items(), *keys, *named, ("X-A", "1"), ("X-B", "1")]
+    await gateway.call("POST", "/v1/messages", data=b"{}", headers=headers)
+    (seen,) = gateway.behind.seen
+
+    assert seen.headers.getall("Idempotency-Key") == ["k, l"]  # which no service takes for one of them
+    assert not {"X-A", "X-B"} & set(seen.headers)
+
+
 async def test_auth_learns_the_address_of_the_client(open_gateway: OpenGateway, behind: Behind) -> None:
     async with open_gateway(auth_url=behind.url) as gateway:
         await gateway.call("POST", "/v1/auth/request-code", json={"email": "a@b.c"}, headers={"X-Tenant-ID": "1"})

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Final
 
-from fastapi import Header
+from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from docuchat_common.idempotency import StoredResponse
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 
-IdempotencyKey = Annotated[
+_Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -17,6 +17,14 @@ IdempotencyKey = Annotated[
         "repetition gets the first one's answer. 1 to 255 visible ASCII characters, a UUID for example.",
     ),
 ]
+
+
+async def _key(request: Request, key: _Key = None) -> str | None:
+    """The header as it was sent: several are one that is not valid, instead of any of them."""
+    return None if key is None else ", ".join(request.headers.getlist("Idempotency-Key"))
+
+
+IdempotencyKey = Annotated[str | None, Depends(_key)]
 
 
 def replayed(stored: StoredResponse) -> Response:

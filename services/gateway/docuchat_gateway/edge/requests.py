@@ -44,9 +44,11 @@ def client_address(scope: Scope) -> str:
 
 
 def forwarded_headers(headers: Headers) -> dict[str, str]:
-    """What of a client's headers goes to the service behind."""
-    named = {name.strip().lower() for name in headers.get("connection", "").split(",")}
-    return {name: value for name, value in headers.items() if name not in _NOT_FORWARDED and name not in named}
+    """What of a client's headers goes to the service behind; one that was sent twice in one line (RFC 9110, 5.3)."""
+    named = {name.strip().lower() for line in headers.getlist("connection") for name in line.split(",")}
+    return {
+        name: ", ".join(headers.getlist(name)) for name in headers if name not in _NOT_FORWARDED and name not in named
+    }
 
 
 def raw_target(scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """Provider calls in their table (`db.ddl.provider_calls_ddl`), inside one transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -127,13 +128,7 @@ class ProviderCalls:
     async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
         """As `SettledCalls`."""
         rows = await self._connection.fetch(self._sql(_LIST_UNBOOKED), patience, limit)
-        events = [event_id_of(row["id"]) for row in rows]
-        waiting = {row["event_id"] for row in await self._connection.fetch(self._sql(_WAITING), events)}
-        return [
-            (TenantId(row["tenant_id"]), row["id"])
-            for row, event in zip(rows, events, strict=True)
-            if event not in waiting
-        ]
+        return await without_waiting(self._connection, self._schema, rows)
 
     async def confirm_booked(self, call_ids: list[UUID]) -> None:
         """Note that the ledger has these calls; for the system role."""
@@ -176,6 +171,15 @@ class ProviderCalls:
 
     def _sql(self, statement: str) -> str:
         return statement.replace("@schema@", self._schema)
+
+
+async def without_waiting(
+    connection: asyncpg.Connection, schema: str, rows: Sequence[asyncpg.Record]
+) -> list[tuple[TenantId, UUID]]:
+    """Tenant and id of settled calls, but of those whose event still waits in the outbox of `schema`."""
+    events = [event_id_of(row["id"]) for row in rows]
+    waiting = {row["event_id"] for row in await connection.fetch(_WAITING.replace("@schema@", schema), events)}
+    return [(TenantId(row["tenant_id"]), row["id"]) for row in rows if event_id_of(row["id"]) not in waiting]
 
 
 def _call_of(row: asyncpg.Record) -> ProviderCall:

@@ -76,10 +76,6 @@ SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
 -- Turns of a process that are not settled.
 SELECT count(*) FROM chat.turns WHERE state = 'running' AND owner = :owner;
 
--- name: list_waiting
--- Which of these events wait in the outbox for the broker.
-SELECT event_id FROM chat.outbox WHERE event_id = ANY(:event_ids::uuid[]);
-
 -- name: list_unbooked
 -- Settled turns with usage that the ledger was not yet seen to have; who was announced again goes behind the others.
 SELECT id, tenant_id

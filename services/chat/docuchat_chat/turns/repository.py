@@ -16,7 +16,7 @@ from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Qu
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, HoldId, MessageId, TenantId, TurnId
-from docuchat_common.metering import Used, event_id_of
+from docuchat_common.metering import Used, without_waiting
 from docuchat_knowledge.folding import fold
 
 _queries: Any = load_queries("docuchat_chat.turns")
@@ -124,13 +124,7 @@ class TurnRepository:
     async def list_unbooked(self, patience: timedelta, limit: int) -> list[tuple[TenantId, UUID]]:
         """Return turns with usage that the ledger was not yet seen to have (system role)."""
         rows = [row async for row in _queries.list_unbooked(self._connection, patience=patience, row_limit=limit)]
-        events = [event_id_of(row["id"]) for row in rows]
-        waiting = {row["event_id"] async for row in _queries.list_waiting(self._connection, event_ids=events)}
-        return [
-            (TenantId(row["tenant_id"]), row["id"])
-            for row, event in zip(rows, events, strict=True)
-            if event not in waiting
-        ]
+        return await without_waiting(self._connection, "chat", rows)
 
     async def announce_again(self, tenant_id: TenantId, turn_id: TurnId, patience: timedelta) -> bool:
         """Note that a turn's usage is announced again; False when that was just done."""

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -48,9 +49,18 @@ def _place_of_files(value: str) -> str:
     return value
 
 
+def _address_of_a_service(value: str) -> str:
+    with suppress(ValueError):  # of a port that is no number, a bracket that is not closed
+        parts = urlsplit(value)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"\s", value):
+            return value
+    raise ValueError("is not the address of a service, like https://host/path or http://host:port")
+
+
 PostgresUrl = Annotated[str, BeforeValidator(_plain_postgres_url)]
 Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 BlobUrl = Annotated[str, AfterValidator(_place_of_files)]
+ServiceUrl = Annotated[str, AfterValidator(_address_of_a_service)]
 
 
 class ServiceSettings(BaseSettings):
@@ -79,7 +89,7 @@ class ServiceSettings(BaseSettings):
     rabbitmq_url: str
 
     internal_token: Secret
-    auth_url: str = "http://127.0.0.1:8001"
+    auth_url: ServiceUrl = "http://127.0.0.1:8001"
     jwt_issuer: str = "docuchat"
     jwt_audience: str = "docuchat"
     tenant_header: str = "X-Tenant-ID"

@@ -30,6 +30,36 @@ def test_the_default_environment_is_the_strict_one(environment: pytest.MonkeyPat
     assert load_settings(ServiceSettings).environment == "production"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http//x",
+        "localhost:11434",
+        "http://",
+        "https://:443/v1",
+        "http://x:eleven",
+        "http://[::1",
+        "ftp://x",
+        "http://a b",
+    ],
+)
+def test_what_no_client_could_call_is_no_address_of_a_service(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    environment.setenv("AUTH_URL", address)
+    with pytest.raises(SystemExit):
+        load_settings(ServiceSettings)
+    assert capsys.readouterr().err == (
+        "cannot start: AUTH_URL: is not the address of a service, like https://host/path or http://host:port\n"
+    )
+
+
+@pytest.mark.parametrize("address", ["http://localhost:8001", "https://u:p@models.example/v1/", "http://[::1]:80"])
+def test_an_address_of_a_service_is_taken_as_it_is(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("AUTH_URL", address)
+    assert load_settings(ServiceSettings).auth_url == address
+
+
 class WithFiles(ServiceSettings):
     blob_url: BlobUrl
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from docuchat_common.durations import Duration
+from docuchat_common.settings import ServiceSettings, ServiceUrl
 from docuchat_models.providers import LONGEST_PAUSE
 
 
 class EmbeddingSettings(BaseSettings):
     """Which embedding model; without an OPENAI_API_KEY the embedded WordLlama."""
 
+    model_config = ServiceSettings.model_config  # of bases, pydantic takes the last one's
+
     openai_api_key: SecretStr | None = None
-    openai_base_url: str = "https://api.openai.com/v1"
+    openai_base_url: ServiceUrl = "https://api.openai.com/v1"
     embedding_provider: Literal["auto", "openai", "wordllama"] = "auto"
     embedding_model: str = "text-embedding-3-small"
     embedding_dimensions: int | None = Field(default=None, ge=1, le=4000)
@@ -26,11 +29,6 @@ class EmbeddingSettings(BaseSettings):
     embedding_timeout: Duration = timedelta(seconds=30)
     provider_longest_pause: Duration = LONGEST_PAUSE
     """However long a provider asks to be left alone, it is asked again after this."""
-
-    @field_validator("openai_api_key", "embedding_dimensions", "embedding_vector_weight", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
 
     @property
     def embeds_with_openai(self) -> bool:

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
+from docuchat_common.settings import load_settings
 from docuchat_models import openai_client
 from docuchat_models.errors import (
     Cost,
@@ -292,6 +293,24 @@ async def test_wordllama_leaves_the_event_loop_free():
             await asyncio.sleep(0)
             turns += 1
     assert turns > 5
+
+
+@pytest.mark.parametrize("address", ["http//x", "localhost:11434", "http://"])
+def test_an_address_of_no_provider_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(SystemExit):
+        load_settings(EmbeddingSettings)
+    assert "cannot start: OPENAI_BASE_URL: is not the address of a service" in capsys.readouterr().err
+
+
+def test_what_is_empty_in_the_environment_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "EMBEDDING_DIMENSIONS"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings(EmbeddingSettings)
+    assert (settings.openai_base_url, settings.embedding_dimensions) == ("https://api.openai.com/v1", None)
+    assert not settings.embeds_with_openai
 
 
 def test_the_key_decides_for_the_provider_and_empty_means_none():

@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 from docuchat_chat.answers import extractive
 from docuchat_chat.turns.policy import Policy
 from docuchat_common.durations import Duration
-from docuchat_common.settings import ServiceSettings
+from docuchat_common.settings import ServiceSettings, ServiceUrl
 from docuchat_models.settings import EmbeddingSettings
 
 
@@ -21,7 +21,7 @@ class Settings(ServiceSettings, EmbeddingSettings):
     """Which model answers, within which limits."""
 
     port: int = Field(default=8002, ge=0, le=65535)
-    usage_url: str = "http://127.0.0.1:8003"
+    usage_url: ServiceUrl = "http://127.0.0.1:8003"
 
     openai_model: str = "gpt-4o-mini"
     allowed_models: Annotated[tuple[str, ...], NoDecode] = ()

@@ -6,16 +6,16 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from docuchat_common.durations import Duration
-from docuchat_common.settings import BlobUrl, ServiceSettings
+from docuchat_common.settings import BlobUrl, ServiceSettings, ServiceUrl
 
 
 class Settings(ServiceSettings):
     """What the gateway reads from its environment."""
 
     port: int = Field(default=8000, ge=0, le=65535)
-    chat_url: str = "http://127.0.0.1:8002"
-    usage_url: str = "http://127.0.0.1:8003"
-    ingest_url: str = "http://127.0.0.1:8004"
+    chat_url: ServiceUrl = "http://127.0.0.1:8002"
+    usage_url: ServiceUrl = "http://127.0.0.1:8003"
+    ingest_url: ServiceUrl = "http://127.0.0.1:8004"
     """The worker, for operators' requests only."""
     blob_url: BlobUrl
     """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from docuchat_common.durations import Duration
-from docuchat_common.settings import BlobUrl, ServiceSettings
+from docuchat_common.settings import BlobUrl, ServiceSettings, ServiceUrl
 from docuchat_models.settings import EmbeddingSettings
 
 
@@ -14,7 +14,7 @@ class Settings(EmbeddingSettings, ServiceSettings):
     """Settings of this service, besides those that every service has."""
 
     port: int = Field(default=8004, ge=0, le=65535)
-    usage_url: str = "http://127.0.0.1:8003"
+    usage_url: ServiceUrl = "http://127.0.0.1:8003"
     blob_url: BlobUrl
 
     max_pdf_pages: int = Field(default=500, ge=1)

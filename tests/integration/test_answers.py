@@ -27,7 +27,7 @@ from docuchat_chat.answers.domain import Citation
 from docuchat_chat.answers.extractive import MODEL
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerRequest
-from docuchat_chat.answers.prompt import build_prompt
+from docuchat_chat.answers.prompt import build_prompt, seamless
 from docuchat_chat.answers.questions import stems
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_common.db import Database
@@ -154,7 +154,8 @@ class Library:
         )
         vector = await retrieval.embed_or_not(question, Books(caller))
         findings = await retrieval.find(question, vector, caller, TOP_K, None, None)
-        prompt = build_prompt(question, findings.passages, (), CONTEXT, Counters({MODEL: self.embedder})(MODEL))
+        counter = Counters({MODEL: self.embedder})(MODEL)
+        prompt = build_prompt(seamless(question), findings.passages, (), CONTEXT, counter)
         return AnswerRequest(MODEL, prompt.messages, prompt.sources, question, 1_000, TenantId(tenant))
 
     async def ask(self, tenant: int, question: str) -> Answer:

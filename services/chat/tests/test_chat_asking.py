@@ -43,6 +43,15 @@ async def test_an_answer_is_streamed_cited_stored_and_booked(world: Any) -> None
     assert chat.chat.title == "How long is the warranty?" and chat.chat.message_count == 2
 
 
+async def test_what_the_prompt_leaves_out_of_a_question_is_stored_as_it_was_typed(world: Any) -> None:
+    await world.ask(" / //How long is the warranty? ")
+    (stored,) = await world.rows("SELECT content FROM chat.messages WHERE role = 'user'")
+    assert stored["content"] == "/ //How long is the warranty?"
+    (request,) = world.model.requests
+    assert request.question == "/ //How long is the warranty?"
+    assert request.messages[-1].content.endswith("\nQuestion:\nHow long is the warranty?")
+
+
 async def test_the_embedding_of_the_question_is_booked(world: Any) -> None:
     await world.ask()
     (embedding,) = [event for event in (await world.usage()) if event.kind == "embedding"]

@@ -17,7 +17,7 @@ from docuchat_chat.answers.citations import best_quote, check_citations, cited_n
 from docuchat_chat.answers.domain import Passage, PastMessage, Source
 from docuchat_chat.answers.extractive import candidates, compose, rank
 from docuchat_chat.answers.notices import notice
-from docuchat_chat.answers.prompt import build_prompt, count_prompt, source_block
+from docuchat_chat.answers.prompt import build_prompt, count_prompt, seamless, source_block
 from docuchat_chat.answers.sentences import sentences
 from docuchat_chat.answers.text import is_right_to_left, language_of, shorten
 from docuchat_chat.conversations.domain import title_of
@@ -52,7 +52,8 @@ def test_a_prompt_keeps_to_its_budget_and_its_count_is_exact(
 ) -> None:
     counter = COUNTERS(model)
     passages = [passage(text, title) for text, title in zip(texts, titles, strict=False)]
-    prompt = build_prompt(question, passages, [PastMessage(role, text) for role, text in history], budget, counter)
+    past = [PastMessage(role, text) for role, text in history]
+    prompt = build_prompt(seamless(question), passages, past, budget, counter)
     assert prompt.tokens == count_prompt(prompt.messages, counter)
     assert prompt.tokens <= budget
     assert [source.number for source in prompt.sources] == list(range(1, len(prompt.sources) + 1))

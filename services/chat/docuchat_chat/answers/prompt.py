@@ -87,32 +87,30 @@ def count_prompt(messages: Iterable[PromptMessage], counter: CountsTokens) -> in
 
 
 def fixed_tokens(question: str, counter: CountsTokens) -> int:
-    """Count what every prompt for this question costs before any source or history."""
+    """Count what every prompt for this question, `seamless`, costs before any source or history."""
     return (
         TOKENS_OF_PRIMING
         + 2 * (TOKENS_PER_MESSAGE + 1)
         + counter.count(INSTRUCTIONS)
         + counter.count(_OPEN)
         + counter.count(_QUESTION)
-        + counter.count(_seamless(question))
+        + counter.count(question)
     )
 
 
-def _seamless(question: str) -> str:
-    """Return the question without the beginning that would merge with the seam before it."""
-    stripped = question.strip()
-    return re.sub(r"^[\s/]+", "", stripped) or f"({stripped})"
+def seamless(question: str) -> str:
+    """Return a question as it stands in the prompt: without the beginning that would merge with the seam before it."""
+    return re.sub(r"^[\s/]+", "", question) or f"({question})"
 
 
 def build_prompt(
     question: str, passages: Sequence[Passage], history: Sequence[PastMessage], budget: int, counter: CountsTokens
 ) -> Prompt:
-    """Build a prompt of at most `budget` tokens.
+    """Build a prompt of at most `budget` tokens; `question` is `seamless`.
 
     Sources come first, best first, as many as fit whole; history takes what is left, newest first, and never starts
     with an answer whose question was cut off. `history` is in order of time.
     """
-    question = _seamless(question)
     spent = fixed_tokens(question, counter)
     sources: list[Source] = []
     for passage in passages:

@@ -41,7 +41,7 @@ MESSAGE_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; `model` empty asks the default one, `tokens` is set when it has been checked."""
+    """A question; `model` empty asks the default one, `tokens` and `asked` are set when it has been checked."""
 
     text: str
     model: str = ""
@@ -50,6 +50,8 @@ class Question:
     document_ids: tuple[DocumentId, ...] | None = None
     collection_id: CollectionId | None = None
     tokens: int = 0
+    asked: str = ""
+    """`text` as it stands in the prompt; stored and shown is what the user typed."""
 
     def fingerprint(self) -> bytes:
         """Return a hash by which two equal requests are told from others."""

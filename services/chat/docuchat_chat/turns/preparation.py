@@ -13,7 +13,7 @@ from docuchat_chat.answers.domain import Findings, Library, PastMessage, Prompt
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.ports import CounterFor, Transactions
-from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed_tokens
+from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed_tokens, seamless
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.conversations.domain import Chat, title_of
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
@@ -150,19 +150,19 @@ class AskService:
                 allowed_models=list(policy.allowed_models),
             )
         counter = self._counter_for(model)
-        tokens = counter.count(text)
-        if fixed_tokens(text, counter) > policy.max_context_tokens:
+        tokens, asked = counter.count(text), seamless(text)
+        if fixed_tokens(asked, counter) > policy.max_context_tokens:
             raise MessageTooLong(
                 f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
                 limit=policy.max_context_tokens,
             )
         session_id = question.session_id.replace("\x00", "") if question.session_id else None
-        return replace(question, text=text, model=model, tokens=tokens, session_id=session_id)
+        return replace(question, text=text, model=model, tokens=tokens, asked=asked, session_id=session_id)
 
     def _budget(self, question: Question) -> int:
         policy = self._policy
         history = policy.max_history_tokens if question.chat_id is not None or question.session_id is not None else 0
-        fixed = fixed_tokens(question.text, self._counter_for(question.model))
+        fixed = fixed_tokens(question.asked, self._counter_for(question.model))
         return min(
             policy.max_context_tokens, fixed + policy.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
         )
@@ -269,7 +269,7 @@ class AskService:
         """Build the prompt and write the turn. A library comes back when nothing was found."""
         question, counter = draft.question, self._counter_for(draft.question.model)
         budget = min(draft.budget, hold.tokens)
-        prompt = build_prompt(question.text, draft.findings.passages, draft.history, budget, counter)
+        prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, counter)
         async with self._transactions(draft.caller.tenant_id) as tx:
             library = None
             if not prompt.sources:

@@ -1,6 +1,7 @@
 """SQL that every schema's migrations share. The texts are frozen once released: a change is a new function."""
 
 import re
+from typing import NoReturn
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 
@@ -9,6 +10,11 @@ def _checked(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"not a plain identifier: {name!r}")
     return name
+
+
+def forward_only() -> NoReturn:
+    """The `downgrade` of every migration."""
+    raise NotImplementedError("migrations only go forward: write the next one; the way back is a back-up")
 
 
 def tenant_policy_ddl(

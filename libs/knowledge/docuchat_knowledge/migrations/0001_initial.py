@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
+from docuchat_common.db.ddl import forward_only, inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"
 down_revision = None
@@ -255,5 +255,4 @@ def upgrade() -> None:
     op.execute(inbox_ddl("knowledge", roles=(GATEWAY, INGEST), system_roles=(GATEWAY_SYSTEM, INGEST_SYSTEM)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-from docuchat_common.db.ddl import provider_calls_ddl
+from docuchat_common.db.ddl import forward_only, provider_calls_ddl
 
 revision = "0002"
 down_revision = "0001"
@@ -73,5 +73,4 @@ def upgrade() -> None:
     op.execute(provider_calls_ddl("knowledge", app_roles=(INGEST,), system_roles=(INGEST_SYSTEM,)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from docuchat_common.db.ddl import forward_only
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -15,5 +17,4 @@ def upgrade() -> None:
     op.execute("GRANT SELECT ON knowledge.embedding_spaces TO docuchat_ingest_system")
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

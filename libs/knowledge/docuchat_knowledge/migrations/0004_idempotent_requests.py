@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import idempotent_requests_ddl
+from docuchat_common.db.ddl import forward_only, idempotent_requests_ddl
 
 revision = "0004"
 down_revision = "0003"
@@ -17,5 +17,4 @@ def upgrade() -> None:
     )
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

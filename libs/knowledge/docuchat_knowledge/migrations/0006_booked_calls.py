@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import booked_calls_ddl
+from docuchat_common.db.ddl import booked_calls_ddl, forward_only
 
 revision = "0006"
 down_revision = "0005"
@@ -15,5 +15,4 @@ def upgrade() -> None:
     op.execute(booked_calls_ddl("knowledge", system_roles=("docuchat_ingest_system",)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

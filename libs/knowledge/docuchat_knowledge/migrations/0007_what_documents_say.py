@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from docuchat_common.db.ddl import forward_only
+
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
@@ -20,5 +22,4 @@ def upgrade() -> None:
     op.execute(COLUMNS)
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

@@ -6,7 +6,7 @@ or `auth.tenants (id)`; nothing here has to change for them.
 
 from alembic import op
 
-from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
+from docuchat_common.db.ddl import forward_only, inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"
 down_revision = None
@@ -117,5 +117,4 @@ def upgrade() -> None:
     op.execute(inbox_ddl("auth", roles=_APP, system_roles=_SYSTEM))
 
 
-def downgrade() -> None:
-    op.execute("DROP TABLE auth.inbox, auth.outbox, auth.signing_keys, auth.refresh_tokens, auth.users, auth.tenants")
+downgrade = forward_only

@@ -1,6 +1,8 @@
-"""Operators; sign-up is closed unless a tenant says otherwise. Migrations go forward only: a way back is a back-up."""
+"""Operators; sign-up is closed unless a tenant says otherwise."""
 
 from alembic import op
+
+from docuchat_common.db.ddl import forward_only
 
 revision = "0002"
 down_revision = "0001"
@@ -41,3 +43,6 @@ GRANT SELECT (id, name, secret_hash, revoked_at), UPDATE (last_used_at) ON auth.
 
 def upgrade() -> None:
     op.execute(_TABLES)
+
+
+downgrade = forward_only

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
+from docuchat_common.db.ddl import forward_only, inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"
 down_revision = None
@@ -126,6 +126,4 @@ def upgrade() -> None:
     op.execute(inbox_ddl("chat", roles=APP, system_roles=SYSTEM))
 
 
-def downgrade() -> None:
-    """Drop everything that `upgrade` made."""
-    op.execute("DROP TABLE chat.idempotency_keys, chat.turns, chat.messages, chat.chats, chat.outbox, chat.inbox;")
+downgrade = forward_only

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import provider_calls_ddl
+from docuchat_common.db.ddl import forward_only, provider_calls_ddl
 
 revision = "0002"
 down_revision = "0001"
@@ -53,23 +53,4 @@ def upgrade() -> None:
     op.execute(provider_calls_ddl("chat", app_roles=APP, system_roles=SYSTEM))
 
 
-def downgrade() -> None:
-    """Give the tables their former shape; rows of callers that are no users go."""
-    op.execute("""
-    DROP TABLE chat.provider_calls;
-    REVOKE UPDATE (citations) ON chat.messages FROM docuchat_chat;
-    REVOKE SELECT ON chat.outbox FROM docuchat_chat;
-    REVOKE DELETE ON chat.chats FROM docuchat_chat_system;
-    REVOKE SELECT ON chat.chats FROM docuchat_chat_system;
-    REVOKE UPDATE (booked_at), DELETE ON chat.turns FROM docuchat_chat_system;
-    DROP INDEX chat.messages_citations, chat.chats_deleted, chat.turns_unbooked, chat.turns_running;
-    ALTER TABLE chat.idempotency_keys DROP COLUMN owner;
-    ALTER TABLE chat.turns DROP COLUMN booked_at, DROP COLUMN notice, DROP COLUMN subject_type,
-        ADD COLUMN heartbeat_at timestamptz NOT NULL DEFAULT now();
-    CREATE INDEX turns_running ON chat.turns (heartbeat_at) WHERE state = 'running';
-    GRANT SELECT (heartbeat_at), UPDATE (heartbeat_at) ON chat.turns TO docuchat_chat_system;
-    ALTER TABLE chat.chats DROP COLUMN subject_type;
-    ALTER TABLE chat.chats RENAME COLUMN subject_id TO user_id;
-    ALTER TABLE chat.turns RENAME COLUMN subject_id TO user_id;
-    ALTER TABLE chat.idempotency_keys RENAME COLUMN subject_id TO user_id;
-    """)
+downgrade = forward_only

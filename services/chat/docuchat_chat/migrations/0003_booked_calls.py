@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import booked_calls_ddl
+from docuchat_common.db.ddl import booked_calls_ddl, forward_only
 
 revision = "0003"
 down_revision = "0002"
@@ -15,5 +15,4 @@ def upgrade() -> None:
     op.execute(booked_calls_ddl("chat", system_roles=("docuchat_chat_system",)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

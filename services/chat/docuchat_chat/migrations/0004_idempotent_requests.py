@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import idempotent_requests_ddl
+from docuchat_common.db.ddl import forward_only, idempotent_requests_ddl
 
 revision = "0004"
 down_revision = "0003"
@@ -16,5 +16,4 @@ def upgrade() -> None:
     op.execute(idempotent_requests_ddl("chat", app_roles=("docuchat_chat",), system_roles=("docuchat_chat_system",)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from docuchat_common.db.ddl import inbox_ddl, outbox_ddl, tenant_policy_ddl
+from docuchat_common.db.ddl import forward_only, inbox_ddl, outbox_ddl, tenant_policy_ddl
 
 revision = "0001"
 down_revision = None
@@ -178,5 +178,4 @@ def upgrade() -> None:
     op.execute(inbox_ddl("usage", roles=(APP,), system_roles=(SYSTEM,)))
 
 
-def downgrade() -> None:
-    raise NotImplementedError("migrations only go forward: write the next one")
+downgrade = forward_only

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alembic import op
 
-from docuchat_common.db.ddl import tenant_policy_ddl
+from docuchat_common.db.ddl import forward_only, tenant_policy_ddl
 
 revision = "0002"
 down_revision = "0001"
@@ -208,5 +208,4 @@ def upgrade() -> None:
         op.execute((Path(__file__).parent / "sql" / f"{name}_v1.sql").read_text())
 
 
-def downgrade() -> None:
-    raise NotImplementedError("migrations only go forward: write the next one")
+downgrade = forward_only

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from docuchat_common.db.ddl import forward_only
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -15,5 +17,4 @@ def upgrade() -> None:
     )
 
 
-def downgrade() -> None:
-    raise NotImplementedError("migrations only go forward: write the next one")
+downgrade = forward_only

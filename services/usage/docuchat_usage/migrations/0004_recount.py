@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import op
 
+from docuchat_common.db.ddl import forward_only
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -15,5 +17,4 @@ def upgrade() -> None:
         op.execute((Path(__file__).parent / "sql" / f"{name}_v1.sql").read_text())
 
 
-def downgrade() -> None:
-    raise NotImplementedError("migrations only go forward: write the next one")
+downgrade = forward_only

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import numpy as np
 
+from docuchat_chat.answers.domain import Hold
 from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
-from docuchat_chat.turns.domain import Hold
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import HoldId, TenantId, uuid7

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from docuchat_chat.turns.domain import Hold
+from docuchat_chat.answers.domain import Hold
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller

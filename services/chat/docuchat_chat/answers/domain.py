@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from docuchat_common.ids import ChunkId, DocumentId
+from docuchat_common.ids import ChunkId, DocumentId, HoldId
 
 Role = Literal["system", "user", "assistant"]
 
@@ -96,3 +96,11 @@ class Findings:
     passages: tuple[Passage, ...]
     notice: str | None = None
     """What the reader should know about the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Tokens that the usage service keeps back until what they are held for is booked."""
+
+    id: HoldId
+    tokens: int

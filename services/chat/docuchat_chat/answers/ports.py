@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from docuchat_chat.answers.domain import Findings, Library, Passage, PromptMessage, Source
+from docuchat_chat.answers.domain import Findings, Hold, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
-from docuchat_common.events.envelope import Event
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, HoldId, TenantId
+from docuchat_common.messaging.outbox import Outbox
 from docuchat_models.chat import Piece
 
 
@@ -51,19 +51,10 @@ class QuestionEmbedder(Protocol):
         ...
 
 
-class OpenHold(Protocol):
-    """Tokens that are kept back."""
-
-    @property
-    def id(self) -> HoldId:
-        """The hold."""
-        ...
-
-
 class EmbeddingHolds(Protocol):
-    """Holds for the embedding of questions."""
+    """The usage service's holds on quotas."""
 
-    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> OpenHold:
+    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
         """Keep tokens back. Raises QuotaExceeded with the reset time, UpstreamUnavailable."""
         ...
 
@@ -131,20 +122,8 @@ class AnswerModel(Protocol):
         ...
 
 
-class CounterFor(Protocol):
-    """Gives the token counter of a model."""
-
-    def __call__(self, model: str) -> CountsTokens:
-        """Return the counter; cheap, counters are kept."""
-        ...
-
-
-class EventSink(Protocol):
-    """Publishes events if, and only if, the transaction commits."""
-
-    def add(self, event: Event) -> None:
-        """Add an event to the transaction."""
-        ...
+CounterFor = Callable[[str], CountsTokens]
+"""Gives the token counter of a model; cheap, counters are kept."""
 
 
 class AnswersTx(Protocol):
@@ -156,7 +135,7 @@ class AnswersTx(Protocol):
         ...
 
     @property
-    def outbox(self) -> EventSink:
+    def outbox(self) -> Outbox:
         """Events that are published with the transaction."""
         ...
 

@@ -61,14 +61,6 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Tokens that the usage service keeps back for a turn until it is booked."""
-
-    id: HoldId
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer, from before the provider is called until it is settled."""
 

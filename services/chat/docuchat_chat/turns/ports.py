@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from docuchat_chat.answers.ports import AnswersTx
+from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
-from docuchat_chat.turns.domain import Hold, OrphanedTurn, Outcome, Question, Received, Settlement, Turn
+from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Question, Received, Settlement, Turn
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import HoldId, TenantId, TurnId
@@ -73,19 +73,11 @@ class TurnsTx(ConversationsTx, AnswersTx, Protocol):
         ...
 
 
-class Holds(Protocol):
-    """The usage service's holds on quotas."""
-
-    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
-        """Keep tokens back. Raises QuotaExceeded with the reset time, UpstreamUnavailable."""
-        ...
+class Holds(EmbeddingHolds, Protocol):
+    """Holds for answers, which take their time."""
 
     async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:
         """Renew the lease, and shrink the hold when `tokens` is given; trouble is logged, not raised."""
-        ...
-
-    async def release(self, hold_id: HoldId) -> None:
-        """Release an unused hold; trouble is logged (the lease runs out), not raised."""
         ...
 
 

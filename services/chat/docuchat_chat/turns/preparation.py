@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from docuchat_chat.answers.domain import Findings, Library, PastMessage, Prompt
+from docuchat_chat.answers.domain import Findings, Hold, Library, PastMessage, Prompt
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.ports import CounterFor, Transactions
@@ -19,7 +19,7 @@ from docuchat_chat.conversations.domain import Chat, title_of
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.metrics import PREPARATION_SECONDS
 from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn
-from docuchat_chat.turns.domain import Hold, Outcome, Question, Turn, TurnState
+from docuchat_chat.turns.domain import Outcome, Question, Turn, TurnState
 from docuchat_chat.turns.errors import (
     ModelNotAllowed,
     RequestInProgress,

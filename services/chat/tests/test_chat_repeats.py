@@ -169,6 +169,10 @@ async def test_the_key_of_a_killed_answer_says_the_same_each_time(world: Any) ->
         assert "Retry-After" not in response_for(error.value).headers
     assert told[0] == told[1] and told[0][0] == "answer_interrupted"
     assert told[0][3]["turn_id"] == str(answering.turn.id)
+    attached = await other.asking.ask(world.caller, question, key="k", attach=True)
+    kept, error_frame = (await world.collect(attached.events(-1)))[-2:]
+    assert kept["token"] == "The warranty lasts"
+    assert (error_frame["code"], error_frame["message"]) == told[0][:2]
 
 
 @pytest.mark.parametrize(

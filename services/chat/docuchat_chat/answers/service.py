@@ -34,7 +34,10 @@ class Books:
 
 
 class Silences:
-    """After a few failures in a row a provider is left alone for a while; then one question finds out."""
+    """After a few failures in a row a provider is left alone for a while; then one question finds out.
+
+    Not `http.breaker`: that one is shut by a probe of `/livez`, which a provider does not have.
+    """
 
     def __init__(self, *, most: int = 3, pause: timedelta = timedelta(seconds=10)) -> None:
         self._most = most

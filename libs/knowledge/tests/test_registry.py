@@ -16,6 +16,7 @@ from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
+from docuchat_testkit.eventually import eventually
 
 
 async def test_a_new_document_waits_with_its_place_in_the_queue(knowledge):
@@ -79,6 +80,59 @@ async def test_only_a_failed_document_can_be_retried(knowledge, worker):
     async with knowledge.transaction("gateway", 1) as connection:
         again = await DocumentRegistry(connection).retry(TenantId(1), document.id)
     assert (again.status, again.error_code, again.attempts) == (DocumentStatus.QUEUED, None, 0)
+
+
+@pytest.mark.parametrize("way", ["retry", "renew_blob", "requeue_given_up", "queue_outdated"])
+async def test_whoever_queues_a_document_again_it_is_as_if_new(knowledge, worker, way):
+    document = await knowledge.ingest_texts(worker, 1, ["one apple"])
+    async with knowledge.database.connect() as admin:
+        await admin.execute(
+            "UPDATE knowledge.documents SET status = 'failed', error_code = 'ingest_failed', error_detail = 'x',"
+            " retryable = true, attempts = 3, not_before = 'infinity', queued_at = '-infinity'"
+        )
+    if way == "queue_outdated":
+        async with knowledge.database.connect("docuchat_owner") as owner:
+            await ensure_space(owner, EmbeddingSpace("test", "better", 4))
+    ways = {
+        "retry": (1, "gateway", lambda it: DocumentRegistry(it).retry(TenantId(1), document.id)),
+        "renew_blob": (1, "gateway", lambda it: DocumentRegistry(it).renew_blob(TenantId(1), document.id, "elsewhere")),
+        "requeue_given_up": (None, "ingest", lambda it: ClaimStore(it).requeue_given_up(document.id)),
+        "queue_outdated": (None, "gateway", lambda it: ReembeddingStore(it).queue_outdated()),
+    }
+    tenant, service, queue = ways[way]
+    async with knowledge.transaction(service, tenant) as connection:
+        assert await queue(connection)
+    again = await knowledge.get(document)
+    assert (again.status, again.attempts, again.pages_done, again.retryable) == (DocumentStatus.QUEUED, 0, 0, None)
+    assert (again.error_code, again.error_detail, again.waiting_until, again.generation) == (None, None, None, 1)
+    async with knowledge.transaction("ingest", None) as connection:
+        (waiting,) = await ClaimStore(connection).list_waiting(older_than=timedelta(0))
+    assert waiting.waiting_since > document.created_at
+    assert len(await knowledge.search(1, "apple")) == 1
+
+
+async def test_two_retries_at_once_queue_a_document_once(knowledge, worker):
+    document = await knowledge.upload(1)
+    claim = await knowledge.claim(worker.process_id)
+    async with knowledge.transaction("ingest", 1) as connection:
+        await WorkerStore(connection).fail(claim, code="not_a_pdf", detail="No PDF.", retryable=False)
+
+    async def retry() -> object:
+        async with knowledge.transaction("gateway", 1) as connection:
+            return await DocumentRegistry(connection).retry(TenantId(1), document.id)
+
+    async with knowledge.database.connect() as admin, admin.transaction():
+        await admin.execute("SELECT FROM knowledge.documents FOR UPDATE")
+        both = [asyncio.ensure_future(retry()) for _ in range(2)]
+        await eventually(lambda: waiting_for_a_row(knowledge, 2))
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Document", "DocumentNotFailed"]
+
+
+async def waiting_for_a_row(knowledge, expected) -> bool:
+    async with knowledge.database.connect() as admin:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return await admin.fetchval(query) == expected
 
 
 async def test_deleting_leaves_no_text_and_after_purging_no_row(knowledge, worker):

@@ -234,6 +234,19 @@ async def test_whether_a_worker_is_alive_is_seen_at_once(knowledge, worker):
     await eventually(seen, timeout=8)
 
 
+async def test_after_a_restart_of_the_server_every_worker_counts_as_alive_for_a_moment(knowledge, worker):
+    asked = "SELECT $1::bigint <@ knowledge.living_v1($2, $3)"
+    nobody = worker.process_id ^ 1
+    async with knowledge.transaction("ingest", None) as connection:
+        since_the_start = await connection.fetchval("SELECT now() - pg_postmaster_start_time()")
+        for grace in (timedelta(0), since_the_start):
+            assert await connection.fetchval(asked, worker.process_id, LOCK_CLASS, grace)
+            assert not await connection.fetchval(asked, nobody, LOCK_CLASS, grace)
+        for process in (worker.process_id, nobody, 2**31 - 1):
+            assert await connection.fetchval(asked, process, LOCK_CLASS, since_the_start + timedelta(seconds=1))
+        assert not await connection.fetchval(asked, worker.process_id, LOCK_CLASS + 1, timedelta(0))
+
+
 async def test_an_operator_ends_the_waiting(knowledge, worker):
     for tenant in (1, 2):
         await knowledge.upload(tenant)

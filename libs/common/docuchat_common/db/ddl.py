@@ -177,3 +177,26 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.idempotent_requests TO {app};
 GRANT SELECT (created_at), DELETE ON {schema}.idempotent_requests TO {system};
 {tenant_policy_ddl(f"{schema}.idempotent_requests", app_roles=app_roles, system_roles=system_roles)};
 """
+
+
+def presence_ddl(schema: str, *, roles: tuple[str, ...]) -> str:
+    """Who is alive (`docuchat_common.db.presence`), for queries of `schema` that take over what the dead left.
+
+    `living_v1` gives the ids of the processes of a class whose session holds its lock, as one value, so that a query
+    asks the server once however many rows it judges.
+    """
+    schema, reading = _checked(schema), ", ".join(map(_checked, roles))
+    return f"""
+CREATE FUNCTION {schema}.living_v1(of_class integer, restart_grace interval) RETURNS int8multirange
+LANGUAGE sql STABLE SET search_path = pg_catalog
+RETURN CASE
+    -- locks do not survive a restart of the server: for a moment after one, all count as alive
+    WHEN now() - pg_postmaster_start_time() < restart_grace THEN int8multirange(int8range(NULL, NULL))
+    ELSE coalesce((SELECT range_agg(int8range(l.objid::bigint, l.objid::bigint, '[]')) FROM pg_locks l
+                   WHERE l.locktype = 'advisory' AND l.classid = of_class::oid AND l.objsubid = 2 AND l.granted
+                     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())),
+                  int8multirange())
+END;
+REVOKE ALL ON FUNCTION {schema}.living_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {schema}.living_v1 TO {reading};
+"""  # noqa: S608 - identifiers are checked

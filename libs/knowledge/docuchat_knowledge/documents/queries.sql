@@ -19,10 +19,8 @@ UPDATE knowledge.documents SET deleted_at = now(), updated_at = now()
 WHERE tenant_id = :tenant_id AND id = :document_id AND status = 'receiving' AND deleted_at IS NULL;
 
 -- name: renew_blob^
--- Give a failed document a file that was stored again, and queue it as if it were new.
-UPDATE knowledge.documents
-SET status = 'queued', blob_key = :blob_key, attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
-    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
+-- Give a failed document a file that was stored again.
+UPDATE knowledge.documents SET blob_key = :blob_key, updated_at = now()
 WHERE tenant_id = :tenant_id AND id = :document_id AND status = 'failed' AND deleted_at IS NULL
 RETURNING id;
 
@@ -33,16 +31,19 @@ WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sh
   AND uploaded_by IS NOT DISTINCT FROM :uploaded_by::uuid AND status <> 'receiving' AND deleted_at IS NULL;
 
 -- name: list_documents
--- A page of documents, newest first, with their place in the tenant's queue.
+-- A page of documents, newest first, or one of them, with their place in the tenant's queue.
 WITH page AS MATERIALIZED (
     SELECT d.id, d.tenant_id, d.collection_id, d.title, d.filename, d.media_type, d.size_bytes, d.sha256, d.blob_key,
            d.status, d.pages, d.pages_done, d.pages_unread,
-           d.chunks, d.generation, d.space_id, d.warnings, d.info - 'page_labels' AS info, d.attempts, d.queued_at, d.not_before, d.claimed_at,
+           d.chunks, d.generation, d.space_id, d.warnings, d.attempts, d.queued_at, d.not_before, d.claimed_at,
+           -- a list goes without what only a page of the document is shown by
+           CASE WHEN :oldest::uuid = :newest::uuid THEN d.info ELSE d.info - 'page_labels' END AS info,
            d.error_code, d.error_detail, d.retryable,
            d.uploaded_by, d.created_at, d.updated_at, d.ready_at
     FROM knowledge.documents d
     WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
-      AND (:before::uuid IS NULL OR d.id < :before::uuid)
+      -- bounds instead of null-guards: every plan finds one document, or the next page, by the index
+      AND d.id BETWEEN :oldest::uuid AND :newest::uuid AND d.id IS DISTINCT FROM :before::uuid
       AND (:status::text IS NULL OR d.status = :status::text)
       AND (:collection_id::uuid IS NULL OR d.collection_id = :collection_id::uuid)
       AND (:title_contains::text IS NULL
@@ -52,10 +53,8 @@ WITH page AS MATERIALIZED (
     LIMIT :page_size
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
-       p.pages, p.pages_done, p.pages_unread,
-       p.chunks, p.generation, p.space_id, p.warnings, p.info, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
-       p.error_detail, p.retryable,
-       p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
+       p.pages, p.pages_done, p.pages_unread, p.chunks, p.generation, p.warnings, p.info, p.attempts,
+       p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
        q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
        p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
        CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until
@@ -77,32 +76,6 @@ LEFT JOIN LATERAL (
 ) pace ON p.status IN ('queued', 'processing')
 ORDER BY p.id DESC;
 
--- name: find_document^
--- One document, with its place in the tenant's queue.
-SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
-       p.pages, p.pages_done, p.pages_unread,
-       p.chunks, p.generation, p.space_id, p.warnings, p.info, p.attempts, p.queued_at, p.not_before, p.claimed_at, p.error_code,
-       p.error_detail, p.retryable,
-       p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
-       q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
-       p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
-       CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until
-FROM knowledge.documents p
-LEFT JOIN LATERAL (
-    SELECT count(*) + 1 AS queue_position FROM knowledge.documents ahead
-    WHERE p.status = 'queued' AND ahead.tenant_id = p.tenant_id AND ahead.status = 'queued' AND ahead.deleted_at IS NULL
-      AND (ahead.queued_at, ahead.id) < (p.queued_at, p.id)
-) q ON p.status = 'queued'
-LEFT JOIN LATERAL (
-    SELECT (SELECT avg(recent.processing_seconds)::float8
-            FROM (SELECT r.processing_seconds FROM knowledge.documents r
-                  WHERE r.tenant_id = p.tenant_id AND r.status = 'ready' AND r.deleted_at IS NULL
-                  ORDER BY r.ready_at DESC LIMIT 20) recent) AS seconds_each,
-           (SELECT count(*) FROM knowledge.documents r
-            WHERE r.tenant_id = p.tenant_id AND r.status = 'processing' AND r.deleted_at IS NULL) AS running
-) pace ON p.status IN ('queued', 'processing')
-WHERE p.tenant_id = :tenant_id AND p.id = :document_id AND p.status <> 'receiving' AND p.deleted_at IS NULL;
-
 -- name: list_holdings
 -- A page of what all tenants have stored, by id (role: gateway_system). Pages count once they were read.
 SELECT d.id, d.tenant_id, d.uploaded_by, d.size_bytes, d.generation,
@@ -114,11 +87,12 @@ LIMIT :page_size;
 
 -- name: retry_document^
 -- Queue a failed document as if it were new.
-UPDATE knowledge.documents
-SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
-    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
-WHERE tenant_id = :tenant_id AND id = :document_id AND status = 'failed' AND deleted_at IS NULL
-RETURNING id;
+WITH failed AS MATERIALIZED (
+    SELECT d.tenant_id, d.id FROM knowledge.documents d
+    WHERE d.tenant_id = :tenant_id AND d.id = :document_id AND d.status = 'failed' AND d.deleted_at IS NULL
+    FOR NO KEY UPDATE
+)
+SELECT q.id FROM failed f CROSS JOIN LATERAL knowledge.requeue_v1(f.tenant_id, f.id) q;
 
 -- name: bury_document^
 -- Leave a tombstone, which no worker can write under: its claim is gone. Gives what the collection loses.

@@ -23,6 +23,7 @@ from docuchat_knowledge.documents.domain import (
 from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound, UploadAbandoned
 
 _queries = load_queries(__package__)
+_FIRST_ID, _LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
 class DocumentRegistry:
@@ -87,7 +88,7 @@ class DocumentRegistry:
         renewed = await _queries.renew_blob(
             self._connection, tenant_id=tenant_id, document_id=document_id, blob_key=blob_key
         )
-        return None if renewed is None else await self.get(tenant_id, document_id)
+        return None if renewed is None else await self.retry(tenant_id, document_id)
 
     async def find_by_content(
         self, tenant_id: TenantId, collection_id: CollectionId, sha256: str, *, uploaded_by: UUID | None
@@ -104,8 +105,8 @@ class DocumentRegistry:
 
     async def find(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
         """One document; None when there is none, or it is deleted, or another tenant's."""
-        row = await _queries.find_document(self._connection, tenant_id=tenant_id, document_id=document_id)
-        return None if row is None else _document(row)
+        found = await self.list_documents(tenant_id, limit=1, document_id=document_id)
+        return found[0] if found else None
 
     async def get(self, tenant_id: TenantId, document_id: DocumentId) -> Document:
         """Raises DocumentNotFound, also for another tenant's or a deleted document."""
@@ -120,24 +121,27 @@ class DocumentRegistry:
         *,
         limit: int,
         before: DocumentId | None = None,
+        document_id: DocumentId | None = None,
         status: DocumentStatus | None = None,
         title_contains: str | None = None,
         collection_id: CollectionId | None = None,
     ) -> Sequence[Document]:
-        """Newest first (ids are UUIDv7); `before` is the id of the last document of the page before."""
-        rows = [
-            row
-            async for row in _queries.list_documents(
-                self._connection,
-                tenant_id=tenant_id,
-                page_size=limit,
-                before=before,
-                status=status,
-                title_contains=title_contains,
-                collection_id=collection_id,
-            )
-        ]
-        return [_document(row) for row in rows]
+        """Newest first (ids are UUIDv7); `before` is the id of the last document of the page before.
+
+        One that is asked for by `document_id` also has its page labels.
+        """
+        rows = _queries.list_documents(
+            self._connection,
+            tenant_id=tenant_id,
+            page_size=limit,
+            before=before,
+            newest=document_id or before or _LAST_ID,
+            oldest=document_id or _FIRST_ID,
+            status=status,
+            title_contains=title_contains,
+            collection_id=collection_id,
+        )
+        return [_document(row) async for row in rows]
 
     async def list_holdings(self, *, after: UUID | None, limit: int) -> Sequence[HeldDocument]:
         """A page of what is stored, of all tenants when the transaction is the system's, by id."""

@@ -5,17 +5,12 @@
 -- name: claim_document^
 -- Take the fairest claimable document: of the tenant with the fewest running documents the oldest one.
 WITH RECURSIVE
--- workers whose session holds its lock; locks do not survive a restart of the server, so for a moment after one all count as alive
-alive AS MATERIALIZED (
-    SELECT objid::bigint AS worker_id FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = :lock_class::oid AND objsubid = 2 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+living AS MATERIALIZED (
+    SELECT knowledge.living_v1(:lock_class, :restart_grace::interval) AS workers
 ),
 running AS MATERIALIZED (
     SELECT d.id, d.tenant_id, d.queued_at,
-           d.lease_expires_at > now()
-           AND (EXISTS (SELECT FROM alive a WHERE a.worker_id = d.worker_id)
-                OR now() - pg_postmaster_start_time() < :restart_grace::interval) AS is_alive
+           d.lease_expires_at > now() AND d.worker_id::bigint <@ (SELECT l.workers FROM living l) AS is_alive
     FROM knowledge.documents d
     WHERE d.status = 'processing' AND d.deleted_at IS NULL
 ),
@@ -57,7 +52,7 @@ chosen AS MATERIALIZED (
     WHERE d.deleted_at IS NULL AND d.attempts < :max_attempts
       AND (d.status = 'queued'
            OR (d.status = 'processing'
-               AND (d.lease_expires_at <= now() OR NOT EXISTS (SELECT FROM alive a WHERE a.worker_id = d.worker_id))))
+               AND (d.lease_expires_at <= now() OR NOT d.worker_id::bigint <@ (SELECT l.workers FROM living l))))
     ORDER BY f.turn, f.queued_at, f.id
     LIMIT 1
     FOR UPDATE OF d SKIP LOCKED
@@ -84,19 +79,13 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND generation = :ge
 
 -- name: fail_exhausted
 -- Fail what was tried often enough and whose worker is gone again.
-WITH alive AS MATERIALIZED (
-    SELECT objid::bigint AS worker_id FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = :lock_class::oid AND objsubid = 2 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-),
-exhausted AS MATERIALIZED (
+WITH exhausted AS MATERIALIZED (
     SELECT d.id FROM knowledge.documents d
     WHERE d.deleted_at IS NULL AND d.attempts >= :max_attempts
       AND (d.status = 'queued'
            OR (d.status = 'processing'
                AND (d.lease_expires_at <= now()
-                    OR (NOT EXISTS (SELECT FROM alive a WHERE a.worker_id = d.worker_id)
-                        AND now() - pg_postmaster_start_time() >= :restart_grace::interval))))
+                    OR NOT d.worker_id::bigint <@ (SELECT knowledge.living_v1(:lock_class, :restart_grace::interval)))))
     FOR UPDATE SKIP LOCKED
 ),
 -- the unfinished generation goes, what was live stays
@@ -114,12 +103,13 @@ RETURNING d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_by
 
 -- name: requeue_given_up^
 -- Queue a document that was given up after all its attempts as if it were new.
-UPDATE knowledge.documents
-SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
-    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
-WHERE id = :document_id AND status = 'failed' AND deleted_at IS NULL
-  AND error_code IN ('embedding_unavailable', 'ingest_failed', 'worker_crashed')
-RETURNING id;
+WITH given_up AS MATERIALIZED (
+    SELECT d.tenant_id, d.id FROM knowledge.documents d
+    WHERE d.id = :document_id AND d.status = 'failed' AND d.deleted_at IS NULL
+      AND d.error_code IN ('embedding_unavailable', 'ingest_failed', 'worker_crashed')
+    FOR NO KEY UPDATE
+)
+SELECT q.id FROM given_up g CROSS JOIN LATERAL knowledge.requeue_v1(g.tenant_id, g.id) q;
 
 -- name: end_waits
 -- Let postponed documents be taken at once.
@@ -131,11 +121,6 @@ RETURNING id;
 
 -- name: list_waiting
 -- Documents that could have been claimed for a while and were not.
-WITH alive AS MATERIALIZED (
-    SELECT objid::bigint AS worker_id FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = :lock_class::oid AND objsubid = 2 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-)
 SELECT d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_bytes, d.media_type, d.attempts,
        greatest(d.queued_at, d.not_before) AS waiting_since
 FROM knowledge.documents d
@@ -143,8 +128,7 @@ WHERE d.deleted_at IS NULL
   AND ((d.status = 'queued' AND greatest(d.queued_at, d.not_before) <= now() - :older_than::interval)
        OR (d.status = 'processing'
            AND (d.lease_expires_at <= now()
-                OR (NOT EXISTS (SELECT FROM alive a WHERE a.worker_id = d.worker_id)
-                    AND now() - pg_postmaster_start_time() >= :restart_grace::interval))))
+                OR NOT d.worker_id::bigint <@ (SELECT knowledge.living_v1(:lock_class, :restart_grace::interval)))))
 ORDER BY d.queued_at
 LIMIT :row_limit;
 
@@ -285,24 +269,22 @@ WHERE generation > 0 AND deleted_at IS NULL AND status IN ('ready', 'failed')
 
 -- name: queue_outdated
 -- Queue them, oldest first; what is live of them stays so until it is replaced.
-UPDATE knowledge.documents
-SET status = 'queued', attempts = 0, queued_at = now(), not_before = now(), pages_done = 0,
-    error_code = NULL, error_detail = NULL, retryable = NULL, updated_at = now()
-WHERE id IN (SELECT d.id FROM knowledge.documents d
-             WHERE d.generation > 0 AND d.deleted_at IS NULL AND d.status IN ('ready', 'failed')
-               AND d.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current)
-               AND (:tenant_id::bigint IS NULL OR d.tenant_id = :tenant_id::bigint)
-             ORDER BY d.id LIMIT :row_limit
-             FOR UPDATE SKIP LOCKED)
-RETURNING id, tenant_id, collection_id, uploaded_by, sha256, size_bytes, media_type, attempts, queued_at AS waiting_since;
+WITH outdated AS MATERIALIZED (
+    SELECT d.tenant_id, d.id FROM knowledge.documents d
+    WHERE d.generation > 0 AND d.deleted_at IS NULL AND d.status IN ('ready', 'failed')
+      AND d.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current)
+      AND (:tenant_id::bigint IS NULL OR d.tenant_id = :tenant_id::bigint)
+    ORDER BY d.id LIMIT :row_limit
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT q.id, q.tenant_id, q.collection_id, q.uploaded_by, q.sha256, q.size_bytes, q.media_type, q.attempts,
+       q.queued_at AS waiting_since
+FROM outdated o CROSS JOIN LATERAL knowledge.requeue_v1(o.tenant_id, o.id) q;
 
 -- name: document_exists$
 -- Whether the document is there and not deleted.
 SELECT EXISTS (SELECT FROM knowledge.documents WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NULL);
 
 -- name: worker_is_alive$
--- Whether a worker holds its sign of life; for a moment after a restart of the server all count as alive.
-SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
-    OR EXISTS (SELECT FROM pg_locks
-               WHERE locktype = 'advisory' AND classid = :lock_class::oid AND objid = :worker_id::bigint::oid AND objsubid = 2
-                 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()));
+-- Whether a worker holds its sign of life.
+SELECT :worker_id::bigint <@ knowledge.living_v1(:lock_class, :restart_grace::interval);

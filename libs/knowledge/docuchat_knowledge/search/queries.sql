@@ -4,6 +4,7 @@
 -- No plan here may hang on statistics, which a fresh or restored database does not have: what is looked up by id is a LATERAL
 -- probe behind OFFSET 0, whose only index condition besides the tenant's is that id, and a filter by documents is a hash (IS TRUE
 -- keeps it from becoming a join, which without statistics would be a nested loop over the tenant's whole set).
+-- live_document_v1 is such a probe: the planner puts its text in its place.
 
 -- name: measure_tenant^
 -- Size, mean length and languages of what the tenant can search; and for this transaction, how far the vector index
@@ -49,10 +50,7 @@ WITH found AS MATERIALIZED (
 live AS MATERIALIZED (
     SELECT d.id, d.generation
     FROM (SELECT DISTINCT document_id FROM found) f
-    CROSS JOIN LATERAL (
-        SELECT k.id, k.generation FROM knowledge.documents k
-        WHERE k.id = f.document_id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
-    ) d
+    CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, f.document_id) d
 ),
 candidates AS MATERIALIZED (
     SELECT c.id, c.search_vector, 0.65 * (0.25 + 0.75 * c.term_count / :mean_length::float8) AS damping
@@ -79,10 +77,7 @@ LIMIT :row_limit;
 WITH candidates AS MATERIALIZED (
     SELECT c.id, c.search_vector, 0.65 * (0.25 + 0.75 * c.term_count / :mean_length::float8) AS damping
     FROM unnest(:document_ids::uuid[]) AS wanted (id)
-    CROSS JOIN LATERAL (
-        SELECT k.id, k.generation FROM knowledge.documents k
-        WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
-    ) d
+    CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, wanted.id) d
     CROSS JOIN LATERAL (
         SELECT k.id, k.collection_id, k.search_vector, k.term_count FROM knowledge.chunks k
         WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id OFFSET 0
@@ -118,10 +113,7 @@ LIMIT :row_limit;
 -- The nearest chunks of some documents, by their index.
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM unnest(:document_ids::uuid[]) AS wanted (id)
-CROSS JOIN LATERAL (
-    SELECT k.id, k.generation FROM knowledge.documents k
-    WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
-) d
+CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, wanted.id) d
 CROSS JOIN LATERAL (
     SELECT k.chunk_id, k.collection_id, k.space_id, k.embedding FROM knowledge.chunk_vectors k
     WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id OFFSET 0
@@ -166,20 +158,14 @@ CROSS JOIN LATERAL (
            k.token_count
     FROM knowledge.chunks k WHERE k.id = wanted.id AND k.tenant_id = :tenant_id OFFSET 0
 ) c
-CROSS JOIN LATERAL (
-    SELECT k.title, k.filename, k.generation FROM knowledge.documents k
-    WHERE k.id = c.document_id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
-) d
+CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, c.document_id) d
 WHERE d.generation = c.generation;
 
 -- name: list_openings
 -- The first chunk of each of these documents.
 SELECT c.id AS chunk_id
 FROM unnest(:document_ids::uuid[]) AS wanted (id)
-CROSS JOIN LATERAL (
-    SELECT k.id, k.generation FROM knowledge.documents k
-    WHERE k.id = wanted.id AND k.tenant_id = :tenant_id AND k.deleted_at IS NULL OFFSET 0
-) d
+CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, wanted.id) d
 CROSS JOIN LATERAL (
     SELECT k.id FROM knowledge.chunks k
     WHERE k.document_id = d.id AND k.generation = d.generation AND k.tenant_id = :tenant_id ORDER BY k.ordinal LIMIT 1

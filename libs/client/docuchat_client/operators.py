@@ -126,9 +126,10 @@ class OperatorClient:
             raise InvalidInput("Name at least one limit, for example --tokens 1000000.")
         return await self._send("PUT", f"tenants/{await self.tenant_id(tenant)}/quota", limits)
 
-    async def prices(self) -> list[dict[str, Any]]:
-        """Every version of every price."""
-        items: list[dict[str, Any]] = (await self._send("GET", "prices"))["items"]
+    async def prices(self, *, every_version: bool = False) -> list[dict[str, Any]]:
+        """The prices in force, or every version of them."""
+        wanted = {"all": "true"} if every_version else None
+        items: list[dict[str, Any]] = (await self._send("GET", "prices", params=wanted))["items"]
         return items
 
     async def set_price(self, price: dict[str, Any]) -> dict[str, Any]:

@@ -145,6 +145,19 @@ async def test_one_users_limits_are_set_and_shown_by_address_or_id(service: Serv
     assert unknown.code == 4 and "eve@example.com" in unknown.err and len(service.raw) == sent + 2
 
 
+async def test_prices_are_those_in_force_unless_all_are_asked_for(service: Service, admin: Command) -> None:
+    price = {"provider": "*", "model": "gpt*", "input": 0.15, "output": 0.6, "embedding": 0.15}
+
+    async def prices(request: Request) -> Response:
+        return JSONResponse({"items": [price] * (2 if request.url.query == "all=true" else 1)})
+
+    service.on("GET", "/v1/operator/prices", prices)
+
+    for arguments, count in (((), 1), (("--all",), 2)):
+        done = await admin("admin", "list-prices", *arguments)
+        assert (done.code, done.out) == (0, "gpt*\t*\t0.15\t0.6\t0.15\t\n" * count)
+
+
 async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: Command) -> None:
     service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse({**TENANT, "signup_open": True}))
     rotated = {"kid": "k", "algorithm": "EdDSA", "signs_from": "2026-11-21T12:10:00Z"}

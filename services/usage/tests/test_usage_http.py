@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -294,7 +294,17 @@ async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, tok
     for wrong in ({"input": -1}, {"input": 0.0000001}, {"output": 10**9}, *names):
         refused = await http.post("/v1/operator/prices", json={**price, **wrong}, headers=operator)
         assert refused.status_code == 422
-    assert added.json() in (await http.get("/v1/operator/prices", headers=operator)).json()["items"]
+    now = datetime.now(UTC)
+    later = {**price, "valid_from": (now + timedelta(days=1)).isoformat()}
+    newer = {**price, "valid_from": (now - timedelta(days=1)).isoformat()}
+    planned, current = [await http.post("/v1/operator/prices", json=one, headers=operator) for one in (later, newer)]
+
+    async def listed(**query: str) -> list[dict[str, Any]]:
+        answer = await http.get("/v1/operator/prices", params=query, headers=operator)
+        return [item for item in answer.json()["items"] if item["model"] == "my-model*"]
+
+    assert await listed() == [current.json()]
+    assert await listed(all="true") == [one.json() for one in (planned, current, added)]
 
 
 @pytest.mark.parametrize("path", [QUOTA.format(1), "/v1/operator/prices"])

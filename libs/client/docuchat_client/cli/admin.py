@@ -176,9 +176,15 @@ def set_price(
 
 
 @admin_app.command("list-prices")
-def list_prices(context: typer.Context, as_json: AsJson = False) -> None:
-    """List every version of every price."""
-    prices = _operate(context, lambda it: it.prices())
+def list_prices(
+    context: typer.Context,
+    every_version: Annotated[
+        bool, typer.Option("--all", help="Also versions that were replaced, and those from a later day.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the prices in force."""
+    prices = _operate(context, lambda it: it.prices(every_version=every_version))
     _table(prices, as_json, ("model", "provider", "input", "output", "embedding", "valid_from"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -37,6 +38,6 @@ class PriceRepository:
             raise PriceInvalid from error
         return added
 
-    async def list_prices(self) -> list[Price]:
-        """Every version of every price, the latest of a model first."""
-        return [Price(**row) async for row in _queries.list_prices(self._connection)]
+    async def list_prices(self, in_force_at: datetime | None) -> list[Price]:
+        """The prices in force at a moment; without one every version, the latest of a model first."""
+        return [Price(**row) async for row in _queries.list_prices(self._connection, in_force_at=in_force_at)]

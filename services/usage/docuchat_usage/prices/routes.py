@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from docuchat_common.http.identity import current_operator
 from docuchat_common.http.json_body import JsonRoute
@@ -27,9 +27,15 @@ operator = APIRouter(
 
 
 @operator.get("", summary="List the prices")
-async def list_prices(service: Service) -> PricePage:
-    """Every version of every price, the latest of a model first."""
-    return PricePage(items=[PriceView.of(price) for price in await service.list_prices()])
+async def list_prices(
+    service: Service,
+    every_version: Annotated[
+        bool, Query(alias="all", description="Also versions that were replaced, and those from a later day.")
+    ] = False,
+) -> PricePage:
+    """The prices in force; with `all` every version, the latest of a model first."""
+    in_force_at = None if every_version else datetime.now(UTC)
+    return PricePage(items=[PriceView.of(price) for price in await service.list_prices(in_force_at=in_force_at)])
 
 
 @operator.post("", status_code=201, summary="Set a price")

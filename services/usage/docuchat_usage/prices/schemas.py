@@ -65,6 +65,6 @@ class PriceView(BaseModel):
 
 
 class PricePage(BaseModel):
-    """Every version of every price, the latest of a model first."""
+    """Prices by provider and model, the latest version of a model first."""
 
     items: list[PriceView]

@@ -1,4 +1,4 @@
-"""Use cases: a new version of a price, and the list of them."""
+"""Use cases: a new version of a price, and lists of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import structlog
 from docuchat_usage.prices.domain import Price
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from docuchat_common.db import UnitOfWork
     from docuchat_usage.transaction import Tx
 
@@ -34,7 +36,7 @@ class PriceService:
         logger.info("price.added", price_id=price_id, provider=price.provider, model=price.model)
         return replace(price, id=price_id)
 
-    async def list_prices(self) -> list[Price]:
-        """Every version of every price, the latest of a model first."""
+    async def list_prices(self, *, in_force_at: datetime | None) -> list[Price]:
+        """The prices in force at a moment; without one every version, the latest of a model first."""
         async with self._uow.system() as tx:
-            return await tx.prices.list_prices()
+            return await tx.prices.list_prices(in_force_at)

@@ -19,7 +19,6 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.tenants.ports import UnitOfWork as Transactions
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.service import Profiles, UserDirectory
@@ -66,7 +65,7 @@ class Administration:
     keys: KeyRing
 
 
-def make_keyring(settings: Settings, uow: Transactions[Tx], clock: Clock) -> KeyRing:
+def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRing:
     """The key ring of these settings."""
     return KeyRing(
         uow,

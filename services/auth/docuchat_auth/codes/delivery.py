@@ -1,8 +1,11 @@
 """Deliver codes off the request's path."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter
@@ -10,9 +13,11 @@ from prometheus_client import Counter
 from docuchat_auth.codes.domain import CodeRequest
 from docuchat_auth.codes.errors import MailBacklog
 from docuchat_auth.codes.ports import CodeMailer
-from docuchat_auth.tenants.ports import UnitOfWork
-from docuchat_auth.users.ports import UsersTx
 from docuchat_common.errors import DocuChatError
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -22,7 +27,7 @@ _deliveries = Counter("docuchat_auth_codes", "Sign-in codes by what became of th
 class CodeDelivery:
     """Brings a code to its owner, when the address is one that may sign in."""
 
-    def __init__(self, uow: UnitOfWork[UsersTx], mailer: CodeMailer, code_lifetime: timedelta) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], mailer: CodeMailer, code_lifetime: timedelta) -> None:
         self._uow = uow
         self._mailer = mailer
         self._code_lifetime = code_lifetime

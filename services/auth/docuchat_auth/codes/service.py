@@ -1,8 +1,11 @@
 """Sign in by a six-digit code that comes by mail."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter
@@ -12,15 +15,17 @@ from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.sessions.domain import TokenPair
-from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import Email, User
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, UserId, uuid7
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -48,7 +53,7 @@ class SignIn:
 
     def __init__(
         self,
-        uow: UnitOfWork[SessionsTx],
+        uow: UnitOfWork[Tx],
         sessions: Sessions,
         codes: CodeStore,
         limiter: RateLimiter,
@@ -115,7 +120,7 @@ class SignIn:
             logger.warning("auth.limited", limit=decision.limit.name)
             raise TooManyAttempts(retry_after=decision.reset_after)
 
-    async def _enter(self, tx: SessionsTx, account: Account) -> tuple[User, Tenant]:
+    async def _enter(self, tx: Tx, account: Account) -> tuple[User, Tenant]:
         moment = self._clock.now()
         tenant = await tx.tenants.find_by_id(account.tenant_id)
         if tenant is None:

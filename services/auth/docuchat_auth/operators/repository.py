@@ -13,12 +13,13 @@ _queries: Any = load_queries("docuchat_auth.operators")
 
 
 class OperatorRepository:
-    """Operators in Postgres."""
+    """The operators of the installation. System transactions only."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def find_live(self, operator_id: UUID) -> Operator | None:
+        """The operator of a credential that is not revoked."""
         row = await _queries.find_live_operator(self._connection, operator_id=operator_id)
         return None if row is None else Operator(row["id"], row["name"], row["secret_hash"])
 

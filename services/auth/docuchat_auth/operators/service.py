@@ -1,26 +1,30 @@
 """Check operators' credentials, and give new tenants their first owner."""
 
+from __future__ import annotations
+
 import hmac
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
-from docuchat_auth.operators.ports import OperatorsTx
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.tenants.errors import TenantTaken
-from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Role
-from docuchat_auth.users.ports import UsersTx
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import UserId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -30,7 +34,7 @@ _TRIES_PER_ADDRESS = Rate(60, timedelta(minutes=1))
 class Operators:
     """Exchanges credentials for tokens."""
 
-    def __init__(self, uow: UnitOfWork[OperatorsTx], keys: KeyRing, limiter: RateLimiter, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], keys: KeyRing, limiter: RateLimiter, clock: Clock) -> None:
         self._uow = uow
         self._keys = keys
         self._limiter = limiter
@@ -56,7 +60,7 @@ class Operators:
 class TenantFounding:
     """Creates tenants together with their first owner."""
 
-    def __init__(self, uow: UnitOfWork[UsersTx], tenants: TenantDirectory, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], tenants: TenantDirectory, clock: Clock) -> None:
         self._uow = uow
         self._tenants = tenants
         self._clock = clock

@@ -14,7 +14,7 @@ _queries: Any = load_queries("docuchat_auth.sessions")
 
 
 class RefreshTokenRepository:
-    """Refresh tokens in Postgres."""
+    """The refresh tokens of the transaction's tenant, by the SHA-256 of the token."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -24,6 +24,7 @@ class RefreshTokenRepository:
         return None if row is None else _refresh_token(row)
 
     async def lock_family(self, family_id: UUID) -> None:
+        """Hold off other transactions on the family until this one ends."""
         await _queries.lock_family(self._connection, family=str(family_id))
 
     async def add(self, token: RefreshToken, token_hash: bytes) -> None:
@@ -40,16 +41,19 @@ class RefreshTokenRepository:
         )
 
     async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
+        """Spend a live token; False when it was spent, revoked or has expired."""
         used = await _queries.use_refresh_token(self._connection, tenant_id=tenant_id, token_id=token_id, moment=moment)
         return bool(used)
 
     async def revoke_family(self, tenant_id: TenantId, family_id: UUID, moment: datetime) -> int:
+        """Revoke what is left of the family; returns how many tokens that were."""
         revoked: int = await _queries.revoke_family(
             self._connection, tenant_id=tenant_id, family_id=family_id, moment=moment
         )
         return revoked
 
     async def delete_expired(self, before: datetime, limit: int) -> int:
+        """System transactions only: forget tokens that expired before a moment, of any tenant."""
         deleted: int = await _queries.delete_expired_refresh_tokens(self._connection, before=before, max_rows=limit)
         return deleted
 

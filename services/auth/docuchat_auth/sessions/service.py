@@ -1,7 +1,10 @@
 """Issue token pairs; rotate and revoke refresh tokens."""
 
+from __future__ import annotations
+
 import secrets
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -9,13 +12,15 @@ from prometheus_client import Counter
 
 from docuchat_auth.sessions.domain import RefreshToken, TokenPair, hash_refresh_token, successor_of
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
-from docuchat_auth.sessions.ports import SessionsTx
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User
 from docuchat_common.clock import Clock
 from docuchat_common.ids import TenantId, uuid7
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -35,7 +40,7 @@ class Sessions:
 
     def __init__(
         self,
-        uow: UnitOfWork[SessionsTx],
+        uow: UnitOfWork[Tx],
         keys: KeyRing,
         clock: Clock,
         refresh_lifetime: timedelta,
@@ -48,7 +53,7 @@ class Sessions:
         self._refresh_lifetime = refresh_lifetime
         self._successor_key = successor_key
 
-    async def start(self, tx: SessionsTx, user: User) -> str:
+    async def start(self, tx: Tx, user: User) -> str:
         """Open a family in the caller's transaction; return its first refresh token."""
         text = secrets.token_urlsafe(32)
         await self._add_link(tx, user, text, family_id=uuid7(), parent_id=None)
@@ -91,7 +96,7 @@ class Sessions:
                 logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
 
-    async def _rotate(self, tx: SessionsTx, tenant_id: TenantId, text: str) -> tuple[User, str] | None:
+    async def _rotate(self, tx: Tx, tenant_id: TenantId, text: str) -> tuple[User, str] | None:
         """The user and the next token; None when the token was reused and its family is therefore revoked."""
         token_hash = hash_refresh_token(text)
         found = await tx.refresh_tokens.find(tenant_id, token_hash)
@@ -121,9 +126,7 @@ class Sessions:
             )
         return None
 
-    async def _add_link(
-        self, tx: SessionsTx, user: User, text: str, *, family_id: UUID, parent_id: UUID | None
-    ) -> None:
+    async def _add_link(self, tx: Tx, user: User, text: str, *, family_id: UUID, parent_id: UUID | None) -> None:
         moment = self._clock.now()
         link = RefreshToken(
             id=uuid7(),

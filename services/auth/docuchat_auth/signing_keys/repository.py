@@ -14,12 +14,13 @@ _queries: Any = load_queries("docuchat_auth.signing_keys")
 
 
 class SigningKeyRepository:
-    """Signing keys in Postgres."""
+    """The signing keys of the installation. System transactions only."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def lock(self) -> None:
+        """Hold off other transactions that would create, retire or drop keys until this one ends."""
         await _queries.lock_signing_keys(self._connection)
 
     async def list_all(self) -> Sequence[SigningKey]:

@@ -1,22 +1,27 @@
 """The signing keys: made at first start, rotated by command, published before they sign until their last token ends."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
 from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey, key_to_sign_with
 from docuchat_auth.signing_keys.errors import NoSigningKey
-from docuchat_auth.signing_keys.ports import SigningKeysTx
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
-from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User
 from docuchat_common.clock import Clock
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import TenantId, uuid7
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -34,7 +39,7 @@ class KeyRing:
 
     def __init__(
         self,
-        uow: UnitOfWork[SigningKeysTx],
+        uow: UnitOfWork[Tx],
         forge: SealedKeyForge,
         clock: Clock,
         *,
@@ -140,7 +145,7 @@ class KeyRing:
             },
         )
 
-    async def _succeed(self, tx: SigningKeysTx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
+    async def _succeed(self, tx: Tx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
         """Adds a key and retires those before it from the moment it signs; at once when nothing signs now."""
         signing = key_to_sign_with(self._usable(keys), moment)
         not_before = moment if signing is None else moment + self._publish_ahead

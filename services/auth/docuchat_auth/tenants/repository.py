@@ -13,7 +13,7 @@ _queries: Any = load_queries("docuchat_auth.tenants")
 
 
 class TenantRepository:
-    """Tenants in Postgres."""
+    """The tenants that this transaction may see."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -27,10 +27,12 @@ class TenantRepository:
         return None if row is None else _tenant(row)
 
     async def list_after(self, tenant_id: int, limit: int) -> list[Tenant]:
+        """System transactions only: the tenants with the next greater ids."""
         rows = _queries.list_tenants_after(self._connection, tenant_id=tenant_id, max_rows=limit)
         return [_tenant(row) async for row in rows]
 
     async def add(self, slug: Slug, name: str, *, signup_open: bool, tenant_id: TenantId | None) -> Tenant:
+        """Create a tenant, with the next free id when none is given. Raises TenantTaken."""
         if tenant_id is None:
             row = await _queries.add_tenant(self._connection, slug=slug, name=name, signup_open=signup_open)
         else:
@@ -42,6 +44,7 @@ class TenantRepository:
         return _tenant(row)
 
     async def set_signup(self, slug: Slug, *, is_open: bool) -> Tenant | None:
+        """System transactions only: open or close a tenant to unknown addresses."""
         row = await _queries.set_signup(self._connection, slug=slug, is_open=is_open)
         return None if row is None else _tenant(row)
 

@@ -1,13 +1,20 @@
 """Find tenants by what clients send, and create them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import structlog
 
 from docuchat_auth.tenants.domain import Slug, Tenant, parse_slug, parse_tenant_reference
 from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
-from docuchat_auth.tenants.ports import TenantsTx, UnitOfWork
 from docuchat_common.events.catalogue import TenantCreated
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -15,7 +22,7 @@ logger = structlog.get_logger()
 class TenantDirectory:
     """Finds tenants by what clients send, and creates them."""
 
-    def __init__(self, uow: UnitOfWork[TenantsTx]) -> None:
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
     async def find_by_reference(self, reference: str) -> Tenant | None:
@@ -78,7 +85,7 @@ class TenantDirectory:
         return tenant
 
 
-async def _find_tenant(tx: TenantsTx, wanted: TenantId | Slug) -> Tenant | None:
+async def _find_tenant(tx: Tx, wanted: TenantId | Slug) -> Tenant | None:
     if isinstance(wanted, int):
         return await tx.tenants.find_by_id(wanted)
     return await tx.tenants.find_by_slug(wanted)

@@ -13,7 +13,7 @@ _queries: Any = load_queries("docuchat_auth.users")
 
 
 class UserRepository:
-    """Users in Postgres."""
+    """The users of the transaction's tenant."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -38,6 +38,7 @@ class UserRepository:
         return [_user(row) async for row in rows]
 
     async def register(self, tenant_id: TenantId, user_id: UserId, email: Email, moment: datetime) -> User | None:
+        """Add a user: the owner when first in the tenant, else a member. None when the address is already there."""
         await _queries.lock_registration(self._connection, tenant_id=tenant_id)
         row = await _queries.register_user(
             self._connection, tenant_id=tenant_id, user_id=user_id, email=email, moment=moment

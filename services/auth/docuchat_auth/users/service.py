@@ -1,17 +1,23 @@
 """What users may know of themselves, and operators of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.ports import UnitOfWork
 from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone
-from docuchat_auth.users.ports import UsersTx
 from docuchat_common.ids import TenantId, UserId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
 
 
 class Profiles:
     """Reads accounts for their owners."""
 
-    def __init__(self, uow: UnitOfWork[UsersTx]) -> None:
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
     async def get_own(self, tenant_id: TenantId, user_id: UserId | None) -> tuple[User, Tenant]:
@@ -29,7 +35,7 @@ class Profiles:
 class UserDirectory:
     """Lists a tenant's users for operators."""
 
-    def __init__(self, uow: UnitOfWork[UsersTx]) -> None:
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
     async def list_after(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-from docuchat_common.db.ddl import presence_ddl
+from docuchat_common.db.ddl import forward_only, presence_ddl
 
 revision = "0008"
 down_revision = "0007"
@@ -26,5 +26,4 @@ def upgrade() -> None:
     op.execute(presence_ddl("knowledge", roles=("docuchat_ingest_system",)))
 
 
-def downgrade() -> None:
-    """Nothing goes back: a later revision mends an earlier one."""
+downgrade = forward_only

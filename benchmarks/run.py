@@ -43,11 +43,7 @@ BENCHMARKS = (
 # (id, goal, why no part above judges it); a goal that is measured is named by its part
 NOT_JUDGED = (
     ("P1", ">= 8x less CPU than Open WebUI, a provider's embeddings", "that peer is not set up here"),
-    (
-        "P3",
-        "first token added: p50 <= 1.5x, p95 <= 2x the bare script's own",
-        "printed; no bare script yet",
-    ),
+    ("P3", "first token added: p50 <= 1.5x, p95 <= 2x the bare script's own", "printed; no bare script yet"),
     ("P5", "CPU a chat <= 2.5x bare, one book and 100,000 chunks", "printed for one book; no bare script yet"),
     ("P5", "CPU a chat <= 0.4x LiteLLM's proxy, <= 0.6x Open WebUI with a file", "those peers are not set up here"),
     ("P5", "no fewer chats/s at 50 at once than at 10", "only 50 at once is run"),

@@ -79,6 +79,8 @@ class ServiceSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Where this process shows its state and metrics; 0 shows them nowhere."""
+    client_stall: Duration = timedelta(seconds=60)
+    """A client that takes nothing of an answer for so long is dropped."""
     shutdown_grace: Duration = timedelta(seconds=20)
     """How long running requests get at a stop."""
 

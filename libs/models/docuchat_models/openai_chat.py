@@ -130,34 +130,43 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
 class _Limit:
     """Holds an answer to the asked number of tokens, whatever the provider sends.
 
-    Tokens are counted only once there are as many characters, and piece by piece; parts count for more than the whole,
-    which is counted before anything is cut. A vocabulary that is not known is allowed half as many tokens again, so
-    that no honest answer is cut for being counted in another one.
+    A token is a byte at least: tokens are counted only once there may be too many, all that came since the last count
+    at once. Parts count for more than the whole, which is counted before anything is cut. A vocabulary that is not
+    known is allowed half as many tokens again, so that no honest answer is cut for being counted in another one.
     """
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
         self._shown: list[str] = []
-        self._characters = 0
-        self._tokens: int | None = None
+        self._counted = 0
+        """Of `_shown`, how many pieces are counted in `_left`."""
+        self._left: int | None = None
+        """Tokens that may still come after the counted pieces."""
+        self._bytes = 0
+        """Of the pieces that are not counted."""
 
     def exceeded_by(self, piece: Piece) -> bool:
         """Whether the answer is longer than asked with this piece, which is remembered otherwise."""
-        self._characters += len(piece.text)
-        if self._characters > self._request.max_output_tokens:
-            counter = _counter_for(self._request.model)
-            most = self._most(counter)
-            if self._tokens is None:
-                self._tokens = counter.count("".join(self._shown))
-            if len(piece.text) > _MOST_CHARACTERS * most:
-                return True
-            self._tokens += counter.count(piece.text)
-            if self._tokens > most:
-                self._tokens = counter.count("".join((*self._shown, piece.text)))
-                if self._tokens > most:
-                    return True
+        if self._left is None:
+            self._left = self._most(_counter_for(self._request.model))
+        self._bytes += len(piece.text.encode())
+        if self._bytes > self._left and self._is_too_much(piece.text):
+            return True
         self._shown.append(piece.text)
         return False
+
+    def _is_too_much(self, text: str) -> bool:
+        """Count what is not counted, this text included."""
+        counter = _counter_for(self._request.model)
+        most = self._most(counter)
+        if len(text) > _MOST_CHARACTERS * most:
+            return True
+        assert self._left is not None  # set by the first piece
+        self._left -= counter.count("".join((*self._shown[self._counted :], text)))
+        self._counted, self._bytes = len(self._shown) + 1, 0
+        if self._left < 0:
+            self._left = most - counter.count("".join((*self._shown, text)))
+        return self._left < 0
 
     def cut(self, piece: Piece) -> str:
         """What may be shown of the piece that is too much."""

@@ -87,7 +87,14 @@ class StreamParser:
         return said.piece() or Piece(finish_reason="stop")
 
     def _take(self, frame: dict[str, Any], said: _Said) -> None:
-        for choice in self._objects(frame, "choices"):
+        choices = frame.get("choices") or []  # the last frame tells the usage alone
+        if not isinstance(choices, list):
+            self._drop("choices")
+            choices = []
+        for choice in choices:
+            if not isinstance(choice, dict):
+                self._drop("choices")
+                continue
             self._text(choice, said)
             if choice.get("finish_reason"):
                 self.ended = True
@@ -109,15 +116,6 @@ class StreamParser:
         self._rest, self._rest_length = [last], len(last)
         return lines
 
-    def _objects(self, frame: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        found = frame.get(name)
-        if not found:  # the last frame tells the usage alone
-            return []
-        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            self._drop(name)
-            return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-        return found
-
     def _text(self, choice: dict[str, Any], said: _Said) -> None:
         delta = choice.get("delta") or choice.get("message")
         if not delta:
@@ -125,11 +123,11 @@ class StreamParser:
         if not isinstance(delta, dict):
             self._drop("delta")
             return
-        for names, texts in ((_SHOWN, said.texts), (_THOUGHT, said.thoughts)):
-            text = next((delta[name] for name in names if delta.get(name)), None)
+        for (name, other), texts in ((_SHOWN, said.texts), (_THOUGHT, said.thoughts)):
+            text = delta.get(name) or delta.get(other)
             if isinstance(text, str):
                 texts.append(text)
-            elif text is not None:
+            elif text:
                 self._drop("content")
 
     def _reason(self, said: object) -> FinishReason:

@@ -182,7 +182,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             conversations=ConversationService(
                 transactions, replay, limiter, max_message_chars=settings.max_message_chars
             ),
-            turns=Turns(asking, replay, client_stall=settings.client_stall),
+            turns=Turns(asking, replay),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),
             checks={"postgres": database.check, "usage": usage.check},

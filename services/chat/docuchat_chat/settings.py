@@ -55,8 +55,6 @@ class Settings(ServiceSettings, EmbeddingSettings):
     """A folder that outlives the process, such as a volume: what was received waits there to be booked."""
     turn_stream_life: Duration = timedelta(seconds=900)
     """How long a turn can be resumed from Redis; afterwards it is from the stored message."""
-    client_stall: Duration = timedelta(seconds=30)
-    """A client that reads nothing for so long is dropped; its answer goes on and can be resumed."""
 
     @field_validator("allowed_models", mode="before")
     @classmethod

@@ -289,7 +289,7 @@ async def test_nothing_is_left_of_a_chat_that_was_deleted_in_mid_answer(world: A
 async def test_a_stream_has_its_head_while_it_is_prepared_and_its_refusal_as_a_frame(world: Any) -> None:
     world.with_policy(head_patience=timedelta(milliseconds=20))
     world.embedder.gate = asyncio.Event()
-    turns = Turns(world.asking, world.replay, client_stall=timedelta(seconds=5))
+    turns = Turns(world.asking, world.replay)
     body = AskBody(message="How long is the warranty?", stream=True)
     late = await ask(body, world.caller, turns)
     refused = await ask(body, world.caller, turns)
@@ -299,7 +299,7 @@ async def test_a_stream_has_its_head_while_it_is_prepared_and_its_refusal_as_a_f
     assert events[0]["turn_id"] == late.headers["X-Turn-ID"] and events[-1]["type"] == "end"
     assert (await world.collect(refused._frames))[-1]["type"] == "end"
     world.with_policy(head_patience=timedelta(minutes=1))  # a refusal that comes before the head is a plain answer
-    turns = Turns(world.asking, world.replay, client_stall=timedelta(seconds=5))
+    turns = Turns(world.asking, world.replay)
     world.holds.refusal = QuotaExceeded(retry_after=timedelta(hours=1))
     with pytest.raises(QuotaExceeded):
         await ask(body, world.caller, turns)

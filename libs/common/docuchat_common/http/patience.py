@@ -1,7 +1,9 @@
 """HTTP as uvicorn speaks it, with an end to heads that never end and to clients that do not read, and a farewell."""
 
+from __future__ import annotations
+
 import asyncio
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from prometheus_client import Counter
@@ -17,19 +19,56 @@ _TOO_SLOW: Final = (
 )
 
 
-class PatientHttpProtocol(HttpToolsProtocol):
-    """Ends a connection whose request head is not whole in time, or whose client does not read; uvicorn waits."""
+if TYPE_CHECKING:
+    _Protocol = HttpToolsProtocol
+else:
+    _Protocol = object
+
+
+class DropsSlowClients(_Protocol):
+    """Mixed into a protocol of uvicorn: drops a connection whose client does not read; uvicorn waits for ever.
+
+    A timer runs only while the client's buffers are full: no send pays for it.
+    """
+
+    SEND_SECONDS: float = 60.0
+    """For so long a client may take nothing of what waits for it."""
+
+    _send_timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self.SEND_SECONDS, self._drop)
+
+    def resume_writing(self) -> None:
+        self._forget_send()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_send()
+        super().connection_lost(exc)
+
+    def _forget_send(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def _drop(self) -> None:
+        self._send_timer = None
+        _slow.inc()
+        logger.info("http.slow_client")
+        self.transport.abort()  # a close would wait until the client has read
+
+
+class PatientHttpProtocol(DropsSlowClients, HttpToolsProtocol):
+    """Ends a connection whose request head is not whole in time, or whose client does not read."""
 
     HEAD_SECONDS: float = 10.0
     """From the connection, or from the first byte of a later request, to the end of the head."""
 
-    SEND_SECONDS: float = 60.0
-    """For so long a client may take nothing of an answer that waits for it."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._send_timer: asyncio.TimerHandle | None = None
         self._between_requests = True
         self._last_request = False
 
@@ -56,17 +95,8 @@ class PatientHttpProtocol(HttpToolsProtocol):
         self._between_requests = True
         super().on_message_complete()
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._send_timer = self.loop.call_later(self.SEND_SECONDS, self._drop)
-
-    def resume_writing(self) -> None:
-        self._forget_send()
-        super().resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
-        self._forget_send()
         super().connection_lost(exc)
 
     def say_farewell(self) -> bool:
@@ -85,17 +115,6 @@ class PatientHttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-    def _forget_send(self) -> None:
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-            self._send_timer = None
-
-    def _drop(self) -> None:
-        self._send_timer = None
-        _slow.inc()
-        logger.info("http.slow_client")
-        self.transport.abort()  # a close would wait until the client has read
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -44,11 +44,15 @@ class Exposed:
 
 def server_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
     """Uvicorn's configuration for a service: our logging, no server banner, WebSocket frames of at most 1 MB."""
+
+    class Http(PatientHttpProtocol):
+        SEND_SECONDS = settings.client_stall.total_seconds()
+
     return uvicorn.Config(
         Exposed(app, management=False),
         host=settings.host,
         port=settings.port,
-        http=PatientHttpProtocol,
+        http=Http,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -39,6 +39,8 @@ class _Place(NamedTuple):
 
     texts: int
     sent: bool
+    renewed_at: float
+    """When its life in Redis was last made long, by the loop's clock."""
 
 
 class RedisTurnBoard:
@@ -108,7 +110,8 @@ class RedisTurnBoard:
 
     def _queue(self, pipe: Any, log: TurnLog) -> _Place:
         """Add what is new of one log to the pipeline; returns the place it is at afterwards."""
-        place = self._places.get(log.turn_id, _Place(0, sent=False))
+        now = asyncio.get_running_loop().time()
+        place = self._places.get(log.turn_id) or _Place(0, sent=False, renewed_at=now - self._life)
         key = _key(log.tenant_id, log.turn_id)
         texts = log.texts[place.texts :]
         if log.sent and not place.sent:
@@ -123,8 +126,11 @@ class RedisTurnBoard:
             )
         if log.closed:
             pipe.xadd(key, {_CLOSED: b"1"}, id=_LAST_ID)
-        pipe.expire(key, self._life if log.closed else self._life * 2)
-        return _Place(place.texts + len(texts), sent=log.sent)
+        renewed_at = place.renewed_at
+        if log.closed or now - renewed_at >= self._life:
+            pipe.expire(key, self._life if log.closed else self._life * 2)
+            renewed_at = now
+        return _Place(place.texts + len(texts), log.sent, renewed_at)
 
     async def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, str]]:
         """Follow a turn of another process."""

@@ -192,6 +192,7 @@ class Generator:
         defuser = Defuser()
         finish_reason: FinishReason = "stop"
         usage, accepted = None, False
+        silent_at: float | None = None
         self._spool.sent(turn_id)
         live.log.sent = True
         self._board.publish(live.log)
@@ -208,7 +209,11 @@ class Generator:
                             self._spool.thought(turn_id, piece.thoughts)
                             live.thoughts.append(piece.thoughts)
                         if piece.text or piece.thoughts:
-                            deadline.reschedule(min(loop.time() + between, ends_at))
+                            now = loop.time()
+                            if silent_at is None or silent_at < now + between:
+                                # A time-out is dear to move: it allows a tenth more, and stays for that long.
+                                silent_at = min(now + 1.1 * between, ends_at)
+                                deadline.reschedule(silent_at)
                         finish_reason = piece.finish_reason or finish_reason
                         usage = piece.usage or usage
         except DocuChatError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -64,7 +63,6 @@ class Turns:
 
     asking: AskService
     replay: ReplayService
-    client_stall: timedelta
 
 
 async def _turns(request: Request) -> Turns:
@@ -113,10 +111,10 @@ async def ask(body: AskBody, caller: CurrentCaller, held: Held, key: Idempotency
     headers = {"X-Turn-ID": str(turn_id)}
     await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
     if not asking.done():
-        return EventStream(_late_events(asking, turn_id), stall=held.client_stall, headers=headers)
+        return EventStream(_late_events(asking, turn_id), headers=headers)
     answering = asking.result()
     headers = {"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)}
-    return EventStream(answering.events(-1), stall=held.client_stall, headers=headers)
+    return EventStream(answering.events(-1), headers=headers)
 
 
 async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> AsyncIterator[bytes]:
@@ -164,4 +162,4 @@ async def resume_turn(
     if after is None:
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
     frames = await held.replay.resume(caller, TurnId(turn_id), after)
-    return EventStream(frames, stall=held.client_stall, headers={"X-Turn-ID": str(turn_id)})
+    return EventStream(frames, headers={"X-Turn-ID": str(turn_id)})

@@ -1,4 +1,4 @@
-"""A response of server-sent events: bytes as they are, a client that stops reading dropped, one that leaves noticed."""
+"""A response of server-sent events: bytes as they are, a client that leaves noticed, a silent stream kept open."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-
-logger = structlog.get_logger()
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 PING = b": ping\n\n"
@@ -22,28 +19,33 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self,
-        frames: AsyncIterator[bytes],
-        *,
-        stall: timedelta,
-        headers: dict[str, str],
-        ping: timedelta = timedelta(seconds=15),
+        self, frames: AsyncIterator[bytes], *, headers: dict[str, str], ping: timedelta = timedelta(seconds=15)
     ) -> None:
+        """`ping`: a comment is sent after so long without a frame."""
         self.status_code = 200
         self.background = None
         self.body = b""
         self._frames = frames
-        self._stall = stall.total_seconds()
         self._ping = ping.total_seconds()
+        self._writing = asyncio.Lock()
+        self._written_at = 0.0
         self.init_headers({**HEADERS, **headers})
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as an ASGI application."""
+        loop = asyncio.get_running_loop()
+        self._written_at = loop.time()
         sending = asyncio.create_task(self._send(send))
         leaving = asyncio.create_task(_left(receive))
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            # One timer for a whole silence: to set one for each frame costs more than to send it.
+            wait = self._ping
+            while not (await asyncio.wait({sending, leaving}, timeout=wait, return_when=asyncio.FIRST_COMPLETED))[0]:
+                silent = loop.time() - self._written_at
+                wait = self._ping if silent >= self._ping else self._ping - silent
+                if silent >= self._ping and not self._writing.locked():  # locked: it is the client that is slow
+                    await self._write(send, PING)
         finally:
             leaving.cancel()
             sending.cancel()
@@ -52,36 +54,16 @@ class EventStream(Response):
             raise results[0]
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        frames = aiter(self._frames)
-        following: asyncio.Future[bytes] = asyncio.ensure_future(_next(frames))
-        try:
-            while True:
-                if not following.done():
-                    await asyncio.wait({following}, timeout=self._ping)
-                if not following.done():
-                    await self._write(send, PING)
-                    continue
-                body = following.result()
-                if not body:
-                    break
-                await self._write(send, body)
-                following = asyncio.ensure_future(_next(frames))
-        finally:
-            following.cancel()
+        async with self._writing:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for frames in self._frames:
+            await self._write(send, frames)
         await self._write(send, b"", more=False)
 
     async def _write(self, send: Send, body: bytes, *, more: bool = True) -> None:
-        try:
-            async with asyncio.timeout(self._stall):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
-        except TimeoutError:
-            logger.info("stream.client_stalled")
-            raise
-
-
-async def _next(frames: AsyncIterator[bytes]) -> bytes:
-    return await anext(frames, b"")
+        async with self._writing:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        self._written_at = asyncio.get_running_loop().time()
 
 
 async def _left(receive: Receive) -> None:

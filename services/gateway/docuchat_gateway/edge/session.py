@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import orjson
 import structlog
-from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
@@ -47,11 +46,9 @@ MAX_RESUMES: Final = 4
 MAX_STOPS: Final = 8
 """Stops of one socket that may be on their way at once. The first of a turn that it follows is not counted."""
 
-_slow = Counter("docuchat_sockets_dropped", "WebSockets that were dropped because their client did not read.")
-
 
 class _Gone(Exception):
-    """The client has left, or does not read."""
+    """The client has left, or was dropped."""
 
 
 class ChatSession:
@@ -256,16 +253,11 @@ class ChatSession:
         await self._frames([orjson.dumps(error_frame(error, **more), default=str)], by)
 
     async def _push(self, *messages: dict[str, Any]) -> None:
-        """Send to the client; _Gone when it has left, or takes nothing for too long."""
+        """Send to the client; _Gone when it has left, or was dropped because it takes nothing."""
         # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down
         try:
-            async with asyncio.timeout(self._settings.socket_send.total_seconds()):
-                for message in messages:
-                    await self._send(message)
-        except TimeoutError as error:
-            _slow.inc()
-            logger.warning("socket.slow_client")
-            raise _Gone from error
+            for message in messages:
+                await self._send(message)
         except (WebSocketDisconnect, OSError, RuntimeError) as error:
             raise _Gone from error
 

@@ -160,9 +160,7 @@ class RateLimiter:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, client: Redis, *, name: str, fail_open: bool, patience: timedelta = timedelta(milliseconds=100)
-    ) -> AsyncIterator[Self]:
+    async def open(cls, client: Redis, *, name: str, fail_open: bool, patience: timedelta) -> AsyncIterator[Self]:
         """A limiter whose keys begin with `name`.
 
         `patience` bounds a round trip, after which Redis counts as away: one timer for all who wait, since in a burst

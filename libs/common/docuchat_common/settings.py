@@ -88,6 +88,8 @@ class ServiceSettings(BaseSettings):
     system_database_url: PostgresUrl
     database_pool_size: int = Field(default=10, ge=1)
     redis_url: str
+    rate_limit_patience: Duration = timedelta(milliseconds=100)
+    """Redis counts as away when it takes longer to count a request, which then passes uncounted."""
     rabbitmq_url: str
 
     internal_token: Secret

@@ -113,7 +113,7 @@ async def test_without_redis_traffic_passes_and_guesses_do_not(fail_open: bool) 
     limit = Limit("user", "a", Rate(1, HOUR))
     async with (
         open_redis("redis://127.0.0.1:1/0", client_name="test") as nowhere,
-        RateLimiter.open(nowhere, name="test", fail_open=fail_open) as limiter,
+        RateLimiter.open(nowhere, name="test", fail_open=fail_open, patience=SLOWLY) as limiter,
     ):
         for _ in range(3):
             if fail_open:

@@ -90,7 +90,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         verifier = await stack.enter_async_context(TokenVerifier.open(settings))
         session = await stack.enter_async_context(open_http_client())
         redis = await stack.enter_async_context(open_redis(settings.redis_url, client_name="docuchat-chat"))
-        limiter = await stack.enter_async_context(RateLimiter.open(redis, name="chat", fail_open=True))
+        limiter = await stack.enter_async_context(
+            RateLimiter.open(redis, name="chat", fail_open=True, patience=settings.rate_limit_patience)
+        )
         board = RedisTurnBoard(
             redis,
             await stack.enter_async_context(

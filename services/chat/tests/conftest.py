@@ -90,7 +90,9 @@ class World:
             silence=timedelta(milliseconds=20),
             life=timedelta(minutes=1),
         )
-        self.limiter = await self._stack.enter_async_context(RateLimiter.open(clients[0], name="chat", fail_open=True))
+        self.limiter = await self._stack.enter_async_context(
+            RateLimiter.open(clients[0], name="chat", fail_open=True, patience=timedelta(seconds=5))
+        )
         self.life = AsyncExitStack()
         presence = await self.life.enter_async_context(Presence.open(self.database.url("chat"), LOCK_CLASS))
         self.owner = str(presence.process_id)

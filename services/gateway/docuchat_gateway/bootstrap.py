@@ -83,7 +83,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
         blobs = Blobs(settings.blob_url)
         signals = RedisDocumentSignals(client)
-        limiter = await stack.enter_async_context(RateLimiter.open(client, name="gateway", fail_open=True))
+        limiter = await stack.enter_async_context(
+            RateLimiter.open(client, name="gateway", fail_open=True, patience=settings.rate_limit_patience)
+        )
         idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
         internal_token = settings.internal_token.get_secret_value()
         quotes = ChatQuotes(ServiceClient(session, settings.chat_url, "chat"), internal_token)

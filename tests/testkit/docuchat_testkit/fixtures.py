@@ -146,6 +146,7 @@ def service_environment(
             "DATABASE_URL": database.url(service),
             "SYSTEM_DATABASE_URL": database.system_url(service),
             "REDIS_URL": redis_url,
+            "RATE_LIMIT_PATIENCE": "5s",  # a busy machine is not an outage
             "RABBITMQ_URL": rabbitmq.url(service),
             "INTERNAL_TOKEN": INTERNAL_TOKEN,
             "AUTH_URL": token_mint.auth_url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import structlog
 from prometheus_client import Counter
@@ -19,13 +19,7 @@ _TOO_SLOW: Final = (
 )
 
 
-if TYPE_CHECKING:
-    _Protocol = HttpToolsProtocol
-else:
-    _Protocol = object
-
-
-class DropsSlowClients(_Protocol):
+class DropsSlowClients(asyncio.Protocol):
     """Mixed into a protocol of uvicorn: drops a connection whose client does not read; uvicorn waits for ever.
 
     A timer runs only while the client's buffers are full: no send pays for it.
@@ -34,6 +28,8 @@ class DropsSlowClients(_Protocol):
     SEND_SECONDS: float = 60.0
     """For so long a client may take nothing of what waits for it."""
 
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
     _send_timer: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:

@@ -1,10 +1,8 @@
 """Alembic, one environment for all schemas: plain SQL steps, a version table in each schema, run as the owner.
 
-Run by a one-shot job, never at a service's start. Several jobs at once are safe: they take turns by polling an advisory
-lock (a blocking lock would deadlock with CREATE INDEX CONCURRENTLY).
+Run by a one-shot job, never at a service's start. Several jobs at once are safe: they take turns.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from docuchat_common.db.turns import in_turn
 from docuchat_setup.schemas import migration_folders
 
 _LOCK_KEY = 0x0D0C_C4A7
@@ -48,19 +47,15 @@ async def run_migrations(owner_url: str, schema: str, versions: Path) -> bool:
     event.listen(engine.sync_engine, "do_execute", _execute_script)
     try:
         async with engine.connect() as connection:
-            while not (  # noqa: ASYNC110 - the lock's holder is another process
-                await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})
-            ).scalar_one():
-                await asyncio.sleep(0.2)
-            await connection.execute(text("SET lock_timeout = '5s'"))
-            await connection.commit()
-            try:
-                await connection.run_sync(_upgrade, schema, versions)
-                await connection.commit()
-            finally:
-                await connection.rollback()
-                await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
-                await connection.commit()
+            session: Any = (await connection.get_raw_connection()).driver_connection
+            async with in_turn(session, _LOCK_KEY):
+                try:
+                    await connection.execute(text("SET lock_timeout = '5s'"))
+                    await connection.commit()
+                    await connection.run_sync(_upgrade, schema, versions)
+                    await connection.commit()
+                finally:
+                    await connection.rollback()
     finally:
         await engine.dispose()
     return True

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_common.db.turns import in_turn
 from docuchat_knowledge.spaces.domain import StoredSpace
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -20,12 +19,9 @@ async def ensure_space(
     """Make the space and its HNSW index unless they are there, and the space the present one; gives its id.
 
     `vector_weight` overrides what its model's cosines usually weigh in a search. Run as the owner, outside a
-    transaction: the index is built concurrently, so that ingestion and search go on. Several jobs at once take turns
-    by polling, because a blocking advisory lock would deadlock with CREATE INDEX CONCURRENTLY.
+    transaction: the index is built concurrently, so that ingestion and search go on. Several jobs at once take turns.
     """
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110 - the server tells
-        await asyncio.sleep(0.2)
-    try:
+    async with in_turn(connection, _LOCK_KEY):
         await _queries.set_space(
             connection,
             provider=space.provider,
@@ -44,8 +40,6 @@ async def ensure_space(
             await _queries.write_index(connection, space_id=stored.id, dimension=space.dimension), timeout=None
         )
         return stored.id
-    finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
 
 
 async def find_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> StoredSpace | None:

@@ -5,8 +5,8 @@ Leaving the block commits, an exception rolls back; nobody calls commit. Never h
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Generic, Protocol, TypeVar
 
 import asyncpg
 
@@ -17,6 +17,15 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Transactions(Protocol[T_co]):
+    """What a use case needs of a unit of work; `UnitOfWork` says what each opens."""
+
+    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[T_co]: ...
+
+    def system(self) -> AbstractAsyncContextManager[T_co]: ...
 
 
 class UnitOfWork(Generic[T]):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge
 
+from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_common.metering.bounds import Used
@@ -47,15 +48,6 @@ class MeteredTx(Protocol):
 
 
 Tx = TypeVar("Tx")
-Tx_co = TypeVar("Tx_co", covariant=True)
-
-
-class Transactions(Protocol[Tx_co]):
-    """The unit of work of such a service."""
-
-    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Tx_co]: ...
-
-    def system(self) -> AbstractAsyncContextManager[Tx_co]: ...
 
 
 class Ledger(Protocol):

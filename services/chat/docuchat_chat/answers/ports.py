@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import Findings, Hold, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
@@ -137,19 +136,4 @@ class AnswersTx(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Events that are published with the transaction."""
-        ...
-
-
-Tx_co = TypeVar("Tx_co", covariant=True)
-
-
-class Transactions(Protocol[Tx_co]):
-    """Opens units of work."""
-
-    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Tx_co]:
-        """Open a transaction inside one tenant."""
-        ...
-
-    def system(self) -> AbstractAsyncContextManager[Tx_co]:
-        """Open a transaction across tenants, for sweeps."""
         ...

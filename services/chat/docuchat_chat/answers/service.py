@@ -13,8 +13,9 @@ import structlog
 
 from docuchat_chat.answers.domain import Findings, Passage
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder, Transactions
+from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder
 from docuchat_chat.answers.questions import asks_about_document
+from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import CollectionId, DocumentId, uuid7

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
+from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, Transactions
+from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, OPEN_TURNS, TURNS
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
 from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
@@ -20,6 +20,7 @@ from docuchat_chat.turns.ports import Holds, Spool, TurnBoard, TurnsTx
 from docuchat_chat.turns.settling import conclude, settle_or_reduce
 from docuchat_common.background import cancel
 from docuchat_common.clock import Clock
+from docuchat_common.db.uow import Transactions
 from docuchat_common.defusing import Defuser
 from docuchat_common.errors import DocuChatError
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of

@@ -12,7 +12,7 @@ import structlog
 from docuchat_chat.answers.domain import Findings, Hold, Library, PastMessage, Prompt
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.notices import notice
-from docuchat_chat.answers.ports import CounterFor, Transactions
+from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed_tokens, seamless
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.conversations.domain import Chat, title_of
@@ -33,6 +33,7 @@ from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, TurnsTx
 from docuchat_chat.turns.settling import settle
 from docuchat_common.clock import Clock
+from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.slots import SharedSlots, Slot
 from docuchat_common.idempotency import Claim, Idempotency, IdempotencyKeyRunning

@@ -50,27 +50,18 @@ SELECT EXISTS (SELECT FROM settled) AS settled, EXISTS (SELECT FROM kept) AS kep
 DELETE FROM chat.turns WHERE tenant_id = :tenant_id AND id = :turn_id;
 
 -- name: list_orphans
--- Running turns whose process holds no lock any more, and those of the asking process that it does not know. Locks do not
--- survive a restart of the server: for a moment after one, all count as alive.
+-- Running turns whose process is not alive, and those of the asking process that it does not know.
 SELECT t.id, t.tenant_id, t.owner
 FROM chat.turns t
-WHERE t.state = 'running' AND now() - pg_postmaster_start_time() >= :restart_grace::interval
+WHERE t.state = 'running'
   AND CASE WHEN t.owner = :owner THEN NOT t.id = ANY(:known::uuid[])
-      ELSE NOT EXISTS (SELECT FROM pg_locks l
-                       WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
-                         AND l.objid::text = t.owner
-                         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-      END
+      ELSE NOT t.owner::bigint <@ (SELECT chat.living_v1(:lock_class, :restart_grace::interval)) END
 ORDER BY t.created_at
 LIMIT :row_limit;
 
 -- name: is_alive$
--- Whether a process holds its lock, or may be about to take it again after a restart of the server.
-SELECT now() - pg_postmaster_start_time() < :restart_grace::interval
-       OR EXISTS (SELECT FROM pg_locks l
-                  WHERE l.locktype = 'advisory' AND l.classid = :lock_class::oid AND l.objsubid = 2 AND l.granted
-                    AND l.objid::text = :owner::text
-                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()));
+-- Whether a process holds its sign of life.
+SELECT (:owner::text)::bigint <@ chat.living_v1(:lock_class, :restart_grace::interval);
 
 -- name: count_open$
 -- Turns of a process that are not settled.

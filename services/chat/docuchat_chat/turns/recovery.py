@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 
 from docuchat_chat.answers.domain import Source
-from docuchat_chat.answers.ports import CounterFor, Transactions
+from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.metrics import RECOVERED
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerInterrupted
@@ -20,6 +20,7 @@ from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.ports import DeadSpools, Holds, Spool, TurnBoard, TurnsTx
 from docuchat_chat.turns.settling import conclude, settle_or_reduce
 from docuchat_common.clock import Clock
+from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.ids import ChunkId
 from docuchat_common.metering import Used

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.turns.answering import StoredTurn
 from docuchat_chat.turns.domain import Turn, TurnState
 from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_chat.turns.frames import delta_frame, opening_frame, refusal_frame
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.ports import CLOSED, SILENT, TurnBoard, TurnsTx
+from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, TurnId
 

@@ -10,11 +10,11 @@ import structlog
 
 from docuchat_chat.answers.citations import check_citations
 from docuchat_chat.answers.domain import Source
-from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.answers.service import subjects_of
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
+from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import ChatMessageCompleted
 from docuchat_common.metering import ProviderCall, Used, usage_events

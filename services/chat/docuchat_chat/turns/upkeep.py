@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from docuchat_chat.answers.ports import Transactions
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import TurnsTx
 from docuchat_chat.turns.settling import announce_usage
+from docuchat_common.db.uow import Transactions
 from docuchat_common.ids import TenantId, TurnId
 from docuchat_common.metering import Ledger, Metering, compare_books
 

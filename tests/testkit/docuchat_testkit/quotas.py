@@ -4,6 +4,8 @@ from uuid import UUID
 
 import asyncpg
 
+from docuchat_testkit.eventually import eventually
+
 _SET = """
     SELECT usage.set_limits_v1(
         $1, $2, $3, ARRAY['tokens'], ARRAY[$4::numeric],
@@ -13,10 +15,10 @@ _SET = """
 
 
 async def set_token_quota(admin_url: str, tenant_id: int, tokens: int, user_id: UUID | None = None) -> None:
-    """Limit the tokens that a tenant, or one of its users, may use in a month."""
+    """Limit the tokens that a tenant, or one of its users, may use in a month; usage hears of a tenant by an event."""
     subject = ("tenant", str(tenant_id)) if user_id is None else ("user", str(user_id))
     connection = await asyncpg.connect(admin_url)
     try:
-        assert await connection.fetchval(_SET, tenant_id, *subject, tokens), f"usage knows no tenant {tenant_id}"
+        await eventually(lambda: connection.fetchval(_SET, tenant_id, *subject, tokens), timeout=30)
     finally:
         await connection.close()

@@ -30,11 +30,32 @@ def is_port_free(port: int) -> bool:
     return True
 
 
+_reserved: set[int] = set()
+
+
+def reserve_port(port: int) -> bool:
+    """Keep `port` for this process while it lives, also while nothing listens; False when another process keeps it.
+
+    A server that was killed has to find its port again: without this another product could choose it meanwhile. What
+    tells them is the name of a socket, which lives and dies with its process as the port's own network does.
+    """
+    if port in _reserved:
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        try:
+            name.bind(f"\0docuchat-port-{port}")
+        except OSError:
+            return False
+        name.detach()  # open until the process ends
+    _reserved.add(port)
+    return True
+
+
 def choose_port(taken: set[int]) -> int:
     """Return a free port that is not in `taken`."""
     for _ in range(_ATTEMPTS):
         port = random.choice(_PORT_RANGE)  # noqa: S311 - no secret
-        if port not in taken and is_port_free(port):
+        if port not in taken | _reserved and is_port_free(port):
             return port
     raise SetupFailed(f"no free port found between {_PORT_RANGE.start} and {_PORT_RANGE.stop}")
 
@@ -53,10 +74,12 @@ class Ports:
         """Return the port of `name`, free at this moment."""
         others = {value for key, value in self._ports.items() if key != name}
         for port in (preferred, self._ports.get(name)):
-            if port is not None and port not in others and is_port_free(port):
+            if port is not None and port not in others and is_port_free(port) and reserve_port(port):
                 break
         else:
             port = choose_port(others)
+            while not reserve_port(port):
+                port = choose_port(others)
         self.remember(name, port)
         return port
 

@@ -1,5 +1,7 @@
 import json
 import socket
+import subprocess
+import sys
 
 from docuchat_local.state import Ports, Secrets, is_port_free
 
@@ -16,6 +18,19 @@ def test_a_port_that_somebody_else_took_is_chosen_again(tmp_path):
         chosen = Ports(path).claim("redis")
     assert chosen != remembered
     assert json.loads(path.read_text())["redis"] == chosen
+
+
+def test_the_port_of_a_server_that_is_down_is_left_to_its_process(tmp_path):
+    path = tmp_path / "ports.json"
+    remembered = Ports(path).claim("rabbitmq")  # nothing listens on it
+    claim = (
+        "import sys; from pathlib import Path; from docuchat_local.state import Ports\n"
+        "print(Ports(Path(sys.argv[1])).claim('gateway', int(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", claim, tmp_path / "others.json", str(remembered)]
+    other = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(other.stdout) != remembered
+    assert Ports(path).claim("rabbitmq") == remembered
 
 
 def test_no_two_names_share_a_port(tmp_path):

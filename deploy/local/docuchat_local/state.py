@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import socket
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +38,9 @@ def reserve_port(port: int) -> bool:
     """Keep `port` for this process while it lives, also while nothing listens; False when another process keeps it.
 
     A server that was killed has to find its port again: without this another product could choose it meanwhile. What
-    tells them is the name of a socket, which lives and dies with its process as the port's own network does.
+    tells them is the name of an abstract socket, which dies with its process; only Linux has such names.
     """
-    if port in _reserved:
+    if port in _reserved or sys.platform != "linux":
         return True
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:

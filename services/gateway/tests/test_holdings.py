@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,11 @@ from services.gateway.tests.conftest import PDF, Gateway
 
 from docuchat_common.contracts.holdings import Holding
 from docuchat_common.ids import uuid7
+from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.documents.holdings import Comparison, HoldingsComparison
+
+if TYPE_CHECKING:
+    from docuchat_common.http.client import ServiceClient
 
 
 @dataclass
@@ -71,3 +76,21 @@ async def test_only_what_was_changed_counts_as_corrected(gateway: Gateway) -> No
     comparison = HoldingsComparison(gateway.container.operator._system_uow, counts)
     assert await comparison.compare() == Comparison(2, 1, 1)
     assert await comparison.compare() == Comparison(0, 1, 1)
+
+
+class Sums:
+    """A usage service that recounts its tenants on three pages."""
+
+    pages = {  # noqa: RUF012 - never changed
+        "/internal/holdings/sums?after=0": {"corrected": 2, "after": 7},
+        "/internal/holdings/sums?after=7": {"corrected": 0, "after": 9},
+        "/internal/holdings/sums?after=9": {"corrected": 3, "after": None},
+    }
+
+    async def request_json(self, method: str, path: str, **_: Any) -> Any:
+        assert method == "POST"
+        return self.pages[path]
+
+
+async def test_all_pages_of_a_recount_are_asked_for_and_summed() -> None:
+    assert await UsageHoldings(cast("ServiceClient", Sums()), "token").recount() == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx2
@@ -13,7 +13,6 @@ import pytest_asyncio
 from services.usage.tests.fakes import FakeAuth
 
 from docuchat_common.ids import uuid7
-from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_testkit.documented import Documented
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
@@ -22,7 +21,6 @@ from docuchat_usage.ledger.domain import Kind, Usage
 from docuchat_usage.settings import Settings
 
 if TYPE_CHECKING:
-    from docuchat_common.http.client import ServiceClient
     from docuchat_testkit.databases import ClonedDatabase
     from docuchat_testkit.identity import TokenMint
 
@@ -349,16 +347,6 @@ async def test_what_is_stored_is_counted_by_the_rows_when_events_were_lost(
     }  # fmt: skip
 
 
-class InProcess:
-    """What the gateway's client does over a socket."""
-
-    def __init__(self, http: httpx2.AsyncClient) -> None:
-        self._http = http
-
-    async def request_json(self, method: str, path: str, *, json: Any, headers: Any, timeout: timedelta) -> Any:
-        return (await self._http.request(method, path, json=json, headers=headers)).raise_for_status().json()
-
-
 async def test_every_tenant_is_recounted_however_many_pages_they_are(
     http: httpx2.AsyncClient, database: ClonedDatabase
 ) -> None:
@@ -369,9 +357,15 @@ async def test_every_tenant_is_recounted_however_many_pages_they_are(
             "INSERT INTO usage.stored_documents (tenant_id, document_id, bytes, is_uploaded, seen_at)"
             " SELECT n, md5(n::text)::uuid, n, true, now() FROM generate_series(1, 201) n"
         )
-    holdings = UsageHoldings(cast("ServiceClient", InProcess(http)), INTERNAL_TOKEN)
-    assert await holdings.recount() == 201
+
+    async def recount(after: int) -> dict[str, Any]:
+        answer = await http.post("/internal/holdings/sums", params={"after": after}, headers=INTERNAL)
+        return answer.json()
+
+    assert [await recount(after) for after in (0, 100, 200)] == [
+        {"corrected": 100, "after": 100}, {"corrected": 100, "after": 200}, {"corrected": 1, "after": None},
+    ]  # fmt: skip
     async with database.connect() as connection:
         wrong = "SELECT tenant_id FROM usage.budgets WHERE unit = 'bytes' AND used <> tenant_id"
         assert await connection.fetch(wrong) == []
-    assert await holdings.recount() == 0
+    assert await recount(100) == {"corrected": 0, "after": 200}

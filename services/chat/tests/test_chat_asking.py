@@ -18,6 +18,7 @@ from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
 from docuchat_common.ids import ChatId, CollectionId, DocumentId, TurnId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited
+from docuchat_testkit.clock import leap
 from docuchat_testkit.eventually import eventually
 
 
@@ -234,6 +235,39 @@ async def test_a_provider_silent_from_the_start_times_out(world: Any) -> None:
     events = await world.ask()
     assert events[-1]["code"] == "provider_timeout"
     assert (await world.chat_usage())[0].output_tokens == 0 and (await world.chat_usage())[0].input_tokens > 0
+
+
+async def say_slowly(world: Any, pause: float, *, words: int) -> tuple[Any, str]:
+    """Ask for an answer with a silence after each word; returns the turn at its end, and what was shown of it."""
+    gates = [asyncio.Event() for _ in range(words + 1)]
+    spoken = [step for gate in gates[:-1] for step in (gate, "word ")]
+    world.model.scripts = [["accept", *spoken, gates[-1], "stop"]]
+    answering = await world.asking.ask(world.caller, Question("How long?"))
+    live = world.registry.turns[answering.turn.id]
+    for number, gate in enumerate(gates[:-1], 1):
+        gate.set()
+        await eventually(lambda number=number: len(live.log.texts) == number or live.generation.done())
+        leap(pause)
+    gates[-1].set()
+    await live.finished.wait()
+    return live, "".join(live.log.texts)
+
+
+async def test_an_answer_that_speaks_on_outlives_the_time_out_of_a_silence(world: Any) -> None:
+    world.with_policy(between_tokens_timeout=timedelta(seconds=60))
+    live, shown = await say_slowly(world, 40, words=4)
+    assert (live.outcome.state, shown) == (TurnState.COMPLETED, "word " * 4)
+
+
+async def test_an_answer_that_speaks_on_ends_at_the_turns_time_out_and_is_kept_and_booked(world: Any) -> None:
+    world.with_policy(between_tokens_timeout=timedelta(seconds=60), turn_timeout=timedelta(seconds=100))
+    live, shown = await say_slowly(world, 40, words=4)
+    assert (live.outcome.state, live.outcome.error_code) == (TurnState.INTERRUPTED, "provider_timeout")
+    assert shown.startswith("word " * 3) and world.model.closed == 1
+    (stored,) = await world.rows("SELECT content, status FROM chat.messages WHERE role = 'assistant'")
+    assert tuple(stored) == (shown, "interrupted")
+    (booked,) = await world.chat_usage()
+    assert (booked.output_tokens, booked.estimated) == (world.counters("gpt-4o-mini").count(shown), True)
 
 
 async def test_the_hold_shrinks_to_what_the_prompt_can_come_to(world: Any) -> None:

@@ -22,6 +22,7 @@ from docuchat_chat.turns.domain import Received
 from docuchat_chat.turns.ports import CLOSED, SILENT
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId, TurnId, uuid7
+from docuchat_testkit.clock import leap
 
 
 @dataclass
@@ -105,6 +106,31 @@ async def test_what_is_forgotten_while_it_is_written_is_not_written_again(boards
     log.texts.append("c")
     await boards.copy(log)
     assert await boards.client.keys() == []
+
+
+async def test_what_a_turn_shows_stays_in_redis_for_its_life_and_not_for_ever(boards: Boards) -> None:
+    log, life = Log(texts=["a"]), 15 * 60
+
+    async def lives() -> int:
+        (key,) = await boards.client.keys()
+        return int(await boards.client.ttl(key))
+
+    await boards.copy(log)
+    assert life < await lives() <= 2 * life
+    (key,) = await boards.client.keys()
+    await boards.client.expire(key, life // 2)
+    leap(60)
+    log.texts.append("b")
+    await boards.copy(log)
+    assert life < await lives() <= 2 * life
+    await boards.client.flushdb()  # Redis lost its data, and said nothing of it
+    leap(60)
+    log.texts.append("c")
+    await boards.copy(log)
+    assert life < await lives() <= 2 * life
+    log.closed = True
+    await boards.copy(log)
+    assert 0 < await lives() <= life
 
 
 def a_turn_id() -> TurnId:

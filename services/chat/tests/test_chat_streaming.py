@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from docuchat_chat.turns.streaming import PING, EventStream
+from docuchat_testkit.clock import leap
 from docuchat_testkit.eventually import eventually
 
 SCOPE: dict[str, Any] = {"type": "http"}
@@ -17,15 +18,15 @@ class Wire:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.ended = False
-        self.reads = asyncio.Event()
-        self.reads.set()
         self.left = asyncio.Event()
-        self.under_way = 0
+        self.unread: bytes | None = None
+        """The body that it does not take before it `reads`; `waits` tells that it is there."""
+        self.waits, self.reads = asyncio.Event(), asyncio.Event()
 
     async def send(self, message: Any) -> None:
-        self.under_way += 1
-        await self.reads.wait()
-        self.under_way -= 1
+        if self.unread is not None and message.get("body") == self.unread:
+            self.waits.set()
+            await self.reads.wait()
         if message["type"] == "http.response.body":
             assert not self.ended
             self.bodies += [message["body"]] if message["body"] else []
@@ -73,21 +74,19 @@ async def test_a_silent_stream_is_kept_open_and_one_that_speaks_needs_nothing() 
 
 async def test_a_client_that_does_not_read_gets_no_comments_on_top() -> None:
     wire, source = Wire(), Source()
-    stream = EventStream(source.events(), headers={}, ping=timedelta(seconds=0.02))
+    wire.unread = b"b"
+    stream = EventStream(source.events(), headers={}, ping=timedelta(seconds=60))
     serving = asyncio.create_task(stream(SCOPE, wire.receive, wire.send))
-    source.frames.put_nowait(b"a")
-    await eventually(lambda: b"a" in wire.bodies)
-    wire.reads.clear()
-    source.frames.put_nowait(b"b")
-    await eventually(lambda: wire.under_way == 1)
-    waited = [asyncio.create_task(asyncio.sleep(0.02)) for _ in range(5)]
-    for silence in waited:
-        await silence
-    assert wire.under_way == 1  # one message waits: the frame, or the comment that went before it
+    for frame in (b"a", b"b", b""):
+        source.frames.put_nowait(frame)
+    await wire.waits.wait()
+    for _ in range(3):
+        leap(60)
+        await asyncio.sleep(0.001)  # a timer after those that are due
+    assert wire.bodies == [b"a"]
     wire.reads.set()
-    source.frames.put_nowait(b"")
     await serving
-    assert wire.ended and wire.bodies[-1] == b"b"
+    assert wire.ended and wire.bodies == [b"a", b"b"]
 
 
 async def test_a_client_that_leaves_ends_the_response_and_lets_go_of_the_source() -> None:

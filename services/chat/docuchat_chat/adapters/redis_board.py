@@ -8,6 +8,7 @@ copying the same deltas twice is refused by Redis, and a reader finds its place 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -30,6 +31,8 @@ STOP_CHANNEL = "chat:stop"
 _SENT = b"sent"
 _CLOSED = b"closed"
 DELTAS_PER_ENTRY = 512
+_RENEWAL = 60.0
+"""Seconds until a turn's life is set again; when Redis lost its data, what it gets before then has no end."""
 _LAST_ID = "18446744073709551615-0"
 """After the entry of any delta."""
 
@@ -111,7 +114,7 @@ class RedisTurnBoard:
     def _queue(self, pipe: Any, log: TurnLog) -> _Place:
         """Add what is new of one log to the pipeline; returns the place it is at afterwards."""
         now = asyncio.get_running_loop().time()
-        place = self._places.get(log.turn_id) or _Place(0, sent=False, renewed_at=now - self._life)
+        place = self._places.get(log.turn_id) or _Place(0, sent=False, renewed_at=-math.inf)
         key = _key(log.tenant_id, log.turn_id)
         texts = log.texts[place.texts :]
         if log.sent and not place.sent:
@@ -127,7 +130,7 @@ class RedisTurnBoard:
         if log.closed:
             pipe.xadd(key, {_CLOSED: b"1"}, id=_LAST_ID)
         renewed_at = place.renewed_at
-        if log.closed or now - renewed_at >= self._life:
+        if log.closed or now - renewed_at >= _RENEWAL:
             pipe.expire(key, self._life if log.closed else self._life * 2)
             renewed_at = now
         return _Place(place.texts + len(texts), log.sent, renewed_at)

@@ -52,7 +52,8 @@ def _place_of_files(value: str) -> str:
 def _address_of_a_service(value: str) -> str:
     with suppress(ValueError):  # of a port that is no number, a bracket that is not closed
         parts = urlsplit(value)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"\s", value):
+        # paths are appended to it: it ends before what would follow one
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"[\s?#]", value):
             return value
     raise ValueError("is not the address of a service, like https://host/path or http://host:port")
 

@@ -41,6 +41,8 @@ def test_the_default_environment_is_the_strict_one(environment: pytest.MonkeyPat
         "http://[::1",
         "ftp://x",
         "http://a b",
+        "http://x/v1?key=y",
+        "http://x/#y",
     ],
 )
 def test_what_no_client_could_call_is_no_address_of_a_service(

@@ -31,7 +31,8 @@ _NO_ANSWER = "The model provider answered with something that is no stream of an
 _LONGEST_WHOLE = 4 * 1024 * 1024
 """Bytes of an answer that comes as one JSON object."""
 _MOST_CHARACTERS = 32
-"""Of a token: a longer text is too much without being counted."""
+"""Of a token, on average: a longer text is too much without being counted. It bounds how often a text is counted, too:
+of runs of one letter, of which a token holds more, the whole would be counted at nearly each letter in the end."""
 
 
 class OpenAIChat:
@@ -102,7 +103,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
             raise ProviderFailed(_NO_ANSWER)
         logger.warning("provider.odd_answer", part="stream")
         yield Piece()
-        yield Piece(limit.cut(whole), "length", whole.usage) if limit.exceeded_by(whole) else whole
+        yield limit.cut(whole) if limit.exceeded_by(whole) else whole
         return
     if kind and not kind.startswith("text/event-stream"):
         raise ProviderFailed(_NO_ANSWER)
@@ -116,7 +117,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
             yield Piece()
         if piece is not None:
             if limit.exceeded_by(piece):
-                yield Piece(limit.cut(piece), "length", piece.usage)
+                yield limit.cut(piece)
                 return
             yield piece
         if parser.failure is not None:
@@ -128,7 +129,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
 
 
 class _Limit:
-    """Holds an answer to the asked number of tokens, whatever the provider sends.
+    """Holds an answer to the asked number of tokens, whatever the provider sends: what is shown and what is thought.
 
     A token is a byte at least: tokens are counted only once there may be too many, all that came since the last count
     at once. Parts count for more than the whole, which is counted before anything is cut. A vocabulary that is not
@@ -136,44 +137,67 @@ class _Limit:
     """
 
     def __init__(self, request: ChatRequest) -> None:
-        self._request = request
-        self._shown: list[str] = []
-        self._counted = 0
-        """Of `_shown`, how many pieces are counted in `_left`."""
-        self._left: int | None = None
+        self._counter = _counter_for(request.model)
+        asked = request.max_output_tokens
+        self._most = asked if self._counter.is_exact else asked + asked // 2
+        self._left = self._most
         """Tokens that may still come after the counted pieces."""
+        self._room = _MOST_CHARACTERS * self._most
+        """Characters that may still come."""
+        self._texts, self._thoughts = _Counted(self._counter), _Counted(self._counter)
         self._bytes = 0
         """Of the pieces that are not counted."""
 
     def exceeded_by(self, piece: Piece) -> bool:
         """Whether the answer is longer than asked with this piece, which is remembered otherwise."""
-        if self._left is None:
-            self._left = self._most(_counter_for(self._request.model))
-        self._bytes += len(piece.text.encode())
-        if self._bytes > self._left and self._is_too_much(piece.text):
+        characters = len(piece.text) + len(piece.thoughts)
+        if characters > self._room:
             return True
-        self._shown.append(piece.text)
+        self._bytes += len(piece.text.encode()) + len(piece.thoughts.encode())
+        if self._bytes > self._left and self._is_too_much(piece):
+            return True
+        self._room -= characters
+        self._texts.parts.append(piece.text)
+        self._thoughts.parts.append(piece.thoughts)
         return False
 
-    def _is_too_much(self, text: str) -> bool:
-        """Count what is not counted, this text included."""
-        counter = _counter_for(self._request.model)
-        most = self._most(counter)
-        if len(text) > _MOST_CHARACTERS * most:
-            return True
-        assert self._left is not None  # set by the first piece
-        self._left -= counter.count("".join((*self._shown[self._counted :], text)))
-        self._counted, self._bytes = len(self._shown) + 1, 0
+    def _is_too_much(self, piece: Piece) -> bool:
+        """Count what is not counted, this piece included."""
+        self._left -= self._texts.added(piece.text) + self._thoughts.added(piece.thoughts)
+        self._bytes = 0
         if self._left < 0:
-            self._left = most - counter.count("".join((*self._shown, text)))
+            self._left = self._most - self._texts.whole(piece.text) - self._thoughts.whole(piece.thoughts)
         return self._left < 0
 
-    def cut(self, piece: Piece) -> str:
-        """What may be shown of the piece that is too much."""
-        counter = _counter_for(self._request.model)
-        before, most = "".join(self._shown), self._most(counter)
-        return counter.truncate(before + piece.text[: _MOST_CHARACTERS * most], most).removeprefix(before)
+    def cut(self, piece: Piece) -> Piece:
+        """What may be kept of the piece that is too much."""
+        text = self._texts.cut(piece.text[: self._room], self._most - self._thoughts.whole(""))
+        self._texts.parts.append(text)
+        room = self._room - len(text)
+        thoughts = self._thoughts.cut(piece.thoughts[:room], self._most - self._texts.whole(""))
+        return Piece(text, "length", piece.usage, thoughts=thoughts)
 
-    def _most(self, counter: TokenCounter) -> int:
-        asked = self._request.max_output_tokens
-        return asked if counter.is_exact else asked + asked // 2
+
+class _Counted:
+    """One of the two texts of an answer, and how far its tokens are counted."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self._counter = counter
+        self.parts: list[str] = []
+        self._counted = 0
+
+    def added(self, text: str) -> int:
+        """Tokens of what came since the last count, and of a text that is about to."""
+        tokens = self._counter.count("".join((*self.parts[self._counted :], text)))
+        self._counted = len(self.parts) + 1
+        return tokens
+
+    def whole(self, text: str) -> int:
+        """Tokens of all, with a text that is about to come."""
+        return self._counter.count("".join((*self.parts, text)))
+
+    def cut(self, text: str, most: int) -> str:
+        """The beginning of the next text with which all has `most` tokens."""
+        before = "".join(self.parts)
+        # The whole may be cut before the end of what was shown: its last token ends elsewhere with what follows.
+        return self._counter.truncate(before + text, most)[len(before) :]

@@ -7,6 +7,7 @@ is needed: a part that is odd is dropped and logged by name, the answer goes on.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,9 +25,7 @@ _REASONS: Final[dict[object, FinishReason]] = {
     "length": "length",
     "content_filter": "content_filter",
 }
-_SHOWN: Final = ("content", "refusal")
-_THOUGHT: Final = ("reasoning_content", "reasoning")
-"""What a model writes before its answer: not shown, and billed."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _LARGEST_COUNT = 2**53
 """Counts beyond cannot be meant, nor carried by JSON."""
 
@@ -123,12 +122,20 @@ class StreamParser:
         if not isinstance(delta, dict):
             self._drop("delta")
             return
-        for (name, other), texts in ((_SHOWN, said.texts), (_THOUGHT, said.thoughts)):
-            text = delta.get(name) or delta.get(other)
-            if isinstance(text, str):
-                texts.append(text)
-            elif text:
-                self._drop("content")
+        text = delta.get("content") or delta.get("refusal")
+        if text:
+            self._add(text, said.texts)
+        if not text or len(delta) > 1:
+            # what a model writes before its answer: not shown, and billed
+            thought = delta.get("reasoning_content") or delta.get("reasoning")
+            if thought:
+                self._add(thought, said.thoughts)
+
+    def _add(self, text: object, texts: list[str]) -> None:
+        if isinstance(text, str):
+            texts.append(text)
+        else:
+            self._drop("content")
 
     def _reason(self, said: object) -> FinishReason:
         reason = _REASONS.get(said) if isinstance(said, str) else None
@@ -182,6 +189,6 @@ def _decode(payload: bytes) -> object:
         # Some providers send NaN, which becomes null, and halves of surrogate pairs, which become U+FFFD.
         try:
             lenient = json.loads(payload, parse_constant=lambda _: None)
-            return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
+            return orjson.loads(_HALVES.sub("\ufffd", json.dumps(lenient, ensure_ascii=False)))
         except RecursionError as error:
             raise ValueError from error

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 import httpx2
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_models.chat import ChatRequest, Piece, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderRateLimited, ProviderRefused
-from docuchat_models.openai_chat import OpenAIChat
+from docuchat_models.openai_chat import OpenAIChat, _Limit
 from docuchat_models.tokens import TokenCounter
 
 LIMIT = 50
@@ -120,6 +122,86 @@ async def test_text_that_comes_in_many_reads_is_cut_at_the_limit_too(piece, slac
     shown = "".join(piece.text for piece in pieces)
     assert LIMIT - slack <= TokenCounter.for_model("gpt-4o-mini").count(shown) <= LIMIT
     assert pieces[-1].finish_reason == "length"
+
+
+_CODE = "def f(x):\n    return 1 + 2  # why\n\n| a | b |\n|---|---|\n| 1,234 | x |\n"
+_PROSE = (_CODE, "The quick brown fox jumps. ", "سال‌ها پیش در تهران؛ ", "検索拡張生成とは何ですか。")
+_RUNS = ("   \n", "====", "aaaa")
+"""Of which a token holds very many."""
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4", "somebodys-model"])
+@given(text=st.sampled_from(_PROSE + _RUNS), length=st.integers(1, 7), limit=st.integers(1, 60))
+@settings(max_examples=120, deadline=None)
+def test_what_is_shown_is_the_beginning_of_what_came_and_no_longer_than_asked(model, text, length, limit):
+    is_run = text in _RUNS
+    text *= 300
+    counter, asked = TokenCounter.for_model(model), _Limit(ChatRequest(model, [], limit, "tenant"))
+    shown = []
+    for start in range(0, len(text), length):
+        piece = Piece(text[start : start + length])
+        if asked.exceeded_by(piece):
+            shown.append(asked.cut(piece).text)
+            break
+        shown.append(piece.text)
+    allowed = limit if counter.is_exact else limit + limit // 2
+    assert text.startswith("".join(shown))
+    tokens = counter.count("".join(shown))
+    assert tokens <= allowed
+    # a character or a word that is cut in the midst may be several tokens
+    assert is_run or tokens >= allowed - 8
+
+
+def test_an_answer_whose_last_token_ends_elsewhere_is_not_shown_twice():
+    before, last = "def f():\n    ", Piece("return 1 + 2")
+    limit = _Limit(ChatRequest("gpt-4o-mini", [], 4, "tenant"))
+    assert not limit.exceeded_by(Piece(before))
+    assert limit.exceeded_by(last)
+    assert limit.cut(last).text == ""
+
+
+@pytest.mark.parametrize("step", [3, 40_000])
+def test_thoughts_count_as_much_as_what_is_shown(step):
+    thoughts, limit = "Let me think about it. " * 20_000, _Limit(ChatRequest("gpt-4o-mini", [], LIMIT, "tenant"))
+    kept = [Piece("Well, ")]
+    assert not limit.exceeded_by(kept[0])
+    for start in range(0, len(thoughts), step):
+        piece = Piece(thoughts=thoughts[start : start + step])
+        if limit.exceeded_by(piece):
+            kept.append(limit.cut(piece))
+            break
+        kept.append(piece)
+    assert kept[-1].finish_reason == "length"
+    counter = TokenCounter.for_model("gpt-4o-mini")
+    tokens = counter.count("".join(p.text for p in kept)) + counter.count("".join(p.thoughts for p in kept))
+    assert LIMIT - 2 <= tokens <= LIMIT
+
+
+async def test_thoughts_without_an_end_are_ended():
+    frame = b"data: " + orjson.dumps({"choices": [{"delta": {"reasoning_content": "Hm, let me see. "}}]}) + b"\n\n"
+    pieces = await ask(answering(*[frame] * 500))
+    assert pieces[-1].finish_reason == "length" and not any(piece.text for piece in pieces)
+    assert TokenCounter.for_model("gpt-4o-mini").count("".join(piece.thoughts for piece in pieces)) <= LIMIT
+
+
+@pytest.mark.parametrize("letter", [" ", "=", "a"])
+def test_letters_that_come_one_by_one_are_not_counted_again_and_again(letter):
+    counted = 0
+
+    class Counter(TokenCounter):
+        def count(self, text):
+            nonlocal counted
+            counted += len(text)
+            return super().count(text)
+
+    limit = _Limit(ChatRequest("somebodys-model", [], 200, "tenant"))
+    counter = Counter.for_model("somebodys-model")
+    limit._counter = limit._texts._counter = limit._thoughts._counter = counter
+    shown = 0
+    while not limit.exceeded_by(Piece(letter)):
+        shown += 1
+    assert shown > 200
+    assert counted < 30 * 32 * 300  # characters: the longest text thirty times
 
 
 async def test_an_answer_within_the_limit_is_left_as_it_is():

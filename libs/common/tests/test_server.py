@@ -1,16 +1,19 @@
 """A served application: heads that never end are ended, and nobody is refused while a process stops."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, cast
 
 import aiohttp
 import pytest
+from starlette.types import Receive, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from docuchat_common.http.client import KEEP_ALIVE, open_http_client
-from docuchat_common.http.patience import PatientHttpProtocol
+from docuchat_common.http.patience import DropsSlowClients, PatientHttpProtocol, untaken
 from docuchat_common.http.server import Server, server_config
 from docuchat_common.settings import ServiceSettings
 from docuchat_testkit.eventually import eventually
@@ -21,12 +24,33 @@ class Impatient(PatientHttpProtocol):
     SEND_SECONDS = 0.2
 
 
+class ImpatientSocket(DropsSlowClients, WebSocketsSansIOProtocol):
+    SEND_SECONDS = 0.2
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = (
+    GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+START: Final = {"type": "http.response.start", "status": 200, "headers": []}
+PART: Final = {"type": "http.response.body", "more_body": True}
+
+
 async def endless(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
     await receive()
     leaving = asyncio.ensure_future(receive())
     await send({"type": "http.response.start", "status": 200, "headers": []})
     while not leaving.done():
         await send({"type": "http.response.body", "body": b"x" * 2**16, "more_body": True})
+
+
+async def quiet(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    await receive()
+    await send(START)
+    await send({**PART, "body": b"xxx"})
+    await receive()
 
 
 async def hello(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
@@ -55,6 +79,7 @@ async def serving(
 ) -> AsyncIterator[tuple[Server, int]]:
     config = server_config(app, settings)
     config.http = protocol
+    config.ws = ImpatientSocket
     config.lifespan = "off"
     server = Server(config)
     server.FAREWELL_SECONDS = 5
@@ -94,6 +119,89 @@ async def test_a_client_that_does_not_read_is_dropped_and_one_that_does_is_not(s
         assert await reading.read(2**20)
         slow_writer.close()
         reading_writer.close()
+
+
+@pytest.mark.parametrize("size", [2**14, 2**25], ids=["little", "much"])
+@pytest.mark.parametrize(
+    "request_", [GET + b"\r\n", GET + b"Connection: close\r\n\r\n", UPGRADE], ids=["kept", "closing", "socket"]
+)
+async def test_a_client_that_leaves_the_end_unread_is_dropped_however_little_that_is(
+    settings: ServiceSettings, request_: bytes, size: int
+) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        (connection,) = server.server_state.connections
+        web = scope["type"] == "websocket"
+        await send({"type": "websocket.accept"} if web else START)
+        part = {"type": "websocket.send", "bytes": bytes(size)} if web else {**PART, "body": bytes(size)}
+        while not connection.transport.get_write_buffer_size():  # type: ignore[union-attr]  # one of ours
+            await send(part)
+        if web:
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        else:
+            await send({"type": "http.response.body"})
+
+    async with serving(settings, Impatient, app) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+        writer.write(request_)
+        await eventually(lambda: server.server_state.connections)
+        await eventually(lambda: not server.server_state.connections and not server.server_state.tasks)
+        writer.close()
+
+
+@pytest.mark.parametrize("app", [endless, quiet])
+async def test_an_upgrade_in_the_midst_of_an_answer_ends_the_connection_and_the_answer(
+    settings: ServiceSettings, app: Any
+) -> None:
+    async with serving(settings, PatientHttpProtocol, app) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + b"\r\n")
+        await reader.readuntil(b"xxx")
+        writer.write(UPGRADE)
+        await eventually(lambda: not server.server_state.connections and not server.server_state.tasks)
+        writer.close()
+
+
+class Held:
+    """A loop whose timer rings by hand."""
+
+    def call_later(self, seconds: float, ring: Callable[[], None]) -> Any:
+        self.ring = ring
+        return self
+
+    def cancel(self) -> None:
+        pass
+
+
+async def test_a_client_that_takes_a_little_in_each_time_is_kept_until_it_takes_nothing() -> None:
+    class Sending(DropsSlowClients):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+            super().connection_made(transport)
+
+    sending = Sending()
+    held = Held()
+    sending.loop = cast(Any, held)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)  # what is read of it soon makes room
+        theirs.connect(listener.getsockname())
+        ours, _ = listener.accept()
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: sending, ours)
+        transport.write(bytes(2**25))
+        before = transport.get_write_buffer_size()
+        for _ in range(3):
+            theirs.recv(2**16, socket.MSG_WAITALL)  # less than the kernel waits for before it asks for more
+            await eventually(lambda: untaken(transport) < sending._waiting)
+            held.ring()
+            assert not transport.is_closing()
+        assert transport.get_write_buffer_size() == before
+
+        def dropped() -> bool:
+            held.ring()
+            return transport.is_closing()
+
+        await eventually(dropped)
 
 
 async def test_a_later_head_on_a_kept_connection_has_an_end_too_and_a_slow_body_is_not_a_slow_head(

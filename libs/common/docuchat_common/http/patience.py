@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any, Final, cast
 
 import structlog
@@ -20,9 +24,9 @@ _TOO_SLOW: Final = (
 
 
 class DropsSlowClients(asyncio.Protocol):
-    """Mixed into a protocol of uvicorn: drops a connection whose client does not read; uvicorn waits for ever.
+    """Mixed into a protocol of uvicorn: drops a connection whose client takes nothing; uvicorn waits for ever.
 
-    A timer runs only while the client's buffers are full: no send pays for it.
+    A timer runs only while something waits for the client, also after the answer: no send pays for it.
     """
 
     SEND_SECONDS: float = 60.0
@@ -32,9 +36,13 @@ class DropsSlowClients(asyncio.Protocol):
     transport: asyncio.Transport
     _send_timer: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=0)  # told of each byte that waits, not of the first 64 KB
+
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._send_timer = self.loop.call_later(self.SEND_SECONDS, self._drop)
+        self._expect_taking()
 
     def resume_writing(self) -> None:
         self._forget_send()
@@ -44,16 +52,31 @@ class DropsSlowClients(asyncio.Protocol):
         self._forget_send()
         super().connection_lost(exc)
 
+    def _expect_taking(self) -> None:
+        self._waiting = untaken(self.transport)
+        self._send_timer = self.loop.call_later(self.SEND_SECONDS, self._look)
+
     def _forget_send(self) -> None:
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
 
-    def _drop(self) -> None:
+    def _look(self) -> None:
+        if untaken(self.transport) < self._waiting:
+            self._expect_taking()
+            return
         self._send_timer = None
         _slow.inc()
         logger.info("http.slow_client")
         self.transport.abort()  # a close would wait until the client has read
+
+
+def untaken(transport: asyncio.Transport) -> int:
+    """Bytes that wait for the client: ours, and where the kernel tells them its own, of which it asks for more late."""
+    kernels = 0
+    with suppress(OSError):
+        kernels = int.from_bytes(ioctl(transport.get_extra_info("socket"), TIOCOUTQ, bytes(4)), sys.byteorder)
+    return transport.get_write_buffer_size() + kernels
 
 
 class PatientHttpProtocol(DropsSlowClients, HttpToolsProtocol):
@@ -68,7 +91,7 @@ class PatientHttpProtocol(DropsSlowClients, HttpToolsProtocol):
         self._between_requests = True
         self._last_request = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._expect_head()
 
@@ -76,6 +99,13 @@ class PatientHttpProtocol(DropsSlowClients, HttpToolsProtocol):
         if self._between_requests and self._head_timer is None:
             self._expect_head()
         super().data_received(data)
+
+    def handle_websocket_upgrade(self) -> None:
+        running = cast(RequestResponseCycle | None, self.cycle)
+        if (running is not None and not running.response_complete) or self._send_timer is not None:
+            self.transport.abort()  # no client of ours does that; the answer would wait for this protocol for ever
+        else:
+            super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         self._between_requests = False

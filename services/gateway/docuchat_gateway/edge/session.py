@@ -254,7 +254,7 @@ class ChatSession:
 
     async def _push(self, *messages: dict[str, Any]) -> None:
         """Send to the client; _Gone when it has left, or was dropped because it takes nothing."""
-        # the server's own buffer holds 64 KB; when it is full `send` waits, we read no more, and chat is slowed down
+        # while anything waits that the kernel does not take `send` waits, we read no more, and chat is slowed down
         try:
             for message in messages:
                 await self._send(message)

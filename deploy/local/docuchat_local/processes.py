@@ -119,10 +119,20 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL the program and all its descendants, and wait until it is gone."""
+        """SIGKILL the program and all its descendants, and wait until all are gone.
+
+        PostgreSQL starts again only when none of its backends is left, and on a busy machine they outlive it.
+        """
+        pid = self.pid
+        family = descendants(pid) if pid is not None and self.is_running else []
         self.send_signal(signal.SIGKILL, tree=True)
+        gives_up_at = time.monotonic() + _ANSWER_SECONDS
         if not self.wait(_ANSWER_SECONDS):
             raise ServerFailed(f"{self.spec.name} did not end after SIGKILL")
+        while not all(map(_is_gone, family)):
+            if time.monotonic() > gives_up_at:
+                raise ServerFailed(f"what {self.spec.name} had started did not end after SIGKILL")
+            time.sleep(0.01)
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines of its log, for an error message."""
@@ -276,7 +286,17 @@ class Warden:
 
 def _has_stopped(pid: int) -> bool:
     """Whether a process took its SIGSTOP, or is gone."""
+    return _is_gone(pid) or _state(pid) == "T"
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has heard of it."""
+    return _state(pid) in {"", "Z", "X"}
+
+
+def _state(pid: int) -> str:
+    """The state that the kernel shows of a process; nothing when there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return ""

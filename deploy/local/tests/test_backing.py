@@ -20,8 +20,10 @@ from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import backing_servers, started_servers
 from docuchat_local.errors import AlreadyRunning
 from docuchat_local.logs import rotate
+from docuchat_local.processes import ProcessSpec, Warden
 from docuchat_local.servers import shared_buffers
 from docuchat_local.supervised import Server
+from docuchat_local.warden import descendants
 from docuchat_testkit.eventually import eventually, eventually_sync
 
 SUPERVISOR = """
@@ -202,3 +204,15 @@ def test_a_log_that_grew_large_is_set_aside_and_its_writer_goes_on(tmp_path):
         writer.write(b"new\n")
     assert log.read_bytes() == b"new\n"
     assert (tmp_path / "chat.log.1").read_bytes() == b"old\n" * 100
+
+
+def test_who_is_killed_is_gone_with_all_it_had_started(tmp_path):
+    many = "for n in $(seq 200); do sleep 600 & done; wait"
+    with Warden(tmp_path / "lock") as warden:
+        process = warden.add(ProcessSpec("many", ["sh", "-c", many], {}, tmp_path, tmp_path / "many.log"))
+        process.start()
+        assert process.pid is not None
+        family = eventually_sync(lambda: found if len(found := descendants(process.pid)) == 200 else None)
+        process.kill()
+        states = [Path(f"/proc/{pid}/stat") for pid in family]
+        assert not [path for path in states if path.exists() and path.read_text().split()[2] not in "ZX"]

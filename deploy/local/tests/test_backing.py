@@ -27,8 +27,9 @@ from docuchat_local.warden import descendants
 from docuchat_testkit.eventually import eventually, eventually_sync
 
 SUPERVISOR = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, which is inherited
 from docuchat_local.accounts import stand_in_of
 from docuchat_local.backing import started_servers
 with started_servers(Path(sys.argv[1]), fast=True) as servers:

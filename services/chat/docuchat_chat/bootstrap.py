@@ -187,7 +187,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             turns=Turns(asking, replay),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),
-            checks={"postgres": database.check, "usage": usage.check},
+            checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
         )
 

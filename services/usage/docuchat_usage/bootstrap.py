@@ -97,7 +97,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             documents=documents,
             ledger=ledger,
             dead_letters=DeadLetterOffice(broker, "usage"),
-            checks={"postgres": database.check},
+            checks={"postgres": database.check, "auth": verifier.check},
             watched={"rabbitmq": consumer.check},
             background=background.names,
         )

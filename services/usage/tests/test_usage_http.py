@@ -228,7 +228,7 @@ async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: 
 
 
 async def test_readiness_is_what_a_request_needs(http: httpx2.AsyncClient) -> None:
-    assert (await http.get("/readyz")).json() == {"status": "ok", "checks": {"postgres": "ok"}}
+    assert (await http.get("/readyz")).json() == {"status": "ok", "checks": {"postgres": "ok", "auth": "ok"}}
 
 
 QUOTA = "/v1/operator/tenants/{}/quota"

@@ -150,6 +150,6 @@ async def test_a_transaction_that_is_left_open_ends_and_gives_its_locks_up(
     with pytest.raises(asyncpg.LockNotAvailableError):
         await waiter.execute("SELECT pg_advisory_xact_lock(7305)")
     await waiter.execute("SET lock_timeout = '5s'")
-    await asyncio.wait_for(waiter.execute("SELECT pg_advisory_xact_lock(7305)"), timeout=5)
+    await asyncio.wait_for(waiter.execute("SELECT pg_advisory_xact_lock(7305)"), timeout=30)
     await waiter.close()
     await eventually(holder.is_closed)

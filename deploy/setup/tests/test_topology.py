@@ -185,7 +185,7 @@ async def can_publish(
     try:
         target = channel.default_exchange if exchange == "" else await channel.get_exchange(exchange, ensure=False)
         message = aio_pika.Message(b"{}", user_id=login_of(service))
-        await asyncio.wait_for(target.publish(message, key, mandatory=mandatory and exchange != EXCHANGE), timeout=5)
+        await asyncio.wait_for(target.publish(message, key, mandatory=mandatory and exchange != EXCHANGE), timeout=30)
     except (ChannelAccessRefused, ChannelNotFoundEntity, AMQPError):
         return False
     else:

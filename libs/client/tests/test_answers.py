@@ -196,7 +196,7 @@ async def test_silence_is_a_lost_connection(service: Service, client: AsyncDocuC
     async def silent(socket: WebSocket, _: Any) -> None:
         for frame in frames()[:3]:
             await socket.send_json(frame)
-        await asyncio.wait_for(socket.receive(), 5)
+        await asyncio.wait_for(socket.receive(), 30)
 
     service.sockets += [silent, sends(frames(after=1))]
     stream = AnswerStream(client._transport, {"message": "?"}, channel="websocket", silence=0.2)

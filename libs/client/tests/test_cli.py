@@ -326,10 +326,10 @@ async def test_an_interrupted_ask_stops_the_answer(service: Service, docuchat: C
     service.sockets.append(endless)
     process = await docuchat.start("ask", "How long?")
     assert process.stdout is not None
-    await asyncio.wait_for(process.stdout.readexactly(4), 10)
+    await asyncio.wait_for(process.stdout.readexactly(4), 30)
 
     process.send_signal(signal.SIGINT)
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), 30)
 
     assert process.returncode == 130
     await eventually(lambda: service.count("POST", f"/v1/turns/{TURN}/stop") == 1)

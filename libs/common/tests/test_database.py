@@ -63,7 +63,7 @@ async def test_a_statement_without_an_answer_is_given_up_in_time_with_its_connec
         database.url("chat"),
         database.system_url("chat"),
         application_name="test",
-        command_timeout=timedelta(seconds=0.5),
+        command_timeout=timedelta(seconds=2),
     ) as opened:
         uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
         began = asyncio.get_running_loop().time()

@@ -146,7 +146,7 @@ async def test_a_request_that_failed_frees_its_key(uow: UnitOfWork[Tx], caller: 
 async def test_the_key_of_a_long_request_stays_held_and_that_of_a_dead_process_does_not(
     uow: UnitOfWork[Tx], caller: Caller
 ) -> None:
-    renewing = Idempotency(uow, lease=timedelta(seconds=0.6))
+    renewing = Idempotency(uow, lease=timedelta(seconds=3))
 
     async def lease() -> timedelta:
         async with uow(caller.tenant_id) as tx:
@@ -155,7 +155,7 @@ async def test_the_key_of_a_long_request_stays_held_and_that_of_a_dead_process_d
     async with renewing.claim(caller, "k"):
 
         async def renewed() -> bool:
-            return await lease() > timedelta(seconds=0.7)
+            return await lease() > timedelta(seconds=3.1)
 
         await eventually(renewed)
         with pytest.raises(IdempotencyKeyRunning):

@@ -301,7 +301,7 @@ async def test_consumer_and_relay_recover_from_a_killed_broker(
             background.start("relay", relay.run)
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("before"))
-            await eventually(lambda: script.handled == ["before"], timeout=10)
+            await eventually(lambda: script.handled == ["before"], timeout=30)
             # RabbitMQ 3.10 does not recover a quorum queue that was declared a moment before a SIGKILL; an orderly
             # restart writes its metadata down
             await asyncio.to_thread(breakable_servers.rabbitmq.stop)

@@ -16,6 +16,7 @@ from docuchat_common.http.client import KEEP_ALIVE, open_http_client
 from docuchat_common.http.patience import DropsSlowClients, PatientHttpProtocol, untaken
 from docuchat_common.http.server import Server, server_config
 from docuchat_common.settings import ServiceSettings
+from docuchat_testkit.clock import leap
 from docuchat_testkit.eventually import eventually
 
 
@@ -97,26 +98,41 @@ async def test_a_head_that_never_ends_is_ended(settings: ServiceSettings, sent: 
     async with serving(settings, Impatient) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
 
 
+def time_is_up(connection: PatientHttpProtocol) -> bool:
+    """Ring the timer of a connection for which something waits; whether it was dropped."""
+    if connection._send_timer is not None:
+        connection._forget_send()
+        connection._look()
+    return connection.transport.is_closing()
+
+
 async def test_a_client_that_does_not_read_is_dropped_and_one_that_does_is_not(settings: ServiceSettings) -> None:
-    async with serving(settings, Impatient, endless) as (server, port):
-        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(settings, PatientHttpProtocol, endless) as (server, port):
+        connections = cast(set[PatientHttpProtocol], server.server_state.connections)
         _, slow_writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
-        reading, reading_writer = await asyncio.open_connection("127.0.0.1", port)
-        slow_writer.write(request)
-        reading_writer.write(request)
+        slow_writer.write(GET + b"\r\n")
+        await eventually(lambda: connections)
+        (slow,) = connections
+        reader, reading_writer = await asyncio.open_connection("127.0.0.1", port)
+        reading_writer.write(GET + b"\r\n")
+        await eventually(lambda: len(connections) == 2)
+        (reading,) = connections - {slow}
 
-        async def only_one_is_left() -> bool:
-            for _ in range(20):
-                assert await reading.read(2**20)
-            return len(server.server_state.connections) == 1
+        async def has_taken() -> bool:
+            assert await reader.read(2**16)
+            return reading._send_timer is not None and untaken(reading.transport) < reading._waiting
 
-        await eventually(only_one_is_left)
-        assert await reading.read(2**20)
+        for _ in range(20):
+            await eventually(has_taken)
+            assert not time_is_up(reading)
+        await eventually(lambda: time_is_up(slow))
+        await eventually(lambda: connections == {reading})
+        assert await reader.read(2**16)
         slow_writer.close()
         reading_writer.close()
 
@@ -207,16 +223,20 @@ async def test_a_client_that_takes_a_little_in_each_time_is_kept_until_it_takes_
 async def test_a_later_head_on_a_kept_connection_has_an_end_too_and_a_slow_body_is_not_a_slow_head(
     settings: ServiceSettings,
 ) -> None:
-    async with serving(settings, Impatient) as (_, port):
+    async with serving(settings, PatientHttpProtocol) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        await eventually(lambda: server.server_state.tasks)
+        (connection,) = cast(set[PatientHttpProtocol], server.server_state.connections)
         for byte in (b"a", b"b", b"c"):
-            await asyncio.sleep(0.15)  # longer, together, than a head may take
+            leap(PatientHttpProtocol.HEAD_SECONDS + 1)
+            await asyncio.sleep(0)  # what is due is done
             writer.write(byte)
-        async with asyncio.timeout(5):
-            assert b"hello" in await reader.readuntil(b"hello")
-            writer.write(b"GET / HT")
-            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        assert b"hello" in await reader.readuntil(b"hello")
+        writer.write(b"GET / HT")
+        await eventually(lambda: connection._head_timer)
+        leap(PatientHttpProtocol.HEAD_SECONDS + 1)
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
 
 
@@ -245,7 +265,7 @@ async def test_a_connection_that_was_accepted_before_the_server_stops_gets_its_f
         server.should_exit = True
         await eventually(lambda: not server.servers[0].is_serving())
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
 

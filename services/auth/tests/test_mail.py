@@ -202,6 +202,6 @@ async def test_a_mail_server_that_hangs_does_not_hold_the_end_of_the_process() -
         await never.wait()
 
     await queue.offer(REQUEST)
-    async with asyncio.timeout(5), Background() as background:
+    async with asyncio.timeout(30), Background() as background:
         background.start("delivery", lambda: queue.deliver(deliver))
         await queue.drain(timedelta(seconds=0.05))

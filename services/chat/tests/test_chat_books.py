@@ -21,6 +21,7 @@ from docuchat_models.errors import (
     ProviderRefused,
     ProviderTimeout,
 )
+from docuchat_testkit.clock import leap
 from docuchat_testkit.eventually import eventually
 
 SAID = ["The warranty ", "lasts two ", "years [1]."]
@@ -136,7 +137,7 @@ async def test_an_answer_without_text_is_an_error_and_booked(world: Any, script:
 async def test_what_a_model_thinks_is_a_sign_of_life_and_is_billed_though_nobody_sees_it(
     world: Any, *, dies: bool
 ) -> None:
-    world.with_policy(first_token_timeout=timedelta(milliseconds=500))
+    world.with_policy(first_token_timeout=timedelta(seconds=60), between_tokens_timeout=timedelta(seconds=60))
     steps = [asyncio.Event() for _ in range(4)]
     world.model.scripts = [["accept", *(part for step in steps for part in (step, Piece(thoughts="Let me think. ")))]]
     world.model.scripts[0].append(asyncio.Event())
@@ -145,7 +146,7 @@ async def test_what_a_model_thinks_is_a_sign_of_life_and_is_billed_though_nobody
     for count, step in enumerate(steps, 1):
         step.set()
         await eventually(lambda count=count: len(live.thoughts) == count)
-        await asyncio.sleep(0.2)
+        leap(40)
     other = await world.other_process()
     if dies:
         await world.die()

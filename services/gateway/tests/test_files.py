@@ -238,7 +238,7 @@ async def test_a_client_that_waits_for_continue_is_not_asked_for_a_body_that_is_
         f"Expect: 100-continue\r\nContent-Length: 90000000\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode()
     )
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -16,7 +16,7 @@ from docuchat_testkit.eventually import eventually
 async def test_progress_is_pushed_until_the_document_is_done(gateway: Gateway) -> None:
     document = await (await gateway.upload()).json()
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         gateway.http.get(f"/v1/files/{document['id']}/events", headers=gateway.headers()) as response,
     ):
         events = response.content
@@ -37,7 +37,7 @@ async def test_a_redis_that_is_away_is_an_outage_to_who_listens_for_hints() -> N
 
 
 async def test_a_user_follows_so_many_documents_at_once(open_gateway: OpenGateway) -> None:
-    async with open_gateway(max_progress_streams=1) as gateway, asyncio.timeout(10):
+    async with open_gateway(max_progress_streams=1) as gateway, asyncio.timeout(30):
         document = await (await gateway.upload()).json()
         path = f"/v1/files/{document['id']}/events"
         async with gateway.http.get(path, headers=gateway.headers()) as followed:
@@ -57,7 +57,7 @@ async def test_a_user_follows_so_many_documents_at_once(open_gateway: OpenGatewa
 
 
 async def test_a_stream_ends_after_a_while_and_says_when_to_come_again(open_gateway: OpenGateway) -> None:
-    async with open_gateway(progress_longest="300ms", progress_poll="50ms") as gateway, asyncio.timeout(10):
+    async with open_gateway(progress_longest="300ms", progress_poll="50ms") as gateway, asyncio.timeout(30):
         document = await (await gateway.upload()).json()
         events = await gateway.call("GET", f"/v1/files/{document['id']}/events", headers=gateway.headers())
         body = await events.text()

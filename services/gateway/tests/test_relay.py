@@ -223,7 +223,7 @@ async def test_a_client_that_hangs_up_ends_the_request_behind(gateway: Gateway, 
     async with gateway.http.post("/v1/chat", json={}, headers=gateway.headers()) as response:
         await response.content.readuntil(b"\n\n")
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ended.wait()
 
 
@@ -327,7 +327,7 @@ async def test_a_frozen_service_is_a_503_within_two_seconds_then_at_once_until_i
             assert (await timed(gateway, "GET", "/v1/usage"))[0] == 200
             assert (await timed(gateway, "POST", "/v1/chat"))[0] == 200
 
-        await eventually(works, timeout=5)
+        await eventually(works, timeout=30)
 
     assert [answer[:2] for answer in (*first, then)] == [(503, "2")] * 4
     assert max(answer[2] for answer in first) < 2
@@ -353,7 +353,7 @@ async def test_a_service_that_is_slow_but_lives_is_waited_for(gateway: Gateway, 
 
     behind.answer = slow
     request = asyncio.create_task(gateway.call("POST", "/v1/chat", json={}, headers=gateway.headers()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asked.wait()
     released.set()
     assert (await request).status == 200

@@ -39,7 +39,7 @@ def dial(gateway: Gateway, **options: Any) -> connect:
 
 async def receive(connection: ClientConnection, *until: str) -> list[dict[str, Any]]:
     frames = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             frames.append(json.loads(await connection.recv()))
             if frames[-1]["type"] in (until or ("end", "error")):
@@ -50,7 +50,7 @@ async def closing(connection: ClientConnection) -> tuple[dict[str, Any], int | N
     """The last frame and the code with which the server closes."""
     last: dict[str, Any] = {}
     with pytest.raises(ConnectionClosed):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 last = json.loads(await connection.recv())
     return last, connection.close_code
@@ -334,7 +334,7 @@ async def test_a_send_that_fails_ends_the_session_and_nothing_is_raised(error: E
     scope = {"app": SimpleNamespace(state=SimpleNamespace(container=SimpleNamespace(settings=settings)))}
     caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member")
     session = ChatSession(scope, receive_message, send)  # type: ignore[arg-type]  # as ASGI has it
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await session.run(Identity(caller, "one", None, time.time() + 60, "token"))
         await session.refuse(error=TokenExpired())
 

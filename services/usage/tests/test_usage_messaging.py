@@ -149,7 +149,7 @@ async def test_holders_that_vanish_free_their_share_by_the_sweep(
                 assert await connection.fetchval("SELECT sum(held) FROM usage.budgets") == 0
                 assert await connection.fetchval("SELECT count(*) FROM usage.holds WHERE state = 'expired'") == 10
 
-        await eventually(freed, timeout=10)
+        await eventually(freed, timeout=30)
 
 
 async def test_a_new_tenant_gets_its_budget(settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker) -> None:
@@ -206,7 +206,7 @@ async def replay(url: str, count: int) -> list[Event]:
             seen.put_nowait(message.body)
 
         await queue.consume(keep, arguments={"x-stream-offset": "first"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return [parse_event(await seen.get()) for _ in range(count)]
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -26,6 +26,9 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 
 logger = structlog.get_logger()
+
+KEY_LIFE: Final = timedelta(hours=24)
+"""How long a key is remembered where no setting says otherwise."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
@@ -122,7 +125,8 @@ RETURNING true
 """
 _SETTLE: Final = """
 UPDATE @schema@.idempotent_requests
-SET request_hash = $5, status = $6, media_type = $7, headers = $8, body = $9, settled_at = now()
+SET request_hash = $5, status = $6, media_type = $7, headers = $8, body = $9, settled_at = now(),
+    reference = coalesce($10, reference)
 WHERE tenant_id = $1 AND subject = $2 AND key_hash = $3 AND owner = $4 AND settled_at IS NULL
 RETURNING true
 """
@@ -133,6 +137,7 @@ WHERE tenant_id = $1 AND subject = $2 AND key_hash = $3 AND owner = $4 AND settl
 _RELEASE_BEGUN: Final = """
 DELETE FROM @schema@.idempotent_requests WHERE tenant_id = $1 AND reference = $2 AND settled_at IS NULL
 """
+_FORGET_ABOUT: Final = "DELETE FROM @schema@.idempotent_requests WHERE tenant_id = $1 AND reference = $2"
 _FORGET: Final = "DELETE FROM @schema@.idempotent_requests WHERE created_at < now() - $1::interval"
 
 
@@ -148,14 +153,23 @@ class IdempotentRequests:
         if not await self._value(_BEGIN, *_key_of(claim), reference):
             raise IdempotencyKeyRunning  # the lease had ended, and another request has the key
 
-    async def settle(self, claim: Claim, fingerprint: bytes, response: StoredResponse) -> None:
-        """Keep the answer, in the transaction of the effect. Raises IdempotencyKeyRunning, which undoes the effect."""
-        if not await self._value(_SETTLE, *_key_of(claim), fingerprint, *_values_of(response)):
+    async def settle(
+        self, claim: Claim, fingerprint: bytes, response: StoredResponse, about: UUID | None = None
+    ) -> None:
+        """Keep the answer, in the transaction of the effect. Raises IdempotencyKeyRunning, which undoes the effect.
+
+        `about` is the object that it tells of: `forget_about` takes it away.
+        """
+        if not await self._value(_SETTLE, *_key_of(claim), fingerprint, *_values_of(response), about):
             raise IdempotencyKeyRunning  # as above
 
     async def release_begun(self, tenant_id: TenantId, reference: UUID) -> None:
         """Free the key of the request that began `reference`: nothing came of it."""
         await self._connection.execute(self._sql(_RELEASE_BEGUN), tenant_id, reference)
+
+    async def forget_about(self, tenant_id: TenantId, reference: UUID) -> None:
+        """Delete what was answered about an object: its words do not outlive it."""
+        await self._connection.execute(self._sql(_FORGET_ABOUT), tenant_id, reference)
 
     async def forget(self, older_than: timedelta) -> None:
         """Delete keys of all tenants that were first used before that; for the system role."""
@@ -216,6 +230,19 @@ class RequestTx(Protocol):
     @property
     def requests(self) -> IdempotentRequests:
         """The keys of its schema."""
+
+
+_T_contra = TypeVar("_T_contra", contravariant=True)
+
+
+class Settle(Protocol[_T_contra]):
+    """What a use case calls in its transaction with what it made, so that a repetition is answered the same."""
+
+    async def __call__(self, tx: RequestTx, outcome: _T_contra, /) -> None: ...
+
+
+async def without_key(_tx: RequestTx, _outcome: object, /) -> None:
+    """Settle nothing: the request had no key."""
 
 
 class RequestTransactions(Protocol):

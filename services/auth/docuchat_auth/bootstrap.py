@@ -27,6 +27,7 @@ from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.idempotency import KEY_LIFE, Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
@@ -51,6 +52,7 @@ class Container:
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
+    idempotency: Idempotency
     checks: dict[str, Check]
     watched: dict[str, Check]
     background: frozenset[str]
@@ -140,6 +142,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         background.every("refresh_tokens.sweep", _SWEEP_EVERY, sessions.forget_expired)
+        background.every("idempotency_keys.sweep", _SWEEP_EVERY, partial(_forget_keys, uow))
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         stack.push_async_callback(queue.drain, _DRAIN)
@@ -154,11 +157,17 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),
+            idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
             # events wait in the outbox: no request needs the broker
             watched={"rabbitmq": broker.check},
             background=background.names,
         )
+
+
+async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
+    async with uow.system() as tx:
+        await tx.requests.forget(KEY_LIFE)
 
 
 @asynccontextmanager

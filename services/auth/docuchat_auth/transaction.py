@@ -9,6 +9,7 @@ from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
 from docuchat_auth.users.repository import UserRepository
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 
@@ -22,6 +23,7 @@ class Tx:
     refresh_tokens: RefreshTokenRepository
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
+    requests: IdempotentRequests
     outbox: Outbox
 
 
@@ -33,5 +35,6 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         refresh_tokens=RefreshTokenRepository(connection),
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
+        requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,
     )

@@ -50,6 +50,15 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     assert second["next_cursor"] is None
 
 
+async def test_a_tenant_is_created_once_for_each_key(auth: Any) -> None:
+    headers = await bearer(auth, await make(auth)) | {"Idempotency-Key": "tenant-1"}
+    body = {"slug": "acme", "name": "Acme", "owner": "ann@example.com"}
+    made, again = [await auth.http.post(TENANTS, json=body, headers=headers) for _ in range(2)]
+    assert (made.status_code, again.status_code, again.content) == (201, 201, made.content)
+    other = await auth.http.post(TENANTS, json={**body, "slug": "acme2"}, headers=headers)
+    assert other.json()["code"] == "idempotency_key_reused"
+
+
 async def test_an_operator_finds_a_tenants_users_and_no_others(auth: Any) -> None:
     headers = await bearer(auth, await make(auth))
     await auth.http.post(TENANTS, json={"slug": "acme", "name": "Acme", "owner": "eve@example.com"}, headers=headers)

@@ -38,6 +38,7 @@ from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.ledger import UsageLedger
+from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -63,6 +64,7 @@ class Container:
     search: SearchService
     conversations: ConversationService
     turns: Turns
+    idempotency: Idempotency
     background: Background
     dead_letters: DeadLetterOffice
     checks: Mapping[str, Check]
@@ -185,6 +187,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 transactions, replay, limiter, max_message_chars=settings.max_message_chars
             ),
             turns=Turns(asking, replay),
+            idempotency=Idempotency(transactions),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},

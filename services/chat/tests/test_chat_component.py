@@ -297,6 +297,32 @@ async def test_chats_and_messages(stage: Any) -> None:
         assert bad.status_code == 422 and bad.json()["code"] == "invalid_cursor"
 
 
+async def test_chats_and_messages_are_made_once_for_each_key(stage: Any) -> None:
+    chat = await stage.start()
+    key = {"Idempotency-Key": "k1"}
+
+    async def post(path: str, body: Any, **headers: str) -> Any:
+        return await chat.http.post(path, json=body, headers={**stage.headers, **headers})
+
+    made, again = [await post("/v1/chats", {"title": "Once"}, **key) for _ in range(2)]
+    assert made.status_code == again.status_code == 201 and again.content == made.content
+    assert again.headers["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in made.headers
+    other = await post("/v1/chats", {"title": "Twice"}, **key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    message = {"chat_id": made.json()["id"], "content": "only once"}
+    taken = await post("/v1/messages", message, **key)
+    assert taken.json()["code"] == "idempotency_key_reused", "a key stands for one request of any kind"
+    racing = await asyncio.gather(*(post("/v1/messages", message, **{"Idempotency-Key": "k2"}) for _ in range(5)))
+    assert {answer.status_code for answer in racing} <= {201, 409}
+    stored = await post("/v1/messages", message, **{"Idempotency-Key": "k2"})
+    assert stored.headers["Idempotent-Replayed"] == "true"
+    async with stage.database.connect() as admin:
+        assert await admin.fetchval("SELECT count(*) FROM chat.chats") == 1
+        assert await admin.fetchval("SELECT count(*) FROM chat.messages") == 1
+        await chat.http.delete(f"/v1/chats/{made.json()['id']}", headers=stage.headers)
+        assert await admin.fetchval("SELECT count(*) FROM chat.idempotent_requests") == 0, "its words went with it"
+
+
 async def test_documents_that_are_not_ready_are_told(stage: Any) -> None:
     await stage.seed(ready=False)
     chat = await stage.start()

@@ -35,6 +35,33 @@ PUBLIC = {
 }
 
 
+MAKES_NOTHING_TWICE = {
+    "/v1/operator/token": "a token is no object; another one takes nothing away",
+    "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",
+    "/v1/operator/dead-letters/replay": "what was brought back is not there any more",
+    "/v1/operator/dead-letters/discard": "what was forgotten is not there any more",
+    "/v1/operator/documents/reembed": "what is queued already is not queued again",
+    "/v1/operator/documents/recount": "counting again finds the same",
+    "/v1/turns/{turn_id}/stop": "a turn is stopped once",
+    "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
+}
+"""POSTs without an Idempotency-Key, and why a repetition does no harm. Signing in (`/v1/auth`) proves itself anew."""
+
+
+def test_every_creating_post_takes_an_idempotency_key() -> None:
+    without = {
+        path
+        for path, item in DOCUMENT["paths"].items()
+        if "post" in item
+        and not path.startswith("/v1/auth/")
+        and not any(p["name"] == "Idempotency-Key" and p["in"] == "header" for p in item["post"].get("parameters", []))
+    }
+    assert without == MAKES_NOTHING_TWICE.keys()
+    for path, item in DOCUMENT["paths"].items():
+        if "post" in item and path not in without and not path.startswith("/v1/auth/"):
+            assert "idempotency_key_reused" in codes_of(item["post"]["responses"]["422"]), path
+
+
 def test_the_snapshots_are_what_the_services_serve() -> None:
     script = Path(__file__).parents[1] / "scripts" / "refresh_openapi.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60, check=False)

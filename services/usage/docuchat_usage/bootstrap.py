@@ -12,6 +12,7 @@ from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.idempotency import KEY_LIFE, Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -44,6 +45,7 @@ class Container:
     users: TenantUsers
     documents: DocumentService
     ledger: LedgerService
+    idempotency: Idempotency
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -75,9 +77,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         ledger = LedgerService(uow, clock, settings.ledger_retention)
         consumer = Consumer(broker, subscriptions(quotas, documents, ledger, batch=settings.usage_batch))
 
-        async def forget_events() -> None:
+        async def forget_repeats() -> None:
             async with uow.system() as tx:
                 await tx.inbox.forget(settings.inbox_retention)
+                await tx.requests.forget(KEY_LIFE)
 
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
@@ -87,7 +90,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
         background.every("ledger_forget", timedelta(hours=1), ledger.forget)
         background.every("documents_forget", timedelta(hours=1), documents.forget)
-        background.every("inbox_forget", timedelta(hours=1), forget_events)
+        background.every("forget_repeats", timedelta(hours=1), forget_repeats)
         yield Container(
             settings=settings,
             verifier=verifier,
@@ -96,6 +99,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             users=TenantUsers(ServiceClient(session, settings.auth_url, "auth")),
             documents=documents,
             ledger=ledger,
+            idempotency=Idempotency(uow),
             dead_letters=DeadLetterOffice(broker, "usage"),
             checks={"postgres": database.check, "auth": verifier.check},
             watched={"rabbitmq": consumer.check},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_usage.documents.repository import DocumentRepository
@@ -22,6 +23,7 @@ class Tx:
     quotas: QuotaRepository
     documents: DocumentRepository
     ledger: LedgerRepository
+    requests: IdempotentRequests
     outbox: Outbox
     inbox: Inbox
 
@@ -33,6 +35,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> Tx:
         quotas=QuotaRepository(connection),
         documents=DocumentRepository(connection),
         ledger=LedgerRepository(connection),
+        requests=IdempotentRequests(connection, "usage"),
         outbox=outbox,
         inbox=inbox,
     )

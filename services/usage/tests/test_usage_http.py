@@ -307,6 +307,17 @@ async def test_an_operator_adds_versions_of_prices(http: httpx2.AsyncClient, tok
     assert await listed(all="true") == [one.json() for one in (planned, current, added)]
 
 
+async def test_a_price_is_set_once_for_each_key(http: httpx2.AsyncClient, token_mint: TokenMint) -> None:
+    headers = operator_headers(token_mint) | {"Idempotency-Key": "price-1"}
+    price = {"model": "my-model", "input": 1, "output": 2}  # from now, so that a second one would be another version
+    first, again = [await http.post("/v1/operator/prices", json=price, headers=headers) for _ in range(2)]
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    other = await http.post("/v1/operator/prices", json={**price, "input": 3}, headers=headers)
+    assert other.json()["code"] == "idempotency_key_reused"
+    listed = await http.get("/v1/operator/prices", params={"all": "true"}, headers=headers)
+    assert [item["input"] for item in listed.json()["items"] if item["model"] == "my-model"] == [1]
+
+
 @pytest.mark.parametrize("path", [QUOTA.format(1), "/v1/operator/prices"])
 async def test_operators_paths_are_for_operators(http: httpx2.AsyncClient, token_mint: TokenMint, path: str) -> None:
     assert (await http.get(path)).status_code == 401

@@ -23,14 +23,17 @@ from docuchat_auth.operators.schemas import (
 from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.schemas import Address
 from docuchat_auth.users.service import UserDirectory
-from docuchat_common.http.identity import current_operator
+from docuchat_common.http.idempotency import CurrentCreation, created
+from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_common.ids import UserId
 
 door = APIRouter(route_class=JsonRoute, tags=["operators"], prefix="/v1/operator")
@@ -99,17 +102,31 @@ async def list_tenants(
     "/tenants",
     summary="Create a tenant with its first owner",
     status_code=201,
+    response_model=OperatedTenant,
     responses={200: {"description": "It was there", "model": OperatedTenant}},
     operation_id="createTenant",
 )
-@raises(InvalidSlug, TenantTaken)
+@raises(InvalidSlug, TenantTaken, *IDEMPOTENCY_ERRORS)
 async def create_tenant(
-    body: NewTenant, response: Response, founding: Annotated[TenantFounding, Depends(_founding)]
-) -> OperatedTenant:
+    body: NewTenant,
+    operator: CurrentOperator,
+    founding: Annotated[TenantFounding, Depends(_founding)],
+    creating: CurrentCreation,
+) -> Response:
     """The same slug and owner again change nothing and answer 200. Sign-up is closed unless the body opens it."""
-    tenant, is_new = await founding.create(body.slug, body.name, Email(body.owner), signup_open=body.signup_open)
-    response.status_code = 201 if is_new else 200
-    return OperatedTenant.of(tenant)
+
+    def present(outcome: tuple[Tenant, bool]) -> StoredResponse:
+        tenant, is_new = outcome
+        return created(OperatedTenant.of(tenant), 201 if is_new else 200)
+
+    return await creating.once(
+        operator,
+        body,
+        lambda settle: founding.create(
+            body.slug, body.name, Email(body.owner), signup_open=body.signup_open, settle=settle
+        ),
+        present,
+    )
 
 
 @router.patch(

@@ -19,6 +19,8 @@ from docuchat_auth.users.domain import Email, Role
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
 from docuchat_common.events.catalogue import UserRegistered
+from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import UserId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 
@@ -65,7 +67,15 @@ class TenantFounding:
         self._tenants = tenants
         self._clock = clock
 
-    async def create(self, slug: str, name: str, owner: Email, *, signup_open: bool) -> tuple[Tenant, bool]:
+    async def create(
+        self,
+        slug: str,
+        name: str,
+        owner: Email,
+        *,
+        signup_open: bool,
+        settle: Settle[tuple[Tenant, bool]] = without_key,
+    ) -> tuple[Tenant, bool]:
         """The tenant and whether it is new; the same slug and owner again change nothing.
 
         Raises InvalidSlug; TenantTaken when the slug belongs to a tenant that somebody else owns.
@@ -80,4 +90,7 @@ class TenantFounding:
                 tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
             if user is None or user.role is not Role.OWNER:
                 raise TenantTaken(f"The slug belongs to tenant {tenant.id}, which has another owner.")
+        # the key is the operator's, of no tenant; a crash before this line is mended as above
+        async with self._uow(NO_TENANT) as tx:
+            await settle(tx, (tenant, is_new))
         return tenant, is_new

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
 
 
@@ -94,4 +95,9 @@ class ConversationsTx(Protocol):
     @property
     def chats(self) -> ChatStore:
         """Chats and messages."""
+        ...
+
+    @property
+    def requests(self) -> IdempotentRequests:
+        """Idempotency keys; that of a question stands for the turn that it began."""
         ...

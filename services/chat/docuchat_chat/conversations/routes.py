@@ -22,10 +22,12 @@ from docuchat_chat.conversations.schemas import (
 )
 from docuchat_chat.conversations.service import Conversation, ConversationService
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentCaller, require_internal_token
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.pages import InvalidCursor, Page, Paging
 from docuchat_common.http.problems import raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import ChatId, DocumentId, TenantId
 
 router = APIRouter(prefix="/v1", route_class=TextRoute)
@@ -40,10 +42,19 @@ Conversations = Annotated[ConversationService, Depends(_conversations)]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
-@router.post("/chats", tags=["chats"], summary="Create a chat", status_code=201)
-async def create_chat(caller: CurrentCaller, chats: Conversations, body: NewChat | None = None) -> ChatView:
+@router.post("/chats", tags=["chats"], summary="Create a chat", status_code=201, response_model=ChatView)
+@raises(*IDEMPOTENCY_ERRORS)
+async def create_chat(
+    caller: CurrentCaller, chats: Conversations, creating: CurrentCreation, body: NewChat | None = None
+) -> Response:
     """Create an empty chat; asking without one makes one too."""
-    return ChatView.of(await chats.create(caller, body.title if body else None))
+    return await creating.once(
+        caller,
+        body,
+        lambda settle: chats.create(caller, body.title if body else None, settle),
+        lambda chat: created(ChatView.of(chat)),
+        about=lambda chat: chat.id,
+    )
 
 
 @router.get("/chats", tags=["chats"], summary="List or search one's chats")
@@ -110,12 +121,20 @@ async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversat
     tags=["chats"],
     summary="Store a message",
     status_code=201,
+    response_model=MessageView,
 )
-@raises(ChatNotFound, ChatFull, MessageEmpty, MessageTooLong, TooManyMessages)
-async def add_message(body: NewMessage, caller: CurrentCaller, chats: Conversations) -> MessageView:
+@raises(ChatNotFound, ChatFull, MessageEmpty, MessageTooLong, TooManyMessages, *IDEMPOTENCY_ERRORS)
+async def add_message(
+    body: NewMessage, caller: CurrentCaller, chats: Conversations, creating: CurrentCreation
+) -> Response:
     """Store a message of the user without answering it; it is part of the history of the next question."""
-    message = await chats.add_message(caller, ChatId(body.chat_id), body.content, dict(body.metadata))
-    return MessageView.of(message)
+    return await creating.once(
+        caller,
+        body,
+        lambda settle: chats.add_message(caller, ChatId(body.chat_id), body.content, dict(body.metadata), settle),
+        lambda message: created(MessageView.of(message)),
+        about=lambda message: message.chat_id,
+    )
 
 
 @router.get(

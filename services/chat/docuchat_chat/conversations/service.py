@@ -12,6 +12,7 @@ from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, Too
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.text import one_line
@@ -45,10 +46,12 @@ class ConversationService:
         self._limiter = limiter
         self._max_message_chars = max_message_chars
 
-    async def create(self, caller: Caller, title: str | None) -> Chat:
+    async def create(self, caller: Caller, title: str | None, settle: Settle[Chat] = without_key) -> Chat:
         """Make an empty chat."""
         async with self._transactions(caller.tenant_id) as tx:
-            return await tx.chats.create(caller, ChatId(uuid7()), one_line(title) if title else None)
+            chat = await tx.chats.create(caller, ChatId(uuid7()), one_line(title) if title else None)
+            await settle(tx, chat)
+        return chat
 
     async def list_chats(
         self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, query: str | None
@@ -78,8 +81,9 @@ class ConversationService:
         """Delete a chat, its messages and what is still streamed of it."""
         async with self._transactions(caller.tenant_id) as tx:
             turns = await tx.chats.delete(caller, chat_id)
-        if turns is None:
-            raise ChatNotFound
+            if turns is None:
+                raise ChatNotFound
+            await tx.requests.forget_about(caller.tenant_id, chat_id)
         await self._running.forget(caller.tenant_id, turns)
 
     async def forget_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
@@ -87,7 +91,14 @@ class ConversationService:
         async with self._transactions(tenant_id) as tx:
             return await tx.chats.mark_deleted(tenant_id, document_id)
 
-    async def add_message(self, caller: Caller, chat_id: ChatId, content: str, metadata: dict[str, Any]) -> Message:
+    async def add_message(
+        self,
+        caller: Caller,
+        chat_id: ChatId,
+        content: str,
+        metadata: dict[str, Any],
+        settle: Settle[Message] = without_key,
+    ) -> Message:
         """Store a user's message without asking.
 
         Raises MessageTooLong, MessageEmpty, ChatNotFound, ChatFull, TooManyMessages.
@@ -102,6 +113,7 @@ class ConversationService:
             raise TooManyMessages(retry_after=decision.reset_after, limit=MOST_STORED.amount)
         async with self._transactions(caller.tenant_id) as tx:
             message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
-        if message is None:
-            raise ChatNotFound
+            if message is None:
+                raise ChatNotFound
+            await settle(tx, message)
         return message

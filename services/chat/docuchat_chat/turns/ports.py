@@ -11,7 +11,6 @@ from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Question, Received, Settlement, Turn
 from docuchat_common.http.caller import Caller
-from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import HoldId, TenantId, TurnId
 
 
@@ -65,11 +64,6 @@ class TurnsTx(ConversationsTx, AnswersTx, Protocol):
     @property
     def turns(self) -> TurnStore:
         """Turns."""
-        ...
-
-    @property
-    def requests(self) -> IdempotentRequests:
-        """Idempotency keys; each stands for the turn that its request began."""
         ...
 
 

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from docuchat_common.http.identity import current_operator
+from docuchat_common.http.idempotency import CurrentCreation, created
+from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_usage.prices.errors import PriceExists, PriceInvalid
 from docuchat_usage.prices.schemas import PriceBody, PricePage, PriceView
 from docuchat_usage.prices.service import PriceService
@@ -38,8 +40,13 @@ async def list_prices(
     return PricePage(items=[PriceView.of(price) for price in await service.list_prices(in_force_at=in_force_at)])
 
 
-@operator.post("", status_code=201, summary="Set a price")
-@raises(PriceExists, PriceInvalid)
-async def set_price(body: PriceBody, service: Service) -> PriceView:
+@operator.post("", status_code=201, summary="Set a price", response_model=PriceView)
+@raises(PriceExists, PriceInvalid, *IDEMPOTENCY_ERRORS)
+async def set_price(body: PriceBody, service: Service, caller: CurrentOperator, creating: CurrentCreation) -> Response:
     """Add a version of a model's price; what was booked before keeps its own."""
-    return PriceView.of(await service.set_price(body.to_domain(datetime.now(UTC))))
+    return await creating.once(
+        caller,
+        body,
+        lambda settle: service.set_price(body.to_domain(datetime.now(UTC)), settle),
+        lambda price: created(PriceView.of(price)),
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from docuchat_common.idempotency import Settle, without_key
 from docuchat_usage.prices.domain import Price
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class PriceService:
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
-    async def set_price(self, price: Price) -> Price:
+    async def set_price(self, price: Price, settle: Settle[Price] = without_key) -> Price:
         """Add a version of a price; answers it with its id.
 
         Raises:
@@ -32,9 +33,10 @@ class PriceService:
             PriceInvalid: an amount is negative or too large.
         """
         async with self._uow.system() as tx:
-            price_id = await tx.prices.add(price)
-        logger.info("price.added", price_id=price_id, provider=price.provider, model=price.model)
-        return replace(price, id=price_id)
+            added = replace(price, id=await tx.prices.add(price))
+            await settle(tx, added)
+        logger.info("price.added", price_id=added.id, provider=price.provider, model=price.model)
+        return added
 
     async def list_prices(self, *, in_force_at: datetime | None) -> list[Price]:
         """The prices in force at a moment; without one every version, the latest of a model first."""

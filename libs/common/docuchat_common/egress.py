@@ -1,0 +1,243 @@
+"""The one way to call an address that a user chose: identity providers, webhooks, crawled pages.
+
+The check stands where the socket is made, on the numeric address that is about to be connected to: no name that
+resolves anew, no redirect and no spelling gets around it. What is public is decided by IANA's registries of special
+purposes. https://www.iana.org/assignments/iana-ipv4-special-registry https://cheatsheetseries.owasp.org (SSRF)
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+import aiohttp
+import structlog
+from aiohttp.abc import AbstractResolver
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
+from yarl import URL
+
+from docuchat_common.errors import InvalidInput
+
+logger = structlog.get_logger()
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NOT_PUBLIC_4: Final = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+            "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        ),
+    )
+)  # fmt: skip
+_PUBLIC_6: Final = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_6: Final = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
+"""Inside of 2000::/3: Teredo and other protocols, documentation, 6to4, documentation."""
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_METADATA: Final[frozenset[IPAddress]] = frozenset(
+    map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
+)
+"""Where clouds tell a machine its credentials: refused also inside of networks that are allowed."""
+_METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
+
+
+class UrlRefused(InvalidInput):
+    """This URL may not be called: it must be https, without user and password, on a port that is allowed."""
+
+    code = "url_refused"
+
+
+class UrlUnreachable(InvalidInput):
+    """No public server gave a usable answer at this URL."""
+
+    # One answer for what is not there and for what is private: else it would tell of the network inside.
+    code = "url_unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPolicy:
+    """What may be called, and how much of an answer is taken."""
+
+    allow_http: bool = False
+    ports: frozenset[int] = frozenset({443})
+    """With `allow_http` also 80."""
+    networks: tuple[IPNetwork, ...] = ()
+    """Networks that are not public and allowed all the same, at any port: an identity provider in the house."""
+    max_bytes: int = 2 * 2**20
+    max_redirects: int = 3
+    timeout: timedelta = timedelta(seconds=10)
+
+    def assert_allowed(self, url: URL) -> None:
+        """Raise UrlRefused for what can be told from the URL alone."""
+        if url.scheme not in ({"https", "http"} if self.allow_http else {"https"}) or not url.host:
+            raise UrlRefused
+        if url.user is not None or url.password is not None:
+            raise UrlRefused("A URL with a user or a password in it is not called.")
+        if url.host.rstrip(".").lower() in _METADATA_NAMES:
+            raise UrlUnreachable
+        if not self.networks:
+            self._assert_port(url.port)
+
+    def refuses(self, host: str, port: int) -> str | None:
+        """Why the numeric address `host` is not connected to; None when it may be."""
+        try:
+            address = _meant(ipaddress.ip_address(host))
+        except ValueError:
+            return "no address"
+        if address in _METADATA:
+            return "metadata"
+        if any(address in network for network in self.networks):
+            return None
+        if not is_public(address):
+            return "not public"
+        return None if self._has_port(port) else "port"
+
+    def _has_port(self, port: int | None) -> bool:
+        return port in self.ports or (port == 80 and self.allow_http)
+
+    def _assert_port(self, port: int | None) -> None:
+        if not self._has_port(port):
+            raise UrlRefused("A URL on this port is not called.", ports=sorted(self.ports))
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class EgressSettings(BaseSettings):
+    """What a service that calls addresses of users reads of its environment."""
+
+    egress_allow_http: bool = False
+    """Whether `http` may be called as well as `https`."""
+    egress_ports: Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], NoDecode, BeforeValidator(_listed)] = (
+        frozenset({443})
+    )
+    """Ports of public servers that may be called."""
+    egress_networks: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Networks that are not public and may be called all the same, at any port: `10.1.0.0/16,fd12::/48`."""
+
+    def egress_policy(self) -> EgressPolicy:
+        """What these settings allow."""
+        return EgressPolicy(self.egress_allow_http, self.egress_ports, self.egress_networks)
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether `address` is one of the public internet."""
+    address = _meant(address)
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    return (
+        address in _PUBLIC_6 and address.scope_id is None and not any(address in network for network in _NOT_PUBLIC_6)
+    )
+
+
+def _meant(address: IPAddress) -> IPAddress:
+    """The IPv4 address that a mapped or translated (NAT64) one leads to; any other is itself."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Connects to what the policy allows and to nothing else, whoever uses it."""
+
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver | None = None) -> None:
+        super().__init__(
+            limit=100, limit_per_host=8, resolver=resolver, use_dns_cache=False, socket_factory=self._make_socket
+        )
+        self._policy = policy
+
+    async def connect(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        """Check the URL of each request, redirected ones and those on a kept connection as well."""
+        if req.proxy is not None:
+            raise UrlRefused("Nothing is called through a proxy.")
+        self._policy.assert_allowed(req.url)
+        return await super().connect(req, traces, timeout)
+
+    def _make_socket(self, addr_info: Any) -> socket.socket:
+        family, kind, protocol, _, place = addr_info
+        reason = self._policy.refuses(place[0], place[1])
+        if reason is not None:
+            logger.warning("egress.refused", reason=reason)
+            raise PermissionError("this address is not called")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    """Where it came from, after redirects."""
+
+
+class Egress:
+    """Calls what users chose."""
+
+    def __init__(self, session: aiohttp.ClientSession, policy: EgressPolicy) -> None:
+        self._session = session
+        self._policy = policy
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | Mapping[str, str] | None = None,
+    ) -> Fetched:
+        """The answer, whatever its status; only a GET follows redirects. Raises UrlRefused, UrlUnreachable."""
+        try:
+            target = URL(url)
+            self._policy.assert_allowed(target)
+            async with asyncio.timeout(self._policy.timeout.total_seconds()):
+                async with self._session.request(
+                    method,
+                    target,
+                    # an answer that is not packed cannot burst
+                    headers={"Accept-Encoding": "identity", **(headers or {})},
+                    data=data,
+                    allow_redirects=method == "GET",
+                    max_redirects=self._policy.max_redirects + 1,  # the one that it refuses
+                ) as response:
+                    body = await self._read(response)
+                    return Fetched(response.status, dict(response.headers), body, str(response.url))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            logger.info("egress.failed", reason=type(error).__name__)
+            raise UrlUnreachable from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UrlUnreachable("The answer is packed, although it was asked for as it is.")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > self._policy.max_bytes:
+                raise UrlUnreachable(f"The answer is longer than {self._policy.max_bytes} bytes.")
+        return bytes(body)
+
+
+@asynccontextmanager
+async def open_egress(policy: EgressPolicy, *, resolver: AbstractResolver | None = None) -> AsyncIterator[Egress]:
+    """A client of its own: no proxy and no credentials out of the environment, no cookies, nothing unpacked."""
+    async with aiohttp.ClientSession(
+        connector=GuardedConnector(policy, resolver),
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    ) as session:
+        yield Egress(session, policy)

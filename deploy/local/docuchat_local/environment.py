@@ -143,6 +143,12 @@ def model_provider(settings: Mapping[str, str]) -> str:
     )
 
 
+def demo_signup(settings: Mapping[str, str]) -> str:
+    """Who may join tenant 1 uninvited: anybody (`open`) only while no other machine can reach the gateway."""
+    host = settings.get("HOST", _LOOPBACK)
+    return "open" if host == "localhost" or host.startswith("127.") or host == "::1" else "invite"
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceEnvironments:
     """Builds the environment of each service."""
@@ -161,9 +167,7 @@ class ServiceEnvironments:
 
     @property
     def demo_signup(self) -> str:
-        """Whether strangers may sign up at tenant 1: `open` only while no other machine can reach the gateway."""
-        host = self.settings.get("HOST", _LOOPBACK)
-        return "open" if host == "localhost" or host.startswith("127.") or host == "::1" else "closed"
+        return demo_signup(self.settings)
 
     def process_count(self, service: str) -> int:
         """How many processes of a service share its socket: `CHAT_PROCESSES` and its like, 1 when nothing is said."""

@@ -15,6 +15,7 @@ from docuchat_local.environment import (
     ExternalServers,
     ServiceEnvironments,
     blob_url,
+    demo_signup,
     external_servers,
     model_provider,
     require_reachable,
@@ -28,6 +29,10 @@ from docuchat_local.vocabulary import prepare_vocabulary
 _HIGHEST_PORT = 65_535
 _TO_COME = ExternalServers("postgresql://127.0.0.1/docuchat", "redis://127.0.0.1:6379/0", "amqp://127.0.0.1:5672/")
 """In the place of our own servers, while settings are looked at."""
+_WHO_MAY_COME = {
+    "open": "tenant 1, demo, is open: whoever reaches the gateway may join, and only this machine does",
+    "invite": "tenant 1, demo, takes invited people only: HOST lets other machines reach the gateway",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Ground:
 def lay_ground(
     stack: ExitStack, folder: Path, settings: Mapping[str, str], *, fast: bool, say: Callable[[str], None]
 ) -> Ground:
+    say(_WHO_MAY_COME[demo_signup(settings)])
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     external = external_servers(settings)
@@ -97,10 +103,6 @@ def lay_ground(
         rabbitmq_url=given.rabbitmq_url,
         vocabulary=vocabulary,
         ports=listening,
-    )
-    say(
-        f"tenant 1, demo, is {environments.demo_signup} to sign-up: "
-        + ("only this machine reaches the gateway" if environments.demo_signup == "open" else "HOST lets others in")
     )
     say(model_provider(settings))
     return Ground(folder, warden, ports, servers, given.postgres_admin_url, environments, listening, account)

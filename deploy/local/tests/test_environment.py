@@ -147,7 +147,7 @@ def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
 
 
 @pytest.mark.parametrize(
-    ("host", "signup"), [(None, "open"), ("127.0.0.1", "open"), ("localhost", "open"), ("0.0.0.0", "closed")]
+    ("host", "signup"), [(None, "open"), ("127.0.0.1", "open"), ("localhost", "open"), ("0.0.0.0", "invite")]
 )
 def test_the_demo_tenant_is_open_only_while_no_other_machine_reaches_the_gateway(host, signup, environments):
     assert environments({"HOST": host} if host else {}).demo_signup == signup

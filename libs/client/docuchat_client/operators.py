@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -86,9 +86,11 @@ class OperatorClient:
     async def __aexit__(self, *_: object) -> None:
         await self._transport.aclose()
 
-    async def create_tenant(self, slug: str, name: str, owner: str, *, signup_open: bool = False) -> dict[str, Any]:
+    async def create_tenant(
+        self, slug: str, name: str, owner: str, *, signup: str = "invite", domains: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """A tenant whose first owner signs in by a code that is mailed to `owner`; again changes nothing."""
-        body = {"slug": slug, "name": name, "owner": owner, "signup_open": signup_open}
+        body = {"slug": slug, "name": name, "owner": owner, "signup": signup, "domains": [*domains]}
         return await self._send("POST", "tenants", body, repeatable=True)
 
     def tenants(self) -> AsyncIterator[dict[str, Any]]:
@@ -108,13 +110,14 @@ class OperatorClient:
     async def tenant_id(self, reference: str) -> int:
         """The id of the tenant with this id or slug. Raises NotFound."""
         async for tenant in self.tenants():
-            if reference in (str(tenant["id"]), tenant["slug"]):
+            if reference in (str(tenant["id"]), tenant["slug"], tenant.get("customer_id")):
                 return int(tenant["id"])
         raise NotFound(f"There is no tenant {reference!r}.", code="tenant_not_found")
 
-    async def set_signup(self, tenant: str, *, is_open: bool) -> dict[str, Any]:
-        """Open or close a tenant to unknown addresses."""
-        return await self._send("PATCH", f"tenants/{tenant}", {"signup_open": is_open}, repeatable=True)
+    async def set_signup(self, tenant: str, signup: str, domains: Sequence[str] = ()) -> dict[str, Any]:
+        """Say who joins uninvited: `invite` (nobody), `domains` (who has an address of one of them) or `open`."""
+        body = {"signup": signup, "domains": [*domains]}
+        return await self._send("PATCH", f"tenants/{tenant}", body, repeatable=True)
 
     async def quota(self, tenant: str, *, user_id: str | None = None) -> dict[str, Any]:
         """What a tenant, and with `user_id` one of its users, may use."""

@@ -16,7 +16,15 @@ from .conftest import Service, problem, token
 from .test_cli import Command
 
 KEY = "dco_0_secret"
-TENANT = {"id": 2, "slug": "acme", "name": "Acme", "signup_open": False, "created_at": "2026-11-21T12:00:00Z"}
+TENANT = {
+    "id": 2,
+    "customer_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "slug": "acme",
+    "name": "Acme",
+    "signup": "invite",
+    "domains": [],
+    "created_at": "2026-11-21T12:00:00Z",
+}
 
 
 @pytest.fixture
@@ -45,7 +53,10 @@ def admin(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_local_runs_credential_is_found_above_the_folder(service: Service, admin: Command) -> None:
     done = await admin("admin", "list-tenants")
 
-    assert (done.code, done.out) == (0, "2\tacme\tAcme\tFalse\t2026-11-21 12:00\n")
+    assert (done.code, done.out) == (
+        0,
+        f"2\tacme\tAcme\tinvite\t{TENANT['customer_id']}\t2026-11-21 12:00\n",
+    )
     assert [path for _, path in service.requests] == ["/v1/operator/token", "/v1/operator/tenants"]
     assert all("x-tenant-id" not in headers for headers in service.headers)
 
@@ -78,7 +89,7 @@ async def test_a_tenant_is_created_with_its_owner(service: Service, admin: Comma
     done = await admin("admin", "create-tenant", "--slug", "acme", "--name", "Acme", "--owner", "ann@example.com")
 
     assert done.code == 0 and "docuchat login --tenant acme" in done.out
-    wanted = {"slug": "acme", "name": "Acme", "owner": "ann@example.com", "signup_open": False}
+    wanted = {"slug": "acme", "name": "Acme", "owner": "ann@example.com", "signup": "invite", "domains": []}
     assert json.loads(service.raw[-1]) == wanted
     assert (await admin("admin", "create-tenant", "--slug", "acme")).code == 2
 
@@ -159,7 +170,7 @@ async def test_prices_are_those_in_force_unless_all_are_asked_for(service: Servi
 
 
 async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: Command) -> None:
-    service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse({**TENANT, "signup_open": True}))
+    service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse({**TENANT, "signup": "open"}))
     rotated = {"kid": "k", "algorithm": "EdDSA", "signs_from": "2026-11-21T12:10:00Z"}
     service.on("POST", "/v1/operator/signing-keys/rotate", JSONResponse(rotated))
     letter = {"service": "usage", "queue": "usage.usage-recorded.v1", "reason": "invalid", "count": 2}

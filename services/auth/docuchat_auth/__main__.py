@@ -4,14 +4,20 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import Administration, open_administration
 from docuchat_auth.settings import Settings
+from docuchat_auth.tenants.domain import SignUpMode
+from docuchat_auth.tenants.service import make_signup
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.server import serve, server_config
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
+
+_MODES: Final = {**{mode.value: mode for mode in SignUpMode}, "closed": SignUpMode.INVITE}
+"""`closed` is what `invite` was called."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,16 +47,16 @@ async def _administer(settings: Settings, options: argparse.Namespace) -> str:
 
 async def _run(administration: Administration, options: argparse.Namespace) -> str:
     if options.command == "create-tenant":
-        wanted = options.signup == "open"
+        wanted = make_signup(_MODES[options.signup or "invite"], options.domain)
         tenant, is_new = await administration.tenants.create(
-            options.slug, options.name or options.slug, tenant_id=options.id, signup_open=wanted
+            options.slug, options.name or options.slug, tenant_id=options.id, signup=wanted
         )
-        if options.signup is not None and tenant.signup_open != wanted:
-            tenant = await administration.tenants.set_signup(tenant.slug, is_open=wanted)
-        signup = "open" if tenant.signup_open else "closed"
-        return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}, sign-up {signup}"
+        if options.signup is not None and tenant.signup != wanted:
+            tenant = await administration.tenants.set_signup(tenant.id, wanted)
+        return f"tenant {tenant.id} {tenant.slug} {'created' if is_new else 'exists'}, sign-up {tenant.signup.mode}"
     if options.command == "set-signup":
-        tenant = await administration.tenants.set_signup(options.slug, is_open=options.state == "open")
+        tenant = await administration.tenants.get_by_reference(options.slug)
+        await administration.tenants.set_signup(tenant.id, make_signup(_MODES[options.state], options.domain))
         return f"tenant {tenant.id} {tenant.slug} sign-up {options.state}"
     key = await administration.keys.rotate(revoke=options.revoke)
     return f"key {key.kid} signs from {key.not_before.isoformat()}"
@@ -65,19 +71,23 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--slug", required=True, help="lower-case letters, digits and hyphens")
     create.add_argument("--name", help="for people (default: the slug)")
     create.add_argument("--id", type=_tenant_id, help="a chosen id (default: the next free one)")
-    create.add_argument(
-        "--signup", choices=("open", "closed"), help="whether unknown addresses become members (a new tenant: closed)"
-    )
+    create.add_argument("--signup", choices=_MODES, help="who joins uninvited (a new tenant: invite, nobody)")
+    _add_domains(create)
 
-    signup = commands.add_parser("set-signup", help="open or close a tenant to unknown addresses")
+    signup = commands.add_parser("set-signup", help="say who joins a tenant uninvited")
     signup.add_argument("--slug", required=True)
-    signup.add_argument("state", choices=("open", "closed"))
+    signup.add_argument("state", choices=_MODES)
+    _add_domains(signup)
 
     rotate = commands.add_parser("rotate-keys", help="publish a new signing key that takes over after a while")
     rotate.add_argument(
         "--revoke", action="store_true", help="drop every older key at once: all access tokens end (a key has leaked)"
     )
     return parser
+
+
+def _add_domains(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--domain", action="append", default=[], help="of mail, the tenant's own (with: domains)")
 
 
 def _tenant_id(text: str) -> int:

@@ -31,7 +31,7 @@ from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.domain import Email, User
@@ -84,7 +84,9 @@ class World:
     requests: list[CodeRequest]
 
     async def tenant(self, slug: str = "demo", *, is_open: bool = True) -> Tenant:
-        return (await self.tenants.create(slug, slug.title(), tenant_id=None, signup_open=is_open))[0]
+        return (
+            await self.tenants.create(slug, slug.title(), tenant_id=None, signup=OPEN if is_open else INVITED_ONLY)
+        )[0]
 
     async def ask_with_challenge(
         self, tenant: Tenant, email: str, address: str = "192.0.2.1", challenge: str | None = None
@@ -223,7 +225,9 @@ class RunningAuth:
         """Does what the command does, without the start of a process."""
         values = {name if name == "JWT_SECRET" else name.lower(): value for name, value in self.environment.items()}
         async with open_administration(Settings.model_validate(values)) as administration:
-            await administration.tenants.create(slug, slug.title(), tenant_id=tenant_id, signup_open=is_open)
+            await administration.tenants.create(
+                slug, slug.title(), tenant_id=tenant_id, signup=OPEN if is_open else INVITED_ONLY
+            )
 
     async def post(
         self, path: str, body: Mapping[str, Any], tenant: str | None = "1", **headers: str

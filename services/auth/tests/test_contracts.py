@@ -18,7 +18,7 @@ from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.sessions.domain import RefreshToken
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
-from docuchat_auth.tenants.domain import Slug
+from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Slug
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.domain import Email, Role
@@ -129,7 +129,7 @@ class TestUnitOfWork:
     async def tenant(uow: UnitOfWork[Tx], slug: str = "demo", tenant_id: int | None = None) -> Any:
         async with uow.system() as tx:
             chosen = None if tenant_id is None else TenantId(tenant_id)
-            return await tx.tenants.add(Slug(slug), slug.title(), signup_open=True, tenant_id=chosen)
+            return await tx.tenants.add(Slug(slug), slug.title(), signup=OPEN, tenant_id=chosen)
 
     @staticmethod
     async def user(uow: UnitOfWork[Tx], tenant: Any, email: str = "ann@example.com") -> Any:
@@ -153,9 +153,9 @@ class TestUnitOfWork:
         await self.tenant(uow, "demo", 1)
         async with uow.system() as tx:
             with pytest.raises(TenantTaken):
-                await tx.tenants.add(Slug("demo"), "Demo", signup_open=True, tenant_id=None)
+                await tx.tenants.add(Slug("demo"), "Demo", signup=OPEN, tenant_id=None)
             with pytest.raises(TenantTaken):
-                await tx.tenants.add(Slug("other"), "Other", signup_open=True, tenant_id=TenantId(1))
+                await tx.tenants.add(Slug("other"), "Other", signup=OPEN, tenant_id=TenantId(1))
             assert (await tx.tenants.find_by_slug(Slug("demo"))).id == 1
 
     async def test_a_tenant_sees_itself_only(self, uow: Any) -> None:
@@ -171,8 +171,8 @@ class TestUnitOfWork:
     async def test_sign_up_opens_and_closes(self, uow: Any) -> None:
         await self.tenant(uow)
         async with uow.system() as tx:
-            assert (await tx.tenants.set_signup(Slug("demo"), is_open=False)).signup_open is False
-            assert await tx.tenants.set_signup(Slug("none"), is_open=False) is None
+            assert (await tx.tenants.set_signup(TenantId(1), INVITED_ONLY)).signup == INVITED_ONLY
+            assert await tx.tenants.set_signup(TenantId(99), INVITED_ONLY) is None
 
     async def test_an_address_registers_once_in_a_tenant(self, uow: Any) -> None:
         one, two = await self.tenant(uow, "one"), await self.tenant(uow, "two")

@@ -40,8 +40,15 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     assert (me.json()["role"], me.json()["tenant"]["slug"]) == ("owner", "acme")
     assert (await auth.post("/v1/auth/request-code", {"email": "eve@example.com"}, "acme")).status_code == 202
     assert "email=eve@example.com" not in auth.log()
+    customer = made.json()["customer_id"]
+    people = {"signup": "domains", "domains": ["Acme.example"]}
+    changed = await auth.http.patch(f"{TENANTS}/{customer}", json=people, headers=headers)
+    assert (changed.json()["signup"], changed.json()["domains"]) == ("domains", ["acme.example"])
+    assert await auth.tokens_of("bob@acme.example", customer)
+    for wrong in ({}, {"signup": "domains"}, {"signup": "open", "domains": ["a.example"]}, {"signup": "anybody"}):
+        assert (await auth.http.patch(f"{TENANTS}/acme", json=wrong, headers=headers)).status_code == 422, wrong
     opened = await auth.http.patch(f"{TENANTS}/acme", json={"signup_open": True}, headers=headers)
-    assert opened.json()["signup_open"]
+    assert (opened.json()["signup_open"], opened.json()["signup"], opened.json()["domains"]) == (True, "open", [])
     assert await auth.tokens_of("eve@example.com", "acme")
 
     first = (await auth.http.get(TENANTS, params={"limit": 1}, headers=headers)).json()

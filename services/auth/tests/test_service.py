@@ -46,6 +46,8 @@ async def test_the_whole_sign_in(auth: Any) -> None:
 
 async def test_errors_are_problems_that_say_what_to_do(auth: Any) -> None:
     body = {"email": "user@example.com"}
+    assert (await auth.post(REQUEST, body, None)).status_code == 202  # there is only one
+    await auth.create_tenant("second")
     for tenant, body_, status, code in (
         (None, body, 400, "tenant_required"),
         ("", body, 400, "tenant_required"),
@@ -206,7 +208,7 @@ async def test_the_same_address_in_two_tenants_is_two_users(auth: Any) -> None:
 
 async def test_commands_are_idempotent_and_refuse_in_one_line(auth: Any) -> None:
     assert "tenant 1 demo exists" in auth.command("create-tenant", "--slug", "demo", "--id", "1")
-    assert "tenant 2 other created, sign-up closed" in auth.command("create-tenant", "--slug", "other")
+    assert "tenant 2 other created, sign-up invite" in auth.command("create-tenant", "--slug", "other")
     assert "tenant 2 other exists, sign-up open" in auth.command("create-tenant", "--slug", "other", "--signup", "open")
     assert "tenant_taken" in auth.command("create-tenant", "--slug", "demo", "--id", "9", expect=1)
     assert "invalid_slug" in auth.command("create-tenant", "--slug", "Not Valid", expect=1)

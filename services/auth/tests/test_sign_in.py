@@ -3,14 +3,17 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
 
 from docuchat_auth.codes.domain import Account, new_code
 from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
-from docuchat_auth.tenants.domain import parse_tenant_reference
-from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.operators.service import TenantFounding
+from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, SignUpMode, parse_tenant_reference
+from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.tenants.service import TenantDirectory, make_signup
 from docuchat_auth.users.domain import Email, Role
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.events.catalogue import TenantCreated, UserRegistered
@@ -207,7 +210,7 @@ async def test_a_stranger_of_a_closed_or_unknown_tenant_gets_the_same_answer_but
     world = await make_world()
     tenant = await world.tenant()
     await world.sign_in_as(tenant, ANN)
-    await world.tenants.set_signup("demo", is_open=False)
+    await world.tenants.set_signup(tenant.id, INVITED_ONLY)
     asked = [(tenant.id, ANN), (tenant.id, Email("eve@example.com")), (NO_TENANT, ANN)]
     answers = [await world.sign_in.request_code(where, email, ADDRESS) for where, email in asked]
     assert {(answer.expires_in, len(answer.text)) for answer in answers} == {(timedelta(minutes=10), 32)}
@@ -220,8 +223,8 @@ async def test_a_stranger_of_a_closed_or_unknown_tenant_gets_the_same_answer_but
 
 async def test_a_closed_tenant_gets_its_first_owner_by_address(make_world: Any) -> None:
     world = await make_world()
-    tenant, is_new = await world.founding.create("acme", "Acme", ANN, signup_open=False)
-    assert (is_new, tenant.signup_open) == (True, False)
+    tenant, is_new = await world.founding.create("acme", "Acme", ANN, signup=INVITED_ONLY)
+    assert (is_new, tenant.signup) == (True, INVITED_ONLY)
     await world.sign_in_as(tenant, ANN)
     (owner,) = await world.users()
     assert (owner.email, owner.role) == (ANN, Role.OWNER)
@@ -229,15 +232,49 @@ async def test_a_closed_tenant_gets_its_first_owner_by_address(make_world: Any) 
         await world.sign_in_as(tenant, "eve@example.com")
 
 
+async def test_people_of_a_proven_domain_join_and_nobody_else(make_world: Any) -> None:
+    world = await make_world()
+    rule = make_signup(SignUpMode.DOMAINS, ["Example.com"])
+    tenant, _ = await world.founding.create("acme", "Acme", Email("boss@acme.example"), signup=rule)
+    assert (await world.sign_in_as(tenant, ANN)).access_token
+    for stranger in ("ann@sub.example.com", "ann@evil-example.com", "ann@example.com.evil.example"):
+        with pytest.raises(InvalidCode):
+            await world.sign_in_as(tenant, stranger)
+    assert {user.email: user.role for user in await world.users()} == {
+        "boss@acme.example": Role.OWNER, ANN: Role.MEMBER,
+    }  # fmt: skip
+    for mode, domains in ((SignUpMode.DOMAINS, []), (SignUpMode.OPEN, ["a.example"]), (SignUpMode.DOMAINS, ["@x"])):
+        with pytest.raises(InvalidSignUp):
+            make_signup(mode, domains)
+
+
+async def test_a_tenant_that_is_to_be_open_takes_nobody_before_its_owner(make_world: Any) -> None:
+    world = await make_world()
+
+    class Crowded(TenantDirectory):
+        """Where a stranger comes as soon as there is a tenant."""
+
+        async def create(self, *arguments: Any, **named: Any) -> Any:
+            made = await super().create(*arguments, **named)
+            with pytest.raises(InvalidCode):
+                await world.sign_in_as(made[0], "eve@example.com")
+            return made
+
+    founding = TenantFounding(world.uow, Crowded(world.uow), world.clock)
+    tenant, _ = await founding.create("acme", "Acme", ANN, signup=OPEN)
+    await world.sign_in_as(tenant, "eve@example.com")
+    assert [user.role for user in await world.users()] == [Role.OWNER, Role.MEMBER]
+
+
 async def test_founding_again_changes_nothing_and_takes_nobodys_tenant(make_world: Any) -> None:
     world = await make_world()
-    first, _ = await world.founding.create("acme", "Acme", ANN, signup_open=False)
-    assert await world.founding.create("acme", "Acme", ANN, signup_open=False) == (first, False)
+    first, _ = await world.founding.create("acme", "Acme", ANN, signup=INVITED_ONLY)
+    assert await world.founding.create("acme", "Acme", ANN, signup=INVITED_ONLY) == (first, False)
     with pytest.raises(TenantTaken):
-        await world.founding.create("acme", "Acme", Email("eve@example.com"), signup_open=False)
+        await world.founding.create("acme", "Acme", Email("eve@example.com"), signup=INVITED_ONLY)
     assert [user.email for user in await world.users()] == [ANN]
     await world.tenant("empty", is_open=False)  # as a crash between the tenant and its owner leaves it
-    completed, is_new = await world.founding.create("empty", "Empty", ANN, signup_open=False)
+    completed, is_new = await world.founding.create("empty", "Empty", ANN, signup=INVITED_ONLY)
     assert not is_new
     assert (await world.sign_in_as(completed, ANN)).access_token
 
@@ -331,25 +368,26 @@ async def test_a_tenant_is_found_by_id_and_by_slug(make_world: Any) -> None:
     tenant = await world.tenant()
     assert await world.tenants.get_by_reference("1") == tenant
     assert await world.tenants.get_by_reference(" demo ") == tenant
-    for unknown in ("2", "other", "Demo", "0", "-1", "not a slug", "9" * 30, "'; --"):
+    assert await world.tenants.get_by_reference(str(tenant.customer_id).upper()) == tenant
+    for unknown in (str(uuid4()), "2", "other", "Demo", "0", "-1", "not a slug", "9" * 30, "'; --"):
         with pytest.raises(TenantNotFound):
             await world.tenants.get_by_reference(unknown)
 
 
 async def test_creating_a_tenant_again_changes_nothing(make_world: Any) -> None:
     world = await make_world()
-    first, is_new = await world.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
-    again, is_new_again = await world.tenants.create("demo", "Other name", tenant_id=1, signup_open=True)
+    first, is_new = await world.tenants.create("demo", "Demo", tenant_id=1, signup=OPEN)
+    again, is_new_again = await world.tenants.create("demo", "Other name", tenant_id=1, signup=OPEN)
     assert (is_new, is_new_again) == (True, False)
     assert again == first
     assert [event.slug for event in await world.events() if isinstance(event, TenantCreated)] == ["demo"]
     with pytest.raises(TenantTaken):
-        await world.tenants.create("demo", "Demo", tenant_id=2, signup_open=True)
+        await world.tenants.create("demo", "Demo", tenant_id=2, signup=OPEN)
     with pytest.raises(TenantTaken):
-        await world.tenants.create("other", "Other", tenant_id=1, signup_open=True)
+        await world.tenants.create("other", "Other", tenant_id=1, signup=OPEN)
     for slug in ("", "UPPER", "-a", "a-", "12", "a_b", "a" * 64):
         with pytest.raises(InvalidSlug):
-            await world.tenants.create(slug, "Name", tenant_id=None, signup_open=True)
+            await world.tenants.create(slug, "Name", tenant_id=None, signup=OPEN)
 
 
 async def test_codes_are_six_digits_and_differ() -> None:

@@ -13,6 +13,7 @@ import pytest
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.settings import Settings
+from docuchat_auth.tenants.domain import OPEN
 from docuchat_testkit.broker import TestBroker
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
@@ -141,7 +142,7 @@ async def test_trouble_with_redis_is_an_answer_in_time(
         settings = Settings.model_validate({**values, "redis_url": f"redis://127.0.0.1:{unused_port}/0"})
         app = create_app(settings)
         container = await stack.enter_async_context(open_container(settings))
-        await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
+        await container.tenants.create("demo", "Demo", tenant_id=1, signup=OPEN)
         app.state.container = container
         transport = httpx2.ASGITransport(app)
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://auth"))
@@ -158,7 +159,7 @@ async def test_without_rabbitmq_auth_is_ready_and_signs_in(auth_environment: dic
     settings = Settings.model_validate({**values, "rabbitmq_url": f"amqp://127.0.0.1:{unused_port}/"})
     app = create_app(settings)
     async with open_container(settings) as container:
-        await container.tenants.create("demo", "Demo", tenant_id=1, signup_open=True)
+        await container.tenants.create("demo", "Demo", tenant_id=1, signup=OPEN)
         app.state.container = container
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://auth") as http:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _LARGEST = 1 << 60
-_TENANT_COLUMNS = ("id", "slug", "name", "signup_open", "created_at")
+_TENANT_COLUMNS = ("id", "slug", "name", "signup", "customer_id", "created_at")
 _USER_COLUMNS = ("email", "role", "id", "last_login_at")
 
 admin_app = typer.Typer(
@@ -36,8 +36,12 @@ pauses_app = typer.Typer(help="Work that waits for a model provider.", no_args_i
 admin_app.add_typer(dead_letters_app, name="dead-letters")
 admin_app.add_typer(pauses_app, name="pauses")
 
-Tenant = Annotated[str, typer.Argument(help="The tenant's id or slug.")]
+Tenant = Annotated[str, typer.Argument(help="The tenant's id, customer id or slug.")]
 User = Annotated[str | None, typer.Option(metavar="EMAIL|ID", help="One user of the tenant.")]
+SignUp = Literal["invite", "domains", "open"]
+Domains = Annotated[
+    list[str] | None, typer.Option(metavar="acme.example", help="Of mail, the tenant's own; with domains. Repeatable.")
+]
 Amount = Annotated[str | None, typer.Option(metavar="N|none", help="none is no limit.")]
 
 
@@ -74,12 +78,15 @@ def create_tenant(
     slug: Annotated[str, typer.Option(help="Lower-case letters, digits and hyphens.")],
     owner: Annotated[str, typer.Option(metavar="EMAIL", help="Who owns it, and may sign in first.")],
     name: Annotated[str | None, typer.Option(help="For people; the slug without.")] = None,
-    open_signup: Annotated[
-        bool, typer.Option("--open-signup", help="Let any address become a member by a code.")
-    ] = False,
+    signup: Annotated[SignUp, typer.Option(help="Who joins uninvited: nobody, people of --domain, or anybody.")] = (
+        "invite"
+    ),
+    domain: Domains = None,
+    open_signup: Annotated[bool, typer.Option("--open-signup", help="The same as --signup open.")] = False,
 ) -> None:
     """Create a tenant with its first owner; the same again changes nothing."""
-    made = _operate(context, lambda it: it.create_tenant(slug, name or slug, owner, signup_open=open_signup))
+    mode = "open" if open_signup else signup
+    made = _operate(context, lambda it: it.create_tenant(slug, name or slug, owner, signup=mode, domains=domain or ()))
     screen.line(f"Tenant {made['id']} ({made['slug']}); {owner} signs in with: docuchat login --tenant {made['slug']}")
 
 
@@ -104,9 +111,15 @@ def list_users(context: typer.Context, tenant: Tenant, as_json: AsJson = False) 
 
 
 @admin_app.command("set-signup")
-def set_signup(context: typer.Context, tenant: Tenant, state: Literal["open", "closed"]) -> None:
-    """Open or close a tenant to unknown addresses."""
-    changed = _operate(context, lambda it: it.set_signup(tenant, is_open=state == "open"))
+def set_signup(
+    context: typer.Context,
+    tenant: Tenant,
+    state: Annotated[Literal["invite", "domains", "open", "closed"], typer.Argument(help="closed is invite.")],
+    domain: Domains = None,
+) -> None:
+    """Say who joins a tenant uninvited: nobody, people of --domain, or anybody."""
+    mode = "invite" if state == "closed" else state
+    changed = _operate(context, lambda it: it.set_signup(tenant, mode, domain or ()))
     screen.line(f"Sign-up of tenant {changed['id']} ({changed['slug']}) is {state}.")
 
 

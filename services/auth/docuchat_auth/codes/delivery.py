@@ -38,7 +38,8 @@ class CodeDelivery:
         async with self._uow(account.tenant_id) as tx:
             tenant = await tx.tenants.find_by_id(account.tenant_id)
             user = await tx.users.find_by_email(account.tenant_id, account.email)
-        if tenant is None or (user is None and not tenant.signup_open) or (user is not None and not user.is_active):
+        may_enter = tenant is not None and (tenant.signup.admits(account.email) if user is None else user.is_active)
+        if tenant is None or not may_enter:
             _deliveries.labels("withheld").inc()
             logger.info("auth.code_withheld", tenant_id=account.tenant_id)
             return

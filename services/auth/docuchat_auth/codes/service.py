@@ -127,7 +127,7 @@ class SignIn:
             raise InvalidCode
         user = await tx.users.find_by_email(tenant.id, account.email)
         if user is None:
-            if not tenant.signup_open:
+            if not tenant.signup.admits(account.email):
                 raise InvalidCode
             user = await tx.users.register(tenant.id, UserId(uuid7()), account.email, moment)
             if user is not None:

@@ -24,7 +24,7 @@ from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.schemas import Address
@@ -106,14 +106,14 @@ async def list_tenants(
     responses={200: {"description": "It was there", "model": OperatedTenant}},
     operation_id="createTenant",
 )
-@raises(InvalidSlug, TenantTaken, *IDEMPOTENCY_ERRORS)
+@raises(InvalidSlug, InvalidSignUp, TenantTaken, *IDEMPOTENCY_ERRORS)
 async def create_tenant(
     body: NewTenant,
     operator: CurrentOperator,
     founding: Annotated[TenantFounding, Depends(_founding)],
     creating: CurrentCreation,
 ) -> Response:
-    """The same slug and owner again change nothing and answer 200. Sign-up is closed unless the body opens it."""
+    """The same slug and owner again change nothing and answer 200. Nobody joins uninvited unless the body says so."""
 
     def present(outcome: tuple[Tenant, bool]) -> StoredResponse:
         tenant, is_new = outcome
@@ -122,25 +122,27 @@ async def create_tenant(
     return await creating.once(
         operator,
         body,
-        lambda settle: founding.create(
-            body.slug, body.name, Email(body.owner), signup_open=body.signup_open, settle=settle
-        ),
+        lambda settle: founding.create(body.slug, body.name, Email(body.owner), signup=body.rule(), settle=settle),
         present,
     )
 
 
 @router.patch(
     "/tenants/{tenant}",
-    summary="Open or close a tenant to unknown addresses",
+    summary="Say who may join a tenant without being invited",
     operation_id="changeTenant",
 )
-@raises(TenantNotFound)
+@raises(TenantNotFound, InvalidSignUp)
 async def change_tenant(
     tenant: str, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
 ) -> OperatedTenant:
-    """`tenant` is its id or its slug."""
+    """`tenant` is its number, its customer id or its slug.
+
+    With `invite` nobody joins uninvited; with `domains` who proves an address of one of the domains; with `open`
+    anybody.
+    """
     found = await tenants.get_by_reference(tenant)
-    return OperatedTenant.of(await tenants.set_signup(found.slug, is_open=body.signup_open))
+    return OperatedTenant.of(await tenants.set_signup(found.id, body.rule()))
 
 
 @router.get(
@@ -158,7 +160,7 @@ async def list_users(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the page before.")] = None,
 ) -> OperatedUserPage:
-    """Every user of a tenant, by id, or the one that is wanted. `tenant` is its id or its slug."""
+    """Every user of a tenant, by id, or the one that is wanted. `tenant` is its number, customer id or slug."""
     wanted = UserFilter(None if email is None else Email(email), None if user_id is None else UserId(user_id))
     after = None if cursor is None else UserId(cursor)
     page, more = await users.list_after((await tenants.get_by_reference(tenant)).id, after, wanted, limit)

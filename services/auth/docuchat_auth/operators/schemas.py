@@ -1,17 +1,23 @@
 """Bodies of operators' requests and answers."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.signing_keys.domain import SigningKey
-from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
+from docuchat_auth.tenants.errors import InvalidSignUp
+from docuchat_auth.tenants.service import make_signup
 from docuchat_auth.users.domain import Role, User
 from docuchat_auth.users.schemas import Address
 from docuchat_common.http.json_body import Flag, Name, StrictBody
+
+Domain = Annotated[str, Field(min_length=4, max_length=253, examples=["acme.example"])]
+_DOMAINS = "For `domains`: whose people may join. You vouch that they are the tenant's own."
+_OLDER = "Older form of `signup`: true is `open`, false is `invite`."
 
 
 class OperatorKeyBody(StrictBody):
@@ -39,22 +45,45 @@ class NewTenant(StrictBody):
     slug: str = Field(min_length=1, max_length=63, examples=["acme"])
     name: Name = Field(examples=["Acme"])
     owner: Address
-    signup_open: Flag = Field(default=False, description="Whether unknown addresses become members by a code.")
+    signup: SignUpMode | None = Field(
+        default=None, description="Who may join without being invited; without it nobody may (`invite`)."
+    )
+    domains: list[Domain] = Field(default=[], max_length=100, description=_DOMAINS)
+    signup_open: Flag | None = Field(default=None, description=_OLDER)
+
+    def rule(self) -> SignUp:
+        """Who may join. Raises InvalidSignUp."""
+        return _rule(self.signup, self.domains, self.signup_open or False)
 
 
 class TenantChange(StrictBody):
     """What may be changed of a tenant."""
 
-    signup_open: Flag = Field(description="Whether unknown addresses become members by a code.")
+    signup: SignUpMode | None = Field(default=None, description="Who may join without being invited.")
+    domains: list[Domain] = Field(default=[], max_length=100, description=_DOMAINS)
+    signup_open: Flag | None = Field(default=None, description=_OLDER)
+
+    def rule(self) -> SignUp:
+        """Who may join. Raises InvalidSignUp."""
+        if self.signup is None and self.signup_open is None:
+            raise InvalidSignUp("Say in `signup` who may join: invite, domains or open.")
+        return _rule(self.signup, self.domains, self.signup_open or False)
+
+
+def _rule(mode: SignUpMode | None, domains: list[str], is_open: bool) -> SignUp:
+    return make_signup(mode or (SignUpMode.OPEN if is_open else SignUpMode.INVITE), domains)
 
 
 class OperatedTenant(BaseModel):
     """A tenant as its operator sees it."""
 
     id: int = Field(examples=[2])
+    customer_id: UUID
     slug: str = Field(examples=["acme"])
     name: str = Field(examples=["Acme"])
-    signup_open: bool
+    signup: SignUpMode
+    domains: list[str] = Field(description=_DOMAINS)
+    signup_open: bool = Field(description=_OLDER)
     created_at: datetime
 
     @classmethod
@@ -62,9 +91,12 @@ class OperatedTenant(BaseModel):
         """Present a tenant."""
         return cls(
             id=tenant.id,
+            customer_id=tenant.customer_id,
             slug=tenant.slug,
             name=tenant.name,
-            signup_open=tenant.signup_open,
+            signup=tenant.signup.mode,
+            domains=sorted(tenant.signup.domains),
+            signup_open=tenant.signup.is_open,
             created_at=tenant.created_at,
         )
 

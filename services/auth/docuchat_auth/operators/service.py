@@ -12,7 +12,7 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
-from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Role
@@ -73,14 +73,16 @@ class TenantFounding:
         name: str,
         owner: Email,
         *,
-        signup_open: bool,
+        signup: SignUp,
         settle: Settle[tuple[Tenant, bool]] = without_key,
     ) -> tuple[Tenant, bool]:
         """The tenant and whether it is new; the same slug and owner again change nothing.
 
+        It takes nobody else before it has its owner.
+
         Raises InvalidSlug; TenantTaken when the slug belongs to a tenant that somebody else owns.
         """
-        tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, signup_open=signup_open)
+        tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, signup=INVITED_ONLY)
         # a crash in between leaves a tenant that is closed and empty; the command given again completes it
         async with self._uow(tenant.id) as tx:
             user = await tx.users.register(tenant.id, UserId(uuid7()), owner, self._clock.now())
@@ -90,6 +92,8 @@ class TenantFounding:
                 tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
             if user is None or user.role is not Role.OWNER:
                 raise TenantTaken(f"The slug belongs to tenant {tenant.id}, which has another owner.")
+        if is_new and signup != INVITED_ONLY:
+            tenant = await self._tenants.set_signup(tenant.id, signup)
         # the key is the operator's, of no tenant; a crash before this line is mended as above
         async with self._uow(NO_TENANT) as tx:
             await settle(tx, (tenant, is_new))

@@ -3,16 +3,52 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType
+from enum import StrEnum
+from typing import Final, NewType
+from uuid import UUID
 
 from docuchat_common.ids import TenantId
 
 Slug = NewType("Slug", str)
 
-# A slug is a DNS label that is not a number, so that X-Tenant-ID can take either without doubt.
+# A slug is a DNS label that is neither a number nor a UUID, so that X-Tenant-ID can take any without doubt.
 _SLUG = re.compile(r"(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _TENANT_ID = re.compile(r"[1-9]\d{0,9}\Z", re.ASCII)
 _MAX_TENANT_ID = 2**31 - 1
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z")
+_DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
+
+
+class SignUpMode(StrEnum):
+    """Who may become a member without being asked to."""
+
+    INVITE = "invite"
+    DOMAINS = "domains"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """A tenant's rule for those whom nobody has invited."""
+
+    mode: SignUpMode
+    domains: frozenset[str] = frozenset()
+    """Domains of mail whose people may join, proven to be the tenant's."""
+
+    def admits(self, email: str | None) -> bool:
+        """Whether whoever has proven to own this address, or has proven nothing (None), may become a member."""
+        if self.mode is SignUpMode.OPEN:
+            return True
+        return self.mode is SignUpMode.DOMAINS and email is not None and email.rpartition("@")[2] in self.domains
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may join."""
+        return self.mode is SignUpMode.OPEN
+
+
+INVITED_ONLY: Final = SignUp(SignUpMode.INVITE)
+OPEN: Final = SignUp(SignUpMode.OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +56,33 @@ class Tenant:
     """One customer company."""
 
     id: TenantId
+    customer_id: UUID
     slug: Slug
     name: str
-    signup_open: bool
+    signup: SignUp
     created_at: datetime
 
 
-def parse_tenant_reference(reference: str) -> TenantId | Slug | None:
-    """Read a tenant id or slug as clients send it; None when it can be neither."""
+TenantReference = TenantId | UUID | Slug
+
+
+def parse_tenant_reference(reference: str) -> TenantReference | None:
+    """Read a tenant's number, customer id (a UUID) or slug as clients send it; None when it can be none of them."""
     reference = reference.strip()
+    if _UUID.match(reference.lower()):
+        return UUID(reference)
     if _TENANT_ID.match(reference):
         number = int(reference)
         return TenantId(number) if number <= _MAX_TENANT_ID else None
     return Slug(reference) if _SLUG.match(reference) else None
 
 
+def parse_domain(text: str) -> str | None:
+    """A domain of mail in lower-case ASCII, or None."""
+    domain = text.strip().lower()
+    return domain if _DOMAIN.match(domain) else None
+
+
 def parse_slug(text: str) -> Slug | None:
     """A valid slug, or None."""
-    return Slug(text) if _SLUG.match(text) else None
+    return Slug(text) if _SLUG.match(text) and not _UUID.match(text) else None

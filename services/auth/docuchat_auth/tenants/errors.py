@@ -10,9 +10,15 @@ class TenantNotFound(NotFound):
 
 
 class InvalidSlug(InvalidInput):
-    """A slug is 1 to 63 lower-case letters, digits and inner hyphens, and not a number."""
+    """A slug is 1 to 63 lower-case letters, digits and inner hyphens, and neither a number nor a UUID."""
 
     code = "invalid_slug"
+
+
+class InvalidSignUp(InvalidInput):
+    """Sign-up by `domains` needs at least one domain of mail, like acme.example; the other modes have none."""
+
+    code = "invalid_signup"
 
 
 class TenantTaken(Conflict):

@@ -15,8 +15,8 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
         {
             "name": "X-Tenant-ID",
             "in": "header",
-            "required": True,
-            "description": "The tenant, by its id or its slug.",
+            "required": False,
+            "description": "The tenant, by its number, its customer id or its slug; needless where there is only one.",
             "schema": {"type": "string"},
             "example": "1",
         }
@@ -28,9 +28,12 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
 async def _named_tenant(request: Request) -> TenantId:
     header = request.app.state.container.settings.tenant_header
     reference = request.headers.get(header, "").strip()
-    if not reference:
-        raise MissingTenant(f"Which tenant? Send its id or slug in the `{header}` header.")
     tenants: TenantDirectory = request.app.state.container.tenants
+    if not reference:
+        only = await tenants.find_only()
+        if only is None:
+            raise MissingTenant(f"Which tenant? Send its id or slug in the `{header}` header.")
+        return only.id
     found = await tenants.find_by_reference(reference)
     return NO_TENANT if found is None else found.id
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import structlog
 
-from docuchat_auth.tenants.domain import Slug, Tenant, parse_slug, parse_tenant_reference
-from docuchat_auth.tenants.errors import InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.tenants.domain import (
+    SignUp,
+    SignUpMode,
+    Tenant,
+    TenantReference,
+    parse_domain,
+    parse_slug,
+    parse_tenant_reference,
+)
+from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_common.events.catalogue import TenantCreated
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId
@@ -26,11 +36,16 @@ class TenantDirectory:
         self._uow = uow
 
     async def find_by_reference(self, reference: str) -> Tenant | None:
-        """The tenant of an id or slug."""
+        """The tenant of a number, customer id or slug."""
         wanted = parse_tenant_reference(reference)
         # which tenant is meant is known only after this, so it is the system's question
         async with self._uow.system() as tx:
             return await _find_tenant(tx, NO_TENANT if wanted is None else wanted)
+
+    async def find_only(self) -> Tenant | None:
+        """The one tenant of an installation that has no other: there nobody needs to name it."""
+        async with self._uow.system() as tx:
+            return await tx.tenants.find_only()
 
     async def get_by_reference(self, reference: str) -> Tenant:
         """As `find_by_reference`. Raises TenantNotFound."""
@@ -39,7 +54,7 @@ class TenantDirectory:
             raise TenantNotFound
         return found
 
-    async def create(self, slug: str, name: str, *, tenant_id: int | None, signup_open: bool) -> tuple[Tenant, bool]:
+    async def create(self, slug: str, name: str, *, tenant_id: int | None, signup: SignUp) -> tuple[Tenant, bool]:
         """The tenant and whether it is new: the same slug again (and the same id, when given) changes nothing.
 
         Raises InvalidSlug; TenantTaken when the id belongs to another slug or the slug to another id.
@@ -52,7 +67,7 @@ class TenantDirectory:
             known = await tx.tenants.find_by_slug(valid)
             if known is None:
                 try:
-                    tenant = await tx.tenants.add(valid, name, signup_open=signup_open, tenant_id=wanted)
+                    tenant = await tx.tenants.add(valid, name, signup=signup, tenant_id=wanted)
                 except TenantTaken:
                     # lost a race to an equal command, or the id is another tenant's
                     known = await tx.tenants.find_by_slug(valid)
@@ -72,20 +87,29 @@ class TenantDirectory:
             found = await tx.tenants.list_after(tenant_id, limit + 1)
         return found[:limit], len(found) > limit
 
-    async def set_signup(self, slug: str, *, is_open: bool) -> Tenant:
-        """Opens or closes a tenant to unknown addresses. Raises InvalidSlug, TenantNotFound."""
-        valid = parse_slug(slug)
-        if valid is None:
-            raise InvalidSlug
+    async def set_signup(self, tenant_id: TenantId, signup: SignUp) -> Tenant:
+        """Say who may join without being invited. Raises TenantNotFound."""
         async with self._uow.system() as tx:
-            tenant = await tx.tenants.set_signup(valid, is_open=is_open)
+            tenant = await tx.tenants.set_signup(tenant_id, signup)
         if tenant is None:
             raise TenantNotFound
-        logger.info("tenant.signup_changed", tenant_id=tenant.id, signup_open=tenant.signup_open)
+        logger.info("tenant.signup_changed", tenant_id=tenant.id, signup=tenant.signup.mode.value)
         return tenant
 
 
-async def _find_tenant(tx: Tx, wanted: TenantId | Slug) -> Tenant | None:
+def make_signup(mode: SignUpMode, domains: Iterable[str] = ()) -> SignUp:
+    """The rule for these domains, which whoever calls vouches for. Raises InvalidSignUp."""
+    parsed = {text: parse_domain(text) for text in domains}
+    if wrong := [text for text, domain in parsed.items() if domain is None]:
+        raise InvalidSignUp(f"{wrong[0]!r} is no domain of mail; one looks like acme.example.")
+    if bool(parsed) != (mode is SignUpMode.DOMAINS):
+        raise InvalidSignUp
+    return SignUp(mode, frozenset(domain for domain in parsed.values() if domain))
+
+
+async def _find_tenant(tx: Tx, wanted: TenantReference) -> Tenant | None:
     if isinstance(wanted, int):
         return await tx.tenants.find_by_id(wanted)
+    if isinstance(wanted, UUID):
+        return await tx.tenants.find_by_customer_id(wanted)
     return await tx.tenants.find_by_slug(wanted)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from docuchat_common.http.caller import NO_TENANT, Action, Caller
+from docuchat_common.contracts.permissions import Action
+from docuchat_common.http.caller import NO_TENANT, Caller, NotAllowed
 from docuchat_common.http.permissions import Resource, may
 from docuchat_common.ids import TenantId, uuid7
 
@@ -15,6 +16,13 @@ ONE = TenantId(1)
         ("member", "documents.read", True),
         ("member", "chats.use", True),
         ("member", "documents.manage", False),
+        ("member", "keys.use", True),
+        ("viewer", "chats.use", True),
+        ("viewer", "documents.add", False),
+        ("viewer", "keys.use", False),
+        ("admin", "users.manage", True),
+        ("admin", "tenant.own", False),
+        ("owner", "tenant.own", True),
         ("admin", "documents.manage", True),
         ("owner", "usage.manage", True),
         ("stranger", "documents.read", False),
@@ -30,6 +38,8 @@ def test_scopes_narrow_a_role_and_never_widen_it() -> None:
     assert key.can("chats.use")
     assert not key.can("documents.read")
     assert not key.can("documents.manage")
+    with pytest.raises(NotAllowed):
+        key.require("documents.read")
 
 
 def test_only_a_user_has_a_user_id() -> None:

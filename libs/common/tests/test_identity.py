@@ -188,6 +188,37 @@ async def test_an_access_token_is_a_user_of_its_tenant(verifier: TokenVerifier, 
     assert (caller.tenant_id, caller.subject_type, caller.user_id, caller.role) == (7, "user", user, "admin")
     assert identity.tenant_slug == "seven"
     assert caller.can("documents.manage")
+    assert (caller.version, caller.groups, caller.session_id, caller.scopes) == (0, frozenset(), None, None)
+
+
+async def test_a_token_names_groups_session_and_version(verifier: TokenVerifier, token_mint: TokenMint) -> None:
+    group, session = uuid4(), uuid4()
+    claims = {"ver": 3, "groups": [str(group)], "sid": str(session), "sub_type": "user"}
+    caller = (await verifier.verify(token_mint.token(claims=claims))).caller
+    assert (caller.version, caller.groups, caller.session_id) == (3, frozenset({group}), session)
+
+
+@pytest.mark.parametrize("kind", ["key", "visitor"])
+async def test_who_is_no_user_may_only_what_the_token_names(
+    verifier: TokenVerifier, token_mint: TokenMint, kind: str
+) -> None:
+    bare = (await verifier.verify(token_mint.token(role="owner", claims={"sub_type": kind}))).caller
+    scoped = token_mint.token(role="owner", claims={"sub_type": kind, "scope": "chats.use usage.read"})
+    caller = (await verifier.verify(scoped)).caller
+    assert not bare.can("chats.use")
+    assert (caller.subject_type, caller.user_id) == (kind, None)
+    assert caller.can("chats.use")
+    assert not caller.can("documents.read")
+
+
+@pytest.mark.parametrize(
+    "claims", [{"sub_type": "operator"}, {"groups": ["x"]}, {"groups": 3}, {"sid": "x"}, {"ver": "x"}, {"ver": [1]}]
+)
+async def test_claims_that_nobody_signs_are_refused(
+    verifier: TokenVerifier, token_mint: TokenMint, claims: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token_mint.token(claims=claims))
 
 
 async def test_an_operators_token_opens_nothing_of_a_tenant_and_no_tenants_token_opens_what_is_the_operators(

@@ -15,6 +15,7 @@ from docuchat_auth.codes.service import SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -47,6 +48,7 @@ class Container:
     tenants: TenantDirectory
     sign_in: SignIn
     sessions: Sessions
+    revisions: Revisions
     profiles: Profiles
     users: UserDirectory
     keys: KeyRing
@@ -118,7 +120,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         keys = make_keyring(settings, uow, clock)
         await keys.ensure_key()
         successor_key = derive_key(secret, "refresh-token-successor")
-        sessions = Sessions(uow, keys, clock, settings.refresh_token_ttl, successor_key)
+        revisions = Revisions(uow, clock, settings.access_token_ttl)
+        sessions = Sessions(uow, keys, revisions, clock, settings.refresh_token_ttl, successor_key)
         queue = DeliveryQueue(settings.mail_queue_size)
         delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
         limiter = await stack.enter_async_context(
@@ -143,6 +146,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         background.start("relay", relay.run)
         background.every("refresh_tokens.sweep", _SWEEP_EVERY, sessions.forget_expired)
         background.every("idempotency_keys.sweep", _SWEEP_EVERY, partial(_forget_keys, uow))
+        background.every("revisions.sweep", _SWEEP_EVERY, revisions.forget_expired)
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         stack.push_async_callback(queue.drain, _DRAIN)
@@ -152,6 +156,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             tenants=tenants,
             sign_in=sign_in,
             sessions=sessions,
+            revisions=revisions,
             profiles=Profiles(uow),
             users=UserDirectory(uow),
             keys=keys,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_auth.operators.repository import OperatorRepository
+from docuchat_auth.revisions.repository import RevisionRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
@@ -19,6 +20,7 @@ class Tx:
     """Repositories and the outbox on one connection."""
 
     tenants: TenantRepository
+    revisions: RevisionRepository
     users: UserRepository
     refresh_tokens: RefreshTokenRepository
     signing_keys: SigningKeyRepository
@@ -31,6 +33,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
     """Auth consumes no event, so it has no use for the inbox."""
     return Tx(
         tenants=TenantRepository(connection),
+        revisions=RevisionRepository(connection),
         users=UserRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
         signing_keys=SigningKeyRepository(connection),

@@ -26,6 +26,7 @@ from docuchat_auth.codes.service import SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.operators.service import TenantFounding
+from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
@@ -76,6 +77,7 @@ class World:
     keys: KeyRing
     tenants: TenantDirectory
     founding: TenantFounding
+    revisions: Revisions
     sessions: Sessions
     sign_in: SignIn
     delivery: CodeDelivery
@@ -167,7 +169,9 @@ async def make_world(
             await keys.ensure_key()
             pseudonyms = KeyedPseudonyms(SECRET)
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
-            sessions = Sessions(uow, keys, clock, timedelta(days=30), derive_key(SECRET, "refresh-token-successor"))
+            revisions = Revisions(uow, clock, timedelta(hours=1))
+            successor_key = derive_key(SECRET, "refresh-token-successor")
+            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key)
             mailbox = Mailbox()
             tenants = TenantDirectory(uow)
             requests: list[CodeRequest] = []
@@ -183,6 +187,7 @@ async def make_world(
                 keys,
                 tenants,
                 TenantFounding(uow, tenants, clock),
+                revisions,
                 sessions,
                 SignIn(uow, sessions, codes, limiter, pseudonyms, keep, clock, policy),
                 CodeDelivery(uow, mailbox, timedelta(minutes=10)),

@@ -21,7 +21,8 @@ from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Slug
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.transaction import Tx, compose
-from docuchat_auth.users.domain import Email, Role
+from docuchat_auth.users.domain import Email
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, UserId, uuid7
@@ -300,8 +301,8 @@ class TestRoles:
             "SELECT 1 FROM auth.signing_keys",
             "SELECT 1 FROM auth.operators",
             "INSERT INTO auth.tenants (slug, name) VALUES ('x', 'x')",
-            "UPDATE auth.users SET role = 'owner'",
-            "UPDATE auth.users SET is_active = true",
+            "UPDATE auth.users SET email = 'x@example.com'",
+            "DELETE FROM auth.revisions",
             "DELETE FROM auth.users",
             "UPDATE auth.refresh_tokens SET expires_at = now()",
             "DELETE FROM auth.refresh_tokens",
@@ -355,6 +356,8 @@ class TestRoles:
         ("sessions.find_refresh_token", "refresh_tokens_hash_key", (1, b"a" * 32)),
         ("sessions.revoke_family", "refresh_tokens_family", (datetime.now(UTC), 1, uuid4())),
         ("sessions.delete_expired_refresh_tokens", "refresh_tokens_expires_at", (datetime.now(UTC), 10)),
+        ("revisions.list_revisions_after", "revisions_recorded_in", ("10:10:",)),
+        ("revisions.delete_expired_revisions", "revisions_expires_at", (datetime.now(UTC),)),
         ("tenants.find_tenant_by_slug", "tenants_slug_key", ("demo",)),
     ],
 )

@@ -16,11 +16,12 @@ from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
+from docuchat_common.ids import uuid7
 
 
 async def kid_in_use(world: Any) -> str:
     (user,) = await world.users()
-    token = await world.keys.sign_access_token(user, "demo")
+    token = await world.keys.sign_access_token(user, "demo", session_id=uuid7())
     kid: str = jwt.get_unverified_header(token)["kid"]
     return kid
 
@@ -100,9 +101,9 @@ async def test_another_algorithm_takes_over_by_rotation(make_world: Any, clock: 
     forge = SealedKeyForge("a-secret-of-the-tests-that-is-long-enough")
     ring = ring_of(world, clock, forge, SigningAlgorithm.ES256)
     await ring.ensure_key()
-    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo"))["alg"] == "EdDSA"
+    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo", session_id=uuid7()))["alg"] == "EdDSA"
     clock.advance(minutes=10)
-    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo"))["alg"] == "ES256"
+    assert jwt.get_unverified_header(await ring.sign_access_token(user, "demo", session_id=uuid7()))["alg"] == "ES256"
 
 
 def ring_of(

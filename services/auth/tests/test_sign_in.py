@@ -14,8 +14,9 @@ from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, SignUpMode, parse_tenant_reference
 from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory, make_signup
-from docuchat_auth.users.domain import Email, Role
+from docuchat_auth.users.domain import Email
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import TenantCreated, UserRegistered
 from docuchat_common.http.caller import NO_TENANT
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jwt
 import pytest
 from services.gateway.tests.conftest import Gateway
 
+from docuchat_common.contracts.permissions import PERMISSIONS as PERMISSIONS_OF
+from docuchat_common.contracts.permissions import Action
+from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of
 from docuchat_gateway.app import create_app
 from docuchat_gateway.edge.openapi_document import load_snapshots, merge
@@ -20,6 +23,12 @@ from docuchat_gateway.settings import Settings
 
 DOCUMENT: dict[str, Any] = create_app(Settings.model_construct(frontend_origin="")).openapi()
 OPERATIONS = [(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item]
+
+PERMISSIONS = {
+    (path, method.upper()): operation.get(EXTENSION)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
 
 PUBLIC = {
     ("/", "GET"),
@@ -78,6 +87,38 @@ def test_the_table_passes_on_all_public_paths_of_the_services_and_only_those() -
     }
     assert rows == served
     assert not any("internal" in path for _, path, _ in rows)
+
+
+def test_every_operation_says_what_it_asks_of_its_caller_and_table_and_service_say_the_same() -> None:
+    known = {*get_args(Action), "operator", "public"}
+    assert {operation: permission for operation, permission in PERMISSIONS.items() if permission not in known} == {}
+    assert {operation for operation, permission in PERMISSIONS.items() if permission == "public"} == PUBLIC
+    assert {path for (path, _), permission in PERMISSIONS.items() if permission == "operator"} == {
+        path for path, _ in PERMISSIONS if path.startswith("/v1/operator") and path != "/v1/operator/token"
+    }
+    for row in TABLE:
+        assert {PERMISSIONS[row.path, method] for method in row.methods} == {row.action}, row
+
+
+async def test_a_role_that_may_not_is_refused_before_anything_is_asked_or_read(gateway: Gateway) -> None:
+    viewer, stranger = gateway.headers(role="viewer"), gateway.headers(role="janitor")
+    allowed = PERMISSIONS_OF["viewer"]
+    got, no_role = {}, {}
+    for template, method in OPERATIONS:
+        permission = PERMISSIONS[template, method]
+        if permission in {"public", "operator"}:
+            continue
+        path = "/".join(str(uuid.uuid4()) if part.startswith("{") else part for part in template.split("/"))
+        if permission not in allowed:
+            async with gateway.http.request(method, path, headers=viewer) as response:
+                got[template, method] = (response.status, (await response.json())["code"])
+        async with gateway.http.request(method, path, headers=stranger) as response:
+            no_role[template, method] = (response.status, (await response.json())["code"])
+
+    assert ("/v1/files", "POST") in got
+    assert set(got.values()) == {(403, "not_allowed")}
+    assert set(no_role.values()) == {(403, "not_allowed")}
+    assert gateway.behind.seen == []
 
 
 def test_the_document_has_the_whole_surface_and_no_dangling_reference() -> None:
@@ -209,7 +250,7 @@ def refusals(method: str, path: str) -> dict[str, set[str]]:
 def test_an_operation_names_what_it_may_refuse_and_nothing_else() -> None:
     assert refusals("get", "/v1/usage") == {
         "401": {"unauthenticated", "invalid_token", "token_expired", "operator_token"},
-        "403": {"tenant_mismatch"},
+        "403": {"tenant_mismatch", "not_allowed"},
         "422": {"invalid_input"},
         "429": {"rate_limited"},
         "503": {"upstream_unavailable"},

@@ -7,11 +7,12 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from docuchat_common.background import Background
 from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_router, watched_by
 from docuchat_common.http.middleware import RequestContext
+from docuchat_common.http.permissions import EXTENSION, permission_of
 from docuchat_common.http.problems import Problem, install_problem_handlers
 
 
@@ -68,11 +69,19 @@ def create_service_app(
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
+            _add_permissions(app, schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _add_permissions(app: FastAPI, schema: dict[str, Any]) -> None:
+    for route in iter_route_contexts(app.routes):
+        if getattr(route, "include_in_schema", False) and (permission := permission_of(route.dependant)):
+            for method in route.methods or ():
+                schema["paths"][route.path_format][method.lower()][EXTENSION] = permission
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -4,22 +4,20 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+from docuchat_common.contracts.permissions import PERMISSIONS, Action
+from docuchat_common.errors import Forbidden
 from docuchat_common.ids import TenantId, UserId
 
 SubjectType = Literal["user", "visitor", "key", "operator"]
-Action = Literal["documents.read", "documents.add", "documents.manage", "chats.use", "usage.read", "usage.manage"]
-"""What a permission allows; `…manage` is about what belongs to others of the tenant."""
 
 NO_TENANT: Final = TenantId(0)
 """The tenant of an operator: row-level security shows it no rows."""
 
-_EVERYBODY: Final[frozenset[Action]] = frozenset({"documents.read", "documents.add", "chats.use", "usage.read"})
-_ADMINISTRATION: Final[frozenset[Action]] = _EVERYBODY | {"documents.manage", "usage.manage"}
-_BY_ROLE: Final[dict[str, frozenset[Action]]] = {
-    "owner": _ADMINISTRATION,
-    "admin": _ADMINISTRATION,
-    "member": _EVERYBODY,
-}
+
+class NotAllowed(Forbidden):
+    """Your role, or the scopes of your key, do not allow this; ask an admin or the owner of the tenant."""
+
+    code = "not_allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,12 @@ class Caller:
     """The role in the tenant; None for an operator, who has none."""
     scopes: frozenset[str] | None = None
     """What the credential was made for; None when it has all rights of its role."""
+    groups: frozenset[UUID] = frozenset()
+    """The groups of the tenant that the caller is in."""
+    session_id: UUID | None = None
+    """The sign-in that the credential comes from; None when it comes from none."""
+    version: int = 0
+    """The state of the user that the credential was made of; it grows with each change of rights."""
 
     @property
     def user_id(self) -> UserId | None:
@@ -48,4 +52,9 @@ class Caller:
         """Whether role and scopes both allow `action`; an unknown role allows nothing."""
         if self.scopes is not None and action not in self.scopes:
             return False
-        return action in _BY_ROLE.get(self.role or "", frozenset())
+        return action in PERMISSIONS.get(self.role or "", frozenset())
+
+    def require(self, action: Action) -> None:
+        """Raise NotAllowed unless the caller `can`."""
+        if not self.can(action):
+            raise NotAllowed

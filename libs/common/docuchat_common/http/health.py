@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.permissions import public as for_everybody
 
 Check = Callable[[], Awaitable[None]]
 """Returns when the part is usable, raises when it is not."""
@@ -41,6 +42,7 @@ def health_router(*, public: bool = False) -> APIRouter:
     router = APIRouter(tags=["health"], include_in_schema=public)
 
     @router.get("/livez", summary="The process is alive")
+    @for_everybody
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -50,11 +52,13 @@ def health_router(*, public: bool = False) -> APIRouter:
     }
 
     @router.get("/readyz", summary="What a request needs can work", **reports)
+    @for_everybody
     async def readyz(request: Request) -> Response:
         needed = await ask_parts(request.app.state.container.checks)
         return _report(needed, {})
 
     @router.get("/healthz", summary="Health of every part", **reports)
+    @for_everybody
     async def healthz(request: Request) -> Response:
         container = request.app.state.container
         return _report(*await asyncio.gather(ask_parts(container.checks), ask_parts(watched_by(container))))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 from uuid import UUID
 
 import aiohttp
@@ -23,8 +23,9 @@ from starlette.datastructures import Headers
 
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
+from docuchat_common.contracts.permissions import Action
 from docuchat_common.errors import BadRequest, Forbidden, Unauthenticated, UpstreamUnavailable
-from docuchat_common.http.caller import NO_TENANT, Caller
+from docuchat_common.http.caller import NO_TENANT, Caller, SubjectType
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 from docuchat_common.settings import ServiceSettings
@@ -147,6 +148,10 @@ class TokenVerifier:
             raise OperatorRequired
         return identity
 
+    def permit(self, identity: Identity, action: Action, method: str) -> None:
+        """Raise NotAllowed unless who is `identity` may do `action`; `method` is the request's, for who asks more."""
+        identity.caller.require(action)
+
     async def _verify(self, token: str) -> Identity:
         remembered = self._verified.get(token)
         if remembered is not None:
@@ -251,7 +256,7 @@ def _identity(claims: dict[str, Any], token: str) -> Identity:
             caller = Caller(NO_TENANT, "operator", UUID(claims["sub"]), scopes=scopes)
         elif claims["typ"] == "access":
             tenant_slug = str(claims["tenant_slug"])
-            caller = Caller(TenantId(int(claims["tenant"])), "user", UUID(claims["sub"]), role=str(claims["role"]))
+            caller = _tenants_caller(claims)
         else:
             raise InvalidToken("This is not an access token; send the `access_token`, not the refresh token.")
     except (KeyError, ValueError, TypeError) as error:
@@ -262,6 +267,24 @@ def _identity(claims: dict[str, Any], token: str) -> Identity:
         email=email if isinstance(email, str) else None,
         expires_at=float(claims["exp"]),
         token=token,
+    )
+
+
+def _tenants_caller(claims: dict[str, Any]) -> Caller:
+    kind: SubjectType = claims.get("sub_type", "user")
+    if kind not in get_args(SubjectType) or kind == "operator":
+        raise InvalidToken
+    # a user may have all that the role has; anybody else only what the token names
+    has_scopes = kind != "user" or "scope" in claims
+    return Caller(
+        TenantId(int(claims["tenant"])),
+        kind,
+        UUID(claims["sub"]),
+        role=str(claims["role"]),
+        scopes=frozenset(str(claims.get("scope", "")).split()) if has_scopes else None,
+        groups=frozenset(map(UUID, claims.get("groups", ()))),
+        session_id=UUID(claims["sid"]) if "sid" in claims else None,
+        version=int(claims.get("ver", 0)),
     )
 
 
@@ -300,20 +323,14 @@ async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]
 CurrentIdentity = Annotated[Identity, Depends(current_identity)]
 
 
-async def current_caller(identity: CurrentIdentity) -> Caller:
-    """Who calls, in a tenant."""
-    return identity.caller
-
-
-CurrentCaller = Annotated[Caller, Depends(current_caller)]
-
-
 @raises(Unauthenticated, InvalidToken, TokenExpired, OperatorRequired)
 async def current_operator(request: Request, _: Annotated[Any, Depends(_operator_bearer)]) -> Caller:
     """The operator who calls; OperatorRequired for anybody else who is signed in."""
     identity: Identity = await request.app.state.container.verifier.verify_operator(bearer_token(request.headers))
     return identity.caller
 
+
+vars(current_operator)["permission"] = "operator"
 
 CurrentOperator = Annotated[Caller, Depends(current_operator)]
 

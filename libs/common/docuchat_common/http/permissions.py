@@ -1,17 +1,53 @@
-"""Who may do what to what: the one function that decides, so that a table of permissions can take its place."""
+"""Who may do what to what. Each operation names its permission once, and that both asks for it and describes it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from docuchat_common.errors import Forbidden
-from docuchat_common.http.caller import Action, Caller
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+
+from docuchat_common.contracts.permissions import Action, Permission
+from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.identity import CurrentIdentity
+from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 
+EXTENSION: Final = "x-permission"
+"""Where the OpenAPI document says what an operation asks of its caller."""
 
-class NotAllowed(Forbidden):
-    """Only who uploaded this, an admin or the owner of the tenant may do that."""
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-    code = "not_allowed"
+
+def requires(action: Action) -> Any:
+    """Make a dependency that is the caller, and refuses who may not do `action`."""
+
+    @raises(NotAllowed)
+    async def permitted(request: Request, identity: CurrentIdentity) -> Caller:
+        request.app.state.container.verifier.permit(identity, action, request.method)
+        return identity.caller
+
+    vars(permitted)["permission"] = action
+    return Depends(permitted)
+
+
+def public(endpoint: _F) -> _F:
+    """Say that a route is for everybody."""
+    vars(endpoint)["permission"] = "public"
+    return endpoint
+
+
+def permission_of(route: Dependant) -> Permission | None:
+    """What a route asks of its caller; None when it does not say."""
+    return next(_permissions(route), None)
+
+
+def _permissions(dependant: Dependant) -> Iterator[Permission]:
+    if (permission := getattr(dependant.call, "permission", None)) is not None:
+        yield permission
+    for needed in dependant.dependencies:
+        yield from _permissions(needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
@@ -32,6 +33,7 @@ Service = Annotated[SignIn, Depends(_sign_in)]
     openapi_extra=TENANT_PARAMETER,
     operation_id="requestCode",
 )
+@public
 @raises(TooManyAttempts, MailBacklog)
 async def request_code(
     body: CodeRequestBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service
@@ -54,6 +56,7 @@ async def request_code(
     operation_id="verifyCode",
     dependencies=[NoStore],
 )
+@public
 @raises(TooManyAttempts, InvalidCode, NoSigningKey)
 async def verify_code(body: CodeVerifyBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service) -> Tokens:
     """Signs in. Where sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""

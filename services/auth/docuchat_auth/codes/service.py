@@ -110,9 +110,9 @@ class SignIn:
             raise InvalidCode
         async with self._uow(tenant_id) as tx:
             user, tenant = await self._enter(tx, account)
-            refresh_token = await self._sessions.start(tx, user)
+            session = await self._sessions.start(tx, user)
         logger.info("user.signed_in", tenant_id=tenant_id, user_id=str(user.id))
-        return await self._sessions.pair(user, tenant, refresh_token)
+        return await self._sessions.pair(session, tenant)
 
     async def _count(self, limits: list[Limit]) -> None:
         decision = await self._limiter.hit(*limits)

@@ -32,6 +32,7 @@ from docuchat_auth.users.service import UserDirectory
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_common.ids import UserId
@@ -73,6 +74,7 @@ async def _keys(request: Request) -> KeyRing:
     operation_id="createOperatorToken",
     dependencies=[NoStore],
 )
+@public
 @raises(TooManyAttempts, InvalidOperatorKey, NoSigningKey)
 async def create_token(
     body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, Depends(_operators)]

@@ -11,8 +11,9 @@ from docuchat_auth.signing_keys.domain import SigningKey
 from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
 from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
-from docuchat_auth.users.domain import Role, User
+from docuchat_auth.users.domain import User
 from docuchat_auth.users.schemas import Address
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.json_body import Flag, Name, StrictBody
 
 Domain = Annotated[str, Field(min_length=4, max_length=253, examples=["acme.example"])]

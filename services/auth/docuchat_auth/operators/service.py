@@ -15,9 +15,10 @@ from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
-from docuchat_auth.users.domain import Email, Role
+from docuchat_auth.users.domain import Email
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.idempotency import Settle, without_key

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 
 
@@ -27,6 +29,17 @@ class RefreshToken:
     def is_fresh_at(self, moment: datetime) -> bool:
         """Whether it can be used and never was."""
         return self.used_at is None and self.revoked_at is None and moment < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sign-in of a user, as the next pair of tokens tells it."""
+
+    id: UUID
+    """The family of its refresh tokens."""
+    user: User
+    groups: Sequence[UUID]
+    refresh_token: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
@@ -31,6 +32,7 @@ Service = Annotated[Sessions, Depends(_sessions)]
     operation_id="refreshTokens",
     dependencies=[NoStore],
 )
+@public
 @raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
 async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
@@ -48,6 +50,7 @@ async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> 
     openapi_extra=TENANT_PARAMETER,
     operation_id="logout",
 )
+@public
 async def logout(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> None:
-    """Revoke every refresh token of the sign-in. Access tokens end by themselves. An unknown token is no error."""
+    """End the sign-in: its refresh tokens at once, its access tokens within seconds. An unknown token is no error."""
     await sessions.end(tenant, body.refresh_token)

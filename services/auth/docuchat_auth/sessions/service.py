@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -10,7 +11,8 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from docuchat_auth.sessions.domain import RefreshToken, TokenPair, hash_refresh_token, successor_of
+from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.domain import RefreshToken, Session, TokenPair, hash_refresh_token, successor_of
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
@@ -26,8 +28,15 @@ logger = structlog.get_logger()
 
 _refreshes = Counter("docuchat_auth_refreshes", "Refresh tokens that were shown and known.", ["outcome"])
 
+GroupsOf = Callable[["Tx", User], Awaitable[Sequence[UUID]]]
+"""Which groups a token of the user names: at most 100."""
+
 _SWEEP_BATCH = 1000
 _KEEP_EXPIRED = timedelta(days=1)
+
+
+async def _no_groups(_: Tx, __: User) -> Sequence[UUID]:
+    return ()
 
 
 class Sessions:
@@ -42,27 +51,33 @@ class Sessions:
         self,
         uow: UnitOfWork[Tx],
         keys: KeyRing,
+        revisions: Revisions,
         clock: Clock,
         refresh_lifetime: timedelta,
         successor_key: bytes,
+        groups_of: GroupsOf = _no_groups,
     ) -> None:
         """`successor_key` derives each token from the one before, so that it can be told again without being kept."""
         self._uow = uow
         self._keys = keys
+        self._revisions = revisions
+        self._groups_of = groups_of
         self._clock = clock
         self._refresh_lifetime = refresh_lifetime
         self._successor_key = successor_key
 
-    async def start(self, tx: Tx, user: User) -> str:
-        """Open a family in the caller's transaction; return its first refresh token."""
-        text = secrets.token_urlsafe(32)
-        await self._add_link(tx, user, text, family_id=uuid7(), parent_id=None)
-        return text
+    async def start(self, tx: Tx, user: User) -> Session:
+        """Open a session in the caller's transaction. Every way of signing in ends here, and then in `pair`."""
+        text, session_id = secrets.token_urlsafe(32), uuid7()
+        await self._add_link(tx, user, text, family_id=session_id, parent_id=None)
+        return Session(session_id, user, await self._groups_of(tx, user), text)
 
-    async def pair(self, user: User, tenant: Tenant, refresh_token: str) -> TokenPair:
+    async def pair(self, session: Session, tenant: Tenant) -> TokenPair:
         """The answer to a client: an access token beside the refresh token."""
-        access_token = await self._keys.sign_access_token(user, tenant.slug)
-        return TokenPair(access_token, self._keys.token_lifetime, refresh_token)
+        access_token = await self._keys.sign_access_token(
+            session.user, tenant.slug, session_id=session.id, groups=session.groups
+        )
+        return TokenPair(access_token, self._keys.token_lifetime, session.refresh_token)
 
     async def refresh(self, tenant_id: TenantId, refresh_token: str) -> TokenPair:
         """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
@@ -74,8 +89,7 @@ class Sessions:
             raise RefreshTokenReused
         if tenant is None:
             raise InvalidRefreshToken
-        user, successor = rotated
-        return await self.pair(user, tenant, successor)
+        return await self.pair(rotated, tenant)
 
     async def end(self, tenant_id: TenantId, refresh_token: str) -> None:
         """Revoke the token's family; an unknown token is no error (RFC 7009)."""
@@ -83,7 +97,14 @@ class Sessions:
             token = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(refresh_token))
             if token is not None:
                 await tx.refresh_tokens.lock_family(token.family_id)
-                await tx.refresh_tokens.revoke_family(tenant_id, token.family_id, self._clock.now())
+                await self.revoke(tx, tenant_id, token.family_id)
+
+    async def revoke(self, tx: Tx, tenant_id: TenantId, session_id: UUID) -> bool:
+        """End a session with its access tokens; False when it had ended already. Lock its family first."""
+        if not await tx.refresh_tokens.revoke_family(tenant_id, session_id, self._clock.now()):
+            return False
+        await self._revisions.record(tx, "session", tenant_id, session_id, state="ended")
+        return True
 
     async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
         """Delete tokens that expired longer than `keep` ago; returns how many."""
@@ -96,8 +117,8 @@ class Sessions:
                 logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
 
-    async def _rotate(self, tx: Tx, tenant_id: TenantId, text: str) -> tuple[User, str] | None:
-        """The user and the next token; None when the token was reused and its family is therefore revoked."""
+    async def _rotate(self, tx: Tx, tenant_id: TenantId, text: str) -> Session | None:
+        """The session with its next token; None when the token was reused and its family is therefore revoked."""
         token_hash = hash_refresh_token(text)
         found = await tx.refresh_tokens.find(tenant_id, token_hash)
         if found is None:
@@ -108,10 +129,11 @@ class Sessions:
         if user is None or not user.is_active:
             raise InvalidRefreshToken
         next_text = successor_of(text, self._successor_key)
+        session = Session(found.family_id, user, await self._groups_of(tx, user), next_text)
         if await tx.refresh_tokens.use(tenant_id, found.id, moment):
             await self._add_link(tx, user, next_text, family_id=found.family_id, parent_id=found.id)
             _refreshes.labels("rotated").inc()
-            return user, next_text
+            return session
         # read again: what was found may be older than the lock
         token = await tx.refresh_tokens.find(tenant_id, token_hash)
         if token is None or token.used_at is None:
@@ -119,8 +141,8 @@ class Sessions:
         successor = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(next_text))
         if successor is not None and successor.is_fresh_at(moment):
             _refreshes.labels("repeated").inc()
-            return user, next_text
-        if await tx.refresh_tokens.revoke_family(tenant_id, token.family_id, moment):
+            return session
+        if await self.revoke(tx, tenant_id, token.family_id):
             logger.warning(
                 "refresh_token.reused", tenant_id=tenant_id, user_id=str(user.id), family_id=str(token.family_id)
             )

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from docuchat_auth.signing_keys.schemas import JsonWebKeySet
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import problem_responses
 
 router = APIRouter(tags=["auth"])
@@ -25,6 +26,7 @@ async def _keys(request: Request) -> KeyRing:
     responses=problem_responses(UpstreamUnavailable),
     operation_id="getJwks",
 )
+@public
 async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_keys)]) -> dict[str, list[dict[str, str]]]:
     """A JSON Web Key Set (RFC 7517). A new key appears here before it signs its first token."""
     response.headers["Cache-Control"] = f"public, max-age={int(keys.max_age.total_seconds())}"

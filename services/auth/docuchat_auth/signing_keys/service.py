@@ -109,7 +109,9 @@ class KeyRing:
         keys = await self._current()
         return {"keys": [dict(key.public_jwk) for key in keys if key.is_published_at(moment, lifetime)]}
 
-    async def sign_access_token(self, user: User, tenant_slug: str) -> str:
+    async def sign_access_token(
+        self, user: User, tenant_slug: str, *, session_id: UUID, groups: Sequence[UUID] = ()
+    ) -> str:
         """An access token of the user (claims: README of auth). Raises NoSigningKey."""
         return await self._sign(
             user.id,
@@ -119,6 +121,10 @@ class KeyRing:
             tenant_slug=tenant_slug,
             role=user.role.value,
             email=user.email,
+            sub_type="user",
+            ver=user.version,
+            sid=str(session_id),
+            groups=list(map(str, groups)),
         )
 
     async def sign_operator_token(self, operator_id: UUID) -> str:

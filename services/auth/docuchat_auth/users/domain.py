@@ -2,21 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import NewType
 
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.ids import TenantId, UserId
 
 Email = NewType("Email", str)
 """An address as it is stored and compared: valid, ASCII, lower case."""
-
-
-class Role(StrEnum):
-    """What a user may do inside the own tenant."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +28,7 @@ class User:
     email: Email
     role: Role
     is_active: bool
+    version: int
+    """Grows with each change of what the user may do; tokens of an older one are refused."""
     created_at: datetime
     last_login_at: datetime | None

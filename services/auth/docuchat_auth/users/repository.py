@@ -5,7 +5,8 @@ from typing import Any
 
 import asyncpg
 
-from docuchat_auth.users.domain import Email, Role, User, UserFilter
+from docuchat_auth.users.domain import Email, User, UserFilter
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -48,6 +49,11 @@ class UserRepository:
     async def record_login(self, tenant_id: TenantId, user_id: UserId, moment: datetime) -> None:
         await _queries.record_login(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
 
+    async def outdate(self, tenant_id: TenantId, user_id: UserId) -> int | None:
+        """The next version of a user; None for a stranger."""
+        version: int | None = await _queries.outdate_user(self._connection, tenant_id=tenant_id, user_id=user_id)
+        return version
+
 
 def _user(row: asyncpg.Record) -> User:
     return User(
@@ -56,6 +62,7 @@ def _user(row: asyncpg.Record) -> User:
         email=Email(row["email"]),
         role=Role(row["role"]),
         is_active=row["is_active"],
+        version=row["version"],
         created_at=row["created_at"],
         last_login_at=row["last_login_at"],
     )

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Request
 from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.schemas import Me
 from docuchat_auth.users.service import Profiles
-from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 
 router = APIRouter(tags=["users"], route_class=JsonRoute)
@@ -25,6 +26,8 @@ async def _profiles(request: Request) -> Profiles:
     operation_id="getMe",
 )
 @raises(UserGone)
-async def me(caller: CurrentCaller, profiles: Annotated[Profiles, Depends(_profiles)]) -> Me:
+async def me(
+    caller: Annotated[Caller, requires("account.use")], profiles: Annotated[Profiles, Depends(_profiles)]
+) -> Me:
     """The user and tenant of the access token."""
     return Me.of(*await profiles.get_own(caller.tenant_id, caller.user_id))

@@ -8,7 +8,8 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field
 
 from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.users.domain import Role, User
+from docuchat_auth.users.domain import User
+from docuchat_common.contracts.permissions import Role
 
 _LONGEST_ADDRESS = 254
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone
@@ -45,3 +46,10 @@ class UserDirectory:
         async with self._uow(tenant_id) as tx:
             found = await tx.users.list_after(tenant_id, after, wanted, limit + 1)
         return found[:limit], len(found) > limit
+
+
+async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: UserId) -> None:
+    """End what the user's access tokens say; the next refresh brings one that says what is true after `tx`."""
+    version = await tx.users.outdate(tenant_id, user_id)
+    if version is not None:
+        await revisions.record(tx, "user", tenant_id, user_id, state="changed", version=version)

@@ -11,8 +11,9 @@ from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.schemas import FoundPassage, SearchView
 from docuchat_chat.answers.service import SearchService
 from docuchat_common.contracts.holds import HOLD_REFUSED
-from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import DocumentId
 from docuchat_knowledge.documents.errors import DocumentNotFound
@@ -32,7 +33,7 @@ async def _search(request: Request) -> SearchService:
 )
 @raises(MessageEmpty, DocumentNotFound, *HOLD_REFUSED)
 async def search(
-    caller: CurrentCaller,
+    caller: Annotated[Caller, requires("documents.read")],
     service: Annotated[SearchService, Depends(_search)],
     q: Annotated[str, Query(min_length=1, max_length=2000, description="A question or words.")],
     limit: Annotated[int, Query(ge=1, le=50)] = 6,

@@ -23,9 +23,10 @@ from docuchat_chat.conversations.schemas import (
 from docuchat_chat.conversations.service import Conversation, ConversationService
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
-from docuchat_common.http.identity import CurrentCaller, require_internal_token
+from docuchat_common.http.identity import require_internal_token
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.pages import InvalidCursor, Page, Paging
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import ChatId, DocumentId, TenantId
@@ -39,13 +40,14 @@ async def _conversations(request: Request) -> ConversationService:
 
 
 Conversations = Annotated[ConversationService, Depends(_conversations)]
+Asker = Annotated[Caller, requires("chats.use")]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
 @router.post("/chats", tags=["chats"], summary="Create a chat", status_code=201, response_model=ChatView)
 @raises(*IDEMPOTENCY_ERRORS)
 async def create_chat(
-    caller: CurrentCaller, chats: Conversations, creating: CurrentCreation, body: NewChat | None = None
+    caller: Asker, chats: Conversations, creating: CurrentCreation, body: NewChat | None = None
 ) -> Response:
     """Create an empty chat; asking without one makes one too."""
     return await creating.once(
@@ -59,7 +61,7 @@ async def create_chat(
 
 @router.get("/chats", tags=["chats"], summary="List or search one's chats")
 async def list_chats(
-    caller: CurrentCaller,
+    caller: Asker,
     chats: Conversations,
     paging: Paging,
     q: Annotated[
@@ -79,14 +81,14 @@ async def list_chats(
     summary="Get a chat with its messages",
 )
 @raises(ChatNotFound)
-async def get_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations, paging: Paging) -> ChatWithMessages:
+async def get_chat(chat_id: ChatPath, caller: Asker, chats: Conversations, paging: Paging) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
     found, page = await _page_of(chats, caller, chat_id, paging)
     return ChatWithMessages(**ChatView.of(found.chat).model_dump(), messages=page.items, next_cursor=page.next_cursor)
 
 
 @raises(ChatNotFound)
-async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: CurrentCaller, chats: Conversations) -> ChatView:
+async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: Asker, chats: Conversations) -> ChatView:
     """Give a chat another title."""
     return ChatView.of(await chats.rename(caller, ChatId(chat_id), body.title))
 
@@ -110,7 +112,7 @@ for _method in ("PATCH", "PUT"):
     status_code=204,
 )
 @raises(ChatNotFound)
-async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversations) -> Response:
+async def delete_chat(chat_id: ChatPath, caller: Asker, chats: Conversations) -> Response:
     """Delete a chat and its messages; an answer in the making is stopped."""
     await chats.delete(caller, ChatId(chat_id))
     return Response(status_code=204)
@@ -124,9 +126,7 @@ async def delete_chat(chat_id: ChatPath, caller: CurrentCaller, chats: Conversat
     response_model=MessageView,
 )
 @raises(ChatNotFound, ChatFull, MessageEmpty, MessageTooLong, TooManyMessages, *IDEMPOTENCY_ERRORS)
-async def add_message(
-    body: NewMessage, caller: CurrentCaller, chats: Conversations, creating: CurrentCreation
-) -> Response:
+async def add_message(body: NewMessage, caller: Asker, chats: Conversations, creating: CurrentCreation) -> Response:
     """Store a message of the user without answering it; it is part of the history of the next question."""
     return await creating.once(
         caller,
@@ -144,7 +144,7 @@ async def add_message(
 )
 @raises(ChatNotFound)
 async def list_messages(
-    caller: CurrentCaller,
+    caller: Asker,
     chats: Conversations,
     paging: Paging,
     chat_id: Annotated[UUID, Query(description="Id of a chat.")],

@@ -29,9 +29,10 @@ from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import IdempotencyKey
-from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import TextRoute
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import TurnId, uuid7
@@ -71,6 +72,7 @@ async def _turns(request: Request) -> Turns:
 
 
 Held = Annotated[Turns, Depends(_turns)]
+Asker = Annotated[Caller, requires("chats.use")]
 TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
 
 
@@ -97,7 +99,7 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     *HOLD_REFUSED,
     *ANSWER_ERRORS,
 )
-async def ask(body: AskBody, caller: CurrentCaller, held: Held, key: IdempotencyKey = None) -> Any:
+async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
 
     The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
@@ -135,7 +137,7 @@ async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> Asyn
     status_code=202,
 )
 @raises(TurnNotFound)
-async def stop_turn(turn_id: TurnPath, caller: CurrentCaller, held: Held) -> StoppedView:
+async def stop_turn(turn_id: TurnPath, caller: Asker, held: Held) -> StoppedView:
     """Stop an answer that is being written, wherever it is; what was sent is kept, and only that is booked."""
     state = await held.replay.stop(caller, TurnId(turn_id))
     return StoppedView(turn_id=turn_id, state=state.value)
@@ -151,7 +153,7 @@ async def stop_turn(turn_id: TurnPath, caller: CurrentCaller, held: Held) -> Sto
 @raises(TurnNotFound)
 async def resume_turn(
     turn_id: TurnPath,
-    caller: CurrentCaller,
+    caller: Asker,
     held: Held,
     after: Annotated[
         int | None, Query(ge=0, le=2**31 - 1, description="`seq` of the last delta received; 0 for everything.")

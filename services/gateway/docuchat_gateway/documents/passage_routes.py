@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from docuchat_common.http.identity import CurrentCaller
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import ChunkId
 from docuchat_gateway.documents.schemas import PassageView
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1/passages", tags=["documents"], route_class=JsonRo
 @raises(PassageNotFound)
 async def get_passage(
     request: Request,
-    caller: CurrentCaller,
+    caller: Annotated[Caller, requires("documents.read")],
     chunk_id: UUID,
     neighbours: Annotated[int, Query(ge=0, le=5, description="Passages before and after it.")] = 1,
 ) -> PassageView:

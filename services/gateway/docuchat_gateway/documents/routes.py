@@ -14,10 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
 from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
-from docuchat_common.http.permissions import NotAllowed
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, problem_response, raises, reference
 from docuchat_common.ids import DocumentId
 from docuchat_gateway.documents.errors import TooManyRetries, TooManyStreams
@@ -63,11 +62,15 @@ def documents(request: Request) -> DocumentService:
     return service
 
 
+Reader = Annotated[Caller, requires("documents.read")]
+Owner = Annotated[Caller, requires("documents.add")]
+
+
 @router.get("", summary="List documents, newest first")
 @raises(InvalidCursor)
 async def list_files(
     request: Request,
-    caller: CurrentCaller,
+    caller: Reader,
     limit: Limit = 20,
     cursor: Cursor = None,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
@@ -93,7 +96,7 @@ async def list_files(
 
 @router.get("/{document_id}", summary="A document and its progress")
 @raises(DocumentNotFound)
-async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
+async def get_file(request: Request, caller: Reader, document_id: UUID) -> DocumentView:
     return DocumentView.of(await documents(request).get(caller, DocumentId(document_id)))
 
 
@@ -106,7 +109,7 @@ async def get_file(request: Request, caller: CurrentCaller, document_id: UUID) -
 @raises(DocumentNotFound, BlobMissing, BlobStoreUnavailable, RangeUnsatisfiable)
 async def get_content(
     request: Request,
-    caller: CurrentCaller,
+    caller: Reader,
     document_id: UUID,
     range_header: Annotated[str | None, Header(alias="Range")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -171,7 +174,7 @@ def _parse_range(value: str | None) -> tuple[int | None, int | None]:
 @raises(DocumentNotFound, PageNotFound)
 async def get_text(
     request: Request,
-    caller: CurrentCaller,
+    caller: Reader,
     document_id: UUID,
     page: Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")] = 1,
 ) -> PageTextView:
@@ -179,8 +182,8 @@ async def get_text(
 
 
 @router.delete("/{document_id}", summary="Delete a document now")
-@raises(DocumentNotFound, NotAllowed)
-async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DeletionReceiptView:
+@raises(DocumentNotFound)
+async def delete_file(request: Request, caller: Owner, document_id: UUID) -> DeletionReceiptView:
     return DeletionReceiptView.of(await documents(request).delete(caller, DocumentId(document_id)))
 
 
@@ -189,8 +192,8 @@ async def delete_file(request: Request, caller: CurrentCaller, document_id: UUID
     status_code=202,
     summary="Process a failed document again",
 )
-@raises(DocumentNotFound, NotAllowed, DocumentNotFailed, TooManyRetries)
-async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID) -> DocumentView:
+@raises(DocumentNotFound, DocumentNotFailed, TooManyRetries)
+async def retry_file(request: Request, caller: Owner, document_id: UUID) -> DocumentView:
     return DocumentView.of(await documents(request).retry(caller, DocumentId(document_id)))
 
 
@@ -202,7 +205,7 @@ async def retry_file(request: Request, caller: CurrentCaller, document_id: UUID)
     responses=_EVENTS_RESPONSES,
 )
 @raises(DocumentNotFound, TooManyStreams)
-async def watch_file(request: Request, caller: CurrentCaller, document_id: UUID) -> StreamingResponse:
+async def watch_file(request: Request, caller: Reader, document_id: UUID) -> StreamingResponse:
     # what can be refused must be before the stream begins
     await documents(request).get(caller, DocumentId(document_id))
     request.app.state.container.progress_streams.require_room(caller.subject)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
@@ -11,9 +11,10 @@ from starlette.responses import Response
 from docuchat_common.blobs import BlobStoreUnavailable
 from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import REPLAYED_HEADER, IdempotencyKey, replayed
-from docuchat_common.http.identity import CurrentCaller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises, response_for
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_gateway.documents.domain import FormPart
@@ -97,7 +98,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 )
 async def upload_file(
     request: Request,
-    caller: CurrentCaller,
+    caller: Annotated[Caller, requires("documents.add")],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     container = request.app.state.container

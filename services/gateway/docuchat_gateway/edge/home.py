@@ -8,6 +8,7 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from docuchat_common.http.permissions import public
 from docuchat_gateway.edge.schemas import Home
 
 ASSETS = "/docs/assets"
@@ -16,6 +17,7 @@ router = APIRouter(tags=["home"])
 
 
 @router.get("/", summary="What this server is")
+@public
 async def home() -> Home:
     return Home(version=version("docuchat-gateway"))
 

@@ -17,7 +17,7 @@ from docuchat_gateway.edge.table import TABLE
 LIMITED: Final = ("/v1/", "/.well-known/")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
 
-_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.audience == "public")
+_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.action == "public")
 _WINDOW: Final = timedelta(minutes=1)
 
 

@@ -18,7 +18,9 @@ from docuchat_common.errors import (
     Unauthenticated,
     UpstreamUnavailable,
 )
+from docuchat_common.http.caller import NotAllowed
 from docuchat_common.http.identity import InvalidToken, OperatorToken, TenantMismatch, TokenExpired
+from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, SlowBody, TooManySockets
@@ -75,13 +77,12 @@ def describe(document: JsonObject) -> JsonObject:
         "contact": {"name": "DocuChat", "url": "https://github.com/docuchat"},
     }
     document["tags"] = [{"name": name, "description": description} for name, _, description in _TAGS]
-    public = {(row.path, method.lower()) for row in TABLE for method in row.methods if row.audience == "public"}
     for path, item in document["paths"].items():
         tag = next((name for name, prefixes, _ in _TAGS if path.startswith(prefixes)), _TAGS[0][0])
-        for method, operation in item.items():
+        for operation in item.values():
             operation["tags"] = [tag]
             operation.setdefault("description", f"{operation['summary']}.")
-            if (path, method) in public:
+            if operation.get(EXTENSION) == "public":
                 operation["security"] = []
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
@@ -158,6 +159,7 @@ def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
                 "description": _SOCKET,
                 "tags": ["chat"],
                 "security": [],
+                EXTENSION: "chats.use",
                 "requestBody": {"content": {"application/json": {"schema": reference("ClientMessage")}}},
                 "responses": {
                     "200": {
@@ -184,7 +186,7 @@ The handshake is refused with 403 `origin_refused` for pages of other sites, and
 | code | when |
 |---|---|
 | {session.CLOSE_UNAUTHENTICATED} | the token is missing, wrong or has expired |
-| {session.CLOSE_FORBIDDEN} | the tenant is not the token's |
+| {session.CLOSE_FORBIDDEN} | the tenant is not the token's, or the caller may not chat |
 | {session.CLOSE_IDLE} | nothing was sent for long, and no turn runs; no frame |
 | {session.CLOSE_TRY_LATER} | too many sockets of this user, or a part that is needed does not answer |
 
@@ -201,6 +203,7 @@ _OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (
     TokenExpired,
     OperatorToken,
     TenantMismatch,
+    NotAllowed,
     UpstreamUnavailable,
 )
 """What an `error` frame may say beside what chat answers."""

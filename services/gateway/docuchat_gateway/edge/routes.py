@@ -1,7 +1,8 @@
 """The paths of the services behind, from the table."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -20,8 +21,25 @@ _BODY_SECONDS = 30
 
 
 def service_routes() -> list[Route]:
-    """One route for each row of the table: plain ones, for nothing of the request is parsed here."""
-    return [Route(row.path, _relay_to(row), methods=row.methods, include_in_schema=False) for row in TABLE]
+    """One route for each path of the table: plain ones, for nothing of the request is parsed here."""
+    rows_of: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in TABLE:
+        rows_of[row.path].append(row)
+    return [
+        Route(
+            path, _relay_by(rows), methods=[method for row in rows for method in row.methods], include_in_schema=False
+        )
+        for path, rows in rows_of.items()
+    ]
+
+
+def _relay_by(rows: Sequence[Row]) -> Callable[[Request], Awaitable[Response]]:
+    relays = {method: _relay_to(row) for row in rows for method in row.methods}
+
+    async def relay(request: Request) -> Response:
+        return await relays["GET" if request.method == "HEAD" else request.method](request)
+
+    return relay
 
 
 def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
@@ -30,15 +48,13 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         container = request.app.state.container
         settings = container.settings
         # the service verifies again; here a stranger is refused before he costs a connection
-        match row.audience:
-            case "tenant":
-                identity = await container.verifier.verify(bearer_token(request.headers))
-                assert_same_tenant(identity, request.headers.get(settings.tenant_header))
-                structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
-            case "operator":
-                await container.verifier.verify_operator(bearer_token(request.headers))
-            case "public":
-                pass
+        if row.action == "operator":
+            await container.verifier.verify_operator(bearer_token(request.headers))
+        elif row.action != "public":
+            identity = await container.verifier.verify(bearer_token(request.headers))
+            assert_same_tenant(identity, request.headers.get(settings.tenant_header))
+            container.verifier.permit(identity, row.action, request.method)
+            structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await read_bounded(request, row.max_bytes)

@@ -68,6 +68,7 @@ async def _serve(websocket: WebSocket) -> None:
         identity = await container.verifier.verify(_token_of(websocket.headers, scope, offered))
         named = websocket.headers.get(container.settings.tenant_header) or _query(scope, "tenant")
         assert_same_tenant(identity, named)
+        container.verifier.permit(identity, "chats.use", "POST")
     except DocuChatError as error:
         decision = await container.limits.hit_address(client_address(scope))
         if decision is not None and not decision.allowed:

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from docuchat_common.http.identity import CurrentCaller, InternalCaller
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
 from docuchat_usage.ledger.schemas import KnownBody, KnownView, UsageReport
 from docuchat_usage.ledger.service import LedgerService
 
@@ -25,7 +27,7 @@ internal = APIRouter(
 
 
 @router.get("/usage", summary="Tokens, cost and quota")
-async def get_usage(caller: CurrentCaller, service: Service) -> UsageReport:
+async def get_usage(caller: Annotated[Caller, requires("usage.read")], service: Service) -> UsageReport:
     """Tokens and cost of the last 24 hours, the last 7 days and the current period, and what is left of the quota.
 
     Everybody sees the tenant's totals and their own; owners and admins also see each user's.

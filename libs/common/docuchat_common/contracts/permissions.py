@@ -1,0 +1,57 @@
+"""Who may do what: roles, actions, and the one table of both. Every service asks it through `Caller.can`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, Literal, get_args
+
+
+class Role(StrEnum):
+    """What a user is inside the own tenant."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+Action = Literal[
+    "documents.read",
+    "documents.add",
+    "documents.manage",
+    "collections.manage",
+    "chats.use",
+    "usage.read",
+    "usage.manage",
+    "account.use",
+    "keys.use",
+    "keys.manage",
+    "users.read",
+    "users.manage",
+    "groups.manage",
+    "tenant.read",
+    "tenant.manage",
+    "tenant.own",
+    "audit.read",
+    "identity.manage",
+]
+"""What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
+one's own; `….manage` is about what belongs to others of the tenant."""
+
+Permission = Action | Literal["public", "operator"]
+"""What an operation asks of its caller: an action, to be an operator, or nothing."""
+
+ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action))
+
+_VIEWER: Final[frozenset[Action]] = frozenset(
+    {"documents.read", "chats.use", "usage.read", "account.use", "tenant.read"}
+)
+_MEMBER: Final[frozenset[Action]] = _VIEWER | {"documents.add", "keys.use"}
+_ADMIN: Final[frozenset[Action]] = ACTIONS - {"tenant.own"}
+
+PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
+    Role.OWNER: ACTIONS,
+    Role.ADMIN: _ADMIN,
+    Role.MEMBER: _MEMBER,
+    Role.VIEWER: _VIEWER,
+}
+"""Which role may do what; a role that does not stand here may do nothing."""

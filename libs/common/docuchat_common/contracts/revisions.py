@@ -1,0 +1,34 @@
+"""What changed since access tokens were signed, as auth tells it at `GET /internal/revisions`."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PATH: Final = "/internal/revisions"
+
+RevisionKind = Literal["user", "session", "key", "tenant"]
+RevisionState = Literal["active", "changed", "ended", "suspended"]
+
+
+class Revision(BaseModel):
+    """How a user, session, key or tenant stands now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tenant_id: int
+    kind: RevisionKind
+    subject: str
+    """The id of the user, session or key; the number of the tenant."""
+    version: int = 0
+    """Of a user: tokens with an older `ver` are refused."""
+    state: RevisionState
+    expires_at: datetime | None = None
+    """When the last token that does not know has ended, so that this may be forgotten; None: only with the next one."""
+
+
+class RevisionPage(BaseModel):
+    """What became visible since `after` was given; without it, all that is not forgotten."""
+
+    items: list[Revision]
+    after: str = Field(description="Opaque: send it to get what comes next.")

@@ -1,0 +1,1 @@
+"""Revisions: what changed since access tokens were signed."""

@@ -1,0 +1,36 @@
+-- name: record_revision(tenant_id, kind, subject, version, state, moment, expires_at)!
+-- How somebody stands now. One row each: an older version never takes the place of a newer one.
+INSERT INTO auth.revisions (tenant_id, kind, subject, version, state, recorded_at, expires_at)
+VALUES (:tenant_id, :kind, :subject, :version, :state, :moment, :expires_at)
+ON CONFLICT ON CONSTRAINT revisions_pkey DO UPDATE
+SET version = greatest(revisions.version, excluded.version),
+    state = excluded.state,
+    recorded_at = excluded.recorded_at,
+    expires_at = excluded.expires_at,
+    recorded_in = pg_current_xact_id();
+
+-- name: list_revisions
+-- How everybody stands, and the snapshot of this answer. At least one row, which may have nobody.
+SELECT present.snapshot, r.tenant_id, r.kind, r.subject, r.version, r.state, r.expires_at
+FROM (SELECT pg_current_snapshot()::text AS snapshot) AS present
+LEFT JOIN auth.revisions AS r ON true;
+
+-- name: list_revisions_after(after)
+-- What a reader who saw the snapshot `after` does not know, in whatever order the transactions began and ended, and the
+-- snapshot of this answer. At least one row, which may have nobody. A snapshot that is yet to come is of a time before the
+-- database was brought back from a back-up.
+SELECT present.snapshot, present.is_behind, r.tenant_id, r.kind, r.subject, r.version, r.state, r.expires_at
+FROM (
+    SELECT pg_current_snapshot()::text AS snapshot,
+           pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(:after::text::pg_snapshot) AS is_behind
+) AS present
+LEFT JOIN auth.revisions AS r
+    ON r.recorded_in >= pg_snapshot_xmin(:after::text::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(r.recorded_in, :after::text::pg_snapshot);
+
+-- name: delete_expired_revisions(moment)$
+-- Forgets what no token that is alive can contradict.
+WITH deleted AS (
+    DELETE FROM auth.revisions WHERE expires_at < :moment RETURNING 1
+)
+SELECT count(*) FROM deleted;

@@ -1,0 +1,65 @@
+"""Record what access tokens that are out there do not know, and tell it to who admits them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import structlog
+
+from docuchat_common.clock import Clock
+from docuchat_common.contracts.revisions import RevisionKind, RevisionPage, RevisionState
+from docuchat_common.ids import TenantId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+_SHORTEST: Final = timedelta(days=7)
+"""Tokens may live that are longer-lived than the present setting has them."""
+_CLOCK_SKEW: Final = timedelta(hours=1)
+
+
+class Revisions:
+    """What changed since tokens were signed. A gateway refuses and disconnects within seconds of the commit."""
+
+    def __init__(self, uow: UnitOfWork[Tx], clock: Clock, token_lifetime: timedelta) -> None:
+        self._uow = uow
+        self._clock = clock
+        self._keep = max(token_lifetime, _SHORTEST) + _CLOCK_SKEW
+
+    async def record(
+        self,
+        tx: Tx,
+        kind: RevisionKind,
+        tenant_id: TenantId,
+        subject: UUID | int,
+        *,
+        state: RevisionState,
+        version: int = 0,
+    ) -> None:
+        """Take effect with the caller's transaction, of the same tenant or the system.
+
+        A user: `changed` with the new version (`outdate` of the users' slice does both). A session or key: `ended`. A
+        key whose rights or addresses changed: `changed`. A tenant: `suspended`, `active`.
+        """
+        moment = self._clock.now()
+        expires_at = None if state == "suspended" else moment + self._keep
+        await tx.revisions.record(
+            tenant_id, kind, str(subject), version=version, state=state, moment=moment, expires_at=expires_at
+        )
+        logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subject=str(subject), state=state)
+
+    async def list_after(self, after: str | None) -> RevisionPage:
+        """What became visible since `after`, of all tenants."""
+        async with self._uow.system() as tx:
+            found = None if after is None else await tx.revisions.list_after(after)
+            return found or await tx.revisions.list_all()
+
+    async def forget_expired(self) -> int:
+        """Delete what no live token can contradict; returns how many."""
+        async with self._uow.system() as tx:
+            return await tx.revisions.delete_expired(self._clock.now())

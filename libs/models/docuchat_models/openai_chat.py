@@ -5,6 +5,7 @@ The SDK makes the request; the stream is parsed by `stream_parser` from raw byte
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -33,6 +34,10 @@ _LONGEST_WHOLE = 4 * 1024 * 1024
 _MOST_CHARACTERS = 32
 """Of a token, on average: a longer text is too much without being counted. It bounds how often a text is counted, too:
 of runs of one letter, of which a token holds more, the whole would be counted at nearly each letter in the end."""
+_NEAR = 4
+"""Tokens by which parts may count for less than the whole, seldom: so near the end the whole is counted."""
+_LONG = 4_000
+"""Characters; counting more takes too long for the event loop."""
 
 
 class OpenAIChat:
@@ -103,7 +108,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
             raise ProviderFailed(_NO_ANSWER)
         logger.warning("provider.odd_answer", part="stream")
         yield Piece()
-        yield limit.cut(whole) if limit.exceeded_by(whole) else whole
+        yield await asyncio.to_thread(limit.cut, whole) if await _exceeds(limit, whole) else whole
         return
     if kind and not kind.startswith("text/event-stream"):
         raise ProviderFailed(_NO_ANSWER)
@@ -116,8 +121,8 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
             accepted = True
             yield Piece()
         if piece is not None:
-            if limit.exceeded_by(piece):
-                yield limit.cut(piece)
+            if await _exceeds(limit, piece):
+                yield await asyncio.to_thread(limit.cut, piece)
                 return
             yield piece
         if parser.failure is not None:
@@ -128,11 +133,15 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
         raise ProviderInterrupted if accepted else ProviderFailed(_NO_ANSWER)
 
 
+async def _exceeds(limit: _Limit, piece: Piece) -> bool:
+    return await asyncio.to_thread(limit.exceeded_by, piece) if limit.is_dear(piece) else limit.exceeded_by(piece)
+
+
 class _Limit:
     """Holds an answer to the asked number of tokens, whatever the provider sends: what is shown and what is thought.
 
     A token is a byte at least: tokens are counted only once there may be too many, all that came since the last count
-    at once. Parts count for more than the whole, which is counted before anything is cut. A vocabulary that is not
+    at once. Parts mostly count for more than the whole, which is counted near the end. A vocabulary that is not
     known is allowed half as many tokens again, so that no honest answer is cut for being counted in another one.
     """
 
@@ -147,6 +156,12 @@ class _Limit:
         self._texts, self._thoughts = _Counted(self._counter), _Counted(self._counter)
         self._bytes = 0
         """Of the pieces that are not counted."""
+
+    def is_dear(self, piece: Piece) -> bool:
+        """Whether `exceeded_by` may have to count much."""
+        characters = len(piece.text) + len(piece.thoughts)
+        length = _MOST_CHARACTERS * self._most - self._room + characters
+        return length > _LONG and self._bytes + 4 * characters > self._left
 
     def exceeded_by(self, piece: Piece) -> bool:
         """Whether the answer is longer than asked with this piece, which is remembered otherwise."""
@@ -165,7 +180,7 @@ class _Limit:
         """Count what is not counted, this piece included."""
         self._left -= self._texts.added(piece.text) + self._thoughts.added(piece.thoughts)
         self._bytes = 0
-        if self._left < 0:
+        if self._left < _NEAR:
             self._left = self._most - self._texts.whole(piece.text) - self._thoughts.whole(piece.thoughts)
         return self._left < 0
 

@@ -1,5 +1,9 @@
+import asyncio
+import random
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import orjson
@@ -150,6 +154,52 @@ def test_what_is_shown_is_the_beginning_of_what_came_and_no_longer_than_asked(mo
     assert tokens <= allowed
     # a character or a word that is cut in the midst may be several tokens
     assert is_run or tokens >= allowed - 8
+
+
+@pytest.mark.parametrize("seed", [3, 5, 38])  # whose parts count for less than the whole
+def test_letters_in_any_order_are_no_longer_than_asked(seed):
+    draw, most = random.Random(seed), 80
+    counter, limit = TokenCounter.for_model("gpt-4o-mini"), _Limit(ChatRequest("gpt-4o-mini", [], most, "tenant"))
+    shown = ""
+    while True:
+        piece = Piece("".join(draw.choice("abcdefghij klmnop") for _ in range(draw.randint(1, 6))))
+        if limit.exceeded_by(piece):
+            break
+        shown += piece.text
+    assert counter.count(shown + limit.cut(piece).text) <= most
+
+
+def test_text_and_thoughts_of_one_piece_together_are_no_longer_than_asked():
+    piece = Piece("word " * 200, thoughts="Let me think. " * 200)
+    limit = _Limit(ChatRequest("gpt-4o-mini", [], LIMIT, "tenant"))
+    assert limit.exceeded_by(piece)
+    cut, counter = limit.cut(piece), TokenCounter.for_model("gpt-4o-mini")
+    assert counter.count(cut.text) + counter.count(cut.thoughts) <= LIMIT
+    limit = _Limit(ChatRequest("gpt-4o-mini", [], LIMIT, "tenant"))
+    assert not limit.exceeded_by(Piece(thoughts="think " * (LIMIT - 10)))
+    assert limit.exceeded_by(piece)
+    assert counter.count(limit.cut(piece).text) <= 10
+
+
+class Watched(ThreadPoolExecutor):
+    """A pool that remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.given += 1
+        return super().submit(*args, **kwargs)
+
+
+@pytest.mark.parametrize(("reads", "is_long"), [(4, False), (60, True)])
+async def test_a_long_answer_is_counted_beside_the_event_loop(reads, is_long):
+    asyncio.get_running_loop().set_default_executor(pool := Watched())
+    part = sse("word " * 50).split(b'data: {"choices":[{"delta":{}')[0]
+    pieces = await ask(answering(*[part] * reads, sse("The end.")), limit=3_200)
+    assert pieces[-1].finish_reason == "stop"
+    assert (pool.given > 1) is is_long  # the SDK asks for its platform once
 
 
 def test_an_answer_whose_last_token_ends_elsewhere_is_not_shown_twice():

@@ -131,6 +131,11 @@ def test_what_a_model_thinks_is_told_apart_from_what_it_says(name: str) -> None:
     assert piece is not None and (piece.thoughts, piece.text) == ("Hm.", "Yes.")
 
 
+def test_what_a_model_thinks_in_the_midst_of_what_it_says_counts_too() -> None:
+    piece = StreamParser().feed(frame(choices=[{"delta": {"content": "said", "reasoning_content": "thought"}}]))
+    assert piece is not None and (piece.text, piece.thoughts) == ("said", "thought")
+
+
 def test_figures_that_can_be_meant_are_taken() -> None:
     piece = StreamParser().feed(frame(choices=[], usage={"prompt_tokens": 10**15, "completion_tokens": 0}))
     assert piece is not None

@@ -10,10 +10,9 @@ from typing import Any, Final, cast
 import aiohttp
 import pytest
 from starlette.types import Receive, Send
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from docuchat_common.http.client import KEEP_ALIVE, open_http_client
-from docuchat_common.http.patience import DropsSlowClients, PatientHttpProtocol, untaken
+from docuchat_common.http.patience import DropsSlowClients, PatientHttpProtocol, PatientSocketProtocol, untaken
 from docuchat_common.http.server import Server, server_config
 from docuchat_common.settings import ServiceSettings
 from docuchat_testkit.clock import leap
@@ -25,7 +24,7 @@ class Impatient(PatientHttpProtocol):
     SEND_SECONDS = 0.2
 
 
-class ImpatientSocket(DropsSlowClients, WebSocketsSansIOProtocol):
+class ImpatientSocket(PatientSocketProtocol):
     SEND_SECONDS = 0.2
 
 
@@ -76,11 +75,14 @@ def settings() -> ServiceSettings:
 
 @asynccontextmanager
 async def serving(
-    settings: ServiceSettings, protocol: type[PatientHttpProtocol], app: Any = hello
+    settings: ServiceSettings,
+    protocol: type[PatientHttpProtocol],
+    app: Any = hello,
+    web_socket: type[PatientSocketProtocol] = ImpatientSocket,
 ) -> AsyncIterator[tuple[Server, int]]:
     config = server_config(app, settings)
     config.http = protocol
-    config.ws = ImpatientSocket
+    config.ws = web_socket
     config.lifespan = "off"
     server = Server(config)
     server.FAREWELL_SECONDS = 5
@@ -164,6 +166,48 @@ async def test_a_client_that_leaves_the_end_unread_is_dropped_however_little_tha
         await eventually(lambda: server.server_state.connections)
         await eventually(lambda: not server.server_state.connections and not server.server_state.tasks)
         writer.close()
+
+
+async def test_who_has_read_everything_is_not_waited_for(settings: ServiceSettings) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(START)
+        await send({**PART, "body": bytes(2**23)})
+        await receive()
+
+    async with serving(settings, PatientHttpProtocol, app) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + b"\r\n")
+        await eventually(lambda: server.server_state.connections)
+        (connection,) = cast(set[PatientHttpProtocol], server.server_state.connections)
+        await eventually(lambda: connection._send_timer)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2**23)
+        await eventually(lambda: connection._send_timer is None)
+        writer.close()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_ping_that_waits_behind_what_is_not_read_ends_no_socket(settings: ServiceSettings, waits: bool) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while waits:
+            await send({"type": "websocket.send", "bytes": bytes(2**16)})
+        await receive()
+
+    async with serving(settings, PatientHttpProtocol, app, PatientSocketProtocol) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        (socket_,) = cast(set[PatientSocketProtocol], server.server_state.connections)
+        await eventually(lambda: socket_._send_timer if waits else socket_.ping_timer)
+        socket_.send_keepalive_ping()
+        cast(asyncio.TimerHandle, socket_.pong_timer).cancel()
+        socket_.keepalive_timeout()
+        assert socket_.transport.is_closing() is not waits and bool(socket_.pong_timer) is waits
+        writer.transport.abort()
+        await eventually(lambda: not server.server_state.connections)
 
 
 @pytest.mark.parametrize("app", [endless, quiet])

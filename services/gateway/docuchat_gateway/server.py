@@ -2,17 +2,16 @@
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from docuchat_common.http import server
-from docuchat_common.http.patience import DropsSlowClients
+from docuchat_common.http.patience import PatientSocketProtocol
 from docuchat_gateway.settings import Settings
 
 
 def gateway_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Uvicorn's configuration for the gateway."""
 
-    class WebSocket(DropsSlowClients, WebSocketsSansIOProtocol):
+    class WebSocket(PatientSocketProtocol):
         SEND_SECONDS = settings.socket_send.total_seconds()
 
     config = server.server_config(app, settings)

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with an end to heads that never end and to clients that do not read, and a farewell."""
+"""HTTP and WebSocket as uvicorn speaks them, with an end to endless heads and to who does not read, and a farewell."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import structlog
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 logger = structlog.get_logger()
 
@@ -30,7 +31,8 @@ class DropsSlowClients(asyncio.Protocol):
     """
 
     SEND_SECONDS: float = 60.0
-    """For so long a client may take nothing of what waits for it."""
+    """For so long a client may take nothing of what waits for it. Takes are seen in steps of its network's, 64 KB on
+    loopback: below that in this time it counts as taking nothing."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -77,6 +79,24 @@ def untaken(transport: asyncio.Transport) -> int:
     with suppress(OSError):
         kernels = int.from_bytes(ioctl(transport.get_extra_info("socket"), TIOCOUTQ, bytes(4)), sys.byteorder)
     return transport.get_write_buffer_size() + kernels
+
+
+class PatientSocketProtocol(DropsSlowClients, WebSocketsSansIOProtocol):
+    """Leaves a client that reads slowly the time to come to the ping, which waits behind what it has not read."""
+
+    _unread = 0
+
+    def send_keepalive_ping(self) -> None:
+        super().send_keepalive_ping()
+        self._unread = untaken(self.transport)
+
+    def keepalive_timeout(self) -> None:
+        before, self._unread = self._unread, untaken(self.transport)
+        if self._send_timer is None and not 0 < self._unread < before:
+            logger.info("http.silent_client")
+            super().keepalive_timeout()
+        elif self.ping_timeout is not None:
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
 
 
 class PatientHttpProtocol(DropsSlowClients, HttpToolsProtocol):

@@ -86,6 +86,31 @@ async def test_a_remembered_token_is_refused_as_soon_as_its_key_is_seen_to_be_wi
         await verifier.verify(old)
 
 
+async def test_a_process_begins_with_the_keys_of_an_auth_that_is_late(
+    token_mint: TokenMint, service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in service_environment("usage").items():
+        monkeypatch.setenv(name, value)
+    asked = 0
+
+    async def published() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise TimeoutError
+        async with aiohttp.ClientSession() as session:
+            return await keys_of_auth(session, token_mint.jwks_url)()
+
+    settings = ServiceSettings()
+    async with TokenVerifier.open(settings, published=published) as verifier:
+        assert asked == 3
+        await verifier.verify(token_mint.token())
+    asked = -1_000_000
+    async with TokenVerifier.open(settings, published=published, patience=timedelta(seconds=0.3)) as verifier:
+        with pytest.raises(UpstreamUnavailable):
+            await verifier.check()
+
+
 async def test_keys_are_asked_for_again_by_themselves(
     token_mint: TokenMint, service_environment: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final, get_args
@@ -34,6 +34,7 @@ ALGORITHMS: Final = ("EdDSA", "ES256")
 INTERNAL_HEADER: Final = "X-Internal-Token"
 _REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat", "jti", "typ")
 _UNKNOWN_KID_PAUSE_SECONDS: Final = 2.0
+_START_PAUSE_SECONDS: Final = 0.1
 _NO_KEYS: Final = (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError)
 _REMEMBERED_TOKENS: Final = 10_000
 
@@ -120,8 +121,13 @@ class TokenVerifier:
         *,
         published: PublishedKeys | None = None,
         refresh_every: timedelta = timedelta(minutes=5),
+        patience: timedelta = timedelta(seconds=10),
     ) -> AsyncIterator["TokenVerifier"]:
-        """A verifier whose keys are renewed while the block runs: from `published`, else over HTTP from auth."""
+        """A verifier whose keys are renewed while the block runs: from `published`, else over HTTP from auth.
+
+        The block begins with the keys: a process that takes a running one's place refuses nobody for want of them.
+        After `patience` it begins without.
+        """
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, Background() as background:
             verifier = cls(
                 published or keys_of_auth(session, f"{settings.auth_url.rstrip('/')}/.well-known/jwks.json"),
@@ -129,6 +135,9 @@ class TokenVerifier:
                 audience=settings.jwt_audience,
             )
             background.every("identity keys", refresh_every, verifier.refresh)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience.total_seconds()):
+                    await verifier._wait_for_keys()
             yield verifier
 
     async def verify(self, token: str) -> Identity:
@@ -183,6 +192,13 @@ class TokenVerifier:
         """Raise UpstreamUnavailable while there are no keys (readiness)."""
         if not self._keys:
             await self.refresh()
+
+    async def _wait_for_keys(self) -> None:
+        while not self._keys:
+            with suppress(UpstreamUnavailable):
+                await self.refresh()
+                return
+            await asyncio.sleep(_START_PAUSE_SECONDS)
 
     async def refresh(self) -> None:
         """Ask auth for its keys; who comes meanwhile shares the outcome. UpstreamUnavailable when it does not say."""

@@ -20,6 +20,8 @@ from docuchat_local.warden import descendants
 _WARDEN = Path(__file__).with_name("warden.py")
 _ANSWER_SECONDS = 30
 _CLOSE_SECONDS = 60
+_GONE = frozenset({"", "Z", "X"})
+"""States of a process that has ended, as the kernel shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Process:
         self.send_signal(signal.SIGSTOP, tree=True)
         while (pid := self.pid) is not None and not all(map(_has_stopped, (pid, *descendants(pid)))):
             time.sleep(0.01)
+            self.send_signal(signal.SIGSTOP, tree=True)  # also what was started while the others were told
 
     def thaw(self) -> None:
         """Let them go on after `freeze`."""
@@ -123,8 +126,8 @@ class Process:
 
         PostgreSQL starts again only when none of its backends is left, and on a busy machine they outlive it.
         """
-        pid = self.pid
-        family = descendants(pid) if pid is not None and self.is_running else []
+        self.freeze()  # who cannot start anything any more has no family but this
+        family = descendants(self.pid) if self.pid is not None and self.is_running else []
         self.send_signal(signal.SIGKILL, tree=True)
         gives_up_at = time.monotonic() + _ANSWER_SECONDS
         if not self.wait(_ANSWER_SECONDS):
@@ -286,12 +289,12 @@ class Warden:
 
 def _has_stopped(pid: int) -> bool:
     """Whether a process took its SIGSTOP, or is gone."""
-    return _is_gone(pid) or _state(pid) == "T"
+    return _state(pid) in _GONE | {"T"}
 
 
 def _is_gone(pid: int) -> bool:
     """Whether a process has ended, be it that nobody has heard of it."""
-    return _state(pid) in {"", "Z", "X"}
+    return _state(pid) in _GONE
 
 
 def _state(pid: int) -> str:

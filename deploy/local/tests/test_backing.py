@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,3 +218,27 @@ def test_who_is_killed_is_gone_with_all_it_had_started(tmp_path):
         process.kill()
         states = [Path(f"/proc/{pid}/stat") for pid in family]
         assert not [path for path in states if path.exists() and path.read_text().split()[2] not in "ZX"]
+
+
+def test_who_starts_others_all_the_time_is_gone_with_all_of_them(tmp_path):
+    mark = f"600.{uuid.uuid4().int}"
+    storm = f"while true; do setsid sleep {mark} & sleep 0.005; done"
+
+    def left() -> list[str]:
+        found = [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()]
+        return [path.parent.name for path in found if mark.encode() in _read(path)]
+
+    with Warden(tmp_path / "lock") as warden:
+        process = warden.add(ProcessSpec("storm", ["sh", "-c", storm], {}, tmp_path, tmp_path / "storm.log"))
+        for _ in range(5):
+            process.start()
+            eventually_sync(lambda: len(left()) > 10)
+            process.kill()
+            assert left() == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -173,7 +173,7 @@ def _welcome(terminal: Terminal, gateway_url: str, folder: Path) -> str:
 {terminal.bold(f"DocuChat is ready at {gateway_url}")}
   API documentation   {gateway_url}/docs
   logs                {folder}/logs/<service>.log
-  restart a service   docuchat-local restart [SERVICE]
+  restart a service   .venv/bin/docuchat-local restart [SERVICE]
   stop                Ctrl-C
 
 Next, in another terminal:

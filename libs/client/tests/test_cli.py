@@ -349,6 +349,7 @@ async def test_files(service: Service, docuchat: Command, tmp_path: Path) -> Non
     assert (await docuchat("files", "download", DOCUMENT, "-o", "-")).out == "bytes"
     refused = await docuchat("files", "delete", DOCUMENT, text="n\n")
     assert refused.code == 1 and service.count("DELETE", f"/v1/files/{DOCUMENT}") == 0
+    assert "--yes" in refused.err
     assert "and 3 chunks" in (await docuchat("files", "delete", DOCUMENT, "--yes")).out
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from docuchat_client.aio import DEFAULT_SERVER
-from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, run, screen
+from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, run, screen
 from docuchat_client.operators import OperatorClient, find_operator_key
 from docuchat_client.rendering import moment
 from docuchat_client.rendering import size as human_size
@@ -247,7 +247,7 @@ def discard_dead_letters(
 ) -> None:
     """Forget the dead letters of a queue for good."""
     if not yes:
-        typer.confirm(f"Forget what {queue} gave up, for good?", abort=True)
+        confirm(f"Forget what {queue} gave up, for good?")
     screen.line(f"{_operate(context, lambda it: it.discard_dead_letters(queue))['discarded']} forgotten.")
 
 

@@ -11,6 +11,7 @@ from docuchat_client.cli.session import (
     AsJson,
     Limit,
     Yes,
+    confirm,
     print_json,
     run,
     screen,
@@ -72,6 +73,6 @@ def rename_chat(chat_id: str, title: str) -> None:
 def delete_chat(chat_id: str, yes: Yes = False) -> None:
     """Delete a chat and its messages."""
     if not yes:
-        typer.confirm(f"Delete chat {chat_id}?", abort=True)
+        confirm(f"Delete chat {chat_id}?")
     run(with_client(lambda client: client.delete_chat(chat_id)))
     screen.line(f"Deleted {chat_id}.")

@@ -13,6 +13,7 @@ from docuchat_client.cli.session import (
     AsJson,
     Limit,
     Yes,
+    confirm,
     print_json,
     run,
     screen,
@@ -70,7 +71,7 @@ def show_file(document_id: str, as_json: AsJson = False) -> None:
 def delete_file(document_id: str, yes: Yes = False) -> None:
     """Delete a document with all that was made of it."""
     if not yes:
-        typer.confirm(f"Delete document {document_id}?", abort=True)
+        confirm(f"Delete document {document_id}?")
     receipt = run(with_client(lambda client: client.delete_document(document_id)))
     screen.line(f"Deleted {receipt.id} and {receipt.chunks_deleted} chunks at {receipt.deleted_at.isoformat()}.")
 

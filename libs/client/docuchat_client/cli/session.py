@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -90,9 +91,23 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     except DocuChatError as error:
         screen.fail(explained(error))
         raise typer.Exit(exit_code(error)) from error
+    except BrokenPipeError:  # `… | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except OSError as error:
         screen.fail(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))))
         raise typer.Exit(1) from error
+
+
+def confirm(question: str) -> None:
+    """Go on only when whoever is asked agrees."""
+    try:
+        typer.confirm(question, abort=True)
+    except typer.Abort:
+        if not sys.stdin.isatty():
+            screen.fail("nobody agreed; give --yes where nobody can be asked")
+            raise typer.Exit(1) from None
+        raise
 
 
 def local_server() -> str:

@@ -7,6 +7,7 @@ import statistics
 import time
 from typing import Any
 
+import jwt
 import pytest
 
 from docuchat_auth.app import create_app
@@ -15,6 +16,22 @@ from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 
 from .conftest import LOGOUT, REFRESH, REQUEST, VERIFY, wrong
+
+
+async def test_gateways_and_nobody_else_are_told_what_was_taken_back(auth: Any) -> None:
+    inside = {"X-Internal-Token": INTERNAL_TOKEN}
+    before = (await auth.http.get("/internal/revisions", headers=inside)).json()
+    tokens = await auth.tokens_of("ann@example.com")
+    await auth.post(LOGOUT, {"refresh_token": tokens["refresh_token"]})
+    told = (await auth.http.get("/internal/revisions", headers=inside, params={"after": before["after"]})).json()
+    again = (await auth.http.get("/internal/revisions", headers=inside, params={"after": told["after"]})).json()
+    outside = await auth.http.get("/internal/revisions")
+    nonsense = await auth.http.get("/internal/revisions", headers=inside, params={"after": "now()"})
+
+    session = jwt.decode(tokens["access_token"], options={"verify_signature": False})["sid"]
+    assert told["items"] == [{"tenant_id": 1, "kind": "session", "subject": session, "version": 0, "state": "ended"}]
+    assert again["items"] == []
+    assert (outside.status_code, nonsense.status_code) == (403, 422)
 
 
 async def test_the_whole_sign_in(auth: Any) -> None:

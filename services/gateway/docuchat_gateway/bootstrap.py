@@ -22,6 +22,7 @@ from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
 from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.quotes import ChatQuotes
+from docuchat_gateway.adapters.revisions import AuthRevisions
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
 from docuchat_gateway.documents.errors import too_many_streams
@@ -32,6 +33,7 @@ from docuchat_gateway.documents.uploads import UploadService
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import too_many_sockets
+from docuchat_gateway.edge.standing import Admission, Standing
 from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import GatewayTx, compose
@@ -45,7 +47,7 @@ class Container:
     """What the routes reach."""
 
     settings: Settings
-    verifier: TokenVerifier
+    verifier: Admission
     limits: RequestLimits
     upstreams: Upstreams
     sockets_of_user: OpenCounts
@@ -89,7 +91,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
         internal_token = settings.internal_token.get_secret_value()
         quotes = ChatQuotes(ServiceClient(session, settings.chat_url, "chat"), internal_token)
-        # a client of its own: when a comparison takes too long, uploads are not refused for it
+        # clients of their own: when revisions are late nothing else is refused for it
+        revisions = AuthRevisions(ServiceClient(session, settings.auth_url, "auth"), internal_token)
+        admission = Admission(verifier, Standing(revisions.list_after, settings.revisions_patience))
+        # and when a comparison takes too long, uploads are not refused for it
         counted = UsageHoldings(ServiceClient(session, settings.usage_url, "usage"), internal_token)
         holdings = HoldingsComparison(uow.system, counted)
         upstreams = Upstreams(
@@ -102,6 +107,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("idempotency_sweep", timedelta(hours=1), partial(_forget_keys, uow, settings.idempotency))
         background.every("holdings_comparison", settings.holdings_interval, holdings.compare)
         background.start("document_signals", signals.run)
+        background.every("standing", Standing.POLL, admission.standing.follow)
+        await admission.standing.begin()
         for upstream in (upstreams.auth, upstreams.chat, upstreams.usage):
             background.every(f"{upstream.name}_watch", HttpUpstream.WATCH_EVERY, upstream.watch)
 
@@ -109,14 +116,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "postgres": database.check,
             "redis": partial(check_redis, client),
             "blobs": blobs.check,
-            "auth": verifier.check,
+            "auth": admission.check,
             "chat": upstreams.chat.check,
             "usage": upstreams.usage.check,
         }
 
         yield Container(
             settings=settings,
-            verifier=verifier,
+            verifier=admission,
             limits=RequestLimits(
                 limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
             ),

@@ -23,6 +23,9 @@ class Settings(ServiceSettings):
     frontend_origin: str = "http://localhost:3000"
     """Origins whose pages may call the API and open the WebSocket: a comma-separated list, or `*`."""
 
+    revisions_patience: Duration = timedelta(seconds=60)
+    """While auth does not say who may still come, what it said stays in force for so long; then nobody is admitted."""
+
     rate_limit_per_minute: int = Field(default=50, ge=0)
     """Requests and WebSocket messages of one user in a sliding minute; 0 switches the limit off."""
     rate_limit_per_address: int = Field(default=600, ge=0)

@@ -13,6 +13,13 @@ from typing import Any
 from aiohttp import web
 
 from docuchat_common.contracts.holds import HoldRequest, HoldView
+from docuchat_common.contracts.revisions import PATH as REVISIONS
+
+_ASKED_IN_THE_BACKGROUND: dict[str, dict[str, Any]] = {
+    REVISIONS: {"items": [], "after": "1"},
+    "/internal/holdings/sums": {"corrected": 0},
+    "/internal/holdings": {"items": []},
+}
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,10 +57,8 @@ class Behind:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path in {"/readyz", "/.well-known/jwks.json"} or (self.answer is None and request.path == "/livez"):
             return web.json_response({})
-        if request.path == "/internal/holdings/sums":  # compared in the background
-            return web.json_response({"corrected": 0})
-        if request.path == "/internal/holdings":
-            return web.json_response({"items": []})
+        if request.path in _ASKED_IN_THE_BACKGROUND:
+            return web.json_response(_ASKED_IN_THE_BACKGROUND[request.path])
         if request.path.startswith("/internal/"):
             return await self.internal(request)
         self.seen.append(request)

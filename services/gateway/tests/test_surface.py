@@ -214,6 +214,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(gateway: Gatew
         "auth_watch",
         "chat_watch",
         "usage_watch",
+        "standing",
     }
 
 
@@ -249,7 +250,14 @@ def refusals(method: str, path: str) -> dict[str, set[str]]:
 
 def test_an_operation_names_what_it_may_refuse_and_nothing_else() -> None:
     assert refusals("get", "/v1/usage") == {
-        "401": {"unauthenticated", "invalid_token", "token_expired", "operator_token"},
+        "401": {
+            "unauthenticated",
+            "invalid_token",
+            "token_expired",
+            "operator_token",
+            "token_outdated",
+            "session_ended",
+        },
         "403": {"tenant_mismatch", "not_allowed"},
         "422": {"invalid_input"},
         "429": {"rate_limited"},

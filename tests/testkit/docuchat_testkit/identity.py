@@ -17,6 +17,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from docuchat_common.contracts.revisions import PATH as REVISIONS
+
 INTERNAL_TOKEN = "internal-token-of-the-tests-and-of-nothing-else"
 # known to every session, since sessions may share a server that is thrown away with its data
 SERVICE_PASSWORD = "docuchat-tests-only"
@@ -30,6 +32,10 @@ class TokenMint:
     jwks_url: str = ""
     kid: str = "test-key-1"
     private_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    revisions: list[dict[str, Any]] = field(default_factory=list)
+    """What auth tells of tokens that it took back."""
+    is_silent: bool = False
+    """Whether it does not tell."""
     _published: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +92,16 @@ class TokenMint:
         self.kid, self.private_key = f"test-key-{uuid.uuid4().hex[:8]}", Ed25519PrivateKey.generate()
         self._published[self.kid] = self.private_key
 
+    def take_back(self, kind: str, subject: object, *, tenant_id: int = 1, state: str = "ended", **more: Any) -> None:
+        """Tell services that a user, session, key or tenant is not what tokens say."""
+        told = {"tenant_id": tenant_id, "kind": kind, "subject": str(subject), "state": state, **more}
+        self.revisions.append(told)
+
+    def revisions_page(self, query: str) -> dict[str, Any]:
+        """What was taken back since the answer whose place the query names."""
+        place = int(query.removeprefix("after=") or 0)
+        return {"items": self.revisions[place:], "after": str(len(self.revisions))}
+
     def jwks(self) -> dict[str, Any]:
         """The published key set."""
         keys = []
@@ -105,9 +121,19 @@ def serving_token_mint() -> Iterator[TokenMint]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            found = self.path == "/.well-known/jwks.json"
-            body = json.dumps(mint.jwks() if found else {}).encode()
-            self.send_response(200 if found else 404)
+            path, _, query = self.path.partition("?")
+            answer: dict[str, Any] = {}
+            status = 200
+            if path == "/.well-known/jwks.json":
+                answer = mint.jwks()
+            elif path != REVISIONS:
+                status = 404
+            elif mint.is_silent:
+                status = 503
+            else:
+                answer = mint.revisions_page(query)
+            body = json.dumps(answer).encode()
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -1,6 +1,5 @@
 """What changed since access tokens were signed, as auth tells it at `GET /internal/revisions`."""
 
-from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,8 +22,6 @@ class Revision(BaseModel):
     version: int = 0
     """Of a user: tokens with an older `ver` are refused."""
     state: RevisionState
-    expires_at: datetime | None = None
-    """When the last token that does not know has ended, so that this may be forgotten; None: only with the next one."""
 
 
 class RevisionPage(BaseModel):

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.problems import problem_response, response_for
 from docuchat_common.ids import uuid7
@@ -20,7 +21,7 @@ logger = structlog.get_logger()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ANSWERS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
-_QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+_QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics", REVISIONS})
 
 _requests = Counter("docuchat_http_requests", "Requests by route and status.", ["method", "route", "status"])
 _seconds = Histogram(

@@ -11,7 +11,7 @@ SET version = greatest(revisions.version, excluded.version),
 
 -- name: list_revisions
 -- How everybody stands, and the snapshot of this answer. At least one row, which may have nobody.
-SELECT present.snapshot, r.tenant_id, r.kind, r.subject, r.version, r.state, r.expires_at
+SELECT present.snapshot, r.tenant_id, r.kind, r.subject, r.version, r.state
 FROM (SELECT pg_current_snapshot()::text AS snapshot) AS present
 LEFT JOIN auth.revisions AS r ON true;
 
@@ -19,7 +19,7 @@ LEFT JOIN auth.revisions AS r ON true;
 -- What a reader who saw the snapshot `after` does not know, in whatever order the transactions began and ended, and the
 -- snapshot of this answer. At least one row, which may have nobody. A snapshot that is yet to come is of a time before the
 -- database was brought back from a back-up.
-SELECT present.snapshot, present.is_behind, r.tenant_id, r.kind, r.subject, r.version, r.state, r.expires_at
+SELECT present.snapshot, present.is_behind, r.tenant_id, r.kind, r.subject, r.version, r.state
 FROM (
     SELECT pg_current_snapshot()::text AS snapshot,
            pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(:after::text::pg_snapshot) AS is_behind

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
 from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import CurrentIdentity, Identity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.permissions import requires
@@ -205,12 +206,14 @@ async def retry_file(request: Request, caller: Owner, document_id: UUID) -> Docu
     responses=_EVENTS_RESPONSES,
 )
 @raises(DocumentNotFound, TooManyStreams)
-async def watch_file(request: Request, caller: Reader, document_id: UUID) -> StreamingResponse:
+async def watch_file(
+    request: Request, caller: Reader, identity: CurrentIdentity, document_id: UUID
+) -> StreamingResponse:
     # what can be refused must be before the stream begins
     await documents(request).get(caller, DocumentId(document_id))
     request.app.state.container.progress_streams.require_room(caller.subject)
     return StreamingResponse(
-        _progress(request, caller, DocumentId(document_id)),
+        _progress(request, identity, DocumentId(document_id)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -220,8 +223,8 @@ _AGAIN: Final = b"retry: 2000\n\n"
 """A browser that follows the stream connects again after so many milliseconds."""
 
 
-async def _progress(request: Request, caller: Caller, document_id: DocumentId) -> AsyncIterator[bytes]:
-    container = request.app.state.container
+async def _progress(request: Request, identity: Identity, document_id: DocumentId) -> AsyncIterator[bytes]:
+    container, caller = request.app.state.container, identity.caller
     settings = container.settings
     loop = asyncio.get_running_loop()
     began = quiet_since = loop.time()
@@ -229,6 +232,7 @@ async def _progress(request: Request, caller: Caller, document_id: DocumentId) -
     try:
         with container.progress_streams.one_more(caller.subject):
             async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
+                container.verifier.recheck(identity)
                 if loop.time() - began >= settings.progress_longest.total_seconds():
                     yield _AGAIN
                     return

@@ -6,7 +6,26 @@ from docuchat_common.errors import (
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
+    Unauthenticated,
 )
+
+
+class TokenOutdated(Unauthenticated):
+    """What this user may do has changed since the token was made; get a new one with the refresh token."""
+
+    code = "token_outdated"
+
+
+class SessionEnded(Unauthenticated):
+    """The sign-in that this token comes from was ended; sign in again."""
+
+    code = "session_ended"
+
+
+class TenantSuspended(Forbidden):
+    """Your tenant is suspended: what is there can be read, nothing can be changed or asked; ask your operator."""
+
+    code = "tenant_suspended"
 
 
 class OriginRefused(Forbidden):

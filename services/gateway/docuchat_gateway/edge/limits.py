@@ -8,10 +8,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError, RateLimited
-from docuchat_common.http.identity import OperatorToken, TokenVerifier, bearer_token
+from docuchat_common.http.identity import OperatorToken, bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
 from docuchat_gateway.edge.requests import client_address
+from docuchat_gateway.edge.standing import Admission
 from docuchat_gateway.edge.table import TABLE
 
 LIMITED: Final = ("/v1/", "/.well-known/")
@@ -83,7 +84,7 @@ class RateLimit:
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
 
 
-async def _subject(verifier: TokenVerifier, headers: Headers) -> str | None:
+async def _subject(verifier: Admission, headers: Headers) -> str | None:
     try:
         token = bearer_token(headers)
         try:

@@ -23,13 +23,24 @@ from docuchat_common.http.identity import InvalidToken, OperatorToken, TenantMis
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session
-from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge, SlowBody, TooManySockets
+from docuchat_gateway.edge.errors import (
+    BadFrame,
+    Busy,
+    FrameTooLarge,
+    SessionEnded,
+    SlowBody,
+    TenantSuspended,
+    TokenOutdated,
+    TooManySockets,
+)
 from docuchat_gateway.edge.limits import LIMITED
+from docuchat_gateway.edge.standing import READS
 from docuchat_gateway.edge.table import TABLE
 
 SERVICES: Final = ("auth", "chat", "usage")
 
 JsonObject = dict[str, Any]
+_READS: Final = {method.lower() for method in READS}
 
 
 def load_snapshots() -> dict[str, JsonObject]:
@@ -79,13 +90,16 @@ def describe(document: JsonObject) -> JsonObject:
     document["tags"] = [{"name": name, "description": description} for name, _, description in _TAGS]
     for path, item in document["paths"].items():
         tag = next((name for name, prefixes, _ in _TAGS if path.startswith(prefixes)), _TAGS[0][0])
-        for operation in item.values():
+        for method, operation in item.items():
             operation["tags"] = [tag]
             operation.setdefault("description", f"{operation['summary']}.")
             if operation.get(EXTENSION) == "public":
                 operation["security"] = []
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
+            if operation.get(EXTENSION) not in {"public", "operator"}:
+                taken_back = [TokenOutdated, SessionEnded, *([] if method in _READS else [TenantSuspended])]
+                operation["responses"] = with_problems(operation["responses"], *taken_back)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
             if path.startswith(LIMITED):
                 operation["responses"] = with_problems(operation["responses"], RateLimited)
@@ -185,8 +199,8 @@ The handshake is refused with 403 `origin_refused` for pages of other sites, and
 
 | code | when |
 |---|---|
-| {session.CLOSE_UNAUTHENTICATED} | the token is missing, wrong or has expired |
-| {session.CLOSE_FORBIDDEN} | the tenant is not the token's, or the caller may not chat |
+| {session.CLOSE_UNAUTHENTICATED} | the token is missing, wrong, expired, `token_outdated` or of a `session_ended` |
+| {session.CLOSE_FORBIDDEN} | the tenant is not the token's, the caller may not chat, or the tenant is suspended |
 | {session.CLOSE_IDLE} | nothing was sent for long, and no turn runs; no frame |
 | {session.CLOSE_TRY_LATER} | too many sockets of this user, or a part that is needed does not answer |
 
@@ -204,6 +218,9 @@ _OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (
     OperatorToken,
     TenantMismatch,
     NotAllowed,
+    TenantSuspended,
+    TokenOutdated,
+    SessionEnded,
     UpstreamUnavailable,
 )
 """What an `error` frame may say beside what chat answers."""

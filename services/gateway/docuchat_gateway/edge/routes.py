@@ -48,12 +48,15 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         container = request.app.state.container
         settings = container.settings
         # the service verifies again; here a stranger is refused before he costs a connection
+        following = None
         if row.action == "operator":
             await container.verifier.verify_operator(bearer_token(request.headers))
         elif row.action != "public":
             identity = await container.verifier.verify(bearer_token(request.headers))
             assert_same_tenant(identity, request.headers.get(settings.tenant_header))
             container.verifier.permit(identity, row.action, request.method)
+            if row.slow:
+                following = container.verifier.standing.following(identity, request.method)
             structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
@@ -77,6 +80,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             body=body,
             patience=patience,
             request_id=request.scope.get("request_id"),
+            following=following,
         )
 
     return relay

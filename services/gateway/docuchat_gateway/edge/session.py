@@ -75,8 +75,8 @@ class ChatSession:
             await self._error(error)
             await self._push({"type": "websocket.close", "code": code, "reason": error.code})
 
-    async def run(self, identity: Identity) -> None:
-        """Serve until the client leaves, its token ends, it is idle for long, or it does not read."""
+    async def run(self, identity: Identity, ended: asyncio.Future[DocuChatError]) -> None:
+        """Serve until the client leaves, its token ends, it is idle for long, it does not read, or `ended` says why."""
         self._identity = identity
         self._headers = {
             "Authorization": f"Bearer {identity.token}",
@@ -92,11 +92,15 @@ class ChatSession:
                 token_left = identity.expires_at - time.time()
                 idle_left = idle_since + idle - time.monotonic()
                 await asyncio.wait(
-                    {incoming, gone},
+                    {incoming, gone, ended},
                     timeout=max(0.0, min(token_left, idle_left)),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if gone.done():
+                    return
+                if ended.done():
+                    await self._stop_relaying()
+                    await self.refuse(ended.result())
                     return
                 if incoming.done():
                     message = incoming.result()
@@ -116,12 +120,17 @@ class ChatSession:
         except _Gone:
             return
         finally:
-            tasks = {gone, *self._running()}
+            gone.cancel()
             if incoming is not None:
-                tasks.add(incoming)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                incoming.cancel()
+                await asyncio.gather(incoming, return_exceptions=True)
+            await self._stop_relaying()
+
+    async def _stop_relaying(self) -> None:
+        tasks = self._running()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _running(self) -> set[asyncio.Task[None]]:
         own = {self._turn} if self._turn is not None and not self._turn.done() else set()
@@ -178,6 +187,7 @@ class ChatSession:
         task.add_done_callback(tasks.discard)
 
     async def _count(self) -> None:
+        self._container.verifier.recheck(self._identity)
         decision = await self._container.limits.hit_caller(self._identity.caller.subject)
         if decision is not None and not decision.allowed:
             raise refusal(decision)

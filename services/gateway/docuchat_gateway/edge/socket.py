@@ -79,8 +79,11 @@ async def _serve(websocket: WebSocket) -> None:
     try:
         if refused is not None:
             raise refused
-        with container.sockets_of_user.one_more(identity.caller.subject):
-            await session.run(identity)
+        with (
+            container.sockets_of_user.one_more(identity.caller.subject),
+            container.verifier.standing.following(identity, "POST") as ended,
+        ):
+            await session.run(identity, ended)
     except DocuChatError as error:
         await session.refuse(error)
 

@@ -1,0 +1,22 @@
+"""HTTP: what gateways ask to know who may still come."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from docuchat_auth.revisions.service import Revisions
+from docuchat_common.contracts.revisions import PATH, RevisionPage
+from docuchat_common.http.identity import InternalCaller
+from docuchat_common.http.json_body import JsonRoute
+
+router = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False)
+
+
+@router.get(PATH)
+async def list_revisions(
+    request: Request,
+    after: Annotated[str | None, Query(pattern=r"^\d{1,20}:\d{1,20}:[\d,]*$", max_length=20_000)] = None,
+) -> RevisionPage:
+    """What became visible since the answer with this `after`; without one, all that is not forgotten."""
+    revisions: Revisions = request.app.state.container.revisions
+    return await revisions.list_after(after)

@@ -1,0 +1,261 @@
+"""Tokens are refused, and sockets and streams ended, for what auth says since they were signed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import pytest
+from services.gateway.tests.conftest import Gateway, OpenGateway
+from services.gateway.tests.fakes import Behind, Chat, event
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from docuchat_common.contracts.revisions import Revision, RevisionPage
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId
+from docuchat_gateway.edge.errors import SessionEnded, TenantSuspended, TokenOutdated
+from docuchat_gateway.edge.standing import Standing
+from docuchat_testkit.eventually import eventually
+
+
+@pytest.fixture
+def chat(behind: Behind) -> Chat:
+    return Chat(behind)
+
+
+async def code_of(gateway: Gateway, headers: dict[str, str], method: str = "GET", path: str = "/v1/chats") -> Any:
+    async with gateway.http.request(method, path, headers=headers) as response:
+        return (response.status, (await response.json()).get("code"))
+
+
+async def closing(connection: Any) -> tuple[str, int | None]:
+    """The code of the last frame, and that of the close."""
+    last: dict[str, Any] = {}
+    with pytest.raises(ConnectionClosed):
+        async with asyncio.timeout(30):
+            while True:
+                last = json.loads(await connection.recv())
+    return last["code"], connection.close_code
+
+
+async def test_an_older_version_is_refused_and_the_next_one_admitted(gateway: Gateway) -> None:
+    old, new = (gateway.headers(claims={"ver": version}) for version in (0, 1))
+    of_another = gateway.mint.headers()
+    before = await code_of(gateway, old)
+    gateway.mint.take_back("user", gateway.user, state="changed", version=1)
+
+    async def refused() -> bool:
+        return await code_of(gateway, old) == (401, "token_outdated")
+
+    await eventually(refused)
+    assert before == (200, None)
+    assert await code_of(gateway, old, path="/v1/files") == (401, "token_outdated")
+    assert await code_of(gateway, new) == await code_of(gateway, of_another) == (200, None)
+
+
+async def test_a_session_that_was_ended_is_refused_and_another_of_the_same_user_is_not(gateway: Gateway) -> None:
+    ended, other = uuid.uuid4(), uuid.uuid4()
+    headers = gateway.headers(claims={"sid": str(ended)})
+    assert await code_of(gateway, headers) == (200, None)
+    gateway.mint.take_back("session", ended)
+
+    async def refused() -> bool:
+        return await code_of(gateway, headers) == (401, "session_ended")
+
+    await eventually(refused)
+    assert await code_of(gateway, gateway.headers(claims={"sid": str(other)})) == (200, None)
+
+
+async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resumed(gateway: Gateway) -> None:
+    headers, neighbours = gateway.headers(role="owner"), gateway.mint.headers(tenant_id=2)
+    gateway.mint.take_back("tenant", 1, state="suspended")
+
+    async def refused() -> bool:
+        return await code_of(gateway, headers, "POST") == (403, "tenant_suspended")
+
+    await eventually(refused)
+    document = uuid.uuid4()
+    for method, path in (("POST", "/v1/chat"), ("POST", "/v1/files"), ("DELETE", f"/v1/files/{document}")):
+        assert await code_of(gateway, headers, method, path) == (403, "tenant_suspended")
+    for path in ("/v1/chats", "/v1/files", "/v1/usage"):
+        assert (await code_of(gateway, headers, path=path))[0] == 200
+    assert (await code_of(gateway, neighbours, "POST"))[0] == 200
+    gateway.mint.take_back("tenant", 1, state="active")
+
+    async def resumed() -> bool:
+        return (await code_of(gateway, headers, "POST"))[0] == 200
+
+    await eventually(resumed)
+
+
+async def test_open_sockets_end_also_in_the_midst_of_an_answer(gateway: Gateway, chat: Chat) -> None:
+    assert Standing.POLL.total_seconds() < 1  # of the five that are promised
+    chat.script = chat.until_stopped
+    session = uuid.uuid4()
+    cases = {
+        ("token_outdated", 4401): ({}, ("user", gateway.user), {"state": "changed", "version": 1}),
+        ("session_ended", 4401): ({"claims": {"sid": str(session), "ver": 1}}, ("session", session), {}),
+        ("tenant_suspended", 4403): ({"claims": {"ver": 1}}, ("tenant", 1), {"state": "suspended"}),
+    }
+    for wanted, (of_token, subject, how) in cases.items():
+        async with (
+            connect(gateway.ws_url, additional_headers=gateway.mint.headers(tenant_id=2)) as of_another,
+            connect(gateway.ws_url, additional_headers=gateway.headers(**of_token)) as connection,
+        ):
+            await connection.send('{"message": "?"}')
+            assert json.loads(await connection.recv())["type"] == "start"
+            gateway.mint.take_back(*subject, **how)
+            assert await closing(connection) == wanted
+            await of_another.ping()
+    assert gateway.container.verifier.standing._followers == set()
+
+
+async def test_an_event_stream_ends_with_the_reason(gateway: Gateway, chat: Chat) -> None:
+    chat.script = chat.until_stopped
+    session = uuid.uuid4()
+    headers = gateway.headers(claims={"sid": str(session)})
+    async with (
+        asyncio.timeout(30),
+        gateway.http.post("/v1/chat", json={"message": "?"}, headers=headers) as stream,
+    ):
+        first = await stream.content.readuntil(b"\n\n")
+        gateway.mint.take_back("session", session)
+        rest = await stream.content.read()
+
+    assert b'"start"' in first
+    assert rest.startswith(b"event: error\ndata: ")
+    assert b'"code":"session_ended"' in rest
+
+
+async def test_a_stream_that_was_taken_back_in_the_midst_of_an_event_is_cut(gateway: Gateway, chat: Chat) -> None:
+    async def torn() -> Any:
+        yield event("start", turn_id="x")[:-1]
+        await chat.stopped.wait()
+
+    chat.script = torn
+    async with asyncio.timeout(30):
+        with pytest.raises(Exception, match="payload"):
+            async with gateway.http.post("/v1/chat", json={"message": "?"}, headers=gateway.headers()) as stream:
+                await stream.content.readany()
+                gateway.mint.take_back("user", gateway.user, state="changed", version=1)
+                await stream.content.read()
+    chat.stopped.set()
+
+
+async def test_who_waits_for_an_answer_is_told_instead_of_answered(gateway: Gateway, behind: Behind) -> None:
+    arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: Any) -> Any:
+        arrived.set()
+        await may_answer.wait()
+        raise AssertionError
+
+    behind.answer = slowly
+    asking = asyncio.create_task(code_of(gateway, gateway.headers(), "POST", "/v1/chat"))
+    async with asyncio.timeout(30):
+        await arrived.wait()
+        gateway.mint.take_back("user", gateway.user, state="changed", version=1)
+        assert await asking == (401, "token_outdated")
+
+
+async def test_a_progress_stream_ends_with_the_reason(open_gateway: OpenGateway) -> None:
+    async with open_gateway(progress_poll="50ms") as gateway, asyncio.timeout(30):
+        document = await (await gateway.upload()).json()
+        path = f"/v1/files/{document['id']}/events"
+        async with gateway.http.get(path, headers=gateway.headers()) as events:
+            await events.content.readuntil(b"\n\n")
+            gateway.mint.take_back("user", gateway.user, state="changed", version=1)
+            rest = await events.content.read()
+
+    assert b'"code":"token_outdated"' in rest
+
+
+async def test_a_silent_auth_is_believed_for_a_while_and_then_nobody_is_admitted(open_gateway: OpenGateway) -> None:
+    async with open_gateway(revisions_patience="3s") as gateway:
+        mint, ended = gateway.mint, uuid.uuid4()
+        mint.take_back("session", ended)
+
+        async def refused() -> bool:
+            return await code_of(gateway, gateway.headers(claims={"sid": str(ended)})) == (401, "session_ended")
+
+        await eventually(refused)
+        mint.is_silent = True
+
+        async def closed() -> bool:
+            return await code_of(gateway, gateway.headers()) == (503, "upstream_unavailable")
+
+        await eventually(closed, timeout=30)
+        ready = await gateway.call("GET", "/readyz")
+        public = await gateway.call("GET", "/")
+        mint.is_silent = False
+
+        async def admitted() -> bool:
+            return await code_of(gateway, gateway.headers()) == (200, None)
+
+        await eventually(admitted, timeout=30)
+    assert (ready.status, public.status) == (503, 200)
+    assert "failing" in (await ready.json())["checks"]["auth"]
+
+
+class Auth:
+    """Tells what a test wants."""
+
+    def __init__(self) -> None:
+        self.pages: list[list[Revision]] = []
+        self.asked: list[str | None] = []
+        self.now = 1000.0
+        self.standing = Standing(self.tell, Standing.RELOAD / 60, elapsed=lambda: self.now)
+
+    async def tell(self, after: str | None) -> RevisionPage:
+        self.asked.append(after)
+        if not self.pages:
+            raise UpstreamUnavailable
+        return RevisionPage(items=self.pages.pop(0), after=str(len(self.asked)))
+
+
+def revision(kind: Any, subject: object, state: Any, version: int = 0) -> Revision:
+    return Revision(tenant_id=1, kind=kind, subject=str(subject), state=state, version=version)
+
+
+async def test_what_is_known_is_asked_for_by_its_place_and_wholly_after_a_long_silence_and_each_hour() -> None:
+    auth = Auth()
+    session, user = uuid.uuid4(), uuid.uuid4()
+    caller = Caller(TenantId(1), "user", user, role="member", session_id=session)
+    ended = revision("session", session, "ended")
+    with pytest.raises(UpstreamUnavailable):
+        auth.standing.require_heard()
+    auth.pages = [[ended], [], [revision("user", user, "changed", 2)], [], []]
+    await auth.standing.follow()
+    assert isinstance(auth.standing.refusal(caller), SessionEnded)
+    await auth.standing.follow()
+    auth.now += 61  # longer than its patience
+    with pytest.raises(UpstreamUnavailable):
+        auth.standing.require_heard()
+    await auth.standing.follow()
+    assert isinstance(auth.standing.refusal(caller), TokenOutdated)
+    await auth.standing.follow()
+    for _ in range(62):
+        auth.now += 59
+        auth.pages.append([])
+        await auth.standing.follow()
+    assert auth.standing.refusal(caller) is None
+    assert (auth.asked[:4], auth.asked[4:].count(None)) == ([None, "1", None, "3"], 1)
+
+
+async def test_while_auth_is_silent_what_it_said_stays_in_force() -> None:
+    auth = Auth()
+    auth.pages = [[revision("tenant", 1, "suspended")]]
+    caller = Caller(TenantId(1), "user", uuid.uuid4(), role="owner")
+    await auth.standing.follow()
+    for wait in (59, 3600):  # less than its patience, and so long that all would be asked for again
+        auth.now += wait
+        with pytest.raises(UpstreamUnavailable):
+            await auth.standing.follow()
+        assert isinstance(auth.standing.suspension(caller, "POST"), TenantSuspended)
+        assert auth.standing.suspension(caller, "GET") is None
+        if wait == 59:
+            auth.standing.require_heard()

@@ -91,7 +91,7 @@ async def load(admin_url: str, chunks: int) -> int:
         space = await first.fetchval("SELECT id FROM knowledge.embedding_spaces WHERE model = $1", embedder.space.model)
         indexes = await first.fetch(
             """SELECT indexname, indexdef FROM pg_indexes
-               WHERE schemaname = 'knowledge' AND (indexname = 'chunks_terms' OR indexname = $1)""",
+               WHERE schemaname = 'knowledge' AND (indexname = 'chunks_collection_terms' OR indexname = $1)""",
             f"chunk_vectors_space_{space}",
         )
         for index in indexes:

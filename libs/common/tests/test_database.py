@@ -14,7 +14,8 @@ from docuchat_common.db import Database, Deadlocked, RoleTooPowerful
 from docuchat_common.db.transactions import transaction
 from docuchat_common.db.uow import UnitOfWork
 from docuchat_common.errors import StorageFull, UpstreamUnavailable
-from docuchat_common.ids import TenantId
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId, uuid7
 from docuchat_setup.roles import OWNER, SERVICES
 from docuchat_testkit.databases import ClonedDatabase, with_database
 from docuchat_testkit.eventually import eventually
@@ -216,6 +217,23 @@ async def test_a_cancelled_transaction_is_told_as_cancelled_when_its_rollback_ha
     with pytest.raises(asyncio.CancelledError):
         await task
     assert session.is_ended
+
+
+async def test_a_callers_transaction_has_its_subject_role_and_groups(database: ClonedDatabase) -> None:
+    group, subject = uuid7(), uuid7()
+    settings = "SELECT current_setting('app.' || name, true) FROM unnest($1::text[]) AS name"
+    async with database.open("chat") as opened:
+        uow = UnitOfWork(opened, lambda connection, _, __: connection, schema="chat")
+        for caller, role, groups in (
+            (Caller(TenantId(7), "user", subject, role="member", groups=frozenset([group])), "member", f"{{{group}}}"),
+            (Caller(TenantId(7), "visitor", subject), "none", "{}"),
+        ):
+            async with uow.as_caller(caller) as connection:
+                rows = await connection.fetch(settings, ["tenant_id", "user_id", "role", "groups"])
+                assert [row[0] for row in rows] == ["7", str(subject), role, groups]
+        async with uow(TenantId(7)) as connection:
+            rows = await connection.fetch(settings, ["tenant_id", "user_id", "role", "groups"])
+            assert [row[0] for row in rows] == ["7", "", "", ""]
 
 
 @pytest.mark.parametrize("trouble", [FileNotFoundError("a file of the caller's"), TimeoutError("of the caller's")])

@@ -15,6 +15,8 @@ import pytest
 
 from docuchat_common.db import Database
 from docuchat_common.db.presence import Presence
+from docuchat_common.db.transactions import transaction
+from docuchat_common.http.caller import Caller
 from docuchat_common.ids import DocumentId, TenantId, uuid7
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import Document, NewDocument
@@ -56,12 +58,16 @@ class Knowledge:
     axis = staticmethod(axis)
 
     @asynccontextmanager
-    async def transaction(self, service: str, tenant: int | None) -> AsyncIterator[asyncpg.Connection]:
+    async def transaction(
+        self, service: str, tenant: int | None, reader: Caller | None = None
+    ) -> AsyncIterator[asyncpg.Connection]:
         """As the services' unit of work opens it; no tenant: the system role."""
         database: Database = getattr(self, service)
-        async with database.connection(system=tenant is None) as connection, connection.transaction():
-            if tenant is not None:
-                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant))
+        of_tenant = None if tenant is None else TenantId(tenant)
+        async with (
+            database.connection(system=tenant is None) as connection,
+            transaction(connection, of_tenant, reader),
+        ):
             yield connection
 
     async def upload(
@@ -125,9 +131,15 @@ class Knowledge:
             return await DocumentRegistry(connection).get(document.tenant_id, document.id)
 
     async def search(
-        self, tenant: int, text: str = "", vector: np.ndarray | None = None, limit: int = 10, **filters: object
+        self,
+        tenant: int,
+        text: str = "",
+        vector: np.ndarray | None = None,
+        limit: int = 10,
+        reader: Caller | None = None,
+        **filters: object,
     ) -> Sequence[ScoredChunk]:
-        async with self.transaction("chat", tenant) as connection:
+        async with self.transaction("chat", tenant, reader) as connection:
             return await Searcher(connection, self.statistics).search(
                 TenantId(tenant),
                 text,

@@ -91,8 +91,9 @@ async def test_the_gateways_queries_use_their_indexes(filled):
                 explaining, **TENANT, collection_id=uuid.uuid4(), sha256="1", uploaded_by=None
             )
         )
-    assert "documents_newest" in page
-    assert re.search(r"Index Cond: \(\(tenant_id = \$\d\) AND \(id >= \$\d\) AND \(id <= \$\d\)\)", page), page
+    assert "documents_in_collection" in page
+    bounds = r"\(tenant_id = \$\d\) AND \(collection_id = places.id\) AND \(id >= \$\d\) AND \(id <= \$\d\)"
+    assert re.search(rf"Index Cond: \({bounds}\)", page), page
     assert "documents_content" in same
     for seen in (page, same):
         assert "Seq Scan on documents" not in seen, seen
@@ -142,8 +143,10 @@ async def test_chats_plans_are_the_same_with_and_without_statistics(with_or_with
             "chunks_": await plan(SEARCH.list_word_positions(explaining, **TENANT, chunk_ids=ids, lexemes=["common"])),
             "documents_": await plan(SEARCH.list_chunks(explaining, **TENANT, chunk_ids=ids)),
         }
-    # the tenant's vectors are read once, and so are its documents: neither is walked for each row of the other
-    assert "chunk_vectors_tenant" in exact
+    # what is searched is read once, and so are its documents: neither is walked for each row of the other, and what the
+    # reader may not see is not walked over
+    assert "chunk_vectors_collection" in exact
+    assert len(re.findall(r"Index Cond: .*collection_id = ANY \(", exact)) == 2, exact
     assert "hashed SubPlan" in exact
     assert "Nested Loop" not in exact
     assert "hashed SubPlan" in words
@@ -156,15 +159,18 @@ async def test_chats_plans_are_the_same_with_and_without_statistics(with_or_with
 
 async def test_the_word_index_and_the_vector_index_are_used(filled):
     async with filled.transaction("chat", 7) as connection:
-        found = await connection.fetch("SELECT * FROM knowledge.chunks_with_terms(ARRAY['word1'], false, 1000)")
+        found = await connection.fetch(
+            "SELECT * FROM knowledge.chunks_with_terms_v2(ARRAY['word1'], false, 1000, NULL)"
+        )
         assert len(found) == 200
     async with filled.database.connect() as admin:
         await admin.execute("SET app.tenant_id = '7'; SET role docuchat_owner")
         words = await admin.fetch(
-            "EXPLAIN SELECT id FROM knowledge.chunks c WHERE knowledge.term_keys(c.tenant_id, c.search_vector) "
-            "&& ARRAY[hashtextextended('word1', 7)]"
+            "EXPLAIN SELECT id FROM knowledge.chunks c "
+            "WHERE knowledge.collection_term_keys(c.collection_id, c.search_vector) "
+            "&& ARRAY[hashtextextended('word1', uuid_hash_extended(md5('c7')::uuid, 0))]"
         )
-        assert "chunks_terms" in str(words)
+        assert "chunks_collection_terms" in str(words)
         await admin.execute("SET role docuchat_chat; SET enable_sort = off; SET enable_seqscan = off")
         nearest = await admin.fetch(
             "EXPLAIN SELECT chunk_id FROM knowledge.chunk_vectors WHERE tenant_id = 7 AND space_id = 1 "

@@ -166,16 +166,22 @@ async def test_the_word_lookup_answers_for_the_transactions_tenant_only(knowledg
     await knowledge.ingest_texts(worker, 2, ["canary"])
     async with knowledge.transaction("chat", 1) as connection:
         assert (
-            await connection.fetchval("SELECT chunk_count FROM knowledge.count_terms(ARRAY['canari', 'canary'], 10)")
+            await connection.fetchval(
+                "SELECT chunk_count FROM knowledge.count_terms_v2(ARRAY['canari', 'canary'], 10, NULL)"
+            )
             == 0
         )
         assert (
-            await connection.fetch("SELECT * FROM knowledge.chunks_with_terms(ARRAY['canari', 'canary'], false, 10)")
+            await connection.fetch(
+                "SELECT * FROM knowledge.chunks_with_terms_v2(ARRAY['canari', 'canary'], false, 10, NULL)"
+            )
             == []
         )
     async with knowledge.chat.connection() as connection:
         assert (
-            await connection.fetch("SELECT * FROM knowledge.chunks_with_terms(ARRAY['canari', 'canary'], false, 10)")
+            await connection.fetch(
+                "SELECT * FROM knowledge.chunks_with_terms_v2(ARRAY['canari', 'canary'], false, 10, NULL)"
+            )
             == []
         )
 
@@ -187,13 +193,15 @@ async def test_the_word_lookup_answers_for_the_transactions_tenant_only(knowledg
         ("chat", "UPDATE knowledge.documents SET title = 'x'"),
         ("gateway", "INSERT INTO knowledge.chunks (id) VALUES (gen_random_uuid())"),
         ("ingest", "DELETE FROM knowledge.documents"),
-        ("ingest", "SELECT * FROM knowledge.count_terms(ARRAY['x'], 1)"),
-        ("gateway", "UPDATE knowledge.collections SET name = 'x'"),
+        ("ingest", "SELECT * FROM knowledge.count_terms_v2(ARRAY['x'], 1, NULL)"),
+        ("gateway", "UPDATE knowledge.collections SET is_default = false"),
+        ("chat", "SELECT * FROM knowledge.collection_members"),
+        ("chat", "SELECT * FROM knowledge.readable_term_keys_v1(ARRAY['x'], NULL)"),
     ],
 )
 async def test_a_role_can_do_no_more_than_its_service_needs(knowledge, service, statement):
-    async with knowledge.transaction(service, 1) as connection:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with knowledge.transaction(service, 1) as connection:
             await connection.execute(statement)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -131,11 +131,17 @@ class LossyTransactions:
         self.lost = 0
         self.away = False
 
+    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Any]:
+        return self._lossy(lambda: self._transactions(tenant_id))
+
+    def as_caller(self, caller: Caller) -> AbstractAsyncContextManager[Any]:
+        return self._lossy(lambda: self._transactions.as_caller(caller))
+
     @asynccontextmanager
-    async def __call__(self, tenant_id: TenantId) -> AsyncIterator[Any]:
+    async def _lossy(self, begin: Callable[[], AbstractAsyncContextManager[Any]]) -> AsyncIterator[Any]:
         if self.away:
             raise UpstreamUnavailable("The database is away.", retry_after=timedelta(seconds=2))
-        async with self._transactions(tenant_id) as tx:
+        async with begin() as tx:
             yield tx
         self.lose_next -= 1
         if self.lose_next == 0:

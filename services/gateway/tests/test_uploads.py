@@ -33,8 +33,8 @@ class LosesAnswers:
         self._left = lost
 
     @contextlib.asynccontextmanager
-    async def __call__(self, tenant_id: Any) -> AsyncIterator[Any]:
-        async with self._uow(tenant_id) as tx:
+    async def as_caller(self, caller: Any) -> AsyncIterator[Any]:
+        async with self._uow.as_caller(caller) as tx:
             yield tx
         self._left -= 1
         if self._left == 0:

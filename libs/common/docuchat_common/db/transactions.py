@@ -1,8 +1,10 @@
-"""A transaction of one connection, inside a tenant or not."""
+"""A transaction of one connection, inside a tenant or not, for one of its people or not."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 import asyncpg
 
@@ -10,18 +12,42 @@ from docuchat_common.db.pool import CONNECTION_ERRORS, is_broken
 from docuchat_common.ids import TenantId
 
 _IN_TENANT: Final = "; SELECT set_config('app.tenant_id', '@tenant@', true)"
+_FOR_READER: Final = (
+    ", set_config('app.user_id', '@user@', true), set_config('app.role', '@role@', true)"
+    ", set_config('app.groups', '{@groups@}', true)"
+)
+_ROLE: Final = re.compile(r"[a-z_]{1,32}")
+_NO_ROLE: Final = "none"
 # a server that lives begins at once: one that does not is told before the patience of a long statement is over
 _BEGIN_SECONDS: Final = 2
 _ROLLBACK_SECONDS: Final = 1
 
 
+class Reader(Protocol):
+    """Who a transaction is for: row-level security shows what this subject, in this role and these groups, may see."""
+
+    @property
+    def tenant_id(self) -> TenantId: ...
+
+    @property
+    def subject_id(self) -> UUID: ...
+
+    @property
+    def role(self) -> str | None: ...
+
+    @property
+    def groups(self) -> Iterable[UUID]: ...
+
+
 @asynccontextmanager
-async def transaction(connection: asyncpg.Connection, tenant_id: TenantId | None = None) -> AsyncIterator[None]:
-    """Commit on leaving, roll back on an exception; begun in one round trip, also inside a tenant.
+async def transaction(
+    connection: asyncpg.Connection, tenant_id: TenantId | None = None, reader: Reader | None = None
+) -> AsyncIterator[None]:
+    """Commit on leaving, roll back on an exception; begun in one round trip, also inside a tenant and for a reader.
 
     asyncpg does not know of it, so none of asyncpg's nests in it.
     """
-    inside = "" if tenant_id is None else _IN_TENANT.replace("@tenant@", str(int(tenant_id)))
+    inside = "" if tenant_id is None else _IN_TENANT.replace("@tenant@", str(int(tenant_id))) + _settings_of(reader)
     try:
         await connection.execute("BEGIN" + inside, timeout=_BEGIN_SECONDS)
         yield
@@ -33,6 +59,20 @@ async def transaction(connection: asyncpg.Connection, tenant_id: TenantId | None
     if await connection.execute("COMMIT") != "COMMIT":
         # Postgres answers ROLLBACK, and no error, when an earlier statement failed and its error was swallowed
         raise RuntimeError("the transaction was rolled back: a statement in it had failed unnoticed")
+
+
+def _settings_of(reader: Reader | None) -> str:
+    """The settings that policies read; ids are ids and a role is a word, so that nothing can be slipped in."""
+    if reader is None:
+        return ""
+    role = reader.role or _NO_ROLE
+    if not _ROLE.fullmatch(role):
+        raise ValueError(f"not the name of a role: {role!r}")
+    return (
+        _FOR_READER.replace("@user@", str(UUID(str(reader.subject_id))))
+        .replace("@role@", role)
+        .replace("@groups@", ",".join(str(UUID(str(group))) for group in reader.groups))
+    )
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:

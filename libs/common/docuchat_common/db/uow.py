@@ -1,7 +1,8 @@
 """The unit of work: the only way to the database.
 
-`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows only.
-Leaving the block commits, an exception rolls back; nobody calls commit. Never hold it across a model call or a stream.
+`async with uow(tenant_id) as tx:` opens a transaction in which row-level security shows this tenant's rows only, and
+`uow.as_caller(caller)` one that also shows only what the caller may see. Leaving the block commits, an exception rolls
+back; nobody calls commit. Never hold it across a model call or a stream.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,10 +12,12 @@ from typing import Generic, Protocol, TypeVar
 import asyncpg
 
 from docuchat_common.db.pool import Database
-from docuchat_common.db.transactions import transaction
+from docuchat_common.db.transactions import Reader, transaction
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
+
+__all__ = ["Reader", "Transactions", "UnitOfWork"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -24,6 +27,8 @@ class Transactions(Protocol[T_co]):
     """What a use case needs of a unit of work; `UnitOfWork` says what each opens."""
 
     def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[T_co]: ...
+
+    def as_caller(self, caller: Reader) -> AbstractAsyncContextManager[T_co]: ...
 
     def system(self) -> AbstractAsyncContextManager[T_co]: ...
 
@@ -52,8 +57,14 @@ class UnitOfWork(Generic[T]):
 
     @asynccontextmanager
     async def __call__(self, tenant_id: TenantId) -> AsyncIterator[T]:
-        """A transaction of the weak application role inside one tenant."""
+        """A transaction of the weak application role inside one tenant: for what a service does by itself."""
         async with self._transaction(system=False, tenant_id=tenant_id) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def as_caller(self, caller: Reader) -> AsyncIterator[T]:
+        """A transaction of the weak application role inside the caller's tenant, in the caller's role and groups."""
+        async with self._transaction(system=False, tenant_id=caller.tenant_id, reader=caller) as tx:
             yield tx
 
     @asynccontextmanager
@@ -63,10 +74,12 @@ class UnitOfWork(Generic[T]):
             yield tx
 
     @asynccontextmanager
-    async def _transaction(self, *, system: bool, tenant_id: TenantId | None) -> AsyncIterator[T]:
+    async def _transaction(
+        self, *, system: bool, tenant_id: TenantId | None, reader: Reader | None = None
+    ) -> AsyncIterator[T]:
         async with (
             self._database.connection(system=system) as connection,
-            transaction(connection, tenant_id),
+            transaction(connection, tenant_id, reader),
         ):
             outbox = Outbox(connection, self._schema, self._service)
             yield self._compose(connection, outbox, Inbox(connection, self._schema))

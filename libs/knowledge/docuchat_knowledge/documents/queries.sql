@@ -31,24 +31,36 @@ WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sh
   AND uploaded_by IS NOT DISTINCT FROM :uploaded_by::uuid AND status <> 'receiving' AND deleted_at IS NULL;
 
 -- name: list_documents
--- A page of documents, newest first, or one of them, with their place in the tenant's queue.
-WITH page AS MATERIALIZED (
-    SELECT d.id, d.tenant_id, d.collection_id, d.title, d.filename, d.media_type, d.size_bytes, d.sha256, d.blob_key,
-           d.status, d.pages, d.pages_done, d.pages_unread,
-           d.chunks, d.generation, d.space_id, d.warnings, d.attempts, d.queued_at, d.not_before, d.claimed_at,
-           -- a list goes without what only a page of the document is shown by
-           CASE WHEN :oldest::uuid = :newest::uuid THEN d.info ELSE d.info - 'page_labels' END AS info,
-           d.error_code, d.error_detail, d.retryable,
-           d.uploaded_by, d.created_at, d.updated_at, d.ready_at
-    FROM knowledge.documents d
-    WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
-      -- bounds instead of null-guards: every plan finds one document, or the next page, by the index
-      AND d.id BETWEEN :oldest::uuid AND :newest::uuid AND d.id IS DISTINCT FROM :before::uuid
-      AND (:status::text IS NULL OR d.status = :status::text)
-      AND (:collection_id::uuid IS NULL OR d.collection_id = :collection_id::uuid)
-      AND (:title_contains::text IS NULL
-           OR strpos(lower(d.title), lower(:title_contains::text)) > 0
-           OR strpos(lower(d.filename), lower(:title_contains::text)) > 0)
+-- A page of documents, newest first, or one of them, with their place in the tenant's queue. Each collection that the reader
+-- may see gives its newest: what others hold is not walked over.
+WITH places AS MATERIALIZED (
+    SELECT c.id FROM knowledge.collections c
+    WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)
+      AND (:oldest::uuid <> :newest::uuid
+           OR c.id = (SELECT d.collection_id FROM knowledge.documents d WHERE d.tenant_id = :tenant_id AND d.id = :newest::uuid))
+),
+page AS MATERIALIZED (
+    SELECT d.*
+    FROM places
+    CROSS JOIN LATERAL (
+        SELECT d.id, d.tenant_id, d.collection_id, d.title, d.filename, d.media_type, d.size_bytes, d.sha256, d.blob_key,
+               d.status, d.pages, d.pages_done, d.pages_unread,
+               d.chunks, d.generation, d.space_id, d.warnings, d.attempts, d.queued_at, d.not_before, d.claimed_at,
+               -- a list goes without what only a page of the document is shown by
+               CASE WHEN :oldest::uuid = :newest::uuid THEN d.info ELSE d.info - 'page_labels' END AS info,
+               d.error_code, d.error_detail, d.retryable,
+               d.uploaded_by, d.created_at, d.updated_at, d.ready_at
+        FROM knowledge.documents d
+        WHERE d.tenant_id = :tenant_id AND d.collection_id = places.id AND d.deleted_at IS NULL AND d.status <> 'receiving'
+          -- bounds instead of null-guards: every plan finds one document, or the next page, by the index
+          AND d.id BETWEEN :oldest::uuid AND :newest::uuid AND d.id IS DISTINCT FROM :before::uuid
+          AND (:status::text IS NULL OR d.status = :status::text)
+          AND (:title_contains::text IS NULL
+               OR strpos(lower(d.title), lower(:title_contains::text)) > 0
+               OR strpos(lower(d.filename), lower(:title_contains::text)) > 0)
+        ORDER BY d.id DESC
+        LIMIT :page_size
+    ) d
     ORDER BY d.id DESC
     LIMIT :page_size
 )

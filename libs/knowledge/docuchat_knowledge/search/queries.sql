@@ -6,15 +6,17 @@
 -- keeps it from becoming a join, which without statistics would be a nested loop over the tenant's whole set).
 -- live_document_v1 is such a probe: the planner puts its text in its place.
 
--- name: measure_tenant^
--- Size, mean length and languages of what the tenant can search; and for this transaction, how far the vector index
--- searches, and that it goes on while the tenant's filter leaves too little: set here, since it costs no round trip.
-SELECT coalesce(sum(chunk_count), 0)::bigint AS chunks, coalesce(sum(term_total), 0)::bigint AS terms,
+-- name: measure_readable^
+-- Size, mean length and languages of what is searched: the collections that the reader may see, or one of them; a name of that
+-- set; and for this transaction, how far the vector index searches, and that it goes on while filters leave too little: set
+-- here, since it costs no round trip.
+SELECT coalesce(sum(c.chunk_count), 0)::bigint AS chunks, coalesce(sum(c.term_total), 0)::bigint AS terms,
        coalesce((SELECT array_agg(DISTINCT l) FROM knowledge.collections k, unnest(k.languages) l
-                 WHERE k.tenant_id = :tenant_id), '{}') AS languages,
+                 WHERE k.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR k.id = :collection_id::uuid)), '{}') AS languages,
+       md5(string_agg(c.id::text, ' ' ORDER BY c.id)) AS searched,
        set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef_search::text, true)
-FROM knowledge.collections
-WHERE tenant_id = :tenant_id;
+FROM knowledge.collections c
+WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid);
 
 -- name: analyze_query
 -- The query's words as each language's chunks have them: (position, language, lexeme). English tells stop words for all.
@@ -23,13 +25,21 @@ FROM unnest(:languages::text[], :search_keys::text[]) AS language (code, search_
 CROSS JOIN LATERAL unnest(to_tsvector(knowledge.text_config(language.code), language.search_key)) AS word;
 
 -- name: count_terms
--- How many of the tenant's chunks have each word, counted no further than the cap.
-SELECT lexeme, chunk_count FROM knowledge.count_terms(:lexemes::text[], :cap);
+-- How many of the searched chunks have each word, counted no further than the cap.
+SELECT lexeme, chunk_count FROM knowledge.count_terms_v2(:lexemes::text[], :cap, :collection_id::uuid);
 
 -- name: count_terms_in_sample
--- How many of the tenant's newest chunks have each word: for words too common to count. The first row is the sample's size.
+-- How many of the newest chunks of each searched collection, by its share, have each word: for words too common to count. The
+-- first row is the sample's size.
 WITH sample AS MATERIALIZED (
-    SELECT search_vector FROM knowledge.chunks WHERE tenant_id = :tenant_id ORDER BY id DESC LIMIT :sample_size
+    SELECT k.search_vector
+    FROM knowledge.collections c
+    CROSS JOIN LATERAL (
+        SELECT h.search_vector FROM knowledge.chunks h
+        WHERE h.tenant_id = :tenant_id AND h.collection_id = c.id
+        ORDER BY h.id DESC LIMIT ceil(:sample_size::integer * c.chunk_count / :chunks::float8)::bigint
+    ) k
+    WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)
 )
 SELECT q.lexeme, (SELECT count(*) FROM sample) AS sample_size,
        (SELECT count(*) FROM sample s WHERE s.search_vector @@ q.query::tsquery) AS chunk_count
@@ -40,7 +50,7 @@ FROM unnest(:lexemes::text[], :queries::text[]) AS q (lexeme, query);
 -- (1 + 1/4 + … + 1/tf²) / 1.645, which equals saturation at k1 = 0.65; it is turned back into tf to bring the length in.
 WITH found AS MATERIALIZED (
     SELECT c.id, c.document_id, c.generation, c.collection_id, c.search_vector, c.term_count
-    FROM knowledge.chunks_with_terms(:wanted::text[], :all_of_them, :candidate_limit) AS hit (id)
+    FROM knowledge.chunks_with_terms_v2(:wanted::text[], :all_of_them, :candidate_limit, :collection_id::uuid) AS hit (id)
     -- OFFSET 0: one probe of the primary key a hit, whatever a generic plan thinks of their number
     CROSS JOIN LATERAL (
         SELECT k.id, k.document_id, k.generation, k.collection_id, k.search_vector, k.term_count
@@ -99,13 +109,18 @@ ORDER BY score DESC, c.id
 LIMIT :row_limit;
 
 -- name: rank_by_vector_exactly
--- The nearest chunks by reading all of the tenant's vectors, which for a small tenant is faster than an index and exact.
+-- The nearest chunks by reading all searched vectors, which where they are few is faster than an index and exact. What other
+-- collections hold is not touched.
+WITH searched AS MATERIALIZED (
+    SELECT ARRAY(SELECT c.id FROM knowledge.collections c
+                 WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)) AS ids
+)
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM knowledge.chunk_vectors v
-WHERE v.tenant_id = :tenant_id AND v.space_id = :space_id
-  AND (:collection_id::uuid IS NULL OR v.collection_id = :collection_id::uuid)
+WHERE v.tenant_id = :tenant_id AND v.space_id = :space_id AND v.collection_id = ANY ((SELECT ids FROM searched)::uuid[])
   AND ((v.document_id, v.generation) IN (
-      SELECT d.id, d.generation FROM knowledge.documents d WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL)) IS TRUE
+      SELECT d.id, d.generation FROM knowledge.documents d
+      WHERE d.tenant_id = :tenant_id AND d.collection_id = ANY ((SELECT ids FROM searched)::uuid[]) AND d.deleted_at IS NULL)) IS TRUE
 ORDER BY v.embedding <=> :query::halfvec
 LIMIT :row_limit;
 
@@ -190,7 +205,11 @@ WHERE tenant_id = :tenant_id AND deleted_at IS NULL
 SELECT EXISTS (SELECT FROM knowledge.collections WHERE tenant_id = :tenant_id AND id = :collection_id);
 
 -- name: list_unknown_documents
--- Of these ids those that are no document of the tenant.
+-- Of these ids those that are no document that the reader may see.
 SELECT wanted.id FROM unnest(:document_ids::uuid[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM knowledge.documents d
                   WHERE d.id = wanted.id AND d.tenant_id = :tenant_id AND d.status <> 'receiving' AND d.deleted_at IS NULL);
+
+-- name: list_deleted_documents
+-- Of these ids those that are no document of the tenant any more, whoever may see it.
+SELECT id FROM knowledge.deleted_documents_v1(:document_ids::uuid[]) AS gone (id);

@@ -50,20 +50,23 @@ class Scope:
                     **common,
                 )
             ]
-        elif chunks <= self._bounds.exact_scan:
-            rows = [
-                row
-                async for row in _queries.rank_by_vector_exactly(
-                    self._connection, tenant_id=self._tenant_id, space_id=space_id, **common
-                )
-            ]
         else:
-            rows = [
-                row
-                async for row in _queries.rank_by_vector_index(
-                    self._connection, space_id=space_id, dimension=query.dimensions(), **common
-                )
-            ]
+            rows = []
+            if chunks > self._bounds.exact_scan:
+                rows = [
+                    row
+                    async for row in _queries.rank_by_vector_index(
+                        self._connection, space_id=space_id, dimension=query.dimensions(), **common
+                    )
+                ]
+            if len(rows) < min(self._row_limit, chunks):
+                # few enough to read them all; or the index gave up among what is not the reader's to see
+                rows = [
+                    row
+                    async for row in _queries.rank_by_vector_exactly(
+                        self._connection, tenant_id=self._tenant_id, space_id=space_id, **common
+                    )
+                ]
         return {row["chunk_id"]: row["similarity"] for row in rows}
 
     async def rank_by_words(self, words: Sequence[QueryWord], mean_length: float) -> list[UUID]:

@@ -24,7 +24,7 @@ from docuchat_knowledge.folding import fold, fold_query
 from docuchat_knowledge.search.domain import Readiness, ScoredChunk
 from docuchat_knowledge.search.ranking import QueryWord, fuse, inverse_document_frequency
 from docuchat_knowledge.search.repository import Scope
-from docuchat_knowledge.search.statistics import SearchStatistics
+from docuchat_knowledge.search.statistics import Searched, SearchStatistics
 from docuchat_knowledge.search.words import drop_asking_words, words_by_position
 from docuchat_knowledge.vectors import HalfVector
 from docuchat_models.embeddings import are_vectors
@@ -68,20 +68,23 @@ class Searcher:
         """
         if limit < 1 or (document_ids is not None and not document_ids):
             return []
-        tenant = await _queries.measure_tenant(self._connection, tenant_id=tenant_id, ef_search=str(EF_SEARCH))
-        if not tenant["chunks"]:
+        size = await _queries.measure_readable(
+            self._connection, tenant_id=tenant_id, collection_id=collection_id, ef_search=str(EF_SEARCH)
+        )
+        if not size["chunks"]:
             return []
         nominations = max(NOMINATIONS, 2 * limit)
         scope = Scope(self._connection, tenant_id, document_ids, collection_id, nominations, self._statistics.bounds)
-        mean_length = tenant["terms"] / tenant["chunks"]
+        searched = Searched(tenant_id, collection_id, size["searched"], size["chunks"])
+        mean_length = size["terms"] / size["chunks"]
 
         vector = HalfVector(query_vector) if query_vector is not None and are_vectors(query_vector[None]) else None
         stored = None if vector is None else await self._statistics.find_space(self._connection, space)
         by_vector: dict[UUID, float] = {}
         if stored is not None and vector is not None:
-            by_vector = await scope.rank_by_vector(stored.id, vector, tenant["chunks"])
+            by_vector = await scope.rank_by_vector(stored.id, vector, size["chunks"])
 
-        words = await self._analyze(tenant_id, query_text, tenant["languages"], tenant["chunks"])
+        words = await self._analyze(query_text, size["languages"], searched)
         by_words = await scope.rank_by_words(words, mean_length) if words else []
 
         pool = list(dict.fromkeys([*by_words, *by_vector]))
@@ -135,7 +138,7 @@ class Searcher:
 
     async def require_documents(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> None:
         """Raise DocumentNotFound, which names them, for ids that are no document of the tenant."""
-        unknown = list(map(str, await self.list_gone(tenant_id, document_ids)))
+        unknown = list(map(str, await self.list_unknown(tenant_id, document_ids)))
         if unknown:
             raise DocumentNotFound(f"There is no such document: {', '.join(unknown)}.", document_ids=unknown)
 
@@ -145,9 +148,14 @@ class Searcher:
             name = str(collection_id)
             raise CollectionNotFound(f"There is no such collection: {name}.", collection_id=name)
 
-    async def list_gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
-        """Of these ids those that are no document of the tenant, or of one that was deleted."""
+    async def list_unknown(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Of these ids those that are no document, or none that the reader may see."""
         rows = _queries.list_unknown_documents(self._connection, tenant_id=tenant_id, document_ids=document_ids)
+        return [DocumentId(row["id"]) async for row in rows]
+
+    async def list_deleted(self, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Of these ids those that are no document of the tenant any more, whoever may see it."""
+        rows = _queries.list_deleted_documents(self._connection, document_ids=document_ids)
         return [DocumentId(row["id"]) async for row in rows]
 
     async def list_chunks(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> Sequence[ScoredChunk]:
@@ -162,10 +170,8 @@ class Searcher:
         found = await self.list_chunks(tenant_id, [ChunkId(row["chunk_id"]) async for row in rows])
         return sorted(found, key=lambda chunk: document_ids.index(chunk.document_id))
 
-    async def _analyze(
-        self, tenant_id: TenantId, text: str, languages: Sequence[str], chunks: int
-    ) -> Sequence[QueryWord]:
-        """The question's telling words, in the forms that the tenant's chunks would have them in."""
+    async def _analyze(self, text: str, languages: Sequence[str], searched: Searched) -> Sequence[QueryWord]:
+        """The question's telling words, in the forms that the searched chunks would have them in."""
         text = text[:LONGEST_QUERY]
         if not text.strip():
             return []
@@ -181,7 +187,8 @@ class Searcher:
         lexemes = sorted({lexeme for forms in by_position.values() for lexeme in forms})
         if not lexemes:
             return []
-        counts = await self._statistics.count_words(self._connection, tenant_id, lexemes, chunks)
+        counts = await self._statistics.count_words(self._connection, searched, lexemes)
+        chunks = searched.chunks
         words = []
         for position, forms in sorted(by_position.items()):
             count = min(sum(counts.get(form, 0) for form in forms), chunks)

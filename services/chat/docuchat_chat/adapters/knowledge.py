@@ -104,9 +104,13 @@ class KnowledgeSearch:
         )
         return Library(readiness.ready, readiness.queued + readiness.processing, readiness.failed, readiness.outdated)
 
-    async def gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+    async def deleted(self, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Return those documents that do not exist any more."""
-        return await self._searcher.list_gone(tenant_id, document_ids)
+        return await self._searcher.list_deleted(document_ids)
+
+    async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Return those documents that the caller may not see, or that do not exist any more."""
+        return await self._searcher.list_unknown(tenant_id, document_ids)
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:
         """Return the passages that still exist."""

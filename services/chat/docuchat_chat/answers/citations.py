@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from docuchat_chat.answers.domain import Citation, Passage, Source
 from docuchat_chat.answers.sentences import sentences
 from docuchat_chat.answers.text import PAGE_BREAK, shorten, words
 from docuchat_common.defusing import defuse
+from docuchat_common.ids import DocumentId
 
 QUOTE_LENGTH = 300
 
@@ -20,6 +22,19 @@ _NUMBER = re.compile(r"\d{1,3}")
 def cited_numbers(answer: str) -> list[int]:
     """Return the numbers that an answer cites, each once, in order of first use."""
     return list(dict.fromkeys(int(n) for marker in _MARKER.finditer(answer) for n in _NUMBER.findall(marker[1])))
+
+
+def documents_of(citations: Sequence[Citation]) -> list[DocumentId]:
+    """Return the documents that are cited, each once."""
+    return list({citation.document_id for citation in citations})
+
+
+def without_quotes(citations: Sequence[Citation], of_documents: Collection[DocumentId]) -> tuple[Citation, ...]:
+    """Empty the quotes of documents that are gone, for all or for the reader; the citations stay, marked."""
+    return tuple(
+        replace(citation, quote="", deleted=True) if citation.document_id in of_documents else citation
+        for citation in citations
+    )
 
 
 def check_citations(answer: str, sources: Sequence[Source]) -> tuple[tuple[Citation, ...], tuple[int, ...]]:

@@ -22,7 +22,7 @@ class Citation:
     page: int | None
     page_to: int | None
     quote: str
-    """Empty when the document was deleted since."""
+    """Empty when the document was deleted since, or the reader may not see it any more."""
     score: float
     deleted: bool = False
 

@@ -63,7 +63,7 @@ class EmbeddingHolds(Protocol):
 
 
 class PassageSearch(Protocol):
-    """Finds passages in the tenant's live documents."""
+    """Finds passages in the live documents that the caller of the transaction may see."""
 
     async def search(
         self,
@@ -83,8 +83,12 @@ class PassageSearch(Protocol):
         """Return how many documents are ready, being processed, failed."""
         ...
 
-    async def gone(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+    async def deleted(self, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Return those documents that do not exist any more."""
+        ...
+
+    async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+        """Return those documents that the caller may not see, or that do not exist any more."""
         ...
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:

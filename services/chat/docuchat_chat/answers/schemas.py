@@ -42,7 +42,10 @@ class CitationView(BaseModel):
     page_to: int | None
     quote: str = Field(description="The sentence of the document that the statement rests on.")
     score: float
-    deleted: bool = Field(default=False, description="Whether the document was deleted since; its quote is empty then.")
+    deleted: bool = Field(
+        default=False,
+        description="Whether the document is gone since, for all or for the reader; its quote is empty then.",
+    )
 
     @classmethod
     def of(cls, citation: Citation) -> CitationView:

@@ -129,7 +129,7 @@ class Retrieval:
 
         What a document as a whole is about stands at its beginning: a question for that finds the beginnings first.
         """
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             found = await tx.search.search(caller.tenant_id, text, vector, limit, document_ids, collection_id)
             if not asks_about_document(text):
                 return found

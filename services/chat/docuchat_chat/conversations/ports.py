@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import PastMessage
+from docuchat_chat.answers.ports import PassageSearch
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
@@ -100,4 +101,9 @@ class ConversationsTx(Protocol):
     @property
     def requests(self) -> IdempotentRequests:
         """Idempotency keys; that of a question stands for the turn that it began."""
+        ...
+
+    @property
+    def search(self) -> PassageSearch:
+        """The documents that the caller may see."""
         ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from docuchat_chat.answers.citations import documents_of, without_quotes
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
@@ -30,6 +32,13 @@ class Conversation:
     messages: list[Message]
 
 
+async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
+    """Return messages without the quotes of documents that their reader may not see any more."""
+    cited = documents_of([citation for message in messages for citation in message.citations])
+    hidden = await tx.search.hidden(caller.tenant_id, cited) if cited else []
+    return [replace(message, citations=without_quotes(message.citations, hidden)) for message in messages]
+
+
 class ConversationService:
     """What a user does with chats beside asking."""
 
@@ -48,7 +57,7 @@ class ConversationService:
 
     async def create(self, caller: Caller, title: str | None, settle: Settle[Chat] = without_key) -> Chat:
         """Make an empty chat."""
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.create(caller, ChatId(uuid7()), one_line(title) if title else None)
             await settle(tx, chat)
         return chat
@@ -58,20 +67,21 @@ class ConversationService:
     ) -> list[Chat]:
         """List chats, most recently used first; `query` is searched in titles and messages, spelling folded."""
         needle = fold(query).strip() if query else None
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             return await tx.chats.page(caller, limit, before, needle or None)
 
     async def get(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> Conversation:
         """Return a chat with its messages after a message number."""
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.find(caller, chat_id=chat_id)
             if chat is None:
                 raise ChatNotFound
-            return Conversation(chat, await tx.chats.messages(caller, chat_id, limit, after))
+            messages = await tx.chats.messages(caller, chat_id, limit, after)
+            return Conversation(chat, await readable(tx, caller, messages))
 
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.rename(caller, chat_id, one_line(title))
         if chat is None:
             raise ChatNotFound
@@ -79,7 +89,7 @@ class ConversationService:
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> None:
         """Delete a chat, its messages and what is still streamed of it."""
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             turns = await tx.chats.delete(caller, chat_id)
             if turns is None:
                 raise ChatNotFound
@@ -111,7 +121,7 @@ class ConversationService:
         decision = await self._limiter.hit(Limit("messages", caller.subject, MOST_STORED))
         if decision is not None and not decision.allowed:
             raise TooManyMessages(retry_after=decision.reset_after, limit=MOST_STORED.amount)
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
             if message is None:
                 raise ChatNotFound

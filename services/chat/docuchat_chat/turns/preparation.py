@@ -17,6 +17,7 @@ from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, build_prompt, fixed
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.conversations.domain import Chat, title_of
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.service import readable
 from docuchat_chat.metrics import PREPARATION_SECONDS
 from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn
 from docuchat_chat.turns.domain import Outcome, Question, Turn, TurnState
@@ -187,9 +188,11 @@ class AskService:
             if not live.finished.is_set() and not attach:
                 raise RequestInProgress(turn_id=str(turn_id))
             return LiveAnswering(live)
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
             message = await tx.chats.find_message(caller, turn.message_id) if turn is not None else None
+            if message is not None:
+                (message,) = await readable(tx, caller, [message])
         if turn is not None and turn.state is TurnState.RUNNING:
             raise RequestInProgress(turn_id=str(turn_id))
         if turn is None or message is None:
@@ -241,7 +244,7 @@ class AskService:
         question = draft.question
         if question.chat_id is None and question.session_id is None:
             return
-        async with self._transactions(draft.caller.tenant_id) as tx:
+        async with self._transactions.as_caller(draft.caller) as tx:
             draft.chat = await tx.chats.find(
                 draft.caller,
                 chat_id=question.chat_id or _as_chat_id(question.session_id),
@@ -271,7 +274,7 @@ class AskService:
         question, counter = draft.question, self._counter_for(draft.question.model)
         budget = min(draft.budget, hold.tokens)
         prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, counter)
-        async with self._transactions(draft.caller.tenant_id) as tx:
+        async with self._transactions.as_caller(draft.caller) as tx:
             library = None
             if not prompt.sources:
                 library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from docuchat_chat.conversations.service import readable
 from docuchat_chat.turns.answering import StoredTurn
 from docuchat_chat.turns.domain import Turn, TurnState
 from docuchat_chat.turns.errors import TurnNotFound
@@ -43,7 +44,7 @@ class ReplayService:
                 return live.outcome.state
             live.stop()
             return TurnState.RUNNING
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
         if turn is None:
             raise TurnNotFound
@@ -59,15 +60,16 @@ class ReplayService:
         await self._board.forget(tenant_id, turn_ids)
 
     async def _find(self, caller: Caller, turn_id: TurnId) -> StoredTurn | Turn:
-        async with self._transactions(caller.tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
             if turn is None:
                 raise TurnNotFound
             if turn.state is TurnState.RUNNING:
                 return turn
             message = await tx.chats.find_message(caller, turn.message_id)
-        if message is None:
-            raise TurnNotFound
+            if message is None:
+                raise TurnNotFound
+            (message,) = await readable(tx, caller, [message])
         return StoredTurn(turn, message)
 
     async def _follow(self, turn: Turn, caller: Caller, after: int) -> AsyncIterator[bytes]:

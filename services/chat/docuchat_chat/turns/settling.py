@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from docuchat_chat.answers.citations import check_citations
+from docuchat_chat.answers.citations import check_citations, documents_of, without_quotes
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.service import subjects_of
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
@@ -124,12 +124,8 @@ async def without_deleted(tx: TurnsTx, turn: Turn, outcome: Outcome) -> Outcome:
     if not outcome.citations:
         return outcome
     await tx.chats.keep_quotes(turn.tenant_id)
-    gone = await tx.search.gone(turn.tenant_id, list({citation.document_id for citation in outcome.citations}))
-    citations = (
-        replace(citation, quote="", deleted=True) if citation.document_id in gone else citation
-        for citation in outcome.citations
-    )
-    return replace(outcome, citations=tuple(citations))
+    gone = await tx.search.deleted(documents_of(outcome.citations))
+    return replace(outcome, citations=without_quotes(outcome.citations, gone))
 
 
 def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:

@@ -7,14 +7,15 @@ from typing import Protocol
 from uuid import UUID
 
 from docuchat_common.contracts.holdings import Holding
+from docuchat_common.db.uow import Reader
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_gateway.transaction import GatewayTx
 
 
 class OpenTransaction(Protocol):
-    """A unit of work inside one tenant."""
+    """A unit of work of a caller: row-level security shows what he may see."""
 
-    def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[GatewayTx]: ...
+    def as_caller(self, caller: Reader) -> AbstractAsyncContextManager[GatewayTx]: ...
 
 
 class OpenSystemTransaction(Protocol):

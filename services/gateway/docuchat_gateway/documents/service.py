@@ -12,7 +12,7 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.permissions import Resource, require
-from docuchat_common.ids import ChunkId, DocumentId, TenantId
+from docuchat_common.ids import ChunkId, DocumentId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_gateway.documents.domain import Deletion, blob_folder
 from docuchat_gateway.documents.errors import TooManyRetries
@@ -41,7 +41,7 @@ class DocumentService:
 
     async def get(self, caller: Caller, document_id: DocumentId) -> Document:
         """Raises DocumentNotFound, also for another tenant's."""
-        async with self._uow(caller.tenant_id) as tx:
+        async with self._uow.as_caller(caller) as tx:
             return await tx.documents.get(caller.tenant_id, document_id)
 
     async def list_documents(
@@ -54,7 +54,7 @@ class DocumentService:
         title_contains: str | None,
     ) -> Sequence[Document]:
         """Newest first."""
-        async with self._uow(caller.tenant_id) as tx:
+        async with self._uow.as_caller(caller) as tx:
             return await tx.documents.list_documents(
                 caller.tenant_id, limit=limit, before=before, status=status, title_contains=title_contains
             )
@@ -79,7 +79,7 @@ class DocumentService:
         decision = await self._limiter.hit(Limit("retry", f"{tenant}:{document_id}", MOST_RETRIES))
         if decision is not None and not decision.allowed:
             raise TooManyRetries(retry_after=decision.reset_after, limit=MOST_RETRIES.amount)
-        async with self._uow(tenant) as tx:
+        async with self._uow.as_caller(caller) as tx:
             document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))
         return document
@@ -90,21 +90,22 @@ class DocumentService:
         Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages the tenant's.
         """
         tenant = caller.tenant_id
-        async with self._uow(tenant) as tx:
+        async with self._uow.as_caller(caller) as tx:
             document = await tx.documents.get(tenant, document_id)
             require(caller, "documents.add", Resource(tenant, document.uploaded_by))
             receipt = await tx.documents.delete(tenant, document_id)
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
         quotes, blobs = await asyncio.gather(
-            self._quotes.forget(tenant, document_id), self._delete_blobs(tenant, document_id)
+            self._quotes.forget(tenant, document_id), self._delete_blobs(caller, document_id)
         )
         return Deletion(receipt, blobs, quotes)
 
-    async def _delete_blobs(self, tenant: TenantId, document_id: DocumentId) -> int | None:
+    async def _delete_blobs(self, caller: Caller, document_id: DocumentId) -> int | None:
+        tenant = caller.tenant_id
         try:
             deleted = await self._blobs.delete_prefix(blob_folder(tenant, document_id))
-            async with self._uow(tenant) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 await tx.documents.purge(tenant, document_id)
         except UpstreamUnavailable:
             # deleted it is; the tombstone stays, and the worker's sweep takes both away
@@ -114,12 +115,12 @@ class DocumentService:
 
     async def get_passage(self, caller: Caller, chunk_id: ChunkId, *, neighbours: int) -> Passage:
         """A chunk that an answer cites, with what stands around it. Raises PassageNotFound."""
-        async with self._uow(caller.tenant_id) as tx:
+        async with self._uow.as_caller(caller) as tx:
             return await tx.passages.get_passage(caller.tenant_id, chunk_id, neighbours=neighbours)
 
     async def read_page(self, caller: Caller, document_id: DocumentId, page: int) -> PageText:
         """The text of one page, counted from 1. Raises DocumentNotFound, PageNotFound."""
-        async with self._uow(caller.tenant_id) as tx:
+        async with self._uow.as_caller(caller) as tx:
             return await tx.passages.read_page(caller.tenant_id, document_id, page)
 
     async def watch(

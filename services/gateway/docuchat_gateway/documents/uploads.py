@@ -22,7 +22,7 @@ from docuchat_common.errors import DocuChatError, InvalidInput, UpstreamUnavaila
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.idempotency import Claim, Idempotency, StoredResponse
-from docuchat_common.ids import CollectionId, DocumentId, TenantId, uuid7
+from docuchat_common.ids import CollectionId, DocumentId, uuid7
 from docuchat_gateway.documents.domain import (
     PDF,
     SNIFFED_BYTES,
@@ -239,7 +239,7 @@ class UploadService:
         tenant = caller.tenant_id
         document_id = DocumentId(uuid7())
         try:
-            async with self._uow(tenant) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 await tx.documents.begin_receiving(
                     tenant,
                     document_id,
@@ -259,7 +259,7 @@ class UploadService:
         """Make a stored file a document, unless its uploader has the same content in the collection already."""
         tenant = caller.tenant_id
         try:
-            async with self._uow(tenant) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 named = _collection_of(fields)
                 collection = await (
                     tx.collections.open_default(tenant) if named is None else tx.collections.get(tenant, named)
@@ -268,8 +268,8 @@ class UploadService:
                     tenant, collection.id, file.sha256, uploaded_by=caller.subject_id
                 )
             if existing is not None:
-                existing = await self._mend(existing, file, arrival)
-                async with self._uow(tenant) as tx:
+                existing = await self._mend(caller, existing, file, arrival)
+                async with self._uow.as_caller(caller) as tx:
                     registration = await self._settle(tx, claim, file, fields, Registration(existing, created=False))
             else:
                 await self._blobs.move(arrival.blob_key, f"{arrival.folder}/{file.sha256}")
@@ -305,13 +305,13 @@ class UploadService:
     ) -> Registration:
         """Register, in one transaction with event and key. When its outcome is not known, nothing is deleted."""
         try:
-            async with self._uow(new.tenant_id) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 registration = await tx.documents.register(new)
                 if registration.created:
                     tx.outbox.add(uploaded_event(registration.document, hold_id=arrival.hold_id))
                 return await self._settle(tx, claim, file, fields, registration)
         except UpstreamUnavailable:
-            document = await self._look_for(new.tenant_id, new.id)
+            document = await self._look_for(caller, new.id)
             if document is None:
                 raise
             return Registration(document, created=True)
@@ -319,22 +319,22 @@ class UploadService:
             await self._abandon(caller, arrival)
             raise
 
-    async def _look_for(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
+    async def _look_for(self, caller: Caller, document_id: DocumentId) -> Document | None:
         """The document whose COMMIT was not answered; None when it is not there, or the database does not answer."""
         for pause in (0.0, 0.2, 0.5):
             await asyncio.sleep(pause)
             with suppress(UpstreamUnavailable):
-                async with self._uow(tenant_id) as tx:
-                    return await tx.documents.find(tenant_id, document_id)
+                async with self._uow.as_caller(caller) as tx:
+                    return await tx.documents.find(caller.tenant_id, document_id)
         return None
 
-    async def _mend(self, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
+    async def _mend(self, caller: Caller, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
         """Give a document that failed, or lost its blob, the file that has arrived; a failed one is queued again."""
         if existing.status is not DocumentStatus.FAILED and await self._has_blob(existing):
             return existing
         blob_key = f"{blob_folder(existing.tenant_id, existing.id)}/{file.sha256}"
         await self._blobs.move(arrival.blob_key, blob_key)
-        async with self._uow(existing.tenant_id) as tx:
+        async with self._uow.as_caller(caller) as tx:
             renewed = await tx.documents.renew_blob(existing.tenant_id, existing.id, blob_key)
             if renewed is not None:
                 tx.outbox.add(uploaded_event(renewed))
@@ -352,10 +352,10 @@ class UploadService:
         tenant = caller.tenant_id
         try:
             await arrival.writer.abort()
-            async with self._uow(tenant) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 await tx.documents.abandon(tenant, arrival.document_id)
             await self._blobs.delete_prefix(arrival.folder)
-            async with self._uow(tenant) as tx:
+            async with self._uow.as_caller(caller) as tx:
                 await tx.documents.purge(tenant, arrival.document_id)
         except UpstreamUnavailable as error:
             logger.warning("upload.left_to_the_sweep", document_id=str(arrival.document_id), error=error.code)

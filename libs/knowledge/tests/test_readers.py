@@ -1,0 +1,275 @@
+"""What a reader may not see is neither shown nor counted, by row-level security alone."""
+
+import random
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+import pytest
+
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.documents.domain import NewDocument
+from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.search.domain import SearchBounds
+from docuchat_knowledge.search.service import Searcher
+from docuchat_knowledge.search.statistics import SearchStatistics
+
+TENANT = TenantId(1)
+LEVELS = ("read", "write", "manage")
+FILL = """
+WITH made AS (
+    INSERT INTO knowledge.collections
+        (id, tenant_id, name, is_default, visibility, chunk_count, term_total, languages)
+    VALUES ($1, $2, 'c', $3, $4, $5::integer, $5::integer * 3, ARRAY['en']) RETURNING id
+),
+document AS (
+    INSERT INTO knowledge.documents
+        (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256, blob_key, status, generation,
+         space_id)
+    SELECT $6::uuid, $2, id, 't', 'f', 'm', 1, $6::uuid::text, 'b', 'ready', 1, 1 FROM made RETURNING id, collection_id
+),
+written AS (
+    INSERT INTO knowledge.chunks (id, tenant_id, document_id, collection_id, generation, ordinal, page, page_to,
+                                  char_start, char_end, token_count, term_count, language, text, search_vector)
+    SELECT gen_random_uuid(), $2, d.id, d.collection_id, 1, n, 1, 1, 0, 1, 3, 3, 'en', 'x',
+           to_tsvector('english', $7::text || ' apple number' || n)
+    FROM document d, generate_series(1, $5::integer) n
+    RETURNING id, document_id, collection_id
+)
+INSERT INTO knowledge.chunk_vectors (chunk_id, tenant_id, document_id, collection_id, generation, space_id, embedding)
+SELECT w.id, $2, w.document_id, w.collection_id, 1, 1, ARRAY[1, random(), random(), random()]::real[]::halfvec
+FROM written w
+"""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A collection with one document, whose chunks have a word of their own."""
+
+    id: UUID
+    document_id: UUID
+    word: str
+    visibility: str
+    members: dict[UUID, str]
+
+
+async def put(knowledge, visibility="restricted", *, members=None, chunks=2, tenant=TENANT, is_default=False) -> Shelf:
+    shelf = Shelf(uuid7(), uuid7(), f"shelf{random.randrange(10**9)}", visibility, dict(members or {}))
+    async with knowledge.database.connect() as admin:
+        arguments = (shelf.id, tenant, is_default, visibility, chunks, shelf.document_id, shelf.word)
+        await admin.execute(FILL, *arguments)
+        for member, access in shelf.members.items():
+            await admin.execute(
+                "INSERT INTO knowledge.collection_members (collection_id, member_id, tenant_id, access)"
+                " VALUES ($1, $2, $3, $4)",
+                *(shelf.id, member, tenant, access),
+            )
+    return shelf
+
+
+def reader_of(role: str | None, *groups: UUID, subject: UUID | None = None) -> Caller:
+    return Caller(TENANT, "user", UserId(subject or uuid7()), role=role, groups=frozenset(groups))
+
+
+def may(reader: Caller, shelf: Shelf, wanted: str) -> bool:
+    """The rule, said once more and plainly."""
+    if reader.role in {"owner", "admin"}:
+        return True
+    if reader.role not in {"member", "viewer"} or (reader.role == "viewer" and wanted != "read"):
+        return False
+    if shelf.visibility == "tenant" and wanted != "manage":
+        return True
+    own = [shelf.members[subject] for subject in {reader.subject_id, *reader.groups} if subject in shelf.members]
+    return any(LEVELS.index(access) >= LEVELS.index(wanted) for access in own)
+
+
+async def accessible(connection: asyncpg.Connection, wanted: str) -> set[UUID]:
+    return set(await connection.fetchval("SELECT knowledge.accessible_v1($1)", wanted))
+
+
+async def test_whatever_the_collections_groups_and_roles_a_reader_gets_what_the_rule_says(knowledge):
+    chance = random.Random(20)
+    people, groups = [uuid7() for _ in range(6)], [uuid7() for _ in range(4)]
+    shelves = []
+    for _ in range(14):
+        members = {who: chance.choice(LEVELS) for who in chance.sample(people + groups, chance.randrange(4))}
+        shelves.append(await put(knowledge, chance.choice(["tenant", "restricted", "restricted"]), members=members))
+    theirs = await put(knowledge, "tenant", members=dict.fromkeys(people, "manage"), tenant=TenantId(2))
+    for turn in range(40):
+        role = chance.choice(["owner", "admin", "member", "member", "viewer", "viewer", "guest", None])
+        reader = reader_of(role, *chance.sample(groups, chance.randrange(3)), subject=chance.choice(people))
+        expected = {shelf.id for shelf in shelves if may(reader, shelf, "read")}
+        if turn % 4 == 0:
+            knowledge.statistics = SearchStatistics(SearchBounds(exact_scan=0, count_cap=5, candidates=60))
+        for words, vector in (("apple", None), ("", knowledge.axis(0)), ("apple", knowledge.axis(0))):
+            found = await knowledge.search(TENANT, words, vector, limit=60, reader=reader)
+            assert {chunk.collection_id for chunk in found} == expected, reader
+            assert len(found) == 2 * len(expected)
+        for shelf in (*shelves, theirs):
+            found = await knowledge.search(TENANT, shelf.word, None, reader=reader, collection_id=shelf.id)
+            assert len(found) == 2 * (shelf.id in expected)
+            found = await knowledge.search(TENANT, shelf.word, reader=reader)
+            assert any(c.collection_id == shelf.id for c in found) == (shelf.id in expected)
+        async with knowledge.transaction("chat", TENANT, reader) as connection:
+            searcher = Searcher(connection, knowledge.statistics)
+            assert (await searcher.check_readiness(TENANT)).ready == len(expected)
+            documents = [shelf.document_id for shelf in (*shelves, theirs)]
+            hidden = {shelf.document_id for shelf in (*shelves, theirs) if shelf.id not in expected}
+            assert set(await searcher.list_unknown(TENANT, documents)) == hidden
+            assert await searcher.list_deleted(documents) == [theirs.document_id]
+        async with knowledge.transaction("gateway", TENANT, reader) as connection:
+            listed = await DocumentRegistry(connection).list_documents(TENANT, limit=50)
+            assert {document.collection_id for document in listed} == expected
+            assert [document.id for document in listed] == sorted((d.id for d in listed), reverse=True)
+            for wanted in LEVELS:
+                assert await accessible(connection, wanted) == {s.id for s in shelves if may(reader, s, wanted)}
+
+
+@pytest.mark.parametrize("service", ["gateway", "chat"])
+async def test_raw_statements_see_what_the_reader_may_see_in_every_table(knowledge, service):
+    me, group = uuid7(), uuid7()
+    opened = await put(knowledge, "tenant")
+    mine = await put(knowledge, members={me: "read"})
+    ours = await put(knowledge, members={group: "read"})
+    hidden = await put(knowledge, members={uuid7(): "manage"})
+    expected = {
+        reader_of("member", group, subject=me): {opened.id, mine.id, ours.id},
+        reader_of("viewer", subject=me): {opened.id, mine.id},
+        reader_of("member"): {opened.id},
+        reader_of("admin"): {opened.id, mine.id, ours.id, hidden.id},
+        reader_of("owner"): {opened.id, mine.id, ours.id, hidden.id},
+        reader_of("guest", group, subject=me): set(),
+        reader_of(None, group, subject=me): set(),
+        None: {opened.id},
+    }
+    for reader, seen in expected.items():
+        for table in ("collections", "documents", "chunks", "chunk_vectors"):
+            async with knowledge.transaction(service, TENANT, reader) as connection:
+                column = "id" if table == "collections" else "collection_id"
+                query = await connection.fetchval(
+                    "SELECT format('SELECT %I FROM knowledge.%I', $1::text, $2::text)", column, table
+                )
+                assert {row[0] for row in await connection.fetch(query)} == seen, (table, reader)
+    # one transaction that is made another reader's looks again
+    async with knowledge.transaction(service, TENANT, reader_of("admin")) as connection:
+        count = "SELECT count(*) FROM knowledge.documents"
+        assert await connection.fetchval(count) == 4
+        await connection.execute("SELECT set_config('app.role', 'member', true)")
+        assert await connection.fetchval(count) == 1
+        await connection.execute("SELECT set_config('app.tenant_id', '2', true)")
+        assert await connection.fetchval(count) == 0
+
+
+async def test_the_worker_sees_all_of_the_tenant(knowledge):
+    await put(knowledge, "restricted")
+    async with knowledge.transaction("ingest", TENANT) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM knowledge.chunks") == 2
+
+
+async def test_no_count_tells_of_what_is_hidden(knowledge):
+    opened, hidden = await put(knowledge, "tenant"), await put(knowledge, chunks=30)
+    reader = reader_of("member")
+    count = "SELECT chunk_count FROM knowledge.count_terms_v2(ARRAY[$1], 1000, $2)"
+    look_up = "SELECT * FROM knowledge.chunks_with_terms_v2(ARRAY[$1], $2, 1000, $3)"
+    async with knowledge.transaction("chat", TENANT, reader) as connection:
+        assert await connection.fetchval(count, "appl", None) == 2
+        assert await connection.fetchval(count, hidden.word, None) == 0
+        assert await connection.fetchval(count, hidden.word, hidden.id) == 0
+        assert await connection.fetchval(count, opened.word, opened.id) == 2
+        for all_of_them in (False, True):
+            assert await connection.fetch(look_up, hidden.word, all_of_them, None) == []
+            assert await connection.fetch(look_up, hidden.word, all_of_them, hidden.id) == []
+            assert len(await connection.fetch(look_up, "appl", all_of_them, None)) == 2
+        sizes = "SELECT sum(chunk_count) FROM knowledge.collections"
+        assert await connection.fetchval(sizes) == 2
+
+
+async def test_what_one_reader_may_count_weighs_nothing_in_anothers_search(knowledge):
+    """The numbers that a process remembers between searches are those of the collections that were searched."""
+    await put(knowledge, "tenant", chunks=3)
+    member, admin = reader_of("member"), reader_of("admin")
+    alone = [(c.chunk_id, c.text_score) for c in await knowledge.search(TENANT, "apple number1", reader=member)]
+    await put(knowledge, chunks=3)
+    knowledge.statistics = SearchStatistics()
+    assert len(await knowledge.search(TENANT, "apple number1", reader=admin)) == 6
+    beside = [(c.chunk_id, c.text_score) for c in await knowledge.search(TENANT, "apple number1", reader=member)]
+    assert beside == alone
+
+
+async def test_a_reader_of_one_percent_of_the_chunks_gets_as_many_results_as_any(knowledge):
+    """Whichever way the vectors are read; what is hidden is nearer to the question than what may be seen."""
+    hidden = await put(knowledge, chunks=3000)
+    opened = await put(knowledge, "tenant", chunks=30)
+    async with knowledge.database.connect() as admin:
+        await admin.execute(
+            "UPDATE knowledge.chunk_vectors SET embedding = '[1,0.001,0,0]' WHERE collection_id = $1", hidden.id
+        )
+        await admin.execute("ANALYZE knowledge.chunk_vectors")
+    vector = np.array([1, 0, 0, 0], np.float32)
+    for bounds in (SearchBounds(), SearchBounds(exact_scan=0, count_cap=5, candidates=60)):
+        knowledge.statistics = SearchStatistics(bounds)
+        for words in ("", "apple"):
+            found = await knowledge.search(TENANT, words, vector, limit=20, reader=reader_of("viewer"))
+            assert len(found) == 20, bounds
+            assert {chunk.collection_id for chunk in found} == {opened.id}
+
+
+def new_document(collection_id: UUID) -> NewDocument:
+    document_id = uuid7()
+    return NewDocument(
+        document_id, TENANT, collection_id, "t", "f", "m", 1, str(document_id), f"tenants/1/{document_id}", uuid7()
+    )
+
+
+async def test_the_database_refuses_a_document_where_its_uploader_may_not_write(knowledge):
+    me = uuid7()
+    kinds = (("tenant", "read"), ("restricted", "read"), ("restricted", "write"), ("restricted", "manage"))
+    shelves = [await put(knowledge, visibility, members={me: access}) for visibility, access in kinds]
+    shelves.append(await put(knowledge))
+    for role in ("viewer", "member", "admin", None):
+        reader = reader_of(role, subject=me)
+        for shelf in shelves:
+            allowed = may(reader, shelf, "write")
+            try:
+                async with knowledge.transaction("gateway", TENANT, reader) as connection:
+                    registration = await DocumentRegistry(connection).register(new_document(shelf.id))
+                assert registration.created
+                written = True
+            except (asyncpg.InsufficientPrivilegeError, CollectionNotFound):
+                written = False
+            assert written == allowed, (role, shelf)
+
+
+async def test_the_database_lets_managers_alone_say_who_is_a_member(knowledge):
+    me, friend = uuid7(), uuid7()
+    mine = await put(knowledge, members={me: "manage"})
+    written = await put(knowledge, members={me: "write"})
+    add = (
+        "INSERT INTO knowledge.collection_members (collection_id, member_id, tenant_id, access)"
+        " VALUES ($1, $2, 1, 'read')"
+    )
+    reader = reader_of("member", subject=me)
+    async with knowledge.transaction("gateway", TENANT, reader) as connection:
+        await connection.execute(add, mine.id, friend)
+        seen = await connection.fetch("SELECT DISTINCT collection_id FROM knowledge.collection_members")
+        assert [row[0] for row in seen] == [mine.id]
+        assert await connection.execute("UPDATE knowledge.collection_members SET access = 'manage'") == "UPDATE 2"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with knowledge.transaction("gateway", TENANT, reader) as connection:
+            await connection.execute(add, written.id, friend)
+
+
+async def test_the_default_collection_is_made_for_whoever_uploads_first(knowledge):
+    async with knowledge.transaction("gateway", TENANT, reader_of("member")) as connection:
+        collection = await CollectionRepository(connection).open_default(TENANT)
+        assert (await DocumentRegistry(connection).register(new_document(collection.id))).created
+
+
+async def test_a_role_is_a_word_and_nothing_else(knowledge):
+    with pytest.raises(ValueError, match="not the name of a role"):
+        async with knowledge.transaction("chat", TENANT, reader_of("x', true), set_config('app.role', 'owner")):
+            pass

@@ -12,7 +12,6 @@ import jwt
 import pytest
 from services.gateway.tests.conftest import Gateway
 
-from docuchat_common.contracts.permissions import PERMISSIONS as PERMISSIONS_OF
 from docuchat_common.contracts.permissions import Action
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of
@@ -98,27 +97,6 @@ def test_every_operation_says_what_it_asks_of_its_caller_and_table_and_service_s
     }
     for row in TABLE:
         assert {PERMISSIONS[row.path, method] for method in row.methods} == {row.action}, row
-
-
-async def test_a_role_that_may_not_is_refused_before_anything_is_asked_or_read(gateway: Gateway) -> None:
-    viewer, stranger = gateway.headers(role="viewer"), gateway.headers(role="janitor")
-    allowed = PERMISSIONS_OF["viewer"]
-    got, no_role = {}, {}
-    for template, method in OPERATIONS:
-        permission = PERMISSIONS[template, method]
-        if permission in {"public", "operator"}:
-            continue
-        path = "/".join(str(uuid.uuid4()) if part.startswith("{") else part for part in template.split("/"))
-        if permission not in allowed:
-            async with gateway.http.request(method, path, headers=viewer) as response:
-                got[template, method] = (response.status, (await response.json())["code"])
-        async with gateway.http.request(method, path, headers=stranger) as response:
-            no_role[template, method] = (response.status, (await response.json())["code"])
-
-    assert ("/v1/files", "POST") in got
-    assert set(got.values()) == {(403, "not_allowed")}
-    assert set(no_role.values()) == {(403, "not_allowed")}
-    assert gateway.behind.seen == []
 
 
 def test_the_document_has_the_whole_surface_and_no_dangling_reference() -> None:

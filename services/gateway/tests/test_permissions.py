@@ -1,0 +1,139 @@
+"""S1: every operation of the OpenAPI document, asked for by each kind of caller, answers as the permissions say."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from services.gateway.tests.conftest import Gateway
+from services.gateway.tests.test_surface import PERMISSIONS
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from docuchat_common.contracts.permissions import PERMISSIONS as OF_ROLES
+from docuchat_common.contracts.permissions import Action, Permission, Role
+from docuchat_gateway.edge.standing import READS
+from docuchat_testkit.eventually import eventually
+
+PASSES = (0, "passes")
+Answer = tuple[int, str]
+SUSPENDED = 3
+ENDED = uuid.uuid4()
+OUTDATED = uuid.uuid4()
+OPERATORS = {"tenant": None, "tenant_slug": None, "role": None, "typ": "operator", "scope": "operator"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A kind of caller: what it sends, and what an operation of a tenant, and one of operators, answers."""
+
+    of_token: dict[str, Any] | None
+    of_tenants: Callable[[Action, str], Answer]
+    of_operators: Answer = (403, "operator_required")
+    more: dict[str, str] | None = None
+
+    def expected(self, permission: Permission, method: str) -> Answer:
+        match permission:
+            case "public":
+                return PASSES
+            case "operator":
+                return self.of_operators
+            case action:
+                return self.of_tenants(action, method)
+
+    def headers(self, gateway: Gateway) -> dict[str, str]:
+        return ({} if self.of_token is None else gateway.mint.headers(**self.of_token)) | (self.more or {})
+
+
+def always(status: int, code: str) -> Callable[[Action, str], Answer]:
+    return lambda *_: (status, code)
+
+
+def within(allowed: frozenset[Action]) -> Callable[[Action, str], Answer]:
+    return lambda action, _: PASSES if action in allowed else (403, "not_allowed")
+
+
+def key(scope: str) -> dict[str, Any]:
+    return {"role": "owner", "claims": {"sub_type": "key", "scope": scope}}
+
+
+COLUMNS: dict[str, Column] = {
+    "no credential": Column(None, always(401, "unauthenticated"), (401, "unauthenticated")),
+    "junk": Column(None, always(401, "invalid_token"), (401, "invalid_token"), {"Authorization": "Bearer a.b.c"}),
+    "expired": Column({"lifetime_seconds": -60}, always(401, "token_expired"), (401, "token_expired")),
+    "other tenant": Column({"role": "owner"}, always(403, "tenant_mismatch"), more={"X-Tenant-ID": "2"}),
+    **{role.value: Column({"role": role.value}, within(OF_ROLES[role])) for role in Role},
+    "unknown role": Column({"role": "janitor"}, within(frozenset())),
+    "operator": Column({"claims": OPERATORS}, always(401, "operator_token"), PASSES),
+    "suspended tenant": Column(
+        {"role": "owner", "tenant_id": SUSPENDED},
+        lambda _, method: PASSES if method in READS else (403, "tenant_suspended"),
+    ),
+    "ended session": Column({"role": "owner", "claims": {"sid": str(ENDED)}}, always(401, "session_ended")),
+    "outdated": Column({"role": "owner", "user_id": OUTDATED}, always(401, "token_outdated")),
+    "key without scope": Column(key(""), within(frozenset())),
+    "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
+    "visitor": Column({"role": "member", "claims": {"sub_type": "visitor"}}, within(frozenset())),
+}
+
+
+@pytest.fixture
+async def taken_back(gateway: Gateway) -> Gateway:
+    """A gateway that knows what auth has taken back."""
+    gateway.mint.take_back("session", ENDED)
+    gateway.mint.take_back("user", OUTDATED, state="changed", version=1)
+    gateway.mint.take_back("tenant", SUSPENDED, tenant_id=SUSPENDED, state="suspended")
+    headers = COLUMNS["ended session"].headers(gateway)
+
+    async def is_known() -> bool:
+        return (await gateway.call("GET", "/v1/files", headers=headers)).status == 401
+
+    await eventually(is_known)
+    return gateway
+
+
+async def answer_of(gateway: Gateway, method: str, template: str, headers: dict[str, str]) -> Answer:
+    path = "/".join(str(uuid.uuid4()) if part.startswith("{") else part for part in template.split("/"))
+    async with gateway.http.request(method, path, headers=headers) as response:
+        body = await response.read()
+    return (response.status, json.loads(body)["code"]) if response.status in {401, 403} else PASSES
+
+
+async def test_every_operation_answers_each_caller_as_the_table_says(taken_back: Gateway) -> None:
+    wrong = {}
+    for name, column in COLUMNS.items():
+        headers = column.headers(taken_back)
+        taken_back.behind.seen.clear()
+        for (template, method), permission in PERMISSIONS.items():
+            expected = column.expected(permission, method)
+            got = await answer_of(taken_back, method, template, headers)
+            passed_on = bool(taken_back.behind.seen)
+            taken_back.behind.seen.clear()
+            if got != expected or (passed_on and expected != PASSES):
+                wrong[name, method, template] = (got, expected, passed_on)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("viewer", None),
+        ("unknown role", "not_allowed"),
+        ("key without scope", "not_allowed"),
+        ("suspended tenant", "tenant_suspended"),
+        ("ended session", "session_ended"),
+        ("operator", "operator_token"),
+    ],
+)
+async def test_the_socket_asks_for_the_action_of_chats(taken_back: Gateway, name: str, code: str | None) -> None:
+    headers = COLUMNS[name].headers(taken_back)
+    async with connect(taken_back.ws_url, additional_headers=headers) as connection:
+        with suppress(ConnectionClosed):  # it is refused already
+            await connection.send('{"resume": 1}')
+        told = json.loads(await connection.recv())
+    assert told["code"] == (code or "invalid_frame")

@@ -14,6 +14,7 @@ from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
@@ -51,6 +52,7 @@ class Container:
     revisions: Revisions
     profiles: Profiles
     users: UserDirectory
+    groups: Groups
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
@@ -121,7 +123,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         await keys.ensure_key()
         successor_key = derive_key(secret, "refresh-token-successor")
         revisions = Revisions(uow, clock, settings.access_token_ttl)
-        sessions = Sessions(uow, keys, revisions, clock, settings.refresh_token_ttl, successor_key)
+        sessions = Sessions(uow, keys, revisions, clock, settings.refresh_token_ttl, successor_key, groups_of)
         queue = DeliveryQueue(settings.mail_queue_size)
         delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
         limiter = await stack.enter_async_context(
@@ -159,6 +161,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             revisions=revisions,
             profiles=Profiles(uow),
             users=UserDirectory(uow),
+            groups=Groups(uow, revisions, clock),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),

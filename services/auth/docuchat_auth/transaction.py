@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_auth.groups.repository import GroupRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.revisions.repository import RevisionRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
@@ -22,6 +23,7 @@ class Tx:
     tenants: TenantRepository
     revisions: RevisionRepository
     users: UserRepository
+    groups: GroupRepository
     refresh_tokens: RefreshTokenRepository
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
@@ -35,6 +37,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         tenants=TenantRepository(connection),
         revisions=RevisionRepository(connection),
         users=UserRepository(connection),
+        groups=GroupRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),

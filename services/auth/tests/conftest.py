@@ -25,6 +25,7 @@ from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
@@ -82,6 +83,7 @@ class World:
     sign_in: SignIn
     delivery: CodeDelivery
     profiles: Profiles
+    groups: Groups
     admin: asyncpg.Connection
     requests: list[CodeRequest]
 
@@ -171,7 +173,7 @@ async def make_world(
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
             revisions = Revisions(uow, clock, timedelta(hours=1))
             successor_key = derive_key(SECRET, "refresh-token-successor")
-            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key)
+            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of)
             mailbox = Mailbox()
             tenants = TenantDirectory(uow)
             requests: list[CodeRequest] = []
@@ -192,6 +194,7 @@ async def make_world(
                 SignIn(uow, sessions, codes, limiter, pseudonyms, keep, clock, policy),
                 CodeDelivery(uow, mailbox, timedelta(minutes=10)),
                 Profiles(uow),
+                Groups(uow, revisions, clock),
                 admin,
                 requests,
             )

@@ -35,10 +35,6 @@ _SWEEP_BATCH = 1000
 _KEEP_EXPIRED = timedelta(days=1)
 
 
-async def _no_groups(_: Tx, __: User) -> Sequence[UUID]:
-    return ()
-
-
 class Sessions:
     """Issues token pairs; rotates and revokes refresh tokens.
 
@@ -55,7 +51,7 @@ class Sessions:
         clock: Clock,
         refresh_lifetime: timedelta,
         successor_key: bytes,
-        groups_of: GroupsOf = _no_groups,
+        groups_of: GroupsOf,
     ) -> None:
         """`successor_key` derives each token from the one before, so that it can be told again without being kept."""
         self._uow = uow

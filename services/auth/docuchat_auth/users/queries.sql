@@ -40,6 +40,13 @@ UPDATE auth.users
 SET last_login_at = :moment
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
+-- name: lock_user(tenant_id, user_id)$
+-- Changes of one user take turns.
+SELECT true
+FROM auth.users
+WHERE tenant_id = :tenant_id AND id = :user_id
+FOR UPDATE;
+
 -- name: outdate_user(tenant_id, user_id)$
 -- The next version of a user.
 UPDATE auth.users

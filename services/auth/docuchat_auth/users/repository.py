@@ -49,6 +49,10 @@ class UserRepository:
     async def record_login(self, tenant_id: TenantId, user_id: UserId, moment: datetime) -> None:
         await _queries.record_login(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
 
+    async def lock(self, tenant_id: TenantId, user_id: UserId) -> bool:
+        """Hold off other changes of a user; False for a stranger."""
+        return bool(await _queries.lock_user(self._connection, tenant_id=tenant_id, user_id=user_id))
+
     async def outdate(self, tenant_id: TenantId, user_id: UserId) -> int | None:
         """The next version of a user; None for a stranger."""
         version: int | None = await _queries.outdate_user(self._connection, tenant_id=tenant_id, user_id=user_id)

@@ -1,0 +1,1 @@
+"""Groups: people of a tenant under one name."""

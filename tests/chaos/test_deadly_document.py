@@ -68,7 +68,7 @@ async def test_a_document_that_takes_its_worker_down_is_given_up_and_brought_bac
         ended = await user.settled(deadly["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "worker_crashed")
         stub_provider.control()
-        await eventually(lambda: asyncio.to_thread(replays, product), 30)
+        await eventually(lambda: asyncio.to_thread(replays, product))
 
         async def is_ready() -> None:
             assert (await user.document(deadly["id"]))["status"] == "ready"

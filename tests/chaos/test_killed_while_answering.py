@@ -231,7 +231,7 @@ async def chat_while_parts_die(
 
         await eventually(all_is_settled, 120)
 
-        lines = await eventually(lambda: compare_books(product, provider, users), 30)
+        lines = await eventually(lambda: compare_books(product, provider, users))
     served = sum(call.endpoint == "chat" and call.status == 200 for call in provider.calls())
     print(
         f"\nR6: {begun} chats begun of {next(marks)} asked, {served} answered by the provider, {documents} documents, "

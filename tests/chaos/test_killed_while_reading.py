@@ -88,7 +88,7 @@ async def assert_nothing_is_doubled(product: Product, tenant_id: int, chunks: in
         assert row is not None
         assert (row["chunks"], row["vectors"]) == (chunks, chunks)
 
-    await eventually(check, 30)
+    await eventually(check)
 
 
 async def assert_blobs_are_the_rows(product: Product, tenant_id: int, documents: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ async def test_work_goes_on_soon_after_a_part_is_back(product: Product, stub_pro
             async with product.database() as connection:
                 assert await connection.fetchval("SELECT count(*) FROM knowledge.outbox") == 0
 
-        await eventually(is_published, 20)
+        await eventually(is_published)
         broker = time.monotonic() - began
         assert (await user.settled(document["id"]))["status"] == "ready"
 
@@ -204,7 +204,7 @@ async def test_work_goes_on_soon_after_a_part_is_back(product: Product, stub_pro
         async def is_embedding() -> None:
             assert len(stub_provider.calls()) == 1
 
-        await eventually(is_embedding, 20)
+        await eventually(is_embedding)
         await asyncio.to_thread(parts["ingest-worker"].kill)
         await asyncio.to_thread(parts["ingest-worker"].start)
         began = time.monotonic()
@@ -212,7 +212,7 @@ async def test_work_goes_on_soon_after_a_part_is_back(product: Product, stub_pro
         async def runs_again() -> None:
             assert len(stub_provider.calls()) == 2
 
-        await eventually(runs_again, 20)
+        await eventually(runs_again)
         worker = time.monotonic() - began
 
         await asyncio.to_thread(parts["postgres"].kill)
@@ -222,7 +222,7 @@ async def test_work_goes_on_soon_after_a_part_is_back(product: Product, stub_pro
         async def is_served() -> None:
             assert (await user.http.get("/v1/files")).status_code == 200
 
-        await eventually(is_served, 20)
+        await eventually(is_served)
         database = time.monotonic() - began
         assert (await user.settled(document["id"]))["status"] == "ready"
     print(

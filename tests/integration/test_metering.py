@@ -126,7 +126,7 @@ async def test_a_budget_for_ten_admits_ten_of_a_hundred(
         assert after["used"] - before["used"] == served.total_tokens
         assert after["used"] <= after["limit"]
 
-    await eventually(books_agree, 20)
+    await eventually(books_agree)
 
 
 async def test_an_exhausted_quota_is_told_over_the_socket_before_the_provider_is_called(

@@ -59,7 +59,7 @@ async def assert_books_agree(product: Product, user: User, provider: StubProvide
         assert (await user.usage())["quota"]["tokens"]["held"] == 0
         return booked
 
-    return await eventually(agree, 20)
+    return await eventually(agree)
 
 
 @pytest.mark.parametrize("name", FAULTS)

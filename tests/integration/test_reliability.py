@@ -59,7 +59,7 @@ async def in_the_midst(product: Product, document_id: str) -> None:
     async def check() -> None:
         assert (await rows_of(product, document_id))[0] > 0
 
-    await eventually(check, 30)
+    await eventually(check)
 
 
 async def assert_whole(product: Product, user: User, document_id: str, expected: list[tuple[Any, ...]]) -> None:
@@ -70,7 +70,7 @@ async def assert_whole(product: Product, user: User, document_id: str, expected:
     async def nothing_else_is_left() -> None:
         assert await rows_of(product, document_id) == (len(expected), len(expected))
 
-    await eventually(nothing_else_is_left, 20)
+    await eventually(nothing_else_is_left)
 
 
 async def test_a_worker_killed_in_mid_document_leaves_it_to_the_next(
@@ -121,7 +121,7 @@ async def test_a_broker_killed_during_ingestion_loses_nothing(
         assert booked["prompt_tokens"] == served.prompt_tokens > 0
         assert booked["completion_tokens"] == served.completion_tokens
 
-    await eventually(everything_is_booked, 30)
+    await eventually(everything_is_booked)
 
 
 async def test_a_database_killed_during_ingestion_loses_nothing(
@@ -145,7 +145,7 @@ async def test_a_database_killed_during_ingestion_loses_nothing(
     async def is_served() -> None:
         assert (await user.http.get("/v1/files")).status_code == 200
 
-    await eventually(is_served, 20)
+    await eventually(is_served)
     assert time.monotonic() - back <= 10, "a good request within 10 s of the database's return (R3)"
     stub_provider.control()
     await assert_whole(product, user, document["id"], expected)

@@ -146,7 +146,9 @@ def _in_copy(copy: Path, tests: list[str], environment: dict[str, str], printed:
         os.dup2(file.fileno(), 2)
     packages = [str(copy / package) for package in PACKAGES]
     os.environ.update(environment | {"PYTHONPATH": os.pathsep.join(packages), "COLUMNS": "400"})
-    os.environ.update({"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    os.environ.update(
+        {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "EVENTUALLY_SECONDS": "10"}
+    )
     os.chdir(copy)
     sys.dont_write_bytecode = True
     sys.path[:0] = [str(copy), *packages]

@@ -141,7 +141,7 @@ def test_nothing_outlives_the_warden(tmp_path):
     with supervisor_of(tmp_path) as supervisor:
         for child in Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
-        eventually_sync(lambda: len(processes_of(tmp_path)) == 1, timeout=30)  # the supervisor itself
+        eventually_sync(lambda: len(processes_of(tmp_path)) == 1)  # the supervisor itself
     assert processes_of(tmp_path) == []
 
 
@@ -177,7 +177,7 @@ def test_a_supervisor_whose_warden_was_killed_says_so_and_ends(tmp_path):
             assert "start again" in supervisor.stderr.read()
         finally:
             supervisor.kill()
-    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
+    eventually_sync(lambda: processes_of(tmp_path) == [])
 
 
 def test_an_interrupted_start_says_at_once_that_it_stops_and_leaves_nothing(tmp_path):
@@ -190,7 +190,7 @@ def test_an_interrupted_start_says_at_once_that_it_stops_and_leaves_nothing(tmp_
         assert supervisor.stdout.readline().startswith("... stopping what was started")
         assert supervisor.wait() == 130
         assert supervisor.stderr.read() == "interrupted; nothing that was started is left running\n"
-    eventually_sync(lambda: processes_of(tmp_path) == [], timeout=30)
+    eventually_sync(lambda: processes_of(tmp_path) == [])
 
 
 def test_memory_decides_about_the_database_cache_within_bounds():

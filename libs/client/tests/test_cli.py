@@ -65,7 +65,7 @@ class Command:
 
     async def as_process(self, *arguments: str) -> Done:
         process = await self.start(*arguments)
-        out, err = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode is not None
         return Done(process.returncode, out.decode(), err.decode())
 

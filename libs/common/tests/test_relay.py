@@ -226,7 +226,7 @@ class TestRelay:
             async with Background() as background:
                 for number, relay in enumerate(relays):
                     background.start(f"relay {number}", relay.run)
-                await eventually(lambda: len(script.handled) >= len(wanted), timeout=30)
+                await eventually(lambda: len(script.handled) >= len(wanted))
             await consumer.stop(timedelta(seconds=5))
         assert script.handled == wanted
 
@@ -301,16 +301,16 @@ async def test_consumer_and_relay_recover_from_a_killed_broker(
             background.start("relay", relay.run)
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("before"))
-            await eventually(lambda: script.handled == ["before"], timeout=30)
+            await eventually(lambda: script.handled == ["before"])
             # RabbitMQ 3.10 does not recover a quorum queue that was declared a moment before a SIGKILL; an orderly
             # restart writes its metadata down
             await asyncio.to_thread(breakable_servers.rabbitmq.stop)
             await asyncio.to_thread(breakable_servers.rabbitmq.start)
-            await eventually(consumer.check, timeout=20)
+            await eventually(consumer.check)
             await asyncio.to_thread(breakable_servers.rabbitmq.kill)
             async with uow(TenantId(1)) as tx:
                 tx.outbox.add(usage("during"))
             await asyncio.to_thread(breakable_servers.rabbitmq.start)
-            await eventually(lambda: script.handled == ["before", "during"], timeout=20)
+            await eventually(lambda: script.handled == ["before", "during"])
         await consumer.stop(timedelta(seconds=5))
     breakable_servers.drop_rabbitmq_url(rabbitmq.admin_url)

@@ -42,7 +42,7 @@ async def test_a_killed_workers_document_is_free_at_once(knowledge, worker):
     async with Presence.open(knowledge.database.system_url("ingest"), LOCK_CLASS) as doomed:
         claim = await knowledge.claim(doomed.process_id)
         assert await knowledge.claim(worker.process_id) is None
-    second = await eventually(lambda: _claimed(knowledge, worker), timeout=30)
+    second = await eventually(lambda: _claimed(knowledge, worker))
     assert (second.document_id, second.attempt) == (document.id, 2)
     with pytest.raises(ClaimLost):
         await knowledge.write(claim, [knowledge.draft(0, "late")])
@@ -231,7 +231,7 @@ async def test_whether_a_worker_is_alive_is_seen_at_once(knowledge, worker):
         async with knowledge.transaction("ingest", None) as connection:
             return not await ClaimStore(connection).is_alive(gone)
 
-    await eventually(seen, timeout=30)
+    await eventually(seen)
 
 
 async def test_after_a_restart_of_the_server_every_worker_counts_as_alive_for_a_moment(knowledge, worker):

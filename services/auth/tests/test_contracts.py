@@ -80,7 +80,7 @@ class TestCodeStore:
         async def gone() -> bool:
             return not await store._client.exists(f"{store._prefix(ACCOUNT)}:{challenge_name(CHALLENGE)}")
 
-        await eventually(gone, timeout=30)
+        await eventually(gone)
         assert await guess(store, "123456") is Redemption.MISSING
 
     async def test_fifty_parallel_tries_have_one_winner_and_are_no_failures(self, store: CodeStore) -> None:

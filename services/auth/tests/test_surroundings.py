@@ -40,7 +40,7 @@ async def test_events_reach_the_exchange(auth: Any, rabbitmq: TestBroker) -> Non
                 received[json.loads(message.body)["type"]] = json.loads(message.body)
             return len(received) == 3
 
-        await eventually(all_three, timeout=20)
+        await eventually(all_three)
     assert received["tenant.created.v1"]["data"] == {"slug": "second", "name": "second"}
     assert received["user.registered.v1"]["data"]["role"] == "owner"
     assert received["key.rotated.v1"]["data"]["kid"]

@@ -158,7 +158,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 15)
+                await asyncio.wait_for(process.wait(), 60)
             except TimeoutError:
                 process.kill()
                 await process.wait()

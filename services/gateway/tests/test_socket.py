@@ -263,7 +263,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_holds_little(open_gate
         await receive(connection, "start")
         connection.transport.pause_reading()
 
-        await eventually(lambda: REGISTRY.get_sample_value("docuchat_sockets") == 0, timeout=15)
+        await eventually(lambda: REGISTRY.get_sample_value("docuchat_sockets") == 0)
         stopped_at = sent
         await eventually(lambda: connection.transport is not None)
         connection.transport.abort()

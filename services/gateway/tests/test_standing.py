@@ -188,7 +188,7 @@ async def test_a_silent_auth_is_believed_for_a_while_and_then_nobody_is_admitted
         async def closed() -> bool:
             return await code_of(gateway, gateway.headers()) == (503, "upstream_unavailable")
 
-        await eventually(closed, timeout=30)
+        await eventually(closed)
         ready = await gateway.call("GET", "/readyz")
         public = await gateway.call("GET", "/")
         mint.is_silent = False
@@ -196,7 +196,7 @@ async def test_a_silent_auth_is_believed_for_a_while_and_then_nobody_is_admitted
         async def admitted() -> bool:
             return await code_of(gateway, gateway.headers()) == (200, None)
 
-        await eventually(admitted, timeout=30)
+        await eventually(admitted)
     assert (ready.status, public.status) == (503, 200)
     assert "failing" in (await ready.json())["checks"]["auth"]
 

@@ -103,7 +103,7 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
                 assert await connection.fetchval("SELECT count(*) FROM usage.ledger") == len(events)
             assert await queue_length(rabbitmq.admin_url) == 0
 
-        await eventually(all_booked, timeout=30)
+        await eventually(all_booked)
         shuffled_result = await tables(database)
     expected = {
         tenant: sum(event.input_tokens for event in events if event.tenant_id == tenant) for tenant in (1, 2, 3)
@@ -125,7 +125,7 @@ async def test_three_deliveries_in_any_order_leave_the_same_tables_as_one_in_ord
     async with running(settings, rabbitmq) as (_, publisher):
         for event in events:
             await publisher.publish(event)
-        await eventually(all_booked, timeout=30)
+        await eventually(all_booked)
     assert await tables(database) == shuffled_result
 
 
@@ -149,7 +149,7 @@ async def test_holders_that_vanish_free_their_share_by_the_sweep(
                 assert await connection.fetchval("SELECT sum(held) FROM usage.budgets") == 0
                 assert await connection.fetchval("SELECT count(*) FROM usage.holds WHERE state = 'expired'") == 10
 
-        await eventually(freed, timeout=30)
+        await eventually(freed)
 
 
 async def test_a_new_tenant_gets_its_budget(settings: Settings, database: ClonedDatabase, rabbitmq: TestBroker) -> None:
@@ -184,7 +184,7 @@ async def test_a_new_subscriber_replays_usage_and_quota_events_from_the_stream(
                 assert await connection.fetchval("SELECT count(*) FROM usage.ledger") == 1
                 assert await connection.fetchval("SELECT count(*) FROM usage.outbox") == 0
 
-        await eventually(booked, timeout=20)
+        await eventually(booked)
     for _ in range(2):  # each subscriber reads the whole history
         history = await replay(rabbitmq.admin_url, 3)
         assert history[0] == event
@@ -222,7 +222,7 @@ async def test_an_absurd_event_is_dead_lettered_and_the_others_are_booked(
                 assert await connection.fetchval("SELECT sum(input_tokens) FROM usage.ledger") == 30
             assert await queue_length(rabbitmq.admin_url, "usage.usage-recorded.v1.dlq") == 1
 
-        await eventually(parted, timeout=20)
+        await eventually(parted)
 
 
 async def test_documents_count_once_whatever_the_order_of_their_events(
@@ -267,7 +267,7 @@ async def test_documents_count_once_whatever_the_order_of_their_events(
             for queue in ("uploaded", "ready", "deleted"):
                 assert await queue_length(rabbitmq.admin_url, f"usage.document-{queue}.v1") == 0
 
-        await eventually(counted, timeout=20)
+        await eventually(counted)
         await container.quotas.set_quota(1, user, {Unit.BYTES: 4001})
         assert (await container.quotas.get_quota(1, user))[Subject.USER][Unit.BYTES].used == 4000
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 _LONGEST_PAUSE = 0.5
+_SECONDS = float(os.environ.get("EVENTUALLY_SECONDS", "60"))
+"""Longer than any machine that still works stands still: who waits in vain is told late, but never wrongly."""
 
 
 @overload
@@ -21,7 +24,7 @@ async def eventually(check: Callable[[], Awaitable[T]], timeout: float = ..., in
 async def eventually(check: Callable[[], T], timeout: float = ..., interval: float = ...) -> T: ...
 
 
-async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: float = 0.02) -> Any:
+async def eventually(check: Callable[[], Any], timeout: float = _SECONDS, interval: float = 0.02) -> Any:
     """Call `check` until it is fulfilled, and give its result.
 
     A check either asserts, and is declared `-> None`, or returns something true: what is None, 0, empty or False by any
@@ -47,7 +50,7 @@ async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: 
         interval = min(interval * 1.5, _LONGEST_PAUSE)
 
 
-def eventually_sync(check: Callable[[], T], timeout: float = 10.0, interval: float = 0.02) -> T:
+def eventually_sync(check: Callable[[], T], timeout: float = _SECONDS, interval: float = 0.02) -> T:
     """`eventually` for tests that run no event loop."""
     deadline = time.monotonic() + timeout
     while True:

@@ -158,7 +158,7 @@ async def test_a_cancelled_paced_stream_is_counted_as_sent(
     async def cancelled() -> None:
         assert stub_provider.calls()[0].outcome == "cancelled"
 
-    await eventually(cancelled, timeout=30)
+    await eventually(cancelled)
     assert received <= stub_provider.counts().completion_tokens <= received + 2
 
 

@@ -184,6 +184,7 @@ class ServiceEnvironments:
             environment["HOME"] = str(self.home)
         environment |= {
             "ENVIRONMENT": "local",
+            "SELF_SERVICE_TENANTS": "true",
             "LOG_FORMAT": "pretty",
             "SHUTDOWN_GRACE": "6s",
             "PYTHONUNBUFFERED": "1",

@@ -7,7 +7,7 @@ import contextlib
 import io
 import mimetypes
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx2
 from pydantic import BaseModel
 
+from docuchat_client.accounts import Accounts
 from docuchat_client.answers import AnswerStream, Channel
 from docuchat_client.bodies import Progress, ReportingFile, parsed, question_body
 from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
@@ -24,16 +25,13 @@ from docuchat_client.models import (
     Answer,
     Chat,
     ChatWithMessages,
-    CodeSent,
     DeletionReceipt,
     Document,
     Message,
     Page,
     SearchResult,
     SearchResults,
-    Tokens,
     Usage,
-    User,
 )
 from docuchat_client.sse import read_events
 from docuchat_client.transport import Transport
@@ -45,7 +43,7 @@ _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat:
+class AsyncDocuChat(Accounts):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out.
@@ -93,54 +91,6 @@ class AsyncDocuChat:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
-
-    @property
-    def base_url(self) -> str:
-        """The service's address."""
-        return self._transport.base_url
-
-    # Signing in
-
-    async def request_code(self, email: str) -> CodeSent:
-        """Have a sign-in code sent to the address."""
-        kept = self._transport.store.load()
-        body = {"email": email}
-        if kept is not None and kept.challenge is not None and (kept.email, kept.server) == (email, self.base_url):
-            body["challenge"] = kept.challenge
-        sent = await self._get(CodeSent, "POST", "/v1/auth/request-code", json=body, signed=False)
-        self._challenges[email] = sent.challenge
-        return sent
-
-    async def verify_code(self, email: str, code: str, *, challenge: str | None = None) -> Tokens:
-        """Sign in with the code; the tokens are kept and used from now on.
-
-        `challenge` came with the answer to `request_code`; that of this client's own request is known.
-        """
-        challenge = challenge or self._challenges.get(email)
-        body = {"email": email, "code": code.strip()}
-        if challenge is not None:
-            body["challenge"] = challenge
-        tokens = await self._get(Tokens, "POST", "/v1/auth/verify-code", json=body, signed=False)
-        self._transport.sign_in(email, tokens.access_token, tokens.refresh_token, challenge)
-        return tokens
-
-    async def login(self, email: str, ask_code: Callable[[CodeSent], Awaitable[str] | str]) -> Tokens:
-        """Request a code, have it asked for, and sign in."""
-        answer = ask_code(await self.request_code(email))
-        return await self.verify_code(email, answer if isinstance(answer, str) else await answer)
-
-    async def logout(self) -> None:
-        """Revoke the refresh token and forget the tokens; they are forgotten even when the service is away."""
-        credentials = self._transport.store.load()
-        self._transport.store.clear()
-        if credentials is not None and credentials.refresh_token is not None:
-            body = {"refresh_token": credentials.refresh_token}
-            headers = {"Authorization": f"Bearer {credentials.access_token}"}
-            await self._transport.request("POST", "/v1/auth/logout", json=body, headers=headers, signed=False)
-
-    async def me(self) -> User:
-        """Who is signed in."""
-        return await self._get(User, "GET", "/v1/users/me")
 
     # Documents
 
@@ -394,6 +344,3 @@ class AsyncDocuChat:
     async def usage(self) -> Usage:
         """Tokens, cost and what is left of the quota."""
         return await self._get(Usage, "GET", "/v1/usage")
-
-    async def _get(self, model: type[M], method: str, path: str, **options: Any) -> M:
-        return parsed(model, await self._transport.request(method, path, **options), self.base_url)

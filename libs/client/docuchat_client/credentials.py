@@ -33,7 +33,9 @@ class Credentials(BaseModel):
     access_token: str
     refresh_token: str | None = None
     challenge: str | None = None
-    """Of the sign-in; it makes this program known to the service when it asks for the next code."""
+    """Of a sign-in by code; it makes this program known to the service when it asks for the next code."""
+    device: str | None = None
+    """As `challenge`, of a sign-in by password."""
 
     @property
     def seconds_left(self) -> float | None:

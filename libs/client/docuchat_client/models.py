@@ -32,6 +32,7 @@ class Tokens(_Model):
     access_token: str
     refresh_token: str | None = None
     token_type: str | None = None
+    device: str | None = None
     expires_in: int = 0
 
 
@@ -50,6 +51,7 @@ class Tenant(_Model):
     """A company."""
 
     id: int
+    customer_id: UUID | None = None
     slug: str
     name: str
 
@@ -58,10 +60,25 @@ class User(_Model):
     """Who is signed in."""
 
     id: UUID
-    email: str
+    email: str | None
+    email_verified: bool = True
+    username: str | None = None
+    name: str | None = None
     role: str
     tenant: Tenant
     created_at: datetime | None = None
+
+    @property
+    def called(self) -> str:
+        """The address, else the user name."""
+        return self.email or self.username or str(self.id)
+
+
+class Registered(Tokens):
+    """A new user, who is signed in; a code was mailed that proves the address, if there is `verification`."""
+
+    user: User
+    verification: CodeSent | None = None
 
 
 class DocumentError(_Model):

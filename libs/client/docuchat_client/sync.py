@@ -207,6 +207,9 @@ class DocuChat:
 
     request_code = _blocking(AsyncDocuChat.request_code)
     verify_code = _blocking(AsyncDocuChat.verify_code)
+    login_with_password = _blocking(AsyncDocuChat.login_with_password)
+    register = _blocking(AsyncDocuChat.register)
+    set_password = _blocking(AsyncDocuChat.set_password)
     logout = _blocking(AsyncDocuChat.logout)
     me = _blocking(AsyncDocuChat.me)
 

@@ -185,7 +185,14 @@ class Transport:
             )
             return True
 
-    def sign_in(self, email: str, access_token: str, refresh_token: str | None, challenge: str | None = None) -> None:
+    def sign_in(
+        self,
+        email: str,
+        access_token: str,
+        refresh_token: str | None,
+        challenge: str | None = None,
+        device: str | None = None,
+    ) -> None:
         """Keep new tokens."""
         self.store.save(
             Credentials(
@@ -195,6 +202,7 @@ class Transport:
                 access_token=access_token,
                 refresh_token=refresh_token,
                 challenge=challenge,
+                device=device,
             )
         )
 

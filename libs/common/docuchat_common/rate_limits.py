@@ -128,6 +128,20 @@ if allowed == 1 and cost > 0 then
 end
 return {tightest[1], tightest[2], tightest[3], math.ceil(tightest[4])}
 """
+# Takes one hit back from each subject KEYS[i] with its window ARGV[i], out of the present window or the one before.
+_GIVE_BACK: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+for i, key in ipairs(KEYS) do
+  local number = math.floor(now / tonumber(ARGV[i]))
+  for _, name in ipairs({key .. ':' .. number, key .. ':' .. (number - 1)}) do
+    if tonumber(redis.call('GET', name) or 0) > 0 then
+      redis.call('DECR', name)
+      break
+    end
+  end
+end
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -209,6 +223,19 @@ class RateLimiter:
             _refused.labels(self._name, limit.name).inc()
         return RateDecision(bool(allowed), limit, remaining, timedelta(milliseconds=wait))
 
+    async def give_back(self, *limits: Limit) -> None:
+        """Take a hit back that turned out to count for nothing; what cannot be taken back now stays counted."""
+        keys = [self._key(limit) for limit in limits]
+        windows = [int(limit.rate.window / timedelta(milliseconds=1)) for limit in limits]
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._redis.eval(_GIVE_BACK, len(keys), *keys, *windows)
+        except REDIS_TROUBLE as error:
+            logger.warning("rate_limit.kept", limiter=self._name, error=type(error).__name__)
+
+    def _key(self, limit: Limit) -> str:
+        return f"{self._name}:{limit.name}:{int(limit.rate.window / timedelta(milliseconds=1))}:{limit.subject}"
+
     async def _send(self) -> None:
         """Send what waits; what comes meanwhile goes with the next round trip."""
         while self._waiting:
@@ -240,7 +267,7 @@ class RateLimiter:
             keys, arguments = [], [hit.cost]
             for limit in hit.limits:
                 window = int(limit.rate.window / timedelta(milliseconds=1))
-                keys.append(f"{self._name}:{limit.name}:{window}:{limit.subject}")
+                keys.append(self._key(limit))
                 arguments += [limit.rate.amount, window]
             pipeline.evalsha(self._digest, len(keys), *keys, *arguments)
         answers: list[list[int]] = await pipeline.execute()

@@ -5,8 +5,11 @@ from fastapi import FastAPI
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.groups.routes import router as groups
+from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.operators.routes import door as operator_door
 from docuchat_auth.operators.routes import router as operators
+from docuchat_auth.passwords.routes import router as passwords
+from docuchat_auth.registrations.routes import router as registrations
 from docuchat_auth.revisions.routes import router as revisions
 from docuchat_auth.sessions.routes import router as sessions
 from docuchat_auth.settings import Settings
@@ -17,5 +20,17 @@ from docuchat_common.http.app import create_service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings; its lifespan opens and closes everything."""
-    routers = [codes, sessions, users, groups, signing_keys, revisions, operator_door, operators]
+    routers = [
+        codes,
+        logins,
+        passwords,
+        registrations,
+        sessions,
+        users,
+        groups,
+        signing_keys,
+        revisions,
+        operator_door,
+        operators,
+    ]
     return create_service_app(settings, title="DocuChat auth", routers=routers, open_container=open_container)

@@ -11,11 +11,17 @@ from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.ports import CodeMailer
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
+from docuchat_auth.logins.attempts import Attempts
+from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.passwords.hashing import PasswordPool
+from docuchat_auth.passwords.ports import NoSecondFactor
+from docuchat_auth.passwords.service import Passwords
+from docuchat_auth.registrations.service import RegistrationPolicy, Registrations
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
@@ -48,6 +54,9 @@ class Container:
     verifier: TokenVerifier
     tenants: TenantDirectory
     sign_in: SignIn
+    password_sign_in: PasswordSignIn
+    passwords: Passwords
+    registrations: Registrations
     sessions: Sessions
     revisions: Revisions
     profiles: Profiles
@@ -130,16 +139,15 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
         tenants = TenantDirectory(uow)
-        sign_in = SignIn(
-            uow,
-            sessions,
-            CodeStore(client, CodeDigests(secret), pseudonyms, budget),
-            limiter,
-            pseudonyms,
-            # a local run reads codes from the log: there they are before the answer is
-            delivery.deliver if settings.smtp_url is None else queue.offer,
-            clock,
-            make_policy(settings),
+        # a local run reads codes from the log: there they are before the answer is
+        hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
+        store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
+        desk = CodeDesk(uow, store, limiter, pseudonyms, hand_over, make_policy(settings))
+        first_comer_owns = settings.environment in {"local", "test"}
+        pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
+        passwords = Passwords(uow, pool, desk, sessions, limiter, clock)
+        registration_policy = RegistrationPolicy(
+            settings.self_service_tenants, first_comer_owns, settings.registrations_per_address
         )
         # its own keys as they are, not over HTTP: it would ask before it listens
         verifier = await stack.enter_async_context(TokenVerifier.open(settings, published=keys.published))
@@ -156,7 +164,19 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             settings=settings,
             verifier=verifier,
             tenants=tenants,
-            sign_in=sign_in,
+            sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
+            password_sign_in=PasswordSignIn(
+                uow,
+                sessions,
+                pool,
+                Attempts(client, limiter, budget),
+                pseudonyms,
+                NoSecondFactor(),
+                clock,
+                settings.login_refused_after,
+            ),
+            passwords=passwords,
+            registrations=Registrations(uow, tenants, sessions, passwords, desk, limiter, clock, registration_policy),
             sessions=sessions,
             revisions=revisions,
             profiles=Profiles(uow),

@@ -59,3 +59,12 @@ class Settings(ServiceSettings):
     code_sends_per_email_and_address: Rates = parse_rates("12/10m;40/d")
     code_sends_per_address: Rates = parse_rates("30/m;300/h")
     code_tries_per_address: Rates = parse_rates("60/m;600/h")
+
+    self_service_tenants: bool = False
+    """Whether anybody may found a tenant by registering with an `organization`."""
+    registrations_per_address: Rates = parse_rates("20/m;100/h")
+    password_threads: int = Field(default=2, ge=1, le=32)
+    password_room: int = Field(default=64, ge=4)
+    """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it."""
+    login_refused_after: Duration = timedelta(milliseconds=400)
+    """Refusals come at multiples of this, so that their time tells nothing."""

@@ -6,6 +6,7 @@ import asyncpg
 
 from docuchat_auth.groups.repository import GroupRepository
 from docuchat_auth.operators.repository import OperatorRepository
+from docuchat_auth.passwords.repository import PasswordRepository
 from docuchat_auth.revisions.repository import RevisionRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
@@ -25,6 +26,7 @@ class Tx:
     users: UserRepository
     groups: GroupRepository
     refresh_tokens: RefreshTokenRepository
+    passwords: PasswordRepository
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
     requests: IdempotentRequests
@@ -39,6 +41,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         users=UserRepository(connection),
         groups=GroupRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
+        passwords=PasswordRepository(connection),
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
         requests=IdempotentRequests(connection, "auth"),

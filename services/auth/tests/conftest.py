@@ -22,7 +22,7 @@ from docuchat_auth.bootstrap import open_administration
 from docuchat_auth.codes.delivery import CodeDelivery
 from docuchat_auth.codes.domain import CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-from docuchat_auth.codes.service import SignIn, SignInPolicy
+from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
@@ -174,13 +174,14 @@ async def make_world(
             revisions = Revisions(uow, clock, timedelta(hours=1))
             successor_key = derive_key(SECRET, "refresh-token-successor")
             sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of)
-            mailbox = Mailbox()
-            tenants = TenantDirectory(uow)
             requests: list[CodeRequest] = []
 
             async def keep(request: CodeRequest) -> None:
                 requests.append(request)
 
+            desk = CodeDesk(uow, codes, limiter, pseudonyms, keep, policy)
+            mailbox = Mailbox()
+            tenants = TenantDirectory(uow)
             return World(
                 clock,
                 uow,
@@ -191,7 +192,7 @@ async def make_world(
                 TenantFounding(uow, tenants, clock),
                 revisions,
                 sessions,
-                SignIn(uow, sessions, codes, limiter, pseudonyms, keep, clock, policy),
+                SignIn(uow, sessions, desk, clock, first_comer_owns=True),
                 CodeDelivery(uow, mailbox, timedelta(minutes=10)),
                 Profiles(uow),
                 Groups(uow, revisions, clock),

@@ -21,11 +21,11 @@ from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Slug
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.transaction import Tx, compose
-from docuchat_auth.users.domain import Email
+from docuchat_auth.users.domain import Email, Newcomer
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
-from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.redis import open_redis
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -135,7 +135,7 @@ class TestUnitOfWork:
     @staticmethod
     async def user(uow: UnitOfWork[Tx], tenant: Any, email: str = "ann@example.com") -> Any:
         async with uow(tenant.id) as tx:
-            return await tx.users.register(tenant.id, UserId(uuid7()), Email(email), now())
+            return await tx.users.register(tenant.id, Newcomer(email=Email(email)), now())
 
     @staticmethod
     def token(
@@ -256,7 +256,7 @@ class TestUnitOfWork:
         tenant = await self.tenant(uow)
         with pytest.raises(ZeroDivisionError):
             async with uow(tenant.id) as tx:
-                await tx.users.register(tenant.id, UserId(uuid4()), Email("ann@example.com"), now())
+                await tx.users.register(tenant.id, Newcomer(email=Email("ann@example.com")), now())
                 tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=uuid4(), role="owner"))
                 1 / 0  # noqa: B018 - any exception
         async with uow(tenant.id) as tx:
@@ -320,6 +320,8 @@ class TestRoles:
         [
             "SELECT 1 FROM auth.users",
             "SELECT token_hash FROM auth.refresh_tokens",
+            "SELECT hash FROM auth.passwords",
+            "SELECT auth.prove_email_v1(gen_random_uuid(), 'x@example.com')",
             "UPDATE auth.refresh_tokens SET used_at = now()",
             "UPDATE auth.signing_keys SET sealed_private_key = ''",
             "UPDATE auth.tenants SET name = 'x'",

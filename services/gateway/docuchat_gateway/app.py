@@ -15,6 +15,7 @@ from docuchat_gateway.bootstrap import Container, open_container
 from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, openapi_document
+from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
@@ -25,8 +26,9 @@ from docuchat_gateway.settings import Settings
 DESCRIPTION = """\
 Upload documents, ask about them, get streamed answers with citations; every token is metered.
 
-Sign in with `POST /v1/auth/request-code` and `/v1/auth/verify-code`, then send the `access_token` as
-`Authorization: Bearer`. `X-Tenant-ID` (id or slug) names the tenant when signing in; afterwards the token does.
+Sign in with `POST /v1/auth/login` or, without a password, `/v1/auth/request-code` and `/v1/auth/verify-code`; then send
+the `access_token` as `Authorization: Bearer`. `X-Tenant-ID` (id, customer id or slug) names the tenant when signing in,
+where there are several; afterwards the token does.
 Errors are RFC 9457 problems with a stable `code`.
 
 **Texts.** What models and documents say - titles, file names, texts of pages and passages, quotes, answers - is
@@ -65,6 +67,7 @@ def create_app(
     # first, because they are asked for most and matched in order
     app.router.routes[:0] = [socket_route(), *service_routes()]
     # inside of the request context, which create_service_app put outermost: errors of these have a request id, too
+    app.user_middleware.append(Middleware(Aliases))
     app.user_middleware.append(
         Middleware(
             CORSMiddleware,

@@ -37,6 +37,11 @@ PUBLIC = {
     ("/.well-known/jwks.json", "GET"),
     ("/v1/auth/request-code", "POST"),
     ("/v1/auth/verify-code", "POST"),
+    ("/v1/auth/register", "POST"),
+    ("/v1/auth/login", "POST"),
+    ("/v1/auth/token", "POST"),
+    ("/v1/auth/password/forgot", "POST"),
+    ("/v1/auth/password/reset", "POST"),
     ("/v1/auth/refresh", "POST"),
     ("/v1/auth/logout", "POST"),
     ("/v1/operator/token", "POST"),
@@ -241,7 +246,7 @@ def test_an_operation_names_what_it_may_refuse_and_nothing_else() -> None:
         "429": {"rate_limited"},
         "503": {"upstream_unavailable"},
     }
-    assert refusals("post", "/v1/auth/request-code")["400"] == {"tenant_required"}
+    assert refusals("post", "/v1/auth/verify-code")["409"] == {"choose_tenant"}
     assert "collection_not_found" in refusals("post", "/v1/files")["404"]
     assert refusals("post", "/v1/files")["507"] == {"storage_full"}
     assert refusals("get", "/v1/files/{document_id}/content")["416"] == {"range_unsatisfiable"}

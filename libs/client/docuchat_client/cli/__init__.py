@@ -20,7 +20,7 @@ from docuchat_client.cli.admin import admin_app
 from docuchat_client.cli.asking import ask, search, usage
 from docuchat_client.cli.chats import chats_app
 from docuchat_client.cli.files import files_app
-from docuchat_client.cli.sign_in import login, logout, whoami
+from docuchat_client.cli.sign_in import login, logout, password, register, whoami
 from docuchat_client.cli.uploads import upload
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (login, logout, whoami, upload, ask, search, usage):
+for command in (login, register, password, logout, whoami, upload, ask, search, usage):
     app.command()(command)
 app.add_typer(files_app, name="files")
 app.add_typer(chats_app, name="chats")

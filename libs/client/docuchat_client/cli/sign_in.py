@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from docuchat_client.cli.session import (
 )
 from docuchat_client.credentials import FileCredentials
 from docuchat_client.errors import InvalidInput, Unauthenticated
+from docuchat_client.models import CodeSent
 
 _DEFAULT_TENANT = "1"
 _TRIES = 3
@@ -47,13 +49,20 @@ def login(
         ),
     ] = None,
     code: Annotated[str | None, typer.Option(help="A code that was sent already; none is requested then.")] = None,
+    by_password: Annotated[
+        bool, typer.Option("--password", help="Ask for the password (or take DOCUCHAT_PASSWORD) instead of a code.")
+    ] = False,
 ) -> None:
-    """Sign in with a code that comes by e-mail."""
+    """Sign in with a code that comes by e-mail, or with --password; --email may be a user name then."""
     where = server or local_server()
     address = email or typer.prompt("E-mail")
 
     async def sign_in() -> None:
         async with AsyncDocuChat(where, tenant=tenant, credentials=FileCredentials()) as client:
+            if by_password:
+                await client.login_with_password(address, _password())
+                await _greet(client)
+                return
             if code is None:
                 sent = await client.request_code(address)
                 minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
@@ -61,10 +70,58 @@ def login(
                 if urlsplit(where).hostname in LOCAL_HOSTS:
                     screen.note("A local product that sends no mail shows it where `make run` runs.")
             await _enter(client, address, code)
-            user = await client.me()
-            screen.line(f"Signed in as {user.email} ({user.role}) at {user.tenant.name}.")
+            await _greet(client)
 
     run(sign_in())
+
+
+def register(
+    email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address, or a user name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Your name, for people.")] = None,
+    organization: Annotated[str | None, typer.Option(help="Found a tenant of this name and own it.")] = None,
+    tenant: Annotated[str, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = _DEFAULT_TENANT,
+    server: Annotated[str | None, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = None,
+) -> None:
+    """Become a user of a tenant that takes you, or found one; signs in."""
+    who = email or typer.prompt("E-mail")
+    password = _password(is_new=True)
+
+    async def enter() -> None:
+        client = AsyncDocuChat(server or local_server(), tenant=tenant, credentials=FileCredentials())
+        async with client:
+            made = await client.register(who, password, name=name, organization=organization)
+            if isinstance(made, CodeSent):
+                screen.note(f"A code was sent to {who}, which proves that it is yours.")
+                code = str(typer.prompt("Code"))
+                await client.register(who, password, name=name, code=code, challenge=made.challenge)
+            await _greet(client)
+
+    run(enter())
+
+
+def password() -> None:
+    """Set or change the own password; the other sessions end."""
+    current = os.environ.get("DOCUCHAT_PASSWORD") or typer.prompt(
+        "Present password (empty: none)", default="", show_default=False, hide_input=True
+    )
+    new = os.environ.get("DOCUCHAT_NEW_PASSWORD") or _ask_twice()
+    run(with_client(lambda client: client.set_password(new, current=current or None)))
+    screen.line("The password is set.")
+
+
+def _password(*, is_new: bool = False) -> str:
+    return os.environ.get("DOCUCHAT_PASSWORD") or (
+        _ask_twice() if is_new else str(typer.prompt("Password", hide_input=True))
+    )
+
+
+def _ask_twice() -> str:
+    return str(typer.prompt("New password", hide_input=True, confirmation_prompt=True))
+
+
+async def _greet(client: AsyncDocuChat) -> None:
+    user = await client.me()
+    screen.line(f"Signed in as {user.called} ({user.role}) at {user.tenant.name}.")
 
 
 def logout() -> None:
@@ -82,7 +139,7 @@ def whoami(as_json: AsJson = False) -> None:
             print_json(user)
         else:
             tenant = user.tenant
-            screen.line(f"{user.email} ({user.role}) at {tenant.name} (tenant {tenant.id}, {tenant.slug})")
+            screen.line(f"{user.called} ({user.role}) at {tenant.name} (tenant {tenant.id}, {tenant.slug})")
             screen.line(client.base_url)
 
     run(with_client(show))

@@ -24,7 +24,7 @@ from starlette.datastructures import Headers
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.contracts.permissions import Action
-from docuchat_common.errors import BadRequest, Forbidden, Unauthenticated, UpstreamUnavailable
+from docuchat_common.errors import Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller, SubjectType
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
@@ -79,6 +79,8 @@ class Identity:
     caller: Caller
     tenant_slug: str
     """Empty for an operator."""
+    customer_id: str
+    """The tenant's UUID; empty for an operator."""
     email: str | None
     expires_at: float
     """Unix time at which the token ends."""
@@ -280,6 +282,7 @@ def _identity(claims: dict[str, Any], token: str) -> Identity:
     return Identity(
         caller=caller,
         tenant_slug=tenant_slug,
+        customer_id=str(claims.get("customer_id") or ""),
         email=email if isinstance(email, str) else None,
         expires_at=float(claims["exp"]),
         token=token,
@@ -313,10 +316,11 @@ def bearer_token(headers: Headers) -> str:
 
 
 def assert_same_tenant(identity: Identity, named: str | None) -> None:
-    """TenantMismatch when the tenant header (id or slug) names another tenant than the token."""
+    """TenantMismatch when the tenant header (id, customer id or slug) names another tenant than the token."""
     if named is None or not named.strip():
         return
-    if named.strip() not in {str(identity.caller.tenant_id), identity.tenant_slug}:
+    name = named.strip()
+    if name not in {str(identity.caller.tenant_id), identity.tenant_slug} and name.lower() != identity.customer_id:
         raise TenantMismatch
 
 
@@ -364,9 +368,3 @@ def is_internal(request: Request) -> bool:
 
 
 InternalCaller = Depends(require_internal_token)
-
-
-class MissingTenant(BadRequest):
-    """Which tenant? Send its id or slug in the `X-Tenant-ID` header."""
-
-    code = "tenant_required"

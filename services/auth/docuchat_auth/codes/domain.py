@@ -22,12 +22,24 @@ class Redemption(StrEnum):
     LIMITED = "limited"
 
 
+class Purpose(StrEnum):
+    """What a code is good for, and nothing else."""
+
+    SIGN_IN = "sign-in"
+    RESET = "reset"
+    """Set a new password."""
+    VERIFY = "verify"
+    """Prove an address that somebody registers with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The thing that a code signs in to; it may exist before its user does."""
+    """The thing that a code opens; it may exist before its user does."""
 
     tenant_id: TenantId
+    """ANY_TENANT: of whichever the person is found in."""
     email: Email
+    purpose: Purpose = Purpose.SIGN_IN
 
 
 @dataclass(frozen=True, slots=True)

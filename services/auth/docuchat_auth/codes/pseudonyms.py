@@ -3,9 +3,13 @@
 import hashlib
 import hmac
 
-from docuchat_auth.codes.domain import Account
+from docuchat_auth.codes.domain import Account, Purpose
 from docuchat_auth.derived_keys import derive_key
-from docuchat_auth.users.domain import Email
+from docuchat_auth.users.domain import Email, Username
+
+
+def _beyond_sign_in(account: Account) -> tuple[str, ...]:
+    return () if account.purpose is Purpose.SIGN_IN else (account.purpose.value,)
 
 
 class CodeDigests:
@@ -16,7 +20,7 @@ class CodeDigests:
 
     def digest(self, account: Account, code: str) -> str:
         """Binds the code to its tenant and address; 64 hexadecimal characters."""
-        message = "\0".join((str(int(account.tenant_id)), account.email, code))
+        message = "\0".join((str(int(account.tenant_id)), account.email, code, *_beyond_sign_in(account)))
         return hmac.new(self._key, message.encode(), hashlib.sha256).hexdigest()
 
 
@@ -27,12 +31,17 @@ class KeyedPseudonyms:
         self._key = derive_key(secret, "pseudonym")
 
     def of_account(self, account: Account) -> str:
-        """A name for an address inside its tenant."""
-        return f"{int(account.tenant_id)}:{self._name(f'{int(account.tenant_id)}|{account.email}')}"
+        """A name for an address inside its tenant, and for what it is to open."""
+        name = self._name(f"{int(account.tenant_id)}|{account.email}")
+        return ":".join((str(int(account.tenant_id)), name, *_beyond_sign_in(account)))
 
     def of_email(self, email: Email) -> str:
         """A name for an address in whatever tenant."""
         return self._name(email)
+
+    def of_username(self, username: Username) -> str:
+        """A name for a user name in whatever tenant."""
+        return self._name(f"username|{username}")
 
     def _name(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:32]

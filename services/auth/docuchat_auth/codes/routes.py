@@ -10,7 +10,8 @@ from docuchat_auth.codes.service import SignIn
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
-from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
+from docuchat_auth.tenants.errors import ChooseTenant
+from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
@@ -36,7 +37,7 @@ Service = Annotated[SignIn, Depends(_sign_in)]
 @public
 @raises(TooManyAttempts, MailBacklog)
 async def request_code(
-    body: CodeRequestBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service
+    body: CodeRequestBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service
 ) -> CodeSent:
     """Mails a six-digit code that is good for ten minutes and once.
 
@@ -45,8 +46,7 @@ async def request_code(
     those without share what is left (2 a code, and only at the newest code). After a sign-in the challenge stands for
     this browser: sent with the next request for a code, it gives that a budget of its own as well.
     """
-    challenge = await sign_in.request_code(tenant, body.address, address, body.challenge)
-    return CodeSent(expires_in=int(challenge.expires_in.total_seconds()), challenge=challenge.text)
+    return CodeSent.of(await sign_in.request_code(tenant, body.address, address, body.challenge))
 
 
 @router.post(
@@ -57,8 +57,12 @@ async def request_code(
     dependencies=[NoStore],
 )
 @public
-@raises(TooManyAttempts, InvalidCode, NoSigningKey)
-async def verify_code(body: CodeVerifyBody, tenant: NamedTenant, address: ClientAddress, sign_in: Service) -> Tokens:
-    """Signs in. Where sign-up is open, a new address becomes a member; the tenant's first user becomes its owner."""
+@raises(TooManyAttempts, InvalidCode, ChooseTenant, NoSigningKey)
+async def verify_code(body: CodeVerifyBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service) -> Tokens:
+    """Signs in. Where the tenant admits it, a new address becomes a member.
+
+    A person who asked without naming a tenant and is in several is told them (409 `choose_tenant`) and repeats the
+    request with the one that is meant.
+    """
     pair = await sign_in.verify_code(tenant, body.address, body.code.strip(), address, body.challenge)
     return Tokens.of(pair)

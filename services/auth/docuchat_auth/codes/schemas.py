@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from docuchat_auth.codes.domain import CODE_DIGITS
+from docuchat_auth.codes.domain import CODE_DIGITS, Challenge
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.schemas import Address
 from docuchat_common.http.json_body import StrictBody
@@ -30,6 +30,11 @@ class CodeSent(BaseModel):
     status: Literal["sent"] = "sent"
     expires_in: int = Field(description="Seconds until the code expires.", examples=[600])
     challenge: str = Field(description="Send it with the code.", examples=["Jm5o2yWb3yq1p0QmZ0cXk9dT4f6hA7sE"])
+
+    @classmethod
+    def of(cls, challenge: Challenge) -> "CodeSent":
+        """Present the answer to a request."""
+        return cls(expires_in=int(challenge.expires_in.total_seconds()), challenge=challenge.text)
 
 
 class CodeVerifyBody(CodeRequestBody):

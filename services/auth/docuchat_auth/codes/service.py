@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter
@@ -16,11 +16,12 @@ from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.sessions.domain import TokenPair
 from docuchat_auth.sessions.service import Sessions
-from docuchat_auth.tenants.domain import Tenant
-from docuchat_auth.users.domain import Email, User
+from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
+from docuchat_auth.tenants.service import choice_of
+from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
-from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.ids import TenantId
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 _guesses = Counter("docuchat_auth_code_guesses", "Guesses at a sign-in code.", ["outcome"])
+
+_TIME_TO_CHOOSE: Final = timedelta(minutes=5)
+"""For somebody in several tenants, whose code was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class SignInPolicy:
     verify_per_address: Rates
 
 
-class SignIn:
-    """Signs in by a six-digit code sent to an e-mail address.
+class CodeDesk:
+    """Issues codes and takes them back.
 
     Nothing on the way of a request depends on whether the tenant or the address exists: every address gets a code in
     the store, and whether a mail is sent is decided when it is delivered.
@@ -54,40 +58,33 @@ class SignIn:
     def __init__(
         self,
         uow: UnitOfWork[Tx],
-        sessions: Sessions,
         codes: CodeStore,
         limiter: RateLimiter,
         pseudonyms: KeyedPseudonyms,
         hand_over: Callable[[CodeRequest], Awaitable[None]],
-        clock: Clock,
         policy: SignInPolicy,
     ) -> None:
         """`hand_over` takes a code on its way to the owner."""
         self._uow = uow
-        self._sessions = sessions
         self._codes = codes
         self._limiter = limiter
         self._pseudonyms = pseudonyms
         self._hand_over = hand_over
-        self._clock = clock
         self._policy = policy
 
-    async def request_code(
-        self, tenant_id: TenantId, email: Email, client_address: str, challenge: str | None = None
-    ) -> Challenge:
+    async def issue(self, account: Account, client_address: str, challenge: str | None = None) -> Challenge:
         """Send a code; the challenge binds guesses at it to whoever asked. Raises TooManyAttempts, MailBacklog.
 
         `challenge` is the one that this browser signed in with before. It has its own budget of mails then, which
         nobody else can use up.
         """
-        account = Account(tenant_id, email)
         is_known = await self._codes.knows(account, challenge)
         limits = _limits("send-address", client_address, self._policy.send_per_address)
         if is_known:
             subject = self._pseudonyms.of_account(account)
             limits += _limits("send-browser", subject, self._policy.send_per_browser)
         else:
-            subject = self._pseudonyms.of_email(email)
+            subject = self._pseudonyms.of_email(account.email)
             limits += _limits("send-email", subject, self._policy.send_per_email)
             limits += _limits("send-pair", f"{subject}:{client_address}", self._policy.send_per_email_and_address)
         await self._count(limits)
@@ -96,11 +93,12 @@ class SignIn:
         await self._hand_over(CodeRequest(account, code))
         return Challenge(new, self._policy.code_lifetime)
 
-    async def verify_code(
-        self, tenant_id: TenantId, email: Email, code: str, client_address: str, challenge: str | None = None
-    ) -> TokenPair:
-        """Sign in, registering the user where sign-up is open. Raises InvalidCode, TooManyAttempts."""
-        account = Account(tenant_id, email)
+    async def prove(self, account: Account, code: str, client_address: str, challenge: str | None = None) -> Account:
+        """Take a code, once; answer the account with its tenant.
+
+        Raises InvalidCode, TooManyAttempts, and ChooseTenant when the code was asked for without a tenant and its owner
+        is in several; it is then good once in each of them.
+        """
         await self._count(_limits("verify-address", client_address, self._policy.verify_per_address))
         outcome, wait = await self._codes.redeem(account, challenge, code, network=client_address)
         _guesses.labels(outcome.value).inc()
@@ -108,17 +106,64 @@ class SignIn:
             raise TooManyAttempts(retry_after=wait)
         if outcome is not Redemption.ACCEPTED:
             raise InvalidCode
-        async with self._uow(tenant_id) as tx:
-            user, tenant = await self._enter(tx, account)
-            session = await self._sessions.start(tx, user)
-        logger.info("user.signed_in", tenant_id=tenant_id, user_id=str(user.id))
-        return await self._sessions.pair(session, tenant)
+        if account.tenant_id != ANY_TENANT:
+            return account
+        async with self._uow.system() as tx:
+            homes = [await tx.tenants.find_by_id(home) for home in await tx.users.find_homes(account.email)]
+        tenants = [tenant for tenant in homes if tenant is not None]
+        if not tenants:
+            raise InvalidCode
+        if len(tenants) == 1:
+            return replace(account, tenant_id=tenants[0].id)
+        for tenant in tenants:
+            await self._codes.put(
+                replace(account, tenant_id=tenant.id),
+                challenge or new_challenge(),
+                code,
+                lifetime=_TIME_TO_CHOOSE,
+                is_known=False,
+            )
+        raise choice_of(tenants)
 
     async def _count(self, limits: list[Limit]) -> None:
         decision = await self._limiter.hit(*limits)
         if decision is not None and not decision.allowed:
             logger.warning("auth.limited", limit=decision.limit.name)
             raise TooManyAttempts(retry_after=decision.reset_after)
+
+
+class SignIn:
+    """Signs in by a six-digit code sent to an e-mail address."""
+
+    def __init__(
+        self, uow: UnitOfWork[Tx], sessions: Sessions, desk: CodeDesk, clock: Clock, *, first_comer_owns: bool
+    ) -> None:
+        """`first_comer_owns`: who joins an open tenant that has nobody yet is its owner."""
+        self._uow = uow
+        self._sessions = sessions
+        self._desk = desk
+        self._clock = clock
+        self._first_comer_owns = first_comer_owns
+
+    async def request_code(
+        self, tenant_id: TenantId, email: Email, client_address: str, challenge: str | None = None
+    ) -> Challenge:
+        """Send a code. Raises TooManyAttempts, MailBacklog."""
+        return await self._desk.issue(Account(tenant_id, email), client_address, challenge)
+
+    async def verify_code(
+        self, tenant_id: TenantId, email: Email, code: str, client_address: str, challenge: str | None = None
+    ) -> TokenPair:
+        """Sign in, registering the user where the tenant admits the address.
+
+        Raises InvalidCode, TooManyAttempts, ChooseTenant.
+        """
+        account = await self._desk.prove(Account(tenant_id, email), code, client_address, challenge)
+        async with self._uow(account.tenant_id) as tx:
+            user, tenant = await self._enter(tx, account)
+            session = await self._sessions.start(tx, user)
+        logger.info("user.signed_in", tenant_id=user.tenant_id, user_id=str(user.id))
+        return await self._sessions.pair(session, tenant)
 
     async def _enter(self, tx: Tx, account: Account) -> tuple[User, Tenant]:
         moment = self._clock.now()
@@ -129,7 +174,8 @@ class SignIn:
         if user is None:
             if not tenant.signup.admits(account.email):
                 raise InvalidCode
-            user = await tx.users.register(tenant.id, UserId(uuid7()), account.email, moment)
+            newcomer = Newcomer(email=account.email)
+            user = await tx.users.register(tenant.id, newcomer, moment, may_own=self._first_comer_owns)
             if user is not None:
                 tx.outbox.add(UserRegistered(tenant_id=user.tenant_id, user_id=user.id, role=user.role.value))
                 logger.info("user.registered", tenant_id=user.tenant_id, user_id=str(user.id), role=user.role.value)

@@ -113,7 +113,9 @@ class OperatedUser(BaseModel):
     """A user as an operator sees it."""
 
     id: UUID
-    email: str = Field(examples=["user@example.com"])
+    email: str | None = Field(examples=["user@example.com"], description="Proven; null while it is not.")
+    username: str | None
+    name: str | None
     role: Role
     is_active: bool
     created_at: datetime
@@ -125,6 +127,8 @@ class OperatedUser(BaseModel):
         return cls(
             id=user.id,
             email=user.email,
+            username=user.username,
+            name=user.name,
             role=user.role,
             is_active=user.is_active,
             created_at=user.created_at,

@@ -15,14 +15,13 @@ from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
-from docuchat_auth.users.domain import Email
+from docuchat_auth.users.domain import Email, Newcomer
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.idempotency import Settle, without_key
-from docuchat_common.ids import UserId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class TenantFounding:
         tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, signup=INVITED_ONLY)
         # a crash in between leaves a tenant that is closed and empty; the command given again completes it
         async with self._uow(tenant.id) as tx:
-            user = await tx.users.register(tenant.id, UserId(uuid7()), owner, self._clock.now())
+            user = await tx.users.register(tenant.id, Newcomer(email=owner), self._clock.now())
             if user is None:
                 user = await tx.users.find_by_email(tenant.id, owner)
             else:

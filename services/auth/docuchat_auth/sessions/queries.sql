@@ -4,6 +4,10 @@ SELECT id, tenant_id, user_id, family_id, parent_id, created_at, expires_at, use
 FROM auth.refresh_tokens
 WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
 
+-- name: find_home(token_hash)$
+-- Of any tenant: in which a refresh token was issued.
+SELECT auth.home_of_refresh_token_v1(:token_hash);
+
 -- name: lock_family(family)!
 -- Rotations and revocations of one family take turns: without it a child that is being born escapes a revocation.
 SELECT pg_advisory_xact_lock(hashtextextended(:family, 0));
@@ -30,6 +34,13 @@ WITH revoked AS (
     RETURNING 1
 )
 SELECT count(*) FROM revoked;
+
+-- name: list_live_families(tenant_id, user_id, moment)
+-- The sign-ins of a user that can still be refreshed.
+SELECT DISTINCT family_id
+FROM auth.refresh_tokens
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :moment
+ORDER BY family_id;
 
 -- name: delete_expired_refresh_tokens(before, max_rows)$
 -- Forgets tokens of any tenant that expired long ago, a bounded number at a time.

@@ -23,6 +23,11 @@ class RefreshTokenRepository:
         row = await _queries.find_refresh_token(self._connection, tenant_id=tenant_id, token_hash=token_hash)
         return None if row is None else _refresh_token(row)
 
+    async def find_home(self, token_hash: bytes) -> TenantId | None:
+        """System transactions only: whose tenant's token this is."""
+        found: TenantId | None = await _queries.find_home(self._connection, token_hash=token_hash)
+        return found
+
     async def lock_family(self, family_id: UUID) -> None:
         """Hold off other transactions on the family until this one ends."""
         await _queries.lock_family(self._connection, family=str(family_id))
@@ -51,6 +56,11 @@ class RefreshTokenRepository:
             self._connection, tenant_id=tenant_id, family_id=family_id, moment=moment
         )
         return revoked
+
+    async def list_live_families(self, tenant_id: TenantId, user_id: UserId, moment: datetime) -> list[UUID]:
+        """The families of a user that can still be refreshed, in the order in which they are to be locked."""
+        rows = _queries.list_live_families(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
+        return [row["family_id"] async for row in rows]
 
     async def delete_expired(self, before: datetime, limit: int) -> int:
         """System transactions only: forget tokens that expired before a moment, of any tenant."""

@@ -9,7 +9,7 @@ from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReuse
 from docuchat_auth.sessions.schemas import RefreshBody, Tokens
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.errors import NoSigningKey
-from docuchat_auth.tenants.routes import TENANT_PARAMETER, NamedTenant
+from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
@@ -34,7 +34,7 @@ Service = Annotated[Sessions, Depends(_sessions)]
 )
 @public
 @raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
-async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> Tokens:
+async def refresh(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
 
     Until it is used the older one may be sent again and yields the same, so that a lost answer costs nothing. After
@@ -51,6 +51,6 @@ async def refresh(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> 
     operation_id="logout",
 )
 @public
-async def logout(body: RefreshBody, tenant: NamedTenant, sessions: Service) -> None:
+async def logout(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> None:
     """End the sign-in: its refresh tokens at once, its access tokens within seconds. An unknown token is no error."""
     await sessions.end(tenant, body.refresh_token)

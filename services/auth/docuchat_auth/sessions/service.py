@@ -15,9 +15,10 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.domain import RefreshToken, Session, TokenPair, hash_refresh_token, successor_of
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
 from docuchat_common.clock import Clock
+from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId, uuid7
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ class Sessions:
     async def pair(self, session: Session, tenant: Tenant) -> TokenPair:
         """The answer to a client: an access token beside the refresh token."""
         access_token = await self._keys.sign_access_token(
-            session.user, tenant.slug, session_id=session.id, groups=session.groups
+            session.user,
+            tenant.slug,
+            customer_id=tenant.customer_id,
+            session_id=session.id,
+            groups=session.groups,
         )
         return TokenPair(access_token, self._keys.token_lifetime, session.refresh_token)
 
     async def refresh(self, tenant_id: TenantId, refresh_token: str) -> TokenPair:
         """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
+        tenant_id = await self._find_home(tenant_id, refresh_token)
         async with self._uow(tenant_id) as tx:
             tenant = await tx.tenants.find_by_id(tenant_id)
             rotated = await self._rotate(tx, tenant_id, refresh_token)
@@ -89,6 +95,7 @@ class Sessions:
 
     async def end(self, tenant_id: TenantId, refresh_token: str) -> None:
         """Revoke the token's family; an unknown token is no error (RFC 7009)."""
+        tenant_id = await self._find_home(tenant_id, refresh_token)
         async with self._uow(tenant_id) as tx:
             token = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(refresh_token))
             if token is not None:
@@ -102,6 +109,13 @@ class Sessions:
         await self._revisions.record(tx, "session", tenant_id, session_id, state="ended")
         return True
 
+    async def end_all(self, tx: Tx, user: User, *, keep: UUID | None = None) -> None:
+        """End all sessions of a user, but not that of `keep`, in the caller's transaction."""
+        for session_id in await tx.refresh_tokens.list_live_families(user.tenant_id, user.id, self._clock.now()):
+            if session_id != keep:
+                await tx.refresh_tokens.lock_family(session_id)
+                await self.revoke(tx, user.tenant_id, session_id)
+
     async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
         """Delete tokens that expired longer than `keep` ago; returns how many."""
         deleted = 0
@@ -112,6 +126,13 @@ class Sessions:
             if batch < _SWEEP_BATCH:
                 logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
+
+    async def _find_home(self, tenant_id: TenantId, refresh_token: str) -> TenantId:
+        """The tenant that was named, else that of the token."""
+        if tenant_id != ANY_TENANT:
+            return tenant_id
+        async with self._uow.system() as tx:
+            return await tx.refresh_tokens.find_home(hash_refresh_token(refresh_token)) or NO_TENANT
 
     async def _rotate(self, tx: Tx, tenant_id: TenantId, text: str) -> Session | None:
         """The session with its next token; None when the token was reused and its family is therefore revoked."""

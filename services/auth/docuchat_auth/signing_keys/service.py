@@ -110,7 +110,13 @@ class KeyRing:
         return {"keys": [dict(key.public_jwk) for key in keys if key.is_published_at(moment, lifetime)]}
 
     async def sign_access_token(
-        self, user: User, tenant_slug: str, *, session_id: UUID, groups: Sequence[UUID] = ()
+        self,
+        user: User,
+        tenant_slug: str,
+        *,
+        session_id: UUID,
+        customer_id: UUID | None = None,
+        groups: Sequence[UUID] = (),
     ) -> str:
         """An access token of the user (claims: README of auth). Raises NoSigningKey."""
         return await self._sign(
@@ -119,6 +125,7 @@ class KeyRing:
             typ="access",
             tenant=int(user.tenant_id),
             tenant_slug=tenant_slug,
+            customer_id=None if customer_id is None else str(customer_id),
             role=user.role.value,
             email=user.email,
             sub_type="user",

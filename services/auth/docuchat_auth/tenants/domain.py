@@ -47,6 +47,8 @@ class SignUp:
         return self.mode is SignUpMode.OPEN
 
 
+ANY_TENANT: Final = TenantId(-1)
+"""Where nobody said which tenant is meant: that in which the person is found. Row-level security shows it no rows."""
 INVITED_ONLY: Final = SignUp(SignUpMode.INVITE)
 OPEN: Final = SignUp(SignUpMode.OPEN)
 

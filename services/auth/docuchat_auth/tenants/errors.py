@@ -21,6 +21,12 @@ class InvalidSignUp(InvalidInput):
     code = "invalid_signup"
 
 
+class ChooseTenant(Conflict):
+    """There is an account in each of `tenants`; repeat the request and say which one is meant."""
+
+    code = "choose_tenant"
+
+
 class TenantTaken(Conflict):
     """The id or the slug belongs to another tenant."""
 

@@ -4,10 +4,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 
+from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.http.caller import NO_TENANT
-from docuchat_common.http.identity import MissingTenant
-from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 
 TENANT_PARAMETER: Final[dict[str, Any]] = {
@@ -16,7 +15,8 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
             "name": "X-Tenant-ID",
             "in": "header",
             "required": False,
-            "description": "The tenant, by its number, its customer id or its slug; needless where there is only one.",
+            "description": "The tenant, by its number, its customer id or its slug. Needless where there is only one, "
+            "and for who is in one only.",
             "schema": {"type": "string"},
             "example": "1",
         }
@@ -24,20 +24,20 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
 }
 
 
-@raises(MissingTenant)
-async def _named_tenant(request: Request) -> TenantId:
+async def _persons_tenant(request: Request) -> TenantId:
     header = request.app.state.container.settings.tenant_header
     reference = request.headers.get(header, "").strip()
     tenants: TenantDirectory = request.app.state.container.tenants
-    if not reference:
-        only = await tenants.find_only()
-        if only is None:
-            raise MissingTenant(f"Which tenant? Send its id or slug in the `{header}` header.")
-        return only.id
-    found = await tenants.find_by_reference(reference)
-    return NO_TENANT if found is None else found.id
+    found = await (tenants.find_by_reference(reference) if reference else tenants.find_only())
+    if found is not None:
+        return found.id
+    return NO_TENANT if reference else ANY_TENANT
 
 
-NamedTenant = Annotated[TenantId, Depends(_named_tenant)]
-"""The tenant of the header. A tenant that does not exist is NO_TENANT, in which nothing is found: the answer of a
-request is the same for both, so that nobody learns which tenants there are."""
+PersonsTenant = Annotated[TenantId, Depends(_persons_tenant)]
+"""The tenant of the header, or the only one there is.
+
+A tenant that does not exist is NO_TENANT, in which nothing is found: the answer of a request is the same for both, so
+that nobody learns which tenants there are. When none is named it is ANY_TENANT: the person's, who chooses among several
+after having proven to be in them.
+"""

@@ -17,7 +17,7 @@ from docuchat_auth.tenants.domain import (
     parse_slug,
     parse_tenant_reference,
 )
-from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_auth.tenants.errors import ChooseTenant, InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_common.events.catalogue import TenantCreated
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId
@@ -95,6 +95,16 @@ class TenantDirectory:
             raise TenantNotFound
         logger.info("tenant.signup_changed", tenant_id=tenant.id, signup=tenant.signup.mode.value)
         return tenant
+
+
+def choice_of(tenants: Iterable[Tenant]) -> ChooseTenant:
+    """Name the tenants to somebody who has proven to be in all of them."""
+    return ChooseTenant(
+        tenants=[
+            {"id": tenant.id, "customer_id": str(tenant.customer_id), "slug": tenant.slug, "name": tenant.name}
+            for tenant in tenants
+        ]
+    )
 
 
 def make_signup(mode: SignUpMode, domains: Iterable[str] = ()) -> SignUp:

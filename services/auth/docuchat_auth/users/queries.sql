@@ -1,18 +1,18 @@
 -- name: find_user_by_email(tenant_id, email)^
 -- A user by the address.
-SELECT tenant_id, id, email, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND email = :email;
 
 -- name: find_user_by_id(tenant_id, user_id)^
 -- A user by the id.
-SELECT tenant_id, id, email, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
 -- name: list_users_after(tenant_id, after, email, user_id, max_rows)
 -- A tenant's users by id, all or the one of an address or an id.
-SELECT tenant_id, id, email, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id
   AND (:after::uuid IS NULL OR id > :after::uuid)
@@ -25,14 +25,41 @@ LIMIT :max_rows;
 -- Registrations of one tenant take turns, so that exactly one of the first comers becomes the owner.
 SELECT pg_advisory_xact_lock(hashtextextended('auth.users', :tenant_id));
 
--- name: register_user(tenant_id, user_id, email, moment)^
--- A new user, owner when the tenant has none yet; no row when the address is known.
-INSERT INTO auth.users (tenant_id, id, email, role, created_at)
-SELECT :tenant_id::integer, :user_id::uuid, :email::text,
-       CASE WHEN EXISTS (SELECT FROM auth.users WHERE tenant_id = :tenant_id::integer) THEN 'member' ELSE 'owner' END,
+-- name: register_user(tenant_id, user_id, email, claimed_email, username, name, role, may_own, moment)^
+-- A new user, owner when that may be and the tenant has nobody yet; no row when the address or the user name is known.
+INSERT INTO auth.users (tenant_id, id, email, claimed_email, username, name, role, created_at)
+SELECT :tenant_id::integer, :user_id::uuid, :email::text, :claimed_email::text, :username::text, :name::text,
+       CASE WHEN NOT :may_own::boolean OR EXISTS (SELECT FROM auth.users WHERE tenant_id = :tenant_id::integer)
+            THEN :role::text ELSE 'owner' END,
        :moment::timestamptz
-ON CONFLICT ON CONSTRAINT users_email_key DO NOTHING
-RETURNING tenant_id, id, email, role, is_active, version, created_at, last_login_at;
+ON CONFLICT DO NOTHING
+RETURNING tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at;
+
+-- name: find_user_by_username(tenant_id, username)^
+-- A user by the user name.
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+FROM auth.users
+WHERE tenant_id = :tenant_id AND username = :username;
+
+-- name: find_claimant(tenant_id, email)^
+-- Of those who registered with an address and have not proven it, the last.
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+FROM auth.users
+WHERE tenant_id = :tenant_id AND claimed_email = :email
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
+
+-- name: list_homes(email)
+-- Of any tenant: in which an address is at home, as its owner's or as a claim; a few, the oldest first.
+SELECT tenant_id, is_proven FROM auth.homes_of_email_v1(:email);
+
+-- name: list_homes_of_username(username)
+-- Of any tenant: in which a user name is at home.
+SELECT tenant_id FROM auth.homes_of_username_v1(:username) AS tenant_id;
+
+-- name: prove_email(user_id, email)$
+-- A claimed address becomes the user's own; nothing when it is another user's.
+SELECT auth.prove_email_v1(:user_id, :email);
 
 -- name: record_login(tenant_id, user_id, moment)!
 -- When a user last proved to be who they are.

@@ -5,10 +5,10 @@ from typing import Any
 
 import asyncpg
 
-from docuchat_auth.users.domain import Email, User, UserFilter
+from docuchat_auth.users.domain import Email, Newcomer, User, UserFilter, Username
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import load_queries
-from docuchat_common.ids import TenantId, UserId
+from docuchat_common.ids import TenantId, UserId, uuid7
 
 _queries: Any = load_queries("docuchat_auth.users")
 
@@ -38,13 +38,58 @@ class UserRepository:
         )
         return [_user(row) async for row in rows]
 
-    async def register(self, tenant_id: TenantId, user_id: UserId, email: Email, moment: datetime) -> User | None:
-        """Add a user: the owner when first in the tenant, else a member. None when the address is already there."""
+    async def find_by_username(self, tenant_id: TenantId, username: Username) -> User | None:
+        row = await _queries.find_user_by_username(self._connection, tenant_id=tenant_id, username=username)
+        return None if row is None else _user(row)
+
+    async def find_claimant(self, tenant_id: TenantId, email: Email) -> User | None:
+        """The last of those who registered with an address that they have not proven."""
+        row = await _queries.find_claimant(self._connection, tenant_id=tenant_id, email=email)
+        return None if row is None else _user(row)
+
+    async def find_homes(self, email: Email, *, also_claimed: bool = False) -> list[TenantId]:
+        """System transactions only: the tenants of an address."""
+        rows = _queries.list_homes(self._connection, email=email)
+        return [TenantId(row["tenant_id"]) async for row in rows if also_claimed or row["is_proven"]]
+
+    async def find_homes_of_username(self, username: Username) -> list[TenantId]:
+        """System transactions only: the tenants of a user name."""
+        rows = _queries.list_homes_of_username(self._connection, username=username)
+        return [TenantId(row["tenant_id"]) async for row in rows]
+
+    async def register(
+        self,
+        tenant_id: TenantId,
+        newcomer: Newcomer,
+        moment: datetime,
+        *,
+        may_own: bool = True,
+        role: Role = Role.MEMBER,
+    ) -> User | None:
+        """Add a user of this role; the owner when that may be and nobody is there yet.
+
+        None when the address or the user name is already there.
+        """
         await _queries.lock_registration(self._connection, tenant_id=tenant_id)
         row = await _queries.register_user(
-            self._connection, tenant_id=tenant_id, user_id=user_id, email=email, moment=moment
+            self._connection,
+            tenant_id=tenant_id,
+            user_id=uuid7(),
+            email=newcomer.email,
+            claimed_email=newcomer.claimed_email,
+            username=newcomer.username,
+            name=newcomer.name,
+            role=role.value,
+            may_own=may_own,
+            moment=moment,
         )
         return None if row is None else _user(row)
+
+    async def prove_email(self, tenant_id: TenantId, user_id: UserId, email: Email) -> bool:
+        """Make a claimed address the user's own; False when it is another user's, or no longer claimed."""
+        await _queries.lock_registration(self._connection, tenant_id=tenant_id)
+        proven = await _queries.prove_email(self._connection, user_id=user_id, email=email)
+        return bool(proven)
 
     async def record_login(self, tenant_id: TenantId, user_id: UserId, moment: datetime) -> None:
         await _queries.record_login(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
@@ -63,7 +108,10 @@ def _user(row: asyncpg.Record) -> User:
     return User(
         tenant_id=TenantId(row["tenant_id"]),
         id=UserId(row["id"]),
-        email=Email(row["email"]),
+        email=row["email"],
+        claimed_email=row["claimed_email"],
+        username=row["username"],
+        name=row["name"],
         role=Role(row["role"]),
         is_active=row["is_active"],
         version=row["version"],

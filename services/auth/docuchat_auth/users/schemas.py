@@ -23,6 +23,9 @@ def _address(value: str) -> str:
     return (checked.ascii_email or checked.normalized).lower()
 
 
+parse_address = _address
+
+
 Address = Annotated[
     str,
     Field(
@@ -36,6 +39,7 @@ class TenantView(BaseModel):
     """The user's tenant."""
 
     id: int = Field(examples=[1])
+    customer_id: UUID
     slug: str = Field(examples=["demo"])
     name: str = Field(examples=["Demo"])
 
@@ -44,7 +48,10 @@ class Me(BaseModel):
     """The signed-in user."""
 
     id: UUID
-    email: str = Field(examples=["user@example.com"])
+    email: str | None = Field(examples=["user@example.com"])
+    email_verified: bool = Field(description="Whether the address is proven to be the user's own.")
+    username: str | None
+    name: str | None = Field(examples=["Ann Example"])
     role: Role
     tenant: TenantView
     created_at: datetime
@@ -54,8 +61,11 @@ class Me(BaseModel):
         """Present a user."""
         return cls(
             id=user.id,
-            email=user.email,
+            email=user.email or user.claimed_email,
+            email_verified=user.email is not None,
+            username=user.username,
+            name=user.name,
             role=user.role,
-            tenant=TenantView(id=tenant.id, slug=tenant.slug, name=tenant.name),
+            tenant=TenantView(id=tenant.id, customer_id=tenant.customer_id, slug=tenant.slug, name=tenant.name),
             created_at=user.created_at,
         )

@@ -23,6 +23,7 @@ from docuchat_common.http.identity import InvalidToken, OperatorToken, TenantMis
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session
+from docuchat_gateway.edge.aliases.middleware import TABLE as ALIASES
 from docuchat_gateway.edge.errors import (
     BadFrame,
     Busy,
@@ -82,6 +83,11 @@ def describe(document: JsonObject) -> JsonObject:
     """`document` with what belongs to the whole: servers, tags, who may call what, and the headers of refusals."""
     _add_frames(document, document["components"]["schemas"])
     document["components"]["headers"] = _HEADERS
+    document["components"].setdefault("securitySchemes", {})[_AUTHORIZE] = {
+        "type": "oauth2",
+        "description": "By password. `client_id` names the tenant, where somebody is in several.",
+        "flows": {"password": {"tokenUrl": "/v1/auth/token", "scopes": {}}},
+    }
     document["servers"] = [{"url": "/", "description": "The gateway that serves this document"}]
     document["info"] |= {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -103,6 +109,11 @@ def describe(document: JsonObject) -> JsonObject:
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
             if path.startswith(LIMITED):
                 operation["responses"] = with_problems(operation["responses"], RateLimited)
+            aliases = [alias.path for alias in ALIASES if alias.target == path and method.upper() in alias.methods]
+            if aliases:
+                operation["x-aliases"] = aliases
+            if {"HTTPBearer": []} in operation["security"]:
+                operation["security"] = [*operation["security"], {_AUTHORIZE: []}]
             for status, response in operation["responses"].items():
                 named = _headers_of(status, is_limited=path.startswith(LIMITED))
                 response["headers"] = {name: _header(name) for name in named} | response.get("headers", {})
@@ -110,10 +121,12 @@ def describe(document: JsonObject) -> JsonObject:
     return document
 
 
+_AUTHORIZE: Final = "OAuth2Password"
+"""With it *Authorize* of a page of documentation asks for address and password."""
 _TAGS: Final = (
     ("system", ("/healthz", "/livez", "/readyz", "/.well-known"), "What this server is, and how it is."),
     ("operator", ("/v1/operator",), "For operators of the whole product, with an operator's token."),
-    ("auth", ("/v1/auth",), "Signing in by a mailed code, and keeping signed in."),
+    ("auth", ("/v1/auth",), "Registering, signing in by password or mailed code, and keeping signed in."),
     ("users", ("/v1/users",), "Who is signed in."),
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),

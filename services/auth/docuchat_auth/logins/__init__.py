@@ -1,0 +1,1 @@
+"""Logins: signing in by password."""

@@ -1,0 +1,119 @@
+"""HTTP: sign in by password."""
+
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.logins.schemas import LoginBody, SignedInTokens, TokenBody
+from docuchat_auth.logins.service import PasswordSignIn
+from docuchat_auth.passwords.errors import InvalidCredentials, OtpRequired, PasswordsBusy
+from docuchat_auth.signing_keys.errors import NoSigningKey
+from docuchat_auth.tenants.errors import ChooseTenant
+from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
+from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_common.errors import InvalidInput, PayloadTooLarge
+from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.json_body import SHORT_BODY, JsonRoute, read_bounded
+from docuchat_common.http.permissions import public
+from docuchat_common.http.problems import raises
+from docuchat_common.ids import TenantId
+
+router = APIRouter(route_class=JsonRoute, tags=["auth"])
+
+FORM: Final = "application/x-www-form-urlencoded"
+_REFUSALS: Final = (InvalidCredentials, OtpRequired, ChooseTenant, TooManyAttempts, PasswordsBusy, NoSigningKey)
+_TOKEN_BODY: Final[dict[str, Any]] = {
+    **TENANT_PARAMETER,
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": TokenBody.model_json_schema()} for kind in (FORM, "application/json")},
+    },
+}
+
+
+async def _sign_in(request: Request) -> PasswordSignIn:
+    found: PasswordSignIn = request.app.state.container.password_sign_in
+    return found
+
+
+async def _tenants(request: Request) -> TenantDirectory:
+    found: TenantDirectory = request.app.state.container.tenants
+    return found
+
+
+Service = Annotated[PasswordSignIn, Depends(_sign_in)]
+Tenants = Annotated[TenantDirectory, Depends(_tenants)]
+
+
+@router.post(
+    "/v1/auth/login",
+    summary="Sign in by password",
+    openapi_extra=TENANT_PARAMETER,
+    operation_id="login",
+    dependencies=[NoStore],
+)
+@public
+@raises(*_REFUSALS)
+async def login(
+    body: LoginBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service, tenants: Tenants
+) -> SignedInTokens:
+    """By address or user name. What is wrong is not said, nor whether there is such an account.
+
+    Who is in several tenants and names none is told them once the password was right (409 `choose_tenant`). Failures
+    are counted, successes are not; a device that sends its `device` has a budget of failures of its own.
+    """
+    named = await _named(tenants, body.tenant, tenant)
+    return SignedInTokens.of_sign_in(await sign_in.sign_in(body.attempt(named, address)))
+
+
+@router.post(
+    "/v1/auth/token",
+    summary="Sign in by password, as OAuth 2 has it",
+    openapi_extra=_TOKEN_BODY,
+    operation_id="createToken",
+    dependencies=[NoStore],
+)
+@public
+@raises(
+    InvalidCredentials,
+    OtpRequired,
+    ChooseTenant,
+    TooManyAttempts,
+    PasswordsBusy,
+    NoSigningKey,
+    PayloadTooLarge,
+    InvalidInput,
+)
+async def token(
+    request: Request, tenant: PersonsTenant, address: ClientAddress, sign_in: Service, tenants: Tenants
+) -> SignedInTokens:
+    """The same as `login` for clients of OAuth 2, with the password grant (RFC 6749 §4.3): a form, or JSON."""
+    body = await _read(request)
+    named = await _named(tenants, body.tenant, tenant)
+    if body.tenant is None and body.client_id and (found := await tenants.find_by_reference(body.client_id)):
+        named = found.id
+    return SignedInTokens.of_sign_in(await sign_in.sign_in(body.attempt(named, address)))
+
+
+async def _named(tenants: TenantDirectory, reference: str | None, otherwise: TenantId) -> TenantId:
+    if reference is None:
+        return otherwise
+    found = await tenants.find_by_reference(reference)
+    return NO_TENANT if found is None else found.id
+
+
+async def _read(request: Request) -> TokenBody:
+    body = await read_bounded(request, SHORT_BODY) or b""
+    is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+    try:
+        return TokenBody.model_validate(TokenBody.fields_of_form(body) if is_form else orjson.loads(body))
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
+    except ValueError as error:
+        raise InvalidInput("The body is neither a form nor JSON.") from error

@@ -1,0 +1,76 @@
+"""HTTP: set, change and reset a password."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
+from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent
+from docuchat_auth.http import ClientAddress
+from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak, WrongPassword
+from docuchat_auth.passwords.schemas import PasswordChange, PasswordReset
+from docuchat_auth.passwords.service import Passwords
+from docuchat_auth.tenants.errors import ChooseTenant
+from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
+from docuchat_auth.users.errors import UserGone
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import public, requires
+from docuchat_common.http.problems import raises
+
+router = APIRouter(route_class=JsonRoute)
+
+
+async def _passwords(request: Request) -> Passwords:
+    found: Passwords = request.app.state.container.passwords
+    return found
+
+
+Service = Annotated[Passwords, Depends(_passwords)]
+
+
+@router.put(
+    "/v1/users/me/password",
+    summary="Set or change the own password",
+    status_code=204,
+    operation_id="setPassword",
+    tags=["users"],
+)
+@raises(UserGone, WrongPassword, TooManyAttempts, PasswordTooWeak, PasswordsBusy)
+async def set_password(
+    body: PasswordChange, caller: Annotated[Caller, requires("account.use")], address: ClientAddress, passwords: Service
+) -> None:
+    """Who has a password shows it as `current`. All other sessions of the user end within seconds."""
+    await passwords.change(caller, body.current, body.new, address)
+
+
+@router.post(
+    "/v1/auth/password/forgot",
+    summary="Send a code with which a new password is set",
+    status_code=202,
+    openapi_extra=TENANT_PARAMETER,
+    operation_id="forgotPassword",
+    tags=["auth"],
+)
+@public
+@raises(TooManyAttempts, MailBacklog)
+async def forgot(body: CodeRequestBody, tenant: PersonsTenant, address: ClientAddress, passwords: Service) -> CodeSent:
+    """The answer is the same for every address; a mail goes to those that have an account. As `request-code` else."""
+    return CodeSent.of(await passwords.request_reset(tenant, body.address, address, body.challenge))
+
+
+@router.post(
+    "/v1/auth/password/reset",
+    summary="Set a new password with a mailed code",
+    status_code=204,
+    openapi_extra=TENANT_PARAMETER,
+    operation_id="resetPassword",
+    tags=["auth"],
+)
+@public
+@raises(TooManyAttempts, InvalidCode, ChooseTenant, PasswordTooWeak, PasswordsBusy)
+async def reset(body: PasswordReset, tenant: PersonsTenant, address: ClientAddress, passwords: Service) -> None:
+    """Works once, and ends all sessions of the user. It signs nobody in: that is the next step, with a second factor
+    where the account has one.
+    """
+    await passwords.reset(tenant, body.address, body.code.strip(), body.password, address, body.challenge)

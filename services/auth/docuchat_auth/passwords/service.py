@@ -1,0 +1,110 @@
+"""Make, change and reset passwords."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from docuchat_auth.codes.domain import Account, Challenge, Purpose
+from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
+from docuchat_auth.codes.service import CodeDesk
+from docuchat_auth.passwords.errors import WrongPassword
+from docuchat_auth.passwords.hashing import PasswordPool
+from docuchat_auth.passwords.strength import require_strength
+from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.users.domain import Email, User
+from docuchat_auth.users.errors import UserGone
+from docuchat_common.clock import Clock
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+_WRONG_PER_USER: Final = Rate(10, timedelta(hours=1))
+"""Guesses at the present password by whoever holds a session."""
+
+
+class Passwords:
+    """What users do with their passwords."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork[Tx],
+        pool: PasswordPool,
+        codes: CodeDesk,
+        sessions: Sessions,
+        limiter: RateLimiter,
+        clock: Clock,
+    ) -> None:
+        self._uow = uow
+        self._pool = pool
+        self._codes = codes
+        self._sessions = sessions
+        self._limiter = limiter
+        self._clock = clock
+
+    async def make(self, password: str, network: str, *about: str | None) -> str:
+        """The hash of a new password of somebody of whom `about` is known. Raises PasswordTooWeak, PasswordsBusy."""
+        await self._pool.run(lambda: require_strength(password, about), network)
+        return await self._pool.hash(password, network)
+
+    async def change(self, caller: Caller, current: str | None, new: str, network: str) -> None:
+        """Set the caller's password and end the other sessions.
+
+        Raises WrongPassword, TooManyAttempts, PasswordTooWeak, PasswordsBusy, UserGone.
+        """
+        if caller.user_id is None:
+            raise UserGone
+        async with self._uow(caller.tenant_id) as tx:
+            user = await tx.users.find_by_id(caller.tenant_id, caller.user_id)
+            older = await tx.passwords.find(caller.tenant_id, caller.user_id)
+        if user is None or not user.is_active:
+            raise UserGone
+        if older is not None:
+            await self._prove(caller, older, current, network)
+        hash_ = await self.make(new, network, user.email, user.claimed_email, user.username, user.name)
+        async with self._uow(caller.tenant_id) as tx:
+            if await tx.passwords.find(user.tenant_id, user.id) != older:
+                raise WrongPassword  # changed meanwhile
+            await self._put(tx, user, hash_, keep=caller)
+        logger.info("password.changed", tenant_id=user.tenant_id, user_id=str(user.id))
+
+    async def request_reset(self, tenant_id: TenantId, email: Email, network: str, challenge: str | None) -> Challenge:
+        """Mail a code with which a password is set. Raises TooManyAttempts, MailBacklog."""
+        return await self._codes.issue(Account(tenant_id, email, Purpose.RESET), network, challenge)
+
+    async def reset(
+        self, tenant_id: TenantId, email: Email, code: str, password: str, network: str, challenge: str | None
+    ) -> None:
+        """Set a password by a mailed code and end all sessions.
+
+        Raises InvalidCode, TooManyAttempts, ChooseTenant, PasswordTooWeak, PasswordsBusy.
+        """
+        hash_ = await self.make(password, network, email)  # before the code is spent
+        account = await self._codes.prove(Account(tenant_id, email, Purpose.RESET), code, network, challenge)
+        async with self._uow(account.tenant_id) as tx:
+            user = await tx.users.find_by_email(account.tenant_id, email)
+            if user is None or not user.is_active:
+                raise InvalidCode
+            await self._put(tx, user, hash_, keep=None)
+        logger.info("password.reset", tenant_id=user.tenant_id, user_id=str(user.id))
+
+    async def _put(self, tx: Tx, user: User, hash_: str, *, keep: Caller | None) -> None:
+        await tx.passwords.put(user.tenant_id, user.id, hash_, self._clock.now())
+        await self._sessions.end_all(tx, user, keep=None if keep is None else keep.session_id)
+
+    async def _prove(self, caller: Caller, older: str, current: str | None, network: str) -> None:
+        limit = Limit("password-change", caller.subject, _WRONG_PER_USER)
+        decision = await self._limiter.hit(limit)
+        if decision is not None and not decision.allowed:
+            raise TooManyAttempts(retry_after=decision.reset_after)
+        if current is None or not any(await self._pool.check(current, [older], network)):
+            raise WrongPassword
+        await self._limiter.give_back(limit)

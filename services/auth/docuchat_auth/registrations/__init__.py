@@ -1,0 +1,1 @@
+"""Registrations: how strangers become users, and who owns a new tenant."""

@@ -1,0 +1,1 @@
+"""Paths of products whose clients are to find everything here: one file each, and the way from theirs to ours."""

@@ -131,7 +131,7 @@ class Product:
             await registry.delete(tenant, DocumentId(document_id))
         await self.publish(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=None))
 
-    async def settled(self, document_id: UUID, tenant: TenantId = TENANT, *, timeout: float = 30) -> Document:
+    async def settled(self, document_id: UUID, tenant: TenantId = TENANT, *, timeout: float = 60) -> Document:
         async def check() -> Document:
             document = await self.get(document_id, tenant)
             assert document.status in (DocumentStatus.READY, DocumentStatus.FAILED), document

@@ -85,7 +85,7 @@ async def test_a_document_whose_ticket_was_lost_is_found(
 ) -> None:
     async with running_worker(product, monkeypatch):
         document_id = await product.upload(pdf_maker.text("Nobody sent a message for this."), ticket=False)
-        assert (await product.settled(document_id, timeout=30)).status is DocumentStatus.READY
+        assert (await product.settled(document_id)).status is DocumentStatus.READY
 
 
 async def test_a_missing_file_is_told(product: Product, pdf_maker, monkeypatch: pytest.MonkeyPatch) -> None:

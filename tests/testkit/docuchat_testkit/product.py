@@ -126,7 +126,7 @@ class User:
             return await frames_until_end(socket)
 
 
-async def frames_until_end(socket: ClientConnection, timeout: float = 30) -> list[dict[str, Any]]:
+async def frames_until_end(socket: ClientConnection, timeout: float = 60) -> list[dict[str, Any]]:
     """What comes until `end` or `error`, that included."""
     frames: list[dict[str, Any]] = []
     async with asyncio.timeout(timeout):

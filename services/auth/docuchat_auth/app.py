@@ -2,6 +2,8 @@
 
 from fastapi import FastAPI
 
+from docuchat_auth.api_keys.routes import inside as api_keys_inside
+from docuchat_auth.api_keys.routes import router as api_keys
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.groups.routes import router as groups
@@ -28,6 +30,8 @@ def create_app(settings: Settings) -> FastAPI:
         sessions,
         users,
         groups,
+        api_keys,
+        api_keys_inside,
         signing_keys,
         revisions,
         operator_door,

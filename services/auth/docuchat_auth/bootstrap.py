@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import partial
 
 from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
+from docuchat_auth.api_keys.sealing import SealedAnswers
+from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.ports import CodeMailer
@@ -59,6 +61,8 @@ class Container:
     registrations: Registrations
     sessions: Sessions
     revisions: Revisions
+    api_keys: ApiKeys
+    sealed_answers: SealedAnswers
     profiles: Profiles
     users: UserDirectory
     groups: Groups
@@ -179,6 +183,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             registrations=Registrations(uow, tenants, sessions, passwords, desk, limiter, clock, registration_policy),
             sessions=sessions,
             revisions=revisions,
+            api_keys=ApiKeys(uow, keys, revisions, clock),
+            sealed_answers=SealedAnswers(secret),
             profiles=Profiles(uow),
             users=UserDirectory(uow),
             groups=Groups(uow, revisions, clock),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_auth.api_keys.repository import ApiKeyRepository
 from docuchat_auth.groups.repository import GroupRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
@@ -29,6 +30,7 @@ class Tx:
     passwords: PasswordRepository
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
+    api_keys: ApiKeyRepository
     requests: IdempotentRequests
     outbox: Outbox
 
@@ -44,6 +46,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         passwords=PasswordRepository(connection),
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
+        api_keys=ApiKeyRepository(connection),
         requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,
     )

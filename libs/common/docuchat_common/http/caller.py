@@ -37,6 +37,8 @@ class Caller:
     """The sign-in that the credential comes from; None when it comes from none."""
     version: int = 0
     """The state of the user that the credential was made of; it grows with each change of rights."""
+    owner_id: UUID | None = None
+    """The user whose API key this is; None for a user, and for a key of the tenant's own."""
 
     @property
     def user_id(self) -> UserId | None:

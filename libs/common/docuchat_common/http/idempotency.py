@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Header, Request
@@ -49,6 +49,16 @@ def created(view: BaseModel, status: int = 201) -> StoredResponse:
     return StoredResponse(status, view.model_dump_json().encode())
 
 
+class Seal(Protocol):
+    """Keeps an answer that holds a secret so that it is told again to who shows the Idempotency-Key, and to nobody."""
+
+    def close(self, answer: StoredResponse, key: str) -> StoredResponse:
+        """The answer as it is stored."""
+
+    def open(self, stored: StoredResponse, key: str) -> StoredResponse:
+        """The answer as it was sent. Raises IdempotencyKeyReused when it cannot be read any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Creating:
     """A creating request: with a key it takes effect once."""
@@ -65,22 +75,26 @@ class Creating:
         present: Callable[[T], StoredResponse],
         *,
         about: Callable[[T], UUID] | None = None,
+        seal: Seal | None = None,
     ) -> Response:
         """The answer to `effect`, which settles in its own transaction; a repetition gets it again.
 
         `about` is the object whose deletion takes the kept answer with it (`IdempotentRequests.forget_about`). A hash
-        of `body` is kept, so it must hold no secret that could be guessed.
+        of `body` is kept, so it must hold no secret that could be guessed. An answer that holds one is kept by `seal`.
         """
-        if self.key is None:
+        key = self.key
+        if key is None:
             return _fresh(present(await effect(without_key)))
         fingerprint = fingerprint_of(self.path, "" if body is None else body.model_dump_json())
-        async with self.idempotency.claim(caller, self.key, fingerprint) as claim:
+        async with self.idempotency.claim(caller, key, fingerprint) as claim:
             if not claim.is_first:
-                return replayed(claim.replay(fingerprint))
+                kept = claim.replay(fingerprint)
+                return replayed(kept if seal is None else seal.open(kept, key))
 
             async def settle(tx: RequestTx, outcome: T) -> None:
                 reference = None if about is None else about(outcome)
-                await tx.requests.settle(claim, fingerprint, present(outcome), reference)
+                answer = present(outcome) if seal is None else seal.close(present(outcome), key)
+                await tx.requests.settle(claim, fingerprint, answer, reference)
 
             return _fresh(present(await effect(settle)))
 

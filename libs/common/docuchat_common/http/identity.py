@@ -304,6 +304,7 @@ def _tenants_caller(claims: dict[str, Any]) -> Caller:
         groups=frozenset(map(UUID, claims.get("groups", ()))),
         session_id=UUID(claims["sid"]) if "sid" in claims else None,
         version=int(claims.get("ver", 0)),
+        owner_id=UUID(claims["user"]) if "user" in claims else None,
     )
 
 

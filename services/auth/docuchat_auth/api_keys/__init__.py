@@ -1,0 +1,1 @@
+"""API keys: of users, and of the tenant for its programs."""

@@ -1,0 +1,215 @@
+"""Make, list, rotate and revoke API keys, and exchange them for short tokens."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from docuchat_auth.api_keys.domain import MOST_LIVE, TOKEN_LIFETIME, ApiKey, IssuedKey, KeySecret, NewKey
+from docuchat_auth.api_keys.errors import (
+    AddressNotAllowed,
+    ApiKeyNotFound,
+    InvalidApiKey,
+    KeyExpiryPast,
+    RightsExceeded,
+    TooManyApiKeys,
+)
+from docuchat_auth.groups.service import groups_of
+from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.users.domain import User
+from docuchat_common.clock import Clock
+from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
+from docuchat_common.contracts.permissions import PERMISSIONS, Role
+from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.idempotency import Settle, without_key
+from docuchat_common.ids import TenantId, UserId, uuid7
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+_PREFIX = len("dck_") + 32 + len("_") + 4
+"""What is shown of a key: its id, and four of the 64 digits of its secret to tell two of them apart."""
+
+
+class ApiKeys:
+    """The keys of a tenant and of its users."""
+
+    def __init__(self, uow: UnitOfWork[Tx], keys: KeyRing, revisions: Revisions, clock: Clock) -> None:
+        self._uow = uow
+        self._keys = keys
+        self._revisions = revisions
+        self._clock = clock
+
+    async def create(self, caller: Caller, wanted: NewKey, settle: Settle[IssuedKey] = without_key) -> IssuedKey:
+        """A key of the caller, or of the tenant. Raises NotAllowed, RightsExceeded, KeyExpiryPast, TooManyApiKeys."""
+        self._require_person(caller)
+        _require_rights(caller, wanted)
+        moment = self._clock.now()
+        if wanted.expires_at is not None and wanted.expires_at <= moment:
+            raise KeyExpiryPast
+        owner = caller.user_id if wanted.service_role is None else None
+        key_id = uuid7()
+        shown = new_api_key(key_id)
+        key = ApiKey(
+            tenant_id=caller.tenant_id,
+            id=key_id,
+            name=wanted.name,
+            user_id=owner,
+            role=wanted.service_role,
+            scopes=frozenset(wanted.scopes),
+            addresses=wanted.addresses,
+            created_by=caller.subject_id,
+            created_at=moment,
+            expires_at=wanted.expires_at,
+            secrets=(_secret(shown, moment),),
+        )
+        issued = IssuedKey(key, shown.text)
+        async with self._uow(caller.tenant_id) as tx:
+            if await tx.api_keys.count(caller.tenant_id, owner) >= MOST_LIVE:
+                raise TooManyApiKeys
+            await tx.api_keys.add(key)
+            await settle(tx, issued)
+        return issued
+
+    async def list_after(self, caller: Caller, after: UUID | None, limit: int) -> tuple[list[ApiKey], bool]:
+        """The next of the caller's keys by id, of all keys for who manages them, and whether there are more."""
+        subject = None if caller.can("keys.manage") else caller.subject_id
+        async with self._uow(caller.tenant_id) as tx:
+            found = await tx.api_keys.list_after(caller.tenant_id, after, subject, limit + 1)
+        return found[:limit], len(found) > limit
+
+    async def revoke(self, caller: Caller, key_id: UUID) -> None:
+        """End a key and all its tokens. Raises ApiKeyNotFound."""
+        async with self._uow(caller.tenant_id) as tx:
+            await tx.api_keys.lock(key_id)
+            await self._get(tx, caller, key_id)
+            await self._end(tx, caller.tenant_id, key_id)
+
+    async def rotate(
+        self, caller: Caller, key_id: UUID, overlap: timedelta, settle: Settle[IssuedKey] = without_key
+    ) -> IssuedKey:
+        """Another secret; the one before opens the key until `overlap` has passed, any older one no more.
+
+        Only the own keys and the tenant's: whoever could rotate somebody else's would act as that person. Raises
+        ApiKeyNotFound, NotAllowed, RightsExceeded.
+        """
+        self._require_person(caller)
+        moment = self._clock.now()
+        shown = new_api_key(key_id)
+        async with self._uow(caller.tenant_id) as tx:
+            await tx.api_keys.lock(key_id)
+            key = await self._get(tx, caller, key_id)
+            if key.user_id not in (None, caller.user_id):
+                raise NotAllowed("Only the user whose key it is may rotate it; you can revoke it.")
+            if key.role is not None and not _rights(key.role, key.scopes) <= _rights(caller.role, caller.scopes):
+                raise RightsExceeded
+            newest, *older = key.secrets
+            for secret in older if overlap else key.secrets:
+                await tx.api_keys.delete_secret(key.tenant_id, secret.id)
+                await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
+            kept: tuple[KeySecret, ...] = ()
+            if overlap:
+                kept = (replace(newest, ends_at=moment + overlap),)
+                await tx.api_keys.end_secret(key.tenant_id, newest.id, moment + overlap)
+            secret = _secret(shown, moment)
+            await tx.api_keys.add_secret(key.tenant_id, secret)
+            issued = IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
+            await settle(tx, issued)
+        return issued
+
+    async def exchange(self, text: str, address: str) -> KeyToken:
+        """A short token for the key `text` of a client at `address`. Raises InvalidApiKey, AddressNotAllowed."""
+        shown = parse_api_key(text)
+        if shown is None:
+            raise InvalidApiKey
+        async with self._uow.system() as tx:
+            tenant_id = await tx.api_keys.find_tenant(shown.id)
+        if tenant_id is None:
+            raise InvalidApiKey
+        async with self._uow(tenant_id) as tx:
+            return await self._exchange(tx, tenant_id, shown, address)
+
+    async def _exchange(self, tx: Tx, tenant_id: TenantId, shown: ApiKeySecret, address: str) -> KeyToken:
+        moment = self._clock.now()
+        key = await tx.api_keys.find(tenant_id, shown.id)
+        tenant = await tx.tenants.find_by_id(tenant_id)
+        secret = None if key is None else _opened_by(key, shown)
+        if key is None or secret is None or tenant is None:
+            raise InvalidApiKey
+        end = key.ends_at(secret)
+        lifetime = TOKEN_LIFETIME if end is None else min(TOKEN_LIFETIME, end - moment)
+        user = None if key.user_id is None else await self._live_user(tx, tenant_id, key.user_id)
+        if lifetime < timedelta(seconds=1) or (user is None) != (key.user_id is None):
+            raise InvalidApiKey
+        if not key.admits(address):
+            raise AddressNotAllowed
+        await tx.api_keys.record_use(tenant_id, secret.id, moment, address)
+        token = await self._keys.sign_key_token(
+            key.id,
+            lifetime,
+            tenant_id=tenant_id,
+            tenant_slug=tenant.slug,
+            role=(user.role if user is not None else key.role) or Role.VIEWER,
+            scopes=key.scopes,
+            secret_id=secret.id,
+            user=user,
+            groups=() if user is None else await groups_of(tx, user),
+        )
+        return KeyToken(access_token=token, expires_in=int(lifetime.total_seconds()))
+
+    @staticmethod
+    async def _live_user(tx: Tx, tenant_id: TenantId, user_id: UserId) -> User | None:
+        user = await tx.users.find_by_id(tenant_id, user_id)
+        return user if user is not None and user.is_active else None
+
+    async def _end(self, tx: Tx, tenant_id: TenantId, key_id: UUID) -> None:
+        if await tx.api_keys.delete(tenant_id, key_id):
+            await tx.requests.forget_about(tenant_id, key_id)
+            await self._revisions.record(tx, "key", tenant_id, key_id, state="ended")
+
+    @staticmethod
+    async def _get(tx: Tx, caller: Caller, key_id: UUID) -> ApiKey:
+        """A key of the caller, itself, or for who manages keys any of the tenant."""
+        key = await tx.api_keys.find(caller.tenant_id, key_id)
+        if key is None or not (caller.subject_id in (key.user_id, key.id) or caller.can("keys.manage")):
+            raise ApiKeyNotFound
+        return key
+
+    @staticmethod
+    def _require_person(caller: Caller) -> None:
+        if caller.user_id is None:  # a stolen key could not be taken back from who made others with it
+            raise NotAllowed("A key makes no keys; sign in as a user.")
+
+
+def _rights(role: str | None, scopes: frozenset[str] | None) -> frozenset[str]:
+    allowed: frozenset[str] = PERMISSIONS.get(role or "", frozenset())
+    return allowed if scopes is None else allowed & scopes
+
+
+def _require_rights(caller: Caller, wanted: NewKey) -> None:
+    own = _rights(caller.role, caller.scopes)
+    if not wanted.scopes <= own:
+        raise RightsExceeded
+    if wanted.service_role is not None:
+        caller.require("keys.manage")
+        of_role = PERMISSIONS[wanted.service_role]
+        if not (of_role <= own and wanted.scopes <= of_role):
+            raise RightsExceeded
+
+
+def _secret(shown: ApiKeySecret, moment: datetime) -> KeySecret:
+    return KeySecret(uuid7(), shown.id, shown.text[:_PREFIX], shown.secret_hash, moment, None)
+
+
+def _opened_by(key: ApiKey, shown: ApiKeySecret) -> KeySecret | None:
+    matching = [secret for secret in key.secrets if hmac.compare_digest(secret.secret_hash, shown.secret_hash)]
+    return matching[0] if matching else None

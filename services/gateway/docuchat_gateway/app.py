@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.health import health_router
 from docuchat_gateway.bootstrap import Container, open_container
+from docuchat_gateway.collections import routes as collection_routes
 from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, openapi_document
@@ -57,6 +58,7 @@ def create_app(
             upload_routes.router,
             document_routes.router,
             passage_routes.router,
+            collection_routes.router,
             operator_routes.router,
             home.router,
             health_router(public=True),

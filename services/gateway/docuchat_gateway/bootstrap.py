@@ -25,6 +25,7 @@ from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.revisions import AuthRevisions
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
+from docuchat_gateway.collections.service import CollectionService
 from docuchat_gateway.documents.errors import too_many_streams
 from docuchat_gateway.documents.holdings import HoldingsComparison
 from docuchat_gateway.documents.service import DocumentService
@@ -54,6 +55,8 @@ class Container:
     sockets_of_address: OpenCounts
     progress_streams: OpenCounts
     documents: DocumentService
+    collections: CollectionService
+    idempotency: Idempotency
     uploads: UploadService
     upload_slots: SharedSlots
     operator: OperatorService
@@ -121,6 +124,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "usage": upstreams.usage.check,
         }
 
+        documents = DocumentService(uow, blobs, signals, quotes, limiter)
         yield Container(
             settings=settings,
             verifier=admission,
@@ -131,7 +135,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             sockets_of_user=OpenCounts(settings.max_sockets_per_user, too_many_sockets("user")),
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
-            documents=DocumentService(uow, blobs, signals, quotes, limiter),
+            documents=documents,
+            collections=CollectionService(uow, documents),
+            idempotency=idempotency,
             uploads=UploadService(
                 uow,
                 blobs,

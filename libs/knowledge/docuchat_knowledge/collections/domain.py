@@ -1,11 +1,30 @@
-"""A tenant's sets of documents."""
+"""A tenant's sets of documents, and who may do what in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
 
 from docuchat_common.ids import CollectionId, TenantId
+
+
+class Visibility(StrEnum):
+    """Who reads a collection: all of the tenant, or its members and the tenant's admins."""
+
+    TENANT = "tenant"
+    RESTRICTED = "restricted"
+
+
+class Access(StrEnum):
+    """What one may do in a collection, each more than the one before."""
+
+    READ = "read"
+    WRITE = "write"
+    """Upload, too."""
+    MANAGE = "manage"
+    """Say who the members are, too; rename, open, restrict and delete; delete documents of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +35,19 @@ class Collection:
     tenant_id: TenantId
     name: str
     is_default: bool
+    visibility: Visibility
+    created_by: UUID | None
+    access: Access
+    """What the reader may do in it."""
     document_count: int
     chunk_count: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user, a group or a key that a collection is open to."""
+
+    id: UUID
+    access: Access
     created_at: datetime

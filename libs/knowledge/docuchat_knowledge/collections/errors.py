@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import NotFound
+from docuchat_common.errors import Conflict, NotFound
 
 
 class CollectionNotFound(NotFound):
     """There is no such collection."""
 
     code = "collection_not_found"
+
+
+class CollectionNotEmpty(Conflict):
+    """The collection has documents; delete them first, or with it by `?documents=delete`."""
+
+    code = "collection_not_empty"
+
+
+class DefaultCollection(Conflict):
+    """What is uploaded without a collection goes to this one: it cannot be deleted or restricted."""
+
+    code = "default_collection"
+
+
+class TooManyCollections(Conflict):
+    """The tenant has as many collections as it can have; delete one first."""
+
+    code = "too_many_collections"
+
+
+class MemberNotFound(NotFound):
+    """This is no member of the collection."""
+
+    code = "member_not_found"

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import fingerprint_of
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.text import UNSAFE, one_line
+from docuchat_knowledge.collections.domain import Access, Collection
 from docuchat_knowledge.documents.domain import DeletionReceipt
 
 PDF = "application/pdf"
@@ -55,6 +57,11 @@ class Deletion:
     receipt: DeletionReceipt
     blobs: int | None
     quotes: int | None
+
+
+def manages(caller: Caller, collection: Collection) -> bool:
+    """Whether `caller`, who was shown `collection`, manages it; a key does by the scope for just that."""
+    return collection.access is Access.MANAGE and (caller.scopes is None or "collections.manage" in caller.scopes)
 
 
 def blob_folder(tenant_id: TenantId, document_id: DocumentId) -> str:

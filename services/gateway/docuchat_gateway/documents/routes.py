@@ -19,7 +19,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, problem_response, raises, reference
-from docuchat_common.ids import DocumentId
+from docuchat_common.ids import CollectionId, DocumentId
 from docuchat_gateway.documents.errors import TooManyRetries, TooManyStreams
 from docuchat_gateway.documents.schemas import DeletionReceiptView, DocumentView, PageTextView
 from docuchat_gateway.documents.service import DocumentService
@@ -76,6 +76,7 @@ async def list_files(
     cursor: Cursor = None,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="Only documents whose title contains this.")] = None,
+    collection_id: Annotated[UUID | None, Query(description="Only documents of this collection.")] = None,
 ) -> Page[DocumentView]:
     before: DocumentId | None = None
     if cursor is not None:
@@ -85,7 +86,12 @@ async def list_files(
             raise InvalidCursor from error
     title_contains = q.replace("\x00", "").strip() if q else None
     found = await documents(request).list_documents(
-        caller, limit=limit + 1, before=before, status=status, title_contains=title_contains or None
+        caller,
+        limit=limit + 1,
+        before=before,
+        status=status,
+        title_contains=title_contains or None,
+        collection_id=None if collection_id is None else CollectionId(collection_id),
     )
     shown = found[:limit]
     more = len(found) > limit

@@ -10,14 +10,15 @@ import structlog
 from docuchat_common.blobs import BlobContent, Blobs
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
-from docuchat_common.http.caller import Caller
-from docuchat_common.http.permissions import Resource, require
-from docuchat_common.ids import ChunkId, DocumentId
+from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.permissions import Resource, may
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
-from docuchat_gateway.documents.domain import Deletion, blob_folder
+from docuchat_gateway.documents.domain import Deletion, blob_folder, manages
 from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
+from docuchat_gateway.transaction import GatewayTx
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage
 from docuchat_knowledge.documents.errors import DocumentNotFailed
 
@@ -52,11 +53,17 @@ class DocumentService:
         before: DocumentId | None,
         status: DocumentStatus | None,
         title_contains: str | None,
+        collection_id: CollectionId | None,
     ) -> Sequence[Document]:
         """Newest first."""
         async with self._uow.as_caller(caller) as tx:
             return await tx.documents.list_documents(
-                caller.tenant_id, limit=limit, before=before, status=status, title_contains=title_contains
+                caller.tenant_id,
+                limit=limit,
+                before=before,
+                status=status,
+                title_contains=title_contains,
+                collection_id=collection_id,
             )
 
     async def open_content(
@@ -72,8 +79,8 @@ class DocumentService:
         Raises DocumentNotFound, NotAllowed as `delete` does (its owner pays), DocumentNotFailed, TooManyRetries.
         """
         tenant = caller.tenant_id
-        document = await self.get(caller, document_id)
-        require(caller, "documents.add", Resource(tenant, document.uploaded_by))
+        async with self._uow.as_caller(caller) as tx:
+            document = await _own(tx, caller, document_id)
         if document.status is not DocumentStatus.FAILED:
             raise DocumentNotFailed
         decision = await self._limiter.hit(Limit("retry", f"{tenant}:{document_id}", MOST_RETRIES))
@@ -87,12 +94,12 @@ class DocumentService:
     async def delete(self, caller: Caller, document_id: DocumentId) -> Deletion:
         """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept.
 
-        Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages the tenant's.
+        Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages its collection or the
+        tenant's documents.
         """
         tenant = caller.tenant_id
         async with self._uow.as_caller(caller) as tx:
-            document = await tx.documents.get(tenant, document_id)
-            require(caller, "documents.add", Resource(tenant, document.uploaded_by))
+            await _own(tx, caller, document_id)
             receipt = await tx.documents.delete(tenant, document_id)
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
@@ -142,3 +149,14 @@ class DocumentService:
                 else:
                     yield None
                 await wakeup.wait(poll)
+
+
+async def _own(tx: GatewayTx, caller: Caller, document_id: DocumentId) -> Document:
+    """The document, for who uploaded it, is a member that manages its collection, or manages the tenant's documents."""
+    document = await tx.documents.get(caller.tenant_id, document_id)
+    if may(caller, "documents.add", Resource(caller.tenant_id, document.uploaded_by)):
+        return document
+    collection = await tx.collections.get(caller.tenant_id, document.collection_id)
+    if not manages(caller, collection):
+        raise NotAllowed
+    return document

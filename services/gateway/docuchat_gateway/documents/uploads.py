@@ -19,7 +19,7 @@ import structlog
 from docuchat_common.blobs import BlobMissing, Blobs, BlobWriter
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError, InvalidInput, UpstreamUnavailable
-from docuchat_common.http.caller import Caller
+from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.idempotency import Claim, Idempotency, StoredResponse
 from docuchat_common.ids import CollectionId, DocumentId, uuid7
@@ -44,6 +44,7 @@ from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.file_types import refuse_other_types
 from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.transaction import GatewayTx
+from docuchat_knowledge.collections.domain import Access
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument, Registration
 
 logger = structlog.get_logger()
@@ -111,9 +112,9 @@ class UploadService:
     ) -> UploadOutcome:
         """Take in the one file of a form, in whatever order its parts come; `declared_bytes` bounds its size.
 
-        Raises FileRequired, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound, QuotaExceeded, StorageFull;
-        with a key also IdempotencyKeyReused and IdempotencyKeyRunning. UpstreamUnavailable when the database's answer
-        to the registration was lost: then the document may be there.
+        Raises FileRequired, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound, NotAllowed where the caller
+        may only read, QuotaExceeded, StorageFull; with a key also IdempotencyKeyReused and IdempotencyKeyRunning.
+        UpstreamUnavailable when the database's answer to the registration was lost: then the document may be there.
         """
         most = min(declared_bytes or self.max_file_bytes, self.max_file_bytes)
         if idempotency_key is None:
@@ -264,6 +265,8 @@ class UploadService:
                 collection = await (
                     tx.collections.open_default(tenant) if named is None else tx.collections.get(tenant, named)
                 )
+                if collection.access is Access.READ:
+                    raise NotAllowed("You may read this collection, not add to it; ask who manages it.")
                 existing = await tx.documents.find_by_content(
                     tenant, collection.id, file.sha256, uploaded_by=caller.subject_id
                 )

@@ -1,0 +1,225 @@
+"""Collections over HTTP: what one may not see is not found, what one sees but may not do is refused."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
+
+
+class Person:
+    """A user of tenant 1, by whose token the gateway is called."""
+
+    def __init__(self, gateway: Gateway, role: str = "member", groups: Sequence[uuid.UUID] = (), **claims: Any) -> None:
+        self.gateway, self.id = gateway, uuid.uuid4()
+        claims["groups"] = [str(group) for group in groups]
+        self.headers = gateway.mint.headers(user_id=self.id, role=role, claims=claims)
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        response = await self.gateway.call(method, path, json=body, headers=self.headers | headers)
+        return response.status, await response.json() if response.content_type.endswith("json") else None
+
+    async def make(self, name: str = "Board", visibility: str = "restricted") -> str:
+        status, body = await self.call("POST", "/v1/collections", {"name": name, "visibility": visibility})
+        assert status == 201, body
+        return str(body["id"])
+
+    async def upload(self, collection: str | None = None, content: bytes = PDF) -> tuple[int, Any]:
+        fields = {} if collection is None else {"collection_id": collection}
+        response: aiohttp.ClientResponse = await self.gateway.upload(content, headers=self.headers, **fields)
+        return response.status, await response.json()
+
+    async def listed(self, path: str) -> set[str]:
+        status, body = await self.call("GET", path)
+        assert status == 200, body
+        return {item["id"] for item in body["items"]}
+
+
+async def admit(manager: Person, collection: str, member: uuid.UUID, access: str) -> None:
+    path = f"/v1/collections/{collection}/members/{member}"
+    assert (await manager.call("PUT", path, {"access": access}))[0] == 200
+
+
+async def test_an_admin_makes_a_collection_once_and_changes_it(gateway: Gateway) -> None:
+    admin = Person(gateway, "admin")
+    body = {"name": "Board", "visibility": "restricted"}
+    key = {"Idempotency-Key": "once"}
+    first = await admin.call("POST", "/v1/collections", body, **key)
+    assert first == await admin.call("POST", "/v1/collections", body, **key)
+    status, made = first
+    assert (status, made["access"], made["documents"], made["is_default"]) == (201, "manage", 0, False)
+    assert made["created_by"] == str(admin.id)
+    path = f"/v1/collections/{made['id']}"
+    assert await admin.call("GET", path) == (200, made)
+    changed = {"name": "All", "visibility": "tenant"}
+    assert await admin.call("PATCH", path, changed) == (200, made | changed)
+    assert (await admin.call("PATCH", path, {}))[0] == 422
+    assert (await admin.call("POST", "/v1/collections", {"name": "x\u202e"}))[0] == 422
+    others = [await admin.make(f"Number {number}") for number in range(3)]
+    status, page = await admin.call("GET", "/v1/collections?limit=2")
+    assert [item["id"] for item in page["items"]] == others[:0:-1]
+    status, rest = await admin.call("GET", f"/v1/collections?limit=2&cursor={page['next_cursor']}")
+    assert [item["id"] for item in rest["items"]] == [others[0], made["id"]]
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+async def test_what_is_restricted_is_not_found_but_by_its_members(gateway: Gateway, by_group: bool) -> None:
+    group = uuid.uuid4()
+    admin, stranger = Person(gateway, "admin"), Person(gateway)
+    member = Person(gateway, groups=[group] if by_group else [])
+    collection = await admin.make()
+    status, document = await admin.upload(collection)
+    assert (status, document["collection_id"]) == (202, collection)
+    paths = [
+        ("GET", f"/v1/collections/{collection}", None),
+        ("PATCH", f"/v1/collections/{collection}", {"name": "Mine"}),
+        ("DELETE", f"/v1/collections/{collection}?documents=delete", None),
+        ("GET", f"/v1/collections/{collection}/members", None),
+        ("PUT", f"/v1/collections/{collection}/members/{stranger.id}", {"access": "manage"}),
+        ("DELETE", f"/v1/collections/{collection}/members/{admin.id}", None),
+        ("GET", f"/v1/files/{document['id']}", None),
+        ("GET", f"/v1/files/{document['id']}/content", None),
+        ("GET", f"/v1/files/{document['id']}/text", None),
+        ("GET", f"/v1/files/{document['id']}/events", None),
+        ("POST", f"/v1/files/{document['id']}/retry", None),
+        ("DELETE", f"/v1/files/{document['id']}", None),
+    ]
+    member_id = group if by_group else member.id
+    for person in (stranger, member):
+        assert [(await person.call(*path))[0] for path in paths] == [404] * len(paths)
+        assert (await person.upload(collection, PDF + b"1"))[0] == 404
+        for path in ("/v1/collections", "/v1/files", f"/v1/files?collection_id={collection}"):
+            assert collection not in await person.listed(path)
+            assert document["id"] not in await person.listed(path)
+        if person is stranger:
+            await admit(admin, collection, member_id, "read")
+            assert await member.listed(f"/v1/files?collection_id={collection}") == {document["id"]}
+            assert (await member.call("GET", f"/v1/collections/{collection}"))[1]["access"] == "read"
+            refused = [(await member.call(*path))[0] for path in paths[1:6]] + [(await member.call(*paths[-1]))[0]]
+            assert refused == [403] * 6
+            assert (await member.upload(collection, PDF + b"1"))[0] == 403
+            path = f"/v1/collections/{collection}/members/{member_id}"
+            assert (await admin.call("DELETE", path))[0] == 204
+            assert (await admin.call("DELETE", path))[1]["code"] == "member_not_found"
+
+
+async def test_each_access_is_more_than_the_one_before(gateway: Gateway) -> None:
+    admin, writer, manager, viewer = (
+        Person(gateway, "admin"),
+        Person(gateway),
+        Person(gateway),
+        Person(gateway, "viewer"),
+    )
+    collection = await admin.make()
+    for person, access in ((writer, "write"), (manager, "manage"), (viewer, "manage")):
+        await admit(admin, collection, person.id, access)
+    status, own = await writer.upload(collection)
+    assert status == 202
+    assert (await viewer.upload(collection))[0] == 403
+    path = f"/v1/collections/{collection}"
+    for person, allowed in ((writer, False), (viewer, False), (manager, True)):
+        assert (await person.call("GET", path))[0] == 200
+        statuses = [
+            (await person.call("PATCH", path, {"name": "New"}))[0],
+            (await person.call("GET", f"{path}/members"))[0],
+            (await person.call("PUT", f"{path}/members/{uuid.uuid4()}", {"access": "read"}))[0],
+        ]
+        assert statuses == ([200] * 3 if allowed else [403] * 3)
+    for person in (writer, manager, viewer):
+        assert (await person.call("POST", "/v1/collections", {"name": "x"}))[1]["code"] == "not_allowed"
+    members = {str(person.id) for person in (admin, writer, manager, viewer)}
+    assert members < await manager.listed(f"{path}/members")
+    # a writer deletes own files alone, a manager all of the collection
+    _, managers_own = await manager.upload(collection, PDF + b"2")
+    assert (await writer.call("DELETE", f"/v1/files/{managers_own['id']}"))[0] == 403
+    assert (await viewer.call("DELETE", f"/v1/files/{own['id']}"))[0] == 403
+    assert (await manager.call("DELETE", f"/v1/files/{own['id']}"))[0] == 200
+    _, own = await writer.upload(collection)
+    assert (await writer.call("DELETE", f"/v1/files/{own['id']}"))[0] == 200
+
+
+async def test_a_collection_goes_with_its_documents_only_when_that_is_said(gateway: Gateway) -> None:
+    admin = Person(gateway, "admin")
+    collection = await admin.make()
+    path = f"/v1/collections/{collection}"
+    for number in range(3):
+        assert (await admin.upload(collection, PDF + bytes([number])))[0] == 202
+    _, other = await admin.upload()
+    assert (await admin.call("DELETE", path))[1]["code"] == "collection_not_empty"
+    assert (await admin.call("DELETE", f"{path}?documents=keep"))[0] == 422
+    assert await admin.call("DELETE", f"{path}?documents=delete") == (200, {"id": collection, "documents_deleted": 3})
+    assert (await admin.call("GET", path))[1]["code"] == "collection_not_found"
+    assert await admin.listed("/v1/files") == {other["id"]}
+    assert len(gateway.stored()) == 1
+    for table in ("collections", "collection_members", "documents"):
+        assert await gateway.fetchval(f"SELECT count(*) FROM knowledge.{table}") == (0 if "members" in table else 1)
+    default = other["collection_id"]
+    assert (await admin.call("DELETE", f"/v1/collections/{default}?documents=delete"))[1][
+        "code"
+    ] == "default_collection"
+    restricted = {"visibility": "restricted"}
+    assert (await admin.call("PATCH", f"/v1/collections/{default}", restricted))[1]["code"] == "default_collection"
+    assert await admin.listed("/v1/files") == {other["id"]}
+
+
+async def test_what_is_left_of_a_deleted_document_does_not_keep_its_collection(gateway: Gateway) -> None:
+    """The blob store was away when the document was deleted: the worker's sweep has its tombstone yet."""
+    admin = Person(gateway, "admin")
+    collection = await admin.make()
+    await admin.upload(collection)
+    async with gateway.database.connect() as connection:
+        await connection.execute("UPDATE knowledge.documents SET deleted_at = now()")
+    assert (await admin.call("DELETE", f"/v1/collections/{collection}"))[0] == 200
+    assert await gateway.fetchval("SELECT collection_id IS NULL FROM knowledge.documents") is True
+
+
+async def test_the_same_content_of_two_people_is_two_documents_and_neither_learns_of_the_other(
+    gateway: Gateway,
+) -> None:
+    """Not by the answer, not by what is held for it and not by what is stored."""
+    admin, people = Person(gateway, "admin"), [Person(gateway), Person(gateway)]
+    collection = await admin.make("Board", "tenant")
+    for place in (None, collection):
+        answers = []
+        for person in people:
+            before, held = len(gateway.stored()), len(gateway.behind.holds)
+            status, document = await person.upload(place)
+            answers.append((status, len(gateway.stored()) - before, len(gateway.behind.holds) - held))
+            assert (await person.upload(place))[1]["id"] == document["id"]
+            assert document["created_at"] and document["title"] == "document"
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 202
+    # what somebody has in a collection that is hidden from another is no answer to that other either
+    hidden = await admin.make()
+    assert (await admin.upload(hidden))[0] == 202
+    assert (await Person(gateway).upload())[0] == 202
+    assert await gateway.fetchval("SELECT count(DISTINCT blob_key) FROM knowledge.documents") == 6
+
+
+async def test_a_key_manages_collections_by_the_scope_for_just_that(gateway: Gateway) -> None:
+    owner = Person(gateway, "owner")
+    collection = await owner.make()
+    limited = Person(gateway, "owner", sub_type="key", scope="documents.read documents.add")
+    path = f"/v1/collections/{collection}"
+    assert (await limited.call("GET", path))[0] == 200
+    assert (await limited.call("PATCH", path, {"name": "x"}))[0] == 403
+    assert (await limited.call("PUT", f"{path}/members/{limited.id}", {"access": "manage"}))[0] == 403
+    whole = Person(gateway, "owner", sub_type="key", scope="documents.read documents.add collections.manage")
+    assert (await whole.call("PATCH", path, {"name": "x"}))[0] == 200
+
+
+async def test_a_progress_stream_ends_when_its_reader_is_no_member_any_more(open_gateway: OpenGateway) -> None:
+    async with open_gateway(progress_poll="50ms") as gateway:
+        admin, member = Person(gateway, "admin"), Person(gateway)
+        collection = await admin.make()
+        await admit(admin, collection, member.id, "read")
+        _, document = await admin.upload(collection)
+        async with gateway.http.get(f"/v1/files/{document['id']}/events", headers=member.headers) as stream:
+            assert (await stream.content.readline()).startswith(b"event: progress")
+            assert (await admin.call("DELETE", f"/v1/collections/{collection}/members/{member.id}"))[0] == 204
+            assert b"document_not_found" in await stream.content.read()

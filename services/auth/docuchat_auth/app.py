@@ -8,6 +8,7 @@ from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.groups.routes import router as groups
 from docuchat_auth.logins.routes import router as logins
+from docuchat_auth.members.routes import router as members
 from docuchat_auth.operators.routes import door as operator_door
 from docuchat_auth.operators.routes import router as operators
 from docuchat_auth.passwords.routes import router as passwords
@@ -29,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
         registrations,
         sessions,
         users,
+        members,
         groups,
         api_keys,
         api_keys_inside,

@@ -19,6 +19,7 @@ from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
+from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import Operators, TenantFounding
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.ports import NoSecondFactor
@@ -65,6 +66,7 @@ class Container:
     sealed_answers: SealedAnswers
     profiles: Profiles
     users: UserDirectory
+    members: Members
     groups: Groups
     keys: KeyRing
     operators: Operators
@@ -187,6 +189,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             sealed_answers=SealedAnswers(secret),
             profiles=Profiles(uow),
             users=UserDirectory(uow),
+            members=Members(uow, sessions, revisions),
             groups=Groups(uow, revisions, clock),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),

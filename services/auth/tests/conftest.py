@@ -26,6 +26,7 @@ from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
+from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
@@ -84,6 +85,7 @@ class World:
     delivery: CodeDelivery
     profiles: Profiles
     groups: Groups
+    members: Members
     admin: asyncpg.Connection
     requests: list[CodeRequest]
 
@@ -196,6 +198,7 @@ async def make_world(
                 CodeDelivery(uow, mailbox, timedelta(minutes=10)),
                 Profiles(uow),
                 Groups(uow, revisions, clock),
+                Members(uow, sessions, revisions),
                 admin,
                 requests,
             )

@@ -303,7 +303,6 @@ class TestRoles:
             "INSERT INTO auth.tenants (slug, name) VALUES ('x', 'x')",
             "UPDATE auth.users SET email = 'x@example.com'",
             "DELETE FROM auth.revisions",
-            "DELETE FROM auth.users",
             "UPDATE auth.refresh_tokens SET expires_at = now()",
             "DELETE FROM auth.refresh_tokens",
             "SELECT body FROM auth.outbox",

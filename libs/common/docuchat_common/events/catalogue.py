@@ -36,6 +36,16 @@ class UserRegistered(Event):
     role: str
 
 
+class UserRemoved(Event):
+    """A user is gone for good; what the user owned goes to `hand_over_to`, and without that it is to be deleted."""
+
+    type: ClassVar[str] = "user.removed.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
+
+    user_id: UUID
+    hand_over_to: UUID | None = None
+
+
 class KeyRotated(Event):
     """A new signing key is published; tokens of the old ones stay valid until they expire."""
 
@@ -212,6 +222,7 @@ class QuotaExceeded(Event):
 CATALOGUE: tuple[type[Event], ...] = (
     TenantCreated,
     UserRegistered,
+    UserRemoved,
     KeyRotated,
     DocumentUploaded,
     DocumentDeleted,

@@ -11,9 +11,7 @@ from docuchat_auth.signing_keys.domain import SigningKey
 from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
 from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
-from docuchat_auth.users.domain import User
-from docuchat_auth.users.schemas import Address
-from docuchat_common.contracts.permissions import Role
+from docuchat_auth.users.schemas import Address, UserView
 from docuchat_common.http.json_body import Flag, Name, StrictBody
 
 Domain = Annotated[str, Field(min_length=4, max_length=253, examples=["acme.example"])]
@@ -109,31 +107,8 @@ class OperatedTenantPage(BaseModel):
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
 
 
-class OperatedUser(BaseModel):
+class OperatedUser(UserView):
     """A user as an operator sees it."""
-
-    id: UUID
-    email: str | None = Field(examples=["user@example.com"], description="Proven; null while it is not.")
-    username: str | None
-    name: str | None
-    role: Role
-    is_active: bool
-    created_at: datetime
-    last_login_at: datetime | None
-
-    @classmethod
-    def of(cls, user: User) -> "OperatedUser":
-        """Present a user."""
-        return cls(
-            id=user.id,
-            email=user.email,
-            username=user.username,
-            name=user.name,
-            role=user.role,
-            is_active=user.is_active,
-            created_at=user.created_at,
-            last_login_at=user.last_login_at,
-        )
 
 
 class OperatedUserPage(BaseModel):

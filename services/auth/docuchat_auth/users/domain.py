@@ -27,6 +27,8 @@ class UserFilter:
 
     email: Email | None = None
     user_id: UserId | None = None
+    role: Role | None = None
+    is_active: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

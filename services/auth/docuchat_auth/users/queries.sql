@@ -10,19 +10,21 @@ SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, ver
 FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
--- name: list_users_after(tenant_id, after, email, user_id, max_rows)
--- A tenant's users by id, all or the one of an address or an id.
+-- name: list_users_after(tenant_id, after, email, user_id, role, is_active, max_rows)
+-- A tenant's users by id, all or those that are wanted.
 SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id
   AND (:after::uuid IS NULL OR id > :after::uuid)
   AND (:email::text IS NULL OR email = :email::text)
   AND (:user_id::uuid IS NULL OR id = :user_id::uuid)
+  AND (:role::text IS NULL OR role = :role::text)
+  AND (:is_active::boolean IS NULL OR is_active = :is_active::boolean)
 ORDER BY id
 LIMIT :max_rows;
 
 -- name: lock_registration(tenant_id)!
--- Registrations of one tenant take turns, so that exactly one of the first comers becomes the owner.
+-- Registrations and changes of who owns one tenant take turns: one of the first comers becomes the owner, the last stays.
 SELECT pg_advisory_xact_lock(hashtextextended('auth.users', :tenant_id));
 
 -- name: register_user(tenant_id, user_id, email, claimed_email, username, name, role, may_own, moment)^
@@ -72,7 +74,24 @@ WHERE tenant_id = :tenant_id AND id = :user_id;
 SELECT true
 FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id
-FOR UPDATE;
+FOR NO KEY UPDATE;
+
+-- name: count_owners(tenant_id)$
+-- How many could still manage the tenant.
+SELECT count(*)
+FROM auth.users
+WHERE tenant_id = :tenant_id AND role = 'owner' AND is_active;
+
+-- name: change_user(tenant_id, user_id, role, is_active)!
+-- What a user may do.
+UPDATE auth.users
+SET role = :role, is_active = :is_active
+WHERE tenant_id = :tenant_id AND id = :user_id;
+
+-- name: delete_user(tenant_id, user_id)!
+-- A user with all that hangs on it: sessions, memberships.
+DELETE FROM auth.users
+WHERE tenant_id = :tenant_id AND id = :user_id;
 
 -- name: outdate_user(tenant_id, user_id)$
 -- The next version of a user.

@@ -34,6 +34,8 @@ class UserRepository:
             after=after,
             email=wanted.email,
             user_id=wanted.user_id,
+            role=wanted.role,
+            is_active=wanted.is_active,
             max_rows=limit,
         )
         return [_user(row) async for row in rows]
@@ -97,6 +99,23 @@ class UserRepository:
     async def lock(self, tenant_id: TenantId, user_id: UserId) -> bool:
         """Hold off other changes of a user; False for a stranger."""
         return bool(await _queries.lock_user(self._connection, tenant_id=tenant_id, user_id=user_id))
+
+    async def lock_all(self, tenant_id: TenantId) -> None:
+        """Hold off registrations and other changes of who owns the tenant."""
+        await _queries.lock_registration(self._connection, tenant_id=tenant_id)
+
+    async def count_owners(self, tenant_id: TenantId) -> int:
+        """How many active owners the tenant has."""
+        found: int = await _queries.count_owners(self._connection, tenant_id=tenant_id)
+        return found
+
+    async def change(self, tenant_id: TenantId, user_id: UserId, role: Role, is_active: bool) -> None:
+        await _queries.change_user(
+            self._connection, tenant_id=tenant_id, user_id=user_id, role=role.value, is_active=is_active
+        )
+
+    async def delete(self, tenant_id: TenantId, user_id: UserId) -> None:
+        await _queries.delete_user(self._connection, tenant_id=tenant_id, user_id=user_id)
 
     async def outdate(self, tenant_id: TenantId, user_id: UserId) -> int | None:
         """The next version of a user; None for a stranger."""

@@ -1,7 +1,7 @@
 """Bodies about users."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
@@ -68,4 +68,31 @@ class Me(BaseModel):
             role=user.role,
             tenant=TenantView(id=tenant.id, customer_id=tenant.customer_id, slug=tenant.slug, name=tenant.name),
             created_at=user.created_at,
+        )
+
+
+class UserView(BaseModel):
+    """A user as those who manage users see it."""
+
+    id: UUID
+    email: str | None = Field(examples=["user@example.com"], description="Proven; null while it is not.")
+    username: str | None
+    name: str | None
+    role: Role
+    is_active: bool
+    created_at: datetime
+    last_login_at: datetime | None
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """Present a user."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            username=user.username,
+            name=user.name,
+            role=user.role,
+            is_active=user.is_active,
+            created_at=user.created_at,
+            last_login_at=user.last_login_at,
         )

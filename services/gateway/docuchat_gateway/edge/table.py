@@ -48,6 +48,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/auth/logout", ("POST",), "auth", "public"),
     Row("/v1/users/me", ("GET",), "auth", "account.use"),
     Row("/v1/users/me/password", ("PUT",), "auth", "account.use"),
+    Row("/v1/users", ("GET",), "auth", "users.read"),
+    Row("/v1/users/{user_id}", ("PATCH", "DELETE"), "auth", "users.manage"),
     Row("/v1/groups", ("GET", "POST"), "auth", "groups.manage"),
     Row("/v1/groups/{group_id}", ("GET", "PATCH", "DELETE"), "auth", "groups.manage"),
     Row("/v1/groups/{group_id}/members", ("GET",), "auth", "groups.manage"),

@@ -1,0 +1,1 @@
+"""Members: the people of a tenant, as its admins manage them."""

@@ -1,0 +1,79 @@
+"""HTTP: the people of a tenant."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from docuchat_auth.members.errors import InvalidHandOver, LastOwner, OwnersOnly
+from docuchat_auth.members.schemas import MemberChangeBody
+from docuchat_auth.members.service import Members
+from docuchat_auth.users.domain import Email, UserFilter
+from docuchat_auth.users.errors import UserNotFound
+from docuchat_auth.users.schemas import Address, UserView
+from docuchat_auth.users.service import UserDirectory
+from docuchat_common.contracts.permissions import Role
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.pages import Page, Paging, encode_cursor
+from docuchat_common.http.permissions import requires
+from docuchat_common.http.problems import raises
+from docuchat_common.ids import UserId
+
+router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
+
+
+async def _members(request: Request) -> Members:
+    found: Members = request.app.state.container.members
+    return found
+
+
+async def _directory(request: Request) -> UserDirectory:
+    found: UserDirectory = request.app.state.container.users
+    return found
+
+
+Service = Annotated[Members, Depends(_members)]
+Admin = Annotated[Caller, requires("users.manage")]
+
+
+@router.get("", summary="List the tenant's users", operation_id="listMembers")
+async def list_members(
+    caller: Annotated[Caller, requires("users.read")],
+    directory: Annotated[UserDirectory, Depends(_directory)],
+    paging: Paging,
+    email: Annotated[Address | None, Query(description="Only the user of this address.")] = None,
+    role: Annotated[Role | None, Query(description="Only users of this role.")] = None,
+    active: Annotated[bool | None, Query(description="Only those who may sign in, or only the others.")] = None,
+) -> Page[UserView]:
+    """The tenant's users, in the order in which they joined."""
+    wanted = UserFilter(None if email is None else Email(email), role=role, is_active=active)
+    after = paging.after(1, lambda text: UserId(UUID(text)))
+    found, more = await directory.list_after(caller.tenant_id, after, wanted, paging.limit)
+    next_cursor = encode_cursor(found[-1].id) if more else None
+    return Page(items=[UserView.of(user) for user in found], next_cursor=next_cursor)
+
+
+@router.patch("/{user_id}", summary="Change a user's role, or deactivate a user", operation_id="changeMember")
+@raises(UserNotFound, OwnersOnly, LastOwner)
+async def change_member(user_id: UUID, body: MemberChangeBody, caller: Admin, members: Service) -> UserView:
+    """Within seconds no older access token works; one that is refreshed says the new role.
+
+    Deactivation ends all sessions, also open sockets. Only an owner makes or changes owners, and the last one stays.
+    """
+    return UserView.of(await members.change(caller.tenant_id, UserId(user_id), body.change(), caller))
+
+
+@router.delete("/{user_id}", summary="Remove a user", status_code=204, operation_id="removeMember")
+@raises(UserNotFound, OwnersOnly, LastOwner, InvalidHandOver)
+async def remove_member(
+    user_id: UUID,
+    caller: Admin,
+    members: Service,
+    hand_over_to: Annotated[
+        UUID | None, Query(description="The user who gets what the removed one owns; without it that is deleted.")
+    ] = None,
+) -> None:
+    """Ends all sessions, also open sockets, within seconds."""
+    heir = None if hand_over_to is None else UserId(hand_over_to)
+    await members.remove(caller.tenant_id, UserId(user_id), caller, hand_over_to=heir)

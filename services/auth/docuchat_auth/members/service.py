@@ -1,0 +1,91 @@
+"""Change, deactivate and remove people of a tenant. What they had open ends within seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from docuchat_auth.members.domain import MemberChange
+from docuchat_auth.members.errors import InvalidHandOver, LastOwner, OwnersOnly
+from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.users.domain import User
+from docuchat_auth.users.errors import UserNotFound
+from docuchat_auth.users.service import outdate
+from docuchat_common.contracts.permissions import Role
+from docuchat_common.events.catalogue import UserRemoved
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId, UserId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+_NOBODY = MemberChange(is_active=False)
+
+
+class Members:
+    """Manages a tenant's people. `by` is who asks, None an operator, who may do all that leaves an owner."""
+
+    def __init__(self, uow: UnitOfWork[Tx], sessions: Sessions, revisions: Revisions) -> None:
+        self._uow = uow
+        self._sessions = sessions
+        self._revisions = revisions
+
+    async def change(self, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None) -> User:
+        """The user after the change. Raises UserNotFound, OwnersOnly, LastOwner."""
+        async with self._uow(tenant_id) as tx:
+            user = await self._judge(tx, tenant_id, user_id, change, by)
+            role = change.role or user.role
+            is_active = user.is_active if change.is_active is None else change.is_active
+            if (role, is_active) == (user.role, user.is_active):
+                return user
+            if not is_active:
+                await self._sessions.end_all(tx, user)
+            await tx.users.change(tenant_id, user_id, role, is_active)
+            await outdate(tx, self._revisions, tenant_id, user_id)
+            changed = await tx.users.find_by_id(tenant_id, user_id)
+        logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
+        return changed or user
+
+    async def remove(
+        self, tenant_id: TenantId, user_id: UserId, by: Caller | None, *, hand_over_to: UserId | None
+    ) -> None:
+        """Delete a user. What the user owns is handed over or deleted by those who keep it, who hear of it.
+
+        Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver.
+        """
+        async with self._uow(tenant_id) as tx:
+            user = await self._judge(tx, tenant_id, user_id, _NOBODY, by)
+            if hand_over_to is not None:
+                heir = await tx.users.find_by_id(tenant_id, hand_over_to)
+                if heir is None or not heir.is_active or heir.id == user_id:
+                    raise InvalidHandOver
+            await self._sessions.end_all(tx, user)
+            await outdate(tx, self._revisions, tenant_id, user_id)
+            await tx.users.delete(tenant_id, user_id)
+            tx.outbox.add(UserRemoved(tenant_id=tenant_id, user_id=user_id, hand_over_to=hand_over_to))
+        logger.info("user.removed", tenant_id=tenant_id, user_id=str(user_id))
+
+    async def _judge(
+        self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None
+    ) -> User:
+        """The user, whom no other change can meet until the transaction ends."""
+        await tx.users.lock_all(tenant_id)
+        user = await tx.users.find_by_id(tenant_id, user_id)
+        if user is None:
+            raise UserNotFound
+        if change.makes_or_breaks_an_owner(user) and by is not None and not await self._owns(tx, by):
+            raise OwnersOnly
+        was_owner = user.is_active and user.role is Role.OWNER
+        if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:
+            raise LastOwner
+        return user
+
+    async def _owns(self, tx: Tx, by: Caller) -> bool:
+        """Whether who asks is an owner now, whatever the token says; a key is not."""
+        asking = None if by.user_id is None else await tx.users.find_by_id(by.tenant_id, by.user_id)
+        return asking is not None and asking.is_active and asking.role is Role.OWNER

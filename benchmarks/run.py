@@ -25,6 +25,7 @@ import footprint
 import ingest
 import latency
 import quality
+import sign_ins
 import streams
 from harness import Bench, commit, line, machine
 
@@ -37,6 +38,7 @@ BENCHMARKS = (
     ("P5", "chats started per second", streams.run_starts, 100),
     ("P4", "streamed tokens per second", streams.run_throughput, 100),
     ("P4", "open streams", streams.run_open, 330),
+    ("P10", "chat beside ten password sign-ins a second", sign_ins.run, 120),
     ("P3", "first token, added to the provider's own", first_token.run, 240),
 )
 

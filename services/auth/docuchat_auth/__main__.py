@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from pydantic import ValidationError
+
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import Administration, open_administration
+from docuchat_auth.operators.schemas import ImportedUser
 from docuchat_auth.settings import Settings
 from docuchat_auth.tenants.domain import SignUpMode
 from docuchat_auth.tenants.service import make_signup
-from docuchat_common.errors import DocuChatError
+from docuchat_common.errors import DocuChatError, InvalidInput
 from docuchat_common.http.server import serve, server_config
 from docuchat_common.service_defaults import configure_observability
 from docuchat_common.settings import load_settings
@@ -58,8 +61,24 @@ async def _run(administration: Administration, options: argparse.Namespace) -> s
         tenant = await administration.tenants.get_by_reference(options.slug)
         await administration.tenants.set_signup(tenant.id, make_signup(_MODES[options.state], options.domain))
         return f"tenant {tenant.id} {tenant.slug} sign-up {options.state}"
+    if options.command == "import-users":
+        return await _import_users(administration, options)
     key = await administration.keys.rotate(revoke=options.revoke)
     return f"key {key.kid} signs from {key.not_before.isoformat()}"
+
+
+async def _import_users(administration: Administration, options: argparse.Namespace) -> str:
+    """All lines are read before the first is taken, so that a mistake in one changes nothing."""
+    tenant = await administration.tenants.get_by_reference(options.slug)
+    users = []
+    for number, text in enumerate(options.file, start=1):
+        try:
+            users.append(ImportedUser.model_validate_json(text))
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            raise InvalidInput(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    added = [await administration.imports.add(tenant, one.newcomer(), one.role, one.password_hash) for one in users]
+    return f"tenant {tenant.id} {tenant.slug}: {sum(added)} users added, {len(added) - sum(added)} were there"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     signup.add_argument("--slug", required=True)
     signup.add_argument("state", choices=_MODES)
     _add_domains(signup)
+
+    users = commands.add_parser("import-users", help="bring users along, with hashes of their passwords")
+    users.add_argument("--slug", required=True)
+    users.add_argument(
+        "file",
+        type=argparse.FileType("r", encoding="utf-8"),
+        help='a JSON object a line: email or username, name, role, password_hash ("$2b$…"); - is standard input',
+    )
 
     rotate = commands.add_parser("rotate-keys", help="publish a new signing key that takes over after a while")
     rotate.add_argument(

@@ -20,7 +20,7 @@ from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
-from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.operators.service import Operators, TenantFounding, UserImport
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.ports import NoSecondFactor
 from docuchat_auth.passwords.service import Passwords
@@ -84,6 +84,7 @@ class Administration:
 
     tenants: TenantDirectory
     keys: KeyRing
+    imports: UserImport
 
 
 def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRing:
@@ -212,7 +213,8 @@ async def open_administration(settings: Settings, *, clock: Clock | None = None)
     """What commands need: the database alone. Their events wait in the outbox for a running service to relay them."""
     async with _open_database(settings, "docuchat-auth-command") as database:
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA)
-        yield Administration(tenants=TenantDirectory(uow), keys=make_keyring(settings, uow, clock or SystemClock()))
+        clock = clock or SystemClock()
+        yield Administration(TenantDirectory(uow), make_keyring(settings, uow, clock), UserImport(uow, clock))
 
 
 def _open_database(settings: Settings, application_name: str) -> AbstractAsyncContextManager[Database]:

@@ -4,15 +4,15 @@ import asyncio
 import email
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from email.message import Message
 
 import pytest
 
-from docuchat_auth.adapters.mail import MailServer, SmtpMailer
+from docuchat_auth.adapters.mail import MailServer, SmtpMailer, code_message
 from docuchat_auth.codes.delivery import DeliveryQueue
-from docuchat_auth.codes.domain import Account, CodeRequest
+from docuchat_auth.codes.domain import Account, CodeRequest, Purpose
 from docuchat_auth.codes.errors import MailBacklog, MailRefused
 from docuchat_auth.users.domain import Email
 from docuchat_common.background import Background
@@ -101,6 +101,11 @@ async def test_the_code_arrives_as_text_and_not_in_the_subject() -> None:
     assert b"Demo" in text
     assert b"10 minutes" in text
     assert "012345" not in str(message["Subject"])
+    for purpose in Purpose:
+        told = code_message(
+            CodeRequest(replace(REQUEST.account, purpose=purpose), "012345"), "Demo", TEN_MINUTES, "a@b"
+        )
+        assert ("sign in" in told.get_content()) == (purpose is Purpose.SIGN_IN) and "Demo" in told.get_content()
     assert message["To"] == "ann@example.com"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Message-ID"].endswith("@docuchat.example>")

@@ -1,9 +1,11 @@
 """Passwords: signing in by them, changing and resetting them, and what strangers learn and spoil."""
 
 import asyncio
+import json
 import random
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -192,6 +194,22 @@ async def test_bcrypt_that_was_brought_along_is_accepted_once_and_replaced(auth:
     (row,) = await auth.query("SELECT hash FROM auth.passwords")
     assert row["hash"].startswith("$argon2id$")
     assert (await login(auth, password="brought along 2019"))[0] == 200
+
+
+async def test_users_are_brought_along_with_their_hashes(auth: Any, tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"brought along 2019", bcrypt.gensalt(4)).decode()
+    lines = [{"email": "Ann@Example.com", "role": "admin", "password_hash": hashed}, {"username": "bob", "name": "Bob"}]
+    file = tmp_path / "users.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert "2 users added, 0 were there" in auth.command("import-users", "--slug", "demo", str(file))
+    assert "0 users added, 2 were there" in auth.command("import-users", "--slug", "demo", str(file))
+    tokens = (await login(auth, password="brought along 2019"))[1]
+    me = (await auth.http.get("/v1/users/me", headers=bearer(tokens))).json()
+    assert (me["email"], me["email_verified"], me["role"]) == (ANN, True, "admin")
+    file.write_text(json.dumps({"email": "eve@example.com"}) + '\n{"email": "x", "password_hash": "secret"}')
+    refused = auth.command("import-users", "--slug", "demo", str(file), expect=1)
+    assert "line 2" in refused and "secret" not in refused
+    assert len(await auth.query("SELECT 1 FROM auth.users")) == 2
 
 
 async def test_a_closed_account_does_not_sign_in_by_password(auth: Any) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from typing import Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
 import structlog
 
-from docuchat_auth.codes.domain import CodeRequest
+from docuchat_auth.codes.domain import CodeRequest, Purpose
 from docuchat_auth.codes.errors import MailRefused
 
 logger = structlog.get_logger()
@@ -117,6 +117,14 @@ class SmtpMailer:
         )
 
 
+_TEXTS: Final = {
+    Purpose.SIGN_IN: ("Your sign-in code", "sign in to", "nobody can sign in"),
+    Purpose.RESET: ("Your code for a new password", "set a new password at", "your password stays as it is"),
+    Purpose.VERIFY: ("Is this your address?", "prove that this is your address to", "nobody can use your address"),
+}
+"""What a code is good for, so that who did not ask for it understands what somebody else is trying."""
+
+
 class LogMailer:
     """Writes codes to the log instead of sending them. The one exception to "no secret in a log"; local only."""
 
@@ -132,15 +140,16 @@ def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, se
     message = EmailMessage()
     message["From"] = sender
     message["To"] = request.account.email
-    message["Subject"] = "Your sign-in code"
+    subject, good_for, otherwise = _TEXTS[request.account.purpose]
+    message["Subject"] = subject
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
     message["Auto-Submitted"] = "auto-generated"
     minutes = int(lifetime.total_seconds() // 60)
     message.set_content(
-        f"Your code to sign in to {' '.join(tenant_name.split())} on DocuChat is\n\n"
+        f"Your code to {good_for} {' '.join(tenant_name.split())} on DocuChat is\n\n"
         f"    {request.code}\n\n"
         f"It can be used once, within {minutes} minutes.\n"
-        "If you did not ask for it, ignore this mail; nobody can sign in without the code.\n"
+        f"If you did not ask for it, ignore this mail; {otherwise} without the code. Give it to nobody.\n"
     )
     return message

@@ -1,17 +1,19 @@
 """Bodies of operators' requests and answers."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.signing_keys.domain import SigningKey
 from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
 from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
+from docuchat_auth.users.domain import Email, Newcomer, Username
 from docuchat_auth.users.schemas import Address, UserView
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.json_body import Flag, Name, StrictBody
 
 Domain = Annotated[str, Field(min_length=4, max_length=253, examples=["acme.example"])]
@@ -116,6 +118,32 @@ class OperatedUserPage(BaseModel):
 
     items: list[OperatedUser]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
+
+
+class ImportedUser(StrictBody):
+    """A line of a file of users that are brought along."""
+
+    email: Address | None = None
+    username: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,62}$")] | None = None
+    name: Name | None = None
+    role: Role = Role.MEMBER
+    password_hash: Annotated[str, Field(pattern=r"^\$(argon2id\$|2[aby]\$)", max_length=500)] | None = Field(
+        default=None, description="bcrypt or Argon2id."
+    )
+
+    @model_validator(mode="after")
+    def _is_called(self) -> Self:
+        if self.email is None and self.username is None:
+            raise ValueError("needs an email or a username")
+        return self
+
+    def newcomer(self) -> Newcomer:
+        """Who the line is about."""
+        return Newcomer(
+            email=None if self.email is None else Email(self.email),
+            username=None if self.username is None else Username(self.username),
+            name=self.name,
+        )
 
 
 class KeyRotation(StrictBody):

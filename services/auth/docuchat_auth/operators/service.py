@@ -98,3 +98,23 @@ class TenantFounding:
         async with self._uow(NO_TENANT) as tx:
             await settle(tx, (tenant, is_new))
         return tenant, is_new
+
+
+class UserImport:
+    """Brings users along from elsewhere, with the hashes of their passwords."""
+
+    def __init__(self, uow: UnitOfWork[Tx], clock: Clock) -> None:
+        self._uow = uow
+        self._clock = clock
+
+    async def add(self, tenant: Tenant, newcomer: Newcomer, role: Role, password_hash: str | None) -> bool:
+        """Whether the user is new; who is there already stays as is. Whoever imports vouches for the address."""
+        moment = self._clock.now()
+        async with self._uow(tenant.id) as tx:
+            user = await tx.users.register(tenant.id, newcomer, moment, may_own=False, role=role)
+            if user is None:
+                return False
+            if password_hash is not None:
+                await tx.passwords.put(tenant.id, user.id, password_hash, moment)
+            tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
+        return True

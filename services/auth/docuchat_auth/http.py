@@ -1,11 +1,15 @@
-"""What routes share: who asks, and that answers with tokens are not cached."""
+"""What routes share: who asks, from where, and that answers with tokens are not cached."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response
 
+from docuchat_auth.origin import Origin, note_origin
 from docuchat_common.http.identity import is_internal
+from docuchat_common.text import one_line
+
+_LONGEST_DEVICE: Final = 120
 
 
 def limited_address(address: str) -> str:
@@ -27,7 +31,9 @@ async def _client_address(request: Request) -> str:
     forwarded = request.headers.get("x-forwarded-for", "")
     if forwarded and is_internal(request):
         peer = forwarded.rpartition(",")[2].strip()
-    return limited_address(peer)
+    address = limited_address(peer)
+    note_origin(Origin(one_line(request.headers.get("user-agent", ""))[:_LONGEST_DEVICE], address))
+    return address
 
 
 ClientAddress = Annotated[str, Depends(_client_address)]

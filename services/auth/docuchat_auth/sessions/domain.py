@@ -5,9 +5,10 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from docuchat_auth.origin import NOWHERE, Origin
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 
@@ -25,6 +26,8 @@ class RefreshToken:
     expires_at: datetime
     used_at: datetime | None
     revoked_at: datetime | None
+    origin: Origin = NOWHERE
+    """Of the request that brought it."""
 
     def is_fresh_at(self, moment: datetime) -> bool:
         """Whether it can be used and never was."""
@@ -40,6 +43,23 @@ class Session:
     user: User
     groups: Sequence[UUID]
     refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A sign-in that can still be refreshed."""
+
+    id: UUID
+    """The family of its refresh tokens."""
+    last_used_at: datetime
+    """When it was begun or last refreshed."""
+    expires_at: datetime
+    origin: Origin
+
+    @property
+    def created_at(self) -> datetime:
+        """Its id was made then (UUIDv7)."""
+        return datetime.fromtimestamp((self.id.int >> 80) / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True)

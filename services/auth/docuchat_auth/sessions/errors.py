@@ -1,12 +1,18 @@
 """What can go wrong with sessions. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import Unauthenticated
+from docuchat_common.errors import NotFound, Unauthenticated
 
 
 class InvalidRefreshToken(Unauthenticated):
     """The refresh token is unknown, expired or revoked; sign in again."""
 
     code = "invalid_refresh_token"
+
+
+class SessionNotFound(NotFound):
+    """There is no such session of yours."""
+
+    code = "session_not_found"
 
 
 class RefreshTokenReused(Unauthenticated):

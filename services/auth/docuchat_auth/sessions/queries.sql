@@ -1,6 +1,7 @@
 -- name: find_refresh_token(tenant_id, token_hash)^
 -- A refresh token by the hash of its text.
-SELECT id, tenant_id, user_id, family_id, parent_id, created_at, expires_at, used_at, revoked_at
+SELECT id, tenant_id, user_id, family_id, parent_id, created_at, expires_at, used_at, revoked_at,
+       device, address
 FROM auth.refresh_tokens
 WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
 
@@ -12,10 +13,14 @@ SELECT auth.home_of_refresh_token_v1(:token_hash);
 -- Rotations and revocations of one family take turns: without it a child that is being born escapes a revocation.
 SELECT pg_advisory_xact_lock(hashtextextended(:family, 0));
 
--- name: add_refresh_token(tenant_id, token_id, user_id, family_id, parent_id, token_hash, created_at, expires_at)!
+-- name: add_refresh_token(tenant_id, token_id, user_id, family_id, parent_id, token_hash, created_at, expires_at, device, address)!
 -- The next link of a family, or the first one.
-INSERT INTO auth.refresh_tokens (tenant_id, id, user_id, family_id, parent_id, token_hash, created_at, expires_at)
-VALUES (:tenant_id, :token_id, :user_id, :family_id, :parent_id, :token_hash, :created_at, :expires_at);
+INSERT INTO auth.refresh_tokens (
+    tenant_id, id, user_id, family_id, parent_id, token_hash, created_at, expires_at, device, address
+)
+VALUES (
+    :tenant_id, :token_id, :user_id, :family_id, :parent_id, :token_hash, :created_at, :expires_at, :device, :address
+);
 
 -- name: use_refresh_token(tenant_id, token_id, moment)$
 -- Spends a live token, once.
@@ -41,6 +46,21 @@ SELECT DISTINCT family_id
 FROM auth.refresh_tokens
 WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :moment
 ORDER BY family_id;
+
+-- name: list_open_sessions(tenant_id, user_id, before, moment, max_rows)
+-- The sign-ins of a user that can still be refreshed, each with its newest token, the newest sign-in first.
+SELECT DISTINCT ON (family_id) family_id, created_at, expires_at, device, address
+FROM auth.refresh_tokens
+WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :moment
+  AND (:before::uuid IS NULL OR family_id < :before::uuid)
+ORDER BY family_id DESC, created_at DESC, id DESC
+LIMIT :max_rows;
+
+-- name: is_family_of(tenant_id, user_id, family_id)$
+-- Whether a sign-in is of this user.
+SELECT EXISTS (
+    SELECT FROM auth.refresh_tokens WHERE tenant_id = :tenant_id AND family_id = :family_id AND user_id = :user_id
+);
 
 -- name: delete_expired_refresh_tokens(before, max_rows)$
 -- Forgets tokens of any tenant that expired long ago, a bounded number at a time.

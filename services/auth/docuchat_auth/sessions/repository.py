@@ -6,7 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-from docuchat_auth.sessions.domain import RefreshToken
+from docuchat_auth.origin import Origin
+from docuchat_auth.sessions.domain import OpenSession, RefreshToken
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -43,6 +44,8 @@ class RefreshTokenRepository:
             token_hash=token_hash,
             created_at=token.created_at,
             expires_at=token.expires_at,
+            device=token.origin.device,
+            address=token.origin.address,
         )
 
     async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
@@ -62,6 +65,23 @@ class RefreshTokenRepository:
         rows = _queries.list_live_families(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
         return [row["family_id"] async for row in rows]
 
+    async def list_open(
+        self, tenant_id: TenantId, user_id: UserId, before: UUID | None, moment: datetime, limit: int
+    ) -> list[OpenSession]:
+        """A user's sessions, the newest first."""
+        rows = _queries.list_open_sessions(
+            self._connection, tenant_id=tenant_id, user_id=user_id, before=before, moment=moment, max_rows=limit
+        )
+        return [
+            OpenSession(row["family_id"], row["created_at"], row["expires_at"], Origin(row["device"], row["address"]))
+            async for row in rows
+        ]
+
+    async def is_family_of(self, tenant_id: TenantId, user_id: UserId, family_id: UUID) -> bool:
+        return bool(
+            await _queries.is_family_of(self._connection, tenant_id=tenant_id, user_id=user_id, family_id=family_id)
+        )
+
     async def delete_expired(self, before: datetime, limit: int) -> int:
         """System transactions only: forget tokens that expired before a moment, of any tenant."""
         deleted: int = await _queries.delete_expired_refresh_tokens(self._connection, before=before, max_rows=limit)
@@ -79,4 +99,5 @@ def _refresh_token(row: asyncpg.Record) -> RefreshToken:
         expires_at=row["expires_at"],
         used_at=row["used_at"],
         revoked_at=row["revoked_at"],
+        origin=Origin(row["device"], row["address"]),
     )

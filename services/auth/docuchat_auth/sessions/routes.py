@@ -1,20 +1,24 @@
 """HTTP: stay signed in, and sign out."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
-from docuchat_auth.http import NoStore
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
-from docuchat_auth.sessions.schemas import RefreshBody, Tokens
+from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from docuchat_auth.sessions.schemas import RefreshBody, SessionView, Tokens
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
+from docuchat_auth.users.errors import UserGone
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.permissions import public
+from docuchat_common.http.pages import Page, Paging
+from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
 
-router = APIRouter(route_class=JsonRoute, tags=["auth"])
+router = APIRouter(route_class=JsonRoute)
 
 
 async def _sessions(request: Request) -> Sessions:
@@ -23,6 +27,7 @@ async def _sessions(request: Request) -> Sessions:
 
 
 Service = Annotated[Sessions, Depends(_sessions)]
+Self = Annotated[Caller, requires("account.use")]
 
 
 @router.post(
@@ -30,11 +35,12 @@ Service = Annotated[Sessions, Depends(_sessions)]
     summary="Exchange a refresh token for new tokens",
     openapi_extra=TENANT_PARAMETER,
     operation_id="refreshTokens",
+    tags=["auth"],
     dependencies=[NoStore],
 )
 @public
 @raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
-async def refresh(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> Tokens:
+async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
 
     Until it is used the older one may be sent again and yields the same, so that a lost answer costs nothing. After
@@ -49,8 +55,36 @@ async def refresh(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -
     status_code=204,
     openapi_extra=TENANT_PARAMETER,
     operation_id="logout",
+    tags=["auth"],
 )
 @public
 async def logout(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> None:
     """End the sign-in: its refresh tokens at once, its access tokens within seconds. An unknown token is no error."""
     await sessions.end(tenant, body.refresh_token)
+
+
+@router.get("/v1/sessions", summary="List one's sessions", operation_id="listSessions", tags=["users"])
+@raises(UserGone)
+async def list_sessions(caller: Self, sessions: Service, paging: Paging) -> Page[SessionView]:
+    """One's sign-ins that go on, the newest first."""
+    found = await sessions.list_own(caller, paging.after(1, UUID), paging.rows)
+    shown, next_cursor = paging.cut(found, lambda session: (session.id,))
+    return Page(items=[SessionView.of(one, caller.session_id) for one in shown], next_cursor=next_cursor)
+
+
+@router.delete(
+    "/v1/sessions/{session_id}", summary="End a session", status_code=204, operation_id="endSession", tags=["users"]
+)
+@raises(SessionNotFound, UserGone)
+async def end_session(session_id: UUID, caller: Self, sessions: Service) -> None:
+    """Its refresh tokens end at once, its access tokens and open sockets within seconds."""
+    await sessions.end_own(caller, session_id)
+
+
+@router.delete(
+    "/v1/sessions", summary="End all other sessions", status_code=204, operation_id="endOtherSessions", tags=["users"]
+)
+@raises(UserGone)
+async def end_other_sessions(caller: Self, sessions: Service) -> None:
+    """Leaves the one that asks."""
+    await sessions.end_others(caller)

@@ -1,10 +1,12 @@
 """Bodies of sessions' requests and answers."""
 
+from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from docuchat_auth.sessions.domain import TokenPair
+from docuchat_auth.sessions.domain import OpenSession, TokenPair
 from docuchat_common.http.json_body import StrictBody
 
 
@@ -12,6 +14,31 @@ class RefreshBody(StrictBody):
     """A refresh token."""
 
     refresh_token: str = Field(min_length=1, max_length=512, examples=["o1tXr8e4Vf0mC4y5JmQhF2bqz0j2Dg0h8fYkq3S1xZk"])
+
+
+class SessionView(BaseModel):
+    """A sign-in that goes on."""
+
+    id: UUID
+    device: str = Field(description="What the client said of itself when it was last here.", examples=["curl/8.5.0"])
+    address: str = Field(description="From where it was last here; of IPv6 the network.", examples=["192.0.2.1"])
+    created_at: datetime
+    last_used_at: datetime = Field(description="When it was begun or last refreshed.")
+    expires_at: datetime
+    is_current: bool = Field(description="Whether it is the one that asks.")
+
+    @classmethod
+    def of(cls, session: OpenSession, current: UUID | None) -> "SessionView":
+        """Present a session."""
+        return cls(
+            id=session.id,
+            device=session.origin.device,
+            address=session.origin.address,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            expires_at=session.expires_at,
+            is_current=session.id == current,
+        )
 
 
 class Tokens(BaseModel):

@@ -11,14 +11,23 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from docuchat_auth.origin import current_origin
 from docuchat_auth.revisions.service import Revisions
-from docuchat_auth.sessions.domain import RefreshToken, Session, TokenPair, hash_refresh_token, successor_of
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
+from docuchat_auth.sessions.domain import (
+    OpenSession,
+    RefreshToken,
+    Session,
+    TokenPair,
+    hash_refresh_token,
+    successor_of,
+)
+from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
+from docuchat_auth.users.errors import UserGone
 from docuchat_common.clock import Clock
-from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
 
 if TYPE_CHECKING:
@@ -116,6 +125,31 @@ class Sessions:
                 await tx.refresh_tokens.lock_family(session_id)
                 await self.revoke(tx, user.tenant_id, session_id)
 
+    async def list_own(self, caller: Caller, before: UUID | None, limit: int) -> list[OpenSession]:
+        """The caller's sessions, the newest first. Raises UserGone for who is no user."""
+        if caller.user_id is None:
+            raise UserGone
+        async with self._uow(caller.tenant_id) as tx:
+            return await tx.refresh_tokens.list_open(caller.tenant_id, caller.user_id, before, self._clock.now(), limit)
+
+    async def end_own(self, caller: Caller, session_id: UUID) -> None:
+        """End one of the caller's sessions; once more is no error. Raises SessionNotFound, UserGone."""
+        if caller.user_id is None:
+            raise UserGone
+        async with self._uow(caller.tenant_id) as tx:
+            if not await tx.refresh_tokens.is_family_of(caller.tenant_id, caller.user_id, session_id):
+                raise SessionNotFound
+            await tx.refresh_tokens.lock_family(session_id)
+            await self.revoke(tx, caller.tenant_id, session_id)
+
+    async def end_others(self, caller: Caller) -> None:
+        """End all sessions of the caller but the one that asks. Raises UserGone."""
+        async with self._uow(caller.tenant_id) as tx:
+            user = None if caller.user_id is None else await tx.users.find_by_id(caller.tenant_id, caller.user_id)
+            if user is None:
+                raise UserGone
+            await self.end_all(tx, user, keep=caller.session_id)
+
     async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
         """Delete tokens that expired longer than `keep` ago; returns how many."""
         deleted = 0
@@ -177,5 +211,6 @@ class Sessions:
             expires_at=moment + self._refresh_lifetime,
             used_at=None,
             revoked_at=None,
+            origin=current_origin(),
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))

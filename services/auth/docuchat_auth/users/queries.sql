@@ -76,6 +76,12 @@ FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id
 FOR NO KEY UPDATE;
 
+-- name: rename_user(tenant_id, user_id, name)!
+-- What a user is called.
+UPDATE auth.users
+SET name = :name
+WHERE tenant_id = :tenant_id AND id = :user_id;
+
 -- name: count_owners(tenant_id)$
 -- How many could still manage the tenant.
 SELECT count(*)

@@ -104,6 +104,9 @@ class UserRepository:
         """Hold off registrations and other changes of who owns the tenant."""
         await _queries.lock_registration(self._connection, tenant_id=tenant_id)
 
+    async def rename(self, tenant_id: TenantId, user_id: UserId, name: str) -> None:
+        await _queries.rename_user(self._connection, tenant_id=tenant_id, user_id=user_id, name=name)
+
     async def count_owners(self, tenant_id: TenantId) -> int:
         """How many active owners the tenant has."""
         found: int = await _queries.count_owners(self._connection, tenant_id=tenant_id)

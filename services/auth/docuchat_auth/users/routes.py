@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from docuchat_auth.users.errors import UserGone
-from docuchat_auth.users.schemas import Me
+from docuchat_auth.users.schemas import Me, OwnChange
 from docuchat_auth.users.service import Profiles
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
@@ -31,3 +31,14 @@ async def me(
 ) -> Me:
     """The user and tenant of the access token."""
     return Me.of(*await profiles.get_own(caller.tenant_id, caller.user_id))
+
+
+@router.patch("/v1/users/me", summary="Change what one is called", operation_id="changeMe")
+@raises(UserGone)
+async def change_me(
+    body: OwnChange,
+    caller: Annotated[Caller, requires("account.use")],
+    profiles: Annotated[Profiles, Depends(_profiles)],
+) -> Me:
+    """The signed-in user's name for people."""
+    return Me.of(*await profiles.rename(caller.tenant_id, caller.user_id, body.name))

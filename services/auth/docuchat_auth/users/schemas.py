@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User
 from docuchat_common.contracts.permissions import Role
+from docuchat_common.http.json_body import Name, StrictBody
 
 _LONGEST_ADDRESS = 254
 
@@ -33,6 +34,12 @@ Address = Annotated[
     ),
     AfterValidator(_address),
 ]
+
+
+class OwnChange(StrictBody):
+    """What users change of themselves."""
+
+    name: Name = Field(examples=["Ann Example"])
 
 
 class TenantView(BaseModel):

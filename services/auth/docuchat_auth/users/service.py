@@ -32,6 +32,13 @@ class Profiles:
             raise UserGone
         return user, tenant
 
+    async def rename(self, tenant_id: TenantId, user_id: UserId | None, name: str) -> tuple[User, Tenant]:
+        """The signed-in user under another name. Raises UserGone."""
+        user, _ = await self.get_own(tenant_id, user_id)
+        async with self._uow(tenant_id) as tx:
+            await tx.users.rename(tenant_id, user.id, name)
+        return await self.get_own(tenant_id, user_id)
+
 
 class UserDirectory:
     """Lists a tenant's users for operators."""

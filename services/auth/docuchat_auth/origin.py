@@ -1,0 +1,28 @@
+"""Where the request comes from that is being answered."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from."""
+
+    device: str = ""
+    """What the client says of itself, shortened."""
+    address: str = ""
+
+
+NOWHERE: Final = Origin()
+_noted: ContextVar[Origin] = ContextVar("origin", default=NOWHERE)
+
+
+def note_origin(origin: Origin) -> None:
+    """Say it for what the present request does."""
+    _noted.set(origin)
+
+
+def current_origin() -> Origin:
+    """Where the present request comes from; NOWHERE when its route asks for no `ClientAddress`."""
+    return _noted.get()

@@ -54,6 +54,7 @@ async def endow(user: User) -> Victim:
         "session_id": f"session-{_SECRET}",
         "chunk_id": (await user.search("word of the vault"))[0]["chunk_id"],
         "user_id": user.id,
+        "member_id": user.id,
         "refresh_token": user.refresh_token,
     }
     renamed = await user.http.patch(f"/v1/chats/{start['chat_id']}", json={"title": f"Chat {_SECRET}"})

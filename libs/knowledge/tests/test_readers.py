@@ -190,14 +190,19 @@ async def test_no_count_tells_of_what_is_hidden(knowledge):
 
 async def test_what_one_reader_may_count_weighs_nothing_in_anothers_search(knowledge):
     """The numbers that a process remembers between searches are those of the collections that were searched."""
-    await put(knowledge, "tenant", chunks=3)
-    member, admin = reader_of("member"), reader_of("admin")
-    alone = [(c.chunk_id, c.text_score) for c in await knowledge.search(TENANT, "apple number1", reader=member)]
-    await put(knowledge, chunks=3)
+    one, other = reader_of("member"), reader_of("member")
+    hidden = await put(knowledge, members={other.subject_id: "read"}, chunks=3)
+    await put(knowledge, members={one.subject_id: "read"}, chunks=3)  # as many: remembered numbers are used again
+    asked = f"apple number1 {hidden.word}"
+
+    async def scores() -> list[tuple[UUID, float | None]]:
+        return [(chunk.chunk_id, chunk.text_score) for chunk in await knowledge.search(TENANT, asked, reader=one)]
+
+    alone = await scores()
+    assert len(alone) == 3
     knowledge.statistics = SearchStatistics()
-    assert len(await knowledge.search(TENANT, "apple number1", reader=admin)) == 6
-    beside = [(c.chunk_id, c.text_score) for c in await knowledge.search(TENANT, "apple number1", reader=member)]
-    assert beside == alone
+    assert len(await knowledge.search(TENANT, asked, reader=other)) == 3
+    assert await scores() == alone
 
 
 async def test_a_reader_of_one_percent_of_the_chunks_gets_as_many_results_as_any(knowledge):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedTenants
+from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.idempotency import IdempotentRequests
@@ -32,7 +32,7 @@ class ChatTx:
 
 def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inbox], ChatTx]:
     """Return what composes a transaction that searches in this embedding space."""
-    statistics, outdated = SearchStatistics(), OutdatedTenants()
+    statistics, outdated = SearchStatistics(), OutdatedSets()
 
     def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
         return ChatTx(

@@ -63,11 +63,24 @@ page AS MATERIALIZED (
     ) d
     ORDER BY d.id DESC
     LIMIT :page_size
+),
+-- what the last documents took that the reader may see
+pace AS MATERIALIZED (
+    SELECT avg(recent.processing_seconds)::float8 AS seconds_each
+    FROM (SELECT r.processing_seconds
+          FROM knowledge.collections c
+          CROSS JOIN LATERAL (
+              SELECT h.processing_seconds, h.ready_at FROM knowledge.documents h
+              WHERE h.tenant_id = :tenant_id AND h.collection_id = c.id AND h.status = 'ready' AND h.deleted_at IS NULL
+              ORDER BY h.ready_at DESC LIMIT 20
+          ) r
+          WHERE c.tenant_id = :tenant_id
+          ORDER BY r.ready_at DESC LIMIT 20) recent
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
        p.pages, p.pages_done, p.pages_unread, p.chunks, p.generation, p.warnings, p.info, p.attempts,
        p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
-       q.queue_position, pace.seconds_each, pace.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
+       q.queue_position, load.seconds_each, load.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
        p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
        CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until
 FROM page p
@@ -77,15 +90,11 @@ LEFT JOIN LATERAL (
     WHERE p.status = 'queued' AND ahead.tenant_id = p.tenant_id AND ahead.status = 'queued' AND ahead.deleted_at IS NULL
       AND (ahead.queued_at, ahead.id) < (p.queued_at, p.id)
 ) q ON p.status = 'queued'
--- what the tenant's last documents took
 LEFT JOIN LATERAL (
-    SELECT (SELECT avg(recent.processing_seconds)::float8
-            FROM (SELECT r.processing_seconds FROM knowledge.documents r
-                  WHERE r.tenant_id = p.tenant_id AND r.status = 'ready' AND r.deleted_at IS NULL
-                  ORDER BY r.ready_at DESC LIMIT 20) recent) AS seconds_each,
+    SELECT (SELECT e.seconds_each FROM pace e) AS seconds_each,
            (SELECT count(*) FROM knowledge.documents r
             WHERE r.tenant_id = p.tenant_id AND r.status = 'processing' AND r.deleted_at IS NULL) AS running
-) pace ON p.status IN ('queued', 'processing')
+) load ON p.status IN ('queued', 'processing')
 ORDER BY p.id DESC;
 
 -- name: list_holdings

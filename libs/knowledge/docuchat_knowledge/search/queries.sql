@@ -197,8 +197,10 @@ SELECT count(*) FILTER (WHERE status = 'queued' AND generation = 0) AS queued,
        coalesce(sum(chunks), 0) AS chunks
 FROM knowledge.documents
 WHERE tenant_id = :tenant_id AND deleted_at IS NULL
-  AND (:document_ids::uuid[] IS NULL OR id = ANY (:document_ids::uuid[]))
-  AND (:collection_id::uuid IS NULL OR collection_id = :collection_id::uuid);
+  AND collection_id = ANY (ARRAY(
+      SELECT c.id FROM knowledge.collections c
+      WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)))
+  AND (:document_ids::uuid[] IS NULL OR id = ANY (:document_ids::uuid[]));
 
 -- name: has_collection$
 -- Whether this is a collection of the tenant.

@@ -48,6 +48,8 @@ class Searcher:
         """`connection` is of a pool that was opened with `init=docuchat_knowledge.vectors.register_vector`."""
         self._connection = connection
         self._statistics = statistics
+        self.searched = ""
+        """A name of the collections that the last search looked through, the same for all who may see the same."""
 
     async def search(
         self,
@@ -71,6 +73,7 @@ class Searcher:
         size = await _queries.measure_readable(
             self._connection, tenant_id=tenant_id, collection_id=collection_id, ef_search=str(EF_SEARCH)
         )
+        self.searched = size["searched"] or ""
         if not size["chunks"]:
             return []
         nominations = max(NOMINATIONS, 2 * limit)

@@ -24,30 +24,31 @@ from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.tokens import TokenCounter
 
 REMEMBERED_PASSAGES = 50_000
-REMEMBERED_TENANTS = 10_000
+REMEMBERED_SETS = 10_000
 
 
-class OutdatedTenants:
-    """Which tenants have documents whose vectors are of another model; asked once in a while, not by each question."""
+class OutdatedSets:
+    """Which sets of collections have documents whose vectors are of another model; asked once in a while, not by each
+    question. A set has the name that search gives it: readers of the same documents share the answer."""
 
     def __init__(self, *, life: timedelta = timedelta(minutes=1)) -> None:
         self._life = life.total_seconds()
-        self._known: dict[TenantId, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, bool]] = {}
 
-    def is_known(self, tenant_id: TenantId) -> bool:
+    def is_known(self, searched: str) -> bool:
         """Tell whether it was looked up lately."""
-        known = self._known.get(tenant_id)
+        known = self._known.get(searched)
         return known is not None and time.monotonic() - known[0] < self._life
 
-    def has(self, tenant_id: TenantId) -> bool:
-        """Tell whether a tenant that was looked up has such documents."""
-        return self._known[tenant_id][1]
+    def has(self, searched: str) -> bool:
+        """Tell whether a set that was looked up has such documents."""
+        return self._known[searched][1]
 
-    def note(self, tenant_id: TenantId, has_outdated: bool) -> None:
+    def note(self, searched: str, has_outdated: bool) -> None:
         """Remember what was looked up."""
-        if len(self._known) > REMEMBERED_TENANTS:
+        if len(self._known) > REMEMBERED_SETS:
             self._known.clear()
-        self._known[tenant_id] = (time.monotonic(), has_outdated)
+        self._known[searched] = (time.monotonic(), has_outdated)
 
 
 class KnowledgeSearch:
@@ -58,7 +59,7 @@ class KnowledgeSearch:
         connection: asyncpg.Connection,
         statistics: SearchStatistics,
         space: EmbeddingSpace,
-        outdated: OutdatedTenants,
+        outdated: OutdatedSets,
     ) -> None:
         self._searcher = Searcher(connection, statistics)
         self._space = space
@@ -88,9 +89,10 @@ class KnowledgeSearch:
             collection_id=collection_id,
         )
         passages = tuple(map(_passage, chunks))
-        if not self._outdated.is_known(tenant_id):
-            self._outdated.note(tenant_id, (await self.library(tenant_id, None, None)).outdated > 0)
-        if not self._outdated.has(tenant_id):
+        searched = self._searcher.searched
+        if not self._outdated.is_known(searched):
+            self._outdated.note(searched, (await self.library(tenant_id, None, collection_id)).outdated > 0)
+        if not self._outdated.has(searched):
             return Findings(passages)
         library = await self.library(tenant_id, document_ids, collection_id)
         return Findings(passages, outdated_notice(question, library.outdated))

@@ -8,9 +8,7 @@ import pytest
 
 from docuchat_auth.api_keys.domain import IssuedKey, NewKey
 from docuchat_auth.api_keys.errors import (
-    AddressNotAllowed,
     ApiKeyNotFound,
-    InvalidApiKey,
     KeyExpiryPast,
     RightsExceeded,
     TooManyApiKeys,
@@ -20,6 +18,7 @@ from docuchat_auth.users.service import outdate
 from docuchat_common.contracts.api_keys import new_api_key
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey
 from docuchat_testkit.identity import INTERNAL_TOKEN
 
 from .test_revisions import claims_of
@@ -72,6 +71,7 @@ async def test_a_users_key_acts_with_the_users_present_role_and_ends_with_the_ac
     issued = await keys.make(keys.bob)
     claims = await keys.claims(issued.text)
     assert (claims["sub"], claims["sub_type"], claims["scope"]) == (str(issued.key.id), "key", "documents.read")
+    assert claims["customer_id"] == str(keys.tenant.customer_id)
     assert (claims["role"], claims["user"], claims["ver"]) == ("member", str(keys.bob.subject_id), 0)
     assert claims["groups"] == [str(keys.bob.subject_id)]
     assert (claims["exp"] - claims["iat"], claims["sid"]) == (300, str(issued.key.secrets[0].id))

@@ -17,6 +17,7 @@ from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, openapi_document
 from docuchat_gateway.edge.aliases.middleware import Aliases
+from docuchat_gateway.edge.api_keys import ApiKeyCredential
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
@@ -94,6 +95,7 @@ def create_app(
         )
     )
     app.user_middleware.append(Middleware(SecurityHeaders))
+    app.user_middleware.append(Middleware(ApiKeyCredential))
     app.user_middleware.append(Middleware(RateLimit))
     own = app.openapi
 

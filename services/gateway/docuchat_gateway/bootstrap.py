@@ -20,6 +20,7 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
+from docuchat_gateway.adapters.api_keys import AuthKeyExchange
 from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.revisions import AuthRevisions
@@ -31,6 +32,7 @@ from docuchat_gateway.documents.holdings import HoldingsComparison
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.upload_routes import present
 from docuchat_gateway.documents.uploads import UploadService
+from docuchat_gateway.edge.api_keys import ApiKeyIdentities
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import too_many_sockets
@@ -50,6 +52,7 @@ class Container:
     settings: Settings
     verifier: Admission
     limits: RequestLimits
+    api_keys: ApiKeyIdentities
     upstreams: Upstreams
     sockets_of_user: OpenCounts
     sockets_of_address: OpenCounts
@@ -125,12 +128,16 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         }
 
         documents = DocumentService(uow, blobs, signals, quotes, limiter)
+        limits = RequestLimits(
+            limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
+        )
+        keys = AuthKeyExchange(ServiceClient(session, settings.auth_url, "auth"), internal_token)
+
         yield Container(
             settings=settings,
             verifier=admission,
-            limits=RequestLimits(
-                limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
-            ),
+            limits=limits,
+            api_keys=ApiKeyIdentities(keys.exchange, admission, limits),
             upstreams=upstreams,
             sockets_of_user=OpenCounts(settings.max_sockets_per_user, too_many_sockets("user")),
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),

@@ -336,7 +336,7 @@ async def test_a_send_that_fails_ends_the_session_and_nothing_is_raised(error: E
     session = ChatSession(scope, receive_message, send)  # type: ignore[arg-type]  # as ASGI has it
     async with asyncio.timeout(30):
         ended = asyncio.get_running_loop().create_future()
-        await session.run(Identity(caller, "one", None, time.time() + 60, "token"), ended)
+        await session.run(Identity(caller, "one", "", None, time.time() + 60, "token"), ended)
         await session.refuse(error=TokenExpired())
 
 

@@ -240,9 +240,10 @@ def test_an_operation_names_what_it_may_refuse_and_nothing_else() -> None:
             "operator_token",
             "token_outdated",
             "session_ended",
+            "invalid_api_key",
         },
-        "403": {"tenant_mismatch", "not_allowed"},
-        "422": {"invalid_input"},
+        "403": {"tenant_mismatch", "not_allowed", "address_not_allowed"},
+        "422": {"invalid_input", "two_credentials"},
         "429": {"rate_limited"},
         "503": {"upstream_unavailable"},
     }

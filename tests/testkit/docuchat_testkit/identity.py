@@ -17,6 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from docuchat_common.contracts.api_keys import new_api_key
 from docuchat_common.contracts.revisions import PATH as REVISIONS
 
 INTERNAL_TOKEN = "internal-token-of-the-tests-and-of-nothing-else"
@@ -36,6 +37,10 @@ class TokenMint:
     """What auth tells of tokens that it took back."""
     is_silent: bool = False
     """Whether it does not tell."""
+    api_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The API keys that are good, and what `token` is to be told for each."""
+    exchanged: list[str] = field(default_factory=list)
+    """The keys that auth was asked about."""
     _published: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,6 +107,21 @@ class TokenMint:
         place = int(query.removeprefix("after=") or 0)
         return {"items": self.revisions[place:], "after": str(len(self.revisions))}
 
+    def make_key(self, scope: str, **of_token: Any) -> str:
+        """An API key as auth would make it."""
+        key = new_api_key(uuid.uuid4())
+        claims = {"sub_type": "key", "scope": scope, "sid": str(uuid.uuid4()), **of_token.pop("claims", {})}
+        self.api_keys[key.text] = {"user_id": key.id, "claims": claims, **of_token}
+        return key.text
+
+    def exchange(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """A token for a key, as auth answers."""
+        key = json.loads(body)["key"]
+        self.exchanged.append(key)
+        if key not in self.api_keys:
+            return 401, {"type": "about:blank", "title": "-", "status": 401, "detail": "-", "code": "invalid_api_key"}
+        return 200, {"access_token": self.token(**self.api_keys[key]), "expires_in": 300}
+
     def jwks(self) -> dict[str, Any]:
         """The published key set."""
         keys = []
@@ -132,6 +152,12 @@ def serving_token_mint() -> Iterator[TokenMint]:
                 status = 503
             else:
                 answer = mint.revisions_page(query)
+            self._send(status, answer)
+
+        def do_POST(self) -> None:
+            self._send(*mint.exchange(self.rfile.read(int(self.headers["content-length"]))))
+
+        def _send(self, status: int, answer: dict[str, Any]) -> None:
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

@@ -54,6 +54,18 @@ class TokenExpired(Unauthenticated):
     code = "token_expired"
 
 
+class InvalidApiKey(Unauthenticated):
+    """The API key is wrong, has expired or was revoked; make another with POST /v1/api-keys."""
+
+    code = "invalid_api_key"
+
+
+class AddressNotAllowed(Forbidden):
+    """This API key may not be used from this address; its `addresses` say from where."""
+
+    code = "address_not_allowed"
+
+
 class TenantMismatch(Forbidden):
     """The tenant header names another tenant than the token; leave the header out or send the token's own tenant."""
 

@@ -1,18 +1,6 @@
 """What can go wrong with API keys. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-
-
-class InvalidApiKey(Unauthenticated):
-    """The API key is wrong, has expired or was revoked; make another with POST /v1/api-keys."""
-
-    code = "invalid_api_key"
-
-
-class AddressNotAllowed(Forbidden):
-    """This API key may not be used from this address; its `addresses` say from where."""
-
-    code = "address_not_allowed"
+from docuchat_common.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 
 class ApiKeyNotFound(NotFound):

@@ -12,9 +12,7 @@ import structlog
 
 from docuchat_auth.api_keys.domain import MOST_LIVE, TOKEN_LIFETIME, ApiKey, IssuedKey, KeySecret, NewKey
 from docuchat_auth.api_keys.errors import (
-    AddressNotAllowed,
     ApiKeyNotFound,
-    InvalidApiKey,
     KeyExpiryPast,
     RightsExceeded,
     TooManyApiKeys,
@@ -27,6 +25,7 @@ from docuchat_common.clock import Clock
 from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
 from docuchat_common.contracts.permissions import PERMISSIONS, Role
 from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, UserId, uuid7
 
@@ -158,6 +157,7 @@ class ApiKeys:
             lifetime,
             tenant_id=tenant_id,
             tenant_slug=tenant.slug,
+            customer_id=tenant.customer_id,
             role=(user.role if user is not None else key.role) or Role.VIEWER,
             scopes=key.scopes,
             secret_id=secret.id,

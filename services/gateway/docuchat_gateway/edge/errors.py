@@ -52,6 +52,12 @@ class Busy(InvalidInput):
     code = "busy"
 
 
+class TwoCredentials(InvalidInput):
+    """Send one credential: an API key as `X-API-Key`, or it or an access token as `Authorization: Bearer`."""
+
+    code = "two_credentials"
+
+
 class SlowBody(RequestTimeout):
     """The body of the request did not arrive within 30 seconds; send it again."""
 

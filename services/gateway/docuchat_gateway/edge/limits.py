@@ -18,6 +18,9 @@ from docuchat_gateway.edge.table import TABLE
 LIMITED: Final = ("/v1/", "/.well-known/")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
 
+REFUSED: Final = "docuchat.refused"
+"""In the scope of a request whose credential was refused already: why."""
+
 _SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.action == "public")
 _WINDOW: Final = timedelta(minutes=1)
 
@@ -42,6 +45,10 @@ class RequestLimits:
         """
         own = f":{path}" if path in _SIGN_IN else ""
         return await self._hit("address", f"{address}{own}", self._per_address)
+
+    async def hit_new_key(self, address: str) -> RateDecision | None:
+        """Count an API key that this address has not yet shown to be good."""
+        return await self._hit("new-key", address, self._per_address)
 
     async def _hit(self, name: str, subject: str, amount: int) -> RateDecision | None:
         return await self._limiter.hit(Limit(name, subject, Rate(amount, _WINDOW))) if amount else None
@@ -68,8 +75,10 @@ class RateLimit:
             decision = await limits.hit_address(client_address(scope), scope["path"])
         else:
             decision = await limits.hit_caller(subject)
+        refused: DocuChatError | None = scope.get(REFUSED)
+        app = self._app if refused is None else response_for(refused, scope.get("request_id"))
         if decision is None:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         headers = _headers_of(decision)
 
@@ -79,7 +88,7 @@ class RateLimit:
             await send(message)
 
         if decision.allowed:
-            await self._app(scope, receive, send_with_limits)
+            await app(scope, receive, send_with_limits)
             return
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
 

@@ -19,11 +19,19 @@ from docuchat_common.errors import (
     UpstreamUnavailable,
 )
 from docuchat_common.http.caller import NotAllowed
-from docuchat_common.http.identity import InvalidToken, OperatorToken, TenantMismatch, TokenExpired
+from docuchat_common.http.identity import (
+    AddressNotAllowed,
+    InvalidApiKey,
+    InvalidToken,
+    OperatorToken,
+    TenantMismatch,
+    TokenExpired,
+)
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session
 from docuchat_gateway.edge.aliases.middleware import TABLE as ALIASES
+from docuchat_gateway.edge.api_keys import HEADER
 from docuchat_gateway.edge.errors import (
     BadFrame,
     Busy,
@@ -33,6 +41,7 @@ from docuchat_gateway.edge.errors import (
     TenantSuspended,
     TokenOutdated,
     TooManySockets,
+    TwoCredentials,
 )
 from docuchat_gateway.edge.limits import LIMITED
 from docuchat_gateway.edge.standing import READS
@@ -88,6 +97,12 @@ def describe(document: JsonObject) -> JsonObject:
         "description": "By password. `client_id` names the tenant, where somebody is in several.",
         "flows": {"password": {"tokenUrl": "/v1/auth/token", "scopes": {}}},
     }
+    document["components"]["securitySchemes"][_API_KEY] = {
+        "type": "apiKey",
+        "in": "header",
+        "name": HEADER,
+        "description": "The `secret` of POST /v1/api-keys; it may stand as `Authorization: Bearer` as well.",
+    }
     document["servers"] = [{"url": "/", "description": "The gateway that serves this document"}]
     document["info"] |= {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -113,7 +128,8 @@ def describe(document: JsonObject) -> JsonObject:
             if aliases:
                 operation["x-aliases"] = aliases
             if {"HTTPBearer": []} in operation["security"]:
-                operation["security"] = [*operation["security"], {_AUTHORIZE: []}]
+                operation["security"] = [*operation["security"], {_API_KEY: []}, {_AUTHORIZE: []}]
+                operation["responses"] = with_problems(operation["responses"], *_REFUSED_KEYS)
             for status, response in operation["responses"].items():
                 named = _headers_of(status, is_limited=path.startswith(LIMITED))
                 response["headers"] = {name: _header(name) for name in named} | response.get("headers", {})
@@ -121,6 +137,8 @@ def describe(document: JsonObject) -> JsonObject:
     return document
 
 
+_API_KEY: Final = "ApiKey"
+_REFUSED_KEYS: Final = (InvalidApiKey, AddressNotAllowed, TwoCredentials)
 _AUTHORIZE: Final = "OAuth2Password"
 """With it *Authorize* of a page of documentation asks for address and password."""
 _TAGS: Final = (

@@ -7,7 +7,7 @@ that the message causes. Server to client: `start`, `sources`, `delta`, `end`, `
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -30,6 +30,7 @@ from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, Up
 from docuchat_common.http.client import error_from_response
 from docuchat_common.http.identity import Identity, TokenExpired
 from docuchat_common.http.json_body import without_surplus
+from docuchat_gateway.edge.api_keys import RENEW
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
 from docuchat_gateway.event_stream import error_frame
@@ -65,6 +66,7 @@ class ChatSession:
         self._stoppable: set[str] = set()
         self._gone = asyncio.Event()
         self._headers: dict[str, str] = {}
+        self._renew: Callable[[], Awaitable[Identity]] | None = scope.get(RENEW)
 
     async def refuse(self, error: DocuChatError) -> None:
         """Say why, and close."""
@@ -76,7 +78,10 @@ class ChatSession:
             await self._push({"type": "websocket.close", "code": code, "reason": error.code})
 
     async def run(self, identity: Identity, ended: asyncio.Future[DocuChatError]) -> None:
-        """Serve until the client leaves, its token ends, it is idle for long, it does not read, or `ended` says why."""
+        """Serve until the client leaves, is idle for long or does not read, or `ended` says why.
+
+        A token that ends is TokenExpired; one of an API key is replaced, as long as the key is good.
+        """
         self._identity = identity
         self._headers = {
             "Authorization": f"Bearer {identity.token}",
@@ -110,8 +115,7 @@ class ChatSession:
                     idle_since = time.monotonic()
                     await self._accept(message.get("text"))
                 elif time.time() >= identity.expires_at:
-                    await self.refuse(TokenExpired())
-                    return
+                    identity = await self._renewed()
                 elif self._running():
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since >= idle:
@@ -125,6 +129,13 @@ class ChatSession:
                 incoming.cancel()
                 await asyncio.gather(incoming, return_exceptions=True)
             await self._stop_relaying()
+
+    async def _renewed(self) -> Identity:
+        if self._renew is None:
+            raise TokenExpired
+        self._identity = await self._renew()
+        self._headers["Authorization"] = f"Bearer {self._identity.token}"
+        return self._identity
 
     async def _stop_relaying(self) -> None:
         tasks = self._running()

@@ -15,7 +15,7 @@ from docuchat_common.errors import DocuChatError, RateLimited, Unauthenticated
 from docuchat_common.http.identity import assert_same_tenant
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.errors import OriginRefused, TooManySockets
-from docuchat_gateway.edge.limits import refusal
+from docuchat_gateway.edge.limits import REFUSED, refusal
 from docuchat_gateway.edge.requests import client_address
 from docuchat_gateway.edge.session import ChatSession
 
@@ -65,6 +65,8 @@ async def _serve(websocket: WebSocket) -> None:
     session = ChatSession(scope, websocket.receive, websocket.send)
     refused: DocuChatError | None = None
     try:
+        if REFUSED in scope:
+            raise scope[REFUSED]
         identity = await container.verifier.verify(_token_of(websocket.headers, scope, offered))
         named = websocket.headers.get(container.settings.tenant_header) or _query(scope, "tenant")
         assert_same_tenant(identity, named)

@@ -113,9 +113,10 @@ class Standing:
     def refusal(self, caller: Caller) -> DocuChatError | None:
         """Why a valid token of `caller` is refused."""
         known = self._known
-        if caller.session_id in known.ended or caller.subject_id in known.ended:
+        if not known.ended.isdisjoint({caller.session_id, caller.subject_id, caller.owner_id}):
             return SessionEnded()
-        return TokenOutdated() if caller.version < known.versions.get(caller.subject_id, 0) else None
+        of_user = known.versions.get(caller.owner_id or caller.subject_id, 0)
+        return TokenOutdated() if caller.version < of_user else None
 
     def suspension(self, caller: Caller, method: str) -> DocuChatError | None:
         """Why `caller` may not send a request of `method`."""

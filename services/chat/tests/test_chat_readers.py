@@ -14,6 +14,8 @@ from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_common.ids import ChatId, TurnId, uuid7
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.errors import DocumentNotFound
+from docuchat_knowledge.spaces.repository import ensure_space
+from docuchat_models.spaces import EmbeddingSpace
 
 
 async def restrict(world: Any) -> UUID:
@@ -53,6 +55,16 @@ async def test_only_members_of_a_restricted_collection_are_answered_from_it(worl
     world.caller = replace(world.caller, groups=frozenset([group]))
     assert (await world.ask())[-1]["citations"] != []
     assert (await world.search.search(world.caller, "warranty", 5, None)).passages != ()
+
+
+async def test_a_reader_is_told_of_his_own_documents_outdated_vectors_whoever_asked_before(world: Any) -> None:
+    collection = await restrict(world)
+    await admit(world, collection, world.caller.subject_id)
+    async with world.database.connect("docuchat_owner") as owner:
+        await ensure_space(owner, EmbeddingSpace("test", "better", 4))
+    assert (await world.search.search(world.new_caller(), "warranty", 5, None)).notice is None
+    assert (await world.search.search(world.caller, "warranty", 5, None)).notice is not None
+    assert (await world.search.search(world.new_caller(), "warranty", 5, None)).notice is None
 
 
 async def test_quotes_of_a_document_that_the_reader_lost_are_not_shown_again(world: Any) -> None:

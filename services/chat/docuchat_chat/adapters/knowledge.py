@@ -28,8 +28,10 @@ REMEMBERED_SETS = 10_000
 
 
 class OutdatedSets:
-    """Which sets of collections have documents whose vectors are of another model; asked once in a while, not by each
-    question. A set has the name that search gives it: readers of the same documents share the answer."""
+    """Which sets of collections have documents whose vectors are of another model; asked only once in a while.
+
+    A set has the name that search gives it: readers of the same documents share the answer.
+    """
 
     def __init__(self, *, life: timedelta = timedelta(minutes=1)) -> None:
         self._life = life.total_seconds()

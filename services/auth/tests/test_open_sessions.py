@@ -12,7 +12,7 @@ async def signed_in(auth: Any, email: str, **headers: str) -> tuple[dict[str, st
 
 
 async def test_a_user_lists_the_own_sessions_and_ends_them(auth: Any) -> None:
-    phone, phone_refresh = await signed_in(auth, "ann@example.com", **{"User-Agent": "Phone/1 " + "x" * 300})
+    _, phone_refresh = await signed_in(auth, "ann@example.com", **{"User-Agent": "Phone/1 " + "x" * 300})
     laptop, laptop_refresh = await signed_in(auth, "ann@example.com", **{"User-Agent": "Laptop/1"})
     stranger, _ = await signed_in(auth, "eve@example.com")
 

@@ -143,6 +143,18 @@ class OperatorClient:
         """A new signing key; with `revoke` every older one ends at once, and all access tokens with it."""
         return await self._send("POST", "signing-keys/rotate", {"revoke": revoke})
 
+    async def verify_audit(self, tenant: str | None = None) -> dict[str, Any]:
+        """Whether the audit log of a tenant, or the installation's, holds: `checked`, `breaks`, and its last entry."""
+        breaks: list[dict[str, Any]] = []
+        checked, after = 0, 0
+        while True:
+            named = {} if tenant is None else {"tenant": tenant}
+            part = await self._send("GET", "audit/verify", params={"after": str(after), **named})
+            checked, breaks = checked + part["checked"], breaks + part["breaks"]
+            if part["next_after"] is None:
+                return {**part, "holds": not breaks, "checked": checked, "breaks": breaks}
+            after = part["next_after"]
+
     async def dead_letters(self) -> dict[str, Any]:
         """Messages that no service could take, and the services that did not say."""
         return await self._send("GET", "dead-letters")

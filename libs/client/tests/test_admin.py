@@ -200,6 +200,20 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
         assert (done.code, done.out) == (0, words), (arguments, done)
 
 
+async def test_an_audit_log_is_verified_to_its_end(service: Service, admin: Command) -> None:
+    def part(checked: int, next_after: int | None, *breaks: int) -> JSONResponse:
+        found = [{"seq": seq, "reason": "it was changed"} for seq in breaks]
+        head = {"head_seq": next_after or 9, "head_hash": "ab"}
+        return JSONResponse({"holds": not found, "checked": checked, "breaks": found, "next_after": next_after, **head})
+
+    service.on("GET", "/v1/operator/audit/verify", part(5, 5), part(4, None), part(5, 5, 3), part(4, None))
+
+    done = await admin("admin", "verify-audit", "--tenant", "acme")
+    assert (done.code, done.out) == (0, "9 entries, the last is 9, hash ab\n")
+    broken = await admin("admin", "verify-audit")
+    assert broken.code == 1 and "entry 3: it was changed" in broken.err
+
+
 async def test_services_that_did_not_answer_are_a_failure(service: Service, admin: Command) -> None:
     answer = {"replayed": {"usage": 1}, "items": [], "unanswered": ["chat"]}
     service.on("POST", "/v1/operator/dead-letters/replay", JSONResponse(answer))

@@ -99,6 +99,7 @@ def any_of(event: type[Event]) -> Event:
     """An event of this type whose required fields are filled with something of their kind."""
     samples = {
         UUID: uuid7(), UUID | None: None, int: 1, str: "x", bool: True, float: 1.0, AwareDatetime: datetime.now(UTC),
+        str | None: None,
     }  # fmt: skip
     given = {}
     for name, field in event.model_fields.items():

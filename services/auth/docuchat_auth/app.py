@@ -4,6 +4,8 @@ from fastapi import FastAPI
 
 from docuchat_auth.api_keys.routes import inside as api_keys_inside
 from docuchat_auth.api_keys.routes import router as api_keys
+from docuchat_auth.audit.routes import operator as operator_audit
+from docuchat_auth.audit.routes import router as audit
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.groups.routes import router as groups
@@ -19,6 +21,7 @@ from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.routes import router as signing_keys
 from docuchat_auth.users.routes import router as users
 from docuchat_common.http.app import create_service_app
+from docuchat_common.http.dead_letters import router as dead_letters
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -38,5 +41,8 @@ def create_app(settings: Settings) -> FastAPI:
         revisions,
         operator_door,
         operators,
+        audit,
+        operator_audit,
+        dead_letters,
     ]
     return create_service_app(settings, title="DocuChat auth", routers=routers, open_container=open_container)

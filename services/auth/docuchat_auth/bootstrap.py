@@ -9,6 +9,7 @@ from functools import partial
 from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
+from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
 from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.ports import CodeMailer
@@ -17,6 +18,7 @@ from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
+from docuchat_auth.handlers import subscriptions
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
@@ -38,8 +40,11 @@ from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import KEY_LIFE, Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
+from docuchat_common.messaging.consumer import Consumer
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
@@ -71,6 +76,9 @@ class Container:
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
+    audit: AuditLog
+    refusals: Refusals
+    dead_letters: DeadLetterOffice
     idempotency: Idempotency
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -159,6 +167,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         # its own keys as they are, not over HTTP: it would ask before it listens
         verifier = await stack.enter_async_context(TokenVerifier.open(settings, published=keys.published))
 
+        audit = AuditLog(uow)
+        consumer = Consumer(broker, subscriptions(audit))
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         background.every("refresh_tokens.sweep", _SWEEP_EVERY, sessions.forget_expired)
@@ -167,6 +177,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         stack.push_async_callback(queue.drain, _DRAIN)
+        consumer.start()
+        stack.push_async_callback(consumer.stop, settings.shutdown_grace)
         yield Container(
             settings=settings,
             verifier=verifier,
@@ -195,10 +207,13 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),
+            audit=audit,
+            refusals=Refusals(uow),
+            dead_letters=DeadLetterOffice(broker, SCHEMA),
             idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
             # events wait in the outbox: no request needs the broker
-            watched={"rabbitmq": broker.check},
+            watched={"rabbitmq": consumer.check},
             background=background.names,
         )
 

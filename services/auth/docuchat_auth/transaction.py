@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_auth.api_keys.repository import ApiKeyRepository
+from docuchat_auth.audit.repository import AuditRepository
 from docuchat_auth.groups.repository import GroupRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
@@ -31,12 +32,13 @@ class Tx:
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
     api_keys: ApiKeyRepository
+    audit: AuditRepository
     requests: IdempotentRequests
     outbox: Outbox
 
 
 def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
-    """Auth consumes no event, so it has no use for the inbox."""
+    """What auth consumes has its entry as its inbox row."""
     return Tx(
         tenants=TenantRepository(connection),
         revisions=RevisionRepository(connection),
@@ -47,6 +49,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
         api_keys=ApiKeyRepository(connection),
+        audit=AuditRepository(connection),
         requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,
     )

@@ -38,6 +38,7 @@ from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.ledger import UsageLedger
+from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
@@ -65,6 +66,7 @@ class Container:
     conversations: ConversationService
     turns: Turns
     idempotency: Idempotency
+    refusals: Refusals
     background: Background
     dead_letters: DeadLetterOffice
     checks: Mapping[str, Check]
@@ -188,6 +190,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
+            refusals=Refusals(transactions),
             background=background,
             dead_letters=DeadLetterOffice(broker, "chat"),
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},

@@ -14,6 +14,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.refusals import Refusals
 from docuchat_common.http.slots import OpenCounts, SharedSlots
 from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
@@ -62,6 +63,7 @@ class Container:
     idempotency: Idempotency
     uploads: UploadService
     upload_slots: SharedSlots
+    refusals: Refusals
     operator: OperatorService
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -155,6 +157,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 hold_lease=settings.upload_timeout + timedelta(minutes=1),
             ),
             upload_slots=SharedSlots(settings.max_parallel_uploads),
+            refusals=Refusals(uow),
             operator=OperatorService(
                 uow.system,
                 client,
@@ -170,7 +173,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 checks,
                 internal_token,
                 recount=holdings.compare,
-                with_dead_letters=frozenset({"chat", "usage", "ingest"}),
+                with_dead_letters=frozenset({"auth", "chat", "usage", "ingest"}),
             ),
             checks=checks,
             watched={"rabbitmq": broker.check},

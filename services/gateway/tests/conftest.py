@@ -133,7 +133,9 @@ def open_gateway(
     async def open_with(**changes: Any) -> AsyncIterator[Gateway]:
         environment = {name.lower(): value for name, value in service_environment("gateway").items()}
         behind_urls = {"chat_url": behind.url, "usage_url": behind.url}
-        settings = Settings(**(environment | behind_urls | {"rate_limit_per_minute": 0} | changes))
+        settings = Settings(
+            **(environment | behind_urls | {"rate_limit_per_minute": 0, "rate_limit_per_address": 0} | changes)
+        )
         app = create_app(settings)
         async with (
             serving(gateway_config(app, settings)) as url,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from services.gateway.tests.conftest import Gateway, OpenGateway
 from services.gateway.tests.fakes import TURN, Behind, Chat, event
 from starlette.websockets import WebSocketDisconnect
@@ -330,7 +331,7 @@ async def test_a_send_that_fails_ends_the_session_and_nothing_is_raised(error: E
     async def send(message: dict[str, Any]) -> None:
         raise error
 
-    settings = Settings.model_construct()
+    settings = Settings.model_construct(internal_token=SecretStr("inside"))
     scope = {"app": SimpleNamespace(state=SimpleNamespace(container=SimpleNamespace(settings=settings)))}
     caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member")
     session = ChatSession(scope, receive_message, send)  # type: ignore[arg-type]  # as ASGI has it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import uuid
@@ -59,6 +60,27 @@ MAKES_NOTHING_TWICE = {
     "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
 }
 """POSTs without an Idempotency-Key, and why a repetition does no harm. Signing in (`/v1/auth`) proves itself anew."""
+
+
+WRITES_NO_ENTRY = {
+    ("/v1/auth/request-code", "POST"): "nobody has proven anything yet; it is counted, and the sign-in is the act",
+    ("/v1/auth/password/forgot", "POST"): "as above",
+    ("/v1/auth/verify-email/request", "POST"): "a code is mailed again; what it proves is the act",
+}
+"""Operations that change something and are in no audit log, and why."""
+
+
+def test_every_operation_that_changes_something_is_in_the_audit_log() -> None:
+    """That each success writes exactly one entry is asserted by the routes themselves, in the tests of all services."""
+    names = {
+        (path, method.upper()): operation.get("x-audit")
+        for path, item in DOCUMENT["paths"].items()
+        for method, operation in item.items()
+    }
+    changing = {operation for operation in names if operation[1] != "GET"}
+    assert {operation for operation in changing if names[operation] is None} == WRITES_NO_ENTRY.keys()
+    assert {operation for operation in names if names[operation] is not None} <= changing
+    assert {name for name in names.values() if name and not re.fullmatch(r"[a-z_]+\.[a-z_]+", name)} == set()
 
 
 def test_every_creating_post_takes_an_idempotency_key() -> None:

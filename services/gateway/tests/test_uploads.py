@@ -200,7 +200,8 @@ async def test_room_is_held_before_anything_is_stored_and_given_back_when_nothin
 ) -> None:
     await gateway.upload()
     ((hold_id, asked),) = behind.holds.items()
-    event = await gateway.fetchval("SELECT convert_from(body, 'utf8') FROM knowledge.outbox")
+    stored = "SELECT convert_from(body, 'utf8') FROM knowledge.outbox WHERE type = 'document.uploaded.v1'"
+    event = await gateway.fetchval(stored)
     amounts = {amount.unit.value: amount.amount for amount in asked.amounts}
     await gateway.upload()
 

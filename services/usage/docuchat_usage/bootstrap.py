@@ -12,6 +12,7 @@ from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import KEY_LIFE, Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
@@ -46,6 +47,7 @@ class Container:
     documents: DocumentService
     ledger: LedgerService
     idempotency: Idempotency
+    refusals: Refusals
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -100,6 +102,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             documents=documents,
             ledger=ledger,
             idempotency=Idempotency(uow),
+            refusals=Refusals(uow),
             dead_letters=DeadLetterOffice(broker, "usage"),
             checks={"postgres": database.check, "auth": verifier.check},
             watched={"rabbitmq": consumer.check},

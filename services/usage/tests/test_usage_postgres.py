@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from docuchat_testkit.databases import ClonedDatabase
 
-TENANT_TABLES = ("subscriptions", "budgets", "holds", "ledger", "outbox", "sums", "stored_documents")
+TENANT_TABLES = (
+    "subscriptions",
+    "budgets",
+    "holds",
+    "ledger",
+    "outbox",
+    "sums",
+    "stored_documents",
+    "idempotent_requests",
+)
 
 
 async def balance(database: ClonedDatabase, tenant: int) -> dict[str, int]:

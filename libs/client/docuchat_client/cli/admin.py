@@ -213,6 +213,20 @@ def rotate_keys(
     screen.line(f"Key {key['kid']} signs from {key['signs_from']}.")
 
 
+@admin_app.command("verify-audit")
+def verify_audit(
+    context: typer.Context,
+    tenant: Annotated[str | None, typer.Option(help="Its id or slug; the installation's own log without.")] = None,
+) -> None:
+    """Look whether an audit log holds: ends with 1 when an entry was changed, added or taken away."""
+    found = _operate(context, lambda it: it.verify_audit(tenant))
+    for one in found["breaks"]:
+        screen.fail(f"entry {one['seq']}: {one['reason']}")
+    screen.line(f"{found['checked']} entries, the last is {found['head_seq']}, hash {found['head_hash']}")
+    if not found["holds"]:
+        raise typer.Exit(1)
+
+
 @dead_letters_app.command("list")
 def list_dead_letters(context: typer.Context, as_json: AsJson = False) -> None:
     """List messages that no service could take, and why."""

@@ -13,6 +13,7 @@ from docuchat_common.events.envelope import Envelope, Event, MalformedEvent, ope
 
 SubjectType = Literal["tenant", "chatbot", "key", "user"]
 Unit = Literal["tokens", "cost"]
+AuditResult = Literal["done", "refused", "failed"]
 
 
 class TenantCreated(Event):
@@ -219,6 +220,27 @@ class QuotaExceeded(Event):
     limit_amount: float | None = None
 
 
+class AuditRecorded(Event):
+    """Somebody did something, or was refused it; auth books it into the tenant's chain.
+
+    `tenantid` is the tenant that it concerns; what an operator or a command does is in the installation's own chain.
+    """
+
+    type: ClassVar[str] = "audit.recorded.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "gateway", "usage")
+    taken_by: ClassVar[tuple[str, ...]] = ("auth",)
+
+    subject_type: Literal["user", "visitor", "key", "operator", "command"]
+    subject_id: UUID | None
+    action: str
+    object_type: str
+    object_id: str | None
+    result: AuditResult
+    address: str | None = None
+    request_id: str | None = None
+    detail: str | None = None
+
+
 CATALOGUE: tuple[type[Event], ...] = (
     TenantCreated,
     UserRegistered,
@@ -234,6 +256,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     ChatMessageCompleted,
     QuotaThreshold,
     QuotaExceeded,
+    AuditRecorded,
 )
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in CATALOGUE}
 

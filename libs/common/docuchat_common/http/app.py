@@ -14,6 +14,7 @@ from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_rou
 from docuchat_common.http.middleware import RequestContext
 from docuchat_common.http.permissions import EXTENSION, permission_of
 from docuchat_common.http.problems import Problem, install_problem_handlers
+from docuchat_common.http.refusals import WRITE_EVERY, Refusals
 
 
 class Container(Protocol):
@@ -44,6 +45,9 @@ def create_service_app(
             app.state.container = container
             checks = {**container.checks, **watched_by(container)}
             background.every("health", LOOK_EVERY, lambda: ask_parts(checks))
+            refusals: Refusals | None = getattr(container, "refusals", None)
+            if refusals is not None:
+                background.every("refusals", WRITE_EVERY, refusals.write)
             yield
 
     options: dict[str, Any] = {

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from docuchat_common.acts import excuse_act
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Idempotency, RequestTx, Settle, StoredResponse, fingerprint_of, without_key
 
@@ -36,6 +37,7 @@ IdempotencyKey = Annotated[str | None, Depends(_key)]
 
 def replayed(stored: StoredResponse) -> Response:
     """The answer as it was, byte for byte, marked as a repetition."""
+    excuse_act()
     return Response(
         stored.body,
         status_code=stored.status,

@@ -21,6 +21,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 
+from docuchat_common.acts import note_caller
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.contracts.permissions import Action
@@ -349,6 +350,7 @@ async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]
     container = request.app.state.container
     identity: Identity = await container.verifier.verify(bearer_token(request.headers))
     assert_same_tenant(identity, request.headers.get(container.settings.tenant_header))
+    note_caller(identity.caller)
     structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
     return identity
 
@@ -360,6 +362,7 @@ CurrentIdentity = Annotated[Identity, Depends(current_identity)]
 async def current_operator(request: Request, _: Annotated[Any, Depends(_operator_bearer)]) -> Caller:
     """The operator who calls; OperatorRequired for anybody else who is signed in."""
     identity: Identity = await request.app.state.container.verifier.verify_operator(bearer_token(request.headers))
+    note_caller(identity.caller)
     return identity.caller
 
 

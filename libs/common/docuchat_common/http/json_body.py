@@ -18,9 +18,20 @@ from fastapi.params import Query
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from docuchat_common.acts import Act, acting
+from docuchat_common.audit import EXTENSION, assert_told
 from docuchat_common.db import Deadlocked
-from docuchat_common.errors import DocuChatError, InvalidInput, PayloadTooLarge, StorageFull, UpstreamUnavailable
+from docuchat_common.errors import (
+    DocuChatError,
+    Forbidden,
+    InvalidInput,
+    PayloadTooLarge,
+    StorageFull,
+    UpstreamUnavailable,
+)
+from docuchat_common.http.addresses import client_address
 from docuchat_common.http.problems import with_problems
+from docuchat_common.http.refusals import note_refusal
 from docuchat_common.text import UNSAFE
 
 SHORT_BODY: Final = 64 * 2**10
@@ -84,6 +95,9 @@ def without_surplus(fields: Mapping[str, Any], model: type[BaseModel]) -> dict[s
     return {name: value for name, value in fields.items() if name in known or name in unknown}
 
 
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
 class _StrictRequest(Request):
     model: type[BaseModel] | None = None
 
@@ -104,6 +118,9 @@ class JsonRoute(APIRoute):
     MAX_BYTES: ClassVar[int] = SHORT_BODY
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.act: str | None = getattr(endpoint, "audited", None)
+        if self.act is not None:
+            options["openapi_extra"] = {**(options.get("openapi_extra") or {}), EXTENSION: self.act}
         super().__init__(path, endpoint, **options)
         kinds = {InvalidInput, UpstreamUnavailable, *_raised_by(self.dependant)}
         if self.body_field is not None:
@@ -128,9 +145,21 @@ class JsonRoute(APIRoute):
             strict.model = model
             if has_body:
                 await strict.read(self.MAX_BYTES)
-            return await handle(strict)
+            try:
+                return await (handle(strict) if self.act is None else self._audited(strict, self.act, handle))
+            except Forbidden:
+                await note_refusal(strict, self.path_format)
+                raise
 
         return strictly
+
+    @staticmethod
+    async def _audited(request: Request, name: str, handle: _Handler) -> Response:
+        with acting(Act(name, lambda: client_address(request))) as act:
+            response = await handle(request)
+        if response.status_code < 400:
+            assert_told(act, request.app.state.container.settings.environment)
+        return response
 
 
 class TextRoute(JsonRoute):

@@ -6,6 +6,8 @@ from typing import Final
 import asyncpg
 import structlog
 
+from docuchat_common.acts import current_act
+from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.events.envelope import Event
 from docuchat_common.telemetry import trace_headers
 
@@ -37,6 +39,8 @@ class Outbox:
             return 0
         headers = json.dumps(current_headers())
         count = len(self._events)
+        if (act := current_act()) is not None:
+            act.written += [event.action for event in self._events if isinstance(event, AuditRecorded)]
         await self._connection.execute(
             self._insert,
             [event.id for event in self._events],

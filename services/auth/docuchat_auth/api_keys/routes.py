@@ -18,6 +18,7 @@ from docuchat_auth.api_keys.errors import (
 from docuchat_auth.api_keys.schemas import ApiKeyPage, ApiKeyView, IssuedApiKey, NewApiKey, Rotation
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
+from docuchat_common.audit import audited
 from docuchat_common.contracts.api_keys import PATH, KeyExchange, KeyToken
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, Seal, created
@@ -62,6 +63,7 @@ def _about(issued: IssuedKey) -> UUID:
     operation_id="createApiKey",
 )
 @raises(RightsExceeded, KeyExpiryPast, TooManyApiKeys, *IDEMPOTENCY_ERRORS)
+@audited("api_key.create")
 async def create_api_key(
     body: NewApiKey, caller: Holder, keys: Service, seal: Sealed, creating: CurrentCreation
 ) -> Response:
@@ -102,6 +104,7 @@ async def list_api_keys(
     operation_id="deleteApiKey",
 )
 @raises(ApiKeyNotFound)
+@audited("api_key.revoke")
 async def delete_api_key(key_id: UUID, caller: Holder, keys: Service) -> None:
     """It opens nothing any more within two seconds, everywhere."""
     await keys.revoke(caller, key_id)
@@ -115,6 +118,7 @@ async def delete_api_key(key_id: UUID, caller: Holder, keys: Service) -> None:
     operation_id="rotateApiKey",
 )
 @raises(ApiKeyNotFound, RightsExceeded, *IDEMPOTENCY_ERRORS)
+@audited("api_key.rotate")
 async def rotate_api_key(
     key_id: UUID,
     caller: Holder,

@@ -21,6 +21,7 @@ from docuchat_auth.groups.service import groups_of
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.users.domain import User
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
 from docuchat_common.contracts.permissions import PERMISSIONS, Role
@@ -76,6 +77,7 @@ class ApiKeys:
             if await tx.api_keys.count(caller.tenant_id, owner) >= MOST_LIVE:
                 raise TooManyApiKeys
             await tx.api_keys.add(key)
+            tx.outbox.add(entry(caller, "api_key.create", key.id))
             await settle(tx, issued)
         return issued
 
@@ -92,6 +94,7 @@ class ApiKeys:
             await tx.api_keys.lock(key_id)
             await self._get(tx, caller, key_id)
             await self._end(tx, caller.tenant_id, key_id)
+            tx.outbox.add(entry(caller, "api_key.revoke", key_id))
 
     async def rotate(
         self, caller: Caller, key_id: UUID, overlap: timedelta, settle: Settle[IssuedKey] = without_key
@@ -122,6 +125,7 @@ class ApiKeys:
             secret = _secret(shown, moment)
             await tx.api_keys.add_secret(key.tenant_id, secret)
             issued = IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
+            tx.outbox.add(entry(caller, "api_key.rotate", key_id))
             await settle(tx, issued)
         return issued
 

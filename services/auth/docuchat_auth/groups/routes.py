@@ -9,6 +9,7 @@ from docuchat_auth.groups.errors import GroupNameTaken, GroupNotFound, TooManyGr
 from docuchat_auth.groups.schemas import GroupBody, GroupView, MembershipView
 from docuchat_auth.groups.service import Groups
 from docuchat_auth.users.errors import UserNotFound
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
@@ -32,6 +33,7 @@ Admin = Annotated[Caller, requires("groups.manage")]
 
 @router.post("", summary="Create a group", status_code=201, response_model=GroupView, operation_id="createGroup")
 @raises(GroupNameTaken, *IDEMPOTENCY_ERRORS)
+@audited("group.create")
 async def create_group(body: GroupBody, caller: Admin, groups: Service, creating: CurrentCreation) -> Response:
     """A group without members."""
     return await creating.once(
@@ -60,6 +62,7 @@ async def get_group(group_id: UUID, caller: Admin, groups: Service) -> GroupView
 
 @router.patch("/{group_id}", summary="Rename a group", operation_id="renameGroup")
 @raises(GroupNotFound, GroupNameTaken)
+@audited("group.rename")
 async def rename_group(group_id: UUID, body: GroupBody, caller: Admin, groups: Service) -> GroupView:
     """Give a group another name."""
     return GroupView.of(await groups.rename(caller.tenant_id, group_id, body.name))
@@ -67,6 +70,7 @@ async def rename_group(group_id: UUID, body: GroupBody, caller: Admin, groups: S
 
 @router.delete("/{group_id}", summary="Delete a group", status_code=204, operation_id="deleteGroup")
 @raises(GroupNotFound)
+@audited("group.delete")
 async def delete_group(group_id: UUID, caller: Admin, groups: Service) -> None:
     """Its members lose within seconds what it gave them."""
     await groups.delete(caller.tenant_id, group_id)
@@ -84,6 +88,7 @@ async def list_members(group_id: UUID, caller: Admin, groups: Service, paging: P
 
 @router.put("/{group_id}/members/{user_id}", summary="Add a user", status_code=204, operation_id="addGroupMember")
 @raises(GroupNotFound, UserNotFound, TooManyGroups)
+@audited("group.add_member")
 async def add_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Service) -> None:
     """The user's access tokens end within seconds; refreshed ones name the group. Adding a member again is no error."""
     await groups.add_member(caller.tenant_id, group_id, UserId(user_id))
@@ -93,6 +98,7 @@ async def add_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Servi
     "/{group_id}/members/{user_id}", summary="Remove a user", status_code=204, operation_id="removeGroupMember"
 )
 @raises(GroupNotFound)
+@audited("group.remove_member")
 async def remove_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Service) -> None:
     """The user loses within seconds what the group gave. Removing who is not in it is no error."""
     await groups.remove_member(caller.tenant_id, group_id, UserId(user_id))

@@ -13,6 +13,8 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.service import outdate
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, UserId, uuid7
@@ -42,6 +44,7 @@ class Groups:
         group = Group(tenant_id, uuid7(), name, 0, self._clock.now())
         async with self._uow(tenant_id) as tx:
             await tx.groups.add(tenant_id, group.id, name, group.created_at)
+            tx.outbox.add(entry(None, "group.create", group.id, tenant_id=tenant_id))
             await settle(tx, group)
         logger.info("group.created", tenant_id=tenant_id, group_id=str(group.id))
         return group
@@ -60,6 +63,7 @@ class Groups:
         """Raises GroupNotFound, GroupNameTaken."""
         async with self._uow(tenant_id) as tx:
             await tx.groups.rename(tenant_id, group_id, name)
+            tx.outbox.add(entry(None, "group.rename", group_id, tenant_id=tenant_id))
             return await self._get(tx, tenant_id, group_id)
 
     async def delete(self, tenant_id: TenantId, group_id: UUID) -> None:
@@ -73,6 +77,7 @@ class Groups:
                 await outdate(tx, self._revisions, tenant_id, member.user_id)
             await tx.groups.delete(tenant_id, group_id)
             await tx.requests.forget_about(tenant_id, group_id)
+            tx.outbox.add(entry(None, "group.delete", group_id, tenant_id=tenant_id))
         logger.info("group.deleted", tenant_id=tenant_id, group_id=str(group_id), members=len(members))
 
     async def list_members(
@@ -91,10 +96,12 @@ class Groups:
             if not await tx.users.lock(tenant_id, user_id):
                 raise UserNotFound
             if not await tx.groups.add_member(tenant_id, group_id, user_id, self._clock.now()):
+                excuse_act()
                 return
             if len(await tx.groups.list_of(tenant_id, user_id)) > MOST_GROUPS:
                 raise TooManyGroups
             await outdate(tx, self._revisions, tenant_id, user_id)
+            tx.outbox.add(entry(None, "group.add_member", group_id, tenant_id=tenant_id, detail=f"user {user_id}"))
         logger.info("group.member_added", tenant_id=tenant_id, group_id=str(group_id), user_id=str(user_id))
 
     async def remove_member(self, tenant_id: TenantId, group_id: UUID, user_id: UserId) -> None:
@@ -104,8 +111,10 @@ class Groups:
                 raise GroupNotFound
             await tx.users.lock(tenant_id, user_id)  # before the membership, as a removal of the user does it
             if not await tx.groups.remove_member(tenant_id, group_id, user_id):
+                excuse_act()
                 return
             await outdate(tx, self._revisions, tenant_id, user_id)
+            tx.outbox.add(entry(None, "group.remove_member", group_id, tenant_id=tenant_id, detail=f"user {user_id}"))
         logger.info("group.member_removed", tenant_id=tenant_id, group_id=str(group_id), user_id=str(user_id))
 
     async def _get(self, tx: Tx, tenant_id: TenantId, group_id: UUID) -> Group:

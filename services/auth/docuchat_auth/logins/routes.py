@@ -16,6 +16,7 @@ from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_common.audit import audited
 from docuchat_common.errors import InvalidInput, PayloadTooLarge
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.http.json_body import SHORT_BODY, JsonRoute, read_bounded
@@ -59,6 +60,7 @@ Tenants = Annotated[TenantDirectory, Depends(_tenants)]
 )
 @public
 @raises(*_REFUSALS)
+@audited("session.start")
 async def login(
     body: LoginBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service, tenants: Tenants
 ) -> SignedInTokens:
@@ -89,6 +91,7 @@ async def login(
     PayloadTooLarge,
     InvalidInput,
 )
+@audited("session.start")
 async def token(
     request: Request, tenant: PersonsTenant, address: ClientAddress, sign_in: Service, tenants: Tenants
 ) -> SignedInTokens:

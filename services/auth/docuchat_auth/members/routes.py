@@ -12,6 +12,7 @@ from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.schemas import Address, UserView
 from docuchat_auth.users.service import UserDirectory
+from docuchat_common.audit import audited
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
@@ -56,6 +57,7 @@ async def list_members(
 
 @router.patch("/{user_id}", summary="Change a user's role, or deactivate a user", operation_id="changeMember")
 @raises(UserNotFound, OwnersOnly, LastOwner)
+@audited("user.change")
 async def change_member(user_id: UUID, body: MemberChangeBody, caller: Admin, members: Service) -> UserView:
     """Within seconds no older access token works; one that is refreshed says the new role.
 
@@ -66,6 +68,7 @@ async def change_member(user_id: UUID, body: MemberChangeBody, caller: Admin, me
 
 @router.delete("/{user_id}", summary="Remove a user", status_code=204, operation_id="removeMember")
 @raises(UserNotFound, OwnersOnly, LastOwner, InvalidHandOver)
+@audited("user.remove")
 async def remove_member(
     user_id: UUID,
     caller: Admin,

@@ -13,6 +13,8 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.service import outdate
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRemoved
 from docuchat_common.http.caller import Caller
@@ -42,11 +44,14 @@ class Members:
             role = change.role or user.role
             is_active = user.is_active if change.is_active is None else change.is_active
             if (role, is_active) == (user.role, user.is_active):
+                excuse_act()
                 return user
             if not is_active:
                 await self._sessions.end_all(tx, user)
             await tx.users.change(tenant_id, user_id, role, is_active)
             await outdate(tx, self._revisions, tenant_id, user_id)
+            detail = f"{user.role.value} to {role.value}, {'active' if is_active else 'deactivated'}"
+            tx.outbox.add(entry(by, "user.change", user_id, tenant_id=tenant_id, detail=detail))
             changed = await tx.users.find_by_id(tenant_id, user_id)
         logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
         return changed or user
@@ -68,6 +73,8 @@ class Members:
             await outdate(tx, self._revisions, tenant_id, user_id)
             await tx.users.delete(tenant_id, user_id)
             tx.outbox.add(UserRemoved(tenant_id=tenant_id, user_id=user_id, hand_over_to=hand_over_to))
+            handed = None if hand_over_to is None else f"handed over to {hand_over_to}"
+            tx.outbox.add(entry(by, "user.remove", user_id, tenant_id=tenant_id, detail=handed))
         logger.info("user.removed", tenant_id=tenant_id, user_id=str(user_id))
 
     async def _judge(

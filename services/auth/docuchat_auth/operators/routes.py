@@ -29,6 +29,7 @@ from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.schemas import Address
 from docuchat_auth.users.service import UserDirectory
+from docuchat_common.audit import audited
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
@@ -76,6 +77,7 @@ async def _keys(request: Request) -> KeyRing:
 )
 @public
 @raises(TooManyAttempts, InvalidOperatorKey, NoSigningKey)
+@audited("operator.sign_in")
 async def create_token(
     body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, Depends(_operators)]
 ) -> OperatorTokenView:
@@ -109,6 +111,7 @@ async def list_tenants(
     operation_id="createTenant",
 )
 @raises(InvalidSlug, InvalidSignUp, TenantTaken, *IDEMPOTENCY_ERRORS)
+@audited("tenant.create")
 async def create_tenant(
     body: NewTenant,
     operator: CurrentOperator,
@@ -124,7 +127,9 @@ async def create_tenant(
     return await creating.once(
         operator,
         body,
-        lambda settle: founding.create(body.slug, body.name, Email(body.owner), signup=body.rule(), settle=settle),
+        lambda settle: founding.create(
+            body.slug, body.name, Email(body.owner), signup=body.rule(), by=operator, settle=settle
+        ),
         present,
     )
 
@@ -135,8 +140,9 @@ async def create_tenant(
     operation_id="changeTenant",
 )
 @raises(TenantNotFound, InvalidSignUp)
+@audited("tenant.change")
 async def change_tenant(
-    tenant: str, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
+    tenant: str, operator: CurrentOperator, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
 ) -> OperatedTenant:
     """`tenant` is its number, its customer id or its slug.
 
@@ -144,7 +150,7 @@ async def change_tenant(
     anybody.
     """
     found = await tenants.get_by_reference(tenant)
-    return OperatedTenant.of(await tenants.set_signup(found.id, body.rule()))
+    return OperatedTenant.of(await tenants.set_signup(found.id, body.rule(), by=operator))
 
 
 @router.get(
@@ -176,6 +182,9 @@ async def list_users(
     summary="Rotate the keys that sign tokens",
     operation_id="rotateSigningKeys",
 )
-async def rotate_signing_keys(keys: Annotated[KeyRing, Depends(_keys)], body: KeyRotation | None = None) -> RotatedKey:
+@audited("signing_keys.rotate")
+async def rotate_signing_keys(
+    operator: CurrentOperator, keys: Annotated[KeyRing, Depends(_keys)], body: KeyRotation | None = None
+) -> RotatedKey:
     """A new key is published at once and signs after a while; the older ones stay until their last token has ended."""
-    return RotatedKey.of(await keys.rotate(revoke=body is not None and body.revoke))
+    return RotatedKey.of(await keys.rotate(revoke=body is not None and body.revoke, by=operator))

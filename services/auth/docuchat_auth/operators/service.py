@@ -16,11 +16,13 @@ from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Newcomer
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRegistered
-from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 
@@ -55,6 +57,7 @@ class Operators:
             if operator is None or not hmac.compare_digest(operator.secret_hash, key.secret_hash):
                 raise InvalidOperatorKey
             await tx.operators.record_use(operator.id, self._clock.now())
+            tx.outbox.add(entry(Caller(NO_TENANT, "operator", operator.id), "operator.sign_in", operator.id))
         logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
         return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
 
@@ -74,6 +77,7 @@ class TenantFounding:
         owner: Email,
         *,
         signup: SignUp,
+        by: Caller | None = None,
         settle: Settle[tuple[Tenant, bool]] = without_key,
     ) -> tuple[Tenant, bool]:
         """The tenant and whether it is new; the same slug and owner again change nothing.
@@ -82,7 +86,7 @@ class TenantFounding:
 
         Raises InvalidSlug; TenantTaken when the slug belongs to a tenant that somebody else owns.
         """
-        tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, signup=INVITED_ONLY)
+        tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, by=by, signup=INVITED_ONLY)
         # a crash in between leaves a tenant that is closed and empty; the command given again completes it
         async with self._uow(tenant.id) as tx:
             user = await tx.users.register(tenant.id, Newcomer(email=owner), self._clock.now())
@@ -93,7 +97,9 @@ class TenantFounding:
             if user is None or user.role is not Role.OWNER:
                 raise TenantTaken(f"The slug belongs to tenant {tenant.id}, which has another owner.")
         if is_new and signup != INVITED_ONLY:
-            tenant = await self._tenants.set_signup(tenant.id, signup)
+            tenant = await self._tenants.set_signup(tenant.id, signup, by=by, is_part=True)
+        if not is_new:
+            excuse_act()
         # the key is the operator's, of no tenant; a crash before this line is mended as above
         async with self._uow(NO_TENANT) as tx:
             await settle(tx, (tenant, is_new))
@@ -117,4 +123,5 @@ class UserImport:
             if password_hash is not None:
                 await tx.passwords.put(tenant.id, user.id, password_hash, moment)
             tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
+            tx.outbox.add(entry(None, "user.import", user.id, tenant_id=tenant.id))
         return True

@@ -13,6 +13,7 @@ from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
@@ -37,6 +38,7 @@ Service = Annotated[Passwords, Depends(_passwords)]
     tags=["users"],
 )
 @raises(UserGone, WrongPassword, TooManyAttempts, PasswordTooWeak, PasswordsBusy)
+@audited("password.change")
 async def set_password(
     body: PasswordChange, caller: Annotated[Caller, requires("account.use")], address: ClientAddress, passwords: Service
 ) -> None:
@@ -69,6 +71,7 @@ async def forgot(body: CodeRequestBody, tenant: PersonsTenant, address: ClientAd
 )
 @public
 @raises(TooManyAttempts, InvalidCode, ChooseTenant, PasswordTooWeak, PasswordsBusy)
+@audited("password.reset")
 async def reset(body: PasswordReset, tenant: PersonsTenant, address: ClientAddress, passwords: Service) -> None:
     """Works once, and ends all sessions of the user. It signs nobody in: that is the next step, with a second factor
     where the account has one.

@@ -16,6 +16,7 @@ from docuchat_auth.passwords.strength import require_strength
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, User
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
@@ -74,6 +75,7 @@ class Passwords:
             if await tx.passwords.find(user.tenant_id, user.id) != older:
                 raise WrongPassword  # changed meanwhile
             await self._put(tx, user, hash_, keep=caller)
+            tx.outbox.add(entry(caller, "password.change", user.id, object_type="user"))
         logger.info("password.changed", tenant_id=user.tenant_id, user_id=str(user.id))
 
     async def request_reset(self, tenant_id: TenantId, email: Email, network: str, challenge: str | None) -> Challenge:
@@ -94,6 +96,8 @@ class Passwords:
             if user is None or not user.is_active:
                 raise InvalidCode
             await self._put(tx, user, hash_, keep=None)
+            who = Caller(user.tenant_id, "user", user.id)
+            tx.outbox.add(entry(who, "password.reset", user.id, object_type="user"))
         logger.info("password.reset", tenant_id=user.tenant_id, user_id=str(user.id))
 
     async def _put(self, tx: Tx, user: User, hash_: str, *, keep: Caller | None) -> None:

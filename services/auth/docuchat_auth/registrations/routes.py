@@ -15,6 +15,7 @@ from docuchat_auth.registrations.service import Registrations
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
@@ -46,6 +47,7 @@ Self = Annotated[Caller, requires("account.use")]
     SignUpClosed, UsernameTaken, AlreadyRegistered, InvalidCode, MailBacklog, TooManyAttempts, PasswordTooWeak,
     PasswordsBusy, NoSigningKey,
 )  # fmt: skip
+@audited("user.register")
 async def register(
     body: RegisterBody, tenant: PersonsTenant, address: ClientAddress, registrations: Service, response: Response
 ) -> RegisteredView | CodeSent:
@@ -70,6 +72,7 @@ async def register(
     operation_id="verifyEmail",
 )
 @raises(NothingToVerify, AlreadyRegistered, InvalidCode, TooManyAttempts, UserGone)
+@audited("user.verify_email")
 async def verify_email(body: VerificationBody, caller: Self, address: ClientAddress, registrations: Service) -> None:
     """Takes the code of the mail. The next access token names the address."""
     await registrations.verify(caller, body.code.strip(), body.challenge, address)

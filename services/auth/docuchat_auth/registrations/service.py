@@ -19,6 +19,8 @@ from docuchat_auth.tenants.domain import INVITED_ONLY, SignUpMode, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Newcomer, User
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.http.caller import Caller
@@ -105,6 +107,7 @@ class Registrations:
         async with self._uow(user.tenant_id) as tx:
             if not await tx.users.prove_email(user.tenant_id, user.id, user.claimed_email):
                 raise AlreadyRegistered
+            tx.outbox.add(entry(caller, "user.verify_email", user.id))
         logger.info("user.email_verified", tenant_id=user.tenant_id, user_id=str(user.id))
         return await self._find_own(caller)
 
@@ -128,17 +131,18 @@ class Registrations:
             await self._codes.prove(account, application.code, network, application.challenge)
             return Registered(await self._enter(tenant, application, hash_, is_proven=True), None)
         if account is not None and tenant.signup.mode is SignUpMode.DOMAINS:
+            excuse_act()
             return await self._codes.issue(account, network)
         return await self._claim(tenant, application, hash_, network)
 
     async def _found(self, application: Application, hash_: str, network: str) -> Registered:
         """A tenant whose owner is there before anybody else can come: nobody joins it uninvited."""
         name = application.organization or ""
-        tenant, _ = await self._tenants.create(new_slug(name), name, tenant_id=None, signup=INVITED_ONLY)
+        tenant, _ = await self._tenants.create(new_slug(name), name, tenant_id=None, signup=INVITED_ONLY, is_part=True)
         return await self._claim(tenant, application, hash_, network)
 
     async def _claim(self, tenant: Tenant, application: Application, hash_: str, network: str) -> Registered:
-        entry = await self._enter(tenant, application, hash_, is_proven=False)
+        signed_in = await self._enter(tenant, application, hash_, is_proven=False)
         verification = None
         if application.email is not None:
             try:
@@ -146,7 +150,7 @@ class Registrations:
                 verification = await self._codes.issue(account, network)
             except (TooManyAttempts, MailBacklog) as error:  # the user is there, and asks for another code later
                 logger.info("registration.no_code", tenant_id=tenant.id, reason=error.code)
-        return Registered(entry, verification)
+        return Registered(signed_in, verification)
 
     async def _enter(self, tenant: Tenant, application: Application, hash_: str, *, is_proven: bool) -> SignedIn:
         newcomer = Newcomer(
@@ -165,7 +169,9 @@ class Registrations:
                 raise UsernameTaken
             await tx.passwords.put(tenant.id, user.id, hash_, moment)
             await tx.users.record_login(tenant.id, user.id, moment)
-            session = await self._sessions.start(tx, user)
+            session = await self._sessions.start(tx, user, is_part=True)
+            founded = "founded the tenant" if application.organization is not None else None
+            tx.outbox.add(entry(Caller(tenant.id, "user", user.id), "user.register", user.id, detail=founded))
             tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
         logger.info("user.registered", tenant_id=tenant.id, user_id=str(user.id), role=user.role.value, by="password")
         return SignedIn(user, tenant, await self._sessions.pair(session, tenant), "")

@@ -12,6 +12,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
@@ -40,6 +41,7 @@ Self = Annotated[Caller, requires("account.use")]
 )
 @public
 @raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
+@audited("session.refresh")
 async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
 
@@ -58,6 +60,7 @@ async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, se
     tags=["auth"],
 )
 @public
+@audited("session.end")
 async def logout(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> None:
     """End the sign-in: its refresh tokens at once, its access tokens within seconds. An unknown token is no error."""
     await sessions.end(tenant, body.refresh_token)
@@ -76,6 +79,7 @@ async def list_sessions(caller: Self, sessions: Service, paging: Paging) -> Page
     "/v1/sessions/{session_id}", summary="End a session", status_code=204, operation_id="endSession", tags=["users"]
 )
 @raises(SessionNotFound, UserGone)
+@audited("session.end")
 async def end_session(session_id: UUID, caller: Self, sessions: Service) -> None:
     """Its refresh tokens end at once, its access tokens and open sockets within seconds."""
     await sessions.end_own(caller, session_id)
@@ -85,6 +89,7 @@ async def end_session(session_id: UUID, caller: Self, sessions: Service) -> None
     "/v1/sessions", summary="End all other sessions", status_code=204, operation_id="endOtherSessions", tags=["users"]
 )
 @raises(UserGone)
+@audited("session.end_others")
 async def end_other_sessions(caller: Self, sessions: Service) -> None:
     """Leaves the one that asks."""
     await sessions.end_others(caller)

@@ -26,9 +26,12 @@ from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
+from docuchat_common.events.catalogue import AuditRecorded, AuditResult
 from docuchat_common.http.caller import NO_TENANT, Caller
-from docuchat_common.ids import TenantId, uuid7
+from docuchat_common.ids import TenantId, UserId, uuid7
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -42,6 +45,7 @@ GroupsOf = Callable[["Tx", User], Awaitable[Sequence[UUID]]]
 """Which groups a token of the user names: at most 100."""
 
 _SWEEP_BATCH = 1000
+_REUSED = "a token was used twice: the session is ended"
 _KEEP_EXPIRED = timedelta(days=1)
 
 
@@ -72,10 +76,15 @@ class Sessions:
         self._refresh_lifetime = refresh_lifetime
         self._successor_key = successor_key
 
-    async def start(self, tx: Tx, user: User) -> Session:
-        """Open a session in the caller's transaction. Every way of signing in ends here, and then in `pair`."""
+    async def start(self, tx: Tx, user: User, *, is_part: bool = False) -> Session:
+        """Open a session in the caller's transaction. Every way of signing in ends here, and then in `pair`.
+
+        `is_part` of an act that has an audit entry of its own.
+        """
         text, session_id = secrets.token_urlsafe(32), uuid7()
         await self._add_link(tx, user, text, family_id=session_id, parent_id=None)
+        if not is_part:
+            tx.outbox.add(_entry("session.start", user.tenant_id, user.id, session_id))
         return Session(session_id, user, await self._groups_of(tx, user), text)
 
     async def pair(self, session: Session, tenant: Tenant) -> TokenPair:
@@ -109,7 +118,10 @@ class Sessions:
             token = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(refresh_token))
             if token is not None:
                 await tx.refresh_tokens.lock_family(token.family_id)
-                await self.revoke(tx, tenant_id, token.family_id)
+                if await self.revoke(tx, tenant_id, token.family_id):
+                    tx.outbox.add(_entry("session.end", tenant_id, token.user_id, token.family_id))
+                    return
+        excuse_act()
 
     async def revoke(self, tx: Tx, tenant_id: TenantId, session_id: UUID) -> bool:
         """End a session with its access tokens; False when it had ended already. Lock its family first."""
@@ -140,7 +152,10 @@ class Sessions:
             if not await tx.refresh_tokens.is_family_of(caller.tenant_id, caller.user_id, session_id):
                 raise SessionNotFound
             await tx.refresh_tokens.lock_family(session_id)
-            await self.revoke(tx, caller.tenant_id, session_id)
+            if await self.revoke(tx, caller.tenant_id, session_id):
+                tx.outbox.add(entry(caller, "session.end", session_id))
+                return
+        excuse_act()
 
     async def end_others(self, caller: Caller) -> None:
         """End all sessions of the caller but the one that asks. Raises UserGone."""
@@ -149,6 +164,7 @@ class Sessions:
             if user is None:
                 raise UserGone
             await self.end_all(tx, user, keep=caller.session_id)
+            tx.outbox.add(entry(caller, "session.end_others", user.id, object_type="user"))
 
     async def forget_expired(self, keep: timedelta = _KEEP_EXPIRED) -> int:
         """Delete tokens that expired longer than `keep` ago; returns how many."""
@@ -183,6 +199,7 @@ class Sessions:
         session = Session(found.family_id, user, await self._groups_of(tx, user), next_text)
         if await tx.refresh_tokens.use(tenant_id, found.id, moment):
             await self._add_link(tx, user, next_text, family_id=found.family_id, parent_id=found.id)
+            tx.outbox.add(_entry("session.refresh", tenant_id, user.id, session.id))
             _refreshes.labels("rotated").inc()
             return session
         # read again: what was found may be older than the lock
@@ -192,8 +209,11 @@ class Sessions:
         successor = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(next_text))
         if successor is not None and successor.is_fresh_at(moment):
             _refreshes.labels("repeated").inc()
+            excuse_act()
             return session
         if await self.revoke(tx, tenant_id, token.family_id):
+            reused = _entry("session.refresh", tenant_id, user.id, session.id, result="refused", detail=_REUSED)
+            tx.outbox.add(reused)
             logger.warning(
                 "refresh_token.reused", tenant_id=tenant_id, user_id=str(user.id), family_id=str(token.family_id)
             )
@@ -214,3 +234,16 @@ class Sessions:
             origin=current_origin(),
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
+
+
+def _entry(
+    name: str,
+    tenant_id: TenantId,
+    user_id: UserId,
+    session_id: UUID,
+    *,
+    result: AuditResult = "done",
+    detail: str | None = None,
+) -> AuditRecorded:
+    who = Caller(tenant_id, "user", user_id)
+    return entry(who, name, session_id, object_type="session", result=result, detail=detail)

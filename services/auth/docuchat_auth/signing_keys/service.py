@@ -14,10 +14,12 @@ from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey, key_
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.users.domain import User
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
+from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class KeyRing:
                 await self._succeed(tx, keys, self._clock.now())
         self._read_at = None
 
-    async def rotate(self, *, revoke: bool = False) -> SigningKey:
+    async def rotate(self, *, revoke: bool = False, by: Caller | None = None) -> SigningKey:
         """Publishes a new key that signs from `publish_ahead` on; keys that no token can be alive of are dropped.
 
         With `revoke` every older key is dropped and the new one signs at once, so that all access tokens end: for the
@@ -100,6 +102,8 @@ class KeyRing:
                 else:
                     keep.append(key)
             new = await self._succeed(tx, keep, moment)
+            detail = "the older ones are dropped" if revoke else None
+            tx.outbox.add(entry(by, "signing_keys.rotate", new.kid, detail=detail))
         self._read_at = None
         return new
 

@@ -18,8 +18,9 @@ from docuchat_auth.tenants.domain import (
     parse_tenant_reference,
 )
 from docuchat_auth.tenants.errors import ChooseTenant, InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
+from docuchat_common.audit import entry
 from docuchat_common.events.catalogue import TenantCreated
-from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId
 
 if TYPE_CHECKING:
@@ -54,8 +55,19 @@ class TenantDirectory:
             raise TenantNotFound
         return found
 
-    async def create(self, slug: str, name: str, *, tenant_id: int | None, signup: SignUp) -> tuple[Tenant, bool]:
+    async def create(
+        self,
+        slug: str,
+        name: str,
+        *,
+        tenant_id: int | None,
+        signup: SignUp,
+        by: Caller | None = None,
+        is_part: bool = False,
+    ) -> tuple[Tenant, bool]:
         """The tenant and whether it is new: the same slug again (and the same id, when given) changes nothing.
+
+        `is_part` of an act that has its audit entry.
 
         Raises InvalidSlug; TenantTaken when the id belongs to another slug or the slug to another id.
         """
@@ -75,6 +87,8 @@ class TenantDirectory:
                         raise
                 else:
                     tx.outbox.add(TenantCreated(tenant_id=tenant.id, slug=tenant.slug, name=tenant.name))
+                    if not is_part:
+                        tx.outbox.add(entry(by, "tenant.create", tenant.id, tenant_id=tenant.id))
                     logger.info("tenant.created", tenant_id=tenant.id, slug=tenant.slug)
                     return tenant, True
         if wanted is not None and known.id != wanted:
@@ -87,12 +101,21 @@ class TenantDirectory:
             found = await tx.tenants.list_after(tenant_id, limit + 1)
         return found[:limit], len(found) > limit
 
-    async def set_signup(self, tenant_id: TenantId, signup: SignUp) -> Tenant:
-        """Say who may join without being invited. Raises TenantNotFound."""
+    async def set_signup(
+        self, tenant_id: TenantId, signup: SignUp, *, by: Caller | None = None, is_part: bool = False
+    ) -> Tenant:
+        """Say who may join without being invited. Raises TenantNotFound.
+
+        `is_part` of an act that has its audit entry.
+        """
         async with self._uow.system() as tx:
             tenant = await tx.tenants.set_signup(tenant_id, signup)
-        if tenant is None:
-            raise TenantNotFound
+            if tenant is None:
+                raise TenantNotFound
+            if not is_part:
+                tx.outbox.add(
+                    entry(by, "tenant.change", tenant.id, tenant_id=tenant.id, detail=f"signup {signup.mode}")
+                )
         logger.info("tenant.signup_changed", tenant_id=tenant.id, signup=tenant.signup.mode.value)
         return tenant
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.schemas import Me, OwnChange
 from docuchat_auth.users.service import Profiles
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
@@ -35,6 +36,7 @@ async def me(
 
 @router.patch("/v1/users/me", summary="Change what one is called", operation_id="changeMe")
 @raises(UserGone)
+@audited("user.rename")
 async def change_me(
     body: OwnChange,
     caller: Annotated[Caller, requires("account.use")],

@@ -8,6 +8,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.audit import entry
 from docuchat_common.ids import TenantId, UserId
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Profiles:
         user, _ = await self.get_own(tenant_id, user_id)
         async with self._uow(tenant_id) as tx:
             await tx.users.rename(tenant_id, user.id, name)
+            tx.outbox.add(entry(None, "user.rename", user.id, tenant_id=tenant_id))
         return await self.get_own(tenant_id, user_id)
 
 

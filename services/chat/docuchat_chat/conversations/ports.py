@@ -13,6 +13,7 @@ from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.messaging.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ class ConversationsTx(Protocol):
     @property
     def chats(self) -> ChatStore:
         """Chats and messages."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Events."""
         ...
 
     @property

@@ -21,6 +21,7 @@ from docuchat_chat.conversations.schemas import (
     RenameChat,
 )
 from docuchat_chat.conversations.service import Conversation, ConversationService
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import require_internal_token
@@ -46,6 +47,7 @@ ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 @router.post("/chats", tags=["chats"], summary="Create a chat", status_code=201, response_model=ChatView)
 @raises(*IDEMPOTENCY_ERRORS)
+@audited("chat.create")
 async def create_chat(
     caller: Asker, chats: Conversations, creating: CurrentCreation, body: NewChat | None = None
 ) -> Response:
@@ -88,6 +90,7 @@ async def get_chat(chat_id: ChatPath, caller: Asker, chats: Conversations, pagin
 
 
 @raises(ChatNotFound)
+@audited("chat.rename")
 async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: Asker, chats: Conversations) -> ChatView:
     """Give a chat another title."""
     return ChatView.of(await chats.rename(caller, ChatId(chat_id), body.title))
@@ -112,6 +115,7 @@ for _method in ("PATCH", "PUT"):
     status_code=204,
 )
 @raises(ChatNotFound)
+@audited("chat.delete")
 async def delete_chat(chat_id: ChatPath, caller: Asker, chats: Conversations) -> Response:
     """Delete a chat and its messages; an answer in the making is stopped."""
     await chats.delete(caller, ChatId(chat_id))
@@ -126,6 +130,7 @@ async def delete_chat(chat_id: ChatPath, caller: Asker, chats: Conversations) ->
     response_model=MessageView,
 )
 @raises(ChatNotFound, ChatFull, MessageEmpty, MessageTooLong, TooManyMessages, *IDEMPOTENCY_ERRORS)
+@audited("message.add")
 async def add_message(body: NewMessage, caller: Asker, chats: Conversations, creating: CurrentCreation) -> Response:
     """Store a message of the user without answering it; it is part of the history of the next question."""
     return await creating.once(

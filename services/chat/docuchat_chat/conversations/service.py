@@ -12,6 +12,7 @@ from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
+from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
@@ -59,6 +60,7 @@ class ConversationService:
         """Make an empty chat."""
         async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.create(caller, ChatId(uuid7()), one_line(title) if title else None)
+            tx.outbox.add(entry(caller, "chat.create", chat.id))
             await settle(tx, chat)
         return chat
 
@@ -83,8 +85,9 @@ class ConversationService:
         """Give a chat another title."""
         async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.rename(caller, chat_id, one_line(title))
-        if chat is None:
-            raise ChatNotFound
+            if chat is None:
+                raise ChatNotFound
+            tx.outbox.add(entry(caller, "chat.rename", chat_id))
         return chat
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> None:
@@ -94,6 +97,7 @@ class ConversationService:
             if turns is None:
                 raise ChatNotFound
             await tx.requests.forget_about(caller.tenant_id, chat_id)
+            tx.outbox.add(entry(caller, "chat.delete", chat_id))
         await self._running.forget(caller.tenant_id, turns)
 
     async def forget_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
@@ -125,5 +129,6 @@ class ConversationService:
             message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
             if message is None:
                 raise ChatNotFound
+            tx.outbox.add(entry(caller, "message.add", message.id))
             await settle(tx, message)
         return message

@@ -33,6 +33,7 @@ from docuchat_chat.turns.live import LiveTurn, Registry
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, TurnsTx
 from docuchat_chat.turns.settling import settle
+from docuchat_common.acts import excuse_act
 from docuchat_common.clock import Clock
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
@@ -183,6 +184,7 @@ class AskService:
         return await self._find_earlier(draft.caller, TurnId(claim.reference), attach=attach)
 
     async def _find_earlier(self, caller: Caller, turn_id: TurnId, *, attach: bool) -> Answering:
+        excuse_act()
         live = self._registry.find(caller, turn_id)
         if live is not None:
             if not live.finished.is_set() and not attach:

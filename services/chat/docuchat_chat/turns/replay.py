@@ -11,6 +11,8 @@ from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_chat.turns.frames import delta_frame, opening_frame, refusal_frame
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.ports import CLOSED, SILENT, TurnBoard, TurnsTx
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, TurnId
@@ -39,18 +41,22 @@ class ReplayService:
     async def stop(self, caller: Caller, turn_id: TurnId) -> TurnState:
         """Stop a turn; what was sent is kept and booked. Returns the state that the turn had."""
         live = self._registry.find(caller, turn_id)
-        if live is not None:
-            if live.outcome is not None:
-                return live.outcome.state
-            live.stop()
-            return TurnState.RUNNING
+        if live is not None and live.outcome is not None:
+            excuse_act()
+            return live.outcome.state
         async with self._transactions.as_caller(caller) as tx:
-            turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
-        if turn is None:
-            raise TurnNotFound
-        if turn.state is TurnState.RUNNING:
+            turn = await tx.turns.find(caller.tenant_id, turn_id, caller) if live is None else live.turn
+            if turn is None:
+                raise TurnNotFound
+            if live is None and turn.state is not TurnState.RUNNING:
+                excuse_act()
+                return turn.state
+            tx.outbox.add(entry(caller, "turn.stop", turn_id))
+        if live is not None:
+            live.stop()
+        else:
             await self._board.ask_to_stop(turn_id)
-        return turn.state
+        return TurnState.RUNNING
 
     async def forget(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
         """Stop the running turns of a deleted chat, and remove what is streamed of them."""

@@ -27,6 +27,8 @@ from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import audited
 from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
@@ -99,6 +101,7 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     *HOLD_REFUSED,
     *ANSWER_ERRORS,
 )
+@audited("chat.ask")
 async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
 
@@ -112,6 +115,7 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     asking = asyncio.create_task(held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id))
     headers = {"X-Turn-ID": str(turn_id)}
     await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
+    excuse_act()  # its entry is written when it is settled
     if not asking.done():
         return EventStream(_late_events(asking, turn_id), headers=headers)
     answering = asking.result()
@@ -137,6 +141,7 @@ async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> Asyn
     status_code=202,
 )
 @raises(TurnNotFound)
+@audited("turn.stop")
 async def stop_turn(turn_id: TurnPath, caller: Asker, held: Held) -> StoppedView:
     """Stop an answer that is being written, wherever it is; what was sent is kept, and only that is booked."""
     state = await held.replay.stop(caller, TurnId(turn_id))

@@ -14,6 +14,7 @@ from docuchat_chat.answers.service import subjects_of
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
+from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import ChatMessageCompleted
@@ -64,6 +65,15 @@ async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outco
             # Nothing happened, so the same key may try again.
             await tx.requests.release_begun(turn.tenant_id, turn.id)
         announce_usage(tx, turn, outcome.usage)
+        tx.outbox.add(
+            entry(
+                turn.caller,
+                "chat.ask",
+                turn.id,
+                object_type="turn",
+                result="failed" if outcome.state is TurnState.FAILED else "done",
+            )
+        )
         if outcome.state is not TurnState.FAILED and settlement is Settlement.DONE:
             tx.outbox.add(
                 ChatMessageCompleted(

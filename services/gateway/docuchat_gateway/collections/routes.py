@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
@@ -48,6 +49,7 @@ MemberPath = Annotated[UUID, Path(description="Id of a user, a group or an API k
 
 @router.post("", summary="Make a collection", status_code=201, response_model=CollectionView)
 @raises(TooManyCollections, *IDEMPOTENCY_ERRORS)
+@audited("collection.create")
 async def create_collection(
     caller: Admin, collections: Collections, creating: CurrentCreation, body: NewCollection
 ) -> Response:
@@ -78,6 +80,7 @@ async def get_collection(caller: Reader, collections: Collections, collection_id
 
 @router.patch("/{collection_id}", summary="Rename, open or restrict a collection")
 @raises(CollectionNotFound, DefaultCollection)
+@audited("collection.change")
 async def change_collection(
     caller: Writer, collections: Collections, collection_id: CollectionPath, body: CollectionChange
 ) -> CollectionView:
@@ -88,6 +91,7 @@ async def change_collection(
 
 @router.delete("/{collection_id}", summary="Delete a collection")
 @raises(CollectionNotFound, DefaultCollection, CollectionNotEmpty)
+@audited("collection.delete")
 async def delete_collection(
     caller: Writer,
     collections: Collections,
@@ -103,7 +107,7 @@ async def delete_collection(
 
 @router.get("/{collection_id}/members", summary="List the members of a collection")
 @raises(CollectionNotFound)
-async def list_members(
+async def list_collection_members(
     caller: Writer, collections: Collections, collection_id: CollectionPath, paging: Paging
 ) -> Page[MemberView]:
     """List the members of a collection that you manage. Admins and owners need not be members."""
@@ -116,7 +120,8 @@ async def list_members(
 
 @router.put("/{collection_id}/members/{member_id}", summary="Make somebody a member of a collection")
 @raises(CollectionNotFound)
-async def put_member(
+@audited("collection.put_member")
+async def put_collection_member(
     caller: Writer, collections: Collections, collection_id: CollectionPath, member_id: MemberPath, body: NewMember
 ) -> MemberView:
     """Give a user, a group or an API key access to a collection that you manage, instead of what it had."""
@@ -125,7 +130,8 @@ async def put_member(
 
 @router.delete("/{collection_id}/members/{member_id}", summary="Take a member out of a collection", status_code=204)
 @raises(CollectionNotFound, MemberNotFound)
-async def remove_member(
+@audited("collection.remove_member")
+async def remove_collection_member(
     caller: Writer, collections: Collections, collection_id: CollectionPath, member_id: MemberPath
 ) -> Response:
     """End a membership; the member's next request does not see the collection any more, unless it is the tenant's."""

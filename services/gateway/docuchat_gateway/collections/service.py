@@ -5,6 +5,7 @@ from uuid import UUID
 
 import structlog
 
+from docuchat_common.audit import entry
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import CollectionId
@@ -34,6 +35,7 @@ class CollectionService:
         """Make a collection. Raises TooManyCollections."""
         async with self._uow.as_caller(caller) as tx:
             collection = await tx.collections.create(caller.tenant_id, name, visibility, created_by=caller.subject_id)
+            tx.outbox.add(entry(caller, "collection.create", collection.id))
             await settle(tx, collection)
         return collection
 
@@ -53,6 +55,8 @@ class CollectionService:
         """Rename, open or restrict. Raises CollectionNotFound, NotAllowed, DefaultCollection."""
         async with self._uow.as_caller(caller) as tx:
             await _managed(tx, caller, collection_id)
+            detail = None if visibility is None else f"visibility {visibility.value}"
+            tx.outbox.add(entry(caller, "collection.change", collection_id, detail=detail))
             return await tx.collections.update(caller.tenant_id, collection_id, name=name, visibility=visibility)
 
     async def delete(self, caller: Caller, collection_id: CollectionId, *, with_documents: bool) -> int:
@@ -67,6 +71,7 @@ class CollectionService:
         async with self._uow.as_caller(caller) as tx:
             await tx.collections.delete(caller.tenant_id, collection_id)
             await tx.requests.forget_about(caller.tenant_id, collection_id)
+            tx.outbox.add(entry(caller, "collection.delete", collection_id, detail=f"with {deleted} documents"))
         logger.info("collection.deleted", collection_id=str(collection_id), documents=deleted)
         return deleted
 
@@ -80,7 +85,7 @@ class CollectionService:
                 )
             for document in page:
                 try:
-                    await self._documents.delete(caller, document.id)
+                    await self._documents.delete(caller, document.id, is_part=True)
                     deleted += 1
                 except DocumentNotFound:
                     continue  # somebody else was quicker
@@ -100,6 +105,8 @@ class CollectionService:
         """Give a user, a group or a key this access. Raises CollectionNotFound, NotAllowed."""
         async with self._uow.as_caller(caller) as tx:
             await _managed(tx, caller, collection_id)
+            detail = f"{member_id} may {access.value}"
+            tx.outbox.add(entry(caller, "collection.put_member", collection_id, detail=detail))
             return await tx.collections.put_member(caller.tenant_id, collection_id, member_id, access)
 
     async def remove_member(self, caller: Caller, collection_id: CollectionId, member_id: UUID) -> None:
@@ -107,6 +114,7 @@ class CollectionService:
         async with self._uow.as_caller(caller) as tx:
             await _managed(tx, caller, collection_id)
             await tx.collections.remove_member(caller.tenant_id, collection_id, member_id)
+            tx.outbox.add(entry(caller, "collection.remove_member", collection_id, detail=str(member_id)))
 
 
 async def _managed(tx: GatewayTx, caller: Caller, collection_id: CollectionId) -> Collection:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from orjson import dumps
 from starlette.responses import Response, StreamingResponse
 
+from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
 from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
@@ -190,6 +191,7 @@ async def get_text(
 
 @router.delete("/{document_id}", summary="Delete a document now")
 @raises(DocumentNotFound)
+@audited("document.delete")
 async def delete_file(request: Request, caller: Owner, document_id: UUID) -> DeletionReceiptView:
     return DeletionReceiptView.of(await documents(request).delete(caller, DocumentId(document_id)))
 
@@ -200,6 +202,7 @@ async def delete_file(request: Request, caller: Owner, document_id: UUID) -> Del
     summary="Process a failed document again",
 )
 @raises(DocumentNotFound, DocumentNotFailed, TooManyRetries)
+@audited("document.retry")
 async def retry_file(request: Request, caller: Owner, document_id: UUID) -> DocumentView:
     return DocumentView.of(await documents(request).retry(caller, DocumentId(document_id)))
 

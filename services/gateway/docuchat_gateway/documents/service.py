@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from docuchat_common.audit import entry
 from docuchat_common.blobs import BlobContent, Blobs
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
@@ -89,19 +90,24 @@ class DocumentService:
         async with self._uow.as_caller(caller) as tx:
             document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))
+            tx.outbox.add(entry(caller, "document.retry", document_id))
         return document
 
-    async def delete(self, caller: Caller, document_id: DocumentId) -> Deletion:
+    async def delete(self, caller: Caller, document_id: DocumentId, *, is_part: bool = False) -> Deletion:
         """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept.
 
         Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages its collection or the
         tenant's documents.
+
+        `is_part` of an act that has its audit entry.
         """
         tenant = caller.tenant_id
         async with self._uow.as_caller(caller) as tx:
             await _own(tx, caller, document_id)
             receipt = await tx.documents.delete(tenant, document_id)
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
+            if not is_part:
+                tx.outbox.add(entry(caller, "document.delete", document_id))
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
         quotes, blobs = await asyncio.gather(
             self._quotes.forget(tenant, document_id), self._delete_blobs(caller, document_id)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
 from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
@@ -96,6 +97,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
     *IDEMPOTENCY_ERRORS,
     *HOLD_REFUSED,
 )
+@audited("document.add")
 async def upload_file(
     request: Request,
     caller: Annotated[Caller, requires("documents.add")],

@@ -16,6 +16,8 @@ from uuid import UUID
 
 import structlog
 
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
 from docuchat_common.blobs import BlobMissing, Blobs, BlobWriter
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError, InvalidInput, UpstreamUnavailable
@@ -294,6 +296,7 @@ class UploadService:
             )
             registration = await self._commit(caller, new, file, fields, arrival, claim)
         if not registration.created:
+            excuse_act()  # unless its file was renewed, nothing has changed
             await self._abandon(caller, arrival)
         return registration
 
@@ -312,6 +315,7 @@ class UploadService:
                 registration = await tx.documents.register(new)
                 if registration.created:
                     tx.outbox.add(uploaded_event(registration.document, hold_id=arrival.hold_id))
+                    tx.outbox.add(entry(caller, "document.add", registration.document.id))
                 return await self._settle(tx, claim, file, fields, registration)
         except UpstreamUnavailable:
             document = await self._look_for(caller, new.id)
@@ -341,6 +345,7 @@ class UploadService:
             renewed = await tx.documents.renew_blob(existing.tenant_id, existing.id, blob_key)
             if renewed is not None:
                 tx.outbox.add(uploaded_event(renewed))
+                tx.outbox.add(entry(caller, "document.add", renewed.id, detail="its file again"))
         return renewed or existing
 
     async def _has_blob(self, document: Document) -> bool:

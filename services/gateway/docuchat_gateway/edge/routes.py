@@ -9,8 +9,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from docuchat_common.errors import Forbidden
 from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
 from docuchat_common.http.json_body import read_bounded
+from docuchat_common.http.refusals import note_refusal
 from docuchat_gateway.edge.errors import SlowBody
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.relay import RelayedResponse
@@ -49,15 +51,19 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         settings = container.settings
         # the service verifies again; here a stranger is refused before he costs a connection
         following = None
-        if row.action == "operator":
-            await container.verifier.verify_operator(bearer_token(request.headers))
-        elif row.action != "public":
-            identity = await container.verifier.verify(bearer_token(request.headers))
-            assert_same_tenant(identity, request.headers.get(settings.tenant_header))
-            container.verifier.permit(identity, row.action, request.method)
-            if row.slow:
-                following = container.verifier.standing.following(identity, request.method)
-            structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
+        try:
+            if row.action == "operator":
+                await container.verifier.verify_operator(bearer_token(request.headers))
+            elif row.action != "public":
+                identity = await container.verifier.verify(bearer_token(request.headers))
+                assert_same_tenant(identity, request.headers.get(settings.tenant_header))
+                container.verifier.permit(identity, row.action, request.method)
+                if row.slow:
+                    following = container.verifier.standing.following(identity, request.method)
+                structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
+        except Forbidden:
+            await note_refusal(request, row.path)
+            raise
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await read_bounded(request, row.max_bytes)
@@ -67,10 +73,9 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             return Response(status_code=400)  # nobody reads it
         upstream: Upstream = getattr(container.upstreams, row.service)
         headers = forwarded_headers(request.headers)
-        if row.service == "auth":
-            # auth limits sign-in by address, and believes this one because of the token
-            headers["X-Forwarded-For"] = client_address(request.scope)
-            headers[INTERNAL_HEADER] = settings.internal_token.get_secret_value()
+        # limits and audit entries go by this address, which is believed because of the token
+        headers["X-Forwarded-For"] = client_address(request.scope)
+        headers[INTERNAL_HEADER] = settings.internal_token.get_secret_value()
         patience = settings.chat_timeout if row.slow else settings.upstream_timeout
         return RelayedResponse(
             upstream,

@@ -28,11 +28,12 @@ from docuchat_common.contracts.frames import (
 )
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.client import error_from_response
-from docuchat_common.http.identity import Identity, TokenExpired
+from docuchat_common.http.identity import INTERNAL_HEADER, Identity, TokenExpired
 from docuchat_common.http.json_body import without_surplus
 from docuchat_gateway.edge.api_keys import RENEW
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
+from docuchat_gateway.edge.requests import client_address
 from docuchat_gateway.event_stream import error_frame
 
 logger = structlog.get_logger()
@@ -58,6 +59,7 @@ class ChatSession:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._container = scope["app"].state.container
         self._settings = self._container.settings
+        self._address = client_address(scope)
         self._receive = receive
         self._send = send
         self._turn: asyncio.Task[None] | None = None
@@ -86,6 +88,8 @@ class ChatSession:
         self._headers = {
             "Authorization": f"Bearer {identity.token}",
             self._settings.tenant_header: str(identity.caller.tenant_id),
+            "X-Forwarded-For": self._address,
+            INTERNAL_HEADER: self._settings.internal_token.get_secret_value(),
         }
         gone = asyncio.create_task(self._gone.wait())
         incoming: asyncio.Task[Any] | None = None

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from docuchat_common.audit import audited
 from docuchat_common.contracts.dead_letters import DiscardRequest, DiscardResult
 from docuchat_common.http.identity import CurrentOperator
 from docuchat_common.http.json_body import JsonRoute
@@ -41,25 +42,31 @@ async def list_dead_letters(request: Request, _: CurrentOperator) -> DeadLetterO
 
 @router.post("/dead-letters/replay", summary="Bring dead letters back")
 @raises(ServiceUnknown, NoSuchQueue)
-async def replay_dead_letters(request: Request, _: CurrentOperator, body: DeadLetterReplay) -> DeadLettersReplayed:
-    return await _service(request).replay_dead_letters(body.service, body.queue)
+@audited("dead_letters.replay")
+async def replay_dead_letters(
+    request: Request, operator: CurrentOperator, body: DeadLetterReplay
+) -> DeadLettersReplayed:
+    return await _service(request).replay_dead_letters(operator, body.service, body.queue)
 
 
 @router.post("/dead-letters/discard", summary="Forget dead letters for good")
 @raises(NoSuchQueue)
-async def discard_dead_letters(request: Request, _: CurrentOperator, body: DiscardRequest) -> DiscardResult:
-    return await _service(request).discard_dead_letters(body.queue)
+@audited("dead_letters.discard")
+async def discard_dead_letters(request: Request, operator: CurrentOperator, body: DiscardRequest) -> DiscardResult:
+    return await _service(request).discard_dead_letters(operator, body.queue)
 
 
 @router.post("/documents/reembed", summary="Embed documents again")
-async def reembed_documents(request: Request, _: CurrentOperator, body: Reembedding) -> ReembeddingQueued:
+@audited("documents.reembed")
+async def reembed_documents(request: Request, operator: CurrentOperator, body: Reembedding) -> ReembeddingQueued:
     tenant_id = None if body.tenant_id is None else TenantId(body.tenant_id)
-    return ReembeddingQueued(queued=await _service(request).reembed(tenant_id))
+    return ReembeddingQueued(queued=await _service(request).reembed(operator, tenant_id))
 
 
 @router.post("/documents/recount", summary="Count what is stored by the rows")
-async def recount_documents(request: Request, _: CurrentOperator) -> HoldingsCorrected:
-    return HoldingsCorrected.model_validate(await _service(request).recount(), from_attributes=True)
+@audited("documents.recount")
+async def recount_documents(request: Request, operator: CurrentOperator) -> HoldingsCorrected:
+    return HoldingsCorrected.model_validate(await _service(request).recount(operator), from_attributes=True)
 
 
 @router.get("/pauses", summary="Model providers that nobody asks now")
@@ -68,6 +75,7 @@ async def list_pauses(request: Request, _: CurrentOperator) -> ProviderPauses:
 
 
 @router.delete("/pauses", status_code=204, summary="Ask all model providers again")
-async def end_pauses(request: Request, _: CurrentOperator) -> Response:
-    await _service(request).end_pauses()
+@audited("pauses.end")
+async def end_pauses(request: Request, operator: CurrentOperator) -> Response:
+    await _service(request).end_pauses(operator)
     return Response(status_code=204)

@@ -8,8 +8,10 @@ import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
+from docuchat_common.audit import entry
 from docuchat_common.contracts.dead_letters import DeadLetterList, DiscardResult, ReplayRequest, ReplayResult
 from docuchat_common.errors import DocuChatError, NotFound, UpstreamUnavailable
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.health import Check, ask_parts
 from docuchat_common.http.identity import INTERNAL_HEADER
@@ -56,7 +58,7 @@ class OperatorService:
         self._checks = checks
         self._headers = {INTERNAL_HEADER: internal_token}
         self._with_dead_letters = with_dead_letters
-        self.recount = recount
+        self._recount = recount
 
     async def look(self) -> SystemStatus:
         """How every part is, and what waits for somebody; what is away is said, within seconds."""
@@ -92,7 +94,9 @@ class OperatorService:
         ]
         return DeadLetterOverview(items=items, unanswered=unanswered)
 
-    async def replay_dead_letters(self, service: str | None, queue: str | None) -> DeadLettersReplayed:
+    async def replay_dead_letters(
+        self, operator: Caller, service: str | None, queue: str | None
+    ) -> DeadLettersReplayed:
         """Bring dead letters back, of one service and queue or of all. Raises ServiceUnknown, NoSuchQueue."""
         if service is not None and service not in self._with_dead_letters:
             raise ServiceUnknown(f"No service {service!r} keeps dead letters.", known=sorted(self._with_dead_letters))
@@ -106,17 +110,20 @@ class OperatorService:
 
         names = self._with_dead_letters if service is None else frozenset({service})
         replayed, unanswered = await self._fan_out(names, ask)
+        await self._tell(operator, "dead_letters.replay", queue or service)
         return DeadLettersReplayed(replayed=replayed, unanswered=unanswered)
 
-    async def discard_dead_letters(self, queue: str) -> DiscardResult:
+    async def discard_dead_letters(self, operator: Caller, queue: str) -> DiscardResult:
         """Forget the dead letters of a queue for good. Raises NoSuchQueue, UpstreamUnavailable."""
         client = self._services[self._service_of(queue)]
         answer = await self._call(client, "POST", "/internal/dead-letters/discard", {"queue": queue})
+        await self._tell(operator, "dead_letters.discard", queue)
         return DiscardResult.model_validate(answer)
 
-    async def reembed(self, tenant_id: TenantId | None) -> int:
+    async def reembed(self, operator: Caller, tenant_id: TenantId | None) -> int:
         """Queue the documents whose vectors are of another model than the present one; the worker finds them."""
         queued = 0
+        await self._tell(operator, "documents.reembed", tenant_id)
         while True:
             async with self._system_uow() as tx:
                 batch = await tx.reembedding.queue_outdated(tenant_id=tenant_id, limit=_BATCH)
@@ -132,10 +139,23 @@ class OperatorService:
             ProviderPause(account_id=pause.account_id, provider=pause.provider, until=pause.until) for pause in pauses
         ]
 
-    async def end_pauses(self) -> int:
+    async def end_pauses(self, operator: Caller) -> int:
         """Let what waits for a model provider go on now."""
         with redis_errors_translated():
-            return await end_pauses(self._redis)
+            ended = await end_pauses(self._redis)
+        await self._tell(operator, "pauses.end")
+        return ended
+
+    async def recount(self, operator: Caller) -> object:
+        """Count what is stored by the rows; answers as HoldingsCorrected."""
+        corrected = await self._recount()
+        await self._tell(operator, "documents.recount")
+        return corrected
+
+    async def _tell(self, operator: Caller, name: str, object_id: object = None) -> None:
+        """Write the entry of an act that has no transaction of its own."""
+        async with self._system_uow() as tx:
+            tx.outbox.add(entry(operator, name, object_id))
 
     def _service_of(self, queue: str) -> str:
         service = queue.split(".", 1)[0]

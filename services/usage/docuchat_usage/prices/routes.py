@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from docuchat_common.audit import audited
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
@@ -42,11 +43,12 @@ async def list_prices(
 
 @operator.post("", status_code=201, summary="Set a price", response_model=PriceView)
 @raises(PriceExists, PriceInvalid, *IDEMPOTENCY_ERRORS)
+@audited("price.set")
 async def set_price(body: PriceBody, service: Service, caller: CurrentOperator, creating: CurrentCreation) -> Response:
     """Add a version of a model's price; what was booked before keeps its own."""
     return await creating.once(
         caller,
         body,
-        lambda settle: service.set_price(body.to_domain(datetime.now(UTC)), settle),
+        lambda settle: service.set_price(body.to_domain(datetime.now(UTC)), settle, by=caller),
         lambda price: created(PriceView.of(price)),
     )

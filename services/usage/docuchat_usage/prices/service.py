@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from docuchat_common.audit import entry
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_usage.prices.domain import Price
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from docuchat_common.db import UnitOfWork
+    from docuchat_common.http.caller import Caller
     from docuchat_usage.transaction import Tx
 
 logger = structlog.get_logger()
@@ -25,7 +27,7 @@ class PriceService:
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
-    async def set_price(self, price: Price, settle: Settle[Price] = without_key) -> Price:
+    async def set_price(self, price: Price, settle: Settle[Price] = without_key, *, by: Caller | None = None) -> Price:
         """Add a version of a price; answers it with its id.
 
         Raises:
@@ -34,6 +36,7 @@ class PriceService:
         """
         async with self._uow.system() as tx:
             added = replace(price, id=await tx.prices.add(price))
+            tx.outbox.add(entry(by, "price.set", added.id))
             await settle(tx, added)
         logger.info("price.added", price_id=added.id, provider=price.provider, model=price.model)
         return added

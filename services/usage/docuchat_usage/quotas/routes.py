@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from docuchat_common.audit import audited
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
-from docuchat_common.http.identity import InternalCaller, bearer_token, current_operator
+from docuchat_common.http.identity import CurrentOperator, InternalCaller, bearer_token, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
 from docuchat_usage.quotas.errors import TenantUnknown, UserUnknown
@@ -73,8 +74,11 @@ async def get_quota(
 
 @operator.put("", summary="Set a tenant's quota")
 @raises(TenantUnknown, UserUnknown)
-async def set_quota(request: Request, tenant_id: TenantNumber, body: QuotaBody, service: Service) -> QuotaView:
+@audited("quota.set")
+async def set_quota(
+    request: Request, caller: CurrentOperator, tenant_id: TenantNumber, body: QuotaBody, service: Service
+) -> QuotaView:
     """Set the limits that are given, for the tenant or one of its users; null is no limit, the others stay."""
     await _assert_user(request, tenant_id, body.user_id)
-    await service.set_quota(tenant_id, body.user_id, body.limits())
+    await service.set_quota(tenant_id, body.user_id, body.limits(), by=caller)
     return QuotaView.of(tenant_id, body.user_id, await service.get_quota(tenant_id, body.user_id))

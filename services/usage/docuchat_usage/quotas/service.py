@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.holds import BudgetBusy, HoldRequest
 from docuchat_common.errors import QuotaExceeded
@@ -22,6 +23,7 @@ from docuchat_usage.quotas.errors import TenantUnknown
 
 if TYPE_CHECKING:
     from docuchat_common.db import UnitOfWork
+    from docuchat_common.http.caller import Caller
     from docuchat_usage.transaction import Tx
 
 logger = structlog.get_logger()
@@ -138,7 +140,12 @@ class QuotaService:
         return budgets
 
     async def set_quota(
-        self, tenant_id: int, user_id: UUID | None, limits: Mapping[Unit, Decimal | int | None]
+        self,
+        tenant_id: int,
+        user_id: UUID | None,
+        limits: Mapping[Unit, Decimal | int | None],
+        *,
+        by: Caller | None = None,
     ) -> None:
         """Set what a tenant, or one of its users, may use of each unit; None is no limit.
 
@@ -150,6 +157,10 @@ class QuotaService:
         exact = {unit: None if limit is None else Decimal(limit) for unit, limit in limits.items()}
         async with self._uow(TenantId(tenant_id)) as tx:
             await tx.quotas.set_limits(tenant_id, subject, subject_id, exact, self._clock.now())
+            detail = ", ".join(f"{unit.value} {limit}" for unit, limit in sorted(limits.items()))
+            of = TenantId(tenant_id)
+            act = entry(by, "quota.set", subject_id, object_type=subject.value, tenant_id=of, detail=detail)
+            tx.outbox.add(act)
         logger.info("quota.set", tenant_id=tenant_id, subject_type=subject.value, subject_id=subject_id)
 
 

@@ -1,0 +1,50 @@
+"""The act that a request is about, for the audit log: told in one place, known wherever the request leads."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Act:
+    """What a request does, from where, and what was written of it."""
+
+    name: str
+    address: Callable[[], str]
+    written: list[str] = field(default_factory=list)
+    """The names of the audit entries that its transactions wrote."""
+    caller: object = None
+    """Who is signed in, once that is known."""
+    is_excused: bool = False
+    """That it wrote none is right: it changed nothing, or does so after its answer has begun."""
+
+
+_current: ContextVar[Act | None] = ContextVar("act", default=None)
+
+
+@contextmanager
+def acting(act: Act) -> Iterator[Act]:
+    """Make `act` the current one; tasks that begin inside keep it."""
+    token = _current.set(act)
+    try:
+        yield act
+    finally:
+        _current.reset(token)
+
+
+def current_act() -> Act | None:
+    """The act of this request; None in background work and in commands."""
+    return _current.get()
+
+
+def note_caller(caller: object) -> None:
+    """Say who does it."""
+    if (act := _current.get()) is not None:
+        act.caller = caller
+
+
+def excuse_act() -> None:
+    """Say that this request changes nothing, or only after its answer has begun."""
+    if (act := _current.get()) is not None:
+        act.is_excused = True

@@ -1,0 +1,94 @@
+"""Book entries into their chains, show them, and look whether a chain holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from docuchat_auth.audit.domain import NO_HASH, Break, Entry, Filter, Head, Link, Verification, breaks_in
+from docuchat_common.events.catalogue import AuditRecorded
+from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.ids import TenantId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+_OF_THE_INSTALLATION: Final = frozenset({"operator", "command"})
+_PAGE: Final = 1_000
+MOST_VERIFIED: Final = 20_000
+"""Entries that one call looks at."""
+_MOST_BREAKS: Final = 100
+
+
+class AuditLog:
+    """The chains of all tenants, and the installation's."""
+
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
+        self._uow = uow
+
+    async def book(self, events: Sequence[AuditRecorded]) -> None:
+        """Append each event once to its chain, in the order given."""
+        entries = {event.id: _entry(event) for event in events}
+        # everybody locks in this order, so that nobody waits for somebody who waits for them
+        chains = sorted({entry.chain for entry in entries.values()})
+        async with self._uow.system() as tx:
+            for chain in chains:
+                await tx.audit.lock(chain)
+            known = await tx.audit.known(entries.keys())
+            heads = await tx.audit.heads(chains)
+            links = []
+            for entry in entries.values():
+                if entry.event_id in known:
+                    continue
+                link = Link.after(heads.get(entry.chain, Head()), entry)
+                heads[entry.chain] = Head(link.seq, link.hash)
+                links.append(link)
+            if links:
+                await tx.audit.add(links)
+
+    async def page(self, chain: TenantId, wanted: Filter, before: int | None, limit: int) -> list[Link]:
+        """The latest of the wanted entries before a number."""
+        async with self._uow(chain) as tx:
+            return await tx.audit.list_before(chain, before, wanted, limit)
+
+    async def every(self, chain: TenantId, wanted: Filter) -> AsyncIterator[Link]:
+        """All wanted entries, the latest first; no transaction is open while the reader takes its time."""
+        before: int | None = None
+        while page := await self.page(chain, wanted, before, _PAGE):
+            for link in page:
+                yield link
+            before = page[-1].seq
+
+    async def verify(self, chain: TenantId, after: int) -> Verification:
+        """Look whether the entries after a number follow from one another; the one of that number is taken as right."""
+        checked, breaks = 0, list[Break]()
+        async with self._uow(chain) as tx:
+            head = Head(after, NO_HASH if after == 0 else await tx.audit.find_hash(chain, after) or NO_HASH)
+        while checked < MOST_VERIFIED and len(breaks) < _MOST_BREAKS:
+            async with self._uow(chain) as tx:
+                links = await tx.audit.list_after(chain, head.seq, _PAGE)
+            if not links:
+                return Verification(checked, head, tuple(breaks), is_whole=True)
+            breaks += breaks_in(links, head)
+            head = Head(links[-1].seq, links[-1].hash)
+            checked += len(links)
+        return Verification(checked, head, tuple(breaks[:_MOST_BREAKS]), is_whole=False)
+
+
+def _entry(event: AuditRecorded) -> Entry:
+    return Entry(
+        chain=NO_TENANT if event.subject_type in _OF_THE_INSTALLATION else TenantId(event.tenant_id),
+        event_id=event.id,
+        at=event.time,
+        tenant_id=event.tenant_id,
+        subject_type=event.subject_type,
+        subject_id=event.subject_id,
+        action=event.action,
+        object_type=event.object_type,
+        object_id=event.object_id,
+        result=event.result,
+        address=event.address,
+        request_id=event.request_id,
+        detail=event.detail,
+    )

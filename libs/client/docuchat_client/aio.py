@@ -46,7 +46,8 @@ _SILENCE_SECONDS = 60.0
 class AsyncDocuChat(Accounts):
     """A signed-in (or not yet signed-in) client of one service.
 
-    Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out.
+    Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
+    program that signs in as nobody has an `api_key` instead.
     Requests that change nothing twice are repeated up to `retries` times when the service was away or asked to wait
     not longer than `longest_wait` seconds.
     """
@@ -55,6 +56,7 @@ class AsyncDocuChat(Accounts):
         self,
         base_url: str = DEFAULT_SERVER,
         *,
+        api_key: str | None = None,
         access_token: str | None = None,
         refresh_token: str | None = None,
         tenant: str | int | None = None,
@@ -66,10 +68,9 @@ class AsyncDocuChat(Accounts):
         own_tenant = str(tenant) if tenant is not None else None
         if credentials is None:
             given = None
-            if access_token is not None:
-                given = Credentials(
-                    server=base_url, tenant=own_tenant, access_token=access_token, refresh_token=refresh_token
-                )
+            if (token := api_key or access_token) is not None:
+                renewal = None if api_key else refresh_token
+                given = Credentials(server=base_url, tenant=own_tenant, access_token=token, refresh_token=renewal)
             credentials = MemoryCredentials(given)
         self._challenges: dict[str, str | None] = {}
         self._transport = Transport(

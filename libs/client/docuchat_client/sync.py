@@ -166,6 +166,7 @@ class DocuChat:
         self,
         base_url: str = DEFAULT_SERVER,
         *,
+        api_key: str | None = None,
         access_token: str | None = None,
         refresh_token: str | None = None,
         tenant: str | int | None = None,
@@ -179,6 +180,7 @@ class DocuChat:
         async def build() -> AsyncDocuChat:
             return AsyncDocuChat(
                 base_url,
+                api_key=api_key,
                 access_token=access_token,
                 refresh_token=refresh_token,
                 tenant=tenant,

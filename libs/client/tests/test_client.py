@@ -63,6 +63,19 @@ async def test_signs_in_by_code_and_keeps_the_tokens(service: Service, tmp_path:
     assert service.headers[0]["x-tenant-id"] == "demo" and "authorization" not in service.headers[0]
 
 
+async def test_an_api_key_is_sent_as_it_is_and_never_renewed(service: Service) -> None:
+    key = f"dck_{'0' * 32}_{'1' * 64}"
+    service.good_tokens.add(key)
+    service.on("GET", "/v1/users/me", JSONResponse(USER))
+    async with AsyncDocuChat(service.url, api_key=key, refresh_token="r1") as client:
+        await client.me()
+        assert service.headers[-1]["authorization"] == f"Bearer {key}"
+        service.good_tokens.clear()
+        with pytest.raises(Unauthenticated):
+            await client.me()
+    assert service.count("POST", "/v1/auth/refresh") == 0
+
+
 async def test_a_refused_token_is_renewed_once_for_all_who_wait(
     service: Service, store: MemoryCredentials, client: AsyncDocuChat
 ) -> None:

@@ -59,3 +59,16 @@ def test_nobody_may_do_anything_to_what_is_another_tenants() -> None:
     assert may(owner, "documents.add", Resource(ONE, uuid7()))
     assert not may(owner, "documents.add", Resource(TenantId(2), uuid7()))
     assert not may(owner, "documents.add", Resource(TenantId(2), owner.subject_id))
+
+
+def test_a_users_key_pays_and_makes_for_its_user_and_a_services_for_the_tenant() -> None:
+    key, user = uuid7(), uuid7()
+    of_user = Caller(ONE, "key", key, role="member", owner_id=user)
+    of_tenant = Caller(ONE, "key", key, role="member")
+    person = Caller(ONE, "user", user, role="member")
+    assert (of_user.subjects, of_user.maker_id) == ((("key", key), ("user", user)), user)
+    assert (of_tenant.subjects, of_tenant.maker_id) == ((("key", key),), None)
+    assert (person.subjects, person.maker_id) == ((("user", user),), user)
+    assert Caller(NO_TENANT, "operator", key).subjects == ()
+    assert may(of_user, "documents.add", Resource(ONE, user))
+    assert not may(of_tenant, "documents.add", Resource(ONE, None))

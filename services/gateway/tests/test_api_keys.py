@@ -52,12 +52,17 @@ async def test_two_credentials_are_refused_and_the_same_twice_is_one(gateway: Ga
 
 
 async def test_a_key_opens_the_socket_and_uploads(gateway: Gateway, behind: Behind) -> None:
-    key = gateway.mint.make_key(CHATS)
-    uploaded = await gateway.upload(PDF, headers={"Authorization": f"Bearer {key}"})
-    assert uploaded.status == 202, await uploaded.text()
-    assert await gateway.fetchval("SELECT uploaded_by FROM knowledge.documents") == id_of(key)
-    (hold,) = behind.holds.values()
-    assert [(subject.type, subject.id) for subject in hold.subjects] == [("key", str(id_of(key)))]
+    key, user = gateway.mint.make_key(CHATS), uuid.uuid4()
+    of_user = gateway.mint.make_key(CHATS, claims={"user": str(user)})
+    for shown in (key, of_user):
+        uploaded = await gateway.upload(PDF, headers={"Authorization": f"Bearer {shown}"})
+        assert uploaded.status == 202, await uploaded.text()
+    uploaders = "SELECT array_agg(uploaded_by ORDER BY id) FROM knowledge.documents"
+    assert await gateway.fetchval(uploaders) == [None, user]
+    assert [[(subject.type, subject.id) for subject in hold.subjects] for hold in behind.holds.values()] == [
+        [("key", str(id_of(key)))],
+        [("key", str(id_of(of_user))), ("user", str(user))],
+    ]
 
     Chat(behind)
     async with connect(gateway.ws_url, additional_headers={"X-API-Key": key}) as connection:

@@ -188,6 +188,9 @@ async def test_usage_shows_windows_quota_and_own_share(
     assert usage["quota"]["resets_at"] == usage["period"]["ends_at"]
     assert usage["me"]["last_24h"]["total_tokens"] == 1000
     assert usage["me"]["quota"] is None
+    key = {"sub_type": "key", "scope": "usage.read", "user": str(user)}
+    of_key = await http.get("/v1/usage", headers=token_mint.headers(tenant_id=1, claims=key))
+    assert of_key.json()["me"] == usage["me"]
     assert [model["model"] for model in usage["by_model"]] == ["gpt-4o-mini", "text-embedding-3-small"]
     assert usage["by_user"] is None
 

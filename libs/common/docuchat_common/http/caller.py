@@ -1,7 +1,7 @@
 """Who asks: a user, a visitor, an API key or an operator. No use case and no table assumes a user."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from docuchat_common.contracts.permissions import PERMISSIONS, Action
@@ -44,6 +44,19 @@ class Caller:
     def user_id(self) -> UserId | None:
         """The user's id; None when the caller is no user."""
         return UserId(self.subject_id) if self.subject_type == "user" else None
+
+    @property
+    def subjects(self) -> tuple[tuple[Any, UUID], ...]:
+        """Who pays for what the caller uses, besides the tenant; a user's key uses the user's share with its own."""
+        if self.subject_type == "operator":
+            return ()
+        own = (self.subject_type, self.subject_id)
+        return (own,) if self.owner_id is None else (own, ("user", self.owner_id))
+
+    @property
+    def maker_id(self) -> UUID | None:
+        """Whose it is what the caller makes: a user's key makes for the user, a service's for the tenant alone."""
+        return self.owner_id if self.subject_type == "key" else self.subject_id
 
     @property
     def subject(self) -> str:

@@ -66,7 +66,7 @@ def may(caller: Caller, action: Action, resource: Resource) -> bool:
     """Whether `caller` may do `action` to `resource`."""
     if caller.tenant_id != resource.tenant_id:
         return False
-    own = resource.belongs_to is not None and resource.belongs_to == caller.subject_id
+    own = resource.belongs_to is not None and resource.belongs_to == caller.maker_id
     return caller.can(action if own else _FOR_OTHERS.get(action, action))
 
 

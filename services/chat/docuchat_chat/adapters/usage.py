@@ -60,6 +60,4 @@ class UsageHolds:
 
 
 def _subjects(caller: Caller) -> tuple[Subject, ...]:
-    if caller.subject_type == "operator":
-        return ()
-    return (Subject(type=SubjectType(caller.subject_type), id=str(caller.subject_id)),)
+    return tuple(Subject(type=SubjectType(kind), id=str(subject)) for kind, subject in caller.subjects)

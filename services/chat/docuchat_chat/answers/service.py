@@ -98,7 +98,7 @@ class Retrieval:
             model=self._embedder.model,
             expected_input_tokens=counted,
             owner=self._owner,
-            subjects=subjects_of(books.caller),
+            subjects=books.caller.subjects,
             hold_id=books.hold_id,
             turn_id=books.turn_id,
         )
@@ -181,8 +181,3 @@ class SearchService:
             if not isinstance(error, ProviderError) or billed(error, 0) is None:
                 await self._holds.release(hold.id)  # else what is booked settles it
             raise
-
-
-def subjects_of(caller: Caller) -> tuple[tuple[Any, UUID], ...]:
-    """Return who a call is booked to, besides the tenant."""
-    return () if caller.subject_type == "operator" else ((caller.subject_type, caller.subject_id),)

@@ -10,7 +10,6 @@ import structlog
 
 from docuchat_chat.answers.citations import check_citations, documents_of, without_quotes
 from docuchat_chat.answers.domain import Source
-from docuchat_chat.answers.service import subjects_of
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
@@ -150,7 +149,7 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
         model=turn.model,
         expected_input_tokens=turn.prompt_tokens,
         owner=turn.owner,
-        subjects=subjects_of(turn.caller),
+        subjects=turn.caller.subjects,
         hold_id=turn.hold_id,
         chat_id=turn.chat_id,
         turn_id=turn.id,

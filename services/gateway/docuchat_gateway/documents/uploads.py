@@ -247,7 +247,7 @@ class UploadService:
                     tenant,
                     document_id,
                     collection_id=(await tx.collections.open_default(tenant)).id,
-                    uploaded_by=caller.subject_id,
+                    uploaded_by=caller.maker_id,
                     media_type=PDF,
                 )
         except BaseException:
@@ -270,7 +270,7 @@ class UploadService:
                 if collection.access is Access.READ:
                     raise NotAllowed("You may read this collection, not add to it; ask who manages it.")
                 existing = await tx.documents.find_by_content(
-                    tenant, collection.id, file.sha256, uploaded_by=caller.subject_id
+                    tenant, collection.id, file.sha256, uploaded_by=caller.maker_id
                 )
             if existing is not None:
                 existing = await self._mend(caller, existing, file, arrival)
@@ -292,7 +292,7 @@ class UploadService:
                 size_bytes=file.size_bytes,
                 sha256=file.sha256,
                 blob_key=f"{arrival.folder}/{file.sha256}",
-                uploaded_by=caller.subject_id,
+                uploaded_by=caller.maker_id,
             )
             registration = await self._commit(caller, new, file, fields, arrival, claim)
         if not registration.created:
@@ -377,12 +377,9 @@ class UploadService:
 
 
 def _hold_request(caller: Caller, most: int, lease: timedelta) -> HoldRequest:
-    subjects: tuple[Subject, ...] = ()
-    if caller.subject_type != "operator":
-        subjects = (Subject(type=SubjectType(caller.subject_type), id=str(caller.subject_id)),)
     return HoldRequest(
         tenant_id=caller.tenant_id,
-        subjects=subjects,
+        subjects=tuple(Subject(type=SubjectType(kind), id=str(subject)) for kind, subject in caller.subjects),
         kind=HoldKind.UPLOAD,
         amounts=(
             Amount(unit=HoldUnit.DOCUMENTS, amount=1),

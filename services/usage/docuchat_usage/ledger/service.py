@@ -65,14 +65,13 @@ class LedgerService:
         """What a tenant and the caller in it have used, and what is left."""
         now = self._clock.now()
         subjects = {Subject.TENANT: str(caller.tenant_id)}
-        if caller.subject_type != "operator":
-            subjects[Subject(caller.subject_type)] = str(caller.subject_id)
+        subjects |= {Subject(kind): str(subject) for kind, subject in caller.subjects}
         async with self._uow(caller.tenant_id) as tx:
             budgets = await tx.quotas.budgets(caller.tenant_id, subjects, now)
             if Subject.TENANT not in budgets:
                 await tx.quotas.open_tenant(caller.tenant_id, now)
                 budgets = await tx.quotas.budgets(caller.tenant_id, subjects, now)
-            return await tx.ledger.report(caller.tenant_id, caller.user_id, now, budgets)
+            return await tx.ledger.report(caller.tenant_id, caller.user_id or caller.owner_id, now, budgets)
 
     async def list_booked(self, event_ids: Sequence[UUID]) -> list[UUID]:
         """Those of some usage events that have an entry, so that whoever published them can tell what was lost."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from docuchat_testkit.vocabulary import repository_root
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PARTS = {"From the README": ("docuchat-readme.md", 4), "From the Persian guide": ("docuchat-guide-fa.md", 5)}
+
+DEMO = {"X-Tenant-ID": "1"}
 
 
 def printed(part: str) -> str:
@@ -192,3 +195,30 @@ async def test_the_other_urls_of_the_readme_answer(embedded_product: Product) ->
             page = await http.get(path)
             assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
         assert (await http.get("/openapi.json")).json()["info"]["title"]
+
+
+async def test_the_literal_paths_of_signing_in_take_the_bodies_of_both_products(embedded_product: Product) -> None:
+    person, secret = f"{uuid.uuid4().hex[:10]}@example.com", "seven purple harbours"
+    customer = uuid.uuid4().hex[:10]
+    async with embedded_product.client() as http:
+        made = await http.post(
+            "/auth/register", json={"name": "Ann", "email": person, "password": secret}, headers=DEMO
+        )
+        assert made.status_code == 201, made.text
+        founded = await http.post(
+            "/auth/register", json={"username": customer, "password": secret, "customer_name": "Acme"}
+        )
+        assert founded.status_code == 201 and founded.json()["user"]["role"] == "owner", founded.text
+        for path, body in (
+            ("/auth/login", {"json": {"email": person, "password": secret}}),
+            ("/auth/token", {"data": {"username": person, "password": secret}}),
+            ("/auth/token", {"json": {"username": customer, "password": secret}}),
+        ):
+            tokens = await http.post(path, **body)
+            assert tokens.status_code == 200, tokens.text
+            me = await http.get("/users/me", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"})
+            assert me.json()["email"] == person or me.json()["username"] == customer
+        owner = {"Authorization": f"Bearer {founded.json()['access_token']}"}
+        for tenant in (founded.json()["user"]["tenant"]["customer_id"], founded.json()["user"]["tenant"]["slug"]):
+            assert (await http.get("/v1/usage", headers={**owner, "X-Tenant-ID": tenant})).status_code == 200
+        assert (await http.get("/v1/usage", headers={**owner, **DEMO})).status_code == 403

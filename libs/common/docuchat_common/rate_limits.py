@@ -225,6 +225,8 @@ class RateLimiter:
 
     async def give_back(self, *limits: Limit) -> None:
         """Take a hit back that turned out to count for nothing; what cannot be taken back now stays counted."""
+        if not limits:
+            return
         keys = [self._key(limit) for limit in limits]
         windows = [int(limit.rate.window / timedelta(milliseconds=1)) for limit in limits]
         try:

@@ -191,3 +191,12 @@ def test_rates_are_read(text: str, rates: list[tuple[int, int]]) -> None:
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must look like 5/15m or 5/15m;20/d|longer than nothing"):
         parse_rates(text)
+
+
+async def test_a_hit_that_is_given_back_was_none(limiter: RateLimiter) -> None:
+    limits = [Limit("user", "a", Rate(2, HOUR)), Limit("address", "b", Rate(5, HOUR))]
+    for _ in range(4):
+        assert (await decide(limiter, *limits)).allowed
+        await limiter.give_back(*limits)
+    await limiter.give_back(*limits)  # nothing is left, and nothing is owed
+    assert [(await decide(limiter, *limits)).allowed for _ in range(3)] == [True, True, False]

@@ -318,6 +318,24 @@ async def test_sending_is_limited_by_address(make_world: Any) -> None:
     await world.ask(tenant, "c@example.com", "192.0.2.2")
 
 
+async def test_junk_at_the_same_address_refuses_no_valid_credential(make_world: Any) -> None:
+    world = await make_world(send_per_address="4/hour", verify_per_address="2/hour")
+    tenant = await world.tenant()
+    for _ in range(3):  # what is right is not counted
+        await world.sign_in_as(tenant, ANN)
+    code, challenge = await world.ask_with_challenge(tenant, ANN)
+    with pytest.raises(TooManyAttempts):
+        await world.ask(tenant, "eve@example.com")
+    for _ in range(2):
+        with pytest.raises(InvalidCode):
+            await world.sign_in.verify_code(tenant.id, Email("eve@example.com"), "000000", ADDRESS)
+    with pytest.raises(TooManyAttempts):
+        await world.sign_in.verify_code(tenant.id, Email("eve@example.com"), "000000", ADDRESS)
+    assert (await world.sign_in.verify_code(tenant.id, ANN, code, ADDRESS, challenge)).access_token
+    again, newer = await world.ask_with_challenge(tenant, ANN, challenge=challenge)
+    assert (await world.sign_in.verify_code(tenant.id, ANN, again, ADDRESS, newer)).access_token
+
+
 async def test_an_account_fails_at_most_a_hundred_times_an_hour_however_it_is_tried(make_world: Any) -> None:
     world = await make_world(send_per_email="1000/m", send_per_email_and_address="1000/m", send_per_browser="1000/m")
     tenant = await world.tenant()

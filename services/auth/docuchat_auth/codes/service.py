@@ -79,12 +79,12 @@ class CodeDesk:
         nobody else can use up.
         """
         is_known = await self._codes.knows(account, challenge)
-        limits = _limits("send-address", client_address, self._policy.send_per_address)
-        if is_known:
+        if is_known:  # whatever others do at the same address
             subject = self._pseudonyms.of_account(account)
-            limits += _limits("send-browser", subject, self._policy.send_per_browser)
+            limits = _limits("send-browser", subject, self._policy.send_per_browser)
         else:
             subject = self._pseudonyms.of_email(account.email)
+            limits = _limits("send-address", client_address, self._policy.send_per_address)
             limits += _limits("send-email", subject, self._policy.send_per_email)
             limits += _limits("send-pair", f"{subject}:{client_address}", self._policy.send_per_email_and_address)
         await self._count(limits)
@@ -99,13 +99,16 @@ class CodeDesk:
         Raises InvalidCode, TooManyAttempts, and ChooseTenant when the code was asked for without a tenant and its owner
         is in several; it is then good once in each of them.
         """
-        await self._count(_limits("verify-address", client_address, self._policy.verify_per_address))
+        # who shows a challenge has budgets of the account; only bare guesses share one with others at the same address
+        counted = [] if challenge else _limits("verify-address", client_address, self._policy.verify_per_address)
+        await self._count(counted)
         outcome, wait = await self._codes.redeem(account, challenge, code, network=client_address)
         _guesses.labels(outcome.value).inc()
         if outcome is Redemption.LIMITED:
             raise TooManyAttempts(retry_after=wait)
         if outcome is not Redemption.ACCEPTED:
             raise InvalidCode
+        await self._limiter.give_back(*counted)
         if account.tenant_id != ANY_TENANT:
             return account
         async with self._uow.system() as tx:

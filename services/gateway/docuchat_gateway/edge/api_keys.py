@@ -86,12 +86,12 @@ class ApiKeyIdentities:
 
         Raises InvalidApiKey, AddressNotAllowed, RateLimited, and UpstreamUnavailable when auth does not answer.
         """
-        if parse_api_key(key) is None:
-            raise InvalidApiKey
         name = hashlib.sha256(f"{key.strip()} {address}".encode()).digest()
         admitted = self._admitted.get(name)
         if admitted is not None and self._is_good(admitted):
             return admitted.identity
+        if parse_api_key(key) is None:
+            raise InvalidApiKey
         refused_until, why = self._refused.get(name, (float("-inf"), None))
         if why is not None and self._elapsed() < refused_until:
             raise why

@@ -30,7 +30,8 @@ Upload documents, ask about them, get streamed answers with citations; every tok
 
 Sign in with `POST /v1/auth/login` or, without a password, `/v1/auth/request-code` and `/v1/auth/verify-code`; then send
 the `access_token` as `Authorization: Bearer`. `X-Tenant-ID` (id, customer id or slug) names the tenant when signing in,
-where there are several; afterwards the token does.
+where there are several; afterwards the token does. A program sends an API key (`POST /v1/api-keys`) instead, as
+`X-API-Key` or as `Authorization: Bearer`.
 Errors are RFC 9457 problems with a stable `code`.
 
 **Texts.** What models and documents say - titles, file names, texts of pages and passages, quotes, answers - is

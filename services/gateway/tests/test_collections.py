@@ -57,7 +57,7 @@ async def test_an_admin_makes_a_collection_once_and_changes_it(gateway: Gateway)
     assert await admin.call("GET", path) == (200, made)
     changed = {"name": "All", "visibility": "tenant"}
     assert await admin.call("PATCH", path, changed) == (200, made | changed)
-    assert (await admin.call("PATCH", path, {}))[0] == 422
+    assert await admin.call("PATCH", path, {}) == (200, made | changed)
     assert (await admin.call("POST", "/v1/collections", {"name": "x\u202e"}))[0] == 422
     others = [await admin.make(f"Number {number}") for number in range(3)]
     status, page = await admin.call("GET", "/v1/collections?limit=2")

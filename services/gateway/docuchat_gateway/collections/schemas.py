@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from docuchat_common.defusing import defuse
 from docuchat_common.http.json_body import Name, StrictBody
@@ -22,12 +22,6 @@ class CollectionChange(StrictBody):
 
     name: Name | None = None
     visibility: Visibility | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> "CollectionChange":
-        if self.name is None and self.visibility is None:
-            raise ValueError("send `name` or `visibility`, or both")
-        return self
 
 
 class CollectionView(BaseModel):

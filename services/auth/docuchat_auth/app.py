@@ -9,6 +9,7 @@ from docuchat_auth.audit.routes import router as audit
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.groups.routes import router as groups
+from docuchat_auth.invitations.routes import router as invitations
 from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.members.routes import router as members
 from docuchat_auth.operators.routes import door as operator_door
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         sessions,
         users,
         members,
+        invitations,
         groups,
         api_keys,
         api_keys_inside,

@@ -11,14 +11,15 @@ from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
-from docuchat_auth.codes.domain import GuessBudget
-from docuchat_auth.codes.ports import CodeMailer
+from docuchat_auth.codes.domain import CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.handlers import subscriptions
+from docuchat_auth.invitations.domain import InvitationMail
+from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
@@ -72,6 +73,7 @@ class Container:
     profiles: Profiles
     users: UserDirectory
     members: Members
+    invitations: Invitations
     groups: Groups
     keys: KeyRing
     operators: Operators
@@ -109,11 +111,12 @@ def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRi
     )
 
 
-def make_mailer(settings: Settings) -> CodeMailer:
+def make_mailer(settings: Settings) -> LogMailer | SmtpMailer:
     """Mail, or the log in local development."""
     if settings.smtp_url is None:
         return LogMailer()  # the settings let only ENVIRONMENT=local come here
-    return SmtpMailer(MailServer.from_url(settings.smtp_url.get_secret_value()), settings.mail_from)
+    server = MailServer.from_url(settings.smtp_url.get_secret_value())
+    return SmtpMailer(server, settings.mail_from, invitation_url=settings.invitation_url)
 
 
 def make_policy(settings: Settings) -> SignInPolicy:
@@ -148,8 +151,10 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         successor_key = derive_key(secret, "refresh-token-successor")
         revisions = Revisions(uow, clock, settings.access_token_ttl)
         sessions = Sessions(uow, keys, revisions, clock, settings.refresh_token_ttl, successor_key, groups_of)
-        queue = DeliveryQueue(settings.mail_queue_size)
-        delivery = CodeDelivery(uow, make_mailer(settings), settings.code_ttl)
+        queue = DeliveryQueue[CodeRequest](settings.mail_queue_size)
+        letters = DeliveryQueue[InvitationMail](settings.mail_queue_size)
+        mailer = make_mailer(settings)
+        delivery = CodeDelivery(uow, mailer, settings.code_ttl)
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
@@ -158,11 +163,22 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
         store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
         desk = CodeDesk(uow, store, limiter, pseudonyms, hand_over, make_policy(settings))
+        hand_letter_over = mailer.send_invitation if settings.smtp_url is None else letters.offer
         first_comer_owns = settings.environment in {"local", "test"}
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
         passwords = Passwords(uow, pool, desk, sessions, limiter, clock)
         registration_policy = RegistrationPolicy(
             settings.self_service_tenants, first_comer_owns, settings.registrations_per_address
+        )
+        invitations = Invitations(
+            uow,
+            sessions,
+            passwords,
+            limiter,
+            pseudonyms,
+            hand_letter_over,
+            clock,
+            InvitationPolicy(settings.invitation_ttl, settings.invitations_per_tenant, settings.invitations_per_email),
         )
         # its own keys as they are, not over HTTP: it would ask before it listens
         verifier = await stack.enter_async_context(TokenVerifier.open(settings, published=keys.published))
@@ -176,6 +192,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         background.every("revisions.sweep", _SWEEP_EVERY, revisions.forget_expired)
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
+        background.start("invitations.delivery", partial(letters.deliver, mailer.send_invitation))
+        stack.push_async_callback(letters.drain, _DRAIN)
         stack.push_async_callback(queue.drain, _DRAIN)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
@@ -203,6 +221,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             profiles=Profiles(uow),
             users=UserDirectory(uow),
             members=Members(uow, sessions, revisions),
+            invitations=invitations,
             groups=Groups(uow, revisions, clock),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),

@@ -60,6 +60,12 @@ class Settings(ServiceSettings):
     code_sends_per_address: Rates = parse_rates("30/m;300/h")
     code_tries_per_address: Rates = parse_rates("60/m;600/h")
 
+    invitation_url: str = "http://localhost:3000/invitation"
+    """The page that accepts invitations; their mails lead to it, with the token behind a `#`."""
+    invitation_ttl: Duration = timedelta(days=7)
+    invitations_per_tenant: Rates = parse_rates("100/h;500/d")
+    invitations_per_email: Rates = parse_rates("6/h;20/d")
+
     self_service_tenants: bool = False
     """Whether anybody may found a tenant by registering with an `organization`."""
     registrations_per_address: Rates = parse_rates("20/m;100/h")

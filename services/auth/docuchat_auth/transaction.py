@@ -7,6 +7,7 @@ import asyncpg
 from docuchat_auth.api_keys.repository import ApiKeyRepository
 from docuchat_auth.audit.repository import AuditRepository
 from docuchat_auth.groups.repository import GroupRepository
+from docuchat_auth.invitations.repository import InvitationRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
 from docuchat_auth.revisions.repository import RevisionRepository
@@ -27,6 +28,7 @@ class Tx:
     revisions: RevisionRepository
     users: UserRepository
     groups: GroupRepository
+    invitations: InvitationRepository
     refresh_tokens: RefreshTokenRepository
     passwords: PasswordRepository
     signing_keys: SigningKeyRepository
@@ -44,6 +46,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         revisions=RevisionRepository(connection),
         users=UserRepository(connection),
         groups=GroupRepository(connection),
+        invitations=InvitationRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
         passwords=PasswordRepository(connection),
         signing_keys=SigningKeyRepository(connection),

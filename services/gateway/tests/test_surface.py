@@ -45,11 +45,14 @@ PUBLIC = {
     ("/v1/auth/password/reset", "POST"),
     ("/v1/auth/refresh", "POST"),
     ("/v1/auth/logout", "POST"),
+    ("/v1/invitations/accept", "POST"),
     ("/v1/operator/token", "POST"),
 }
 
 
 MAKES_NOTHING_TWICE = {
+    "/v1/invitations/accept": "an invitation is accepted once",
+    "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
     "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",
     "/v1/operator/dead-letters/replay": "what was brought back is not there any more",

@@ -14,6 +14,8 @@ import structlog
 
 from docuchat_auth.codes.domain import CodeRequest, Purpose
 from docuchat_auth.codes.errors import MailRefused
+from docuchat_auth.invitations.domain import InvitationMail
+from docuchat_common.ids import TenantId
 
 logger = structlog.get_logger()
 
@@ -65,27 +67,37 @@ class MailServer:
 
 
 class SmtpMailer:
-    """Hands text mails with codes to a mail server, trying again where that can help."""
+    """Hands text mails to a mail server, trying again where that can help."""
 
     def __init__(
         self,
         server: MailServer,
         sender: str,
         *,
+        invitation_url: str = "",
         timeout: timedelta = timedelta(seconds=10),
         pauses: tuple[timedelta, ...] = (timedelta(seconds=1), timedelta(seconds=4)),
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
-        """`pauses` are the times between tries."""
+        """`pauses` are the times between tries; `invitation_url` the page that accepts invitations."""
         self._server = server
         self._sender = sender
+        self._invitation_url = invitation_url
         self._timeout = timeout
         self._pauses = pauses
         self._tls_context = tls_context
 
     async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
         """Raises MailRefused when every try failed or the server refused for good."""
-        message = code_message(request, tenant_name, lifetime, self._sender)
+        await self._send(code_message(request, tenant_name, lifetime, self._sender), request.tenant_id)
+        logger.info("auth.code_mailed", tenant_id=request.tenant_id)
+
+    async def send_invitation(self, mail: InvitationMail) -> None:
+        """Raises MailRefused when every try failed or the server refused for good."""
+        await self._send(invitation_message(mail, self._invitation_url, self._sender), mail.tenant_id)
+        logger.info("auth.invitation_mailed", tenant_id=mail.tenant_id)
+
+    async def _send(self, message: EmailMessage, tenant_id: TenantId) -> None:
         for pause in (*self._pauses, None):
             try:
                 await self._hand_in(message)
@@ -96,9 +108,8 @@ class SmtpMailer:
                 if pause is None:
                     raise MailRefused from error
             else:
-                logger.info("auth.code_mailed", tenant_id=request.account.tenant_id)
                 return
-            logger.warning("auth.mail_retry", tenant_id=request.account.tenant_id, pause=pause.total_seconds())
+            logger.warning("auth.mail_retry", tenant_id=tenant_id, pause=pause.total_seconds())
             await asyncio.sleep(pause.total_seconds())
 
     async def _hand_in(self, message: EmailMessage) -> None:
@@ -126,7 +137,7 @@ _TEXTS: Final = {
 
 
 class LogMailer:
-    """Writes codes to the log instead of sending them. The one exception to "no secret in a log"; local only."""
+    """Writes to the log instead of sending. The one exception to "no secret in a log"; local only."""
 
     async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
         """One line that a person or a script can read, whatever the log's format is."""
@@ -134,17 +145,16 @@ class LogMailer:
         line = f"auth.code_issued code={request.code} email={request.account.email}"
         logger.info(line)
 
+    async def send_invitation(self, mail: InvitationMail) -> None:
+        """One line, as for a code."""
+        line = f"auth.invitation_issued token={mail.token} email={mail.email}"
+        logger.info(line)
+
 
 def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, sender: str) -> EmailMessage:
     """The mail. The code is not in its subject, which shows on locked screens."""
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = request.account.email
     subject, good_for, otherwise = _TEXTS[request.account.purpose]
-    message["Subject"] = subject
-    message["Date"] = formatdate(usegmt=True)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
-    message["Auto-Submitted"] = "auto-generated"
+    message = _envelope(request.account.email, subject, sender)
     minutes = int(lifetime.total_seconds() // 60)
     message.set_content(
         f"Your code to {good_for} {' '.join(tenant_name.split())} on DocuChat is\n\n"
@@ -152,4 +162,29 @@ def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, se
         f"It can be used once, within {minutes} minutes.\n"
         f"If you did not ask for it, ignore this mail; {otherwise} without the code. Give it to nobody.\n"
     )
+    return message
+
+
+def invitation_message(mail: InvitationMail, url: str, sender: str) -> EmailMessage:
+    """The mail. The token is behind a `#`, which no browser sends to a server and no log keeps."""
+    message = _envelope(mail.email, "You are invited to DocuChat", sender)
+    message.set_content(
+        f"You are invited to join {' '.join(mail.tenant_name.split())} on DocuChat. Open\n\n"
+        f"    {url}#token={mail.token}\n\n"
+        "or give this code where you are asked for it:\n\n"
+        f"    {mail.token}\n\n"
+        f"It can be used once, until {mail.expires_at:%Y-%m-%d %H:%M} UTC.\n"
+        "If you do not know who invites you, ignore this mail. Give it to nobody.\n"
+    )
+    return message
+
+
+def _envelope(to: str, subject: str, sender: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = formatdate(usegmt=True)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
+    message["Auto-Submitted"] = "auto-generated"
     return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 from prometheus_client import Counter
@@ -15,6 +15,7 @@ from docuchat_auth.codes.errors import MailBacklog
 from docuchat_auth.codes.ports import CodeMailer
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_common.errors import DocuChatError
+from docuchat_common.ids import TenantId
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -64,23 +65,31 @@ class CodeDelivery:
         return tenant.name if may_join else None
 
 
-class DeliveryQueue:
-    """A bounded queue of codes, so that no answer waits for a mail server.
+class _Mail(Protocol):
+    @property
+    def tenant_id(self) -> TenantId: ...
 
-    What is still queued when the process dies is lost: its owner asks for another code.
+
+M = TypeVar("M", bound=_Mail)
+
+
+class DeliveryQueue(Generic[M]):
+    """A bounded queue of mails, so that no answer waits for a mail server.
+
+    What is still queued when the process dies is lost: its owner asks for another one.
     """
 
     def __init__(self, size: int) -> None:
-        self._waiting: asyncio.Queue[CodeRequest] = asyncio.Queue(size)
+        self._waiting: asyncio.Queue[M] = asyncio.Queue(size)
 
-    async def offer(self, request: CodeRequest) -> None:
-        """Take a code to be delivered soon. Raises MailBacklog when too many are waiting."""
+    async def offer(self, request: M) -> None:
+        """Take a mail to be delivered soon. Raises MailBacklog when too many are waiting."""
         try:
             self._waiting.put_nowait(request)
         except asyncio.QueueFull as error:
             raise MailBacklog(retry_after=timedelta(seconds=10)) from error
 
-    async def deliver(self, deliver: Callable[[CodeRequest], Awaitable[None]]) -> None:
+    async def deliver(self, deliver: Callable[[M], Awaitable[None]]) -> None:
         """Deliver one after the other until cancelled; several may run beside each other."""
         while True:
             request = await self._waiting.get()
@@ -90,7 +99,7 @@ class DeliveryQueue:
                 # no traceback: what is being handled is a secret
                 _deliveries.labels("failed").inc()
                 reason = error.code if isinstance(error, DocuChatError) else type(error).__name__
-                logger.error("auth.code_undelivered", tenant_id=request.account.tenant_id, error=reason)
+                logger.error("auth.code_undelivered", tenant_id=request.tenant_id, error=reason)
             finally:
                 self._waiting.task_done()
 

@@ -93,6 +93,11 @@ class CodeRequest:
     account: Account
     code: str = field(repr=False)
 
+    @property
+    def tenant_id(self) -> TenantId:
+        """Where it signs in."""
+        return self.account.tenant_id
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:

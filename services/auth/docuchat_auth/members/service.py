@@ -85,14 +85,15 @@ class Members:
         user = await tx.users.find_by_id(tenant_id, user_id)
         if user is None:
             raise UserNotFound
-        if change.makes_or_breaks_an_owner(user) and by is not None and not await self._owns(tx, by):
+        if change.makes_or_breaks_an_owner(user) and by is not None and not await owns(tx, by):
             raise OwnersOnly
         was_owner = user.is_active and user.role is Role.OWNER
         if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:
             raise LastOwner
         return user
 
-    async def _owns(self, tx: Tx, by: Caller) -> bool:
-        """Whether who asks is an owner now, whatever the token says; a key is not."""
-        asking = None if by.user_id is None else await tx.users.find_by_id(by.tenant_id, by.user_id)
-        return asking is not None and asking.is_active and asking.role is Role.OWNER
+
+async def owns(tx: Tx, by: Caller) -> bool:
+    """Whether who asks is an owner now, whatever the token says; a key is not."""
+    asking = None if by.user_id is None else await tx.users.find_by_id(by.tenant_id, by.user_id)
+    return asking is not None and asking.is_active and asking.role is Role.OWNER

@@ -1,0 +1,183 @@
+"""Invite people, and let those in who show what was mailed to them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.invitations.domain import Invitation, InvitationMail, hash_token, new_token, tenant_in
+from docuchat_auth.invitations.errors import AlreadyMember, InvalidInvitation, InvitationNotFound
+from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.members.service import owns
+from docuchat_auth.passwords.service import Passwords
+from docuchat_auth.sessions.domain import TokenPair
+from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_common.audit import entry
+from docuchat_common.clock import Clock
+from docuchat_common.contracts.permissions import Role
+from docuchat_common.events.catalogue import UserRegistered
+from docuchat_common.http.caller import Caller
+from docuchat_common.idempotency import Settle, without_key
+from docuchat_common.ids import TenantId, uuid7
+from docuchat_common.rate_limits import Limit, RateLimiter, Rates
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationPolicy:
+    """How long an invitation can be accepted, and how many mails leave."""
+
+    lifetime: timedelta
+    per_tenant: Rates
+    per_email: Rates
+    """Over all tenants: nobody is flooded through us."""
+
+
+class Invitations:
+    """Invites and admits. One invitation an address: another one takes its place, and the older mail is void."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork[Tx],
+        sessions: Sessions,
+        passwords: Passwords,
+        limiter: RateLimiter,
+        pseudonyms: KeyedPseudonyms,
+        hand_over: Callable[[InvitationMail], Awaitable[None]],
+        clock: Clock,
+        policy: InvitationPolicy,
+    ) -> None:
+        """`hand_over` takes an invitation on its way to its address."""
+        self._uow = uow
+        self._sessions = sessions
+        self._passwords = passwords
+        self._limiter = limiter
+        self._pseudonyms = pseudonyms
+        self._hand_over = hand_over
+        self._clock = clock
+        self._policy = policy
+
+    async def invite(
+        self, caller: Caller, email: Email, role: Role, settle: Settle[Invitation] = without_key
+    ) -> Invitation:
+        """Mail an invitation. Raises OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog."""
+        moment = self._clock.now()
+        wanted = Invitation(
+            caller.tenant_id, uuid7(), email, role, caller.subject_id, moment, moment + self._policy.lifetime
+        )
+        return await self._put(caller, "invitation.create", wanted, settle)
+
+    async def resend(self, caller: Caller, invitation_id: UUID) -> Invitation:
+        """Mail a new token in place of the older one, for the whole time again.
+
+        Raises InvitationNotFound, OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog.
+        """
+        async with self._uow(caller.tenant_id) as tx:
+            found = await tx.invitations.find(caller.tenant_id, invitation_id)
+        if found is None:
+            raise InvitationNotFound
+        moment = self._clock.now()
+        again = replace(
+            found, invited_by=caller.subject_id, created_at=moment, expires_at=moment + self._policy.lifetime
+        )
+        return await self._put(caller, "invitation.resend", again, without_key)
+
+    async def list_after(self, tenant_id: TenantId, after: UUID | None, limit: int) -> list[Invitation]:
+        """The next invitations by id, those that have expired too."""
+        async with self._uow(tenant_id) as tx:
+            return await tx.invitations.list_after(tenant_id, after, limit)
+
+    async def revoke(self, tenant_id: TenantId, invitation_id: UUID) -> None:
+        """Take an invitation back. Raises InvitationNotFound."""
+        async with self._uow(tenant_id) as tx:
+            if not await tx.invitations.delete(tenant_id, invitation_id):
+                raise InvitationNotFound
+            tx.outbox.add(entry(None, "invitation.revoke", invitation_id, tenant_id=tenant_id))
+            await tx.requests.forget_about(tenant_id, invitation_id)
+        logger.info("invitation.revoked", tenant_id=tenant_id, invitation_id=str(invitation_id))
+
+    async def accept(self, token: str, name: str | None, password: str | None, network: str) -> TokenPair:
+        """Become a user, whose address is proven by that: its mail brought the token.
+
+        Raises InvalidInvitation, AlreadyMember, PasswordTooWeak, PasswordsBusy.
+        """
+        tenant_id = tenant_in(token)
+        if tenant_id is None:
+            raise InvalidInvitation
+        async with self._uow(tenant_id) as tx:
+            live = await tx.invitations.find_live(tenant_id, hash_token(token), self._clock.now())
+        if live is None:
+            raise InvalidInvitation
+        hash_ = None if password is None else await self._passwords.make(password, network, live.email, name)
+        async with self._uow(tenant_id) as tx:
+            tenant = await tx.tenants.find_by_id(tenant_id)
+            taken = await tx.invitations.take(tenant_id, hash_token(token), self._clock.now())
+            if taken is None or tenant is None:
+                raise InvalidInvitation
+            user = await self._register(tx, taken, name)
+            if hash_ is not None:
+                await tx.passwords.put(tenant_id, user.id, hash_, self._clock.now())
+            await tx.requests.forget_about(tenant_id, taken.id)
+            session = await self._sessions.start(tx, user, is_part=True)
+        logger.info("user.registered", tenant_id=tenant_id, user_id=str(user.id), role=user.role.value, by="invitation")
+        return await self._sessions.pair(session, tenant)
+
+    async def _register(self, tx: Tx, taken: Invitation, name: str | None) -> User:
+        moment = self._clock.now()
+        newcomer = Newcomer(email=taken.email, name=name)
+        user = await tx.users.register(taken.tenant_id, newcomer, moment, may_own=False, role=taken.role)
+        if user is None:  # came by another way meanwhile: the account's own ways to sign in are asked
+            raise AlreadyMember
+        await tx.users.record_login(taken.tenant_id, user.id, moment)
+        joined = Caller(taken.tenant_id, "user", user.id, role=user.role.value)
+        tx.outbox.add(entry(joined, "invitation.accept", taken.id))
+        tx.outbox.add(UserRegistered(tenant_id=taken.tenant_id, user_id=user.id, role=user.role.value))
+        return user
+
+    async def _put(self, caller: Caller, act: str, wanted: Invitation, settle: Settle[Invitation]) -> Invitation:
+        async with self._uow(caller.tenant_id) as tx:
+            await self._judge(tx, caller, wanted)
+        await self._count(wanted)
+        token = new_token(wanted.tenant_id)
+        async with self._uow(caller.tenant_id) as tx:
+            await self._judge(tx, caller, wanted)
+            tenant = await tx.tenants.find_by_id(wanted.tenant_id)
+            invitation = await tx.invitations.put(wanted, hash_token(token))
+            tx.outbox.add(entry(caller, act, invitation.id, detail=invitation.role.value))
+            await settle(tx, invitation)
+        logger.info(
+            "invitation.sent", tenant_id=invitation.tenant_id, invitation_id=str(invitation.id), role=invitation.role
+        )
+        name = "" if tenant is None else tenant.name
+        await self._hand_over(
+            InvitationMail(invitation.tenant_id, name, invitation.email, token, invitation.expires_at)
+        )
+        return invitation
+
+    async def _judge(self, tx: Tx, caller: Caller, wanted: Invitation) -> None:
+        if wanted.role is Role.OWNER and not await owns(tx, caller):
+            raise OwnersOnly
+        if await tx.users.find_by_email(wanted.tenant_id, wanted.email) is not None:
+            raise AlreadyMember
+
+    async def _count(self, wanted: Invitation) -> None:
+        subject = self._pseudonyms.of_email(wanted.email)
+        limits = [Limit("invite-tenant", str(wanted.tenant_id), rate) for rate in self._policy.per_tenant]
+        limits += [Limit("invite-email", subject, rate) for rate in self._policy.per_email]
+        decision = await self._limiter.hit(*limits)
+        if decision is not None and not decision.allowed:
+            logger.warning("auth.limited", limit=decision.limit.name)
+            raise TooManyAttempts(retry_after=decision.reset_after)

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch, OutdatedTenants
+from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch, OutdatedSets
 from docuchat_chat.answers.citations import check_citations
 from docuchat_chat.answers.domain import Citation
 from docuchat_chat.answers.extractive import MODEL
@@ -88,7 +88,7 @@ class Library:
     gateway: Database
     embedder: WordLlamaEmbedder
     statistics: SearchStatistics = field(default_factory=SearchStatistics)
-    outdated: OutdatedTenants = field(default_factory=OutdatedTenants)
+    outdated: OutdatedSets = field(default_factory=OutdatedSets)
 
     @asynccontextmanager
     async def _connection(self, database: Database, tenant: int | None) -> AsyncIterator[Any]:

@@ -101,7 +101,9 @@ async def test_a_hundred_equal_requests_with_one_key_have_one_effect(gateway: Ga
     somebody_else = await gateway.upload(headers=key | gateway.mint.headers(tenant_id=2))
 
     statuses = {response.status for response in responses}
-    assert statuses <= {202, 409}
+    assert (
+        202 in statuses <= {202, 409, 503}
+    )  # 503: the machine stood still for as long as a transaction may take to begin
     assert (
         sum(response.headers.get("Idempotent-Replayed") is None and response.status == 202 for response in responses)
         == 1

@@ -34,6 +34,7 @@ TENANT_TABLES = (
     "ledger",
     "outbox",
     "sums",
+    "idempotent_requests",
     "stored_documents",
     "idempotent_requests",
 )

@@ -30,7 +30,7 @@ from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.prompt import build_prompt, seamless
 from docuchat_chat.answers.questions import stems
 from docuchat_chat.answers.service import Books, Retrieval
-from docuchat_common.db import Database
+from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import DocumentId, TenantId, uuid7
@@ -138,16 +138,18 @@ class Library:
         counter = TokenCounter.for_model("text-embedding-3-small")
         await self.add(tenant, [path.stem], [Chunker(counter.count, size=400, overlap=40).split(pages)])
 
-    @asynccontextmanager
-    async def _transactions(self, tenant: TenantId) -> AsyncIterator[Transaction]:
-        async with self._connection(self.chat, int(tenant)) as connection:
-            yield Transaction(KnowledgeSearch(connection, self.statistics, self.embedder.space, self.outdated))
-
     async def request(self, tenant: int, question: str) -> AnswerRequest:
         """What the answerer is asked, after search."""
         caller = Caller(TenantId(tenant), "user", uuid7(), "member", frozenset())
+        space = self.embedder.space
         retrieval = Retrieval(
-            cast(Any, self._transactions),
+            UnitOfWork(
+                self.chat,
+                lambda connection, *_: cast(
+                    Any, Transaction(KnowledgeSearch(connection, self.statistics, space, self.outdated))
+                ),
+                schema="chat",
+            ),
             KnowledgeEmbedder(self.embedder, billable=False),
             cast(Metering, None),
             owner="answers",

@@ -119,6 +119,21 @@ class OperatorClient:
         body = {"signup": signup, "domains": [*domains]}
         return await self._send("PATCH", f"tenants/{tenant}", body, repeatable=True)
 
+    async def set_suspended(self, tenant: str, *, is_suspended: bool) -> dict[str, Any]:
+        """Allow nothing but reading in a tenant, or everything again."""
+        return await self._send("PATCH", f"tenants/{tenant}", {"suspended": is_suspended}, repeatable=True)
+
+    async def set_role(self, tenant: str, user: str, role: str) -> dict[str, Any]:
+        """Give a user (an id or e-mail address) another role."""
+        found = await self.find_user(tenant, user)
+        return await self._send("PATCH", f"tenants/{tenant}/users/{found['id']}", {"role": role}, repeatable=True)
+
+    async def reset_sign_in(self, tenant: str, user: str) -> dict[str, Any]:
+        """End all sessions of a user (an id or e-mail address), and forget failed guesses and known devices."""
+        found = await self.find_user(tenant, user)
+        await self._send("POST", f"tenants/{tenant}/users/{found['id']}/reset-sign-in", repeatable=True)
+        return found
+
     async def quota(self, tenant: str, *, user_id: str | None = None) -> dict[str, Any]:
         """What a tenant, and with `user_id` one of its users, may use."""
         return await self._send("GET", f"tenants/{await self.tenant_id(tenant)}/quota", params={"user_id": user_id})

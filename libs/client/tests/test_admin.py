@@ -259,3 +259,31 @@ async def test_status_fails_only_when_something_does_not_answer(service: Service
     assert (await admin("admin", "status")).code == 0
     done = await admin("admin", "status")
     assert done.code == 6 and "ingest-worker did not answer" in done.err
+
+
+async def test_a_tenant_is_suspended_when_that_is_confirmed_and_resumed(service: Service, admin: Command) -> None:
+    async def change(request: Request) -> Response:
+        return JSONResponse(TENANT | {"suspended_at": "x" if (await request.json())["suspended"] else None})
+
+    service.on("PATCH", "/v1/operator/tenants/acme", change)
+    refused = await admin("admin", "suspend-tenant", "acme")
+    suspended = await admin("admin", "suspend-tenant", "acme", "--yes")
+    resumed = await admin("admin", "resume-tenant", "acme")
+
+    assert refused.code != 0 and service.count("PATCH", "/v1/operator/tenants/acme") == 2
+    assert (suspended.code, suspended.out) == (0, "Tenant 2 (acme) is suspended: what is there can be read.\n")
+    assert (resumed.code, resumed.out) == (0, "Tenant 2 (acme) is not suspended.\n")
+
+
+async def test_a_user_gets_a_role_and_a_sign_in_is_reset(service: Service, admin: Command) -> None:
+    user = {"id": "u1", "email": "bob@example.com", "role": "viewer"}
+    service.on("GET", "/v1/operator/tenants/acme/users", JSONResponse({"items": [user], "next_cursor": None}))
+    service.on("PATCH", "/v1/operator/tenants/acme/users/u1", JSONResponse(user))
+    service.on("POST", "/v1/operator/tenants/acme/users/u1/reset-sign-in", Response(status_code=204))
+    changed = await admin("admin", "set-role", "acme", "bob@example.com", "viewer")
+    unknown = await admin("admin", "set-role", "acme", "bob@example.com", "emperor")
+    reset = await admin("admin", "reset-sign-in", "acme", "bob@example.com", "--yes")
+
+    assert (changed.code, changed.out) == (0, "bob@example.com is viewer of acme.\n")
+    assert unknown.code == 2
+    assert (reset.code, reset.out) == (0, "bob@example.com can sign in anew.\n")

@@ -11,7 +11,7 @@ from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
-from docuchat_auth.codes.domain import CodeRequest, GuessBudget
+from docuchat_auth.codes.domain import Account, CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
@@ -23,7 +23,7 @@ from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
-from docuchat_auth.operators.service import Operators, TenantFounding, UserImport
+from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding, UserImport
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.ports import NoSecondFactor
 from docuchat_auth.passwords.service import Passwords
@@ -35,6 +35,7 @@ from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
+from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import Profiles, UserDirectory
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
@@ -81,6 +82,7 @@ class Container:
     audit: AuditLog
     refusals: Refusals
     dead_letters: DeadLetterOffice
+    sign_in_reset: SignInReset
     idempotency: Idempotency
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -158,7 +160,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
-        tenants = TenantDirectory(uow)
+        tenants = TenantDirectory(uow, revisions)
         # a local run reads codes from the log: there they are before the answer is
         hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
         store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
@@ -197,21 +199,22 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         stack.push_async_callback(queue.drain, _DRAIN)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
+        password_sign_in = PasswordSignIn(
+            uow,
+            sessions,
+            pool,
+            Attempts(client, limiter, budget),
+            pseudonyms,
+            NoSecondFactor(),
+            clock,
+            settings.login_refused_after,
+        )
         yield Container(
             settings=settings,
             verifier=verifier,
             tenants=tenants,
             sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
-            password_sign_in=PasswordSignIn(
-                uow,
-                sessions,
-                pool,
-                Attempts(client, limiter, budget),
-                pseudonyms,
-                NoSecondFactor(),
-                clock,
-                settings.login_refused_after,
-            ),
+            password_sign_in=password_sign_in,
             passwords=passwords,
             registrations=Registrations(uow, tenants, sessions, passwords, desk, limiter, clock, registration_policy),
             sessions=sessions,
@@ -229,6 +232,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             audit=audit,
             refusals=Refusals(uow),
             dead_letters=DeadLetterOffice(broker, SCHEMA),
+            sign_in_reset=SignInReset(
+                uow, sessions, revisions, [partial(_forget_codes, store), password_sign_in.forget_failures]
+            ),
             idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
             # events wait in the outbox: no request needs the broker
@@ -242,13 +248,19 @@ async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
         await tx.requests.forget(KEY_LIFE)
 
 
+async def _forget_codes(codes: CodeStore, user: User) -> None:
+    if user.email:
+        await codes.forget(Account(user.tenant_id, user.email))
+
+
 @asynccontextmanager
 async def open_administration(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Administration]:
     """What commands need: the database alone. Their events wait in the outbox for a running service to relay them."""
     async with _open_database(settings, "docuchat-auth-command") as database:
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA)
         clock = clock or SystemClock()
-        yield Administration(TenantDirectory(uow), make_keyring(settings, uow, clock), UserImport(uow, clock))
+        tenants = TenantDirectory(uow, Revisions(uow, clock, settings.access_token_ttl))
+        yield Administration(tenants, make_keyring(settings, uow, clock), UserImport(uow, clock))
 
 
 def _open_database(settings: Settings, application_name: str) -> AbstractAsyncContextManager[Database]:

@@ -183,7 +183,7 @@ async def make_world(
 
             desk = CodeDesk(uow, codes, limiter, pseudonyms, keep, policy)
             mailbox = Mailbox()
-            tenants = TenantDirectory(uow)
+            tenants = TenantDirectory(uow, revisions)
             return World(
                 clock,
                 uow,

@@ -54,6 +54,7 @@ MAKES_NOTHING_TWICE = {
     "/v1/invitations/accept": "an invitation is accepted once",
     "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
+    "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",
     "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",
     "/v1/operator/dead-letters/replay": "what was brought back is not there any more",
     "/v1/operator/dead-letters/discard": "what was forgotten is not there any more",

@@ -38,6 +38,7 @@ admin_app.add_typer(pauses_app, name="pauses")
 
 Tenant = Annotated[str, typer.Argument(help="The tenant's id, customer id or slug.")]
 User = Annotated[str | None, typer.Option(metavar="EMAIL|ID", help="One user of the tenant.")]
+Person = Annotated[str, typer.Argument(metavar="EMAIL|ID", help="A user of the tenant.")]
 SignUp = Literal["invite", "domains", "open"]
 Domains = Annotated[
     list[str] | None, typer.Option(metavar="acme.example", help="Of mail, the tenant's own; with domains. Repeatable.")
@@ -121,6 +122,42 @@ def set_signup(
     mode = "invite" if state == "closed" else state
     changed = _operate(context, lambda it: it.set_signup(tenant, mode, domain or ()))
     screen.line(f"Sign-up of tenant {changed['id']} ({changed['slug']}) is {state}.")
+
+
+@admin_app.command("suspend-tenant")
+def suspend_tenant(context: typer.Context, tenant: Tenant, yes: Yes = False) -> None:
+    """Allow nothing but reading in a tenant: changes, questions and open answers end within seconds."""
+    if not yes:
+        confirm(f"Let the people of {tenant} read, and nothing else?")
+    changed = _operate(context, lambda it: it.set_suspended(tenant, is_suspended=True))
+    screen.line(f"Tenant {changed['id']} ({changed['slug']}) is suspended: what is there can be read.")
+
+
+@admin_app.command("resume-tenant")
+def resume_tenant(context: typer.Context, tenant: Tenant) -> None:
+    """End the suspension of a tenant."""
+    changed = _operate(context, lambda it: it.set_suspended(tenant, is_suspended=False))
+    screen.line(f"Tenant {changed['id']} ({changed['slug']}) is not suspended.")
+
+
+@admin_app.command("set-role")
+def set_role(
+    context: typer.Context,
+    tenant: Tenant,
+    user: Person,
+    role: Annotated[Literal["owner", "admin", "member", "viewer"], typer.Argument()],
+) -> None:
+    """Give a user another role; a tenant keeps one owner at least."""
+    changed = _operate(context, lambda it: it.set_role(tenant, user, role))
+    screen.line(f"{changed['email']} is {changed['role']} of {tenant}.")
+
+
+@admin_app.command("reset-sign-in")
+def reset_sign_in(context: typer.Context, tenant: Tenant, user: Person, yes: Yes = False) -> None:
+    """End all sessions of a user, and forget failed guesses and known devices."""
+    if not yes:
+        confirm(f"End all sessions of {user}?")
+    screen.line(f"{_operate(context, lambda it: it.reset_sign_in(tenant, user))['email']} can sign in anew.")
 
 
 @admin_app.command("set-quota")

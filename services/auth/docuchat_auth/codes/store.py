@@ -68,5 +68,11 @@ class CodeStore:
             outcome, wait = await self._redeem(keys=[self._prefix(account)], args=arguments)
         return Redemption(outcome.decode()), timedelta(milliseconds=wait)
 
+    async def forget(self, account: Account) -> None:
+        """Forget live codes, failures and known browsers of an account. Looks through all keys of the Redis."""
+        with redis_errors_translated():
+            async for key in self._client.scan_iter(match=f"{self._prefix(account)}:*", count=1000):
+                await self._client.unlink(key)
+
     def _prefix(self, account: Account) -> str:
         return f"auth:code:{self._pseudonyms.of_account(account)}"

@@ -53,6 +53,12 @@ class Attempts:
             await self._client.set(_key(subject, name), 1, px=_DEVICE_IS_KNOWN_FOR)
         return name
 
+    async def forget(self, subject: str) -> None:
+        """Forget whatever is counted of the account, and its devices. Looks through all keys of the Redis."""
+        with redis_errors_translated():
+            async for key in self._client.scan_iter(match=f"auth:*{subject}*", count=1000):
+                await self._client.unlink(key)
+
     async def _knows(self, subject: str, device: str | None) -> bool:
         if device is None:
             return False

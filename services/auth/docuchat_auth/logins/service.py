@@ -94,6 +94,13 @@ class PasswordSignIn:
         logger.info("user.signed_in", tenant_id=one.tenant.id, user_id=str(one.user.id), by="password")
         return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
 
+    async def forget_failures(self, user: User) -> None:
+        """Forget failures at the user's password, and known devices."""
+        if address := user.email or user.claimed_email:
+            await self._attempts.forget(self._pseudonyms.of_email(address))
+        if user.username:
+            await self._attempts.forget(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
+
     async def _refuse(self, began: float) -> NoReturn:
         _logins.labels("refused").inc()
         elapsed = asyncio.get_running_loop().time() - began

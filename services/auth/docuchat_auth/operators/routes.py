@@ -7,6 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.members.errors import LastOwner
+from docuchat_auth.members.schemas import MemberChangeBody
+from docuchat_auth.members.service import Members
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.operators.schemas import (
     KeyRotation,
@@ -20,13 +23,14 @@ from docuchat_auth.operators.schemas import (
     RotatedKey,
     TenantChange,
 )
-from docuchat_auth.operators.service import Operators, TenantFounding
+from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
+from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.schemas import Address
 from docuchat_auth.users.service import UserDirectory
 from docuchat_common.audit import audited
@@ -61,6 +65,16 @@ async def _tenants(request: Request) -> TenantDirectory:
 
 async def _users(request: Request) -> UserDirectory:
     found: UserDirectory = request.app.state.container.users
+    return found
+
+
+async def _members(request: Request) -> Members:
+    found: Members = request.app.state.container.members
+    return found
+
+
+async def _sign_in_reset(request: Request) -> SignInReset:
+    found: SignInReset = request.app.state.container.sign_in_reset
     return found
 
 
@@ -136,21 +150,28 @@ async def create_tenant(
 
 @router.patch(
     "/tenants/{tenant}",
-    summary="Say who may join a tenant without being invited",
+    summary="Change who may join a tenant uninvited; suspend and resume it",
     operation_id="changeTenant",
 )
 @raises(TenantNotFound, InvalidSignUp)
 @audited("tenant.change")
 async def change_tenant(
-    tenant: str, operator: CurrentOperator, body: TenantChange, tenants: Annotated[TenantDirectory, Depends(_tenants)]
+    tenant: str,
+    operator: CurrentOperator,
+    body: TenantChange,
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
 ) -> OperatedTenant:
     """`tenant` is its number, its customer id or its slug.
 
     With `invite` nobody joins uninvited; with `domains` who proves an address of one of the domains; with `open`
-    anybody.
+    anybody. In a tenant that is suspended everything that is no GET is 403 `tenant_suspended`.
     """
-    found = await tenants.get_by_reference(tenant)
-    return OperatedTenant.of(await tenants.set_signup(found.id, body.rule(), by=operator))
+    rule, found = body.rule(), await tenants.get_by_reference(tenant)
+    if rule is not None:
+        found = await tenants.set_signup(found.id, rule, by=operator, is_part=body.suspended is not None)
+    if body.suspended is not None:
+        found = await tenants.set_suspended(found.id, is_suspended=body.suspended, by=operator)
+    return OperatedTenant.of(found)
 
 
 @router.get(
@@ -175,6 +196,43 @@ async def list_users(
     return OperatedUserPage(
         items=[OperatedUser.of(user) for user in page], next_cursor=str(page[-1].id) if more else None
     )
+
+
+@router.patch(
+    "/tenants/{tenant}/users/{user}",
+    summary="Give a user another role, or close or open the account",
+    operation_id="changeUserOfTenant",
+)
+@raises(TenantNotFound, UserNotFound, LastOwner)
+@audited("user.change")
+async def change_user(
+    tenant: str,
+    user: UUID,
+    body: MemberChangeBody,
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    members: Annotated[Members, Depends(_members)],
+) -> OperatedUser:
+    """Felt within seconds, also by open sockets."""
+    tenant_id = (await tenants.get_by_reference(tenant)).id
+    return OperatedUser.of(await members.change(tenant_id, UserId(user), body.change(), None))
+
+
+@router.post(
+    "/tenants/{tenant}/users/{user}/reset-sign-in",
+    summary="End a user's sessions and forget failed guesses",
+    status_code=204,
+    operation_id="resetSignInOfUser",
+)
+@raises(TenantNotFound, UserNotFound)
+@audited("user.reset_sign_in")
+async def reset_sign_in(
+    tenant: str,
+    user: UUID,
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    sign_in: Annotated[SignInReset, Depends(_sign_in_reset)],
+) -> None:
+    """For who is locked out by others' guesses, and for who has lost a device: known devices are forgotten too."""
+    await sign_in.reset((await tenants.get_by_reference(tenant)).id, UserId(user))
 
 
 @router.post(

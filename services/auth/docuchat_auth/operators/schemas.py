@@ -60,14 +60,19 @@ class NewTenant(StrictBody):
 class TenantChange(StrictBody):
     """What may be changed of a tenant."""
 
+    suspended: Flag | None = Field(
+        default=None, description="Whether nothing but reading is allowed; open sockets and answers end within seconds."
+    )
     signup: SignUpMode | None = Field(default=None, description="Who may join without being invited.")
     domains: list[Domain] = Field(default=[], max_length=100, description=_DOMAINS)
     signup_open: Flag | None = Field(default=None, description=_OLDER)
 
-    def rule(self) -> SignUp:
-        """Who may join. Raises InvalidSignUp."""
+    def rule(self) -> SignUp | None:
+        """Who may join; None when that is not asked to change. Raises InvalidSignUp."""
         if self.signup is None and self.signup_open is None:
-            raise InvalidSignUp("Say in `signup` who may join: invite, domains or open.")
+            if self.suspended is None or self.domains:
+                raise InvalidSignUp("Say in `signup` who may join: invite, domains or open.")
+            return None
         return _rule(self.signup, self.domains, self.signup_open or False)
 
 
@@ -85,6 +90,7 @@ class OperatedTenant(BaseModel):
     signup: SignUpMode
     domains: list[str] = Field(description=_DOMAINS)
     signup_open: bool = Field(description=_OLDER)
+    suspended_at: datetime | None = Field(description="Since when nothing but reading is allowed.")
     created_at: datetime
 
     @classmethod
@@ -98,6 +104,7 @@ class OperatedTenant(BaseModel):
             signup=tenant.signup.mode,
             domains=sorted(tenant.signup.domains),
             signup_open=tenant.signup.is_open,
+            suspended_at=tenant.suspended_at,
             created_at=tenant.created_at,
         )
 

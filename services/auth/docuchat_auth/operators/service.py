@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ import structlog
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
+from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
-from docuchat_auth.users.domain import Email, Newcomer
+from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_auth.users.errors import UserNotFound
+from docuchat_auth.users.service import outdate
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -24,6 +29,7 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.idempotency import Settle, without_key
+from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 
 if TYPE_CHECKING:
@@ -60,6 +66,35 @@ class Operators:
             tx.outbox.add(entry(Caller(NO_TENANT, "operator", operator.id), "operator.sign_in", operator.id))
         logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
         return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
+
+
+ForgetGuesses = Callable[[User], Awaitable[None]]
+"""Forgets what a way to sign in has counted against a user."""
+
+
+class SignInReset:
+    """Gives those back their sign-in who were locked out, or have lost a device."""
+
+    def __init__(
+        self, uow: UnitOfWork[Tx], sessions: Sessions, revisions: Revisions, forget_guesses: Sequence[ForgetGuesses]
+    ) -> None:
+        self._uow = uow
+        self._sessions = sessions
+        self._revisions = revisions
+        self._forget_guesses = forget_guesses
+
+    async def reset(self, tenant_id: TenantId, user_id: UserId) -> None:
+        """End all sessions of a user, and forget failed guesses and known devices. Raises UserNotFound."""
+        async with self._uow(tenant_id) as tx:
+            user = await tx.users.find_by_id(tenant_id, user_id)
+            if user is None:
+                raise UserNotFound
+            await self._sessions.end_all(tx, user)
+            await outdate(tx, self._revisions, tenant_id, user_id)
+            tx.outbox.add(entry(None, "user.reset_sign_in", user_id, tenant_id=tenant_id))
+        for forget in self._forget_guesses:
+            await forget(user)
+        logger.info("user.sign_in_reset", tenant_id=tenant_id, user_id=str(user_id))
 
 
 class TenantFounding:

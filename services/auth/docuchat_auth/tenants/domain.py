@@ -62,6 +62,8 @@ class Tenant:
     slug: Slug
     name: str
     signup: SignUp
+    suspended_at: datetime | None
+    """Since when nothing but reading is allowed."""
     created_at: datetime
 
 

@@ -59,6 +59,11 @@ class TenantRepository:
         )
         return None if row is None else _tenant(row)
 
+    async def set_suspended(self, tenant_id: TenantId, *, is_suspended: bool) -> Tenant | None:
+        """System transactions only: suspend a tenant, or end that."""
+        row = await _queries.set_suspended(self._connection, tenant_id=tenant_id, is_suspended=is_suspended)
+        return None if row is None else _tenant(row)
+
 
 def _tenant(row: asyncpg.Record) -> Tenant:
     return Tenant(
@@ -67,5 +72,6 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         slug=Slug(row["slug"]),
         name=row["name"],
         signup=SignUp(SignUpMode(row["signup"]), frozenset(row["signup_domains"])),
+        suspended_at=row["suspended_at"],
         created_at=row["created_at"],
     )

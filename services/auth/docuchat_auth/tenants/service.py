@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.tenants.domain import (
     SignUp,
     SignUpMode,
@@ -19,6 +20,7 @@ from docuchat_auth.tenants.domain import (
 )
 from docuchat_auth.tenants.errors import ChooseTenant, InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_common.audit import entry
+from docuchat_common.contracts.revisions import RevisionState
 from docuchat_common.events.catalogue import TenantCreated
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId
@@ -33,8 +35,9 @@ logger = structlog.get_logger()
 class TenantDirectory:
     """Finds tenants by what clients send, and creates them."""
 
-    def __init__(self, uow: UnitOfWork[Tx]) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], revisions: Revisions) -> None:
         self._uow = uow
+        self._revisions = revisions
 
     async def find_by_reference(self, reference: str) -> Tenant | None:
         """The tenant of a number, customer id or slug."""
@@ -117,6 +120,18 @@ class TenantDirectory:
                     entry(by, "tenant.change", tenant.id, tenant_id=tenant.id, detail=f"signup {signup.mode}")
                 )
         logger.info("tenant.signup_changed", tenant_id=tenant.id, signup=tenant.signup.mode.value)
+        return tenant
+
+    async def set_suspended(self, tenant_id: TenantId, *, is_suspended: bool, by: Caller | None = None) -> Tenant:
+        """Allow nothing but reading, or everything again; felt within seconds. Raises TenantNotFound."""
+        state: RevisionState = "suspended" if is_suspended else "active"
+        async with self._uow.system() as tx:
+            tenant = await tx.tenants.set_suspended(tenant_id, is_suspended=is_suspended)
+            if tenant is None:
+                raise TenantNotFound
+            await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=state)
+            tx.outbox.add(entry(by, "tenant.change", tenant_id, tenant_id=tenant_id, detail=state))
+        logger.info("tenant.suspension_changed", tenant_id=tenant_id, state=state)
         return tenant
 
 

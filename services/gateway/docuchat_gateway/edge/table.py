@@ -70,6 +70,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/operator/tenants", ("GET", "POST"), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}", ("PATCH",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/users", ("GET",), "auth", "operator"),
+    Row("/v1/operator/tenants/{tenant}/users/{user}", ("PATCH",), "auth", "operator"),
+    Row("/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in", ("POST",), "auth", "operator"),
     Row("/v1/operator/signing-keys/rotate", ("POST",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant_id}/quota", ("GET", "PUT"), "usage", "operator"),
     Row("/v1/operator/prices", ("GET", "POST"), "usage", "operator"),

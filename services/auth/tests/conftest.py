@@ -295,7 +295,7 @@ def free_port() -> int:
 def auth_environment(service_environment: Callable[[str], dict[str, str]]) -> dict[str, str]:
     """What a process of auth needs, generous to one address because every test has the same."""
     port = str(free_port())
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
     return {
         **kept,
         **service_environment("auth"),

@@ -261,7 +261,7 @@ async def test_a_tenant_that_is_to_be_open_takes_nobody_before_its_owner(make_wo
                 await world.sign_in_as(made[0], "eve@example.com")
             return made
 
-    founding = TenantFounding(world.uow, Crowded(world.uow), world.clock)
+    founding = TenantFounding(world.uow, Crowded(world.uow, world.revisions), world.clock)
     tenant, _ = await founding.create("acme", "Acme", ANN, signup=OPEN)
     await world.sign_in_as(tenant, "eve@example.com")
     assert [user.role for user in await world.users()] == [Role.OWNER, Role.MEMBER]

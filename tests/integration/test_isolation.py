@@ -65,6 +65,12 @@ async def endow(product: Product, user: User) -> Victim:
     async with product.database() as administrator:
         group = "INSERT INTO auth.groups VALUES ($1, gen_random_uuid(), $2, now()) RETURNING id"
         ids["group_id"] = str(await administrator.fetchval(group, user.tenant_id, f"Group {uuid4()}"))
+        invitation = (
+            "INSERT INTO auth.invitations VALUES ($1, gen_random_uuid(), $2, 'member', sha256($3), gen_random_uuid(), "
+            "now(), now() + interval '1 day') RETURNING id"
+        )
+        invited = f"{uuid4().hex}@example.com"
+        ids["invitation_id"] = str(await administrator.fetchval(invitation, user.tenant_id, invited, invited.encode()))
     renamed = await user.http.patch(f"/v1/chats/{start['chat_id']}", json={"title": f"Chat {_SECRET}"})
     assert renamed.status_code == 200
     return Victim(user, content, ids)

@@ -14,7 +14,7 @@ from docuchat_gateway.settings import Settings
 
 @pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/auth/token"])
 async def test_a_foreign_path_is_passed_on_as_ours(path: str, open_gateway: OpenGateway, behind: Behind) -> None:
-    async with open_gateway(auth_url=behind.url) as gateway:
+    async with open_gateway(auth_url=behind.url, rate_limit_per_address=600) as gateway:
         body = b"username=ann%40example.com&password=secret"
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = await gateway.call("POST", f"{path}?a=%20", data=body, headers=form)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
-from docuchat_client.aio import DEFAULT_SERVER
-from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, run, screen
-from docuchat_client.operators import OperatorClient, find_operator_key
-from docuchat_client.rendering import moment
+from docuchat_client.cli.dead_letters import dead_letters_app
+from docuchat_client.cli.operating import Given, operate, table
+from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen
+from docuchat_client.operators import OperatorClient
 from docuchat_client.rendering import size as human_size
 
-T = TypeVar("T")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _LARGEST = 1 << 60
 _TENANT_COLUMNS = ("id", "slug", "name", "signup", "customer_id", "created_at")
 _USER_COLUMNS = ("email", "role", "id", "last_login_at")
@@ -31,7 +23,6 @@ admin_app = typer.Typer(
     "DOCUCHAT_OPERATOR_KEY, or a local run's, found in .local/operator.json here or in a folder above.",
     no_args_is_help=True,
 )
-dead_letters_app = typer.Typer(help="Messages that no service could take.", no_args_is_help=True)
 pauses_app = typer.Typer(help="Work that waits for a model provider.", no_args_is_help=True)
 admin_app.add_typer(dead_letters_app, name="dead-letters")
 admin_app.add_typer(pauses_app, name="pauses")
@@ -46,12 +37,6 @@ Domains = Annotated[
 Amount = Annotated[str | None, typer.Option(metavar="N|none", help="none is no limit.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    server: str | None
-    key: str | None
-
-
 @admin_app.callback()
 def connect(
     context: typer.Context,
@@ -59,18 +44,7 @@ def connect(
     key: Annotated[str | None, typer.Option(help="The operator's credential; better in DOCUCHAT_OPERATOR_KEY.")] = None,
 ) -> None:
     """Note where to go and with what; the credential is looked for when a command runs."""
-    context.obj = _Given(server, key)
-
-
-def _operate(context: typer.Context, action: Callable[[OperatorClient], Awaitable[T]]) -> T:
-    given: _Given = context.obj
-
-    async def act() -> T:
-        key = find_operator_key(given.server, given.key, default_server=DEFAULT_SERVER, folder=Path.cwd())
-        async with OperatorClient(key) as operator:
-            return await action(operator)
-
-    return run(act())
+    context.obj = Given(server, key)
 
 
 @admin_app.command("create-tenant")
@@ -87,7 +61,7 @@ def create_tenant(
 ) -> None:
     """Create a tenant with its first owner; the same again changes nothing."""
     mode = "open" if open_signup else signup
-    made = _operate(context, lambda it: it.create_tenant(slug, name or slug, owner, signup=mode, domains=domain or ()))
+    made = operate(context, lambda it: it.create_tenant(slug, name or slug, owner, signup=mode, domains=domain or ()))
     screen.line(f"Tenant {made['id']} ({made['slug']}); {owner} signs in with: docuchat login --tenant {made['slug']}")
 
 
@@ -98,7 +72,7 @@ def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
     async def collect(operator: OperatorClient) -> list[dict[str, Any]]:
         return [tenant async for tenant in operator.tenants()]
 
-    _table(_operate(context, collect), as_json, _TENANT_COLUMNS)
+    table(operate(context, collect), as_json, _TENANT_COLUMNS)
 
 
 @admin_app.command("list-users")
@@ -108,7 +82,7 @@ def list_users(context: typer.Context, tenant: Tenant, as_json: AsJson = False) 
     async def collect(operator: OperatorClient) -> list[dict[str, Any]]:
         return [user async for user in operator.users(tenant)]
 
-    _table(_operate(context, collect), as_json, _USER_COLUMNS)
+    table(operate(context, collect), as_json, _USER_COLUMNS)
 
 
 @admin_app.command("set-signup")
@@ -120,7 +94,7 @@ def set_signup(
 ) -> None:
     """Say who joins a tenant uninvited: nobody, people of --domain, or anybody."""
     mode = "invite" if state == "closed" else state
-    changed = _operate(context, lambda it: it.set_signup(tenant, mode, domain or ()))
+    changed = operate(context, lambda it: it.set_signup(tenant, mode, domain or ()))
     screen.line(f"Sign-up of tenant {changed['id']} ({changed['slug']}) is {state}.")
 
 
@@ -129,14 +103,14 @@ def suspend_tenant(context: typer.Context, tenant: Tenant, yes: Yes = False) -> 
     """Allow nothing but reading in a tenant: changes, questions and open answers end within seconds."""
     if not yes:
         confirm(f"Let the people of {tenant} read, and nothing else?")
-    changed = _operate(context, lambda it: it.set_suspended(tenant, is_suspended=True))
+    changed = operate(context, lambda it: it.set_suspended(tenant, is_suspended=True))
     screen.line(f"Tenant {changed['id']} ({changed['slug']}) is suspended: what is there can be read.")
 
 
 @admin_app.command("resume-tenant")
 def resume_tenant(context: typer.Context, tenant: Tenant) -> None:
     """End the suspension of a tenant."""
-    changed = _operate(context, lambda it: it.set_suspended(tenant, is_suspended=False))
+    changed = operate(context, lambda it: it.set_suspended(tenant, is_suspended=False))
     screen.line(f"Tenant {changed['id']} ({changed['slug']}) is not suspended.")
 
 
@@ -148,7 +122,7 @@ def set_role(
     role: Annotated[Literal["owner", "admin", "member", "viewer"], typer.Argument()],
 ) -> None:
     """Give a user another role; a tenant keeps one owner at least."""
-    changed = _operate(context, lambda it: it.set_role(tenant, user, role))
+    changed = operate(context, lambda it: it.set_role(tenant, user, role))
     screen.line(f"{changed['email']} is {changed['role']} of {tenant}.")
 
 
@@ -157,7 +131,7 @@ def reset_sign_in(context: typer.Context, tenant: Tenant, user: Person, yes: Yes
     """End all sessions of a user, and forget failed guesses and known devices."""
     if not yes:
         confirm(f"End all sessions of {user}?")
-    screen.line(f"{_operate(context, lambda it: it.reset_sign_in(tenant, user))['email']} can sign in anew.")
+    screen.line(f"{operate(context, lambda it: it.reset_sign_in(tenant, user))['email']} can sign in anew.")
 
 
 @admin_app.command("set-quota")
@@ -185,7 +159,7 @@ def set_quota(
         whose = await operator.find_user(tenant, user)
         return await operator.set_quota(tenant, {**limits, "user_id": whose["id"]}) | {"user": whose["email"]}
 
-    _quota(_operate(context, change), as_json)
+    _quota(operate(context, change), as_json)
 
 
 @admin_app.command("show-quota")
@@ -198,7 +172,7 @@ def show_quota(context: typer.Context, tenant: Tenant, user: User = None, as_jso
         whose = await operator.find_user(tenant, user)
         return await operator.quota(tenant, user_id=whose["id"]) | {"user": whose["email"]}
 
-    _quota(_operate(context, look), as_json)
+    _quota(operate(context, look), as_json)
 
 
 @admin_app.command("set-price")
@@ -219,7 +193,7 @@ def set_price(
     }
     if embedding is not None:
         price["embedding"] = _number("--embedding", embedding)
-    made = _operate(context, lambda it: it.set_price(price))
+    made = operate(context, lambda it: it.set_price(price))
     whose = "any provider" if made["provider"] == "*" else made["provider"]
     amounts = ", ".join(f"{kind} {made[kind]:g}" for kind in ("input", "output", "embedding"))
     screen.line(f"{made['model']} ({whose}): {amounts} USD per million tokens, from now on")
@@ -234,8 +208,8 @@ def list_prices(
     as_json: AsJson = False,
 ) -> None:
     """List the prices in force."""
-    prices = _operate(context, lambda it: it.prices(every_version=every_version))
-    _table(prices, as_json, ("model", "provider", "input", "output", "embedding", "valid_from"))
+    prices = operate(context, lambda it: it.prices(every_version=every_version))
+    table(prices, as_json, ("model", "provider", "input", "output", "embedding", "valid_from"))
 
 
 @admin_app.command("rotate-keys")
@@ -246,7 +220,7 @@ def rotate_keys(
     ] = False,
 ) -> None:
     """Rotate the key that signs tokens; nobody has to sign in again."""
-    key = _operate(context, lambda it: it.rotate_keys(revoke=revoke))
+    key = operate(context, lambda it: it.rotate_keys(revoke=revoke))
     screen.line(f"Key {key['kid']} signs from {key['signs_from']}.")
 
 
@@ -256,7 +230,7 @@ def verify_audit(
     tenant: Annotated[str | None, typer.Option(help="Its id or slug; the installation's own log without.")] = None,
 ) -> None:
     """Look whether an audit log holds: ends with 1 when an entry was changed, added or taken away."""
-    found = _operate(context, lambda it: it.verify_audit(tenant))
+    found = operate(context, lambda it: it.verify_audit(tenant))
     for one in found["breaks"]:
         screen.fail(f"entry {one['seq']}: {one['reason']}")
     screen.line(f"{found['checked']} entries, the last is {found['head_seq']}, hash {found['head_hash']}")
@@ -264,56 +238,18 @@ def verify_audit(
         raise typer.Exit(1)
 
 
-@dead_letters_app.command("list")
-def list_dead_letters(context: typer.Context, as_json: AsJson = False) -> None:
-    """List messages that no service could take, and why."""
-    answer = _operate(context, lambda it: it.dead_letters())
-    if as_json:
-        screen.json(json.dumps(answer["items"], indent=2))
-    elif not answer["items"] and not answer["unanswered"]:
-        screen.note("There are none.")
-    else:
-        for item in answer["items"]:  # lines, not a table: a queue's name must stay whole to be copied
-            screen.line(f"{item['queue']}: {item['count']} given up, {item['reason']}, {_age(item['oldest_seconds'])}")
-            screen.line("".join(f"    id {one}\n" for one in item.get("ids", [])).rstrip("\n"))
-    _unanswered(answer)
-
-
-@dead_letters_app.command("replay")
-def replay_dead_letters(
-    context: typer.Context,
-    service: Annotated[str | None, typer.Option(help="Those of one service only.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Those of one queue only.")] = None,
-) -> None:
-    """Hand dead letters to their queues again."""
-    answer = _operate(context, lambda it: it.replay_dead_letters(service=service, queue=queue))
-    for name, count in answer["replayed"].items():
-        screen.line(f"{name}: {count} handed back")
-    _unanswered(answer)
-
-
-@dead_letters_app.command("discard")
-def discard_dead_letters(
-    context: typer.Context, queue: Annotated[str, typer.Option(help="The queue, as `list` names it.")], yes: Yes = False
-) -> None:
-    """Forget the dead letters of a queue for good."""
-    if not yes:
-        confirm(f"Forget what {queue} gave up, for good?")
-    screen.line(f"{_operate(context, lambda it: it.discard_dead_letters(queue))['discarded']} forgotten.")
-
-
 @admin_app.command("reembed")
 def reembed(
     context: typer.Context, tenant: Annotated[str | None, typer.Option(help="Only this tenant's; id or slug.")] = None
 ) -> None:
     """Queue the documents whose vectors are of another model than today's."""
-    _lines(_operate(context, lambda it: it.reembed(tenant)))
+    _lines(operate(context, lambda it: it.reembed(tenant)))
 
 
 @admin_app.command("recount")
 def recount(context: typer.Context) -> None:
     """Count what the tenants store by the documents themselves; it is done every hour too."""
-    counts = _operate(context, lambda it: it.recount())
+    counts = operate(context, lambda it: it.recount())
     said = {
         "tenants": "sums of {} tenants corrected",
         "corrected": "{} documents corrected",
@@ -326,20 +262,20 @@ def recount(context: typer.Context) -> None:
 @pauses_app.command("list")
 def list_pauses(context: typer.Context, as_json: AsJson = False) -> None:
     """List what waits for a model provider, and until when."""
-    _table(_operate(context, lambda it: it.pauses()), as_json)
+    table(operate(context, lambda it: it.pauses()), as_json)
 
 
 @pauses_app.command("end")
 def end_pauses(context: typer.Context) -> None:
     """Let what waits for a model provider go on now."""
-    waiting = _operate(context, lambda it: it.end_pauses_counted())
+    waiting = operate(context, lambda it: it.end_pauses_counted())
     screen.line(f"Ended {waiting}." if waiting else "Nothing was waiting.")
 
 
 @admin_app.command("status")
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show how each service is, and what waits for somebody; fails when one is not ready or does not answer."""
-    answer = _operate(context, lambda it: it.status())
+    answer = operate(context, lambda it: it.status())
     if as_json:
         screen.json(json.dumps(answer, indent=2))
     else:
@@ -394,26 +330,6 @@ def _number(option: str, text: str) -> str:
     raise typer.BadParameter("is an amount of USD, like 0.15", param_hint=option)
 
 
-def _table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] | None = None) -> None:
-    if as_json:
-        screen.json(json.dumps(items, indent=2))
-        return
-    if not items:
-        screen.note("There are none.")
-        return
-    columns = columns or tuple(dict.fromkeys(name for item in items for name in item))
-    screen.rows(columns, [[_cell(item.get(name)) for name in columns] for item in items])
-
-
-def _cell(value: Any) -> Any:
-    """A member as it is shown: whole amounts without decimals, thousands apart; a moment to the minute."""
-    if isinstance(value, str) and _MOMENT.match(value):
-        return moment(datetime.fromisoformat(value))
-    if isinstance(value, float):
-        return f"{value:,.6f}".rstrip("0").rstrip(".")
-    return value
-
-
 def _quota(quota: dict[str, Any], as_json: bool) -> None:
     """What is limited, used and left; of a user it says of whom."""
     rows = []
@@ -423,18 +339,7 @@ def _quota(quota: dict[str, Any], as_json: bool) -> None:
         if limit["unit"] == "bytes":
             amounts = {name: None if amount is None else human_size(int(amount)) for name, amount in amounts.items()}
         rows.append({"whose": whose, "unit": limit["unit"], **amounts, "resets_at": limit.get("resets_at")})
-    _table(quota["limits"] if as_json else rows, as_json)
-
-
-def _age(seconds: float) -> str:
-    unit, size = next((one for one in _UNITS if seconds >= one[1]), _UNITS[-1])
-    return f"the oldest {seconds / size:.0f} {unit} ago"
-
-
-def _unanswered(answer: dict[str, Any]) -> None:
-    if missing := answer.get("unanswered"):
-        screen.fail(f"{', '.join(missing)} did not answer; their dead letters are not among these")
-        raise typer.Exit(NO_ANSWER)
+    table(quota["limits"] if as_json else rows, as_json)
 
 
 def _lines(answer: dict[str, Any], prefix: str = "") -> None:

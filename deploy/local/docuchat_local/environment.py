@@ -185,6 +185,7 @@ class ServiceEnvironments:
         environment |= {
             "ENVIRONMENT": "local",
             "SELF_SERVICE_TENANTS": "true",
+            "PUBLIC_URL": f"http://localhost:{self.ports.get('gateway', 8000)}",
             "LOG_FORMAT": "pretty",
             "SHUTDOWN_GRACE": "6s",
             "PYTHONUNBUFFERED": "1",

@@ -132,6 +132,14 @@ def test_every_service_may_have_several_processes(service, environments):
     assert environments({}).process_count(service) == 1
 
 
+def test_browsers_come_back_to_the_gateway_that_is_there_or_to_the_one_that_is_named(environments):
+    ours = environments({})
+    moved = replace(ours, ports={**ours.ports, "gateway": 8123})
+    assert moved.for_service("auth", 1)["PUBLIC_URL"] == "http://localhost:8123"
+    named = environments({"PUBLIC_URL": "https://docuchat.example"})
+    assert named.for_service("auth", 1)["PUBLIC_URL"] == "https://docuchat.example"
+
+
 def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path, environments):
     (tmp_path / ".env").write_text("FORWARDED_ALLOW_IPS=10.0.0.7\n")
     settings = read_settings(tmp_path / ".env", {})

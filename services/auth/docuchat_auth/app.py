@@ -8,7 +8,11 @@ from docuchat_auth.audit.routes import operator as operator_audit
 from docuchat_auth.audit.routes import router as audit
 from docuchat_auth.bootstrap import open_container
 from docuchat_auth.codes.routes import router as codes
+from docuchat_auth.domains.routes import router as domains
+from docuchat_auth.federated_logins.routes import callback as provider_callback
+from docuchat_auth.federated_logins.routes import router as federated_logins
 from docuchat_auth.groups.routes import router as groups
+from docuchat_auth.identity_providers.routes import router as identity_providers
 from docuchat_auth.invitations.routes import router as invitations
 from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.members.routes import router as members
@@ -39,6 +43,10 @@ def create_app(settings: Settings) -> FastAPI:
         groups,
         api_keys,
         api_keys_inside,
+        domains,
+        identity_providers,
+        federated_logins,
+        provider_callback,
         signing_keys,
         revisions,
         operator_door,

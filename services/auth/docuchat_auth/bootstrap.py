@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from redis.asyncio import Redis
+
 from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
+from docuchat_auth.adapters.name_servers import NameServers
+from docuchat_auth.adapters.openid import OpenIdClient
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
@@ -16,8 +20,14 @@ from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.domains.service import Domains
+from docuchat_auth.federated_logins.admission import Admission
+from docuchat_auth.federated_logins.service import FederatedSignIn, Places
+from docuchat_auth.federated_logins.store import PendingSignIns
 from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.handlers import subscriptions
+from docuchat_auth.identity_providers.sealing import SealedSecrets
+from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.logins.attempts import Attempts
@@ -40,6 +50,7 @@ from docuchat_auth.users.service import Profiles, UserDirectory
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.egress import open_egress
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
@@ -76,6 +87,9 @@ class Container:
     members: Members
     invitations: Invitations
     groups: Groups
+    domains: Domains
+    identity_providers: IdentityProviders
+    federated_sign_in: FederatedSignIn
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
@@ -185,6 +199,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         # its own keys as they are, not over HTTP: it would ask before it listens
         verifier = await stack.enter_async_context(TokenVerifier.open(settings, published=keys.published))
 
+        providers, federated_sign_in = await stack.enter_async_context(
+            _open_federation(settings, uow, tenants, sessions, revisions, client, clock)
+        )
         audit = AuditLog(uow)
         consumer = Consumer(broker, subscriptions(audit))
         background = await stack.enter_async_context(Background())
@@ -226,6 +243,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             members=Members(uow, sessions, revisions),
             invitations=invitations,
             groups=Groups(uow, revisions, clock),
+            domains=Domains(uow, NameServers(settings.dns_servers, settings.dns_timeout), clock),
+            identity_providers=providers,
+            federated_sign_in=federated_sign_in,
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),
@@ -240,6 +260,35 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             # events wait in the outbox: no request needs the broker
             watched={"rabbitmq": consumer.check},
             background=background.names,
+        )
+
+
+@asynccontextmanager
+async def _open_federation(
+    settings: Settings,
+    uow: UnitOfWork[Tx],
+    tenants: TenantDirectory,
+    sessions: Sessions,
+    revisions: Revisions,
+    client: Redis,
+    clock: Clock,
+) -> AsyncIterator[tuple[IdentityProviders, FederatedSignIn]]:
+    """Identity providers, and signing in by them."""
+    secret, policy = settings.jwt_secret.get_secret_value(), settings.egress_policy()
+    client_secrets = SealedSecrets(secret)
+    async with open_egress(policy) as egress:
+        yield (
+            IdentityProviders(uow, client_secrets, policy, clock),
+            FederatedSignIn(
+                uow,
+                tenants,
+                sessions,
+                OpenIdClient(egress, policy, client_secrets, clock),
+                PendingSignIns(client, secret),
+                Admission(revisions, clock),
+                clock,
+                Places(settings.public_url, settings.sign_in_return_urls),
+            ),
         )
 
 

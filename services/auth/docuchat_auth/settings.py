@@ -1,15 +1,19 @@
 """What auth reads from its environment."""
 
+import ipaddress
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic_settings import NoDecode
 
 from docuchat_auth.adapters.mail import MailServer
+from docuchat_auth.adapters.name_servers import parse_name_server
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_common.durations import Duration
+from docuchat_common.egress import EgressSettings
 from docuchat_common.rate_limits import Rates, parse_rates
-from docuchat_common.settings import Secret, ServiceSettings
+from docuchat_common.settings import Secret, ServiceSettings, ServiceUrl
 
 
 def _algorithm(value: object) -> object:
@@ -35,7 +39,22 @@ def _mail_url(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None
     return value
 
 
-class Settings(ServiceSettings):
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _name_servers(servers: tuple[str, ...]) -> tuple[str, ...]:
+    for server in servers:
+        try:
+            ipaddress.ip_address(parse_name_server(server)[0])
+        except ValueError:
+            raise ValueError(
+                f"{server!r} is not the address of a name server, like 192.0.2.1 or 192.0.2.1:5353"
+            ) from None
+    return servers
+
+
+class Settings(EgressSettings, ServiceSettings):
     """The environment of auth."""
 
     port: int = Field(default=8001, ge=0, le=65535)
@@ -65,6 +84,16 @@ class Settings(ServiceSettings):
     invitation_ttl: Duration = timedelta(days=7)
     invitations_per_tenant: Rates = parse_rates("100/h;500/d")
     invitations_per_email: Rates = parse_rates("6/h;20/d")
+
+    public_url: Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:8000"
+    """The gateway as browsers know it: identity providers send them back there."""
+    sign_in_return_urls: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = frozenset(
+        {"http://localhost:3000/signed-in"}
+    )
+    """Pages of front ends to which a sign-in by an identity provider may lead, exactly."""
+    dns_servers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_name_servers)] = ()
+    """Who is asked for the records that prove a domain; none: the machine's own resolvers."""
+    dns_timeout: Duration = timedelta(seconds=5)
 
     self_service_tenants: bool = False
     """Whether anybody may found a tenant by registering with an `organization`."""

@@ -6,7 +6,10 @@ import asyncpg
 
 from docuchat_auth.api_keys.repository import ApiKeyRepository
 from docuchat_auth.audit.repository import AuditRepository
+from docuchat_auth.domains.repository import DomainRepository
+from docuchat_auth.federated_logins.repository import FederatedIdentityRepository
 from docuchat_auth.groups.repository import GroupRepository
+from docuchat_auth.identity_providers.repository import IdentityProviderRepository
 from docuchat_auth.invitations.repository import InvitationRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
@@ -34,6 +37,9 @@ class Tx:
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
     api_keys: ApiKeyRepository
+    domains: DomainRepository
+    identity_providers: IdentityProviderRepository
+    federated_identities: FederatedIdentityRepository
     audit: AuditRepository
     requests: IdempotentRequests
     outbox: Outbox
@@ -52,6 +58,9 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
         api_keys=ApiKeyRepository(connection),
+        domains=DomainRepository(connection),
+        identity_providers=IdentityProviderRepository(connection),
+        federated_identities=FederatedIdentityRepository(connection),
         audit=AuditRepository(connection),
         requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,

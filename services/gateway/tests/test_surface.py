@@ -45,6 +45,9 @@ PUBLIC = {
     ("/v1/auth/password/reset", "POST"),
     ("/v1/auth/refresh", "POST"),
     ("/v1/auth/logout", "POST"),
+    ("/v1/auth/oidc/{tenant}/{provider_id}/start", "GET"),
+    ("/v1/auth/oidc/callback/{provider_id}", "GET"),
+    ("/v1/auth/oidc/exchange", "POST"),
     ("/v1/invitations/accept", "POST"),
     ("/v1/operator/token", "POST"),
 }
@@ -53,6 +56,7 @@ PUBLIC = {
 MAKES_NOTHING_TWICE = {
     "/v1/invitations/accept": "an invitation is accepted once",
     "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",
+    "/v1/domains/{domain_id}/verify": "a domain that is proven stays so",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
     "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",
     "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",

@@ -146,6 +146,7 @@ _TAGS: Final = (
     ("operator", ("/v1/operator",), "For operators of the whole product, with an operator's token."),
     ("auth", ("/v1/auth",), "Registering, signing in by password or mailed code, and keeping signed in."),
     ("users", ("/v1/users",), "Who is signed in."),
+    ("identity", ("/v1/domains", "/v1/identity-providers"), "Domains that are proven, and sign-in by a company's own."),
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from docuchat_common.contracts.permissions import Permission
-from docuchat_common.http.json_body import LONG_BODY
+from docuchat_common.http.json_body import LONG_BODY, SHORT_BODY
 
 ServiceName = Literal["auth", "chat", "usage"]
 
@@ -63,6 +63,20 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/api-keys", ("GET", "POST"), "auth", "keys.use"),
     Row("/v1/api-keys/{key_id}", ("DELETE",), "auth", "keys.use"),
     Row("/v1/api-keys/{key_id}/rotate", ("POST",), "auth", "keys.use"),
+    Row("/v1/domains", ("GET", "POST"), "auth", "identity.manage"),
+    Row("/v1/domains/{domain_id}", ("DELETE",), "auth", "identity.manage"),
+    Row("/v1/domains/{domain_id}/verify", ("POST",), "auth", "identity.manage"),
+    Row("/v1/identity-providers", ("GET", "POST"), "auth", "identity.manage", max_bytes=SHORT_BODY),
+    Row(
+        "/v1/identity-providers/{provider_id}",
+        ("GET", "PATCH", "DELETE"),
+        "auth",
+        "identity.manage",
+        max_bytes=SHORT_BODY,
+    ),
+    Row("/v1/auth/oidc/{tenant}/{provider_id}/start", ("GET",), "auth", "public"),
+    Row("/v1/auth/oidc/callback/{provider_id}", ("GET",), "auth", "public"),
+    Row("/v1/auth/oidc/exchange", ("POST",), "auth", "public"),
     Row("/v1/audit", ("GET",), "auth", "audit.read"),
     Row("/v1/operator/audit", ("GET",), "auth", "operator"),
     Row("/v1/operator/audit/verify", ("GET",), "auth", "operator"),

@@ -1,0 +1,1 @@
+"""Domains of mail that a tenant has proven to be its own."""

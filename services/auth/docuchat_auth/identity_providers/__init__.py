@@ -1,0 +1,1 @@
+"""Identity providers: a company's own directory, by which its people sign in."""

@@ -1,6 +1,6 @@
 """The composition root: the only file that names concrete adapters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -175,6 +175,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
         tenants = TenantDirectory(uow, revisions)
+        members = Members(uow, sessions, revisions)
         # a local run reads codes from the log: there they are before the answer is
         hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
         store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
@@ -206,9 +207,17 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         consumer = Consumer(broker, subscriptions(audit))
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
-        background.every("refresh_tokens.sweep", _SWEEP_EVERY, sessions.forget_expired)
-        background.every("idempotency_keys.sweep", _SWEEP_EVERY, partial(_forget_keys, uow))
-        background.every("revisions.sweep", _SWEEP_EVERY, revisions.forget_expired)
+        _sweep(
+            background,
+            {
+                "refresh_tokens": sessions.forget_expired,
+                "idempotency_keys": partial(_forget_keys, uow),
+                "revisions": revisions.forget_expired,
+                "invitations": partial(invitations.forget_expired, settings.expired_invitations_kept),
+                "unproven_accounts": partial(_forget_unproven, members, clock, settings.unproven_accounts_kept),
+                "signing_keys": partial(_rotate_keys, keys, settings.signing_key_rotation),
+            },
+        )
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         background.start("invitations.delivery", partial(letters.deliver, mailer.send_invitation))
@@ -240,7 +249,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             sealed_answers=SealedAnswers(secret),
             profiles=Profiles(uow),
             users=UserDirectory(uow),
-            members=Members(uow, sessions, revisions),
+            members=members,
             invitations=invitations,
             groups=Groups(uow, revisions, clock),
             domains=Domains(uow, NameServers(settings.dns_servers, settings.dns_timeout), clock),
@@ -292,9 +301,24 @@ async def _open_federation(
         )
 
 
+def _sweep(background: Background, sweeps: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
+    for name, work in sweeps.items():
+        background.every(f"{name}.sweep", _SWEEP_EVERY, work)
+
+
 async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
     async with uow.system() as tx:
         await tx.requests.forget(KEY_LIFE)
+
+
+async def _forget_unproven(members: Members, clock: Clock, kept: timedelta | None) -> None:
+    if kept is not None:
+        await members.forget_unproven(clock.now() - kept)
+
+
+async def _rotate_keys(keys: KeyRing, age: timedelta | None) -> None:
+    if age is not None:
+        await keys.rotate_when_due(age)
 
 
 async def _forget_codes(codes: CodeStore, user: User) -> None:

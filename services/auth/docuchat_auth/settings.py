@@ -54,6 +54,21 @@ def _name_servers(servers: tuple[str, ...]) -> tuple[str, ...]:
     return servers
 
 
+def _zero_is_never(value: object) -> object:
+    return None if str(value).strip() == "0" else value
+
+
+def _after_publishing(value: timedelta | None, info: ValidationInfo) -> timedelta | None:
+    ahead = info.data.get("signing_key_publish_ahead", timedelta(0))
+    if value is not None and value <= ahead:
+        raise ValueError("must be longer than SIGNING_KEY_PUBLISH_AHEAD, so that a key signs before it is replaced")
+    return value
+
+
+Period = Annotated[Duration | None, BeforeValidator(_zero_is_never)]
+"""A duration, or 0 for never."""
+
+
 class Settings(EgressSettings, ServiceSettings):
     """The environment of auth."""
 
@@ -64,6 +79,8 @@ class Settings(EgressSettings, ServiceSettings):
     access_token_ttl: Duration = timedelta(hours=1)
     refresh_token_ttl: Duration = timedelta(days=30)
     signing_key_publish_ahead: Duration = timedelta(minutes=10)
+    signing_key_rotation: Annotated[Period, AfterValidator(_after_publishing)] = timedelta(days=90)
+    """The age at which a signing key is replaced."""
 
     smtp_url: Annotated[SecretStr | None, AfterValidator(_mail_url)] = Field(default=None, validate_default=True)
     mail_from: str = "DocuChat <no-reply@localhost>"
@@ -82,6 +99,8 @@ class Settings(EgressSettings, ServiceSettings):
     invitation_url: str = "http://localhost:3000/invitation"
     """The page that accepts invitations; their mails lead to it, with the token behind a `#`."""
     invitation_ttl: Duration = timedelta(days=7)
+    expired_invitations_kept: Duration = timedelta(days=30)
+    """So long after its end an invitation can be sent again."""
     invitations_per_tenant: Rates = parse_rates("100/h;500/d")
     invitations_per_email: Rates = parse_rates("6/h;20/d")
 
@@ -97,6 +116,8 @@ class Settings(EgressSettings, ServiceSettings):
 
     self_service_tenants: bool = False
     """Whether anybody may found a tenant by registering with an `organization`."""
+    unproven_accounts_kept: Period = timedelta(days=180)
+    """Who registered with an address, never proved it and has not signed in for so long is removed."""
     registrations_per_address: Rates = parse_rates("20/m;100/h")
     password_threads: int = Field(default=2, ge=1, le=32)
     password_room: int = Field(default=64, ge=4)

@@ -18,6 +18,8 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import uuid7
 
+from .conftest import SECRET
+
 
 async def kid_in_use(world: Any) -> str:
     (user,) = await world.users()
@@ -72,6 +74,38 @@ async def test_replicas_that_start_together_make_one_key(make_world: Any) -> Non
     await world.admin.execute("DELETE FROM auth.signing_keys")
     await asyncio.gather(*(world.keys.ensure_key() for _ in range(10)))
     assert len(await world.kids()) == 1
+
+
+async def test_an_old_key_is_replaced_once_whoever_looks_and_every_token_verifies_until_it_ends(
+    make_world: Any, clock: Any
+) -> None:
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    (user,) = await world.users()
+    rings = [world.keys, *(ring_of(world, clock, SealedKeyForge(SECRET)) for _ in range(4))]
+    old, age = await kid_in_use(world), timedelta(days=90)
+    clock.advance(days=89)
+    early = [await ring.rotate_when_due(age) for ring in rings]
+    clock.advance(days=1)
+    made = [key for key in await asyncio.gather(*(ring.rotate_when_due(age) for ring in rings)) if key is not None]
+
+    assert early == [None] * 5 and len(made) == 1
+    assert made[0].not_before == clock.now() + timedelta(minutes=10)  # published ahead
+    signed: dict[str, Any] = {}
+    for _ in range(30):
+        for ring in rings:
+            signed[await ring.sign_access_token(user, "demo", session_id=uuid7())] = clock.now()
+        for ring in rings:
+            keys = jwt.PyJWKSet.from_dict(await ring.published())
+            for token, since in signed.items():
+                if clock.now() < since + timedelta(hours=1):
+                    key = keys[jwt.get_unverified_header(token)["kid"]]
+                    jwt.decode(token, key, audience="docuchat", options={"verify_exp": False, "verify_iat": False})
+        clock.advance(minutes=5)
+    assert {jwt.get_unverified_header(token)["kid"] for token in signed} == {old, made[0].kid}
+    assert await published(world) == {made[0].kid}
+    told = [event.detail for event in await world.events() if getattr(event, "action", "") == "signing_keys.rotate"]
+    assert told == ["on schedule"]
 
 
 async def test_revoking_ends_every_older_key_at_once(make_world: Any) -> None:

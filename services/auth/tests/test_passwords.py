@@ -14,6 +14,7 @@ import pytest
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.passwords.strength import require_strength
+from docuchat_testkit.eventually import eventually
 
 WEAK = ("password", "12345678", "qwertyuiop", "aaaaaaaa", "docuchat", "ann@example.com", "P@ssw0rd")
 LOGIN, TOKEN, REGISTER = (f"/v1/auth/{name}" for name in ("login", "token", "register"))
@@ -206,6 +207,12 @@ async def test_users_are_brought_along_with_their_hashes(auth: Any, tmp_path: Pa
     tokens = (await login(auth, password="brought along 2019"))[1]
     me = (await auth.http.get("/v1/users/me", headers=bearer(tokens))).json()
     assert (me["email"], me["email_verified"], me["role"]) == (ANN, True, "admin")
+    booked = "SELECT subject_type, tenant_id FROM auth.audit_entries WHERE action = 'user.import'"
+
+    async def told() -> bool:
+        return [tuple(row.values()) for row in await auth.query(booked)] == [("command", 1)] * 2
+
+    await eventually(told)
     file.write_text(json.dumps({"email": "eve@example.com"}) + '\n{"email": "x", "password_hash": "secret"}')
     refused = auth.command("import-users", "--slug", "demo", str(file), expect=1)
     assert "line 2" in refused and "secret" not in refused

@@ -49,6 +49,7 @@ def test_defaults(environment: Any) -> None:
     assert settings.algorithm == "EdDSA"
     assert settings.access_token_ttl == timedelta(hours=1)
     assert settings.refresh_token_ttl == timedelta(days=30)
+    assert settings.signing_key_rotation == timedelta(days=90)
     assert settings.tenant_header == "X-Tenant-ID"
     assert settings.port == 8001
 
@@ -73,6 +74,7 @@ def test_secret_key_is_another_name_of_jwt_secret(environment: Any) -> None:
         ({"SMTP_URL": "http://mail"}, ("SMTP_URL", "smtp://user:password@host:587")),
         ({"SMTP_URL": "smtps://mail?starttls=always"}, ("SMTP_URL", "only with smtp://")),
         ({"ACCESS_TOKEN_TTL": "0"}, ("ACCESS_TOKEN_TTL", "longer than nothing")),
+        ({"SIGNING_KEY_ROTATION": "10m"}, ("SIGNING_KEY_ROTATION", "longer than SIGNING_KEY_PUBLISH_AHEAD")),
         ({"CODE_GUESSES": "6"}, ("CODE_GUESSES", "5")),
         ({"CODE_SENDS_PER_EMAIL": "often"}, ("CODE_SENDS_PER_EMAIL", "5/15m")),
     ],

@@ -33,6 +33,13 @@ DELETE FROM auth.invitations
 WHERE tenant_id = :tenant_id AND token_hash = :token_hash AND expires_at > :moment
 RETURNING tenant_id, id, email, role, invited_by, created_at, expires_at;
 
+-- name: delete_expired_invitations(before)$
+-- Forgets invitations of any tenant that ended long ago.
+WITH deleted AS (
+    DELETE FROM auth.invitations WHERE expires_at < :before RETURNING 1
+)
+SELECT count(*) FROM deleted;
+
 -- name: delete_invitation(tenant_id, invitation_id)$
 -- Takes an invitation back.
 DELETE FROM auth.invitations

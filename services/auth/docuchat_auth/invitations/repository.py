@@ -57,6 +57,10 @@ class InvitationRepository:
         )
         return None if row is None else _invitation(row)
 
+    async def delete_expired(self, before: datetime) -> int:
+        """Of any tenant; returns how many."""
+        return int(await _queries.delete_expired_invitations(self._connection, before=before))
+
     async def delete(self, tenant_id: TenantId, invitation_id: UUID) -> bool:
         return bool(
             await _queries.delete_invitation(self._connection, tenant_id=tenant_id, invitation_id=invitation_id)

@@ -109,6 +109,11 @@ class Invitations:
             await tx.requests.forget_about(tenant_id, invitation_id)
         logger.info("invitation.revoked", tenant_id=tenant_id, invitation_id=str(invitation_id))
 
+    async def forget_expired(self, keep: timedelta) -> int:
+        """Delete invitations that ended longer than `keep` ago; returns how many."""
+        async with self._uow.system() as tx:
+            return await tx.invitations.delete_expired(self._clock.now() - keep)
+
     async def accept(self, token: str, name: str | None, password: str | None, network: str) -> TokenPair:
         """Become a user, whose address is proven by that: its mail brought the token.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 _NOBODY = MemberChange(is_active=False)
+_SWEEP_BATCH: Final = 500
 
 
 class Members:
@@ -69,13 +71,36 @@ class Members:
                 heir = await tx.users.find_by_id(tenant_id, hand_over_to)
                 if heir is None or not heir.is_active or heir.id == user_id:
                     raise InvalidHandOver
-            await self._sessions.end_all(tx, user)
-            await outdate(tx, self._revisions, tenant_id, user_id)
-            await tx.users.delete(tenant_id, user_id)
-            tx.outbox.add(UserRemoved(tenant_id=tenant_id, user_id=user_id, hand_over_to=hand_over_to))
             handed = None if hand_over_to is None else f"handed over to {hand_over_to}"
-            tx.outbox.add(entry(by, "user.remove", user_id, tenant_id=tenant_id, detail=handed))
+            await self._delete(tx, user, by, detail=handed, hand_over_to=hand_over_to)
         logger.info("user.removed", tenant_id=tenant_id, user_id=str(user_id))
+
+    async def forget_unproven(self, before: datetime) -> int:
+        """Remove who registered with an address, never proved it and was not here since; returns how many."""
+        removed = 0
+        async with self._uow.system() as tx:
+            found = await tx.users.list_unproven(before, _SWEEP_BATCH)
+        for tenant_id, user_id in found:
+            async with self._uow(tenant_id) as tx:
+                await tx.users.lock_all(tenant_id)
+                user = await tx.users.find_by_id(tenant_id, user_id)
+                # proven, back or gone since they were found
+                if user is None or user.email is not None or (user.last_login_at or user.created_at) >= before:
+                    continue
+                await self._delete(tx, user, None, detail="the address was never proven")
+            removed += 1
+        if removed:
+            logger.info("users.unproven_removed", removed=removed)
+        return removed
+
+    async def _delete(
+        self, tx: Tx, user: User, by: Caller | None, *, detail: str | None, hand_over_to: UserId | None = None
+    ) -> None:
+        await self._sessions.end_all(tx, user)
+        await outdate(tx, self._revisions, user.tenant_id, user.id)
+        await tx.users.delete(user.tenant_id, user.id)
+        tx.outbox.add(UserRemoved(tenant_id=user.tenant_id, user_id=user.id, hand_over_to=hand_over_to))
+        tx.outbox.add(entry(by, "user.remove", user.id, tenant_id=user.tenant_id, detail=detail))
 
     async def _judge(
         self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None

@@ -1,4 +1,4 @@
-"""The signing keys: made at first start, rotated by command, published before they sign until their last token ends."""
+"""The signing keys: made at first start, rotated by command and on schedule, public until their last token ends."""
 
 from __future__ import annotations
 
@@ -94,16 +94,19 @@ class KeyRing:
         """
         async with self._uow.system() as tx:
             await tx.signing_keys.lock()
-            moment = self._clock.now()
-            keep: list[SigningKey] = []
-            for key in await tx.signing_keys.list_all():
-                if revoke or not key.is_published_at(moment, self._longest_lifetime + _CLOCK_SKEW):
-                    await tx.signing_keys.drop(key.kid)
-                else:
-                    keep.append(key)
-            new = await self._succeed(tx, keep, moment)
             detail = "the older ones are dropped" if revoke else None
-            tx.outbox.add(entry(by, "signing_keys.rotate", new.kid, detail=detail))
+            new = await self._replace(tx, await tx.signing_keys.list_all(), revoke=revoke, by=by, detail=detail)
+        self._read_at = None
+        return new
+
+    async def rotate_when_due(self, age: timedelta) -> SigningKey | None:
+        """As `rotate` once the youngest key is of this age: of replicas that look at the same time one does it."""
+        async with self._uow.system() as tx:
+            await tx.signing_keys.lock()
+            keys = await tx.signing_keys.list_all()
+            if any(key.created_at > self._clock.now() - age for key in keys):
+                return None
+            new = await self._replace(tx, keys, detail="on schedule")
         self._read_at = None
         return new
 
@@ -194,6 +197,27 @@ class KeyRing:
                 **claims,
             },
         )
+
+    async def _replace(
+        self,
+        tx: Tx,
+        keys: Sequence[SigningKey],
+        *,
+        revoke: bool = False,
+        by: Caller | None = None,
+        detail: str | None,
+    ) -> SigningKey:
+        """Adds a key and drops those that no token can be alive of, or with `revoke` all before it."""
+        moment = self._clock.now()
+        keep: list[SigningKey] = []
+        for key in keys:
+            if revoke or not key.is_published_at(moment, self._longest_lifetime + _CLOCK_SKEW):
+                await tx.signing_keys.drop(key.kid)
+            else:
+                keep.append(key)
+        new = await self._succeed(tx, keep, moment)
+        tx.outbox.add(entry(by, "signing_keys.rotate", new.kid, detail=detail))
+        return new
 
     async def _succeed(self, tx: Tx, keys: Sequence[SigningKey], moment: datetime) -> SigningKey:
         """Adds a key and retires those before it from the moment it signs; at once when nothing signs now."""

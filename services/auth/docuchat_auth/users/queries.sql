@@ -59,6 +59,10 @@ SELECT tenant_id, is_proven FROM auth.homes_of_email_v1(:email);
 -- Of any tenant: in which a user name is at home.
 SELECT tenant_id FROM auth.homes_of_username_v1(:username) AS tenant_id;
 
+-- name: list_unproven(before, max_rows)
+-- Of any tenant: who registered with an address, never proved it and was not here since a moment, the oldest first.
+SELECT tenant_id, user_id FROM auth.unproven_accounts_v1(:before, :max_rows);
+
 -- name: prove_email(user_id, email)$
 -- A claimed address becomes the user's own; nothing when it is another user's.
 SELECT auth.prove_email_v1(:user_id, :email);

@@ -59,6 +59,11 @@ class UserRepository:
         rows = _queries.list_homes_of_username(self._connection, username=username)
         return [TenantId(row["tenant_id"]) async for row in rows]
 
+    async def list_unproven(self, before: datetime, limit: int) -> list[tuple[TenantId, UserId]]:
+        """System transactions only: who claimed an address, never proved it and was not here since."""
+        rows = _queries.list_unproven(self._connection, before=before, max_rows=limit)
+        return [(TenantId(row["tenant_id"]), UserId(row["user_id"])) async for row in rows]
+
     async def register(
         self,
         tenant_id: TenantId,

@@ -1,29 +1,32 @@
-"""Signing in and out, registering, and the own password: what both a fresh and a signed-in client can do."""
+"""Signing in and out, registering, the own password, sessions and API keys: what is about who a client works for."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-
-from pydantic import BaseModel
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from docuchat_client.bodies import parsed
-from docuchat_client.models import CodeSent, Registered, Tokens, User
-from docuchat_client.transport import Transport
+from docuchat_client.calls import Calls
+from docuchat_client.errors import NotFound
+from docuchat_client.identity import ApiKey, IssuedApiKey, Session
+from docuchat_client.models import CodeSent, Page, Registered, Tokens, User
 
-M = TypeVar("M", bound=BaseModel)
 
-
-class Accounts:
+class Accounts(Calls):
     """The part of a client that is about who it works for."""
 
-    _transport: Transport
     _challenges: dict[str, str | None]
 
     @property
-    def base_url(self) -> str:
-        """The service's address."""
-        return self._transport.base_url
+    def tenant(self) -> str | None:
+        """The tenant that is named in requests, if one is."""
+        return self._transport.tenant
+
+    @tenant.setter
+    def tenant(self, reference: str | None) -> None:
+        self._transport.tenant = reference
 
     async def request_code(self, email: str) -> CodeSent:
         """Have a sign-in code sent to the address."""
@@ -99,6 +102,19 @@ class Accounts:
         body = {"new": new} | ({} if current is None else {"current": current})
         await self._transport.request("PUT", "/v1/users/me/password", json=body, repeatable=False)
 
+    async def forgot_password(self, email: str) -> CodeSent:
+        """Have a code sent with which a new password is set; the answer is the same for every address."""
+        sent = await self._get(CodeSent, "POST", "/v1/auth/password/forgot", json={"email": email}, signed=False)
+        self._challenges[email] = sent.challenge
+        return sent
+
+    async def reset_password(self, email: str, code: str, password: str, *, challenge: str | None = None) -> None:
+        """Set a new password with the mailed code. All sessions end, and nobody is signed in by it."""
+        body = {"email": email, "code": code.strip(), "password": password}
+        if (challenge := challenge or self._challenges.get(email)) is not None:
+            body["challenge"] = challenge
+        await self._transport.request("POST", "/v1/auth/password/reset", json=body, signed=False, repeatable=False)
+
     async def logout(self) -> None:
         """Revoke the refresh token and forget the tokens; they are forgotten even when the service is away."""
         credentials = self._transport.store.load()
@@ -112,5 +128,58 @@ class Accounts:
         """Who is signed in."""
         return await self._get(User, "GET", "/v1/users/me")
 
-    async def _get(self, model: type[M], method: str, path: str, **options: Any) -> M:
-        return parsed(model, await self._transport.request(method, path, **options), self.base_url)
+    # Where one is signed in
+
+    def sessions(self) -> AsyncIterator[Session]:
+        """Every sign-in of one's own that goes on, the newest first."""
+        return self._every(Page[Session], "/v1/sessions")
+
+    async def end_session(self, session_id: UUID | str) -> None:
+        """End a sign-in: its tokens and open sockets, within seconds."""
+        await self._transport.request("DELETE", f"/v1/sessions/{session_id}")
+
+    async def end_other_sessions(self) -> None:
+        """End all of one's sign-ins but this one."""
+        await self._transport.request("DELETE", "/v1/sessions")
+
+    # API keys
+
+    def api_keys(self) -> AsyncIterator[ApiKey]:
+        """Every API key of one's own; of the tenant, for who may manage them."""
+        return self._every(Page[ApiKey], "/v1/api-keys")
+
+    async def find_api_key(self, reference: UUID | str) -> ApiKey:
+        """The API key of this id, prefix or name. Raises NotFound."""
+        named = str(reference).strip()
+        async for key in self.api_keys():
+            if named.lower() == str(key.id) or named in (key.prefix, key.name):
+                return key
+        raise NotFound(f"There is no API key {named!r}; `docuchat keys list` shows them.", code="api_key_not_found")
+
+    async def create_api_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        expires_at: datetime | None = None,
+        addresses: Sequence[str] = (),
+        service: bool = False,
+        role: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> IssuedApiKey:
+        """A key of one's own, or with `service` of the tenant. Its secret is in this answer and nowhere else."""
+        body: dict[str, Any] = {"name": name, "scopes": [*scopes], "addresses": [*addresses], "service": service}
+        body |= {} if expires_at is None else {"expires_at": expires_at.astimezone().isoformat()}
+        body |= {} if role is None else {"role": role}
+        return await self._create(IssuedApiKey, "/v1/api-keys", body, idempotency_key)
+
+    async def rotate_api_key(
+        self, key_id: UUID | str, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
+    ) -> IssuedApiKey:
+        """Another secret; the one before works on for an hour, or for `overlap_seconds`."""
+        body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+        return await self._create(IssuedApiKey, f"/v1/api-keys/{key_id}/rotate", body, idempotency_key)
+
+    async def revoke_api_key(self, key_id: UUID | str) -> None:
+        """End a key; it opens nothing any more within two seconds."""
+        await self._transport.request("DELETE", f"/v1/api-keys/{key_id}")

@@ -10,11 +10,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, Self
 from uuid import UUID
 
 import httpx2
-from pydantic import BaseModel
 
 from docuchat_client.accounts import Accounts
 from docuchat_client.answers import AnswerStream, Channel
@@ -33,17 +32,18 @@ from docuchat_client.models import (
     SearchResults,
     Usage,
 )
+from docuchat_client.people import People
+from docuchat_client.sharing import Sharing
 from docuchat_client.sse import read_events
 from docuchat_client.transport import Transport
 
-M = TypeVar("M", bound=BaseModel)
 DEFAULT_SERVER = "http://localhost:8000"
 _POLL_SECONDS = 1.0
 _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat(Accounts):
+class AsyncDocuChat(Accounts, People, Sharing):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
@@ -139,22 +139,23 @@ class AsyncDocuChat(Accounts):
                 opened.close()
 
     async def documents(
-        self, *, limit: int | None = None, cursor: str | None = None, status: str | None = None, q: str | None = None
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | None = None,
+        q: str | None = None,
+        collection_id: UUID | str | None = None,
     ) -> Page[Document]:
         """One page of the documents, newest first."""
-        params = {"limit": limit, "cursor": cursor, "status": status, "q": q}
+        collection = None if collection_id is None else str(collection_id)
+        params = {"limit": limit, "cursor": cursor, "status": status, "q": q, "collection_id": collection}
         return await self._get(Page[Document], "GET", "/v1/files", params=params)
 
     async def all_documents(self, *, status: str | None = None, q: str | None = None) -> AsyncIterator[Document]:
         """Every document, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.documents(limit=100, cursor=cursor, status=status, q=q)
-            for document in page.items:
-                yield document
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        async for document in self._every(Page[Document], "/v1/files", status=status, q=q):
+            yield document
 
     async def document(self, document_id: UUID | str) -> Document:
         """One document."""

@@ -15,18 +15,20 @@ SessionId = Annotated[str, BeforeValidator(str)]
 DocumentStatus = Literal["queued", "processing", "ready", "failed"]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """What every answer is: frozen, and open to fields of a newer service."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Page(_Model, Generic[T]):
+class Page(Model, Generic[T]):
     """One page of a list; `next_cursor` asks for the next."""
 
     items: list[T]
     next_cursor: str | None = None
 
 
-class Tokens(_Model):
+class Tokens(Model):
     """An access token and the refresh token that renews it."""
 
     access_token: str
@@ -36,7 +38,7 @@ class Tokens(_Model):
     expires_in: int = 0
 
 
-class CodeSent(_Model):
+class CodeSent(Model):
     """The answer to a request for a sign-in code; the code lives `expires_in` seconds.
 
     `challenge` goes with the code: it binds guesses to the program that asked, so that strangers cannot use them up.
@@ -47,7 +49,7 @@ class CodeSent(_Model):
     challenge: str | None = None
 
 
-class Tenant(_Model):
+class Tenant(Model):
     """A company."""
 
     id: int
@@ -56,7 +58,7 @@ class Tenant(_Model):
     name: str
 
 
-class User(_Model):
+class User(Model):
     """Who is signed in."""
 
     id: UUID
@@ -81,14 +83,14 @@ class Registered(Tokens):
     verification: CodeSent | None = None
 
 
-class DocumentError(_Model):
+class DocumentError(Model):
     """Why a document failed."""
 
     code: str
     detail: str | None = None
 
 
-class Document(_Model):
+class Document(Model):
     """An uploaded document and how far its ingestion is."""
 
     id: UUID
@@ -115,7 +117,7 @@ class Document(_Model):
         return self.status in ("ready", "failed")
 
 
-class DeletionReceipt(_Model):
+class DeletionReceipt(Model):
     """The proof that a document is gone."""
 
     id: UUID
@@ -123,7 +125,7 @@ class DeletionReceipt(_Model):
     chunks_deleted: int
 
 
-class Source(_Model):
+class Source(Model):
     """A passage that was handed to the model."""
 
     number: int
@@ -142,7 +144,7 @@ class Citation(Source):
     score: float | None = None
 
 
-class TurnUsage(_Model):
+class TurnUsage(Model):
     """Tokens of one answer; `estimated` when the provider never told its own figure."""
 
     input_tokens: int = 0
@@ -151,7 +153,7 @@ class TurnUsage(_Model):
     estimated: bool = False
 
 
-class Message(_Model):
+class Message(Model):
     """One message of a chat."""
 
     id: UUID
@@ -165,7 +167,7 @@ class Message(_Model):
     created_at: datetime | None = None
 
 
-class Chat(_Model):
+class Chat(Model):
     """A conversation."""
 
     id: UUID
@@ -182,7 +184,7 @@ class ChatWithMessages(Chat):
     next_cursor: str | None = None
 
 
-class Answer(_Model):
+class Answer(Model):
     """A whole answer."""
 
     chat_id: UUID
@@ -194,7 +196,7 @@ class Answer(_Model):
     finish_reason: str | None = None
 
 
-class Start(_Model):
+class Start(Model):
     """The answer begins."""
 
     type: Literal["start"] = "start"
@@ -205,14 +207,14 @@ class Start(_Model):
     model: str | None = None
 
 
-class Sources(_Model):
+class Sources(Model):
     """What was found for the question."""
 
     type: Literal["sources"] = "sources"
     sources: list[Source] = []
 
 
-class Delta(_Model):
+class Delta(Model):
     """The next piece of the answer."""
 
     type: Literal["delta"] = "delta"
@@ -220,7 +222,7 @@ class Delta(_Model):
     token: str
 
 
-class End(_Model):
+class End(Model):
     """The answer is complete, or was stopped."""
 
     type: Literal["end"] = "end"
@@ -234,7 +236,7 @@ class End(_Model):
 AnswerEvent = Start | Sources | Delta | End
 
 
-class SearchResult(_Model):
+class SearchResult(Model):
     """A passage that was found, and its rank in either leg of the search."""
 
     chunk_id: UUID
@@ -248,13 +250,13 @@ class SearchResult(_Model):
     text_rank: int | None = None
 
 
-class SearchResults(_Model):
+class SearchResults(Model):
     """What a search found, best first."""
 
     results: list[SearchResult] = Field(validation_alias=AliasChoices("results", "items"))
 
 
-class UsageWindow(_Model):
+class UsageWindow(Model):
     """Tokens and cost of a span of time."""
 
     input_tokens: int = 0
@@ -267,7 +269,7 @@ class UsageWindow(_Model):
     ends_at: datetime | None = None
 
 
-class Allowance(_Model):
+class Allowance(Model):
     """A limit and what is left of it; `limit` None is no limit."""
 
     limit: Decimal | None = None
@@ -276,7 +278,7 @@ class Allowance(_Model):
     remaining: Decimal | None = None
 
 
-class Quota(_Model):
+class Quota(Model):
     """The limits in force."""
 
     tokens: Allowance | None = None
@@ -284,7 +286,7 @@ class Quota(_Model):
     resets_at: datetime | None = None
 
 
-class OwnUsage(_Model):
+class OwnUsage(Model):
     """The usage of the one who asks."""
 
     last_24h: UsageWindow = UsageWindow()
@@ -299,7 +301,7 @@ class ModelUsage(UsageWindow):
     model: str
 
 
-class Usage(_Model):
+class Usage(Model):
     """The usage of the tenant."""
 
     last_24h: UsageWindow = UsageWindow()

@@ -158,6 +158,12 @@ class OperatorClient:
         """A new signing key; with `revoke` every older one ends at once, and all access tokens with it."""
         return await self._send("POST", "signing-keys/rotate", {"revoke": revoke})
 
+    async def audit(self, limit: int, wanted: dict[str, str]) -> list[dict[str, Any]]:
+        """The latest entries of the installation's audit log; `wanted` as `people.audit_filter` makes it."""
+        page = await self._send("GET", "audit", params={"limit": str(limit), **wanted})
+        items: list[dict[str, Any]] = page["items"]
+        return items
+
     async def verify_audit(self, tenant: str | None = None) -> dict[str, Any]:
         """Whether the audit log of a tenant, or the installation's, holds: `checked`, `breaks`, and its last entry."""
         breaks: list[dict[str, Any]] = []

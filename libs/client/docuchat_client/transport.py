@@ -187,7 +187,7 @@ class Transport:
 
     def sign_in(
         self,
-        email: str,
+        email: str | None,
         access_token: str,
         refresh_token: str | None,
         challenge: str | None = None,

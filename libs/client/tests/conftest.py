@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +21,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from typer.testing import CliRunner
 
-from docuchat_client import AsyncDocuChat, Credentials, MemoryCredentials
+from docuchat_client import AsyncDocuChat, Credentials, FileCredentials, MemoryCredentials
+from docuchat_client.cli import app
 from docuchat_testkit.eventually import eventually
 
 TURN, CHAT, MESSAGE, DOCUMENT = (str(uuid.UUID(int=number)) for number in (1, 2, 3, 4))
 WORDS = ["Two ", "years ", "[1]", ", said ", "the ", "guide", "."]
 NOW = "2026-11-20T12:00:00Z"
+USER = {"id": CHAT, "email": "a@example.com", "role": "owner", "tenant": {"id": 1, "slug": "demo", "name": "Demo"}}
 
 
 def token(name: str, seconds: float = 900) -> str:
@@ -184,3 +190,55 @@ def store(service: Service) -> MemoryCredentials:
 async def client(service: Service, store: MemoryCredentials) -> AsyncIterator[AsyncDocuChat]:
     async with AsyncDocuChat(service.url, tenant=1, credentials=store, timeout=5) as made:
         yield made
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs `docuchat` with a configuration folder of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DOCUCHAT_")},
+            "DOCUCHAT_CONFIG_DIR": str(folder),
+            "COLUMNS": "200",
+        }
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "docuchat_client.cli", *arguments, env=self.environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def __call__(self, *arguments: str, text: str = "") -> Done:
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, text, self.environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    async def as_process(self, *arguments: str) -> Done:
+        process = await self.start(*arguments)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def signed_out(tmp_path: Path) -> Command:
+    return Command(tmp_path / "config")
+
+
+@pytest.fixture
+def docuchat(signed_out: Command, service: Service) -> Command:
+    good = next(iter(service.good_tokens))
+    credentials = Credentials(
+        server=service.url, tenant="1", email="a@example.com", access_token=good, refresh_token="r1"
+    )
+    FileCredentials(signed_out.folder / "credentials.json").save(credentials)
+    return signed_out

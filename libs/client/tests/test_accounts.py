@@ -9,8 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .conftest import Service, problem, token
-from .test_cli import USER, Command
+from .conftest import USER, Command, Service, problem, token
 
 SECRET = "seven purple harbours"
 

@@ -12,8 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from docuchat_client.rendering import moment
 
-from .conftest import Service, problem, token
-from .test_cli import Command
+from .conftest import Command, Service, problem, token
 
 KEY = "dco_0_secret"
 TENANT = {
@@ -198,6 +197,19 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
     for arguments, words in said.items():
         done = await admin("admin", *arguments)
         assert (done.code, done.out) == (0, words), (arguments, done)
+
+
+async def test_operators_read_what_operators_did(service: Service, admin: Command) -> None:
+    asked = []
+
+    async def log(request: Request) -> Response:
+        asked.append(dict(request.query_params))
+        return JSONResponse({"items": [{"seq": 3, "action": "tenant.create", "result": "done"}]})
+
+    service.on("GET", "/v1/operator/audit", log)
+    done = await admin("admin", "audit", "--action", "tenant.create", "--limit", "5")
+    assert done.code == 0 and done.out.startswith("3\t") and "tenant.create" in done.out, done
+    assert asked == [{"limit": "5", "action": "tenant.create"}]
 
 
 async def test_an_audit_log_is_verified_to_its_end(service: Service, admin: Command) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import signal
 import stat
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +14,32 @@ import pytest
 from rich.console import Console
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
-from typer.testing import CliRunner
 
-from docuchat_client import Credentials, FileCredentials, NotFound
-from docuchat_client.cli import app
+from docuchat_client import FileCredentials, NotFound
 from docuchat_client.cli.session import local_server, screen
 from docuchat_client.cli.uploads import _UploadView
 from docuchat_client.rendering import shortened
 from docuchat_testkit.eventually import eventually
 
-from .conftest import CHAT, DOCUMENT, NOW, TURN, Service, document, frames, problem, sends, sse, token, without_id
+from .conftest import (
+    CHAT,
+    DOCUMENT,
+    NOW,
+    TURN,
+    USER,
+    Command,
+    Service,
+    document,
+    frames,
+    problem,
+    sends,
+    sse,
+    token,
+    without_id,
+)
 
-USER = {"id": CHAT, "email": "a@example.com", "role": "owner", "tenant": {"id": 1, "slug": "demo", "name": "Demo"}}
 CHAT_JSON = {"id": CHAT, "title": "Warranty", "created_at": NOW, "updated_at": NOW, "message_count": 2}
 ESCAPE = "\x1b[31mred\x07"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-class Command:
-    """Runs `docuchat` with a configuration folder of the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DOCUCHAT_")},
-            "DOCUCHAT_CONFIG_DIR": str(folder),
-            "COLUMNS": "200",
-        }
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "docuchat_client.cli", *arguments, env=self.environment,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-
-    async def __call__(self, *arguments: str, text: str = "") -> Done:
-        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, text, self.environment)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Done(result.exit_code, result.stdout, result.stderr)
-
-    async def as_process(self, *arguments: str) -> Done:
-        process = await self.start(*arguments)
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
-
-
-@pytest.fixture
-def signed_out(tmp_path: Path) -> Command:
-    return Command(tmp_path / "config")
-
-
-@pytest.fixture
-def docuchat(signed_out: Command, service: Service) -> Command:
-    good = next(iter(service.good_tokens))
-    credentials = Credentials(
-        server=service.url, tenant="1", email="a@example.com", access_token=good, refresh_token="r1"
-    )
-    FileCredentials(signed_out.folder / "credentials.json").save(credentials)
-    return signed_out
 
 
 async def test_login_asks_for_the_code_and_logout_forgets(service: Service, signed_out: Command) -> None:

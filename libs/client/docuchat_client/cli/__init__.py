@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import typer
 
+from docuchat_client.cli.access import keys_app, sessions_app
 from docuchat_client.cli.admin import admin_app
 from docuchat_client.cli.asking import ask, search, usage
+from docuchat_client.cli.auditing import audit
 from docuchat_client.cli.chats import chats_app
+from docuchat_client.cli.collections import collections_app
 from docuchat_client.cli.files import files_app
-from docuchat_client.cli.sign_in import login, logout, password, register, whoami
+from docuchat_client.cli.groups import groups_app
+from docuchat_client.cli.people import invitations_app, invite, users_app
+from docuchat_client.cli.sign_in import accept, login, logout, password, register, reset_password, whoami
 from docuchat_client.cli.uploads import upload
 
 app = typer.Typer(
@@ -32,11 +37,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (login, register, password, logout, whoami, upload, ask, search, usage):
+for command in (login, register, password, reset_password, logout, whoami, upload, ask, search, usage, invite, audit):
     app.command()(command)
-app.add_typer(files_app, name="files")
-app.add_typer(chats_app, name="chats")
-app.add_typer(admin_app, name="admin")
+invitations_app.command()(accept)
+for name, group in {
+    "files": files_app,
+    "chats": chats_app,
+    "collections": collections_app,
+    "users": users_app,
+    "invitations": invitations_app,
+    "groups": groups_app,
+    "keys": keys_app,
+    "sessions": sessions_app,
+    "admin": admin_app,
+}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

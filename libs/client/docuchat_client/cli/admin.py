@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from docuchat_client.cli.auditing import audit_installation, verify_audit
 from docuchat_client.cli.dead_letters import dead_letters_app
-from docuchat_client.cli.operating import Given, operate, table
-from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen
+from docuchat_client.cli.operating import Given, operate
+from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen, table
 from docuchat_client.operators import OperatorClient
 from docuchat_client.rendering import size as human_size
 
@@ -25,6 +26,8 @@ admin_app = typer.Typer(
 )
 pauses_app = typer.Typer(help="Work that waits for a model provider.", no_args_is_help=True)
 admin_app.add_typer(dead_letters_app, name="dead-letters")
+admin_app.command("audit")(audit_installation)
+admin_app.command("verify-audit")(verify_audit)
 admin_app.add_typer(pauses_app, name="pauses")
 
 Tenant = Annotated[str, typer.Argument(help="The tenant's id, customer id or slug.")]
@@ -222,20 +225,6 @@ def rotate_keys(
     """Rotate the key that signs tokens; nobody has to sign in again."""
     key = operate(context, lambda it: it.rotate_keys(revoke=revoke))
     screen.line(f"Key {key['kid']} signs from {key['signs_from']}.")
-
-
-@admin_app.command("verify-audit")
-def verify_audit(
-    context: typer.Context,
-    tenant: Annotated[str | None, typer.Option(help="Its id or slug; the installation's own log without.")] = None,
-) -> None:
-    """Look whether an audit log holds: ends with 1 when an entry was changed, added or taken away."""
-    found = operate(context, lambda it: it.verify_audit(tenant))
-    for one in found["breaks"]:
-        screen.fail(f"entry {one['seq']}: {one['reason']}")
-    screen.line(f"{found['checked']} entries, the last is {found['head_seq']}, hash {found['head_hash']}")
-    if not found["holds"]:
-        raise typer.Exit(1)
 
 
 @admin_app.command("reembed")

@@ -12,6 +12,7 @@ import typer
 
 from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.answers import AnswerStream
+from docuchat_client.cli.collections import collection_id
 from docuchat_client.cli.session import (
     AsJson,
     Limit,
@@ -45,6 +46,7 @@ def ask(
     document: Annotated[
         list[str] | None, typer.Option(help="Search this document only; may be repeated.", parser=_an_id)
     ] = None,
+    collection: Annotated[str | None, typer.Option(metavar="NAME|ID", help="Search this collection only.")] = None,
     model: Annotated[str | None, typer.Option(help="The model, when the service allows another.")] = None,
     channel: Annotated[Literal["websocket", "sse"], typer.Option(help="How the answer comes.")] = "websocket",
     as_json: AsJson = False,
@@ -54,10 +56,14 @@ def ask(
     documents = document or None
 
     async def whole(client: AsyncDocuChat) -> None:
-        print_json(await client.ask(text, chat_id=chat, model=model, document_ids=documents))
+        where = await collection_id(client, collection)
+        print_json(await client.ask(text, chat_id=chat, model=model, document_ids=documents, collection_id=where))
 
     async def streamed(client: AsyncDocuChat) -> None:
-        async with client.stream(text, chat_id=chat, model=model, document_ids=documents, channel=channel) as answer:
+        where = await collection_id(client, collection)
+        async with client.stream(
+            text, chat_id=chat, model=model, document_ids=documents, collection_id=where, channel=channel
+        ) as answer:
             try:
                 await _show(answer)
             except asyncio.CancelledError:

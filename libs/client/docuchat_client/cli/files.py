@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli.collections import collection_id
 from docuchat_client.cli.session import (
     AsJson,
     Limit,
@@ -30,12 +31,15 @@ def list_files(
     limit: Limit = 20,
     status: Annotated[str | None, typer.Option(help="queued, processing, ready or failed.")] = None,
     q: Annotated[str | None, typer.Option("--search", help="Words of the title.")] = None,
+    collection: Annotated[str | None, typer.Option(metavar="NAME|ID", help="Only those of a collection.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List documents, newest first."""
 
     async def show(client: AsyncDocuChat) -> None:
-        page = await client.documents(limit=limit, status=status, q=q)
+        page = await client.documents(
+            limit=limit, status=status, q=q, collection_id=await collection_id(client, collection)
+        )
         if as_json:
             print_json(page)
             return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -29,6 +30,7 @@ from docuchat_client.errors import (
     Unauthenticated,
     UnexpectedAnswer,
 )
+from docuchat_client.models import Model
 from docuchat_client.operators import find_local_run
 from docuchat_client.rendering import Screen, moment, one_line
 
@@ -46,6 +48,7 @@ _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (ServiceUnavailable, NO_ANSWER),
 )
 
+_SAID_WRONG = {"invalid_code", "invalid_credentials", "invalid_otp", "invalid_invitation", "invalid_api_key"}
 _SAID_BETTER = (
     re.compile(r"; it is reset at \S+$"),
     re.compile(r"[;,.] try again (shortly|later|in a moment)$", re.IGNORECASE),
@@ -66,8 +69,10 @@ def exit_code(error: DocuChatError) -> int:
 
 def explained(error: DocuChatError) -> str:
     hint = ""
-    if isinstance(error, Unauthenticated) and error.code != "invalid_code" and "operator" not in error.code:
+    if isinstance(error, Unauthenticated) and error.code not in _SAID_WRONG and "operator" not in error.code:
         hint = "; sign in with `docuchat login`"
+    elif error.code == "choose_tenant":
+        hint = f"; give --tenant: {', '.join(str(home.get('slug')) for home in error.details.get('tenants', ()))}"
     elif isinstance(error, QuotaExceeded) and error.resets_at:
         hint = f"; it starts anew at {error.resets_at}"
     elif error.retry_after:
@@ -120,9 +125,9 @@ def local_server() -> str:
 
 
 def make_client() -> AsyncDocuChat:
-    """A client with the kept sign-in; `DOCUCHAT_TOKEN` and `DOCUCHAT_SERVER` stand above it."""
+    """A client with the kept sign-in; `DOCUCHAT_API_KEY`, `DOCUCHAT_TOKEN` and `DOCUCHAT_SERVER` stand above it."""
     store: CredentialStore = FileCredentials()
-    token = os.environ.get("DOCUCHAT_TOKEN")
+    token = os.environ.get("DOCUCHAT_API_KEY") or os.environ.get("DOCUCHAT_TOKEN")
     kept = store.load()
     server = os.environ.get("DOCUCHAT_SERVER") or (kept.server if kept else local_server())
     tenant = os.environ.get("DOCUCHAT_TENANT") or (kept.tenant if kept else None)
@@ -143,6 +148,40 @@ async def with_client(action: Callable[[AsyncDocuChat], Coroutine[Any, Any, T]])
                 raise
             message = f"{error.message} The product of this folder is at {here}: sign in there with `docuchat login`."
             raise type(error)(message, code=error.code) from error
+
+
+def table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] | None = None) -> None:
+    """Show a list: as JSON, else those members of each item that are columns."""
+    if as_json:
+        screen.json(json.dumps(items, indent=2))
+        return
+    if not items:
+        screen.note("There are none.")
+        return
+    columns = columns or tuple(dict.fromkeys(name for item in items for name in item))
+    screen.rows(columns, [[_cell(item.get(name)) for name in columns] for item in items])
+
+
+def _cell(value: Any) -> Any:
+    """A member as it is shown: whole amounts without decimals, thousands apart; a moment to the minute."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        return moment(datetime.fromisoformat(value))
+    if isinstance(value, float):
+        return f"{value:,.6f}".rstrip("0").rstrip(".")
+    return value
+
+
+def show_list(
+    of: Callable[[AsyncDocuChat], AsyncIterator[Model]], as_json: bool, columns: tuple[str, ...] | None = None
+) -> None:
+    """Show all that a client lists."""
+
+    async def collect(client: AsyncDocuChat) -> list[dict[str, Any]]:
+        return [item.model_dump(mode="json") async for item in of(client)]
+
+    table(run(with_client(collect)), as_json, columns)
 
 
 def print_json(model: BaseModel) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -18,8 +20,8 @@ from docuchat_client.cli.session import (
     screen,
     with_client,
 )
-from docuchat_client.credentials import FileCredentials
-from docuchat_client.errors import InvalidInput, Unauthenticated
+from docuchat_client.credentials import FileCredentials, MemoryCredentials
+from docuchat_client.errors import Conflict, InvalidInput, Unauthenticated
 from docuchat_client.models import CodeSent
 
 _DEFAULT_TENANT = "1"
@@ -29,8 +31,9 @@ _TRIES = 3
 async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
     """Sign in; a code that was typed wrong is asked for again, as often as a code bears it."""
     for left in reversed(range(_TRIES)):
+        shown = code or str(typer.prompt("Code"))
         try:
-            await client.verify_code(address, code or str(typer.prompt("Code")))
+            await _at_home(client, lambda: client.verify_code(address, shown))  # noqa: B023 - called at once
         except (Unauthenticated, InvalidInput) as error:
             if code is not None or not left or error.code not in ("invalid_code", "invalid_input"):
                 raise
@@ -39,9 +42,46 @@ async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
             return
 
 
+async def _enter_by_password(client: AsyncDocuChat, address: str) -> None:
+    """Sign in; who has a second factor is asked for its code."""
+    secret = _password()
+    try:
+        await _at_home(client, lambda: client.login_with_password(address, secret))
+    except Unauthenticated as error:
+        if error.code != "otp_required":
+            raise
+        otp = str(typer.prompt("Code of your authenticator, or a recovery code")).strip()
+        await _at_home(client, lambda: client.login_with_password(address, secret, otp=otp))
+
+
+async def _at_home(client: AsyncDocuChat, enter: Callable[[], Awaitable[object]]) -> None:
+    """Sign in; who is in several tenants is asked which one is meant."""
+    try:
+        await enter()
+    except Conflict as error:
+        homes = [home["slug"] for home in error.details.get("tenants", ())]
+        if error.code != "choose_tenant" or not homes or not sys.stdin.isatty():
+            raise
+        screen.note(f"You are in {', '.join(homes)}.")
+        client.tenant = str(typer.prompt("Which one", default=homes[0]))
+        await enter()
+
+
+def _strangers_tenant(server: str) -> str | None:
+    """A local run takes strangers into its first tenant; elsewhere the service finds where somebody is at home."""
+    return _DEFAULT_TENANT if urlsplit(server).hostname in LOCAL_HOSTS else None
+
+
+def _note_sent(sent: CodeSent, who: str) -> None:
+    minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
+    screen.note(f"If {who}, a code was sent to that address{minutes}.")
+
+
 def login(
     email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address.")] = None,
-    tenant: Annotated[str, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = _DEFAULT_TENANT,
+    tenant: Annotated[
+        str | None, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name; for who is in several.")
+    ] = None,
     server: Annotated[
         str | None,
         typer.Option(
@@ -55,21 +95,19 @@ def login(
 ) -> None:
     """Sign in with a code that comes by e-mail, or with --password; --email may be a user name then."""
     where = server or local_server()
+    at = tenant or (None if by_password else _strangers_tenant(where))
     address = email or typer.prompt("E-mail")
 
     async def sign_in() -> None:
-        async with AsyncDocuChat(where, tenant=tenant, credentials=FileCredentials()) as client:
+        async with AsyncDocuChat(where, tenant=at, credentials=FileCredentials()) as client:
             if by_password:
-                await client.login_with_password(address, _password())
-                await _greet(client)
-                return
-            if code is None:
-                sent = await client.request_code(address)
-                minutes = f", good for {sent.expires_in // 60} minutes" if sent.expires_in else ""
-                screen.note(f"If {address} may sign in at {tenant}, a code was sent to it{minutes}.")
-                if urlsplit(where).hostname in LOCAL_HOSTS:
-                    screen.note("A local product that sends no mail shows it where `make run` runs.")
-            await _enter(client, address, code)
+                await _enter_by_password(client, address)
+            else:
+                if code is None:
+                    _note_sent(await client.request_code(address), f"{address} may sign in{f' at {at}' if at else ''}")
+                    if urlsplit(where).hostname in LOCAL_HOSTS:
+                        screen.note("A local product that sends no mail shows it where `make run` runs.")
+                await _enter(client, address, code)
             await _greet(client)
 
     run(sign_in())
@@ -79,7 +117,7 @@ def register(
     email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address, or a user name.")] = None,
     name: Annotated[str | None, typer.Option(help="Your name, for people.")] = None,
     organization: Annotated[str | None, typer.Option(help="Found a tenant of this name and own it.")] = None,
-    tenant: Annotated[str, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = _DEFAULT_TENANT,
+    tenant: Annotated[str | None, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name.")] = None,
     server: Annotated[str | None, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = None,
 ) -> None:
     """Become a user of a tenant that takes you, or found one; signs in."""
@@ -87,13 +125,53 @@ def register(
     password = _password(is_new=True)
 
     async def enter() -> None:
-        client = AsyncDocuChat(server or local_server(), tenant=tenant, credentials=FileCredentials())
-        async with client:
+        where = server or local_server()
+        at = tenant or _strangers_tenant(where)
+        async with AsyncDocuChat(where, tenant=at, credentials=FileCredentials()) as client:
             made = await client.register(who, password, name=name, organization=organization)
             if isinstance(made, CodeSent):
                 screen.note(f"A code was sent to {who}, which proves that it is yours.")
                 code = str(typer.prompt("Code"))
                 await client.register(who, password, name=name, code=code, challenge=made.challenge)
+            await _greet(client)
+
+    run(enter())
+
+
+def reset_password(
+    email: Annotated[str | None, typer.Option(envvar="DOCUCHAT_EMAIL", help="Your address.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(envvar="DOCUCHAT_TENANT", help="Number or short name; for who is in several.")
+    ] = None,
+    server: Annotated[str | None, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = None,
+) -> None:
+    """Set a new password with a mailed code; all your sessions end."""
+    address = email or typer.prompt("E-mail")
+
+    async def reset() -> None:
+        async with AsyncDocuChat(server or local_server(), tenant=tenant, credentials=MemoryCredentials()) as client:
+            _note_sent(await client.forgot_password(address), f"{address} has an account")
+            code = str(typer.prompt("Code"))
+            new = os.environ.get("DOCUCHAT_NEW_PASSWORD") or _ask_twice()
+            await _at_home(client, lambda: client.reset_password(address, code, new))
+
+    run(reset())
+    screen.line("The new password is set; sign in with `docuchat login --password`.")
+
+
+def accept(
+    token: Annotated[str | None, typer.Argument(help="The code of the mail (dci_…); asked for without.")] = None,
+    name: Annotated[str | None, typer.Option(help="Your name, for people.")] = None,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Sign in by mailed codes.")] = False,
+    server: Annotated[str | None, typer.Option(envvar="DOCUCHAT_SERVER", help="The service's address.")] = None,
+) -> None:
+    """Accept an invitation that came by mail: become a user, and sign in."""
+    given = token or str(typer.prompt("Code of the mail", hide_input=True))
+    secret = None if no_password else _password(is_new=True)
+
+    async def enter() -> None:
+        async with AsyncDocuChat(server or local_server(), credentials=FileCredentials()) as client:
+            await client.accept_invitation(given.rpartition("#token=")[2], name=name, password=secret)
             await _greet(client)
 
     run(enter())

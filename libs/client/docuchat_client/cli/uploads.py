@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli.collections import collection_id
 from docuchat_client.cli.session import (
     exit_code,
     explained,
@@ -124,7 +125,9 @@ def upload(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True)],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the documents can be asked.")] = True,
     title: Annotated[str | None, typer.Option(help="The title, for a single file.")] = None,
-    collection: Annotated[str | None, typer.Option(help="The collection's id.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Where they belong; else the tenant's own.")
+    ] = None,
 ) -> None:
     """Upload documents, and watch them become ready."""
     if title is not None and len(files) > 1:
@@ -132,6 +135,7 @@ def upload(
     paths = list(dict.fromkeys(files))
 
     async def send(client: AsyncDocuChat) -> list[DocuChatError | Document]:
+        where = await collection_id(client, collection)
         places = asyncio.Semaphore(_PARALLEL_UPLOADS)
         with _UploadView(paths) as view:
 
@@ -143,7 +147,7 @@ def upload(
                             lambda: client.upload(
                                 path,
                                 title=title,
-                                collection_id=collection,
+                                collection_id=where,
                                 on_progress=lambda done, total: view.sent(path, done, total),
                                 idempotency_key=key,
                             ),

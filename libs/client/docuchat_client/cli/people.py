@@ -1,0 +1,130 @@
+"""Commands: the people of the tenant, and invitations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli.session import (
+    AsJson,
+    Yes,
+    confirm,
+    print_json,
+    run,
+    screen,
+    show_list,
+    with_client,
+)
+from docuchat_client.identity import Member
+from docuchat_client.rendering import moment
+
+_USER_COLUMNS = ("email", "username", "name", "role", "is_active", "last_login_at", "id")
+_INVITATION_COLUMNS = ("email", "role", "expires_at", "id")
+
+users_app = typer.Typer(help="The people of your tenant; for admins.", no_args_is_help=True)
+invitations_app = typer.Typer(help="Who was invited; for admins. `accept` is for who was.", no_args_is_help=True)
+
+Person = Annotated[str, typer.Argument(metavar="EMAIL|ID", help="A user: the address, user name or id.")]
+Invited = Annotated[str, typer.Argument(metavar="EMAIL|ID", help="The address that was invited, or the id.")]
+Role = Literal["owner", "admin", "member", "viewer"]
+
+
+@users_app.command("list")
+def list_users(
+    role: Annotated[Role | None, typer.Option(help="Only those of this role.")] = None, as_json: AsJson = False
+) -> None:
+    """List the people of the tenant."""
+    show_list(lambda client: client.users(role=role), as_json, _USER_COLUMNS)
+
+
+@users_app.command("set-role")
+def set_role(user: Person, role: Annotated[Role, typer.Argument()]) -> None:
+    """Give somebody another role; it is felt within seconds, and one owner stays."""
+    changed = _change(user, role=role)
+    screen.line(f"{changed.called} is {changed.role}.")
+
+
+@users_app.command("deactivate")
+def deactivate(user: Person, yes: Yes = False) -> None:
+    """Shut somebody out: all sessions and keys end within seconds; what is theirs stays."""
+    if not yes:
+        confirm(f"End all sessions of {user}?")
+    screen.line(f"{_change(user, active=False).called} is deactivated.")
+
+
+@users_app.command("activate")
+def activate(user: Person) -> None:
+    """Let somebody in again who was deactivated."""
+    screen.line(f"{_change(user, active=True).called} may sign in.")
+
+
+@users_app.command("remove")
+def remove(
+    user: Person,
+    hand_over_to: Annotated[
+        str | None, typer.Option(metavar="EMAIL|ID", help="Who gets what they own; without it that is deleted.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Remove somebody for good, with what they own unless it is handed over."""
+    if not yes:
+        confirm(f"Remove {user} and {'hand over' if hand_over_to else 'DELETE'} what they own?")
+
+    async def take_out(client: AsyncDocuChat) -> Member:
+        gone = await client.find_user(user)
+        heir = None if hand_over_to is None else (await client.find_user(hand_over_to)).id
+        await client.remove_user(gone.id, hand_over_to=heir)
+        return gone
+
+    screen.line(f"{run(with_client(take_out)).called} is removed.")
+
+
+def _change(user: str, *, role: str | None = None, active: bool | None = None) -> Member:
+    async def change(client: AsyncDocuChat) -> Member:
+        return await client.change_user((await client.find_user(user)).id, role=role, active=active)
+
+    return run(with_client(change))
+
+
+def invite(
+    email: Annotated[str, typer.Argument(help="Who is to come.")],
+    role: Annotated[Role, typer.Option(help="As what; owners are invited by owners.")] = "member",
+    as_json: AsJson = False,
+) -> None:
+    """Invite somebody by mail; the invitation works once."""
+    made = run(with_client(lambda client: client.invite(email, role)))
+    if as_json:
+        print_json(made)
+    else:
+        screen.line(f"{made.email} is invited as {made.role}, until {moment(made.expires_at)}.")
+
+
+@invitations_app.command("list")
+def list_invitations(as_json: AsJson = False) -> None:
+    """List invitations that nobody has accepted or revoked."""
+    show_list(lambda client: client.invitations(), as_json, _INVITATION_COLUMNS)
+
+
+@invitations_app.command("resend")
+def resend(invited: Invited) -> None:
+    """Mail an invitation again; the older mail is void."""
+
+    async def send(client: AsyncDocuChat) -> None:
+        again = await client.resend_invitation((await client.find_invitation(invited)).id)
+        screen.line(f"Sent to {again.email} again, good until {moment(again.expires_at)}.")
+
+    run(with_client(send))
+
+
+@invitations_app.command("revoke")
+def revoke(invited: Invited) -> None:
+    """Take an invitation back."""
+
+    async def take_back(client: AsyncDocuChat) -> None:
+        found = await client.find_invitation(invited)
+        await client.revoke_invitation(found.id)
+        screen.line(f"The invitation of {found.email} is void.")
+
+    run(with_client(take_back))

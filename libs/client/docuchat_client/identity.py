@@ -1,0 +1,149 @@
+"""People, groups, collections, keys and sessions, as frozen models."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from docuchat_client.models import Model
+
+Role = Literal["owner", "admin", "member", "viewer"]
+Visibility = Literal["tenant", "restricted"]
+Access = Literal["read", "write", "manage"]
+
+
+class Member(Model):
+    """A user of the tenant, as admins see it."""
+
+    id: UUID
+    email: str | None = None
+    username: str | None = None
+    name: str | None = None
+    role: str
+    is_active: bool = True
+    created_at: datetime
+    last_login_at: datetime | None = None
+
+    @property
+    def called(self) -> str:
+        """The address, else the user name."""
+        return self.email or self.username or str(self.id)
+
+
+class Invitation(Model):
+    """An address that may become a user."""
+
+    id: UUID
+    email: str
+    role: str
+    invited_by: UUID
+    created_at: datetime
+    expires_at: datetime
+
+
+class Group(Model):
+    """A group of users."""
+
+    id: UUID
+    name: str
+    members: int
+    created_at: datetime
+
+
+class Membership(Model):
+    """A user's place in a group."""
+
+    user_id: UUID
+    added_at: datetime
+
+
+class Collection(Model):
+    """A set of documents, and what one may do in it."""
+
+    id: UUID
+    name: str
+    visibility: str
+    is_default: bool = False
+    access: str
+    documents: int
+    created_by: UUID | None = None
+    created_at: datetime
+
+
+class CollectionMember(Model):
+    """A user, a group or an API key that a collection is open to."""
+
+    id: UUID
+    access: str
+    created_at: datetime
+
+
+class DeletedCollection(Model):
+    """The proof that a collection is gone."""
+
+    id: UUID
+    documents_deleted: int
+
+
+class KeySecret(Model):
+    """A secret of a key, as far as it may be seen."""
+
+    prefix: str
+    created_at: datetime
+    ends_at: datetime | None = None
+    last_used_at: datetime | None = None
+    last_used_from: str | None = None
+
+
+class ApiKey(Model):
+    """An API key; `user_id` is None for one of the tenant."""
+
+    id: UUID
+    prefix: str
+    name: str
+    scopes: list[str]
+    addresses: list[str] = Field(default=[])
+    expires_at: datetime | None = None
+    user_id: UUID | None = None
+    role: str | None = None
+    created_by: UUID
+    created_at: datetime
+    secrets: list[KeySecret] = Field(default=[])
+
+
+class IssuedApiKey(ApiKey):
+    """A key with its secret, which is shown this once."""
+
+    secret: str
+
+
+class Session(Model):
+    """A sign-in that goes on."""
+
+    id: UUID
+    device: str
+    address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    is_current: bool = False
+
+
+class AuditEntry(Model):
+    """Who did what to which object, from where, with which result."""
+
+    seq: int
+    id: UUID
+    at: datetime
+    actor_type: str
+    actor_id: UUID | None = None
+    action: str
+    object_type: str
+    object_id: str | None = None
+    result: str
+    address: str | None = None
+    request_id: str | None = None
+    detail: str | None = None

@@ -130,9 +130,9 @@ def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRi
 def make_mailer(settings: Settings) -> LogMailer | SmtpMailer:
     """Mail, or the log in local development."""
     if settings.smtp_url is None:
-        return LogMailer()  # the settings let only ENVIRONMENT=local come here
+        return LogMailer(settings.invitation_page)  # the settings let only ENVIRONMENT=local come here
     server = MailServer.from_url(settings.smtp_url.get_secret_value())
-    return SmtpMailer(server, settings.mail_from, invitation_url=settings.invitation_url)
+    return SmtpMailer(server, settings.mail_from, invitation_url=settings.invitation_page)
 
 
 def make_policy(settings: Settings) -> SignInPolicy:

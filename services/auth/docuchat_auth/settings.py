@@ -96,8 +96,8 @@ class Settings(EgressSettings, ServiceSettings):
     code_sends_per_address: Rates = parse_rates("30/m;300/h")
     code_tries_per_address: Rates = parse_rates("60/m;600/h")
 
-    invitation_url: str = "http://localhost:3000/invitation"
-    """The page that accepts invitations; their mails lead to it, with the token behind a `#`."""
+    invitation_url: str | None = None
+    """The page that accepts invitations; their mails lead to it, with the token behind a `#`. None: the gateway's."""
     invitation_ttl: Duration = timedelta(days=7)
     expired_invitations_kept: Duration = timedelta(days=30)
     """So long after its end an invitation can be sent again."""
@@ -124,3 +124,8 @@ class Settings(EgressSettings, ServiceSettings):
     """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it."""
     login_refused_after: Duration = timedelta(milliseconds=400)
     """Refusals come at multiples of this, so that their time tells nothing."""
+
+    @property
+    def invitation_page(self) -> str:
+        """Where mails of invitations lead to."""
+        return self.invitation_url or f"{self.public_url}/invitation"

@@ -49,6 +49,7 @@ def test_defaults(environment: Any) -> None:
     assert settings.algorithm == "EdDSA"
     assert settings.access_token_ttl == timedelta(hours=1)
     assert settings.refresh_token_ttl == timedelta(days=30)
+    assert settings.invitation_page == "http://localhost:8000/invitation"
     assert settings.signing_key_rotation == timedelta(days=90)
     assert settings.tenant_header == "X-Tenant-ID"
     assert settings.port == 8001

@@ -15,7 +15,7 @@ from docuchat_gateway.bootstrap import Container, open_container
 from docuchat_gateway.collections import routes as collection_routes
 from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
-from docuchat_gateway.edge import home, openapi_document
+from docuchat_gateway.edge import home, openapi_document, pages
 from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.api_keys import ApiKeyCredential
 from docuchat_gateway.edge.limits import RateLimit
@@ -63,11 +63,13 @@ def create_app(
             collection_routes.router,
             operator_routes.router,
             home.router,
+            pages.router,
             health_router(public=True),
         ],
         open_container=open_container,
     )
     home.mount_assets(app)
+    pages.mount_pages(app)
     # first, because they are asked for most and matched in order
     app.router.routes[:0] = [socket_route(), *service_routes()]
     # inside of the request context, which create_service_app put outermost: errors of these have a request id, too

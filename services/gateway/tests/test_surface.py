@@ -170,6 +170,19 @@ async def test_the_documentation_needs_no_other_server(gateway: Gateway, page: s
         assert (await gateway.call("GET", f"/docs/assets/{asset}")).status == 200
 
 
+@pytest.mark.parametrize("page", ["/invitation", "/reset-password"])
+async def test_a_page_that_a_mail_leads_to_runs_its_own_files_and_nothing_else(gateway: Gateway, page: str) -> None:
+    answer = await gateway.call("GET", page)
+    html = await answer.text()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', html)
+    policy = answer.headers["Content-Security-Policy"]
+    assert answer.status == 200 and "'unsafe" not in policy and "script-src 'self'" in policy
+    assert set(loaded) == {"/pages/page.css", f"/pages{page}.js"}
+    assert not re.search(r"<script[^>]*>[^<]|<style|\son[a-z]+=|style=", html)
+    assert [(await gateway.call("GET", path)).status for path in (*loaded, "/pages/page.js")] == [200] * 3
+    assert (await gateway.call("GET", "/pages/../settings.py")).status == 404
+
+
 async def test_the_gateway_says_what_it_is_and_how_it_is(gateway: Gateway) -> None:
     home = await (await gateway.call("GET", "/")).json()
     health = await gateway.call("GET", "/healthz", headers={"X-Tenant-ID": "1"})

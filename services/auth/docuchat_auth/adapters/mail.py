@@ -139,6 +139,9 @@ _TEXTS: Final = {
 class LogMailer:
     """Writes to the log instead of sending. The one exception to "no secret in a log"; local only."""
 
+    def __init__(self, invitation_url: str = "") -> None:
+        self._invitation_url = invitation_url
+
     async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
         """One line that a person or a script can read, whatever the log's format is."""
         # in the message, not in fields: JSON, plain and coloured logs then read the same
@@ -147,7 +150,7 @@ class LogMailer:
 
     async def send_invitation(self, mail: InvitationMail) -> None:
         """One line, as for a code."""
-        line = f"auth.invitation_issued token={mail.token} email={mail.email}"
+        line = f"auth.invitation_issued token={mail.token} email={mail.email} {self._invitation_url}#token={mail.token}"
         logger.info(line)
 
 

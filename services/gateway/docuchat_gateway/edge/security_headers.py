@@ -4,7 +4,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_PAGES: Final = ("/docs", "/redoc")
+PAGES: Final = ("/invitation", "/reset-password")
+"""Pages of ours for people without a front end."""
+ASSETS_OF_PAGES: Final = "/pages"
+
+_DOCUMENTATION: Final = ("/docs", "/redoc")
 _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -18,11 +22,18 @@ _OWN_SCRIPTS: Final = (
         b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
     ),
 )
+_OWN_FILES: Final = (
+    b"content-security-policy",
+    (
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+)
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 class SecurityHeaders:
-    """Adds the headers; the documentation pages may run our own scripts, and nothing else may run anything."""
+    """Adds the headers; pages may run our own scripts, those of the documentation inline ones too, nothing else any."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,7 +42,9 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = _OWN_SCRIPTS if scope["path"].startswith(_PAGES) else _NOTHING
+        policy = _OWN_SCRIPTS if scope["path"].startswith(_DOCUMENTATION) else _NOTHING
+        if scope["path"] in PAGES:
+            policy = _OWN_FILES
         added = [*_ALWAYS, policy, *([_HTTPS_ONLY] if scope["scheme"] == "https" else [])]
 
         async def send_with_headers(message: Message) -> None:

@@ -9,7 +9,7 @@ SESSIONS ?= 3
 # without its cache of bytecode each of the many processes that are started here would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run demo test test-data test-full soak mutants lint format bench openapi lock clean .venv
+.PHONY: help run demo test test-data test-full fuzz soak mutants lint format bench openapi lock clean .venv
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -35,6 +35,10 @@ test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mut
 	@$(LOCAL) vocabulary >/dev/null
 	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
 	@$(MAKE) --no-print-directory mutants
+
+fuzz: .venv ## Generated requests over the whole public surface, some 5,000 (S10)
+	@$(LOCAL) vocabulary >/dev/null
+	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s tests/integration/test_fuzzing.py $(ARGS)
 
 soak: .venv ## The long forms of chaos (R1, R6, R9, R12) and of memory (A15, SOAK_MINUTES)
 	@$(LOCAL) vocabulary >/dev/null

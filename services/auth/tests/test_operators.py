@@ -55,6 +55,7 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     second = (await auth.http.get(TENANTS, params={"cursor": first["next_cursor"]}, headers=headers)).json()
     assert [tenant["slug"] for tenant in first["items"] + second["items"]] == ["demo", "acme"]
     assert second["next_cursor"] is None
+    assert (await auth.http.get(TENANTS, params={"cursor": 2**31}, headers=headers)).status_code == 422
 
 
 async def test_a_tenant_is_created_once_for_each_key(auth: Any) -> None:

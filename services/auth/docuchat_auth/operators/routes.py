@@ -107,7 +107,7 @@ async def create_token(
 async def list_tenants(
     tenants: Annotated[TenantDirectory, Depends(_tenants)],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[int, Query(ge=0, description="The `next_cursor` of the page before.")] = 0,
+    cursor: Annotated[int, Query(ge=0, lt=2**31, description="The `next_cursor` of the page before.")] = 0,
 ) -> OperatedTenantPage:
     """Every tenant, by id."""
     page, more = await tenants.list_after(cursor, limit)

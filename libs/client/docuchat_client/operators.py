@@ -123,6 +123,22 @@ class OperatorClient:
         """Allow nothing but reading in a tenant, or everything again."""
         return await self._send("PATCH", f"tenants/{tenant}", {"suspended": is_suspended}, repeatable=True)
 
+    async def delete_tenant(self, tenant: str) -> dict[str, Any]:
+        """Have a tenant deleted after the time of grace."""
+        async for found in self.tenants():
+            if tenant in (str(found["id"]), found["slug"], found.get("customer_id")):
+                params = {"confirm": found["slug"]}
+                return await self._send("DELETE", f"tenants/{found['id']}", params=params, repeatable=True)
+        raise NotFound(f"There is no tenant {tenant!r}.", code="tenant_not_found")
+
+    async def restore_tenant(self, tenant: str) -> dict[str, Any]:
+        """Take the deletion of a tenant back."""
+        return await self._send("POST", f"tenants/{tenant}/restore", repeatable=True)
+
+    async def deletion_receipt(self, tenant: str) -> dict[str, Any]:
+        """What each service erased of a deleted tenant, by its id or customer id, and what it keeps."""
+        return await self._send("GET", f"tenants/{tenant}/receipt")
+
     async def set_role(self, tenant: str, user: str, role: str) -> dict[str, Any]:
         """Give a user (an id or e-mail address) another role."""
         found = await self.find_user(tenant, user)

@@ -299,3 +299,34 @@ async def test_a_user_gets_a_role_and_a_sign_in_is_reset(service: Service, admin
     assert (changed.code, changed.out) == (0, "bob@example.com is viewer of acme.\n")
     assert unknown.code == 2
     assert (reset.code, reset.out) == (0, "bob@example.com can sign in anew.\n")
+
+
+async def test_a_tenant_is_deleted_when_that_is_confirmed_and_taken_back(service: Service, admin: Command) -> None:
+    asked = []
+
+    async def delete(request: Request) -> Response:
+        asked.append(request.query_params["confirm"])
+        return JSONResponse(TENANT | {"deletes_at": "2026-11-28T12:00:00Z", "state": "deleting"}, status_code=202)
+
+    service.on("DELETE", "/v1/operator/tenants/2", delete)
+    service.on("POST", "/v1/operator/tenants/acme/restore", JSONResponse(TENANT | {"state": "active"}))
+    refused = await admin("admin", "delete-tenant", "acme")
+    done = await admin("admin", "delete-tenant", "acme", "--yes")
+    unknown = await admin("admin", "delete-tenant", "acne", "--yes")
+    back = await admin("admin", "restore-tenant", "acme")
+
+    assert refused.code != 0 and unknown.code != 0 and asked == ["acme"]
+    assert done.out == "Tenant 2 (acme) is erased at 2026-11-28T12:00:00Z; until then: restore-tenant.\n"
+    assert (back.code, back.out) == (0, "Tenant 2 (acme) stays; it is active.\n")
+
+
+async def test_a_receipt_says_what_is_gone_and_what_is_kept(service: Service, admin: Command) -> None:
+    part = {"service": "usage", "erased": {"sums": 4}, "kept": {"ledger": "the books"}}
+    for number, waiting in ((2, []), (3, ["chat"])):
+        receipt = {"tenant_id": number, "parts": [part], "waiting_for": waiting}
+        service.on("GET", f"/v1/operator/tenants/{number}/receipt", JSONResponse(receipt))
+    done = await admin("admin", "deletion-receipt", "2")
+    unfinished = await admin("admin", "deletion-receipt", "3")
+
+    assert (done.code, done.out) == (0, "usage: 4 sums erased\nusage: ledger kept (the books)\n")
+    assert unfinished.code == 1 and "chat did not say yet" in unfinished.err

@@ -4,7 +4,7 @@ Nothing waits for the booking. An entry has ids and names of ours: no address of
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import structlog
 
@@ -45,11 +45,13 @@ def entry(
     tenant_id: TenantId | None = None,
     result: AuditResult = "done",
     detail: str | None = None,
+    by: Literal["command", "retention"] = "command",
 ) -> AuditRecorded:
     """The entry of an act, for `tx.outbox.add`.
 
     `name` is what its route says by `audited`; what stands before the dot is the object's type unless one is given.
-    Without a `caller` it is the request's, and a command of the operator's where there is no request. `tenant_id` is
+    Without a `caller` it is the request's, and where there is no request what `by` says: a command of the operator's,
+    or what a tenant has chosen for how long things are kept. `tenant_id` is
     the transaction's where that is not the caller's.
     `detail` are facts in words of ours.
     """
@@ -61,7 +63,7 @@ def entry(
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     return AuditRecorded(
         tenant_id=tenant_id,
-        subject_type="command" if caller is None else caller.subject_type,
+        subject_type=by if caller is None else caller.subject_type,
         subject_id=None if caller is None else caller.subject_id,
         action=name,
         object_type=object_type or name.partition(".")[0],

@@ -27,6 +27,14 @@ class NotFound(DocuChatError):
     code = "not_found"
 
 
+class TenantGone(NotFound):
+    """This tenant was deleted."""
+
+    code = "tenant_gone"
+    sqlstate = "DC001"
+    """With which the database refuses what is added for it."""
+
+
 class Conflict(DocuChatError):
     """The request does not fit the present state of the object."""
 

@@ -66,3 +66,12 @@ async def check_redis(client: Redis) -> None:
     """Raise UpstreamUnavailable when Redis does not answer (readiness)."""
     with redis_errors_translated():
         await client.ping()
+
+
+async def erase_keys(client: Redis, pattern: str) -> int:
+    """Delete the keys that match; returns how many. Looks through all keys of the Redis."""
+    erased = 0
+    with redis_errors_translated():
+        async for key in client.scan_iter(match=pattern, count=1000):
+            erased += await client.unlink(key)
+    return erased

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import jsonschema_rs
 import pytest
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, NonNegativeInt, PositiveInt
 
 import docuchat_common.events
 from docuchat_common.events.asyncapi import asyncapi_document
@@ -99,7 +99,7 @@ def any_of(event: type[Event]) -> Event:
     """An event of this type whose required fields are filled with something of their kind."""
     samples = {
         UUID: uuid7(), UUID | None: None, int: 1, str: "x", bool: True, float: 1.0, AwareDatetime: datetime.now(UTC),
-        str | None: None,
+        str | None: None, PositiveInt | None: None, dict[str, NonNegativeInt]: {"x": 1}, dict[str, str]: {"x": "y"},
     }  # fmt: skip
     given = {}
     for name, field in event.model_fields.items():

@@ -14,6 +14,8 @@ from docuchat_auth.federated_logins.routes import router as federated_logins
 from docuchat_auth.groups.routes import router as groups
 from docuchat_auth.identity_providers.routes import router as identity_providers
 from docuchat_auth.invitations.routes import router as invitations
+from docuchat_auth.lifecycle.routes import operator as operator_lifecycle
+from docuchat_auth.lifecycle.routes import router as lifecycle
 from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.members.routes import router as members
 from docuchat_auth.operators.routes import door as operator_door
@@ -38,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         registrations,
         sessions,
         users,
+        lifecycle,
         members,
         invitations,
         groups,
@@ -53,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         operators,
         audit,
         operator_audit,
+        operator_lifecycle,
         dead_letters,
     ]
     return create_service_app(settings, title="DocuChat auth", routers=routers, open_container=open_container)

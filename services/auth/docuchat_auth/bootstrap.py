@@ -30,6 +30,8 @@ from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
+from docuchat_auth.lifecycle.service import Deletion
+from docuchat_auth.lifecycle.service import Settings as TenantSettings
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
@@ -43,6 +45,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.tenant_erasure import make_erasure
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.domain import User
@@ -51,6 +54,7 @@ from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.egress import open_egress
+from docuchat_common.erasure import ERASE_EVERY, TenantErasure
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
@@ -64,6 +68,7 @@ from docuchat_common.redis import check_redis, open_redis
 
 SCHEMA = "auth"
 _SWEEP_EVERY = timedelta(hours=1)
+_LOOK_EVERY = timedelta(seconds=10)
 _DRAIN = timedelta(seconds=10)
 
 
@@ -74,6 +79,8 @@ class Container:
     settings: Settings
     verifier: TokenVerifier
     tenants: TenantDirectory
+    tenant_settings: TenantSettings
+    deletion: Deletion
     sign_in: SignIn
     password_sign_in: PasswordSignIn
     passwords: Passwords
@@ -204,7 +211,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             _open_federation(settings, uow, tenants, sessions, revisions, client, clock)
         )
         audit = AuditLog(uow)
-        consumer = Consumer(broker, subscriptions(audit))
+        deletion = Deletion(uow, revisions, mailer, clock, settings.tenant_deletion_grace)
+        dead_letters = DeadLetterOffice(broker, SCHEMA)
+        consumer = Consumer(broker, subscriptions(audit, deletion))
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         _sweep(
@@ -215,9 +224,11 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
                 "revisions": revisions.forget_expired,
                 "invitations": partial(invitations.forget_expired, settings.expired_invitations_kept),
                 "unproven_accounts": partial(_forget_unproven, members, clock, settings.unproven_accounts_kept),
+                "audit": partial(audit.forget, settings.audit_retention),
                 "signing_keys": partial(_rotate_keys, keys, settings.signing_key_rotation),
             },
         )
+        _start_deletion(background, deletion, make_erasure(uow, audit, client, dead_letters))
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         background.start("invitations.delivery", partial(letters.deliver, mailer.send_invitation))
@@ -239,6 +250,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             settings=settings,
             verifier=verifier,
             tenants=tenants,
+            tenant_settings=TenantSettings(uow),
+            deletion=deletion,
             sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
             password_sign_in=password_sign_in,
             passwords=passwords,
@@ -260,7 +273,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             founding=TenantFounding(uow, tenants, clock),
             audit=audit,
             refusals=Refusals(uow),
-            dead_letters=DeadLetterOffice(broker, SCHEMA),
+            dead_letters=dead_letters,
             sign_in_reset=SignInReset(
                 uow, sessions, revisions, [partial(_forget_codes, store), password_sign_in.forget_failures]
             ),
@@ -304,6 +317,12 @@ async def _open_federation(
 def _sweep(background: Background, sweeps: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
     for name, work in sweeps.items():
         background.every(f"{name}.sweep", _SWEEP_EVERY, work)
+
+
+def _start_deletion(background: Background, deletion: Deletion, erasure: TenantErasure) -> None:
+    background.every("tenants.deletion", _LOOK_EVERY, deletion.begin_due)
+    background.every("tenants.erasure", ERASE_EVERY, erasure.go_on)
+    background.every("tenants.receipts", _LOOK_EVERY, deletion.mail)
 
 
 async def _forget_keys(uow: UnitOfWork[Tx]) -> None:

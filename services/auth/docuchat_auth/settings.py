@@ -113,6 +113,10 @@ class Settings(EgressSettings, ServiceSettings):
     dns_servers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_name_servers)] = ()
     """Who is asked for the records that prove a domain; none: the machine's own resolvers."""
     dns_timeout: Duration = timedelta(seconds=5)
+    tenant_deletion_grace: Duration = timedelta(days=7)
+    """How long after it was asked a tenant is deleted; until then that can be taken back."""
+    audit_retention: Annotated[Duration, Field(ge=timedelta(days=30))] = timedelta(days=400)
+    """How long entries of the audit log are kept."""
 
     self_service_tenants: bool = False
     """Whether anybody may found a tenant by registering with an `organization`."""

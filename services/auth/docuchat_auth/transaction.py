@@ -11,6 +11,7 @@ from docuchat_auth.federated_logins.repository import FederatedIdentityRepositor
 from docuchat_auth.groups.repository import GroupRepository
 from docuchat_auth.identity_providers.repository import IdentityProviderRepository
 from docuchat_auth.invitations.repository import InvitationRepository
+from docuchat_auth.lifecycle.repository import ReceiptRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
 from docuchat_auth.revisions.repository import RevisionRepository
@@ -18,6 +19,7 @@ from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
 from docuchat_auth.users.repository import UserRepository
+from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
@@ -41,6 +43,8 @@ class Tx:
     identity_providers: IdentityProviderRepository
     federated_identities: FederatedIdentityRepository
     audit: AuditRepository
+    receipts: ReceiptRepository
+    erasures: Erasures
     requests: IdempotentRequests
     outbox: Outbox
 
@@ -62,6 +66,8 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         identity_providers=IdentityProviderRepository(connection),
         federated_identities=FederatedIdentityRepository(connection),
         audit=AuditRepository(connection),
+        receipts=ReceiptRepository(connection),
+        erasures=Erasures(connection, "auth"),
         requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,
     )

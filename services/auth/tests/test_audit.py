@@ -46,9 +46,9 @@ def acts(tenant: int, count: int, **changes: Any) -> list[AuditRecorded]:
 
 
 def test_the_hash_of_an_entry_is_the_same_for_ever() -> None:
-    assert hash_of(1, ACT, bytes(32)).hex() == "eb51185e4c48ed417462966f9bf9d7f63f2cd6dac1a9e0142708e608131e74ff"
+    assert hash_of(1, ACT, bytes(32), None).hex() == "eb51185e4c48ed417462966f9bf9d7f63f2cd6dac1a9e0142708e608131e74ff"
     in_another_zone = replace(ACT, at=AT.astimezone(tz=None))
-    assert hash_of(1, in_another_zone, bytes(32)) == hash_of(1, ACT, bytes(32))
+    assert hash_of(1, in_another_zone, bytes(32), None) == hash_of(1, ACT, bytes(32), None)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +203,72 @@ async def test_what_operators_and_commands_do_is_in_the_log_of_the_installation(
 
 def test_a_spreadsheet_finds_no_formula() -> None:
     assert csv_line(["=1+1", "@x", "a,b", ""]) == b"'=1+1,'@x,\"a,b\",\r\n"
+
+
+async def test_what_is_older_is_forgotten_from_the_beginning_and_the_rest_still_proves_itself(
+    make_world: Callable[..., Awaitable[World]],
+) -> None:
+    world = await make_world()
+    log = AuditLog(world.uow)
+    old, young = acts(1, 1200), acts(1, 5)
+    moment = datetime.now(UTC) - timedelta(days=500)
+    await log.book([event.model_copy(update={"time": moment + timedelta(seconds=n)}) for n, event in enumerate(old)])
+    await log.book(young[:2])
+    await log.book(
+        [event.model_copy(update={"time": moment}) for event in acts(1, 3)]
+    )  # behind a younger one: it waits
+    await log.book([event.model_copy(update={"time": moment}) for event in acts(2, 2)])
+    kept_head = (await log.verify(TenantId(1), 1200)).head
+    assert await log.forget(timedelta(days=400)) == 1201, "of the second chain the last entry stays"
+    assert await log.forget(timedelta(days=400)) == 0
+
+    found = await log.verify(TenantId(1), 0)
+    assert (found.checked, found.breaks, found.is_whole, found.head) == (5, (), True, kept_head)
+    await log.book(young[2:])
+    assert ((await log.verify(TenantId(1), 0)).checked, (await log.verify(TenantId(1), 700)).breaks) == (8, ())
+    assert [(await log.verify(TenantId(2), 0)).checked, (await log.verify(TenantId(2), 0)).breaks] == [1, ()]
+    await world.admin.execute("DELETE FROM auth.audit_entries WHERE chain = 1 AND seq = 1201")
+    (gap,) = (await log.verify(TenantId(1), 0)).breaks
+    assert gap.reason == "entries 1201 to 1201 are missing", "more than the anchor says"
+
+
+async def test_no_role_forgets_what_is_young_or_strips_a_tenant_that_lives(
+    make_world: Callable[..., Awaitable[World]], database: ClonedDatabase
+) -> None:
+    world = await make_world()
+    await AuditLog(world.uow).book(acts(1, 3))
+    async with database.connect("docuchat_auth_system") as connection:
+        with pytest.raises(asyncpg.RaiseError):
+            await connection.execute("SELECT auth.forget_audit_v1(1, interval '29 days', 100)")
+        assert await connection.fetchval("SELECT auth.strip_audit_v1(1, 100)") == 0
+        for statement in (
+            "SELECT auth.cut_audit_v1(1, 3)",
+            "UPDATE auth.audit_anchors SET seq = 9",
+            "INSERT INTO auth.audit_anchors VALUES (1, 1, '', now())",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+    async with database.connect("docuchat_auth") as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("SELECT auth.forget_audit_v1(1, interval '400 days', 100)")
+    assert (await AuditLog(world.uow).verify(TenantId(1), 0)).checked == 3
+
+
+async def test_entries_of_before_addresses_were_apart_go_with_their_tenant(
+    make_world: Callable[..., Awaitable[World]],
+) -> None:
+    world = await make_world()
+    log, head = AuditLog(world.uow), Head()
+    for number in range(1, 4):
+        one = replace(ACT, event_id=UUID(int=number))
+        link = Link(number, one, head.hash, hash_of(number, one, head.hash, None))
+        async with world.uow.system() as tx:
+            await tx.audit.add([link])
+        head = Head(number, link.hash)
+    await log.book(acts(7, 2))
+    assert ((await log.verify(TenantId(7), 0)).checked, (await log.verify(TenantId(7), 0)).breaks) == (5, ())
+    await world.admin.execute("INSERT INTO auth.erased_tenants (tenant_id) VALUES (7)")
+    await log.strip(TenantId(7))
+    found = await log.verify(TenantId(7), 0)
+    assert (found.checked, found.breaks, found.head.seq) == (2, (), 5)
+    assert await world.admin.fetchval("SELECT count(*) FROM auth.audit_entries WHERE address IS NOT NULL") == 0

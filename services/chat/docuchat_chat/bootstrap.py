@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
-from docuchat_chat.adapters.redis_board import RedisTurnBoard
+from docuchat_chat.adapters.redis_board import RedisTurnBoard, stream_key
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.adapters.usage import UsageHolds
 from docuchat_chat.answers import extractive
@@ -19,9 +19,11 @@ from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
+from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import composer
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
+from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
@@ -33,6 +35,7 @@ from docuchat_common.clock import SystemClock
 from docuchat_common.contracts.holds import HoldKind
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
+from docuchat_common.erasure import ERASE_EVERY, TenantErasure
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
@@ -40,6 +43,7 @@ from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.ledger import UsageLedger
 from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import Idempotency
+from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -47,6 +51,7 @@ from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
+from docuchat_common.retention import SWEEP_EVERY, Retention
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
@@ -163,18 +168,18 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
         replay = ReplayService(transactions, board, registry)
+        dead_letters = DeadLetterOffice(broker, "chat")
+        erasure = make_erasure(transactions, replay, redis, dead_letters, _keys_of)
 
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         background.start("board", board.run)
         background.start("stops", lambda: board.listen_for_stops(registry.stop))
-        background.every("recovery", policy.sweep, recovery.sweep)
-        background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
-        background.every("take_over", timedelta(seconds=5), lambda: metering.take_over(recovery.is_alive))
-        background.every("compare_books", policy.booking_patience / 2, upkeep.compare_books)
-        background.every("purge", timedelta(minutes=1), upkeep.purge)
-        background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
-        consumer = Consumer(broker, subscriptions(transactions))
+        _start_sweeps(background, policy, recovery, metering, upkeep, erasure)
+        conversations = ConversationService(transactions, replay, limiter, max_message_chars=settings.max_message_chars)
+        retention = Retention(transactions, clock, conversations.delete_unused)
+        background.every("retention", SWEEP_EVERY, retention.sweep)
+        consumer = Consumer(broker, subscriptions(transactions, erasure, retention))
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=2))
         stack.push_async_callback(metering.settle_late)
@@ -185,14 +190,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
-            conversations=ConversationService(
-                transactions, replay, limiter, max_message_chars=settings.max_message_chars
-            ),
+            conversations=conversations,
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             refusals=Refusals(transactions),
             background=background,
-            dead_letters=DeadLetterOffice(broker, "chat"),
+            dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
         )
@@ -215,6 +218,27 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
         )
     )
     return OpenAIModel(chat)
+
+
+def _start_sweeps(
+    background: Background,
+    policy: Policy,
+    recovery: Recovery,
+    metering: Metering,
+    upkeep: Upkeep,
+    erasure: TenantErasure,
+) -> None:
+    background.every("recovery", policy.sweep, recovery.sweep)
+    background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
+    background.every("take_over", timedelta(seconds=5), lambda: metering.take_over(recovery.is_alive))
+    background.every("compare_books", policy.booking_patience / 2, upkeep.compare_books)
+    background.every("purge", timedelta(minutes=1), upkeep.purge)
+    background.every("erasures", ERASE_EVERY, erasure.go_on)
+    background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
+
+
+def _keys_of(tenant_id: TenantId) -> tuple[str, ...]:
+    return stream_key(tenant_id, "*"), f"chat:messages:*:{tenant_id}:*"
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:

@@ -10,10 +10,12 @@ import asyncpg
 from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
+from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
+from docuchat_common.retention import RetentionRules
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -27,6 +29,8 @@ class ChatTx:
     requests: IdempotentRequests
     search: KnowledgeSearch
     calls: ProviderCalls
+    erasures: Erasures
+    retention: RetentionRules
     outbox: Outbox
 
 
@@ -41,6 +45,8 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             requests=IdempotentRequests(connection, "chat"),
             search=KnowledgeSearch(connection, statistics, space, outdated),
             calls=ProviderCalls(connection, "chat", outbox),
+            erasures=Erasures(connection, "chat"),
+            retention=RetentionRules(connection, "chat"),
             outbox=outbox,
         )
 

@@ -25,4 +25,6 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "compare_books",
             "purge",
             "forget_calls",
+            "erasures",
+            "retention",
         }

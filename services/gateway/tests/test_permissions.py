@@ -22,7 +22,7 @@ from docuchat_testkit.eventually import eventually
 
 PASSES = (0, "passes")
 Answer = tuple[int, str]
-SUSPENDED = 3
+SUSPENDED, DELETING, DELETED = 3, 4, 5
 ENDED = uuid.uuid4()
 OUTDATED = uuid.uuid4()
 OPERATORS = {"tenant": None, "tenant_slug": None, "role": None, "typ": "operator", "scope": "operator"}
@@ -74,6 +74,11 @@ COLUMNS: dict[str, Column] = {
         {"role": "owner", "tenant_id": SUSPENDED},
         lambda _, method: PASSES if method in READS else (403, "tenant_suspended"),
     ),
+    "tenant about to be deleted": Column(
+        {"role": "owner", "tenant_id": DELETING},
+        lambda action, method: PASSES if method in READS or action == "tenant.own" else (403, "tenant_deleting"),
+    ),
+    "deleted tenant": Column({"role": "owner", "tenant_id": DELETED}, always(401, "session_ended")),
     "ended session": Column({"role": "owner", "claims": {"sid": str(ENDED)}}, always(401, "session_ended")),
     "outdated": Column({"role": "owner", "user_id": OUTDATED}, always(401, "token_outdated")),
     "key without scope": Column(key(""), within(frozenset())),
@@ -88,6 +93,8 @@ async def taken_back(gateway: Gateway) -> Gateway:
     gateway.mint.take_back("session", ENDED)
     gateway.mint.take_back("user", OUTDATED, state="changed", version=1)
     gateway.mint.take_back("tenant", SUSPENDED, tenant_id=SUSPENDED, state="suspended")
+    gateway.mint.take_back("tenant", DELETING, tenant_id=DELETING, state="deleting")
+    gateway.mint.take_back("tenant", DELETED, tenant_id=DELETED, state="deleted")
     headers = COLUMNS["ended session"].headers(gateway)
 
     async def is_known() -> bool:
@@ -127,6 +134,8 @@ async def test_every_operation_answers_each_caller_as_the_table_says(taken_back:
         ("unknown role", "not_allowed"),
         ("key without scope", "not_allowed"),
         ("suspended tenant", "tenant_suspended"),
+        ("tenant about to be deleted", "tenant_deleting"),
+        ("deleted tenant", "session_ended"),
         ("ended session", "session_ended"),
         ("operator", "operator_token"),
     ],

@@ -81,7 +81,7 @@ async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resume
     document = uuid.uuid4()
     for method, path in (("POST", "/v1/chat"), ("POST", "/v1/files"), ("DELETE", f"/v1/files/{document}")):
         assert await code_of(gateway, headers, method, path) == (403, "tenant_suspended")
-    for path in ("/v1/chats", "/v1/files", "/v1/usage"):
+    for path in ("/v1/chats", "/v1/files", "/v1/usage", "/v1/search?q=picnic"):
         assert (await code_of(gateway, headers, path=path))[0] == 200
     assert (await code_of(gateway, neighbours, "POST"))[0] == 200
     gateway.mint.take_back("tenant", 1, state="active")
@@ -90,6 +90,27 @@ async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resume
         return (await code_of(gateway, headers, "POST"))[0] == 200
 
     await eventually(resumed)
+
+
+async def test_a_tenant_about_to_be_deleted_reads_and_nothing_else_until_it_is_gone(gateway: Gateway) -> None:
+    owner, member = gateway.headers(role="owner"), gateway.headers(role="member")
+    gateway.mint.take_back("tenant", 1, state="deleting")
+
+    async def refused() -> bool:
+        return await code_of(gateway, owner, "POST") == (403, "tenant_deleting")
+
+    await eventually(refused)
+    for path in ("/v1/chats", "/v1/files", "/v1/search?q=picnic"):
+        assert (await code_of(gateway, member, path=path))[0] == 200
+    for method, path in (("POST", "/v1/chat"), ("POST", "/v1/files"), ("PATCH", "/v1/tenant")):
+        assert await code_of(gateway, owner, method, path) == (403, "tenant_deleting")
+    assert await code_of(gateway, member, "POST", "/v1/tenant/restore") == (403, "not_allowed")
+    gateway.mint.take_back("tenant", 1, state="deleted")
+
+    async def gone() -> bool:
+        return await code_of(gateway, owner) == (401, "session_ended")
+
+    await eventually(gone)
 
 
 async def test_open_sockets_end_also_in_the_midst_of_an_answer(gateway: Gateway, chat: Chat) -> None:

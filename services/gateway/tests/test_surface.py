@@ -59,6 +59,8 @@ MAKES_NOTHING_TWICE = {
     "/v1/domains/{domain_id}/verify": "a domain that is proven stays so",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
     "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",
+    "/v1/tenant/restore": "what was taken back stays",
+    "/v1/operator/tenants/{tenant}/restore": "as above",
     "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",
     "/v1/operator/dead-letters/replay": "what was brought back is not there any more",
     "/v1/operator/dead-letters/discard": "what was forgotten is not there any more",

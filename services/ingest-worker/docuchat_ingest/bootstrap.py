@@ -13,8 +13,10 @@ from redis.asyncio import Redis
 
 from docuchat_common.background import Background
 from docuchat_common.blobs import Blobs
+from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
+from docuchat_common.erasure import ERASE_EVERY
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
@@ -25,6 +27,7 @@ from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
+from docuchat_common.retention import SWEEP_EVERY, Retention
 from docuchat_ingest.adapters.dead_letters import BrokerDeadLetters
 from docuchat_ingest.adapters.metrics import PrometheusMeter
 from docuchat_ingest.adapters.redis import RedisAnnouncer
@@ -39,6 +42,7 @@ from docuchat_ingest.pipeline.domain import Limits
 from docuchat_ingest.pipeline.service import WORK_FOLDER, Pipeline
 from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
+from docuchat_ingest.tenant_erasure import delete_late_files, make_erasure
 from docuchat_ingest.transaction import SCHEMA, PatientCommits, Transaction, compose
 from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
@@ -123,7 +127,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
         slots = Slots(jobs, settings.ingest_concurrency)
-        consumer = Consumer(broker, subscriptions(sweeps, slots, settings.ingest_concurrency))
+        erasure = make_erasure(uow, blobs, redis, office)
+        retention = Retention(uow, SystemClock(), sweeps.delete_older)
+        consumer = Consumer(broker, subscriptions(sweeps, slots, erasure, retention, settings.ingest_concurrency))
         drain = min(settings.ingest_drain, settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
         await sweeps.tell_space(space)
@@ -132,6 +138,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
         background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))
         background.every("abandoned_uploads", _MINUTE, lambda: sweeps.bury_abandoned(settings.upload_abandoned_after))
+        background.every("erasures", ERASE_EVERY, erasure.go_on)
+        background.every("retention", SWEEP_EVERY, retention.sweep)
+        background.every("late_files", timedelta(minutes=10), lambda: delete_late_files(uow, blobs))
         background.every("provider_calls", timedelta(seconds=5), sweeps.take_over_calls)
         background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
         background.every("compare_books", _MINUTE, lambda: metering.compare_books(ledger, _BOOKING_PATIENCE))

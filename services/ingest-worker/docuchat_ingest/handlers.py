@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from docuchat_common.erasure import TenantErasure
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded
+from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded, TenantDeleted, TenantSettings
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
+from docuchat_common.retention import Retention
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
 
@@ -34,10 +36,24 @@ async def on_deleted(sweeps: Sweeps, event: DocumentDeleted, _: Delivery) -> Non
     await sweeps.remove_blobs(TenantId(event.tenant_id), DocumentId(event.document_id))
 
 
-def subscriptions(sweeps: Sweeps, slots: Slots, concurrency: int) -> list[Subscription[Any]]:
+async def on_tenant_deleted(erasure: TenantErasure, event: TenantDeleted, _: Delivery) -> None:
+    """Take nothing more of it; what is there goes in the background."""
+    await erasure.begin(TenantId(event.tenant_id))
+
+
+async def on_settings(retention: Retention, event: TenantSettings, _: Delivery) -> None:
+    """A tenant has chosen for how long it keeps documents."""
+    await retention.hear(TenantId(event.tenant_id), event.version, event.documents_days)
+
+
+def subscriptions(
+    sweeps: Sweeps, slots: Slots, erasure: TenantErasure, retention: Retention, concurrency: int
+) -> list[Subscription[Any]]:
     handlers: list[tuple[type[Event], Callable[[Any, Delivery], Awaitable[None]], int]] = [
         (DocumentUploaded, partial(on_uploaded, slots, sweeps), concurrency),
         (DocumentDeleted, partial(on_deleted, sweeps), 8),
+        (TenantDeleted, partial(on_tenant_deleted, erasure), 8),
+        (TenantSettings, partial(on_settings, retention), 8),
     ]
     return [
         Subscription(queue_name("ingest", event.type), event, handler, prefetch=prefetch, retry=_LADDER)

@@ -10,11 +10,14 @@ from typing import Protocol, TypeVar
 
 import asyncpg
 
+from docuchat_common.erasure import Erasures
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
+from docuchat_common.retention import RetentionRules
+from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import WorkerStore
@@ -26,12 +29,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One unit of work. `claims` works in a system transaction, `writes` within a tenant's."""
+    """One unit of work. `claims` works in a system transaction, `writes` and `documents` within a tenant's."""
 
     claims: ClaimStore
     writes: WorkerStore
     reembedding: ReembeddingStore
     calls: ProviderCalls
+    erasures: Erasures
+    retention: RetentionRules
+    documents: DocumentRegistry
     outbox: Outbox
 
 
@@ -41,6 +47,9 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transac
         writes=WorkerStore(connection),
         reembedding=ReembeddingStore(connection),
         calls=ProviderCalls(connection, SCHEMA, outbox),
+        erasures=Erasures(connection, SCHEMA),
+        retention=RetentionRules(connection, SCHEMA),
+        documents=DocumentRegistry(connection),
         outbox=outbox,
     )
 

@@ -121,6 +121,9 @@ async def test_all_that_must_go_on_beside_the_documents_is_started(
             "late_settlements",
             "compare_books",
             "old_provider_calls",
+            "erasures",
+            "late_files",
+            "retention",
         }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.erasure import ERASE_EVERY
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
@@ -24,6 +25,7 @@ from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
 from docuchat_usage.prices.service import PriceService
 from docuchat_usage.quotas.service import Policy, QuotaService
+from docuchat_usage.tenant_erasure import make_erasure
 from docuchat_usage.transaction import Tx, compose
 
 if TYPE_CHECKING:
@@ -77,7 +79,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         quotas = QuotaService(uow, clock, policy)
         documents = DocumentService(uow, clock, settings.inbox_retention)
         ledger = LedgerService(uow, clock, settings.ledger_retention)
-        consumer = Consumer(broker, subscriptions(quotas, documents, ledger, batch=settings.usage_batch))
+        dead_letters = DeadLetterOffice(broker, SCHEMA)
+        erasure = make_erasure(uow, dead_letters)
+        consumer = Consumer(broker, subscriptions(quotas, documents, ledger, erasure, batch=settings.usage_batch))
 
         async def forget_repeats() -> None:
             async with uow.system() as tx:
@@ -92,6 +96,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
         background.every("ledger_forget", timedelta(hours=1), ledger.forget)
         background.every("documents_forget", timedelta(hours=1), documents.forget)
+        background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("forget_repeats", timedelta(hours=1), forget_repeats)
         yield Container(
             settings=settings,
@@ -103,7 +108,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ledger=ledger,
             idempotency=Idempotency(uow),
             refusals=Refusals(uow),
-            dead_letters=DeadLetterOffice(broker, "usage"),
+            dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check},
             watched={"rabbitmq": consumer.check},
             background=background.names,

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from docuchat_common.erasure import TenantErasure
 from docuchat_common.events.catalogue import (
     DocumentDeleted,
     DocumentReady,
     DocumentUploaded,
     TenantCreated,
+    TenantDeleted,
     UsageRecorded,
 )
+from docuchat_common.ids import TenantId
 from docuchat_common.messaging.subscriptions import AnySubscription, BatchSubscription, Delivery, Subscription
 from docuchat_common.messaging.topology import queue_name
 from docuchat_usage.documents.domain import StoredDocument
@@ -59,12 +62,18 @@ async def forget_document(documents: DocumentService, event: DocumentDeleted, _:
     await documents.store(StoredDocument(tenant_id=event.tenant_id, document_id=event.document_id, deleted=True))
 
 
+async def begin_erasure(erasure: TenantErasure, event: TenantDeleted, _: Delivery) -> None:
+    """A tenant is gone: take nothing more of it; what is there goes in the background."""
+    await erasure.begin(TenantId(event.tenant_id))
+
+
 def subscriptions(
-    quotas: QuotaService, documents: DocumentService, ledger: LedgerService, *, batch: int
+    quotas: QuotaService, documents: DocumentService, ledger: LedgerService, erasure: TenantErasure, *, batch: int
 ) -> list[AnySubscription]:
     """The service's whole reaction to the world."""
     singles: list[tuple[Any, Any]] = [
         (TenantCreated, partial(open_tenant, quotas)),
+        (TenantDeleted, partial(begin_erasure, erasure)),
         (DocumentUploaded, partial(count_upload, documents)),
         (DocumentReady, partial(count_pages, documents)),
         (DocumentDeleted, partial(forget_document, documents)),

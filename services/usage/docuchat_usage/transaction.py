@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
@@ -24,6 +25,7 @@ class Tx:
     documents: DocumentRepository
     ledger: LedgerRepository
     requests: IdempotentRequests
+    erasures: Erasures
     outbox: Outbox
     inbox: Inbox
 
@@ -36,6 +38,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> Tx:
         documents=DocumentRepository(connection),
         ledger=LedgerRepository(connection),
         requests=IdempotentRequests(connection, "usage"),
+        erasures=Erasures(connection, "usage"),
         outbox=outbox,
         inbox=inbox,
     )

@@ -281,4 +281,5 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(settings: Sett
             "ledger_forget",
             "documents_forget",
             "forget_repeats",
+            "erasures",
         }

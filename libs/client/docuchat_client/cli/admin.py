@@ -10,6 +10,7 @@ import typer
 
 from docuchat_client.cli.auditing import audit_installation, verify_audit
 from docuchat_client.cli.dead_letters import dead_letters_app
+from docuchat_client.cli.deletions import delete_tenant, deletion_receipt, restore_tenant
 from docuchat_client.cli.operating import Given, operate
 from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen, table
 from docuchat_client.operators import OperatorClient
@@ -29,6 +30,9 @@ admin_app.add_typer(dead_letters_app, name="dead-letters")
 admin_app.command("audit")(audit_installation)
 admin_app.command("verify-audit")(verify_audit)
 admin_app.add_typer(pauses_app, name="pauses")
+admin_app.command("delete-tenant")(delete_tenant)
+admin_app.command("restore-tenant")(restore_tenant)
+admin_app.command("deletion-receipt")(deletion_receipt)
 
 Tenant = Annotated[str, typer.Argument(help="The tenant's id, customer id or slug.")]
 User = Annotated[str | None, typer.Option(metavar="EMAIL|ID", help="One user of the tenant.")]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 PATH: Final = "/internal/revisions"
 
 RevisionKind = Literal["user", "session", "key", "tenant"]
-RevisionState = Literal["active", "changed", "ended", "suspended"]
+RevisionState = Literal["active", "changed", "ended", "suspended", "deleting", "deleted"]
 
 
 class Revision(BaseModel):

@@ -3,6 +3,8 @@
 import re
 from typing import NoReturn
 
+from docuchat_common.errors import TenantGone
+
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 
 
@@ -200,3 +202,153 @@ END;
 REVOKE ALL ON FUNCTION {schema}.living_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {schema}.living_v1 TO {reading};
 """  # noqa: S608 - identifiers are checked
+
+
+def erasure_ddl(
+    schema: str,
+    *,
+    guarded: tuple[str, ...],
+    kept: tuple[str, ...] = (),
+    app_roles: tuple[str, ...],
+    system_roles: tuple[str, ...],
+) -> str:
+    """What `schema` needs so that a deleted tenant leaves nothing in it (`docuchat_common.erasure`).
+
+    Nothing is added to the `guarded` tables for a tenant whose erasure has begun: what was under way ends first, what
+    comes later fails. `erase_v1` empties every table that has a `tenant_id`, but for those that are `kept` and the
+    outbox, from which events go by themselves. A table that refers to a guarded one needs no guard.
+    """
+    schema = _checked(schema)
+    app, system = ", ".join(map(_checked, app_roles)), ", ".join(map(_checked, system_roles))
+    spared = ", ".join(f"'{_checked(table)}'" for table in ("outbox", "erased_tenants", *kept))
+    steps = f"""
+CREATE TABLE {schema}.erased_tenants (
+    tenant_id bigint PRIMARY KEY,
+    begun_at timestamptz NOT NULL DEFAULT now(),
+    leased_until timestamptz,
+    finished_at timestamptz,
+    erased jsonb NOT NULL DEFAULT '{{}}'
+);
+COMMENT ON TABLE {schema}.erased_tenants IS 'Tenants to which nothing may be added, and how much of each is gone.';
+GRANT SELECT ON {schema}.erased_tenants TO {app}, {system};
+GRANT INSERT, UPDATE (leased_until, finished_at, erased) ON {schema}.erased_tenants TO {system};
+{tenant_policy_ddl(f"{schema}.erased_tenants", app_roles=app_roles, system_roles=system_roles)};
+CREATE POLICY erasure ON {schema}.erased_tenants TO CURRENT_USER USING (true);
+
+-- Who adds takes the tenant's lock with others who add, and looks for the tombstone; who erases takes it alone.
+CREATE FUNCTION {schema}.refuse_erased_v1() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('{schema}.erased_tenants', t.tenant_id))
+    FROM (SELECT DISTINCT a.tenant_id FROM added a) AS t;
+    IF EXISTS (SELECT FROM added a JOIN {schema}.erased_tenants e ON e.tenant_id = a.tenant_id) THEN
+        RAISE EXCEPTION USING ERRCODE = '{TenantGone.sqlstate}', MESSAGE = 'the tenant was deleted';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION {schema}.begin_erasure_v1(of_tenant bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('{schema}.erased_tenants', of_tenant)) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO {schema}.erased_tenants (tenant_id) VALUES (of_tenant) ON CONFLICT DO NOTHING;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION {schema}.begin_erasure_v1 IS 'Let nothing be added for a tenant; false while something is.';
+
+-- Deletes some rows of a tenant whose erasure has begun, those first that others do not refer to: how many of each
+-- table, and whether any are left. As the owner, since no role of a service may delete everything.
+CREATE FUNCTION {schema}.erase_v1(of_tenant bigint, row_limit bigint, OUT erased jsonb, OUT is_left boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    place regclass;
+    gone bigint;
+    room bigint := row_limit;
+    more boolean;
+BEGIN
+    erased := '{{}}';
+    is_left := false;
+    IF NOT EXISTS (SELECT FROM {schema}.erased_tenants e WHERE e.tenant_id = of_tenant) THEN
+        RETURN;
+    END IF;
+    FOR place IN
+        WITH RECURSIVE of_tenants AS (
+            SELECT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+            WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ({spared})
+        ), depth AS (
+            SELECT t.oid, 0 AS below FROM of_tenants t
+            UNION
+            SELECT f.conrelid, d.below + 1
+            FROM depth d JOIN pg_constraint f ON f.contype = 'f' AND f.confrelid = d.oid AND f.conrelid <> d.oid
+            JOIN of_tenants t ON t.oid = f.conrelid
+            WHERE d.below < 10
+        )
+        SELECT d.oid::regclass FROM depth d GROUP BY d.oid ORDER BY max(d.below) DESC, d.oid
+    LOOP
+        EXECUTE format('WITH gone AS (DELETE FROM %1$s WHERE ctid = ANY (ARRAY('
+                       'SELECT ctid FROM %1$s WHERE tenant_id = $1 LIMIT $2)) RETURNING 1) '
+                       'SELECT count(*) FROM gone', place)
+        INTO gone USING of_tenant, room;
+        IF gone > 0 THEN
+            erased := erased || jsonb_build_object((SELECT c.relname FROM pg_class c WHERE c.oid = place), gone);
+            room := room - gone;
+        END IF;
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE tenant_id = $1)', place) INTO more USING of_tenant;
+        is_left := is_left OR more;
+        EXIT WHEN room <= 0;
+    END LOOP;
+    is_left := is_left OR room <= 0;
+END $$;
+REVOKE ALL ON FUNCTION {schema}.refuse_erased_v1, {schema}.begin_erasure_v1, {schema}.erase_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {schema}.begin_erasure_v1, {schema}.erase_v1 TO {system};
+DO $$
+DECLARE
+    place regclass;
+BEGIN
+    FOR place IN
+        SELECT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+        WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ({spared})
+    LOOP
+        EXECUTE format('CREATE POLICY erasure ON %s TO CURRENT_USER USING '
+                       '(tenant_id IN (SELECT e.tenant_id FROM {schema}.erased_tenants e))', place);
+    END LOOP;
+END $$;
+"""  # noqa: S608 - identifiers are checked
+    return steps + "".join(guard_ddl(schema, table) for table in guarded)
+
+
+def guard_ddl(schema: str, table: str) -> str:
+    """Refuse what is added to `table` for a tenant that is being erased; needs `erasure_ddl` of the schema."""
+    schema, table = _checked(schema), _checked(table)
+    return f"""
+CREATE TRIGGER refuse_erased AFTER INSERT ON {schema}.{table} REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_erased_v1();
+"""
+
+
+def erasable_ddl(schema: str, table: str) -> str:
+    """Let `erase_v1` see the rows of a `table` that came after `erasure_ddl`."""
+    schema, table = _checked(schema), _checked(table)
+    return f"""
+CREATE POLICY erasure ON {schema}.{table} TO CURRENT_USER
+    USING (tenant_id IN (SELECT e.tenant_id FROM {schema}.erased_tenants e));
+"""  # noqa: S608 - identifiers are checked
+
+
+def retention_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """For how long tenants keep what `schema` holds (`docuchat_common.retention`); needs its `erasure_ddl`."""
+    schema = _checked(schema)
+    app, system = ", ".join(map(_checked, app_roles)), ", ".join(map(_checked, system_roles))
+    return f"""
+CREATE TABLE {schema}.retention_rules (
+    tenant_id bigint PRIMARY KEY,
+    version integer NOT NULL,
+    keep_days integer CONSTRAINT retention_rules_keep_days CHECK (keep_days >= 1)
+);
+COMMENT ON TABLE {schema}.retention_rules IS 'What tenants have chosen, as auth tells it; null keeps for ever.';
+GRANT SELECT, INSERT, UPDATE ON {schema}.retention_rules TO {app};
+GRANT SELECT ON {schema}.retention_rules TO {system};
+{tenant_policy_ddl(f"{schema}.retention_rules", app_roles=app_roles, system_roles=system_roles)};
+{guard_ddl(schema, "retention_rules")}
+{erasable_ddl(schema, "retention_rules")}
+"""

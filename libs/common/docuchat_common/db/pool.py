@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from docuchat_common.errors import StorageFull, UpstreamUnavailable
+from docuchat_common.errors import StorageFull, TenantGone, UpstreamUnavailable
 
 logger = structlog.get_logger()
 
@@ -173,6 +173,8 @@ class Database:
         except asyncpg.DiskFullError as error:
             raise StorageFull from error
         except BaseException as error:
+            if getattr(error, "sqlstate", None) == TenantGone.sqlstate:
+                raise TenantGone from error
             if not is_broken(error):
                 raise
             raise UpstreamUnavailable(

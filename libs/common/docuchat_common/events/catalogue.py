@@ -27,6 +27,38 @@ class TenantCreated(Event):
     name: str
 
 
+class TenantSettings(Event):
+    """For how many days a tenant keeps chats and documents, None for ever; the greatest `version` is in force."""
+
+    type: ClassVar[str] = "tenant.settings.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
+    taken_by: ClassVar[tuple[str, ...]] = ("chat", "ingest")
+
+    version: NonNegativeInt
+    chats_days: PositiveInt | None
+    documents_days: PositiveInt | None
+
+
+class TenantDeleted(Event):
+    """A tenant is gone for good: who keeps anything of it erases that and says so (`tenant.erased.v1`)."""
+
+    type: ClassVar[str] = "tenant.deleted.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth",)
+    taken_by: ClassVar[tuple[str, ...]] = ("chat", "ingest", "usage")
+
+
+class TenantErased(Event):
+    """A service has erased what it kept of a deleted tenant: how much of what, and what it keeps for which reason."""
+
+    type: ClassVar[str] = "tenant.erased.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "ingest", "usage")
+    taken_by: ClassVar[tuple[str, ...]] = ("auth",)
+
+    service: str
+    erased: dict[str, NonNegativeInt]
+    kept: dict[str, str]
+
+
 class UserRegistered(Event):
     """A user joined a tenant."""
 
@@ -76,7 +108,7 @@ class DocumentDeleted(Event):
     """A document is gone from search; what is left of it in the blob store is to be removed."""
 
     type: ClassVar[str] = "document.deleted.v1"
-    published_by: ClassVar[tuple[str, ...]] = ("gateway",)
+    published_by: ClassVar[tuple[str, ...]] = ("gateway", "ingest")
     taken_by: ClassVar[tuple[str, ...]] = ("ingest", "chat", "usage")
 
     document_id: UUID
@@ -227,10 +259,10 @@ class AuditRecorded(Event):
     """
 
     type: ClassVar[str] = "audit.recorded.v1"
-    published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "gateway", "usage")
+    published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "gateway", "ingest", "usage")
     taken_by: ClassVar[tuple[str, ...]] = ("auth",)
 
-    subject_type: Literal["user", "visitor", "key", "operator", "command"]
+    subject_type: Literal["user", "visitor", "key", "operator", "command", "retention"]
     subject_id: UUID | None
     action: str
     object_type: str
@@ -243,6 +275,9 @@ class AuditRecorded(Event):
 
 CATALOGUE: tuple[type[Event], ...] = (
     TenantCreated,
+    TenantSettings,
+    TenantDeleted,
+    TenantErased,
     UserRegistered,
     UserRemoved,
     KeyRotated,

@@ -16,7 +16,8 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from docuchat_common.errors import NotFound, UpstreamUnavailable
-from docuchat_common.events.envelope import Event
+from docuchat_common.events.envelope import Event, MalformedEvent, open_envelope
+from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import BROKER_ERRORS, SETUP_HINT, Broker
 from docuchat_common.messaging.fates import ATTEMPT_HEADER, REASON_HEADER, put_copy
 from docuchat_common.messaging.topology import (
@@ -98,6 +99,19 @@ class DeadLetterOffice:
                 await message.ack()
         logger.warning("dead_letters.discarded", queue=queue, messages=len(messages), ids=_ids(messages))
         return len(messages)
+
+    async def discard_of(self, tenant_id: TenantId, *, limit: int = 10_000) -> int:
+        """Forget the dead letters of a deleted tenant, among the first `limit` of each queue; returns how many."""
+        discarded = 0
+        for queue in self._queues:
+            async with self._dead_letters_of(queue) as (_, dead):
+                for message in await _take(dead, limit):
+                    if _tenant_of(message) == tenant_id:
+                        await message.ack()
+                        discarded += 1
+                    else:
+                        await message.nack(requeue=True)
+        return discarded
 
     async def add(self, event: Event, *, publisher: str, reason: str) -> None:
         """Lay an event with the dead letters of our queue for it, as if it had come from `publisher` and failed."""
@@ -187,6 +201,14 @@ def _ids(messages: list[AbstractIncomingMessage]) -> list[UUID]:
         if len(found) == _SHOWN_IDS:
             break
     return found
+
+
+def _tenant_of(message: AbstractIncomingMessage) -> int | None:
+    try:
+        tenant_id: int = open_envelope(message.body).fields["tenant_id"]
+    except MalformedEvent:
+        return None
+    return tenant_id
 
 
 def _reason(message: AbstractIncomingMessage) -> str:

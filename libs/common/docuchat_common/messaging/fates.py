@@ -9,7 +9,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from docuchat_common.errors import DocuChatError, QuotaExceeded, RateLimited, UpstreamUnavailable
+from docuchat_common.errors import DocuChatError, QuotaExceeded, RateLimited, TenantGone, UpstreamUnavailable
 from docuchat_common.events.envelope import MalformedEvent
 from docuchat_common.messaging.topology import RetryLadder, dead_letter_queue, retry_exchange
 
@@ -28,8 +28,13 @@ class Outcome(StrEnum):
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """Category → fate: what may heal is retried (so is the unknown), what cannot is dead-lettered at once."""
+    """Category → fate: what may heal is retried (so is the unknown), what cannot is dead-lettered at once.
+
+    What comes late for a tenant that was deleted is done with.
+    """
     match error:
+        case TenantGone():
+            return Outcome.ACK
         case UpstreamUnavailable() | RateLimited() | QuotaExceeded():
             return Outcome.RETRY
         case MalformedEvent() | DocuChatError():
@@ -60,6 +65,10 @@ class Fates:
             outcome = Outcome.DEAD_LETTER
         code = error.code if isinstance(error, DocuChatError) else type(error).__name__
         log = logger.bind(outcome=outcome.value, attempt=attempt, error=code)
+        if outcome is Outcome.ACK:
+            log.info("message.too_late")
+            await message.ack()
+            return outcome
         if isinstance(error, DocuChatError | MalformedEvent):
             log.warning("message.failed")
         else:

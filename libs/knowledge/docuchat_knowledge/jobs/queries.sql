@@ -281,6 +281,12 @@ SELECT q.id, q.tenant_id, q.collection_id, q.uploaded_by, q.sha256, q.size_bytes
        q.queued_at AS waiting_since
 FROM outdated o CROSS JOIN LATERAL knowledge.requeue_v1(o.tenant_id, o.id) q;
 
+-- name: list_uploaded_before
+-- Documents of a tenant that were uploaded before a moment.
+SELECT id FROM knowledge.documents
+WHERE tenant_id = :tenant_id AND created_at < :before AND status <> 'receiving' AND deleted_at IS NULL
+ORDER BY id LIMIT :row_limit;
+
 -- name: document_exists$
 -- Whether the document is there and not deleted.
 SELECT EXISTS (SELECT FROM knowledge.documents WHERE tenant_id = :tenant_id AND id = :document_id AND deleted_at IS NULL);

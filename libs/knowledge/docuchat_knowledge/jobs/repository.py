@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -176,6 +176,11 @@ class WorkerStore:
                 self._connection, **_under(claim), delay=timedelta(0), code=None, detail=None, spends_attempt=False
             )
         )
+
+    async def list_uploaded_before(self, tenant_id: TenantId, before: datetime, limit: int) -> list[DocumentId]:
+        """Documents of a tenant that were uploaded before a moment, the oldest first."""
+        rows = _queries.list_uploaded_before(self._connection, tenant_id=tenant_id, before=before, row_limit=limit)
+        return [DocumentId(row["id"]) async for row in rows]
 
     async def exists(self, tenant_id: TenantId, document_id: DocumentId) -> bool:
         """Whether the document is there and not deleted."""

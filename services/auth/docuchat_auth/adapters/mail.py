@@ -15,6 +15,7 @@ import structlog
 from docuchat_auth.codes.domain import CodeRequest, Purpose
 from docuchat_auth.codes.errors import MailRefused
 from docuchat_auth.invitations.domain import InvitationMail
+from docuchat_auth.lifecycle.domain import Receipt, ReceiptMail
 from docuchat_common.ids import TenantId
 
 logger = structlog.get_logger()
@@ -97,6 +98,12 @@ class SmtpMailer:
         await self._send(invitation_message(mail, self._invitation_url, self._sender), mail.tenant_id)
         logger.info("auth.invitation_mailed", tenant_id=mail.tenant_id)
 
+    async def send_receipt(self, mail: ReceiptMail) -> None:
+        """Raises MailRefused when every try failed or the server refused for good."""
+        for address in mail.to:
+            await self._send(receipt_message(mail.receipt, address, self._sender), mail.receipt.tenant_id)
+        logger.info("auth.receipt_mailed", tenant_id=mail.receipt.tenant_id)
+
     async def _send(self, message: EmailMessage, tenant_id: TenantId) -> None:
         for pause in (*self._pauses, None):
             try:
@@ -153,6 +160,10 @@ class LogMailer:
         line = f"auth.invitation_issued token={mail.token} email={mail.email} {self._invitation_url}#token={mail.token}"
         logger.info(line)
 
+    async def send_receipt(self, mail: ReceiptMail) -> None:
+        """One line; what it says, operators read with `docuchat admin deletion-receipt`."""
+        logger.info("auth.receipt_issued", tenant_id=mail.receipt.tenant_id)
+
 
 def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, sender: str) -> EmailMessage:
     """The mail. The code is not in its subject, which shows on locked screens."""
@@ -179,6 +190,19 @@ def invitation_message(mail: InvitationMail, url: str, sender: str) -> EmailMess
         f"It can be used once, until {mail.expires_at:%Y-%m-%d %H:%M} UTC.\n"
         "If you do not know who invites you, ignore this mail. Give it to nobody.\n"
     )
+    return message
+
+
+def receipt_message(receipt: Receipt, to: str, sender: str) -> EmailMessage:
+    """The mail: what each service erased, and what it keeps."""
+    message = _envelope(to, "Your DocuChat tenant was deleted", sender)
+    lines = [f"Tenant {receipt.tenant_id}, customer id {receipt.customer_id}, was erased.", ""]
+    for service, part in sorted(receipt.parts.items()):
+        erased = ", ".join(f"{amount} {name.replace('_', ' ')}" for name, amount in sorted(part.erased.items()))
+        lines.append(f"{service}, {part.erased_at:%Y-%m-%d %H:%M} UTC: {erased or 'nothing was there'}")
+        lines += [f"  kept: {name.replace('_', ' ')} ({reason})" for name, reason in sorted(part.kept.items())]
+    lines += ["", "Your address was kept for this mail, and is forgotten now.", ""]
+    message.set_content("\n".join(lines))
     return message
 
 

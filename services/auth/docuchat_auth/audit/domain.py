@@ -1,5 +1,6 @@
 """Entries of the audit log, and the chain that shows when one was changed or taken away."""
 
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -52,12 +53,26 @@ class Link:
     entry: Entry
     prev_hash: bytes
     hash: bytes
+    address_salt: bytes | None = None
+    """None when the address was taken away, and in entries of before that could be done."""
+    address_digest: bytes | None = None
 
     @classmethod
     def after(cls, head: Head, entry: Entry) -> "Link":
         """`entry` as what follows `head`."""
-        seq = head.seq + 1
-        return cls(seq, entry, head.hash, hash_of(seq, entry, head.hash))
+        seq, salt = head.seq + 1, secrets.token_bytes(16)
+        digest = _digest(salt, entry.address)
+        return cls(seq, entry, head.hash, hash_of(seq, entry, head.hash, digest), salt, digest)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as it was booked, but for an address that was taken away."""
+        if self.address_digest is not None:
+            address = self.entry.address
+            told = None if self.address_salt is None else _digest(self.address_salt, address)
+            if told != self.address_digest and (told is not None or address is not None):
+                return False
+        return self.hash == hash_of(self.seq, self.entry, self.prev_hash, self.address_digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +106,19 @@ class Filter:
     until: datetime | None = None
 
 
-def hash_of(seq: int, entry: Entry, prev_hash: bytes) -> bytes:
-    """The SHA-256 of the entry in canonical JSON (sorted keys, UTC), after the hash of the one before."""
+def _digest(salt: bytes, address: str | None) -> bytes:
+    return sha256(salt + (address or "").encode()).digest()
+
+
+def hash_of(seq: int, entry: Entry, prev_hash: bytes, address_digest: bytes | None) -> bytes:
+    """The SHA-256 of the entry in canonical JSON (sorted keys, UTC), after the hash of the one before.
+
+    In place of the address it has its salted digest, so that the address can be taken away and the chain stays whole.
+    """
     fields = asdict(entry) | {"seq": seq, "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds")}
+    if address_digest is not None:
+        del fields["address"]
+        fields["address_digest"] = address_digest.hex()
     return sha256(prev_hash + orjson.dumps(fields, default=str, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -104,6 +129,6 @@ def breaks_in(links: Iterable[Link], head: Head) -> Iterator[Break]:
             yield Break(link.seq, f"entries {head.seq + 1} to {link.seq - 1} are missing")
         elif link.prev_hash != head.hash:
             yield Break(link.seq, "it does not follow the entry before it")
-        if link.hash != hash_of(link.seq, link.entry, link.prev_hash):
+        if not link.holds:
             yield Break(link.seq, "it was changed")
         head = Head(link.seq, link.hash)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +17,7 @@ _ENTRY: Final = tuple(field.name for field in fields(Entry))
 
 
 class AuditRepository:
-    """The chains that this transaction may see. Nothing in them is ever changed: no role may."""
+    """The chains that this transaction may see. No role may change anything in them."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -54,6 +55,8 @@ class AuditRepository:
             details=[link.entry.detail for link in links],
             prev_hashes=[link.prev_hash for link in links],
             hashes=[link.hash for link in links],
+            salts=[link.address_salt for link in links],
+            digests=[link.address_digest for link in links],
         )
 
     async def list_before(self, chain: TenantId, before: int | None, wanted: Filter, limit: int) -> list[Link]:
@@ -81,6 +84,38 @@ class AuditRepository:
         found: bytes | None = await _queries.find_hash(self._connection, chain=chain, seq=seq)
         return found
 
+    async def erased(self, chains: Collection[TenantId]) -> set[TenantId]:
+        """System transactions only: those of these tenants that are being erased, or were."""
+        rows = _queries.list_erased(self._connection, chains=list(chains))
+        return {TenantId(row["tenant_id"]) async for row in rows}
+
+    async def find_anchor(self, chain: TenantId) -> Head:
+        """What the first entry that is left of a chain follows."""
+        row = await _queries.find_anchor(self._connection, chain=chain)
+        return Head() if row is None else Head(row["seq"], row["hash"])
+
+    async def find_chain_after(self, after: int) -> TenantId | None:
+        """System transactions only: the next chain by number."""
+        found = await _queries.find_chain_after(self._connection, after=after)
+        return None if found is None else TenantId(found)
+
+    async def forget(self, chain: TenantId, older_than: timedelta, limit: int) -> int:
+        """System transactions only: forget the oldest entries of a chain; returns how many."""
+        forgotten: int = await _queries.forget(self._connection, chain=chain, older_than=older_than, max_rows=limit)
+        return forgotten
+
+    async def strip(self, chain: TenantId, limit: int) -> int:
+        """System transactions only: leave addresses out of a tenant's log that is being erased; in how many entries."""
+        stripped: int = await _queries.strip(self._connection, chain=chain, max_rows=limit)
+        return stripped
+
 
 def _link(row: asyncpg.Record) -> Link:
-    return Link(row["seq"], Entry(**{name: row[name] for name in _ENTRY}), row["prev_hash"], row["hash"])
+    return Link(
+        row["seq"],
+        Entry(**{name: row[name] for name in _ENTRY}),
+        row["prev_hash"],
+        row["hash"],
+        row["address_salt"],
+        row["address_digest"],
+    )

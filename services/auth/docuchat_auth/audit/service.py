@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from docuchat_auth.audit.domain import NO_HASH, Break, Entry, Filter, Head, Link, Verification, breaks_in
@@ -35,11 +36,13 @@ class AuditLog:
         async with self._uow.system() as tx:
             for chain in chains:
                 await tx.audit.lock(chain)
+            # what comes late of a tenant that was deleted is not kept
+            done = await tx.audit.erased(chains)
             known = await tx.audit.known(entries.keys())
             heads = await tx.audit.heads(chains)
             links = []
             for entry in entries.values():
-                if entry.event_id in known:
+                if entry.event_id in known or entry.chain in done:
                     continue
                 link = Link.after(heads.get(entry.chain, Head()), entry)
                 heads[entry.chain] = Head(link.seq, link.hash)
@@ -64,7 +67,9 @@ class AuditLog:
         """Look whether the entries after a number follow from one another; the one of that number is taken as right."""
         checked, breaks = 0, list[Break]()
         async with self._uow(chain) as tx:
-            head = Head(after, NO_HASH if after == 0 else await tx.audit.find_hash(chain, after) or NO_HASH)
+            head = await tx.audit.find_anchor(chain)
+            if after > head.seq:
+                head = Head(after, await tx.audit.find_hash(chain, after) or NO_HASH)
         while checked < MOST_VERIFIED and len(breaks) < _MOST_BREAKS:
             async with self._uow(chain) as tx:
                 links = await tx.audit.list_after(chain, head.seq, _PAGE)
@@ -74,6 +79,31 @@ class AuditLog:
             head = Head(links[-1].seq, links[-1].hash)
             checked += len(links)
         return Verification(checked, head, tuple(breaks[:_MOST_BREAKS]), is_whole=False)
+
+    async def forget(self, older_than: timedelta) -> int:
+        """Forget what is older, from the beginnings of all chains; what is left still proves itself. How many."""
+        forgotten, after = 0, -1
+        while True:
+            async with self._uow.system() as tx:
+                chain = await tx.audit.find_chain_after(after)
+            if chain is None:
+                return forgotten
+            gone = _PAGE
+            while gone == _PAGE:
+                async with self._uow.system() as tx:
+                    gone = await tx.audit.forget(chain, older_than, _PAGE)
+                forgotten += gone
+            after = chain
+
+    async def strip(self, tenant_id: TenantId) -> Mapping[str, int]:
+        """Leave the addresses out of the log of a tenant that is being erased."""
+        stripped = 0
+        while True:
+            async with self._uow.system() as tx:
+                batch = await tx.audit.strip(tenant_id, _PAGE)
+            stripped += batch
+            if not batch:
+                return {"addresses_in_the_audit_log": stripped}
 
 
 def _entry(event: AuditRecorded) -> Entry:

@@ -91,6 +91,7 @@ class OperatedTenant(BaseModel):
     domains: list[str] = Field(description=_DOMAINS)
     signup_open: bool = Field(description=_OLDER)
     suspended_at: datetime | None = Field(description="Since when nothing but reading is allowed.")
+    deletes_at: datetime | None = Field(description="When it is deleted; until then that can be taken back.")
     created_at: datetime
 
     @classmethod
@@ -105,6 +106,7 @@ class OperatedTenant(BaseModel):
             domains=sorted(tenant.signup.domains),
             signup_open=tenant.signup.is_open,
             suspended_at=tenant.suspended_at,
+            deletes_at=tenant.deletes_at,
             created_at=tenant.created_at,
         )
 

@@ -44,10 +44,10 @@ class Revisions:
         """Take effect with the caller's transaction, of the same tenant or the system.
 
         A user: `changed` with the new version (`outdate` of the users' slice does both). A session or key: `ended`. A
-        key whose rights or addresses changed: `changed`. A tenant: `suspended`, `active`.
+        key whose rights or addresses changed: `changed`. A tenant: `suspended`, `deleting`, `active`, and `deleted`.
         """
         moment = self._clock.now()
-        expires_at = None if state == "suspended" else moment + self._keep
+        expires_at = None if state in {"suspended", "deleting"} else moment + self._keep
         await tx.revisions.record(
             tenant_id, kind, str(subject), version=version, state=state, moment=moment, expires_at=expires_at
         )

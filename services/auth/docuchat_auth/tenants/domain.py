@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 from uuid import UUID
 
 from docuchat_common.ids import TenantId
@@ -17,6 +17,9 @@ _TENANT_ID = re.compile(r"[1-9]\d{0,9}\Z", re.ASCII)
 _MAX_TENANT_ID = 2**31 - 1
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z")
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
+
+
+TenantState = Literal["active", "suspended", "deleting"]
 
 
 class SignUpMode(StrEnum):
@@ -47,6 +50,16 @@ class SignUp:
         return self.mode is SignUpMode.OPEN
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days a tenant keeps what its people make; None for ever."""
+
+    chats_days: int | None = None
+    """After the last message."""
+    documents_days: int | None = None
+    """After the upload."""
+
+
 ANY_TENANT: Final = TenantId(-1)
 """Where nobody said which tenant is meant: that in which the person is found. Row-level security shows it no rows."""
 INVITED_ONLY: Final = SignUp(SignUpMode.INVITE)
@@ -64,7 +77,17 @@ class Tenant:
     signup: SignUp
     suspended_at: datetime | None
     """Since when nothing but reading is allowed."""
+    deletes_at: datetime | None
+    """When it is deleted; until then nothing but reading is allowed, and its owner or an operator may take it back."""
+    retention: Retention
     created_at: datetime
+
+    @property
+    def state(self) -> TenantState:
+        """What may be done in it."""
+        if self.deletes_at is not None:
+            return "deleting"
+        return "active" if self.suspended_at is None else "suspended"
 
 
 TenantReference = TenantId | UUID | Slug

@@ -1,11 +1,12 @@
 """Tenants in Postgres: rows in, domain objects out."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from docuchat_auth.tenants.domain import SignUp, SignUpMode, Slug, Tenant
+from docuchat_auth.tenants.domain import Retention, SignUp, SignUpMode, Slug, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId
@@ -59,10 +60,46 @@ class TenantRepository:
         )
         return None if row is None else _tenant(row)
 
+    async def lock(self, tenant_id: TenantId) -> None:
+        """System transactions only: hold off other changes of a tenant."""
+        await _queries.lock_tenant(self._connection, tenant_id=tenant_id)
+
+    async def change(self, tenant_id: TenantId, name: str, signup: SignUp, retention: Retention) -> Tenant | None:
+        """System transactions only: the tenant with this name and these rules."""
+        row = await _queries.change_tenant(
+            self._connection,
+            tenant_id=tenant_id,
+            name=name,
+            signup=signup.mode.value,
+            domains=sorted(signup.domains),
+            chats_days=retention.chats_days,
+            documents_days=retention.documents_days,
+        )
+        return None if row is None else _tenant(row)
+
+    async def next_settings_version(self, tenant_id: TenantId) -> int:
+        """System transactions only: the version of what other services are told."""
+        version: int = await _queries.next_settings_version(self._connection, tenant_id=tenant_id)
+        return version
+
     async def set_suspended(self, tenant_id: TenantId, *, is_suspended: bool) -> Tenant | None:
         """System transactions only: suspend a tenant, or end that."""
         row = await _queries.set_suspended(self._connection, tenant_id=tenant_id, is_suspended=is_suspended)
         return None if row is None else _tenant(row)
+
+    async def set_deletion(self, tenant_id: TenantId, deletes_at: datetime | None) -> Tenant | None:
+        """System transactions only: say when a tenant is to be deleted, or that it is not."""
+        row = await _queries.set_deletion(self._connection, tenant_id=tenant_id, deletes_at=deletes_at)
+        return None if row is None else _tenant(row)
+
+    async def list_due(self, moment: datetime) -> list[TenantId]:
+        """System transactions only: tenants whose day has come and whose erasure has not begun."""
+        return [TenantId(row["id"]) async for row in _queries.list_due(self._connection, moment=moment)]
+
+    async def drop(self, tenant_id: TenantId) -> int:
+        """System transactions only: take away a tenant that is being erased and has nothing else; how many it was."""
+        dropped: int = await _queries.drop_tenant(self._connection, tenant_id=tenant_id)
+        return dropped
 
 
 def _tenant(row: asyncpg.Record) -> Tenant:
@@ -73,5 +110,7 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         name=row["name"],
         signup=SignUp(SignUpMode(row["signup"]), frozenset(row["signup_domains"])),
         suspended_at=row["suspended_at"],
+        deletes_at=row["deletes_at"],
+        retention=Retention(row["chats_days"], row["documents_days"]),
         created_at=row["created_at"],
     )

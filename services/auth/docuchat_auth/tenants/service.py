@@ -20,7 +20,6 @@ from docuchat_auth.tenants.domain import (
 )
 from docuchat_auth.tenants.errors import ChooseTenant, InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken
 from docuchat_common.audit import entry
-from docuchat_common.contracts.revisions import RevisionState
 from docuchat_common.events.catalogue import TenantCreated
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId
@@ -124,14 +123,14 @@ class TenantDirectory:
 
     async def set_suspended(self, tenant_id: TenantId, *, is_suspended: bool, by: Caller | None = None) -> Tenant:
         """Allow nothing but reading, or everything again; felt within seconds. Raises TenantNotFound."""
-        state: RevisionState = "suspended" if is_suspended else "active"
         async with self._uow.system() as tx:
             tenant = await tx.tenants.set_suspended(tenant_id, is_suspended=is_suspended)
             if tenant is None:
                 raise TenantNotFound
-            await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=state)
-            tx.outbox.add(entry(by, "tenant.change", tenant_id, tenant_id=tenant_id, detail=state))
-        logger.info("tenant.suspension_changed", tenant_id=tenant_id, state=state)
+            await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=tenant.state)
+            detail = "suspended" if is_suspended else "active"
+            tx.outbox.add(entry(by, "tenant.change", tenant_id, tenant_id=tenant_id, detail=detail))
+        logger.info("tenant.suspension_changed", tenant_id=tenant_id, state=detail)
         return tenant
 
 

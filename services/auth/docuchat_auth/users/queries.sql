@@ -92,6 +92,13 @@ SELECT count(*)
 FROM auth.users
 WHERE tenant_id = :tenant_id AND role = 'owner' AND is_active;
 
+-- name: list_owners_addresses(tenant_id)
+-- The proven addresses of those who manage the tenant.
+SELECT email FROM auth.users
+WHERE tenant_id = :tenant_id AND role = 'owner' AND is_active AND email IS NOT NULL
+ORDER BY id
+LIMIT 20;
+
 -- name: change_user(tenant_id, user_id, role, is_active)!
 -- What a user may do.
 UPDATE auth.users

@@ -117,6 +117,11 @@ class UserRepository:
         found: int = await _queries.count_owners(self._connection, tenant_id=tenant_id)
         return found
 
+    async def list_owners_addresses(self, tenant_id: TenantId) -> list[str]:
+        """Where to reach those who own the tenant."""
+        rows = _queries.list_owners_addresses(self._connection, tenant_id=tenant_id)
+        return [row["email"] async for row in rows]
+
     async def change(self, tenant_id: TenantId, user_id: UserId, role: Role, is_active: bool) -> None:
         await _queries.change_user(
             self._connection, tenant_id=tenant_id, user_id=user_id, role=role.value, is_active=is_active

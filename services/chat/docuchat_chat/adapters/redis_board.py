@@ -115,7 +115,7 @@ class RedisTurnBoard:
         """Add what is new of one log to the pipeline; returns the place it is at afterwards."""
         now = asyncio.get_running_loop().time()
         place = self._places.get(log.turn_id) or _Place(0, sent=False, renewed_at=-math.inf)
-        key = _key(log.tenant_id, log.turn_id)
+        key = stream_key(log.tenant_id, log.turn_id)
         texts = log.texts[place.texts :]
         if log.sent and not place.sent:
             pipe.xadd(key, {_SENT: b"1"}, id=f"{place.texts}-1")
@@ -137,7 +137,7 @@ class RedisTurnBoard:
 
     async def read(self, tenant_id: TenantId, turn_id: TurnId, after: int) -> AsyncIterator[tuple[int, str]]:
         """Follow a turn of another process."""
-        key = _key(tenant_id, turn_id)
+        key = stream_key(tenant_id, turn_id)
         seen = max(after, 0)
         # Entries are named by their last delta: the one that `after` is in may go on behind it.
         place = f"{seen}-{2**63}"
@@ -164,7 +164,7 @@ class RedisTurnBoard:
         """Return what a dead process had published of a turn."""
         received = Received()
         with redis_errors_translated():
-            entries: Any = await self._redis.xrange(_key(tenant_id, turn_id))
+            entries: Any = await self._redis.xrange(stream_key(tenant_id, turn_id))
         for _, fields in entries:
             received.sent = received.sent or _SENT in fields
             for number in sorted(int(name) for name in fields if name.isdigit()):
@@ -173,7 +173,7 @@ class RedisTurnBoard:
 
     async def close(self, tenant_id: TenantId, turn_id: TurnId) -> None:
         """Tell the followers of a dead process' turn that it is settled."""
-        key = _key(tenant_id, turn_id)
+        key = stream_key(tenant_id, turn_id)
         try:
             await self._redis.xadd(key, {_CLOSED: b"1"}, id=_LAST_ID)
             await self._redis.expire(key, self._life)
@@ -190,7 +190,7 @@ class RedisTurnBoard:
                 self._dirty.pop(turn_id, None)
                 self._places.pop(turn_id, None)
             with suppress(*REDIS_TROUBLE):
-                await self._redis.delete(*(_key(tenant_id, turn_id) for turn_id in turn_ids))
+                await self._redis.delete(*(stream_key(tenant_id, turn_id) for turn_id in turn_ids))
 
     async def ask_to_stop(self, turn_id: TurnId) -> None:
         """Tell the process that runs a turn to stop it."""
@@ -215,7 +215,8 @@ class RedisTurnBoard:
                     stop(TurnId(UUID(bytes=message["data"])))
 
 
-def _key(tenant_id: TenantId, turn_id: TurnId) -> str:
+def stream_key(tenant_id: TenantId, turn_id: TurnId | str) -> str:
+    """Where a turn is; `*` in its place is the pattern of all of the tenant."""
     return f"chat:turn:{tenant_id}:{turn_id}"
 
 

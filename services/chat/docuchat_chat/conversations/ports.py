@@ -60,6 +60,14 @@ class ChatStore(Protocol):
         """Delete a chat with its messages; returns its turns, None when there is no such chat."""
         ...
 
+    async def list_unused(self, tenant_id: TenantId, before: datetime, limit: int) -> list[tuple[Caller, ChatId]]:
+        """Return chats of a tenant that nobody has written in since a moment, each with whose it is."""
+        ...
+
+    async def delete_unused(self, owner: Caller, chat_id: ChatId, before: datetime) -> list[TurnId] | None:
+        """Delete a chat, as `delete` does, unless it was written in since a moment."""
+        ...
+
     async def add_message(
         self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:

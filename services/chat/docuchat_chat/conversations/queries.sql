@@ -115,6 +115,18 @@ SELECT id FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
 FOR UPDATE;
 
+-- name: list_unused
+-- Chats of a tenant, or one of them, with no message since a moment and no answer that is written.
+SELECT c.id, c.subject_type, c.subject_id
+FROM chat.chats c
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL AND c.created_at < :before
+  AND (:chat_id::uuid IS NULL OR c.id = :chat_id::uuid)
+  AND NOT EXISTS (SELECT FROM chat.messages m
+                  WHERE m.tenant_id = :tenant_id AND m.chat_id = c.id AND m.created_at >= :before)
+  AND NOT EXISTS (SELECT FROM chat.turns t
+                  WHERE t.tenant_id = :tenant_id AND t.chat_id = c.id AND t.state = 'running')
+LIMIT :row_limit;
+
 -- name: delete_chat^
 -- Turn a chat into a tombstone; its messages and finished turns go, a running turn is named so that it can be stopped.
 WITH gone AS (

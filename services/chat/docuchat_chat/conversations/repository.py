@@ -121,6 +121,20 @@ class ChatRepository:
         row = await _queries.delete_chat(self._connection, **_own(caller), chat_id=chat_id)
         return [TurnId(turn_id) for turn_id in row["turn_ids"]] if row is not None else None
 
+    async def list_unused(self, tenant_id: TenantId, before: datetime, limit: int) -> list[tuple[Caller, ChatId]]:
+        """Return chats of a tenant that nobody has written in since a moment, each with whose it is."""
+        rows = _queries.list_unused(self._connection, tenant_id=tenant_id, before=before, chat_id=None, row_limit=limit)
+        return [(Caller(tenant_id, row["subject_type"], row["subject_id"]), ChatId(row["id"])) async for row in rows]
+
+    async def delete_unused(self, owner: Caller, chat_id: ChatId, before: datetime) -> list[TurnId] | None:
+        """Delete a chat, as `delete` does, unless it was written in since a moment."""
+        if await _queries.lock_chat(self._connection, **_own(owner), chat_id=chat_id) is None:
+            return None
+        still = _queries.list_unused(
+            self._connection, tenant_id=owner.tenant_id, before=before, chat_id=chat_id, row_limit=1
+        )
+        return await self.delete(owner, chat_id) if [row async for row in still] else None
+
     async def add_message(
         self, caller: Caller, chat_id: ChatId, message_id: MessageId, content: str, metadata: dict[str, Any]
     ) -> Message | None:

@@ -21,6 +21,7 @@ from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.text import one_line
 from docuchat_knowledge.folding import fold
 
+_BATCH: Final = 100
 MOST_STORED: Final = Rate(2_000, timedelta(days=1))
 """Of one caller. What is asked is held to a budget; a message that is only stored takes up room and costs nothing."""
 
@@ -99,6 +100,24 @@ class ConversationService:
             await tx.requests.forget_about(caller.tenant_id, chat_id)
             tx.outbox.add(entry(caller, "chat.delete", chat_id))
         await self._running.forget(caller.tenant_id, turns)
+
+    async def delete_unused(self, tenant_id: TenantId, before: datetime) -> int:
+        """Delete the chats of a tenant in which nobody has written since a moment; returns how many."""
+        deleted = 0
+        while True:
+            async with self._transactions(tenant_id) as tx:
+                unused = await tx.chats.list_unused(tenant_id, before, _BATCH)
+            for owner, chat_id in unused:
+                async with self._transactions(tenant_id) as tx:
+                    turns = await tx.chats.delete_unused(owner, chat_id, before)
+                    if turns is None:
+                        continue
+                    await tx.requests.forget_about(tenant_id, chat_id)
+                    tx.outbox.add(entry(None, "chat.delete", chat_id, tenant_id=tenant_id, by="retention"))
+                await self._running.forget(tenant_id, turns)
+                deleted += 1
+            if len(unused) < _BATCH:
+                return deleted
 
     async def forget_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """Empty the quotes of a deleted document in stored answers; returns in how many. Safe to repeat."""

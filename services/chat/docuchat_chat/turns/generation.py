@@ -22,7 +22,7 @@ from docuchat_common.background import cancel
 from docuchat_common.clock import Clock
 from docuchat_common.db.uow import Transactions
 from docuchat_common.defusing import Defuser
-from docuchat_common.errors import DocuChatError
+from docuchat_common.errors import DocuChatError, TenantGone
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
 from docuchat_models.chat import FinishReason, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderTimeout, billed
@@ -251,8 +251,10 @@ class Generator:
         if settlement is Settlement.DONE_BEFORE:
             async with self._transactions(turn.tenant_id) as tx:
                 stored = await tx.turns.find(turn.tenant_id, turn.id, None)
+            if stored is None:
+                settlement = Settlement.CHAT_GONE  # with its tenant
             # An unanswered commit of ours looks the same as another's: the owner tells.
-            if stored is not None and stored.owner != self._owner:
+            elif stored.owner != self._owner:
                 logger.warning("turn.settled_elsewhere", turn_id=str(turn.id))
                 self._close_unsettled(live, AnswerInterrupted())
                 return
@@ -288,6 +290,8 @@ class Generator:
         while True:
             try:
                 return await settle_or_reduce(self._transactions, live.turn, outcome, self._owner)
+            except TenantGone:
+                return Settlement.CHAT_GONE, outcome
             except Exception as error:
                 if not isinstance(error, DocuChatError):
                     logger.exception("turn.unsettled", turn_id=str(live.turn.id))

@@ -33,6 +33,10 @@ class TurnStore(Protocol):
         """Return running turns of processes that are gone, and those of `owner` but the `known` (system role)."""
         ...
 
+    async def list_running(self, tenant_id: TenantId) -> list[TurnId]:
+        """Return the turns of a tenant that are not settled (system role)."""
+        ...
+
     async def is_alive(self, owner: str) -> bool:
         """Tell whether a process shows its sign of life (system role)."""
         ...

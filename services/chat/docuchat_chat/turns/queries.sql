@@ -59,6 +59,10 @@ WHERE t.state = 'running'
 ORDER BY t.created_at
 LIMIT :row_limit;
 
+-- name: list_running
+-- The turns of a tenant that are not settled.
+SELECT id FROM chat.turns WHERE tenant_id = :tenant_id AND state = 'running';
+
 -- name: is_alive$
 -- Whether a process holds its sign of life.
 SELECT (:owner::text)::bigint <@ chat.living_v1(:lock_class, :restart_grace::interval);

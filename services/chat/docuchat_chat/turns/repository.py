@@ -111,6 +111,11 @@ class TurnRepository:
         rows = _queries.list_orphans(self._connection, owner=owner, known=list(known), row_limit=limit, **_LIVING)
         return [OrphanedTurn(TenantId(row["tenant_id"]), TurnId(row["id"]), row["owner"]) async for row in rows]
 
+    async def list_running(self, tenant_id: TenantId) -> list[TurnId]:
+        """Return the turns of a tenant that are not settled (system role)."""
+        rows = _queries.list_running(self._connection, tenant_id=tenant_id)
+        return [TurnId(row["id"]) async for row in rows]
+
     async def is_alive(self, owner: str) -> bool:
         """Tell whether a process shows its sign of life (system role)."""
         alive: bool = await _queries.is_alive(self._connection, owner=owner, **_LIVING)

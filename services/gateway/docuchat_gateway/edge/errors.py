@@ -28,6 +28,12 @@ class TenantSuspended(Forbidden):
     code = "tenant_suspended"
 
 
+class TenantDeleting(Forbidden):
+    """Your tenant is about to be deleted: until then it can be read, and its owner can take that back."""
+
+    code = "tenant_deleting"
+
+
 class OriginRefused(Forbidden):
     """Pages of this origin may not open the WebSocket; the server's FRONTEND_ORIGIN names those that may."""
 

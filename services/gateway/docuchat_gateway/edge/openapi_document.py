@@ -38,6 +38,7 @@ from docuchat_gateway.edge.errors import (
     FrameTooLarge,
     SessionEnded,
     SlowBody,
+    TenantDeleting,
     TenantSuspended,
     TokenOutdated,
     TooManySockets,
@@ -119,8 +120,8 @@ def describe(document: JsonObject) -> JsonObject:
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
             if operation.get(EXTENSION) not in {"public", "operator"}:
-                taken_back = [TokenOutdated, SessionEnded, *([] if method in _READS else [TenantSuspended])]
-                operation["responses"] = with_problems(operation["responses"], *taken_back)
+                resting = [] if method in _READS else [TenantSuspended, TenantDeleting]
+                operation["responses"] = with_problems(operation["responses"], TokenOutdated, SessionEnded, *resting)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
             if path.startswith(LIMITED):
                 operation["responses"] = with_problems(operation["responses"], RateLimited)
@@ -147,6 +148,7 @@ _TAGS: Final = (
     ("auth", ("/v1/auth",), "Registering, signing in by password or mailed code, and keeping signed in."),
     ("users", ("/v1/users",), "Who is signed in."),
     ("identity", ("/v1/domains", "/v1/identity-providers"), "Domains that are proven, and sign-in by a company's own."),
+    ("tenant", ("/v1/tenant",), "The own tenant: what its admins change of it."),
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),
@@ -250,6 +252,7 @@ _OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (
     OperatorToken,
     TenantMismatch,
     NotAllowed,
+    TenantDeleting,
     TenantSuspended,
     TokenOutdated,
     SessionEnded,

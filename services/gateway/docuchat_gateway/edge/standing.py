@@ -13,16 +13,16 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from docuchat_common.contracts.permissions import Action
-from docuchat_common.contracts.revisions import Revision, RevisionPage
+from docuchat_common.contracts.revisions import Revision, RevisionPage, RevisionState
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import Identity, TokenVerifier
-from docuchat_gateway.edge.errors import SessionEnded, TenantSuspended, TokenOutdated
+from docuchat_gateway.edge.errors import SessionEnded, TenantDeleting, TenantSuspended, TokenOutdated
 
 logger = structlog.get_logger()
 
 READS: Final = frozenset({"GET", "HEAD"})
-"""What stays in a tenant that is suspended."""
+"""What stays in a tenant that is suspended or about to be deleted."""
 
 _refused = Counter("docuchat_standing_refused", "Valid tokens that were refused for what changed since.", ["code"])
 _ended = Counter("docuchat_standing_ended", "Sockets and streams that were ended for what changed.", ["code"])
@@ -36,14 +36,14 @@ AskRevisions = Callable[[str | None], Awaitable[RevisionPage]]
 class _Known:
     versions: dict[UUID, int] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
-    suspended: set[int] = field(default_factory=set)
+    tenants: dict[int, RevisionState] = field(default_factory=dict)
+    """Those that are not active."""
 
     def learn(self, revision: Revision) -> None:
         if revision.kind == "tenant":
-            if revision.state == "suspended":
-                self.suspended.add(revision.tenant_id)
-            else:
-                self.suspended.discard(revision.tenant_id)
+            self.tenants.pop(revision.tenant_id, None)
+            if revision.state != "active":
+                self.tenants[revision.tenant_id] = revision.state
         elif revision.state == "ended":
             self.ended.add(UUID(revision.subject))
         else:
@@ -113,14 +113,21 @@ class Standing:
     def refusal(self, caller: Caller) -> DocuChatError | None:
         """Why a valid token of `caller` is refused."""
         known = self._known
+        if known.tenants.get(caller.tenant_id) == "deleted":
+            return SessionEnded()
         if not known.ended.isdisjoint({caller.session_id, caller.subject_id, caller.owner_id}):
             return SessionEnded()
         of_user = known.versions.get(caller.owner_id or caller.subject_id, 0)
         return TokenOutdated() if caller.version < of_user else None
 
-    def suspension(self, caller: Caller, method: str) -> DocuChatError | None:
-        """Why `caller` may not send a request of `method`."""
-        return TenantSuspended() if method not in READS and caller.tenant_id in self._known.suspended else None
+    def suspension(self, caller: Caller, method: str, action: Action | None = None) -> DocuChatError | None:
+        """Why `caller` may not send a request of `method`. Of a tenant that is being deleted its owner may say more."""
+        state = self._known.tenants.get(caller.tenant_id)
+        if state is None or method in READS:
+            return None
+        if state == "suspended":
+            return TenantSuspended()
+        return None if action == "tenant.own" else TenantDeleting()
 
     @contextmanager
     def following(self, identity: Identity, method: str) -> Iterator[asyncio.Future[DocuChatError]]:
@@ -168,9 +175,9 @@ class Admission:
             raise refusal
 
     def permit(self, identity: Identity, action: Action, method: str) -> None:
-        """As `TokenVerifier.permit`. Raises TenantSuspended besides."""
+        """As `TokenVerifier.permit`. Raises TenantSuspended and TenantDeleting besides."""
         self._verifier.permit(identity, action, method)
-        if (refusal := self.standing.suspension(identity.caller, method)) is not None:
+        if (refusal := self.standing.suspension(identity.caller, method, action)) is not None:
             _refused.labels(refusal.code).inc()
             raise refusal
 

@@ -1,22 +1,28 @@
 """What is looked after without a claim: exhausted documents, deletions, the queue's length."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
+from docuchat_common.audit import entry
 from docuchat_common.blobs import Blobs
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentFailed
+from docuchat_common.events.catalogue import DocumentDeleted, DocumentFailed
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.metering import Metering
 from docuchat_ingest.jobs.ports import DeadLetters, Meter
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
+from docuchat_knowledge.documents.errors import DocumentNotFound
 from docuchat_knowledge.jobs.domain import Tombstone
 from docuchat_models.spaces import EmbeddingSpace
 
 logger = structlog.get_logger()
+
+_BATCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,22 @@ class Sweeps:
                     await tx.claims.postpone_purge(tombstone)
         if failure is not None:
             raise failure
+
+    async def delete_older(self, tenant_id: TenantId, before: datetime) -> int:
+        """Delete the documents of a tenant that were uploaded before a moment; returns how many. Their files follow."""
+        deleted = 0
+        while True:
+            async with self.uow(tenant_id) as tx:
+                old = await tx.writes.list_uploaded_before(tenant_id, before, _BATCH)
+            for document_id in old:
+                with suppress(DocumentNotFound):  # somebody was quicker
+                    async with self.uow(tenant_id) as tx:
+                        await tx.documents.delete(tenant_id, document_id)
+                        tx.outbox.add(DocumentDeleted(tenant_id=tenant_id, document_id=document_id, user_id=None))
+                        tx.outbox.add(entry(None, "document.delete", document_id, tenant_id=tenant_id, by="retention"))
+                    deleted += 1
+            if len(old) < _BATCH:
+                return deleted
 
     async def try_again(self, document_id: DocumentId) -> None:
         """Queue a document that was given up after all its attempts; any other is left as it is."""

@@ -60,6 +60,11 @@ WITH old AS (
 SELECT count(*) FROM gone;
 
 
+-- name: strip(tenant_id, max_rows)$
+-- Leave people, chats and documents out of entries of a tenant that is being erased; how many.
+SELECT usage.strip_ledger_v1(:tenant_id::bigint, :max_rows::bigint);
+
+
 -- name: forget_hours(before)!
 -- Forget sums by the hour that no window reaches any more.
 DELETE FROM usage.sums s WHERE s.span = 'hour' AND s.starts_at < :before::timestamptz;

@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 
 from docuchat_common.db import load_queries
+from docuchat_common.ids import TenantId
 from docuchat_usage.ledger.domain import Booking, Bookings, Edges, Report, Totals, Usage, Windows
 from docuchat_usage.ledger.errors import EntryMissing
 from docuchat_usage.quotas.domain import THRESHOLDS, Budgets, Crossing, HoldState, Period, Subject, Unit
@@ -89,6 +90,11 @@ class LedgerRepository:
     async def forget(self, before: datetime, limit: int) -> int:
         """Forget entries that were booked before a moment; answers how many. Their sums stay."""
         count: int = await _queries.forget_entries(self._connection, before=before, batch=limit)
+        return count
+
+    async def strip(self, tenant_id: TenantId, limit: int) -> int:
+        """Leave people, chats and documents out of entries of a tenant that is being erased; answers how many."""
+        count: int = await _queries.strip(self._connection, tenant_id=tenant_id, max_rows=limit)
         return count
 
     async def forget_hours(self, before: datetime) -> None:

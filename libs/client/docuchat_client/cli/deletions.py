@@ -1,0 +1,49 @@
+"""Commands of operators: the end of a tenant."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from docuchat_client.cli.operating import operate
+from docuchat_client.cli.session import AsJson, Yes, confirm, screen
+
+_Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id, customer id or slug.")]
+
+
+def delete_tenant(context: typer.Context, tenant: _Tenant, yes: Yes = False) -> None:
+    """Delete a tenant with everything of it after a time of grace, in which it can be read and taken back."""
+    if not yes:
+        confirm(f"Delete {tenant}, with all its people, documents and chats?")
+    asked = operate(context, lambda it: it.delete_tenant(tenant))
+    screen.line(
+        f"Tenant {asked['id']} ({asked['slug']}) is erased at {asked['deletes_at']}; until then: restore-tenant."
+    )
+
+
+def restore_tenant(context: typer.Context, tenant: _Tenant) -> None:
+    """Take the deletion of a tenant back, until its erasure begins."""
+    back = operate(context, lambda it: it.restore_tenant(tenant))
+    screen.line(f"Tenant {back['id']} ({back['slug']}) stays; it is {back['state']}.")
+
+
+def deletion_receipt(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The deleted tenant's id or customer id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what each service erased of a deleted tenant, and what it keeps; fails while one has not said so."""
+    receipt: dict[str, Any] = operate(context, lambda it: it.deletion_receipt(tenant))
+    if as_json:
+        screen.json(json.dumps(receipt, indent=2))
+    else:
+        for part in receipt["parts"]:
+            for name, amount in sorted(part["erased"].items()):
+                screen.line(f"{part['service']}: {amount} {name} erased")
+            for name, reason in sorted(part["kept"].items()):
+                screen.line(f"{part['service']}: {name} kept ({reason})")
+    if receipt["waiting_for"]:
+        screen.fail(f"{', '.join(receipt['waiting_for'])} did not say yet what was erased")
+        raise typer.Exit(1)

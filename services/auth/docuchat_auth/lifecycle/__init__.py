@@ -1,0 +1,1 @@
+"""A tenant's own settings, and its end."""

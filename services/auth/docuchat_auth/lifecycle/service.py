@@ -1,0 +1,225 @@
+"""A tenant's settings, as its admins change them, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from docuchat_auth.codes.errors import MailRefused
+from docuchat_auth.domains.service import require_proven
+from docuchat_auth.lifecycle.domain import Part, Receipt, SettingsChange
+from docuchat_auth.lifecycle.errors import (
+    ErasureBegun,
+    OperatorsOpen,
+    ReceiptNotFound,
+    SlugMismatch,
+)
+from docuchat_auth.lifecycle.ports import ReceiptMailer
+from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.members.service import owns
+from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.tenants.domain import Retention, SignUp, SignUpMode, Tenant, parse_tenant_reference
+from docuchat_auth.tenants.errors import TenantNotFound
+from docuchat_common.acts import excuse_act
+from docuchat_common.audit import entry
+from docuchat_common.clock import Clock
+from docuchat_common.events.catalogue import TenantDeleted, TenantErased, TenantSettings
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+logger = structlog.get_logger()
+
+
+class Settings:
+    """What admins see and change of their tenant."""
+
+    def __init__(self, uow: UnitOfWork[Tx]) -> None:
+        self._uow = uow
+
+    async def get(self, caller: Caller) -> Tenant:
+        """The caller's tenant. Raises TenantNotFound."""
+        async with self._uow(caller.tenant_id) as tx:
+            return _found(await tx.tenants.find_by_id(caller.tenant_id))
+
+    async def change(self, caller: Caller, change: SettingsChange) -> Tenant:
+        """The tenant after the change. Raises TenantNotFound, OperatorsOpen, DomainNotProven."""
+        async with self._uow(caller.tenant_id) as tx:
+            await _require_allowed(tx, _found(await tx.tenants.find_by_id(caller.tenant_id)), change.signup)
+        # the weak role changes no tenant
+        async with self._uow.system() as tx:
+            await tx.tenants.lock(caller.tenant_id)
+            tenant = _found(await tx.tenants.find_by_id(caller.tenant_id))
+            rule = change.signup or tenant.signup
+            name, retention = change.name or tenant.name, replace(tenant.retention, **change.retention)
+            changed = [
+                words
+                for words, is_new in (
+                    ("name", name != tenant.name),
+                    (f"signup {rule.mode}", rule != tenant.signup),
+                    (_in_words(retention), retention != tenant.retention),
+                )
+                if is_new
+            ]
+            if not changed:
+                excuse_act()
+                return tenant
+            after = _found(await tx.tenants.change(tenant.id, name, rule, retention))
+            if retention != tenant.retention:
+                version = await tx.tenants.next_settings_version(tenant.id)
+                tx.outbox.add(TenantSettings(tenant_id=tenant.id, version=version, **asdict(retention)))
+            tx.outbox.add(entry(caller, "tenant.change", tenant.id, detail=", ".join(changed)))
+        logger.info("tenant.changed", tenant_id=tenant.id, changed=changed)
+        return after
+
+
+class Deletion:
+    """Deletes tenants after a time of grace, in which only reading is allowed, and keeps the receipts."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork[Tx],
+        revisions: Revisions,
+        mailer: ReceiptMailer,
+        clock: Clock,
+        grace: timedelta,
+    ) -> None:
+        self._uow = uow
+        self._revisions = revisions
+        self._mailer = mailer
+        self._clock = clock
+        self._grace = grace
+
+    async def ask(self, tenant_id: TenantId, confirm: str, by: Caller) -> Tenant:
+        """Have a tenant deleted when the grace is over; again changes nothing.
+
+        Raises TenantNotFound, OwnersOnly for a caller of the tenant that is none, SlugMismatch.
+        """
+        await self._require_owner(by)
+        async with self._uow.system() as tx:
+            await tx.tenants.lock(tenant_id)
+            tenant = _found(await tx.tenants.find_by_id(tenant_id))
+            if confirm != tenant.slug:
+                raise SlugMismatch
+            if tenant.deletes_at is not None:
+                excuse_act()
+                return tenant
+            tenant = await self._set(tx, tenant_id, self._grace)
+            tx.outbox.add(entry(by, "tenant.delete", tenant_id, tenant_id=tenant_id))
+        logger.warning("tenant.deletion_asked", tenant_id=tenant_id, deletes_at=str(tenant.deletes_at))
+        return tenant
+
+    async def take_back(self, tenant_id: TenantId, by: Caller) -> Tenant:
+        """Let a tenant live that was to be deleted; again changes nothing.
+
+        Raises TenantNotFound, OwnersOnly as `ask`, ErasureBegun.
+        """
+        await self._require_owner(by)
+        async with self._uow.system() as tx:
+            await tx.tenants.lock(tenant_id)
+            tenant = _found(await tx.tenants.find_by_id(tenant_id))
+            if await tx.audit.erased([tenant_id]):
+                raise ErasureBegun
+            if tenant.deletes_at is None:
+                excuse_act()
+                return tenant
+            tenant = await self._set(tx, tenant_id, None)
+            tx.outbox.add(entry(by, "tenant.restore", tenant_id, tenant_id=tenant_id))
+        logger.info("tenant.deletion_taken_back", tenant_id=tenant_id)
+        return tenant
+
+    async def begin_due(self) -> None:
+        """Begin to erase the tenants whose grace is over: nobody comes in any more, and every service hears of it."""
+        async with self._uow.system() as tx:
+            due = await tx.tenants.list_due(self._clock.now())
+        for tenant_id in due:
+            await self._begin(tenant_id)
+
+    async def note(self, event: TenantErased) -> None:
+        """Add to a receipt what a service erased."""
+        async with self._uow.system() as tx:
+            part = Part(event.time, event.erased, event.kept)
+            await tx.receipts.note(TenantId(event.tenant_id), event.service, part, self._clock.now())
+
+    async def mail(self) -> None:
+        """Mail complete receipts to those who owned the tenants, and forget who that was."""
+        async with self._uow.system() as tx:
+            waiting = await tx.receipts.list_to_mail()
+        for mail in waiting:
+            tenant_id = mail.receipt.tenant_id
+            try:
+                await self._mailer.send_receipt(mail)
+            except MailRefused:
+                logger.warning("tenant.receipt_undelivered", tenant_id=tenant_id)
+            async with self._uow.system() as tx:
+                await tx.receipts.forget_addresses(tenant_id)
+
+    async def get_receipt(self, reference: str) -> Receipt:
+        """The receipt of a deleted tenant, by its number or customer id. Raises ReceiptNotFound."""
+        wanted = parse_tenant_reference(reference)
+        if wanted is None or isinstance(wanted, str):
+            raise ReceiptNotFound
+        async with self._uow.system() as tx:
+            found = await tx.receipts.find(wanted)
+        if found is None:
+            raise ReceiptNotFound
+        return found
+
+    async def _begin(self, tenant_id: TenantId) -> None:
+        async with self._uow(tenant_id) as tx:
+            owners = await tx.users.list_owners_addresses(tenant_id)
+        moment = self._clock.now()
+        async with self._uow.system() as tx:
+            await tx.tenants.lock(tenant_id)
+            tenant = await tx.tenants.find_by_id(tenant_id)
+            if tenant is None or tenant.deletes_at is None or tenant.deletes_at > moment:
+                return
+            if not await tx.erasures.begin(tenant_id) or await tx.receipts.find(tenant_id) is not None:
+                return  # somebody is about to write: the next time
+            await tx.receipts.add(tenant_id, tenant.customer_id, moment, owners)
+            await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state="deleted")
+            tx.outbox.add(TenantDeleted(tenant_id=tenant_id))
+            tx.outbox.add(entry(None, "tenant.erase", tenant_id, tenant_id=tenant_id))
+        logger.warning("tenant.erasure_begun", tenant_id=tenant_id)
+
+    async def _set(self, tx: Tx, tenant_id: TenantId, grace: timedelta | None) -> Tenant:
+        deletes_at = None if grace is None else self._clock.now() + grace
+        tenant = _found(await tx.tenants.set_deletion(tenant_id, deletes_at))
+        await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=tenant.state)
+        return tenant
+
+    async def _require_owner(self, by: Caller) -> None:
+        if by.subject_type == "operator":
+            return
+        async with self._uow(by.tenant_id) as tx:
+            if not await owns(tx, by):
+                raise OwnersOnly("Only a signed-in owner may delete a tenant, or take that back.")
+
+
+def _in_words(retention: Retention) -> str:
+    return ", ".join(f"{name} {days or 'for ever'}" for name, days in asdict(retention).items())
+
+
+async def _require_allowed(tx: Tx, tenant: Tenant, wanted: SignUp | None) -> None:
+    """Whether a tenant's admins may make this its rule.
+
+    An open tenant lets anybody use what the installation pays for, so only operators open one; a domain lets all of it
+    in, so it is one that was proven, or that an operator has set. Raises OperatorsOpen, DomainNotProven.
+    """
+    if wanted is None:
+        return
+    if wanted.mode is SignUpMode.OPEN and not tenant.signup.is_open:
+        raise OperatorsOpen
+    await require_proven(tx, tenant, wanted.domains)
+
+
+def _found(tenant: Tenant | None) -> Tenant:
+    if tenant is None:
+        raise TenantNotFound
+    return tenant

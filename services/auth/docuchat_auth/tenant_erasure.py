@@ -1,0 +1,42 @@
+"""What a deleted tenant leaves here besides rows: pseudonyms in Redis, addresses in its log, and the tenant itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from redis.asyncio import Redis
+
+from docuchat_auth.audit.service import AuditLog
+from docuchat_common.erasure import TenantErasure
+from docuchat_common.ids import TenantId
+from docuchat_common.messaging.dead_letters import DeadLetterOffice
+from docuchat_common.redis import erase_keys
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+    from docuchat_common.db import UnitOfWork
+
+KEPT: Final = {
+    "audit_entries": "who did what, by ids and without addresses, for AUDIT_RETENTION",
+    "revisions": "that tokens of the tenant are refused, until the last of them has ended",
+    "known devices": "pseudonyms of addresses, over all tenants, for 90 days at most",
+    "tenant_receipts": "this receipt",
+}
+
+
+def make_erasure(uow: UnitOfWork[Tx], audit: AuditLog, redis: Redis, dead_letters: DeadLetterOffice) -> TenantErasure:
+    """The erasure of tenants from auth."""
+
+    async def erase_keys_of(tenant_id: TenantId) -> Mapping[str, int]:
+        patterns = (f"auth:code:{tenant_id}:*", f"auth:device:{tenant_id}:*", f"auth:limit:*:{tenant_id}:*")
+        return {"keys": sum([await erase_keys(redis, pattern) for pattern in patterns])}
+
+    async def drop(tenant_id: TenantId) -> Mapping[str, int]:
+        async with uow.system() as tx:
+            return {"tenants": await tx.tenants.drop(tenant_id)}
+
+    async def discard_messages(tenant_id: TenantId) -> Mapping[str, int]:
+        return {"messages_in_queues": await dead_letters.discard_of(tenant_id)}
+
+    return TenantErasure(uow, "auth", after=[drop, audit.strip, erase_keys_of, discard_messages], kept=KEPT)

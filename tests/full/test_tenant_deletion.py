@@ -1,0 +1,124 @@
+"""R14: a tenant is deleted at any moment of what it does, and nothing is left of it in any service."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+import redis.asyncio as redis
+
+from docuchat_common.events.catalogue import CATALOGUE
+from docuchat_common.messaging.topology import dead_letter_queue, queue_name
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.leftovers import rows_of
+from docuchat_testkit.product import Product, small_pdf, started_test_product
+from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.servers import TestServers
+
+pytestmark = pytest.mark.full
+
+INTERLEAVINGS, AT_ONCE = 100, 10
+STAYS = {
+    *(f"{schema}.erased_tenants" for schema in ("auth", "chat", "knowledge", "usage")),
+    "auth.audit_entries", "auth.revisions", "auth.tenant_receipts", "usage.ledger",
+}  # fmt: skip
+QUEUES = [queue_name(service, event.type) for event in CATALOGUE for service in event.taken_by]
+CHANCE = random.Random(14)
+
+
+@pytest.fixture
+def short_lived(
+    breakable_servers: TestServers, stub_provider_process: StubProviderHandle, tmp_path: Path
+) -> Iterator[Product]:
+    """A product whose tenants have no time of grace to speak of."""
+    settings = {"TENANT_DELETION_GRACE": "100ms"}
+    with started_test_product(
+        tmp_path, breakable_servers, redis_number=3, provider=stub_provider_process, settings=settings
+    ) as product:
+        yield product
+
+
+async def live(product: Product, tenant: int, slug: str, delay: float) -> None:
+    """What people do, until the tenant is deleted in the midst of it; what is refused from then on is as it should."""
+    async with product.user(tenant) as owner:
+        ready = await owner.ready(small_pdf((f"The picnic of {slug} is on Sunday.",)))
+        asked = await owner.http.post("/v1/chat", json={"message": "When is the picnic?"})
+        assert asked.status_code == 200, asked.text
+
+        async def upload(number: int) -> None:
+            await owner.http.post("/v1/files", files={"file": (f"{number}.pdf", small_pdf((f"Page {number}.",) * 20))})
+
+        async def ask() -> None:
+            await owner.http.post("/v1/chat", json={"message": "When is the picnic?", "stream": True})
+
+        async def remove() -> None:
+            await owner.http.delete(f"/v1/files/{ready['id']}")
+
+        async def delete() -> None:
+            await asyncio.sleep(delay)
+            answer = await owner.http.delete("/v1/tenant", params={"confirm": slug})
+            assert answer.status_code == 202, answer.text
+
+        work = [*(upload(number) for number in range(3)), ask(), ask(), remove(), delete()]
+        CHANCE.shuffle(work)
+        await asyncio.gather(*work)
+
+
+async def deleted(product: Product, delay: float) -> None:
+    slug = f"t-{uuid.uuid4().hex[:12]}"
+    async with product.database() as connection:
+        tenant = await connection.fetchval(
+            "INSERT INTO auth.tenants (slug, name, signup) VALUES ($1, $1, 'open') RETURNING id", slug
+        )
+    await live(product, tenant, slug, delay)
+    async with product.database() as connection:
+        done = "SELECT finished_at IS NOT NULL FROM auth.tenant_receipts WHERE tenant_id = $1"
+        await eventually(lambda: connection.fetchval(done, tenant), timeout=120)
+
+        async def is_gone() -> set[str]:
+            assert (left := set(await rows_of(connection, tenant)) - STAYS) == set(), left
+            return {"nothing"}
+
+        await eventually(is_gone)
+        names = (
+            "SELECT count(*) FROM usage.ledger WHERE tenant_id = $1 AND num_nonnulls(user_id, chat_id, document_id) > 0"
+        )
+        assert await connection.fetchval(names, tenant) == 0
+    blobs = Path(product.running.env_for("gateway")["BLOB_URL"].removeprefix("file://")) / "tenants" / str(tenant)
+    assert not await asyncio.to_thread(blobs.exists)
+    store = redis.Redis.from_url(product.redis_url)
+    try:
+        keys = [key async for key in store.scan_iter(match=f"*:{tenant}:*", count=1000)]
+    finally:
+        await store.aclose()
+    assert [key for key in keys if not key.startswith(b"gateway:") or b":user:" in key] == []
+
+
+async def messages(product: Product) -> dict[str, Any]:
+    connection = await aio_pika.connect(product.rabbitmq_url)
+    found = {}
+    async with connection:
+        channel = await connection.channel()
+        for queue in [*QUEUES, *map(dead_letter_queue, QUEUES)]:
+            declared = await channel.declare_queue(queue, passive=True)
+            if declared.declaration_result.message_count:
+                found[queue] = declared.declaration_result.message_count
+    return found
+
+
+async def test_a_hundred_tenants_deleted_at_any_moment_leave_nothing(short_lived: Product) -> None:
+    for start in range(0, INTERLEAVINGS, AT_ONCE):
+        delays = [(start + number) / INTERLEAVINGS * 1.5 for number in range(AT_ONCE)]
+        await asyncio.gather(*(deleted(short_lived, delay) for delay in delays))
+
+    async def is_quiet() -> bool:
+        assert (waiting := await messages(short_lived)) == {}, waiting
+        return True
+
+    await eventually(is_quiet, timeout=60)

@@ -323,7 +323,7 @@ class TestRoles:
             "SELECT auth.prove_email_v1(gen_random_uuid(), 'x@example.com')",
             "UPDATE auth.refresh_tokens SET used_at = now()",
             "UPDATE auth.signing_keys SET sealed_private_key = ''",
-            "UPDATE auth.tenants SET name = 'x'",
+            "UPDATE auth.tenants SET slug = 'x'",
             "INSERT INTO auth.operators (id, name, secret_hash) VALUES (gen_random_uuid(), 'x', '')",
             "SELECT auth.make_operator_v1(gen_random_uuid(), 'x', '')",
             "UPDATE auth.operators SET revoked_at = NULL",

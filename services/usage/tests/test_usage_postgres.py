@@ -33,6 +33,7 @@ TENANT_TABLES = (
     "holds",
     "ledger",
     "outbox",
+    "erased_tenants",
     "sums",
     "idempotent_requests",
     "stored_documents",

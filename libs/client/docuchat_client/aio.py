@@ -35,6 +35,7 @@ from docuchat_client.models import (
 from docuchat_client.people import People
 from docuchat_client.sharing import Sharing
 from docuchat_client.sse import read_events
+from docuchat_client.tenancy import Tenancy
 from docuchat_client.transport import Transport
 
 DEFAULT_SERVER = "http://localhost:8000"
@@ -43,7 +44,7 @@ _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat(Accounts, People, Sharing):
+class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A

@@ -147,3 +147,43 @@ class AuditEntry(Model):
     address: str | None = None
     request_id: str | None = None
     detail: str | None = None
+
+
+class Retention(Model):
+    """For how many days things are kept; None is for ever."""
+
+    chats_days: int | None = None
+    documents_days: int | None = None
+
+
+class TenantSettings(Model):
+    """The own tenant. Of one that is not `active` nothing but reading is left."""
+
+    id: int
+    customer_id: UUID
+    slug: str
+    name: str
+    signup: str
+    domains: list[str] = Field(default=[])
+    state: str = "active"
+    deletes_at: datetime | None = None
+    retention: Retention = Retention()
+    created_at: datetime
+
+
+class DnsRecord(Model):
+    """A record to publish."""
+
+    type: str
+    name: str
+    value: str
+
+
+class Domain(Model):
+    """A domain of mail; `verified_at` None is not proven yet."""
+
+    id: UUID
+    domain: str
+    record: DnsRecord
+    created_at: datetime
+    verified_at: datetime | None = None

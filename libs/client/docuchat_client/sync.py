@@ -247,6 +247,16 @@ class DocuChat:
     audit = _blocking(AsyncDocuChat.audit)
     audit_csv = _blocking(AsyncDocuChat.audit_csv)
 
+    tenant_settings = _blocking(AsyncDocuChat.tenant_settings)
+    change_tenant = _blocking(AsyncDocuChat.change_tenant)
+    delete_tenant = _blocking(AsyncDocuChat.delete_tenant)
+    restore_tenant = _blocking(AsyncDocuChat.restore_tenant)
+    domains = _iterating(AsyncDocuChat.domains)
+    find_domain = _blocking(AsyncDocuChat.find_domain)
+    add_domain = _blocking(AsyncDocuChat.add_domain)
+    verify_domain = _blocking(AsyncDocuChat.verify_domain)
+    delete_domain = _blocking(AsyncDocuChat.delete_domain)
+
     collections = _iterating(AsyncDocuChat.collections)
     collection = _blocking(AsyncDocuChat.collection)
     find_collection = _blocking(AsyncDocuChat.find_collection)

@@ -26,6 +26,7 @@ from docuchat_client.cli.files import files_app
 from docuchat_client.cli.groups import groups_app
 from docuchat_client.cli.people import invitations_app, invite, users_app
 from docuchat_client.cli.sign_in import accept, login, logout, password, register, reset_password, whoami
+from docuchat_client.cli.tenant import domains_app, tenant_app
 from docuchat_client.cli.uploads import upload
 
 app = typer.Typer(
@@ -44,6 +45,8 @@ for name, group in {
     "files": files_app,
     "chats": chats_app,
     "collections": collections_app,
+    "tenant": tenant_app,
+    "domains": domains_app,
     "users": users_app,
     "invitations": invitations_app,
     "groups": groups_app,

@@ -1,0 +1,66 @@
+"""The tenant itself: its settings, its end, and the domains of mail that are its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from docuchat_client.calls import Calls
+from docuchat_client.errors import NotFound
+from docuchat_client.identity import Domain, TenantSettings
+from docuchat_client.models import Page
+
+
+class Tenancy(Calls):
+    """The part of a client that is about the tenant."""
+
+    async def tenant_settings(self) -> TenantSettings:
+        """The own tenant."""
+        return await self._get(TenantSettings, "GET", "/v1/tenant")
+
+    async def change_tenant(
+        self,
+        *,
+        name: str | None = None,
+        signup: str | None = None,
+        domains: Sequence[str] | None = None,
+        retention: dict[str, int | None] | None = None,
+    ) -> TenantSettings:
+        """Change what is given; `retention` has `chats_days` and `documents_days`, None is for ever."""
+        given: dict[str, Any] = {"name": name, "signup": signup, "domains": domains, "retention": retention}
+        body = {key: value for key, value in given.items() if value is not None}
+        return await self._get(TenantSettings, "PATCH", "/v1/tenant", json=body, repeatable=True)
+
+    async def delete_tenant(self, slug: str) -> TenantSettings:
+        """Have all of the tenant erased at `deletes_at`; its slug is said so that none is deleted by mistake."""
+        return await self._get(TenantSettings, "DELETE", "/v1/tenant", params={"confirm": slug})
+
+    async def restore_tenant(self) -> TenantSettings:
+        """Take the deletion back."""
+        return await self._get(TenantSettings, "POST", "/v1/tenant/restore", repeatable=True)
+
+    def domains(self) -> AsyncIterator[Domain]:
+        """Every domain of mail that the tenant has proven, or is to prove."""
+        return self._every(Page[Domain], "/v1/domains")
+
+    async def find_domain(self, reference: UUID | str) -> Domain:
+        """The domain of this name or id. Raises NotFound."""
+        named = str(reference).strip().lower()
+        async for domain in self.domains():
+            if named in (str(domain.id), domain.domain):
+                return domain
+        message = f"There is no domain {named!r}; `docuchat domains list` shows them."
+        raise NotFound(message, code="domain_not_found")
+
+    async def add_domain(self, domain: str, *, idempotency_key: str | None = None) -> Domain:
+        """A domain to prove: publish its `record`, then `verify_domain`."""
+        return await self._create(Domain, "/v1/domains", {"domain": domain}, idempotency_key)
+
+    async def verify_domain(self, domain_id: UUID | str) -> Domain:
+        """Look for the record; what is proven stays."""
+        return await self._get(Domain, "POST", f"/v1/domains/{domain_id}/verify", repeatable=True)
+
+    async def delete_domain(self, domain_id: UUID | str) -> None:
+        """Give a domain up."""
+        await self._transport.request("DELETE", f"/v1/domains/{domain_id}")

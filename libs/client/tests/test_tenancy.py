@@ -1,0 +1,79 @@
+"""The tenant itself and its domains, as commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .conftest import CHAT, DOCUMENT, NOW, Command, Service, problem
+
+DEMO = {
+    "id": 1, "customer_id": CHAT, "slug": "demo", "name": "Demo", "signup": "domains", "domains": ["acme.example"],
+    "state": "active", "deletes_at": None, "retention": {"chats_days": 90, "documents_days": None}, "created_at": NOW,
+}  # fmt: skip
+RECORD = {"type": "TXT", "name": "_docuchat-challenge.acme.example", "value": "docuchat-verification=x"}
+DOMAIN = {"id": DOCUMENT, "domain": "acme.example", "record": RECORD, "created_at": NOW, "verified_at": None}
+
+
+@pytest.fixture
+def changes(service: Service) -> list[Any]:
+    """What was changed of the tenant."""
+    seen: list[Any] = []
+
+    async def change(request: Request) -> Response:
+        seen.append(json.loads(await request.body()))
+        return JSONResponse(DEMO)
+
+    service.on("PATCH", "/v1/tenant", change)
+    service.on("GET", "/v1/tenant", JSONResponse(DEMO))
+    return seen
+
+
+async def test_what_is_given_is_changed_and_none_is_for_ever(docuchat: Command, changes: list[Any]) -> None:
+    shown = await docuchat("tenant", "show")
+    assert shown.out.splitlines() == [
+        "Demo (tenant 1, demo), active",
+        "sign-up: domains acme.example",
+        "chats are kept 90 days",
+        "documents are kept for ever",
+    ]
+    assert json.loads((await docuchat("tenant", "show", "--json")).out)["slug"] == "demo"
+    assert (await docuchat("tenant", "set", "--keep-chats", "none", "--keep-documents", "30")).code == 0
+    assert (await docuchat("tenant", "set", "--signup", "domains", "--domain", "acme.example")).code == 0
+    assert [(await docuchat("tenant", "set", *wrong)).code for wrong in ((), ("--keep-chats", "long"))] == [2, 2]
+    assert changes == [
+        {"retention": {"chats_days": None, "documents_days": 30}},
+        {"signup": "domains", "domains": ["acme.example"]},
+    ]
+
+
+async def test_a_tenant_is_deleted_by_its_name_and_that_is_taken_back(service: Service, docuchat: Command) -> None:
+    async def delete(request: Request) -> Response:
+        if request.query_params["confirm"] != "demo":
+            return problem(422, "slug_mismatch", "That is another tenant's slug.")
+        return JSONResponse(DEMO | {"state": "deleting", "deletes_at": NOW}, 202)
+
+    service.on("DELETE", "/v1/tenant", delete)
+    service.on("POST", "/v1/tenant/restore", JSONResponse(DEMO))
+    done = await docuchat("tenant", "delete", text="demo\n")
+    assert done.code == 0 and "Demo is erased at " in done.out and "tenant restore" in done.out
+    assert (await docuchat("tenant", "delete", "--confirm", "other")).code == 1
+    assert (await docuchat("tenant", "restore")).out == "Demo stays.\n"
+
+
+async def test_a_domain_is_proven_by_a_record(service: Service, docuchat: Command) -> None:
+    path = f"/v1/domains/{DOCUMENT}"
+    service.on("POST", "/v1/domains", JSONResponse(DOMAIN, 201))
+    service.on("GET", "/v1/domains", JSONResponse({"items": [DOMAIN | {"verified_at": NOW}]}))
+    service.on("POST", f"{path}/verify", JSONResponse(DOMAIN | {"verified_at": NOW}))
+    service.on("DELETE", path, Response(status_code=204))
+    added = await docuchat("domains", "add", "acme.example")
+    assert added.out == f"{RECORD['name']} TXT {RECORD['value']}\n" and "domains verify acme.example" in added.err
+    assert (await docuchat("domains", "list")).out.startswith("acme.example\t20")
+    assert (await docuchat("domains", "verify", "acme.example")).out == "acme.example is proven.\n"
+    assert (await docuchat("domains", "remove", "ACME.example", "--yes")).out == "acme.example is given up.\n"
+    assert (await docuchat("domains", "remove", "other.example", "--yes")).code == 4

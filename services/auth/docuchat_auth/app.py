@@ -23,6 +23,7 @@ from docuchat_auth.operators.routes import router as operators
 from docuchat_auth.passwords.routes import router as passwords
 from docuchat_auth.registrations.routes import router as registrations
 from docuchat_auth.revisions.routes import router as revisions
+from docuchat_auth.scim.routes import router as scim
 from docuchat_auth.sessions.routes import router as sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.routes import router as signing_keys
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         identity_providers,
         federated_logins,
         provider_callback,
+        scim,
         signing_keys,
         revisions,
         operator_door,

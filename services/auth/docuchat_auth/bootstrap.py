@@ -41,6 +41,7 @@ from docuchat_auth.passwords.ports import NoSecondFactor
 from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.registrations.service import RegistrationPolicy, Registrations
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -97,6 +98,7 @@ class Container:
     domains: Domains
     identity_providers: IdentityProviders
     federated_sign_in: FederatedSignIn
+    provisioning: Provisioning
     keys: KeyRing
     operators: Operators
     founding: TenantFounding
@@ -268,6 +270,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             domains=Domains(uow, NameServers(settings.dns_servers, settings.dns_timeout), clock),
             identity_providers=providers,
             federated_sign_in=federated_sign_in,
+            provisioning=Provisioning(uow, sessions, revisions, clock),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
             founding=TenantFounding(uow, tenants, clock),

@@ -15,6 +15,7 @@ from docuchat_auth.lifecycle.repository import ReceiptRepository
 from docuchat_auth.operators.repository import OperatorRepository
 from docuchat_auth.passwords.repository import PasswordRepository
 from docuchat_auth.revisions.repository import RevisionRepository
+from docuchat_auth.scim.repository import ExternalIdRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
@@ -42,6 +43,7 @@ class Tx:
     domains: DomainRepository
     identity_providers: IdentityProviderRepository
     federated_identities: FederatedIdentityRepository
+    external_ids: ExternalIdRepository
     audit: AuditRepository
     receipts: ReceiptRepository
     erasures: Erasures
@@ -65,6 +67,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         domains=DomainRepository(connection),
         identity_providers=IdentityProviderRepository(connection),
         federated_identities=FederatedIdentityRepository(connection),
+        external_ids=ExternalIdRepository(connection),
         audit=AuditRepository(connection),
         receipts=ReceiptRepository(connection),
         erasures=Erasures(connection, "auth"),

@@ -110,6 +110,8 @@ async def test_what_cannot_be_is_refused(auth: Any, owner: Any, provider: Signin
         return refusal(await auth.http.post(PROVIDERS, json=body, headers=owner))
 
     assert await refused(issuer="ftp://127.0.0.1/") == (422, "invalid_input")
+    for unsafe in ({"issuer": f"{provider.issuer}/\x00"}, {"group_mappings": [{"value": "\x00", "role": "admin"}]}):
+        assert await refused(**unsafe) == (422, "invalid_input")
     assert await refused(issuer="http://user@127.0.0.1/") == (422, "url_refused")
     assert await refused(issuer="http://127.0.0.1:port/") == (422, "url_refused")
     assert await refused(issuer="http://metadata/") == (422, "url_unreachable")

@@ -56,6 +56,8 @@ PUBLIC = {
 MAKES_NOTHING_TWICE = {
     "/v1/invitations/accept": "an invitation is accepted once",
     "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",
+    "/scim/v2/Users": "a `userName` is there once; SCIM knows no such header",
+    "/scim/v2/Groups": "as above, of a `displayName`",
     "/v1/domains/{domain_id}/verify": "a domain that is proven stays so",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
     "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",

@@ -65,3 +65,26 @@ RETURNING true;
 DELETE FROM auth.group_members
 WHERE tenant_id = :tenant_id AND group_id = :group_id AND user_id = :user_id
 RETURNING true;
+
+-- name: list_groups_from(tenant_id, skip, max_rows)
+-- A tenant's groups by id, without the first of them.
+SELECT g.tenant_id, g.id, g.name, g.created_at,
+       (SELECT count(*) FROM auth.group_members AS m WHERE m.tenant_id = g.tenant_id AND m.group_id = g.id) AS members
+FROM auth.groups AS g
+WHERE g.tenant_id = :tenant_id
+ORDER BY g.id
+OFFSET :skip
+LIMIT :max_rows;
+
+-- name: count_groups(tenant_id)$
+-- How many groups a tenant has.
+SELECT count(*)
+FROM auth.groups
+WHERE tenant_id = :tenant_id;
+
+-- name: find_group_by_name(tenant_id, name)^
+-- A group by its name, whatever its case.
+SELECT g.tenant_id, g.id, g.name, g.created_at,
+       (SELECT count(*) FROM auth.group_members AS m WHERE m.tenant_id = g.tenant_id AND m.group_id = g.id) AS members
+FROM auth.groups AS g
+WHERE g.tenant_id = :tenant_id AND lower(g.name) = lower(:name);

@@ -42,6 +42,19 @@ class GroupRepository:
         rows = _queries.list_groups_after(self._connection, tenant_id=tenant_id, after=after, max_rows=limit)
         return [_group(row) async for row in rows]
 
+    async def list_from(self, tenant_id: TenantId, skip: int, limit: int) -> list[Group]:
+        """By id, without the first `skip`."""
+        rows = _queries.list_groups_from(self._connection, tenant_id=tenant_id, skip=skip, max_rows=limit)
+        return [_group(row) async for row in rows]
+
+    async def count(self, tenant_id: TenantId) -> int:
+        found: int = await _queries.count_groups(self._connection, tenant_id=tenant_id)
+        return found
+
+    async def find_by_name(self, tenant_id: TenantId, name: str) -> Group | None:
+        row = await _queries.find_group_by_name(self._connection, tenant_id=tenant_id, name=name)
+        return None if row is None else _group(row)
+
     async def lock(self, tenant_id: TenantId, group_id: UUID) -> bool:
         """Hold off other changes of the group's members; False for a group that is not there."""
         return bool(await _queries.lock_group(self._connection, tenant_id=tenant_id, group_id=group_id))

@@ -35,7 +35,7 @@ Issuer = Annotated[
     Field(
         min_length=8,
         max_length=500,
-        pattern=r"^https?://[^\s?#]+$",
+        pattern=r"^https?://[\x21\x22\x24-\x3e\x40-\x7e]+$",
         examples=["https://login.example.com/acme"],
         description="As its tokens say it. It stays: another issuer is another provider.",
     ),
@@ -62,7 +62,7 @@ class JoinRuleBody(StrictBody):
 class GroupMappingBody(StrictBody):
     """What somebody gets in whose claim a value stands."""
 
-    value: str = Field(min_length=1, max_length=300, examples=["legal"])
+    value: str = Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["legal"])
     group_id: UUID | None = None
     role: GivenRole | None = None
 

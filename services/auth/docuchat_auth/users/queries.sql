@@ -116,3 +116,18 @@ UPDATE auth.users
 SET version = version + 1
 WHERE tenant_id = :tenant_id AND id = :user_id
 RETURNING version;
+
+-- name: list_users_from(tenant_id, skip, max_rows)
+-- A tenant's users by id, without the first of them.
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+FROM auth.users
+WHERE tenant_id = :tenant_id
+ORDER BY id
+OFFSET :skip
+LIMIT :max_rows;
+
+-- name: count_users(tenant_id)$
+-- How many users a tenant has.
+SELECT count(*)
+FROM auth.users
+WHERE tenant_id = :tenant_id;

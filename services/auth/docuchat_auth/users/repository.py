@@ -40,6 +40,15 @@ class UserRepository:
         )
         return [_user(row) async for row in rows]
 
+    async def list_from(self, tenant_id: TenantId, skip: int, limit: int) -> list[User]:
+        """By id, without the first `skip`."""
+        rows = _queries.list_users_from(self._connection, tenant_id=tenant_id, skip=skip, max_rows=limit)
+        return [_user(row) async for row in rows]
+
+    async def count(self, tenant_id: TenantId) -> int:
+        found: int = await _queries.count_users(self._connection, tenant_id=tenant_id)
+        return found
+
     async def find_by_username(self, tenant_id: TenantId, username: Username) -> User | None:
         row = await _queries.find_user_by_username(self._connection, tenant_id=tenant_id, username=username)
         return None if row is None else _user(row)

@@ -149,6 +149,7 @@ _TAGS: Final = (
     ("users", ("/v1/users",), "Who is signed in."),
     ("identity", ("/v1/domains", "/v1/identity-providers"), "Domains that are proven, and sign-in by a company's own."),
     ("tenant", ("/v1/tenant",), "The own tenant: what its admins change of it."),
+    ("scim", ("/scim/",), "SCIM 2.0, for a company's directory."),
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),

@@ -1,0 +1,278 @@
+"""HTTP: SCIM 2.0 for a company's directory."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from docuchat_auth.groups.errors import GroupNotFound, TooManyGroups
+from docuchat_auth.groups.service import Groups
+from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.members.service import Members
+from docuchat_auth.scim.domain import MOST_ITEMS
+from docuchat_auth.scim.errors import (
+    ScimInvalidFilter,
+    ScimInvalidPath,
+    ScimInvalidSyntax,
+    ScimInvalidValue,
+    ScimMutability,
+    ScimUniqueness,
+)
+from docuchat_auth.scim.filters import parse_filter, read_group, read_group_patch, read_user, read_user_patch
+from docuchat_auth.scim.schemas import (
+    CONFIGURATION,
+    PATH,
+    RESOURCE_TYPES,
+    SCHEMAS,
+    GroupBody,
+    GroupList,
+    GroupResource,
+    PatchBody,
+    ScimRefusal,
+    UserBody,
+    UserList,
+    UserResource,
+    listed,
+)
+from docuchat_auth.scim.service import Provisioning
+from docuchat_auth.users.errors import UserNotFound
+from docuchat_common.audit import audited
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.permissions import requires
+from docuchat_common.http.problems import raises, response_for
+from docuchat_common.ids import UserId
+
+
+class ScimResponse(JSONResponse):
+    """JSON under the name that SCIM gives it."""
+
+    media_type = "application/scim+json"
+
+
+class ScimRoute(JsonRoute):
+    """Tells refusals as SCIM does, with our `code` besides. The gateway's own are problems, as everywhere."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        for status, response in self.responses.items():
+            if str(status) >= "400" and "content" in response:
+                response["content"][ScimResponse.media_type] = {"schema": ScimRefusal.model_json_schema()}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(str(part) for part in first["loc"])
+                return _refusal(ScimInvalidSyntax(f"{place}: {first['msg']}"))
+            except DocuChatError as error:
+                return _refusal(error)
+
+        return told
+
+
+def _refusal(error: DocuChatError) -> Response:
+    plain = response_for(error)
+    kept = {name: plain.headers[name] for name in ("Retry-After", "WWW-Authenticate") if name in plain.headers}
+    body = ScimRefusal(
+        status=str(plain.status_code),
+        detail=error.detail,
+        code=error.code,
+        scimType=getattr(error, "scim_type", None),
+    )
+    return ScimResponse(body.model_dump(exclude_none=True), plain.status_code, kept)
+
+
+router = APIRouter(tags=["scim"], route_class=ScimRoute, prefix=PATH, default_response_class=ScimResponse)
+
+
+async def _provisioning(request: Request) -> Provisioning:
+    found: Provisioning = request.app.state.container.provisioning
+    return found
+
+
+async def _members(request: Request) -> Members:
+    found: Members = request.app.state.container.members
+    return found
+
+
+async def _groups(request: Request) -> Groups:
+    found: Groups = request.app.state.container.groups
+    return found
+
+
+async def _public_url(request: Request) -> str:
+    found: str = request.app.state.container.settings.public_url
+    return found
+
+
+Service = Annotated[Provisioning, Depends(_provisioning)]
+PublicUrl = Annotated[str, Depends(_public_url)]
+Directory = Annotated[Caller, requires("identity.manage")]
+_Wanted = Annotated[str | None, Query(alias="filter", max_length=500, examples=['userName eq "ann@acme.example"'])]
+_Start = Annotated[int, Query(alias="startIndex", ge=-(2**31), le=2**31 - 1, description="From 1.")]
+_Count = Annotated[int, Query(ge=-(2**31), le=2**31 - 1, description="At most 200.")]
+_Unused = Annotated[str | None, Query(max_length=500, description="Taken and not used.")]
+_CHANGES: Final = (OwnersOnly, ScimInvalidValue, ScimInvalidSyntax)
+
+
+@router.get("/Users", summary="List users", operation_id="scimListUsers")
+@raises(ScimInvalidFilter, ScimInvalidSyntax)
+async def list_users(
+    caller: Directory,
+    service: Service,
+    public_url: PublicUrl,
+    wanted: _Wanted = None,
+    start: _Start = 1,
+    count: _Count = 100,
+    attributes: _Unused = None,
+    excludedAttributes: _Unused = None,  # noqa: N803 - its name
+) -> UserList:
+    """The tenant's users. Filters: `userName`, `externalId` or `id`, `eq` a value."""
+    start, limit = max(1, start), min(MOST_ITEMS, max(0, count))
+    found, total = await service.list_users(caller.tenant_id, parse_filter(wanted), start - 1, limit)
+    resources = [UserResource.of(one, public_url) for one in found]
+    return UserList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
+
+
+@router.post("/Users", summary="Make a user", status_code=201, operation_id="scimCreateUser")
+@raises(ScimUniqueness, *_CHANGES)
+@audited("user.provision")
+async def create_user(body: UserBody, caller: Directory, service: Service, public_url: PublicUrl) -> UserResource:
+    """A member. The domain of an address must be proven."""
+    return UserResource.of(await service.create_user(caller, read_user(body.model_dump())), public_url)
+
+
+@router.get("/Users/{user_id}", summary="Get a user", operation_id="scimGetUser")
+@raises(UserNotFound, ScimInvalidSyntax)
+async def get_user(user_id: UUID, caller: Directory, service: Service, public_url: PublicUrl) -> UserResource:
+    """One of the tenant's."""
+    return UserResource.of(await service.get_user(caller.tenant_id, UserId(user_id)), public_url)
+
+
+@router.put("/Users/{user_id}", summary="Replace a user", operation_id="scimReplaceUser")
+@raises(UserNotFound, ScimMutability, *_CHANGES)
+@audited("user.sync")
+async def replace_user(
+    user_id: UUID, body: UserBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> UserResource:
+    """What is left out stays. Deactivation ends all sessions within seconds; an owner is not touched."""
+    change = read_user(body.model_dump())
+    return UserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
+
+
+@router.patch("/Users/{user_id}", summary="Change a user", operation_id="scimPatchUser")
+@raises(UserNotFound, ScimMutability, *_CHANGES)
+@audited("user.sync")
+async def patch_user(
+    user_id: UUID, body: PatchBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> UserResource:
+    """`active`, names and `externalId`; what else a directory sends is passed over."""
+    change = read_user_patch(body.operations())
+    return UserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
+
+
+@router.delete("/Users/{user_id}", summary="Remove a user", status_code=204, operation_id="scimDeleteUser")
+@raises(UserNotFound, OwnersOnly, ScimInvalidSyntax)
+@audited("user.remove")
+async def delete_user(user_id: UUID, caller: Directory, members: Annotated[Members, Depends(_members)]) -> Response:
+    """With what the user owns. Directories that may bring people back deactivate them instead."""
+    await members.remove(caller.tenant_id, UserId(user_id), caller, hand_over_to=None)
+    return Response(status_code=204)
+
+
+@router.get("/Groups", summary="List groups", operation_id="scimListGroups")
+@raises(ScimInvalidFilter, ScimInvalidSyntax)
+async def list_groups(
+    caller: Directory,
+    service: Service,
+    public_url: PublicUrl,
+    wanted: _Wanted = None,
+    start: _Start = 1,
+    count: _Count = 100,
+    attributes: _Unused = None,
+    excludedAttributes: _Unused = None,  # noqa: N803 - its name
+) -> GroupList:
+    """The tenant's groups, without their members. Filters: `displayName`, `externalId` or `id`, `eq` a value."""
+    start, limit = max(1, start), min(MOST_ITEMS, max(0, count))
+    found, total = await service.list_groups(caller.tenant_id, parse_filter(wanted), start - 1, limit)
+    resources = [GroupResource.of(one, public_url) for one in found]
+    return GroupList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
+
+
+@router.post("/Groups", summary="Make a group", status_code=201, operation_id="scimCreateGroup")
+@raises(ScimUniqueness, TooManyGroups, *_CHANGES)
+@audited("group.create")
+async def create_group(body: GroupBody, caller: Directory, service: Service, public_url: PublicUrl) -> GroupResource:
+    """With its members."""
+    return GroupResource.of(await service.create_group(caller, read_group(body.model_dump())), public_url)
+
+
+@router.get("/Groups/{group_id}", summary="Get a group", operation_id="scimGetGroup")
+@raises(GroupNotFound, ScimInvalidSyntax)
+async def get_group(
+    group_id: UUID,
+    caller: Directory,
+    service: Service,
+    public_url: PublicUrl,
+    attributes: _Unused = None,
+    excludedAttributes: _Unused = None,  # noqa: N803 - its name
+) -> GroupResource:
+    """With its members."""
+    return GroupResource.of(await service.get_group(caller.tenant_id, group_id), public_url)
+
+
+@router.put("/Groups/{group_id}", summary="Replace a group", operation_id="scimReplaceGroup")
+@raises(GroupNotFound, ScimUniqueness, TooManyGroups, *_CHANGES)
+@audited("group.sync")
+async def replace_group(
+    group_id: UUID, body: GroupBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> GroupResource:
+    """Its members are those of the request and nobody else."""
+    return GroupResource.of(await service.change_group(caller, group_id, read_group(body.model_dump())), public_url)
+
+
+@router.patch("/Groups/{group_id}", summary="Change a group", operation_id="scimPatchGroup")
+@raises(GroupNotFound, ScimUniqueness, ScimInvalidPath, TooManyGroups, *_CHANGES)
+@audited("group.sync")
+async def patch_group(
+    group_id: UUID, body: PatchBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> GroupResource:
+    """Its name, and who comes and goes."""
+    change = read_group_patch(body.operations())
+    return GroupResource.of(await service.change_group(caller, group_id, change), public_url)
+
+
+@router.delete("/Groups/{group_id}", summary="Delete a group", status_code=204, operation_id="scimDeleteGroup")
+@raises(GroupNotFound, ScimInvalidSyntax)
+@audited("group.delete")
+async def delete_group(group_id: UUID, caller: Directory, groups: Annotated[Groups, Depends(_groups)]) -> Response:
+    """Its members lose within seconds what it gave them."""
+    await groups.delete(caller.tenant_id, group_id)
+    return Response(status_code=204)
+
+
+@router.get("/ServiceProviderConfig", summary="What is supported", operation_id="scimConfiguration")
+async def configuration(_: Directory) -> dict[str, Any]:
+    """Patches and filters; neither bulk nor sorting nor versions."""
+    return CONFIGURATION
+
+
+@router.get("/ResourceTypes", summary="The types of resources", operation_id="scimResourceTypes")
+async def resource_types(_: Directory) -> dict[str, Any]:
+    """Users and groups."""
+    return listed(RESOURCE_TYPES)
+
+
+@router.get("/Schemas", summary="The schemas of resources", operation_id="scimSchemas")
+async def schemas(_: Directory) -> dict[str, Any]:
+    """Of users and groups, as far as they are kept."""
+    return listed(SCHEMAS)

@@ -192,7 +192,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         hand_letter_over = mailer.send_invitation if settings.smtp_url is None else letters.offer
         first_comer_owns = settings.environment in {"local", "test"}
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
-        passwords = Passwords(uow, pool, desk, sessions, limiter, clock)
+        passwords = Passwords(uow, pool, desk, sessions, limiter, clock, settings.passwords_per_address)
         registration_policy = RegistrationPolicy(
             settings.self_service_tenants, first_comer_owns, settings.registrations_per_address
         )

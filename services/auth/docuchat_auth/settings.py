@@ -123,9 +123,12 @@ class Settings(EgressSettings, ServiceSettings):
     unproven_accounts_kept: Period = timedelta(days=180)
     """Who registered with an address, never proved it and has not signed in for so long is removed."""
     registrations_per_address: Rates = parse_rates("20/m;100/h")
+    passwords_per_address: Rates = parse_rates("60/m;600/h")
+    """New passwords that are judged and hashed, at registration, reset and change."""
     password_threads: int = Field(default=2, ge=1, le=32)
     password_room: int = Field(default=64, ge=4)
-    """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it."""
+    """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it,
+    and half of the threads."""
     login_refused_after: Duration = timedelta(milliseconds=400)
     """Refusals come at multiples of this, so that their time tells nothing."""
 

@@ -4,7 +4,10 @@ import asyncio
 import json
 import random
 import statistics
+import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ LOGIN, TOKEN, REGISTER = (f"/v1/auth/{name}" for name in ("login", "token", "reg
 FORGOT, RESET, PASSWORD = "/v1/auth/password/forgot", "/v1/auth/password/reset", "/v1/users/me/password"
 GOOD, OTHER = "seven purple harbours", "a different long secret"
 ANN = "ann@example.com"
+SLOW = ("a4@c({[<e3g69i1!|l1|7o0s$5t+7x%z2" * 3)[:72]
+"""Each sign may stand for letters: the number of words that are looked up explodes."""
 
 
 def bearer(tokens: Any) -> dict[str, str]:
@@ -247,6 +252,48 @@ async def test_the_pool_refuses_beyond_its_room_and_leaves_room_for_other_networ
         assert await pool.check(GOOD, [hashed, "$argon2id$broken", "$2b$broken"], "one") == [True, False, False]
         assert await pool.check(GOOD, [], "one") == []
         assert not is_outdated(hashed) and is_outdated(hashed.replace("t=2", "t=1")) and is_outdated("$2b$04$x")
+
+
+async def test_a_network_that_fills_its_room_keeps_nobody_else_waiting_nor_the_end() -> None:
+    gate, done = threading.Event(), []
+    async with PasswordPool.open(2, 64) as pool:
+        flood = [asyncio.ensure_future(pool.run(gate.wait, "one")) for _ in range(16)]
+        await asyncio.sleep(0)
+        assert await pool.check(GOOD, [], "two") == []  # though none of the sixteen has ended
+        flood[1].cancel()  # whoever waits and goes gives the place in the queue back
+        gate.set()
+        done = await asyncio.gather(*flood, return_exceptions=True)
+        assert [type(one).__name__ for one in done].count("bool") == 15
+        assert len(await asyncio.gather(*(pool.check(GOOD, [], "one") for _ in range(16)))) == 16
+        gate.clear()
+        begun: list[str] = []
+
+        def slow(name: str) -> None:
+            begun.append(name)
+            gate.wait()
+
+        async def in_work() -> None:
+            assert len(begun) == 2
+
+        last = [asyncio.ensure_future(pool.run(partial(slow, name), name)) for name in ("one", "two", "three", "four")]
+        await eventually(in_work)
+        threading.Timer(0.1, gate.set).start()
+    ended = await asyncio.gather(*last, return_exceptions=True)
+    assert [type(one).__name__ for one in ended] == ["NoneType", "NoneType", "CancelledError", "CancelledError"]
+
+
+def test_no_password_takes_long_to_judge() -> None:
+    began = time.process_time()
+    with suppress(PasswordTooWeak):
+        require_strength(SLOW, ["ann@example.com"])
+    assert time.process_time() - began < 1.0
+
+
+async def test_new_passwords_of_an_address_are_counted_before_they_are_judged(run_auth: Any) -> None:
+    async with run_auth(PASSWORDS_PER_ADDRESS="2/hour") as auth:
+        body = {"email": ANN, "code": "123456", "password": "12345678"}
+        answers = [(await auth.post(RESET, body)).json()["code"] for _ in range(3)]
+    assert answers == ["password_too_weak", "password_too_weak", "too_many_attempts"]
 
 
 @pytest.mark.parametrize("weak", WEAK)

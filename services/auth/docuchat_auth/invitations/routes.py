@@ -66,7 +66,7 @@ async def list_invitations(caller: Admin, invitations: Service, paging: Paging) 
 )
 @public
 @audited("invitation.accept")
-@raises(InvalidInvitation, AlreadyMember, PasswordTooWeak, PasswordsBusy, NoSigningKey)
+@raises(InvalidInvitation, AlreadyMember, TooManyAttempts, PasswordTooWeak, PasswordsBusy, NoSigningKey)
 async def accept(body: AcceptanceBody, address: ClientAddress, invitations: Service) -> Tokens:
     """Makes a user with a proven address, and signs in. Works once."""
     return Tokens.of(await invitations.accept(body.token.strip(), body.name, body.password, address))

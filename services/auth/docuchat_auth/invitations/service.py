@@ -117,7 +117,7 @@ class Invitations:
     async def accept(self, token: str, name: str | None, password: str | None, network: str) -> TokenPair:
         """Become a user, whose address is proven by that: its mail brought the token.
 
-        Raises InvalidInvitation, AlreadyMember, PasswordTooWeak, PasswordsBusy.
+        Raises InvalidInvitation, AlreadyMember, TooManyAttempts, PasswordTooWeak, PasswordsBusy.
         """
         tenant_id = tenant_in(token)
         if tenant_id is None:

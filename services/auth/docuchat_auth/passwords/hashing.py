@@ -28,20 +28,28 @@ _BCRYPT_BYTES: Final = 72
 
 
 class PasswordPool:
-    """Argon2id in a few threads, with room for so many that wait; a network takes a quarter of the room at most."""
+    """Argon2id in a few threads, with room for so many that wait.
 
-    def __init__(self, executor: ThreadPoolExecutor, room: int) -> None:
+    A network takes a quarter of the room at most, and half of the threads: others come in between.
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor, threads: int, room: int) -> None:
         self._executor = executor
+        self._places = max(1, threads // 2)
         self._room = room
         self._taken: Counter[str] = Counter()
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._nobodys = _ARGON2.hash(secrets.token_urlsafe())
 
     @classmethod
     @asynccontextmanager
     async def open(cls, threads: int, room: int) -> AsyncIterator[Self]:
         """A pool of `threads`, in which `room` passwords may be in work or wait."""
-        with ThreadPoolExecutor(threads, "passwords", initializer=_give_way) as executor:
-            yield cls(executor, room)
+        executor = ThreadPoolExecutor(threads, "passwords", initializer=_give_way)
+        try:
+            yield cls(executor, threads, room)
+        finally:  # what is in work ends, what waits does not begin
+            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
 
     async def hash(self, password: str, network: str) -> str:
         """What is stored of a password. Raises PasswordsBusy."""
@@ -58,14 +66,22 @@ class PasswordPool:
         if self._taken.total() >= self._room or self._taken[network] >= max(1, self._room // 4):
             raise PasswordsBusy(retry_after=timedelta(seconds=1))
         self._taken[network] += 1
+        turn = self._turns.setdefault(network, asyncio.Semaphore(self._places))
+        try:
+            await turn.acquire()
+        except asyncio.CancelledError:
+            self._leave(network)
+            raise
         future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        future.add_done_callback(lambda _: self._leave(network))  # also when whoever asked has gone
+        future.add_done_callback(lambda _: self._leave(network, turn))  # also when whoever asked has gone
         return await asyncio.shield(future)
 
-    def _leave(self, network: str) -> None:
+    def _leave(self, network: str, turn: asyncio.Semaphore | None = None) -> None:
+        if turn is not None:
+            turn.release()
         self._taken[network] -= 1
         if not self._taken[network]:
-            del self._taken[network]
+            del self._taken[network], self._turns[network]
 
 
 def _give_way() -> None:

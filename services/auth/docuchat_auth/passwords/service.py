@@ -20,7 +20,7 @@ from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
-from docuchat_common.rate_limits import Limit, Rate, RateLimiter
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -43,16 +43,25 @@ class Passwords:
         sessions: Sessions,
         limiter: RateLimiter,
         clock: Clock,
+        made_per_address: Rates,
     ) -> None:
+        """`made_per_address`: how many new passwords are looked at for one client's address."""
         self._uow = uow
         self._pool = pool
         self._codes = codes
         self._sessions = sessions
         self._limiter = limiter
         self._clock = clock
+        self._made_per_address = made_per_address
 
     async def make(self, password: str, network: str, *about: str | None) -> str:
-        """The hash of a new password of somebody of whom `about` is known. Raises PasswordTooWeak, PasswordsBusy."""
+        """The hash of a new password of somebody of whom `about` is known. It is work, also for who may not set one.
+
+        Raises TooManyAttempts, PasswordTooWeak, PasswordsBusy.
+        """
+        decision = await self._limiter.hit(*(Limit("password-new", network, rate) for rate in self._made_per_address))
+        if decision is not None and not decision.allowed:
+            raise TooManyAttempts(retry_after=decision.reset_after)
         await self._pool.run(lambda: require_strength(password, about), network)
         return await self._pool.hash(password, network)
 

@@ -16,6 +16,8 @@ class Act:
     """The names of the audit entries that its transactions wrote."""
     caller: object = None
     """Who is signed in, once that is known."""
+    parts: set[str] = field(default_factory=set)
+    """The names of further entries that it may have written, one for each of its parts."""
     is_excused: bool = False
     """That it wrote none is right: it changed nothing, or does so after its answer has begun."""
 
@@ -48,3 +50,9 @@ def excuse_act() -> None:
     """Say that this request changes nothing, or only after its answer has begun."""
     if (act := _current.get()) is not None:
         act.is_excused = True
+
+
+def part_act(name: str) -> None:
+    """Say that this request does several things, each with an entry of `name` besides its own."""
+    if (act := _current.get()) is not None:
+        act.parts.add(name)

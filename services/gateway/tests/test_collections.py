@@ -167,6 +167,28 @@ async def test_a_collection_goes_with_its_documents_only_when_that_is_said(gatew
     assert await admin.listed("/v1/files") == {other["id"]}
 
 
+async def test_each_document_that_goes_is_told_also_when_its_collection_stays(
+    gateway: Gateway,
+) -> None:
+    admin = Person(gateway, "admin")
+    collection = await admin.make()
+    gone = [(await admin.upload(collection, PDF + bytes([number])))[1]["id"] for number in range(3)]
+    arriving = gone.pop()
+    entries = """SELECT string_agg(body ->> 'action' || ' ' || (body ->> 'object_id'), ',' ORDER BY id)
+        FROM (SELECT id, convert_from(body, 'UTF8')::jsonb -> 'data' AS body FROM knowledge.outbox
+              WHERE type = 'audit.recorded.v1') AS told WHERE body ->> 'action' LIKE '%.delete'"""
+    async with gateway.database.connect() as connection:
+        await connection.execute("UPDATE knowledge.documents SET status = 'receiving' WHERE id = $1", arriving)
+        path = f"/v1/collections/{collection}?documents=delete"
+        assert (await admin.call("DELETE", path))[1]["code"] == "collection_not_empty"
+        told = [f"document.delete {document}" for document in reversed(gone)]
+        assert (await gateway.fetchval(entries)).split(",") == told
+        await connection.execute("UPDATE knowledge.documents SET status = 'queued' WHERE id = $1", arriving)
+    assert (await admin.call("DELETE", path))[0] == 200
+    told += [f"document.delete {arriving}", f"collection.delete {collection}"]
+    assert (await gateway.fetchval(entries)).split(",") == told
+
+
 async def test_what_is_left_of_a_deleted_document_does_not_keep_its_collection(gateway: Gateway) -> None:
     """The blob store was away when the document was deleted: the worker's sweep has its tombstone yet."""
     admin = Person(gateway, "admin")

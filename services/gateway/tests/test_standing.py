@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from services.gateway.tests.conftest import Gateway, OpenGateway
+from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
 from services.gateway.tests.fakes import Behind, Chat, event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -16,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from docuchat_common.contracts.revisions import Revision, RevisionPage
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import Identity
 from docuchat_common.ids import TenantId
 from docuchat_gateway.edge.errors import SessionEnded, TenantSuspended, TokenOutdated
 from docuchat_gateway.edge.standing import Standing
@@ -111,6 +114,86 @@ async def test_a_tenant_about_to_be_deleted_reads_and_nothing_else_until_it_is_g
         return await code_of(gateway, owner) == (401, "session_ended")
 
     await eventually(gone)
+
+
+async def answer_to_slow(
+    gateway: Gateway, path: str, headers: dict[str, str], body: bytes, meanwhile: Callable[[], Awaitable[None]]
+) -> bytes:
+    """What a request is answered whose body ends after `meanwhile`, which begins when the gateway waits for it."""
+    place = urlsplit(gateway.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", "Expect: 100-continue"]
+    lines += [f"{name}: {value}" for name, value in (headers | {"Content-Length": str(len(body))}).items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(30):
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        await meanwhile()
+        writer.write(body)
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+_FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n'
+    b"Content-Type: application/pdf\r\n\r\n" + PDF + b"\r\n--x--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/v1/chats", "application/json", b"{}"),
+        ("/v1/chat", "application/json", b'{"message": "?"}'),
+        ("/v1/files", "multipart/form-data; boundary=x", _FORM),
+    ],
+)
+@pytest.mark.parametrize("what", ["session", "tenant"])
+async def test_what_is_taken_back_while_the_body_comes_is_refused_at_its_end(
+    gateway: Gateway, behind: Behind, path: str, kind: str, body: bytes, what: str
+) -> None:
+    session = uuid.uuid4()
+    headers = gateway.headers(role="owner", claims={"sid": str(session)})
+    wanted = (401, "session_ended") if what == "session" else (403, "tenant_suspended")
+
+    async def take_back() -> None:
+        if what == "session":
+            gateway.mint.take_back("session", session)
+        else:
+            gateway.mint.take_back("tenant", 1, state="suspended")
+
+        async def refused() -> bool:
+            return await code_of(gateway, headers, "POST") == wanted
+
+        await eventually(refused)
+        behind.seen.clear()
+
+    answer = await answer_to_slow(gateway, path, headers | {"Content-Type": kind}, body, take_back)
+
+    assert (int(answer.split()[1]), wanted[1].encode() in answer) == (wanted[0], True)
+    assert behind.seen == []
+    assert (gateway.stored(), await gateway.fetchval("SELECT count(*) FROM knowledge.documents")) == ([], 0)
+
+
+async def test_each_question_of_a_socket_is_judged_again(open_gateway: OpenGateway, chat: Chat) -> None:
+    async with (
+        open_gateway(revisions_patience="1500ms") as gateway,
+        connect(gateway.ws_url, additional_headers=gateway.headers()) as connection,
+    ):
+        gateway.mint.is_silent = True
+
+        async def refused() -> bool:
+            await connection.send('{"message": "?"}')
+            last: dict[str, Any] = {}
+            async with asyncio.timeout(30):
+                while last.get("type") not in ("end", "error"):
+                    last = json.loads(await connection.recv())
+            return last.get("code") == "upstream_unavailable"
+
+        await eventually(refused)
+        asked = len(chat.requests)
+        assert await refused()
+        assert len(chat.requests) == asked
 
 
 async def test_open_sockets_end_also_in_the_midst_of_an_answer(gateway: Gateway, chat: Chat) -> None:
@@ -265,6 +348,18 @@ async def test_what_is_known_is_asked_for_by_its_place_and_wholly_after_a_long_s
         await auth.standing.follow()
     assert auth.standing.refusal(caller) is None
     assert (auth.asked[:4], auth.asked[4:].count(None)) == ([None, "1", None, "3"], 1)
+
+
+async def test_what_was_taken_back_before_it_is_followed_ends_it_at_once() -> None:
+    auth, session, loop = Auth(), uuid.uuid4(), asyncio.get_running_loop()
+    caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member", session_id=session)
+    identity = Identity(caller, "one", "", None, loop.time(), "token")
+    auth.pages = [[revision("session", session, "ended")]]
+    with auth.standing.following(identity, "POST") as ended:
+        assert not ended.done()
+    await auth.standing.follow()
+    with auth.standing.following(identity, "POST") as ended:
+        assert isinstance(ended.result(), SessionEnded)
 
 
 async def test_while_auth_is_silent_what_it_said_stays_in_force() -> None:

@@ -241,7 +241,7 @@ async def _progress(request: Request, identity: Identity, document_id: DocumentI
     try:
         with container.progress_streams.one_more(caller.subject):
             async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
-                container.verifier.recheck(identity)
+                container.verifier.recheck(identity, "documents.read", "GET")
                 if loop.time() - began >= settings.progress_longest.total_seconds():
                     yield _AGAIN
                     return

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from docuchat_common.acts import part_act
 from docuchat_common.audit import entry
 from docuchat_common.blobs import BlobContent, Blobs
 from docuchat_common.errors import UpstreamUnavailable
@@ -99,15 +100,17 @@ class DocumentService:
         Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages its collection or the
         tenant's documents.
 
-        `is_part` of an act that has its audit entry.
+        `is_part` of an act that has an audit entry of its own besides.
         """
         tenant = caller.tenant_id
+        if is_part:
+            part_act("document.delete")
         async with self._uow.as_caller(caller) as tx:
             await _own(tx, caller, document_id)
             receipt = await tx.documents.delete(tenant, document_id)
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
-            if not is_part:
-                tx.outbox.add(entry(caller, "document.delete", document_id))
+            # each is told when it is done: what comes after it may fail
+            tx.outbox.add(entry(caller, "document.delete", document_id, detail="with others" if is_part else None))
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
         quotes, blobs = await asyncio.gather(
             self._quotes.forget(tenant, document_id), self._delete_blobs(caller, document_id)

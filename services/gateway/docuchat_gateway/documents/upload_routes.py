@@ -1,7 +1,7 @@
 """`POST /v1/files`: upload."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
@@ -14,6 +14,7 @@ from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import REPLAYED_HEADER, IdempotencyKey, replayed
+from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises, response_for
@@ -101,6 +102,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 async def upload_file(
     request: Request,
     caller: Annotated[Caller, requires("documents.add")],
+    identity: CurrentIdentity,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     container = request.app.state.container
@@ -118,7 +120,10 @@ async def upload_file(
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
         async with asyncio.timeout(settings.upload_timeout.total_seconds()):
             outcome = await service.upload(
-                caller, _to_the_end(form, body), idempotency_key, declared_bytes=body.declared_bytes
+                caller,
+                _to_the_end(form, body, lambda: container.verifier.recheck(identity, "documents.add", "POST")),
+                idempotency_key,
+                declared_bytes=body.declared_bytes,
             )
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
@@ -147,8 +152,12 @@ def present(document: Document, created: bool) -> StoredResponse:
     )
 
 
-async def _to_the_end(form: MultipartForm, body: UploadBody) -> AsyncIterator[FormPart]:
+async def _to_the_end(
+    form: MultipartForm, body: UploadBody, require_standing: Callable[[], None]
+) -> AsyncIterator[FormPart]:
+    """The parts; at the end it raises when who sends them may do so no more: minutes may have passed."""
     async for part in form.parts():
         yield part
     async for _ in body.chunks():
         pass  # an epilogue after the closing boundary
+    require_standing()

@@ -50,7 +50,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         container = request.app.state.container
         settings = container.settings
         # the service verifies again; here a stranger is refused before he costs a connection
-        following = None
+        following = identity = None
         try:
             if row.action == "operator":
                 await container.verifier.verify_operator(bearer_token(request.headers))
@@ -58,17 +58,16 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
                 identity = await container.verifier.verify(bearer_token(request.headers))
                 assert_same_tenant(identity, request.headers.get(settings.tenant_header))
                 container.verifier.permit(identity, row.action, request.method)
+                structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
+            body = await _body_of(request, row)
+            if identity is not None:
+                if body is not None:
+                    container.verifier.recheck(identity, row.action, request.method)
                 if row.slow:
                     following = container.verifier.standing.following(identity, request.method)
-                structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
         except Forbidden:
             await note_refusal(request, row.path)
             raise
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await read_bounded(request, row.max_bytes)
-        except TimeoutError as error:
-            raise SlowBody from error
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         upstream: Upstream = getattr(container.upstreams, row.service)
@@ -89,3 +88,11 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         )
 
     return relay
+
+
+async def _body_of(request: Request, row: Row) -> bytes | None:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await read_bounded(request, row.max_bytes)
+    except TimeoutError as error:
+        raise SlowBody from error

@@ -202,7 +202,7 @@ class ChatSession:
         task.add_done_callback(tasks.discard)
 
     async def _count(self) -> None:
-        self._container.verifier.recheck(self._identity)
+        self._container.verifier.recheck(self._identity, "chats.use", "POST")
         decision = await self._container.limits.hit_caller(self._identity.caller.subject)
         if decision is not None and not decision.allowed:
             raise refusal(decision)

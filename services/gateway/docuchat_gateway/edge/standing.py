@@ -134,6 +134,7 @@ class Standing:
         """What the block waits for to know that it must end, and why: it is done when `identity` may go on no more."""
         follower = _Follower(identity, method, asyncio.get_running_loop().create_future())
         self._followers.add(follower)
+        self._judge(follower)  # something may have been taken back since its token was verified
         try:
             yield follower.ended
         finally:
@@ -142,12 +143,15 @@ class Standing:
 
     def _end_followers(self) -> None:
         for follower in self._followers:
-            caller = follower.identity.caller
-            why = self.refusal(caller) or self.suspension(caller, follower.method)
-            if why is not None and not follower.ended.done():
-                _ended.labels(why.code).inc()
-                logger.info("standing.ended", tenant_id=caller.tenant_id, subject=caller.subject, code=why.code)
-                follower.ended.set_result(why)
+            self._judge(follower)
+
+    def _judge(self, follower: _Follower) -> None:
+        caller = follower.identity.caller
+        why = self.refusal(caller) or self.suspension(caller, follower.method)
+        if why is not None and not follower.ended.done():
+            _ended.labels(why.code).inc()
+            logger.info("standing.ended", tenant_id=caller.tenant_id, subject=caller.subject, code=why.code)
+            follower.ended.set_result(why)
 
 
 class Admission:
@@ -160,23 +164,30 @@ class Admission:
     async def verify(self, token: str) -> Identity:
         """As `TokenVerifier.verify`. Raises TokenOutdated and SessionEnded besides."""
         identity = await self._verifier.verify(token)
-        self.recheck(identity)
+        self._require_standing(identity)
         return identity
 
     async def verify_operator(self, token: str) -> Identity:
         """As `TokenVerifier.verify_operator`."""
         return await self._verifier.verify_operator(token)
 
-    def recheck(self, identity: Identity) -> None:
-        """Raise when who came in with `identity` may go on no more."""
+    def recheck(self, identity: Identity, action: Action, method: str) -> None:
+        """Raise when who came in with `identity` may go on no more: for after any wait for the client."""
+        self._require_standing(identity)
+        self._require_service(identity, action, method)
+
+    def permit(self, identity: Identity, action: Action, method: str) -> None:
+        """As `TokenVerifier.permit`. Raises TenantSuspended and TenantDeleting besides."""
+        self._verifier.permit(identity, action, method)
+        self._require_service(identity, action, method)
+
+    def _require_standing(self, identity: Identity) -> None:
         self.standing.require_heard()
         if (refusal := self.standing.refusal(identity.caller)) is not None:
             _refused.labels(refusal.code).inc()
             raise refusal
 
-    def permit(self, identity: Identity, action: Action, method: str) -> None:
-        """As `TokenVerifier.permit`. Raises TenantSuspended and TenantDeleting besides."""
-        self._verifier.permit(identity, action, method)
+    def _require_service(self, identity: Identity, action: Action, method: str) -> None:
         if (refusal := self.standing.suspension(identity.caller, method, action)) is not None:
             _refused.labels(refusal.code).inc()
             raise refusal

@@ -223,6 +223,9 @@ class ServiceEnvironments:
             given = self.settings.get("JWT_SECRET") or self.settings.get("SECRET_KEY")
             environment.pop("SECRET_KEY", None)
             environment["JWT_SECRET"] = given or self.secrets.get("jwt_secret")
+            if not {"WEBAUTHN_RP_ID", "WEBAUTHN_ORIGINS"} & environment.keys():  # pages on whichever port it took
+                own = f"http://localhost:{self.ports.get('gateway', 8000)}"
+                environment["WEBAUTHN_ORIGINS"] = f"{own},http://localhost:3000"
         return environment
 
     def role_url(self, role: str) -> str:

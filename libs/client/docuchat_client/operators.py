@@ -144,10 +144,13 @@ class OperatorClient:
         found = await self.find_user(tenant, user)
         return await self._send("PATCH", f"tenants/{tenant}/users/{found['id']}", {"role": role}, repeatable=True)
 
-    async def reset_sign_in(self, tenant: str, user: str) -> dict[str, Any]:
-        """End all sessions of a user (an id or e-mail address), and forget failed guesses and known devices."""
-        found = await self.find_user(tenant, user)
-        await self._send("POST", f"tenants/{tenant}/users/{found['id']}/reset-sign-in", repeatable=True)
+    async def reset_sign_in(self, tenant: str, user: str, *, second_factors: bool = False) -> dict[str, Any]:
+        """End all sessions of a user (an id or e-mail address), and forget failed guesses and known devices.
+
+        With `second_factors` authenticator app, recovery codes and passkeys are taken away as well.
+        """
+        found, body = await self.find_user(tenant, user), {"second_factors": True} if second_factors else None
+        await self._send("POST", f"tenants/{tenant}/users/{found['id']}/reset-sign-in", body, repeatable=True)
         return found
 
     async def quota(self, tenant: str, *, user_id: str | None = None) -> dict[str, Any]:

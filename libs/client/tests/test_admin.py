@@ -298,7 +298,10 @@ async def test_a_user_gets_a_role_and_a_sign_in_is_reset(service: Service, admin
 
     assert (changed.code, changed.out) == (0, "bob@example.com is viewer of acme.\n")
     assert unknown.code == 2
-    assert (reset.code, reset.out) == (0, "bob@example.com can sign in anew.\n")
+    assert (reset.code, reset.out) == (0, "bob@example.com can sign in anew, with the second factors there were.\n")
+    reset = await admin("admin", "reset-sign-in", "acme", "bob@example.com", "--yes", "--second-factors")
+    assert (reset.code, reset.out) == (0, "bob@example.com can sign in anew, without a second factor.\n")
+    assert service.raw[-1] == b'{"second_factors":true}'
 
 
 async def test_a_tenant_is_deleted_when_that_is_confirmed_and_taken_back(service: Service, admin: Command) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from docuchat_common.contracts.permissions import Action
-from docuchat_common.http.caller import NO_TENANT, Caller, NotAllowed
+from docuchat_common.http.caller import NO_TENANT, Caller, NotAllowed, SecondFactorRequired
 from docuchat_common.http.permissions import Resource, may
 from docuchat_common.ids import TenantId, uuid7
 
@@ -40,6 +40,18 @@ def test_scopes_narrow_a_role_and_never_widen_it() -> None:
     assert not key.can("documents.manage")
     with pytest.raises(NotAllowed):
         key.require("documents.read")
+
+
+def test_who_must_set_up_a_second_factor_first_is_told_so_and_may_nothing_else() -> None:
+    scopes = frozenset({"account.use"})
+    member = Caller(ONE, "user", uuid7(), role="member", scopes=scopes)
+    member.require("account.use")
+    with pytest.raises(SecondFactorRequired):
+        member.require("documents.read")
+    with pytest.raises(NotAllowed):  # nor would it with one
+        member.require("users.manage")
+    with pytest.raises(NotAllowed):
+        Caller(ONE, "key", uuid7(), role="member", scopes=scopes).require("documents.read")
 
 
 def test_only_a_user_has_a_user_id() -> None:

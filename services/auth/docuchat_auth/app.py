@@ -20,10 +20,12 @@ from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.members.routes import router as members
 from docuchat_auth.operators.routes import door as operator_door
 from docuchat_auth.operators.routes import router as operators
+from docuchat_auth.passkeys.routes import router as passkeys
 from docuchat_auth.passwords.routes import router as passwords
 from docuchat_auth.registrations.routes import router as registrations
 from docuchat_auth.revisions.routes import router as revisions
 from docuchat_auth.scim.routes import router as scim
+from docuchat_auth.second_factors.routes import router as second_factors
 from docuchat_auth.sessions.routes import router as sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.routes import router as signing_keys
@@ -42,6 +44,8 @@ def create_app(settings: Settings) -> FastAPI:
         sessions,
         users,
         lifecycle,
+        second_factors,
+        passkeys,
         members,
         invitations,
         groups,

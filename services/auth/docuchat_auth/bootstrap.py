@@ -36,12 +36,17 @@ from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding, UserImport
+from docuchat_auth.passkeys.ceremonies import RelyingParty
+from docuchat_auth.passkeys.challenges import Challenges
+from docuchat_auth.passkeys.service import Passkeys
 from docuchat_auth.passwords.hashing import PasswordPool
-from docuchat_auth.passwords.ports import NoSecondFactor
 from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.registrations.service import RegistrationPolicy, Registrations
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.scim.service import Provisioning
+from docuchat_auth.second_factors.check import SecondFactorCheck
+from docuchat_auth.second_factors.service import SecondFactors
+from docuchat_auth.second_factors.totp import TotpSeal
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -85,6 +90,8 @@ class Container:
     sign_in: SignIn
     password_sign_in: PasswordSignIn
     passwords: Passwords
+    second_factors: SecondFactors
+    passkeys: Passkeys
     registrations: Registrations
     sessions: Sessions
     revisions: Revisions
@@ -156,6 +163,11 @@ def make_policy(settings: Settings) -> SignInPolicy:
     )
 
 
+def make_party(settings: Settings) -> RelyingParty:
+    """What authenticators know this installation by."""
+    return RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins)
+
+
 @asynccontextmanager
 async def open_container(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Container]:
     """Everything the service runs on, with its background work."""
@@ -173,15 +185,24 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
 
         keys = make_keyring(settings, uow, clock)
         await keys.ensure_key()
-        successor_key = derive_key(secret, "refresh-token-successor")
         revisions = Revisions(uow, clock, settings.access_token_ttl)
-        sessions = Sessions(uow, keys, revisions, clock, settings.refresh_token_ttl, successor_key, groups_of)
         queue = DeliveryQueue[CodeRequest](settings.mail_queue_size)
         letters = DeliveryQueue[InvitationMail](settings.mail_queue_size)
         mailer = make_mailer(settings)
         delivery = CodeDelivery(uow, mailer, settings.code_ttl)
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
+        )
+        check = SecondFactorCheck(TotpSeal(secret), limiter, settings.otp_failures, clock)
+        sessions = Sessions(
+            uow,
+            keys,
+            revisions,
+            clock,
+            settings.refresh_token_ttl,
+            derive_key(secret, "refresh-token-successor"),
+            groups_of,
+            check,
         )
         tenants = TenantDirectory(uow, revisions)
         members = Members(uow, sessions, revisions)
@@ -193,9 +214,6 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         first_comer_owns = settings.environment in {"local", "test"}
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
         passwords = Passwords(uow, pool, desk, sessions, limiter, clock, settings.passwords_per_address)
-        registration_policy = RegistrationPolicy(
-            settings.self_service_tenants, first_comer_owns, settings.registrations_per_address
-        )
         invitations = Invitations(
             uow,
             sessions,
@@ -244,10 +262,10 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             pool,
             Attempts(client, limiter, budget),
             pseudonyms,
-            NoSecondFactor(),
             clock,
             settings.login_refused_after,
         )
+        second_factors = SecondFactors(uow, check, sessions, revisions, clock, settings.totp_issuer)
         yield Container(
             settings=settings,
             verifier=verifier,
@@ -257,7 +275,20 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
             password_sign_in=password_sign_in,
             passwords=passwords,
-            registrations=Registrations(uow, tenants, sessions, passwords, desk, limiter, clock, registration_policy),
+            second_factors=second_factors,
+            passkeys=Passkeys(
+                uow, make_party(settings), Challenges(client, secret, clock), sessions, second_factors, clock
+            ),
+            registrations=Registrations(
+                uow,
+                tenants,
+                sessions,
+                passwords,
+                desk,
+                limiter,
+                clock,
+                RegistrationPolicy(settings.self_service_tenants, first_comer_owns, settings.registrations_per_address),
+            ),
             sessions=sessions,
             revisions=revisions,
             api_keys=ApiKeys(uow, keys, revisions, clock),

@@ -3,6 +3,7 @@
 import ipaddress
 from datetime import timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode
@@ -69,6 +70,20 @@ Period = Annotated[Duration | None, BeforeValidator(_zero_is_never)]
 """A duration, or 0 for never."""
 
 
+def _origins(value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """Where a browser offers passkeys of the domain: over https at it or below it, or on this machine."""
+    domain = info.data.get("webauthn_rp_id", "")
+    for origin in value:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and host == "localhost")
+        if not is_safe or parts.path or not (host == domain or host.endswith(f".{domain}")):
+            raise ValueError(
+                f"has {origin!r}; each must look like https://chat.example.com, at WEBAUTHN_RP_ID ({domain}) or below"
+            )
+    return value
+
+
 class Settings(EgressSettings, ServiceSettings):
     """The environment of auth."""
 
@@ -95,6 +110,19 @@ class Settings(EgressSettings, ServiceSettings):
     code_sends_per_email_and_address: Rates = parse_rates("12/10m;40/d")
     code_sends_per_address: Rates = parse_rates("30/m;300/h")
     code_tries_per_address: Rates = parse_rates("60/m;600/h")
+
+    otp_failures: Rates = parse_rates("10/h;40/d")
+    """Wrong codes of a second factor, an account."""
+    totp_issuer: str = Field(default="DocuChat", pattern=r"^[^:]{1,60}$")
+    """What authenticator apps show beside the account."""
+
+    webauthn_rp_id: str = Field(default="localhost", pattern=r"^[a-z0-9.-]{1,253}$")
+    """The domain that passkeys are for; another one makes all of them useless."""
+    webauthn_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)] = (
+        "http://localhost:8000",
+        "http://localhost:3000",
+    )
+    """The origins of the pages that ask for passkeys, at that domain or below it."""
 
     invitation_url: str | None = None
     """The page that accepts invitations; their mails lead to it, with the token behind a `#`. None: the gateway's."""

@@ -13,9 +13,11 @@ from docuchat_auth.identity_providers.repository import IdentityProviderReposito
 from docuchat_auth.invitations.repository import InvitationRepository
 from docuchat_auth.lifecycle.repository import ReceiptRepository
 from docuchat_auth.operators.repository import OperatorRepository
+from docuchat_auth.passkeys.repository import PasskeyRepository
 from docuchat_auth.passwords.repository import PasswordRepository
 from docuchat_auth.revisions.repository import RevisionRepository
 from docuchat_auth.scim.repository import ExternalIdRepository
+from docuchat_auth.second_factors.repository import SecondFactorRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
@@ -37,6 +39,8 @@ class Tx:
     invitations: InvitationRepository
     refresh_tokens: RefreshTokenRepository
     passwords: PasswordRepository
+    second_factors: SecondFactorRepository
+    passkeys: PasskeyRepository
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
     api_keys: ApiKeyRepository
@@ -61,6 +65,8 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         invitations=InvitationRepository(connection),
         refresh_tokens=RefreshTokenRepository(connection),
         passwords=PasswordRepository(connection),
+        second_factors=SecondFactorRepository(connection),
+        passkeys=PasskeyRepository(connection),
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
         api_keys=ApiKeyRepository(connection),

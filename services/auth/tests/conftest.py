@@ -29,6 +29,9 @@ from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.second_factors.check import SecondFactorCheck
+from docuchat_auth.second_factors.service import SecondFactors
+from docuchat_auth.second_factors.totp import TotpSeal
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
@@ -86,6 +89,7 @@ class World:
     profiles: Profiles
     groups: Groups
     members: Members
+    second_factors: SecondFactors
     admin: asyncpg.Connection
     requests: list[CodeRequest]
 
@@ -175,7 +179,8 @@ async def make_world(
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
             revisions = Revisions(uow, clock, timedelta(hours=1))
             successor_key = derive_key(SECRET, "refresh-token-successor")
-            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of)
+            check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), clock)
+            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of, check)
             requests: list[CodeRequest] = []
 
             async def keep(request: CodeRequest) -> None:
@@ -199,6 +204,7 @@ async def make_world(
                 Profiles(uow),
                 Groups(uow, revisions, clock),
                 Members(uow, sessions, revisions),
+                SecondFactors(uow, check, sessions, revisions, clock, "DocuChat"),
                 admin,
                 requests,
             )

@@ -15,7 +15,7 @@ import pytest
 from docuchat_auth.codes.domain import Account, GuessBudget, Redemption, challenge_name
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
-from docuchat_auth.sessions.domain import RefreshToken
+from docuchat_auth.sessions.domain import RefreshToken, SignInMethod
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Slug
@@ -143,7 +143,16 @@ class TestUnitOfWork:
     ) -> RefreshToken:
         moment = now()
         return RefreshToken(
-            uuid7(), user.tenant_id, user.id, family or uuid7(), parent, moment, moment + lifetime, None, None
+            uuid7(),
+            user.tenant_id,
+            user.id,
+            family or uuid7(),
+            SignInMethod.CODE,
+            parent,
+            moment,
+            moment + lifetime,
+            None,
+            None,
         )
 
     async def test_tenants_get_free_ids_beside_chosen_ones(self, uow: Any) -> None:

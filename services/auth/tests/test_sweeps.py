@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.users.domain import Email, Newcomer, User, Username
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import AuditRecorded, UserRemoved
@@ -64,7 +65,7 @@ async def test_who_never_proved_the_address_and_did_not_come_back_is_removed_and
             if act == "login":
                 await tx.users.record_login(tenant.id, user.id, world.clock.now())
             else:
-                await world.sessions.start(tx, user, is_part=True)
+                await world.sessions.start(tx, user, SignInMethod.REGISTRATION, is_part=True)
     await claim("new")
     before = {user.id for user in await world.users()}
     world.clock.advance(days=100)

@@ -58,6 +58,11 @@ def within(allowed: frozenset[Action]) -> Callable[[Action, str], Answer]:
     return lambda action, _: PASSES if action in allowed else (403, "not_allowed")
 
 
+def enrolling(action: Action, _: str) -> Answer:
+    """Who must set up a second factor first."""
+    return PASSES if action == "account.use" else (403, "second_factor_required")
+
+
 def key(scope: str) -> dict[str, Any]:
     return {"role": "owner", "claims": {"sub_type": "key", "scope": scope}}
 
@@ -81,6 +86,7 @@ COLUMNS: dict[str, Column] = {
     "deleted tenant": Column({"role": "owner", "tenant_id": DELETED}, always(401, "session_ended")),
     "ended session": Column({"role": "owner", "claims": {"sid": str(ENDED)}}, always(401, "session_ended")),
     "outdated": Column({"role": "owner", "user_id": OUTDATED}, always(401, "token_outdated")),
+    "enrolling": Column({"role": "owner", "claims": {"scope": "account.use"}}, enrolling),
     "key without scope": Column(key(""), within(frozenset())),
     "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
     "visitor": Column({"role": "member", "claims": {"sub_type": "visitor"}}, within(frozenset())),
@@ -133,6 +139,7 @@ async def test_every_operation_answers_each_caller_as_the_table_says(taken_back:
         ("viewer", None),
         ("unknown role", "not_allowed"),
         ("key without scope", "not_allowed"),
+        ("enrolling", "second_factor_required"),
         ("suspended tenant", "tenant_suspended"),
         ("tenant about to be deleted", "tenant_deleting"),
         ("deleted tenant", "session_ended"),

@@ -40,6 +40,8 @@ PUBLIC = {
     ("/v1/auth/verify-code", "POST"),
     ("/v1/auth/register", "POST"),
     ("/v1/auth/login", "POST"),
+    ("/v1/auth/passkeys", "POST"),
+    ("/v1/auth/passkeys/options", "POST"),
     ("/v1/auth/token", "POST"),
     ("/v1/auth/password/forgot", "POST"),
     ("/v1/auth/password/reset", "POST"),
@@ -59,6 +61,11 @@ MAKES_NOTHING_TWICE = {
     "/scim/v2/Users": "a `userName` is there once; SCIM knows no such header",
     "/scim/v2/Groups": "as above, of a `displayName`",
     "/v1/domains/{domain_id}/verify": "a domain that is proven stays so",
+    "/v1/users/me/second-factor/totp": "another secret takes the place of what was not confirmed",
+    "/v1/users/me/second-factor/totp/confirm": "a code is taken once",
+    "/v1/users/me/second-factor/recovery-codes": "others in place of those before are what a repetition asks for",
+    "/v1/users/me/passkeys/options": "a challenge takes nothing away",
+    "/v1/users/me/passkeys": "a challenge is good once",
     "/v1/operator/token": "a token is no object; another one takes nothing away",
     "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",
     "/v1/tenant/restore": "what was taken back stays",
@@ -77,6 +84,8 @@ MAKES_NOTHING_TWICE = {
 WRITES_NO_ENTRY = {
     ("/v1/auth/request-code", "POST"): "nobody has proven anything yet; it is counted, and the sign-in is the act",
     ("/v1/auth/password/forgot", "POST"): "as above",
+    ("/v1/auth/passkeys/options", "POST"): "a challenge changes nothing; what is signed with it is the act",
+    ("/v1/users/me/passkeys/options", "POST"): "as above",
     ("/v1/auth/verify-email/request", "POST"): "a code is mailed again; what it proves is the act",
 }
 """Operations that change something and are in no audit log, and why."""
@@ -289,7 +298,7 @@ def test_an_operation_names_what_it_may_refuse_and_nothing_else() -> None:
             "session_ended",
             "invalid_api_key",
         },
-        "403": {"tenant_mismatch", "not_allowed", "address_not_allowed"},
+        "403": {"tenant_mismatch", "not_allowed", "second_factor_required", "address_not_allowed"},
         "422": {"invalid_input", "two_credentials"},
         "429": {"rate_limited"},
         "503": {"upstream_unavailable"},

@@ -134,11 +134,22 @@ def set_role(
 
 
 @admin_app.command("reset-sign-in")
-def reset_sign_in(context: typer.Context, tenant: Tenant, user: Person, yes: Yes = False) -> None:
+def reset_sign_in(
+    context: typer.Context,
+    tenant: Tenant,
+    user: Person,
+    second_factors: Annotated[
+        bool, typer.Option("--second-factors", help="Take authenticator app, recovery codes and passkeys away as well.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
     """End all sessions of a user, and forget failed guesses and known devices."""
     if not yes:
-        confirm(f"End all sessions of {user}?")
-    screen.line(f"{operate(context, lambda it: it.reset_sign_in(tenant, user))['email']} can sign in anew.")
+        also = " and take the second factors away" if second_factors else ""
+        confirm(f"End all sessions of {user}{also}?")
+    found = operate(context, lambda it: it.reset_sign_in(tenant, user, second_factors=second_factors))
+    how = "without a second factor" if second_factors else "with the second factors there were"
+    screen.line(f"{found['email']} can sign in anew, {how}.")
 
 
 @admin_app.command("set-quota")

@@ -55,3 +55,6 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
     Role.VIEWER: _VIEWER,
 }
 """Which role may do what; a role that does not stand here may do nothing."""
+
+ENROLMENT: Final[frozenset[Action]] = frozenset({"account.use"})
+"""All that a user's token is good for while the tenant demands a second factor that the user has not set up."""

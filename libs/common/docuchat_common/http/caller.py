@@ -1,10 +1,10 @@
 """Who asks: a user, a visitor, an API key or an operator. No use case and no table assumes a user."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from docuchat_common.contracts.permissions import PERMISSIONS, Action
+from docuchat_common.contracts.permissions import ENROLMENT, PERMISSIONS, Action
 from docuchat_common.errors import Forbidden
 from docuchat_common.ids import TenantId, UserId
 
@@ -18,6 +18,12 @@ class NotAllowed(Forbidden):
     """Your role, or the scopes of your key, do not allow this; ask an admin or the owner of the tenant."""
 
     code = "not_allowed"
+
+
+class SecondFactorRequired(Forbidden):
+    """Your tenant demands a second factor: set one up (/v1/users/me/second-factor), then refresh the token."""
+
+    code = "second_factor_required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Caller:
         return action in PERMISSIONS.get(self.role or "", frozenset())
 
     def require(self, action: Action) -> None:
-        """Raise NotAllowed unless the caller `can`."""
-        if not self.can(action):
-            raise NotAllowed
+        """Raise NotAllowed, or SecondFactorRequired where only that is missing, unless the caller `can`."""
+        if self.can(action):
+            return
+        is_enrolling = self.subject_type == "user" and self.scopes == ENROLMENT
+        raise SecondFactorRequired if is_enrolling and replace(self, scopes=None).can(action) else NotAllowed

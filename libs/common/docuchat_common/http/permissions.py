@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
-from docuchat_common.contracts.permissions import Action, Permission
-from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.contracts.permissions import ENROLMENT, Action, Permission
+from docuchat_common.http.caller import Caller, NotAllowed, SecondFactorRequired
 from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
@@ -23,7 +23,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def requires(action: Action) -> Any:
     """Make a dependency that is the caller, and refuses who may not do `action`."""
 
-    @raises(NotAllowed)
+    @raises(NotAllowed, *(() if action in ENROLMENT else (SecondFactorRequired,)))
     async def permitted(request: Request, identity: CurrentIdentity) -> Caller:
         request.app.state.container.verifier.permit(identity, action, request.method)
         return identity.caller

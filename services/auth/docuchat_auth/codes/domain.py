@@ -100,6 +100,18 @@ class CodeRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenCode:
+    """A code that was right, and is used up by that."""
+
+    account: Account
+    """With its tenant."""
+    code: str = field(repr=False)
+    challenge: str | None = field(repr=False)
+    left: timedelta
+    """How long it would still be good."""
+
+
+@dataclass(frozen=True, slots=True)
 class Challenge:
     """The answer to a request for a code."""
 

@@ -1,7 +1,8 @@
 -- Takes one guess at a code, in one step: finds the code, looks whether failures are left, compares, counts.
 -- KEYS[1]: prefix of the account. ARGV: name of the challenge ('' for none), digest of the guess, the client's network,
 -- failures an hour of known browsers, without challenge, of strangers, of one network's strangers; milliseconds that a
--- browser is known for. Answers the outcome, and the milliseconds to wait where failures are used up.
+-- browser is known for. Answers the outcome, and the milliseconds to wait where failures are used up, or that a right
+-- code had left.
 local account, shown, digest, network = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local hour = 3600000
 local clock = redis.call('TIME')
@@ -29,10 +30,11 @@ local kept = redis.call('HGET', code, 'digest')
 local outcome = 'missing'
 if kept and tonumber(redis.call('HGET', code, guesses)) > 0 then
   if kept == digest then
+    local left = redis.call('PTTL', code)
     redis.call('DEL', code)
     redis.call('SET', code .. ':used', 1, 'PX', 60000)
     if shown ~= '' then redis.call('SET', account .. ':browser:' .. shown, 1, 'PX', ARGV[8]) end
-    return {'accepted', 0}
+    return {'accepted', left}
   end
   outcome = redis.call('HINCRBY', code, guesses, -1) > 0 and 'wrong' or 'exhausted'
 end

@@ -8,6 +8,7 @@ from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent, CodeVerifyBody
 from docuchat_auth.codes.service import SignIn
 from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.errors import ChooseTenant
@@ -58,13 +59,14 @@ async def request_code(
     dependencies=[NoStore],
 )
 @public
-@raises(TooManyAttempts, InvalidCode, ChooseTenant, NoSigningKey)
+@raises(TooManyAttempts, InvalidCode, OtpRequired, OtpInvalid, ChooseTenant, NoSigningKey)
 @audited("session.start")
 async def verify_code(body: CodeVerifyBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service) -> Tokens:
     """Signs in. Where the tenant admits it, a new address becomes a member.
 
     A person who asked without naming a tenant and is in several is told them (409 `choose_tenant`) and repeats the
-    request with the one that is meant.
+    request with the one that is meant. Where the account has a second factor its code goes along as `otp`; without it
+    (401 `otp_required`) or with a wrong one (`otp_invalid`) the mailed code stays good.
     """
-    pair = await sign_in.verify_code(tenant, body.address, body.code.strip(), address, body.challenge)
+    pair = await sign_in.verify_code(tenant, body.address, body.code.strip(), address, body.challenge, body.otp)
     return Tokens.of(pair)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from docuchat_auth.codes.domain import CODE_DIGITS, Challenge
+from docuchat_auth.sessions.schemas import Otp
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.schemas import Address
 from docuchat_common.http.json_body import StrictBody
@@ -45,3 +46,4 @@ class CodeVerifyBody(CodeRequestBody):
     )
 
     code: str = Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"])
+    otp: Otp

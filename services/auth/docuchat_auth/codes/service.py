@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import Counter
 
-from docuchat_auth.codes.domain import Account, Challenge, CodeRequest, Redemption, new_challenge, new_code
+from docuchat_auth.codes.domain import (
+    Account,
+    Challenge,
+    CodeRequest,
+    ProvenCode,
+    Redemption,
+    new_challenge,
+    new_code,
+)
 from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
-from docuchat_auth.sessions.domain import TokenPair
+from docuchat_auth.sessions.domain import SignInMethod, TokenPair
+from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.tenants.service import choice_of
@@ -93,8 +102,8 @@ class CodeDesk:
         await self._hand_over(CodeRequest(account, code))
         return Challenge(new, self._policy.code_lifetime)
 
-    async def prove(self, account: Account, code: str, client_address: str, challenge: str | None = None) -> Account:
-        """Take a code, once; answer the account with its tenant.
+    async def prove(self, account: Account, code: str, client_address: str, challenge: str | None = None) -> ProvenCode:
+        """Take a code, once.
 
         Raises InvalidCode, TooManyAttempts, and ChooseTenant when the code was asked for without a tenant and its owner
         is in several; it is then good once in each of them.
@@ -110,14 +119,14 @@ class CodeDesk:
             raise InvalidCode
         await self._limiter.give_back(*counted)
         if account.tenant_id != ANY_TENANT:
-            return account
+            return ProvenCode(account, code, challenge, wait)
         async with self._uow.system() as tx:
             homes = [await tx.tenants.find_by_id(home) for home in await tx.users.find_homes(account.email)]
         tenants = [tenant for tenant in homes if tenant is not None]
         if not tenants:
             raise InvalidCode
         if len(tenants) == 1:
-            return replace(account, tenant_id=tenants[0].id)
+            return ProvenCode(replace(account, tenant_id=tenants[0].id), code, challenge, wait)
         for tenant in tenants:
             await self._codes.put(
                 replace(account, tenant_id=tenant.id),
@@ -127,6 +136,12 @@ class CodeDesk:
                 is_known=False,
             )
         raise choice_of(tenants)
+
+    async def give_back(self, proven: ProvenCode) -> None:
+        """Make a code good again for what it had left: it was right, and something else was missing."""
+        if proven.left > timedelta(0):
+            challenge = proven.challenge or new_challenge()
+            await self._codes.put(proven.account, challenge, proven.code, lifetime=proven.left, is_known=False)
 
     async def _count(self, limits: list[Limit]) -> None:
         decision = await self._limiter.hit(*limits)
@@ -155,16 +170,27 @@ class SignIn:
         return await self._desk.issue(Account(tenant_id, email), client_address, challenge)
 
     async def verify_code(
-        self, tenant_id: TenantId, email: Email, code: str, client_address: str, challenge: str | None = None
+        self,
+        tenant_id: TenantId,
+        email: Email,
+        code: str,
+        client_address: str,
+        challenge: str | None = None,
+        otp: str | None = None,
     ) -> TokenPair:
         """Sign in, registering the user where the tenant admits the address.
 
-        Raises InvalidCode, TooManyAttempts, ChooseTenant.
+        Where only the second factor was wrong or missing the code stays good. Raises InvalidCode, TooManyAttempts,
+        ChooseTenant, OtpRequired, OtpInvalid.
         """
-        account = await self._desk.prove(Account(tenant_id, email), code, client_address, challenge)
-        async with self._uow(account.tenant_id) as tx:
-            user, tenant = await self._enter(tx, account)
-            session = await self._sessions.start(tx, user)
+        proven = await self._desk.prove(Account(tenant_id, email), code, client_address, challenge)
+        try:
+            async with self._uow(proven.account.tenant_id) as tx:
+                user, tenant = await self._enter(tx, proven.account)
+                session = await self._sessions.start(tx, user, SignInMethod.CODE, otp=otp)
+        except (OtpRequired, OtpInvalid, TooManyAttempts):
+            await self._desk.give_back(proven)
+            raise
         logger.info("user.signed_in", tenant_id=user.tenant_id, user_id=str(user.id))
         return await self._sessions.pair(session, tenant)
 

@@ -53,7 +53,10 @@ class CodeStore:
     async def redeem(
         self, account: Account, challenge: str | None, code: str, *, network: str
     ) -> tuple[Redemption, timedelta]:
-        """Take one guess; with LIMITED comes the time to wait. A browser that shows its challenge is known then."""
+        """Take one guess; with LIMITED comes the time to wait, with ACCEPTED what was left of the code's life.
+
+        A browser that shows its challenge is known then.
+        """
         arguments: list[str | int] = [
             "" if challenge is None else challenge_name(challenge),
             self._digests.digest(account, code),

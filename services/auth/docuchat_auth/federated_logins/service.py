@@ -33,7 +33,7 @@ from docuchat_auth.federated_logins.ports import OpenIdProviders
 from docuchat_auth.federated_logins.store import PendingSignIns
 from docuchat_auth.identity_providers.domain import IdentityProvider
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
-from docuchat_auth.sessions.domain import TokenPair
+from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.audit import entry
@@ -148,7 +148,7 @@ class FederatedSignIn:
                 raise NotAdmitted
             user, detail = await self._admission.admit(tx, tenant, provider, grant.person)
             await tx.users.record_login(tenant.id, user.id, self._clock.now())
-            session = await self._sessions.start(tx, user, is_part=True)
+            session = await self._sessions.start(tx, user, SignInMethod.OIDC, is_part=True)
             who = Caller(tenant.id, "user", user.id, role=user.role.value)
             tx.outbox.add(entry(who, "session.start", session.id, object_type="session", detail=detail))
         logger.info("user.signed_in", tenant_id=tenant.id, user_id=str(user.id), by="identity provider")

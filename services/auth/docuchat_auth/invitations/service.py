@@ -17,7 +17,7 @@ from docuchat_auth.invitations.errors import AlreadyMember, InvalidInvitation, I
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.passwords.service import Passwords
-from docuchat_auth.sessions.domain import TokenPair
+from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.audit import entry
@@ -136,7 +136,7 @@ class Invitations:
             if hash_ is not None:
                 await tx.passwords.put(tenant_id, user.id, hash_, self._clock.now())
             await tx.requests.forget_about(tenant_id, taken.id)
-            session = await self._sessions.start(tx, user, is_part=True)
+            session = await self._sessions.start(tx, user, SignInMethod.INVITATION, is_part=True)
         logger.info("user.registered", tenant_id=tenant_id, user_id=str(user.id), role=user.role.value, by="invitation")
         return await self._sessions.pair(session, tenant)
 

@@ -22,6 +22,7 @@ class SettingsChange:
     signup: SignUp | None = None
     retention: Mapping[str, int | None] = field(default_factory=dict)
     """By the names of `Retention`; None is for ever."""
+    require_second_factor: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

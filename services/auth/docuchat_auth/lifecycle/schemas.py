@@ -11,8 +11,9 @@ from docuchat_auth.lifecycle.domain import Receipt, SettingsChange
 from docuchat_auth.tenants.domain import SignUpMode, Tenant, TenantState
 from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
-from docuchat_common.http.json_body import Name, StrictBody, Whole
+from docuchat_common.http.json_body import Flag, Name, StrictBody, Whole
 
+_DEMANDED = "Whether who has no second factor may do nothing but set one up; felt by sessions at their next refresh."
 Days = Annotated[Whole, Field(ge=1, le=36_500)]
 
 
@@ -35,6 +36,7 @@ class TenantSettings(BaseModel):
     state: TenantState = Field(description="Of one that is not active nothing but reading is left.")
     deletes_at: datetime | None = Field(description="When it is deleted; until then its owner can take that back.")
     retention: RetentionView
+    require_second_factor: bool = Field(description=_DEMANDED)
     created_at: datetime
 
     @classmethod
@@ -50,6 +52,7 @@ class TenantSettings(BaseModel):
             state=tenant.state,
             deletes_at=tenant.deletes_at,
             retention=RetentionView(**asdict(tenant.retention)),
+            require_second_factor=tenant.require_second_factor,
             created_at=tenant.created_at,
         )
 
@@ -70,6 +73,7 @@ class TenantSettingsChange(StrictBody):
     retention: RetentionView | None = Field(
         default=None, description="What is older is deleted, chats with their answers and documents with their files."
     )
+    require_second_factor: Flag | None = Field(default=None, description=_DEMANDED)
 
     def change(self) -> SettingsChange:
         """What is wanted. Raises InvalidSignUp."""
@@ -77,7 +81,10 @@ class TenantSettingsChange(StrictBody):
             raise InvalidSignUp("Say in `signup` who may join: invite or domains.")
         rule = None if self.signup is None else make_signup(self.signup, self.domains or ())
         return SettingsChange(
-            self.name, rule, {} if self.retention is None else self.retention.model_dump(exclude_unset=True)
+            self.name,
+            rule,
+            {} if self.retention is None else self.retention.model_dump(exclude_unset=True),
+            self.require_second_factor,
         )
 
 

@@ -58,19 +58,23 @@ class Settings:
             tenant = _found(await tx.tenants.find_by_id(caller.tenant_id))
             rule = change.signup or tenant.signup
             name, retention = change.name or tenant.name, replace(tenant.retention, **change.retention)
+            demands = tenant.require_second_factor
+            if change.require_second_factor is not None:
+                demands = change.require_second_factor
             changed = [
                 words
                 for words, is_new in (
                     ("name", name != tenant.name),
                     (f"signup {rule.mode}", rule != tenant.signup),
                     (_in_words(retention), retention != tenant.retention),
+                    (f"second factor {'demanded' if demands else 'optional'}", demands != tenant.require_second_factor),
                 )
                 if is_new
             ]
             if not changed:
                 excuse_act()
                 return tenant
-            after = _found(await tx.tenants.change(tenant.id, name, rule, retention))
+            after = _found(await tx.tenants.change(tenant.id, name, rule, retention, require_second_factor=demands))
             if retention != tenant.retention:
                 version = await tx.tenants.next_settings_version(tenant.id)
                 tx.outbox.add(TenantSettings(tenant_id=tenant.id, version=version, **asdict(retention)))

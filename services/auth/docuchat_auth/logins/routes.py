@@ -11,7 +11,8 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.logins.schemas import LoginBody, SignedInTokens, TokenBody
 from docuchat_auth.logins.service import PasswordSignIn
-from docuchat_auth.passwords.errors import InvalidCredentials, OtpRequired, PasswordsBusy
+from docuchat_auth.passwords.errors import InvalidCredentials, PasswordsBusy
+from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
@@ -27,7 +28,9 @@ from docuchat_common.ids import TenantId
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
 
 FORM: Final = "application/x-www-form-urlencoded"
-_REFUSALS: Final = (InvalidCredentials, OtpRequired, ChooseTenant, TooManyAttempts, PasswordsBusy, NoSigningKey)
+_REFUSALS: Final = (
+    InvalidCredentials, OtpRequired, OtpInvalid, ChooseTenant, TooManyAttempts, PasswordsBusy, NoSigningKey
+)  # fmt: skip
 _TOKEN_BODY: Final[dict[str, Any]] = {
     **TENANT_PARAMETER,
     "requestBody": {
@@ -81,16 +84,7 @@ async def login(
     dependencies=[NoStore],
 )
 @public
-@raises(
-    InvalidCredentials,
-    OtpRequired,
-    ChooseTenant,
-    TooManyAttempts,
-    PasswordsBusy,
-    NoSigningKey,
-    PayloadTooLarge,
-    InvalidInput,
-)
+@raises(*_REFUSALS, PayloadTooLarge, InvalidInput)
 @audited("session.start")
 async def token(
     request: Request, tenant: PersonsTenant, address: ClientAddress, sign_in: Service, tenants: Tenants

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from docuchat_auth.logins.domain import Attempt, SignedIn
 from docuchat_auth.passwords.schemas import GivenPassword
-from docuchat_auth.sessions.schemas import Tokens
+from docuchat_auth.sessions.schemas import Otp, Tokens
 from docuchat_auth.users.domain import Email, Username, parse_username
 from docuchat_auth.users.schemas import parse_address
 from docuchat_common.http.json_body import StrictBody
@@ -36,9 +36,7 @@ class LoginBody(StrictBody):
     tenant: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="As in `X-Tenant-ID`; needless for who is in one only.", examples=["acme"]
     )
-    otp: Annotated[str, Field(min_length=6, max_length=32)] | None = Field(
-        default=None, description="Of the second factor, where there is one."
-    )
+    otp: Otp
     device: Device
 
     def attempt(self, tenant_id: TenantId, network: str) -> Attempt:

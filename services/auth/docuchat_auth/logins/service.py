@@ -15,7 +15,7 @@ from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
 from docuchat_auth.passwords.errors import InvalidCredentials
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
-from docuchat_auth.passwords.ports import SecondFactor
+from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.tenants.service import choice_of
@@ -49,7 +49,6 @@ class PasswordSignIn:
         pool: PasswordPool,
         attempts: Attempts,
         pseudonyms: KeyedPseudonyms,
-        second_factor: SecondFactor,
         clock: Clock,
         refuse_after: timedelta,
     ) -> None:
@@ -58,12 +57,11 @@ class PasswordSignIn:
         self._pool = pool
         self._attempts = attempts
         self._pseudonyms = pseudonyms
-        self._second_factor = second_factor
         self._clock = clock
         self._refuse_after = refuse_after.total_seconds()
 
     async def sign_in(self, attempt: Attempt) -> SignedIn:
-        """Raises InvalidCredentials, OtpRequired, ChooseTenant, TooManyAttempts, PasswordsBusy."""
+        """Raises InvalidCredentials, OtpRequired, OtpInvalid, ChooseTenant, TooManyAttempts, PasswordsBusy."""
         began = asyncio.get_running_loop().time()
         subject = self._subject(attempt)
         counted = await self._attempts.begin(subject, attempt.network, attempt.device)
@@ -84,18 +82,18 @@ class PasswordSignIn:
         if is_outdated(one.hash):
             better = await self._pool.hash(attempt.password, attempt.network)
         async with self._uow(one.tenant.id) as tx:
-            await self._second_factor.require(tx, one.user, attempt.otp)
             if better is not None:
                 await tx.passwords.rehash(one.tenant.id, one.user.id, one.hash, better)
             await tx.users.record_login(one.tenant.id, one.user.id, self._clock.now())
-            session = await self._sessions.start(tx, one.user)
+            session = await self._sessions.start(tx, one.user, SignInMethod.PASSWORD, otp=attempt.otp)
         device = await self._attempts.remember(subject, attempt.device)
         _logins.labels("accepted").inc()
         logger.info("user.signed_in", tenant_id=one.tenant.id, user_id=str(one.user.id), by="password")
         return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
 
     async def forget_failures(self, user: User) -> None:
-        """Forget failures at the user's password, and known devices."""
+        """Forget failures at the user's password and second factor, and known devices."""
+        await self._attempts.forget(str(user.id))
         if address := user.email or user.claimed_email:
             await self._attempts.forget(self._pseudonyms.of_email(address))
         if user.username:

@@ -21,6 +21,7 @@ from docuchat_auth.operators.schemas import (
     OperatorKeyBody,
     OperatorTokenView,
     RotatedKey,
+    SignInResetBody,
     TenantChange,
 )
 from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding
@@ -230,9 +231,14 @@ async def reset_sign_in(
     user: UUID,
     tenants: Annotated[TenantDirectory, Depends(_tenants)],
     sign_in: Annotated[SignInReset, Depends(_sign_in_reset)],
+    body: SignInResetBody | None = None,
 ) -> None:
-    """For who is locked out by others' guesses, and for who has lost a device: known devices are forgotten too."""
-    await sign_in.reset((await tenants.get_by_reference(tenant)).id, UserId(user))
+    """For who is locked out by others' guesses, and for who has lost a device: known devices are forgotten too.
+
+    Second factors stay, unless the body says otherwise.
+    """
+    factors = body is not None and body.second_factors
+    await sign_in.reset((await tenants.get_by_reference(tenant)).id, UserId(user), second_factors=factors)
 
 
 @router.post(

@@ -155,6 +155,15 @@ class ImportedUser(StrictBody):
         )
 
 
+class SignInResetBody(StrictBody):
+    """How far to reset."""
+
+    second_factors: Flag = Field(
+        default=False,
+        description="Take authenticator app, recovery codes and passkeys away as well. Be sure who asks for it.",
+    )
+
+
 class KeyRotation(StrictBody):
     """How to rotate the signing keys."""
 

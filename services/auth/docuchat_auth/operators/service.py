@@ -13,6 +13,7 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.second_factors.service import drop_factors
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
@@ -83,15 +84,21 @@ class SignInReset:
         self._revisions = revisions
         self._forget_guesses = forget_guesses
 
-    async def reset(self, tenant_id: TenantId, user_id: UserId) -> None:
-        """End all sessions of a user, and forget failed guesses and known devices. Raises UserNotFound."""
+    async def reset(self, tenant_id: TenantId, user_id: UserId, *, second_factors: bool = False) -> None:
+        """End all sessions of a user, and forget failed guesses and known devices. Raises UserNotFound.
+
+        With `second_factors` those are taken away, too: whoever has the password or reads the mail gets in.
+        """
         async with self._uow(tenant_id) as tx:
             user = await tx.users.find_by_id(tenant_id, user_id)
             if user is None:
                 raise UserNotFound
             await self._sessions.end_all(tx, user)
             await outdate(tx, self._revisions, tenant_id, user_id)
-            tx.outbox.add(entry(None, "user.reset_sign_in", user_id, tenant_id=tenant_id))
+            if second_factors:
+                await drop_factors(tx, user)
+            detail = "second factors taken away" if second_factors else None
+            tx.outbox.add(entry(None, "user.reset_sign_in", user_id, tenant_id=tenant_id, detail=detail))
         for forget in self._forget_guesses:
             await forget(user)
         logger.info("user.sign_in_reset", tenant_id=tenant_id, user_id=str(user_id))

@@ -9,12 +9,6 @@ class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
 
 
-class OtpRequired(Unauthenticated):
-    """The password is right and the account has a second factor; send its code as `otp`."""
-
-    code = "otp_required"
-
-
 class WrongPassword(Forbidden):
     """The present password is missing or wrong; send it as `current`."""
 

@@ -99,7 +99,7 @@ class Passwords:
         Raises InvalidCode, TooManyAttempts, ChooseTenant, PasswordTooWeak, PasswordsBusy.
         """
         hash_ = await self.make(password, network, email)  # before the code is spent
-        account = await self._codes.prove(Account(tenant_id, email, Purpose.RESET), code, network, challenge)
+        account = (await self._codes.prove(Account(tenant_id, email, Purpose.RESET), code, network, challenge)).account
         async with self._uow(account.tenant_id) as tx:
             user = await tx.users.find_by_email(account.tenant_id, email)
             if user is None or not user.is_active:

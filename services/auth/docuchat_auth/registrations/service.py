@@ -14,6 +14,7 @@ from docuchat_auth.logins.domain import SignedIn
 from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.registrations.domain import Application, Registered, new_slug
 from docuchat_auth.registrations.errors import AlreadyRegistered, NothingToVerify, SignUpClosed, UsernameTaken
+from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUpMode, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
@@ -169,7 +170,7 @@ class Registrations:
                 raise UsernameTaken
             await tx.passwords.put(tenant.id, user.id, hash_, moment)
             await tx.users.record_login(tenant.id, user.id, moment)
-            session = await self._sessions.start(tx, user, is_part=True)
+            session = await self._sessions.start(tx, user, SignInMethod.REGISTRATION, is_part=True)
             founded = "founded the tenant" if application.organization is not None else None
             tx.outbox.add(entry(Caller(tenant.id, "user", user.id), "user.register", user.id, detail=founded))
             tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))

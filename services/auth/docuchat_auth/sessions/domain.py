@@ -6,11 +6,28 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from docuchat_auth.origin import NOWHERE, Origin
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
+
+
+class SignInMethod(StrEnum):
+    """How somebody proved to be who they are when a session began."""
+
+    CODE = "code"
+    PASSWORD = "password"  # noqa: S105 - the name of a method
+    REGISTRATION = "registration"
+    INVITATION = "invitation"
+    PASSKEY = "passkey"
+    OIDC = "oidc"
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether no second factor is asked for: a passkey is two in one, and a provider asks for its own."""
+        return self in {SignInMethod.PASSKEY, SignInMethod.OIDC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +38,8 @@ class RefreshToken:
     tenant_id: TenantId
     user_id: UserId
     family_id: UUID
+    method: SignInMethod
+    """Of the sign-in that began the family."""
     parent_id: UUID | None
     created_at: datetime
     expires_at: datetime
@@ -43,6 +62,8 @@ class Session:
     user: User
     groups: Sequence[UUID]
     refresh_token: str
+    scopes: frozenset[str] | None = None
+    """What it may do; None: all that the user's role may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +79,7 @@ class OpenSession:
 
     @property
     def created_at(self) -> datetime:
-        """Its id was made then (UUIDv7)."""
-        return datetime.fromtimestamp((self.id.int >> 80) / 1000, UTC)
+        return began_at(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,13 @@ class TokenPair:
     access_token: str
     expires_in: timedelta
     refresh_token: str
+    scopes: frozenset[str] | None = None
+    """As of the session."""
+
+
+def began_at(session_id: UUID) -> datetime:
+    """When a session began: its id was made then (UUIDv7)."""
+    return datetime.fromtimestamp((session_id.int >> 80) / 1000, UTC)
 
 
 def hash_refresh_token(token: str) -> bytes:

@@ -1,12 +1,30 @@
 """What can go wrong with sessions. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import NotFound, Unauthenticated
+from docuchat_common.errors import Forbidden, NotFound, Unauthenticated
 
 
 class InvalidRefreshToken(Unauthenticated):
     """The refresh token is unknown, expired or revoked; sign in again."""
 
     code = "invalid_refresh_token"
+
+
+class OtpRequired(Unauthenticated):
+    """The account has a second factor, one of `methods`; send its code as `otp`, or sign in with a passkey."""
+
+    code = "otp_required"
+
+
+class OtpInvalid(Unauthenticated):
+    """The code of the second factor is wrong or was used before; take the next one, or a recovery code."""
+
+    code = "otp_invalid"
+
+
+class RecentSignInRequired(Forbidden):
+    """This needs a sign-in of the last 15 minutes; sign in again, then repeat it with the new token."""
+
+    code = "recent_sign_in_required"
 
 
 class SessionNotFound(NotFound):

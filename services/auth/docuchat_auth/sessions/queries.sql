@@ -1,6 +1,6 @@
 -- name: find_refresh_token(tenant_id, token_hash)^
 -- A refresh token by the hash of its text.
-SELECT id, tenant_id, user_id, family_id, parent_id, created_at, expires_at, used_at, revoked_at,
+SELECT id, tenant_id, user_id, family_id, method, parent_id, created_at, expires_at, used_at, revoked_at,
        device, address
 FROM auth.refresh_tokens
 WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
@@ -13,13 +13,14 @@ SELECT auth.home_of_refresh_token_v1(:token_hash);
 -- Rotations and revocations of one family take turns: without it a child that is being born escapes a revocation.
 SELECT pg_advisory_xact_lock(hashtextextended(:family, 0));
 
--- name: add_refresh_token(tenant_id, token_id, user_id, family_id, parent_id, token_hash, created_at, expires_at, device, address)!
+-- name: add_refresh_token(tenant_id, token_id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, device, address)!
 -- The next link of a family, or the first one.
 INSERT INTO auth.refresh_tokens (
-    tenant_id, id, user_id, family_id, parent_id, token_hash, created_at, expires_at, device, address
+    tenant_id, id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, device, address
 )
 VALUES (
-    :tenant_id, :token_id, :user_id, :family_id, :parent_id, :token_hash, :created_at, :expires_at, :device, :address
+    :tenant_id, :token_id, :user_id, :family_id, :method, :parent_id, :token_hash, :created_at, :expires_at,
+    :device, :address
 );
 
 -- name: use_refresh_token(tenant_id, token_id, moment)$

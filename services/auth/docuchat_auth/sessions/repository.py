@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from docuchat_auth.origin import Origin
-from docuchat_auth.sessions.domain import OpenSession, RefreshToken
+from docuchat_auth.sessions.domain import OpenSession, RefreshToken, SignInMethod
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -40,6 +40,7 @@ class RefreshTokenRepository:
             token_id=token.id,
             user_id=token.user_id,
             family_id=token.family_id,
+            method=token.method.value,
             parent_id=token.parent_id,
             token_hash=token_hash,
             created_at=token.created_at,
@@ -94,6 +95,7 @@ def _refresh_token(row: asyncpg.Record) -> RefreshToken:
         tenant_id=TenantId(row["tenant_id"]),
         user_id=UserId(row["user_id"]),
         family_id=row["family_id"],
+        method=SignInMethod(row["method"]),
         parent_id=row["parent_id"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],

@@ -1,13 +1,22 @@
 """Bodies of sessions' requests and answers."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from docuchat_auth.sessions.domain import OpenSession, TokenPair
 from docuchat_common.http.json_body import StrictBody
+
+Otp = Annotated[
+    Annotated[str, Field(min_length=6, max_length=32)] | None,
+    Field(
+        default=None,
+        description="Where the account has a second factor: six digits of the authenticator app, or a recovery code.",
+        examples=["123456"],
+    ),
+]
 
 
 class RefreshBody(StrictBody):
@@ -53,6 +62,11 @@ class Tokens(BaseModel):
         description="Replaces the one before.",
         examples=["o1tXr8e4Vf0mC4y5JmQhF2bqz0j2Dg0h8fYkq3S1xZk"],
     )
+    scope: str | None = Field(
+        default=None,
+        description="`account.use` while the tenant demands a second factor that is not set up: the token is good for "
+        "that alone, and a refresh afterwards brings one for everything. Else null.",
+    )
 
     @classmethod
     def of(cls, pair: TokenPair) -> "Tokens":
@@ -61,4 +75,5 @@ class Tokens(BaseModel):
             access_token=pair.access_token,
             expires_in=int(pair.expires_in.total_seconds()),
             refresh_token=pair.refresh_token,
+            scope=None if pair.scopes is None else " ".join(sorted(pair.scopes)),
         )

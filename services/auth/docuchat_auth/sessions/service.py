@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
@@ -17,11 +17,19 @@ from docuchat_auth.sessions.domain import (
     OpenSession,
     RefreshToken,
     Session,
+    SignInMethod,
     TokenPair,
+    began_at,
     hash_refresh_token,
     successor_of,
 )
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from docuchat_auth.sessions.errors import (
+    InvalidRefreshToken,
+    RecentSignInRequired,
+    RefreshTokenReused,
+    SessionNotFound,
+)
+from docuchat_auth.sessions.ports import SecondFactor
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
@@ -29,6 +37,7 @@ from docuchat_auth.users.errors import UserGone
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.permissions import ENROLMENT
 from docuchat_common.events.catalogue import AuditRecorded, AuditResult
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, UserId, uuid7
@@ -47,6 +56,7 @@ GroupsOf = Callable[["Tx", User], Awaitable[Sequence[UUID]]]
 _SWEEP_BATCH = 1000
 _REUSED = "a token was used twice: the session is ended"
 _KEEP_EXPIRED = timedelta(days=1)
+_RECENT: Final = timedelta(minutes=15)
 
 
 class Sessions:
@@ -66,26 +76,33 @@ class Sessions:
         refresh_lifetime: timedelta,
         successor_key: bytes,
         groups_of: GroupsOf,
+        second_factor: SecondFactor,
     ) -> None:
         """`successor_key` derives each token from the one before, so that it can be told again without being kept."""
         self._uow = uow
         self._keys = keys
         self._revisions = revisions
         self._groups_of = groups_of
+        self._second_factor = second_factor
         self._clock = clock
         self._refresh_lifetime = refresh_lifetime
         self._successor_key = successor_key
 
-    async def start(self, tx: Tx, user: User, *, is_part: bool = False) -> Session:
+    async def start(
+        self, tx: Tx, user: User, method: SignInMethod, *, otp: str | None = None, is_part: bool = False
+    ) -> Session:
         """Open a session in the caller's transaction. Every way of signing in ends here, and then in `pair`.
 
-        `is_part` of an act that has an audit entry of its own.
+        Whoever proved one thing is asked for the second factor here, so that no way leads around it. `is_part` of an
+        act that has an audit entry of its own. Raises OtpRequired, OtpInvalid, TooManyAttempts.
         """
+        second = None if method.is_enough else await self._second_factor.require(tx, user, otp)
         text, session_id = secrets.token_urlsafe(32), uuid7()
-        await self._add_link(tx, user, text, family_id=session_id, parent_id=None)
+        await self._add_link(tx, user, text, method, family_id=session_id, parent_id=None)
         if not is_part:
-            tx.outbox.add(_entry("session.start", user.tenant_id, user.id, session_id))
-        return Session(session_id, user, await self._groups_of(tx, user), text)
+            how = method.value if second is None else f"{method.value}, {second}"
+            tx.outbox.add(_entry("session.start", user.tenant_id, user.id, session_id, detail=how))
+        return await self._session(tx, user, session_id, method, text)
 
     async def pair(self, session: Session, tenant: Tenant) -> TokenPair:
         """The answer to a client: an access token beside the refresh token."""
@@ -95,8 +112,9 @@ class Sessions:
             customer_id=tenant.customer_id,
             session_id=session.id,
             groups=session.groups,
+            scopes=session.scopes,
         )
-        return TokenPair(access_token, self._keys.token_lifetime, session.refresh_token)
+        return TokenPair(access_token, self._keys.token_lifetime, session.refresh_token, session.scopes)
 
     async def refresh(self, tenant_id: TenantId, refresh_token: str) -> TokenPair:
         """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
@@ -196,9 +214,9 @@ class Sessions:
         if user is None or not user.is_active:
             raise InvalidRefreshToken
         next_text = successor_of(text, self._successor_key)
-        session = Session(found.family_id, user, await self._groups_of(tx, user), next_text)
+        session = await self._session(tx, user, found.family_id, found.method, next_text)
         if await tx.refresh_tokens.use(tenant_id, found.id, moment):
-            await self._add_link(tx, user, next_text, family_id=found.family_id, parent_id=found.id)
+            await self._add_link(tx, user, next_text, found.method, family_id=found.family_id, parent_id=found.id)
             tx.outbox.add(_entry("session.refresh", tenant_id, user.id, session.id))
             _refreshes.labels("rotated").inc()
             return session
@@ -219,13 +237,21 @@ class Sessions:
             )
         return None
 
-    async def _add_link(self, tx: Tx, user: User, text: str, *, family_id: UUID, parent_id: UUID | None) -> None:
+    async def _session(self, tx: Tx, user: User, session_id: UUID, method: SignInMethod, text: str) -> Session:
+        """A session as the next pair tells it: good for setting up a second factor only, while a demanded one lacks."""
+        must_enrol = not method.is_enough and await self._second_factor.is_missing(tx, user)
+        return Session(session_id, user, await self._groups_of(tx, user), text, ENROLMENT if must_enrol else None)
+
+    async def _add_link(
+        self, tx: Tx, user: User, text: str, method: SignInMethod, *, family_id: UUID, parent_id: UUID | None
+    ) -> None:
         moment = self._clock.now()
         link = RefreshToken(
             id=uuid7(),
             tenant_id=user.tenant_id,
             user_id=user.id,
             family_id=family_id,
+            method=method,
             parent_id=parent_id,
             created_at=moment,
             expires_at=moment + self._refresh_lifetime,
@@ -234,6 +260,15 @@ class Sessions:
             origin=current_origin(),
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
+
+
+def require_recent(caller: Caller, moment: datetime) -> None:
+    """Raise RecentSignInRequired unless a user asks whose session began a short while ago.
+
+    Refreshing does not make it younger: whoever has stolen a token cannot change how its user signs in.
+    """
+    if caller.user_id is None or caller.session_id is None or moment - began_at(caller.session_id) > _RECENT:
+        raise RecentSignInRequired
 
 
 def _entry(

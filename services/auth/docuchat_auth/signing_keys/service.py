@@ -125,8 +125,10 @@ class KeyRing:
         session_id: UUID,
         customer_id: UUID | None = None,
         groups: Sequence[UUID] = (),
+        scopes: Collection[str] | None = None,
     ) -> str:
-        """An access token of the user (claims: README of auth). Raises NoSigningKey."""
+        """An access token of the user (claims: README of auth), for `scopes` alone. Raises NoSigningKey."""
+        narrowed: dict[str, object] = {} if scopes is None else {"scope": " ".join(sorted(scopes))}
         return await self._sign(
             user.id,
             self._token_lifetime,
@@ -140,6 +142,7 @@ class KeyRing:
             ver=user.version,
             sid=str(session_id),
             groups=list(map(str, groups)),
+            **narrowed,
         )
 
     async def sign_key_token(

@@ -80,6 +80,8 @@ class Tenant:
     deletes_at: datetime | None
     """When it is deleted; until then nothing but reading is allowed, and its owner or an operator may take it back."""
     retention: Retention
+    require_second_factor: bool
+    """Whether who has no second factor may do nothing but set one up."""
     created_at: datetime
 
     @property

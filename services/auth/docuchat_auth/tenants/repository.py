@@ -64,7 +64,9 @@ class TenantRepository:
         """System transactions only: hold off other changes of a tenant."""
         await _queries.lock_tenant(self._connection, tenant_id=tenant_id)
 
-    async def change(self, tenant_id: TenantId, name: str, signup: SignUp, retention: Retention) -> Tenant | None:
+    async def change(
+        self, tenant_id: TenantId, name: str, signup: SignUp, retention: Retention, *, require_second_factor: bool
+    ) -> Tenant | None:
         """System transactions only: the tenant with this name and these rules."""
         row = await _queries.change_tenant(
             self._connection,
@@ -74,6 +76,7 @@ class TenantRepository:
             domains=sorted(signup.domains),
             chats_days=retention.chats_days,
             documents_days=retention.documents_days,
+            require_second_factor=require_second_factor,
         )
         return None if row is None else _tenant(row)
 
@@ -112,5 +115,6 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         suspended_at=row["suspended_at"],
         deletes_at=row["deletes_at"],
         retention=Retention(row["chats_days"], row["documents_days"]),
+        require_second_factor=row["require_second_factor"],
         created_at=row["created_at"],
     )

@@ -18,7 +18,7 @@ from docuchat_common.errors import (
     Unauthenticated,
     UpstreamUnavailable,
 )
-from docuchat_common.http.caller import NotAllowed
+from docuchat_common.http.caller import NotAllowed, SecondFactorRequired
 from docuchat_common.http.identity import (
     AddressNotAllowed,
     InvalidApiKey,
@@ -254,6 +254,7 @@ _OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (
     TenantMismatch,
     NotAllowed,
     TenantDeleting,
+    SecondFactorRequired,
     TenantSuspended,
     TokenOutdated,
     SessionEnded,

@@ -1,0 +1,1 @@
+"""Passkeys: signing in with what an authenticator signs (WebAuthn, https://www.w3.org/TR/webauthn-3/)."""

@@ -1,0 +1,109 @@
+"""Ask for the second factor when somebody signs in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter
+
+from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.second_factors.domain import Factors, hash_recovery_code, is_totp, totp_digits
+from docuchat_auth.second_factors.totp import TotpSeal, matching_step
+from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
+from docuchat_auth.users.domain import User
+from docuchat_common.clock import Clock
+from docuchat_common.rate_limits import Limit, RateLimiter, Rates
+
+if TYPE_CHECKING:
+    from docuchat_auth.transaction import Tx
+
+logger = structlog.get_logger()
+
+_proofs = Counter("docuchat_auth_second_factors", "Codes of a second factor that were shown.", ["outcome"])
+
+
+class SecondFactorCheck:
+    """Takes a code of the app once, and a recovery code once.
+
+    Wrong ones have a budget of their own, an account's: only who has proven the first factor can use it up.
+    """
+
+    def __init__(self, seal: TotpSeal, limiter: RateLimiter, failures: Rates, clock: Clock) -> None:
+        self.seal = seal
+        self._limiter = limiter
+        self._failures = failures
+        self._clock = clock
+
+    async def require(self, tx: Tx, user: User, otp: str | None) -> str | None:
+        """As `sessions.ports.SecondFactor`."""
+        factors = await factors_of(tx, user)
+        if not factors.are_asked_for:
+            return None
+        if otp is None:
+            raise OtpRequired(methods=factors.methods)
+        limits = await self._count(user)
+        how = await self._take(tx, user, otp)
+        await self._settle(limits, is_right=how is not None)
+        return how
+
+    async def is_missing(self, tx: Tx, user: User) -> bool:
+        """As `sessions.ports.SecondFactor`."""
+        tenant = await tx.tenants.find_by_id(user.tenant_id)
+        if tenant is None or not tenant.require_second_factor:
+            return False
+        return not (await factors_of(tx, user)).has_any
+
+    async def step_of(self, user: User, sealed: bytes, otp: str) -> int:
+        """The time step of a code of this secret. Raises OtpInvalid, TooManyAttempts."""
+        limits = await self._count(user)
+        step = self._matching_step(user, sealed, otp) if is_totp(otp) else None
+        await self._settle(limits, is_right=step is not None)
+        return step or 0
+
+    async def _take(self, tx: Tx, user: User, otp: str) -> str | None:
+        if is_totp(otp):
+            sealed = await tx.second_factors.find_totp(user)
+            step = None if sealed is None else self._matching_step(user, sealed, otp)
+            if sealed is None or step is None or not await tx.second_factors.use_step(user, sealed, step):
+                return None
+            return "totp"
+        code_hash = hash_recovery_code(user, otp)
+        if code_hash is None or not await tx.second_factors.take_recovery_code(user, code_hash):
+            return None
+        return "recovery_code"
+
+    def _matching_step(self, user: User, sealed: bytes, otp: str) -> int | None:
+        secret = self.seal.open(user, sealed)
+        if secret is None:
+            logger.warning("totp.unreadable", user_id=str(user.id), hint="sealed under another JWT_SECRET")
+            return None
+        return matching_step(secret, totp_digits(otp), self._clock.now())
+
+    async def _count(self, user: User) -> list[Limit]:
+        """Count a try before it is made. Raises TooManyAttempts."""
+        limits = [Limit("otp", f"{user.tenant_id}:{user.id}", rate) for rate in self._failures]
+        decision = await self._limiter.hit(*limits)
+        if decision is not None and not decision.allowed:
+            _proofs.labels("limited").inc()
+            raise TooManyAttempts(retry_after=decision.reset_after)
+        return limits
+
+    async def _settle(self, limits: list[Limit], *, is_right: bool) -> None:
+        """Take the try back when it was right. Raises OtpInvalid."""
+        _proofs.labels("accepted" if is_right else "wrong").inc()
+        if not is_right:
+            raise OtpInvalid
+        await self._limiter.give_back(*limits)
+
+
+async def factors_of(tx: Tx, user: User) -> Factors:
+    """What a user has, and what the tenant wants."""
+    has_totp, recovery_codes = await tx.second_factors.count(user)
+    tenant = await tx.tenants.find_by_id(user.tenant_id)
+    return Factors(
+        has_totp=has_totp,
+        passkeys=await tx.passkeys.count(user),
+        recovery_codes=recovery_codes,
+        is_required=tenant is not None and tenant.require_second_factor,
+    )

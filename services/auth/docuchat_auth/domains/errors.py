@@ -34,7 +34,7 @@ class DomainNotProven(Conflict):
 
 
 class DomainTaken(Conflict):
-    """Another tenant has proven this domain and must give it up first; ask the operator where that is wrong."""
+    """Another tenant has proven this domain, and must give it up first."""
 
     code = "domain_taken"
 

@@ -12,6 +12,8 @@ local challenge, counters, guesses = shown, nil, 'guesses_left'
 if shown == '' then
   challenge, guesses = redis.call('GET', account .. ':latest') or '', 'bare_guesses_left'
   counters = {{account .. ':failures:bare', ARGV[5]}}
+elseif redis.call('EXISTS', account .. ':' .. shown) == 0 then
+  return {'missing', 0} -- made up or over: it can never be right, and uses nothing up
 elseif redis.call('HGET', account .. ':' .. shown, 'known') == '1' then
   counters = {{account .. ':failures:known', ARGV[4]}}
 else

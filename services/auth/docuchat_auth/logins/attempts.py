@@ -4,11 +4,14 @@ import hashlib
 import secrets
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from redis.asyncio import Redis
 
 from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.users.domain import User
+from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.redis import redis_errors_translated
 
@@ -19,8 +22,9 @@ _DEVICE_IS_KNOWN_FOR: Final = timedelta(days=90)
 class Attempts:
     """Counts each try before it is made and takes it back when it was right: only failures use a budget up.
 
-    A device that has signed in before has a budget of its own. All others share one of the account's, of which one
-    network has a part: who knows an address can hinder a first sign-in from a new device, and nothing else.
+    An account has a budget of its own for each device that has signed in to it before. All other devices share one of
+    the address or user name, of which one network has a part: who knows an address can hinder a first sign-in from a
+    new device, and nothing else.
     """
 
     def __init__(self, client: Redis, limiter: RateLimiter, budget: GuessBudget) -> None:
@@ -28,29 +32,45 @@ class Attempts:
         self._limiter = limiter
         self._budget = budget
 
-    async def begin(self, subject: str, network: str, device: str | None) -> list[Limit]:
-        """Count a try at the account; what to `forgive` when it was right. Raises TooManyAttempts."""
-        if await self._knows(subject, device):
-            limits = [Limit("password-known", subject, Rate(self._budget.known_failures, _HOUR))]
-        else:
-            limits = [
-                Limit("password-account", subject, Rate(self._budget.failures - self._budget.known_failures, _HOUR)),
-                Limit("password-network", f"{subject}:{network}", Rate(self._budget.network_failures, _HOUR)),
-            ]
+    def of_device(self, device: str, user_id: UserId) -> list[Limit]:
+        """The budget of a device that has signed in to the account."""
+        return [Limit("password-known", f"{user_id}:{_digest(device)}", Rate(self._budget.known_failures, _HOUR))]
+
+    def of_strangers(self, subject: str, network: str) -> list[Limit]:
+        """The budgets of all others."""
+        return [
+            Limit("password-account", subject, Rate(self._budget.failures - self._budget.known_failures, _HOUR)),
+            Limit("password-network", f"{subject}:{network}", Rate(self._budget.network_failures, _HOUR)),
+        ]
+
+    async def count(self, limits: list[Limit]) -> None:
+        """Count a try, which `forgive` takes back. Raises TooManyAttempts."""
         decision = await self._limiter.hit(*limits)
         if decision is not None and not decision.allowed:
             raise TooManyAttempts(retry_after=decision.reset_after)
-        return limits
 
     async def forgive(self, limits: list[Limit]) -> None:
         """Take a try back that was no failure."""
         await self._limiter.give_back(*limits)
 
-    async def remember(self, subject: str, device: str | None) -> str:
-        """The name of a device that has signed in to the account now."""
-        name = device or secrets.token_urlsafe(24)
+    async def find_known(self, subject: str, device: str | None) -> dict[UserId, TenantId]:
+        """The accounts that this device has signed in to by this address or user name."""
+        if device is None:
+            return {}
         with redis_errors_translated():
-            await self._client.set(_key(subject, name), 1, px=_DEVICE_IS_KNOWN_FOR)
+            members = await self._client.smembers(_key(subject, device))
+        found = ((member if isinstance(member, str) else member.decode()).partition(":") for member in members)
+        return {UserId(UUID(user_id)): TenantId(int(tenant_id)) for tenant_id, _, user_id in found}
+
+    async def remember(self, subject: str, device: str | None, user: User) -> str:
+        """The name of a device that has signed in to the account now; `device` is one that is known already."""
+        name = device or secrets.token_urlsafe(24)
+        key = _key(subject, name)
+        with redis_errors_translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.sadd(key, f"{int(user.tenant_id)}:{user.id}")
+                pipe.pexpire(key, _DEVICE_IS_KNOWN_FOR)
+                await pipe.execute()
         return name
 
     async def forget(self, subject: str) -> None:
@@ -59,12 +79,10 @@ class Attempts:
             async for key in self._client.scan_iter(match=f"auth:*{subject}*", count=1000):
                 await self._client.unlink(key)
 
-    async def _knows(self, subject: str, device: str | None) -> bool:
-        if device is None:
-            return False
-        with redis_errors_translated():
-            return bool(await self._client.exists(_key(subject, device)))
-
 
 def _key(subject: str, device: str) -> str:
-    return f"auth:device:{subject}:{hashlib.sha256(device.encode()).hexdigest()[:32]}"
+    return f"auth:devices:{subject}:{_digest(device)}"
+
+
+def _digest(device: str) -> str:
+    return hashlib.sha256(device.encode()).hexdigest()[:32]

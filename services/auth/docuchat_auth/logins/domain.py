@@ -29,6 +29,10 @@ class Candidate:
     tenant: Tenant
     hash: str = field(repr=False)
 
+    def is_proven(self, attempt: Attempt) -> bool:
+        """Whether what was typed is the account's own, and not an address that it merely claims."""
+        return not attempt.is_email or self.user.email == attempt.who
+
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:

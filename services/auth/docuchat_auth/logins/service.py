@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter
 
+from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
@@ -21,7 +23,8 @@ from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.tenants.service import choice_of
 from docuchat_auth.users.domain import Email, User, Username
 from docuchat_common.clock import Clock
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, UserId
+from docuchat_common.rate_limits import Limit
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -31,8 +34,10 @@ logger = structlog.get_logger()
 
 _logins = Counter("docuchat_auth_password_logins", "Tries to sign in by password.", ["outcome"])
 
-_MOST_TENANTS = 4
+_MOST_TENANTS: Final = 4
 """Whoever has accounts in more names the tenant: each is a password to check."""
+_MOST_ACCOUNTS: Final = 6
+"""That one try is checked against."""
 
 
 class PasswordSignIn:
@@ -64,20 +69,24 @@ class PasswordSignIn:
         """Raises InvalidCredentials, OtpRequired, OtpInvalid, ChooseTenant, TooManyAttempts, PasswordsBusy."""
         began = asyncio.get_running_loop().time()
         subject = self._subject(attempt)
-        counted = await self._attempts.begin(subject, attempt.network, attempt.device)
-        candidates = await self._find_candidates(attempt)
+        known = await self._attempts.find_known(subject, attempt.device)
+        groups = await self._count(subject, attempt, await self._find_candidates(attempt, known), known, began)
+        candidates = [one for group, _ in groups for one in group]
         found = await self._pool.check(attempt.password, [one.hash for one in candidates], attempt.network)
         right = [one for one, is_right in zip(candidates, found, strict=True) if is_right]
         if not right:
-            await self._refuse(began)
-        await self._attempts.forgive(counted)
+            await self._wait(began)
+            raise InvalidCredentials
+        for group, limits in groups:
+            if all(one in right and (one.is_proven(attempt) or one.user.id in known) for one in group):
+                await self._attempts.forgive(limits)  # else it was a guess at somebody, whoever else has that password
         homes = {one.tenant.id: one for one in reversed(right)}  # of two in a tenant the one who has proven the address
         if len(homes) > 1:
             raise choice_of(home.tenant for home in reversed(homes.values()))
-        return await self.enter(right[0], attempt, subject)
+        return await self.enter(right[0], attempt, subject, attempt.device if known else None)
 
-    async def enter(self, one: Candidate, attempt: Attempt, subject: str) -> SignedIn:
-        """Let somebody in whose password was right."""
+    async def enter(self, one: Candidate, attempt: Attempt, subject: str, device: str | None) -> SignedIn:
+        """Let somebody in whose password was right, from a `device` that is known."""
         better = None
         if is_outdated(one.hash):
             better = await self._pool.hash(attempt.password, attempt.network)
@@ -86,7 +95,7 @@ class PasswordSignIn:
                 await tx.passwords.rehash(one.tenant.id, one.user.id, one.hash, better)
             await tx.users.record_login(one.tenant.id, one.user.id, self._clock.now())
             session = await self._sessions.start(tx, one.user, SignInMethod.PASSWORD, otp=attempt.otp)
-        device = await self._attempts.remember(subject, attempt.device)
+        device = await self._attempts.remember(subject, device, one.user)
         _logins.labels("accepted").inc()
         logger.info("user.signed_in", tenant_id=one.tenant.id, user_id=str(one.user.id), by="password")
         return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
@@ -99,11 +108,41 @@ class PasswordSignIn:
         if user.username:
             await self._attempts.forget(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
 
-    async def _refuse(self, began: float) -> NoReturn:
+    async def _count(
+        self,
+        subject: str,
+        attempt: Attempt,
+        candidates: Sequence[Candidate],
+        known: Mapping[UserId, TenantId],
+        began: float,
+    ) -> list[tuple[list[Candidate], list[Limit]]]:
+        """Whom the password may be checked against, with what was counted for it. Raises TooManyAttempts."""
+        wanted = [
+            ([one], self._attempts.of_device(attempt.device, one.user.id))
+            for one in candidates
+            if attempt.device is not None and one.user.id in known
+        ]
+        others = [one for one in candidates if one.user.id not in known]
+        if others or not wanted:
+            wanted.append((others, self._attempts.of_strangers(subject, attempt.network)))
+        counted: list[tuple[list[Candidate], list[Limit]]] = []
+        refusal = None
+        for group, limits in wanted:
+            try:
+                await self._attempts.count(limits)
+            except TooManyAttempts as error:
+                refusal = error
+            else:
+                counted.append((group, limits))
+        if refusal is not None and not counted:
+            await self._wait(began)
+            raise refusal
+        return counted
+
+    async def _wait(self, began: float) -> None:
         _logins.labels("refused").inc()
         elapsed = asyncio.get_running_loop().time() - began
         await asyncio.sleep(math.ceil(elapsed / self._refuse_after) * self._refuse_after - elapsed)
-        raise InvalidCredentials
 
     def _subject(self, attempt: Attempt) -> str:
         """An address is counted over all tenants, a user name in its own."""
@@ -111,18 +150,20 @@ class PasswordSignIn:
             return self._pseudonyms.of_email(Email(attempt.who))
         return f"{int(attempt.tenant_id)}:{self._pseudonyms.of_username(Username(attempt.who))}"
 
-    async def _find_candidates(self, attempt: Attempt) -> list[Candidate]:
+    async def _find_candidates(self, attempt: Attempt, known: Mapping[UserId, TenantId]) -> list[Candidate]:
+        """The accounts that this device knows come first, then who has proven the address, then who claims it."""
         found: list[Candidate] = []
-        for tenant_id in await self._find_tenants(attempt):
+        for tenant_id in await self._find_tenants(attempt, known):
             async with self._uow(tenant_id) as tx:
                 tenant = await tx.tenants.find_by_id(tenant_id)
-                for user in await _find_users(tx, tenant_id, attempt):
+                for user in await _find_users(tx, tenant_id, attempt, known):
                     hash_ = await tx.passwords.find(tenant_id, user.id)
                     if tenant is not None and hash_ is not None and user.is_active:
                         found.append(Candidate(user, tenant, hash_))
-        return found
+        found.sort(key=lambda one: (one.user.id not in known, not one.is_proven(attempt)))
+        return found[:_MOST_ACCOUNTS]
 
-    async def _find_tenants(self, attempt: Attempt) -> list[TenantId]:
+    async def _find_tenants(self, attempt: Attempt, known: Mapping[UserId, TenantId]) -> list[TenantId]:
         if attempt.tenant_id != ANY_TENANT:
             return [attempt.tenant_id]
         async with self._uow.system() as tx:
@@ -130,14 +171,15 @@ class PasswordSignIn:
                 homes = await tx.users.find_homes(Email(attempt.who), also_claimed=True)
             else:
                 homes = await tx.users.find_homes_of_username(Username(attempt.who))
-        return homes[:_MOST_TENANTS]
+        return list(dict.fromkeys([*known.values(), *homes]))[:_MOST_TENANTS]
 
 
-async def _find_users(tx: Tx, tenant_id: TenantId, attempt: Attempt) -> list[User]:
-    """Who has proven the address comes first, then who claims it."""
+async def _find_users(tx: Tx, tenant_id: TenantId, attempt: Attempt, known: Mapping[UserId, TenantId]) -> list[User]:
     if not attempt.is_email:
         named = await tx.users.find_by_username(tenant_id, Username(attempt.who))
         return [] if named is None else [named]
     email = Email(attempt.who)
-    found = [await tx.users.find_by_email(tenant_id, email), await tx.users.find_claimant(tenant_id, email)]
-    return [user for user in found if user is not None]
+    found = [await tx.users.find_by_id(tenant_id, user_id) for user_id, home in known.items() if home == tenant_id]
+    found = [user for user in found[:_MOST_ACCOUNTS] if user and email in (user.email, user.claimed_email)]
+    found += [await tx.users.find_by_email(tenant_id, email), *await tx.users.list_claimants(tenant_id, email)]
+    return list({user.id: user for user in found if user is not None}.values())

@@ -43,13 +43,19 @@ SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, ver
 FROM auth.users
 WHERE tenant_id = :tenant_id AND username = :username;
 
--- name: find_claimant(tenant_id, email)^
--- Of those who registered with an address and have not proven it, the last.
+-- name: list_claimants(tenant_id, email)
+-- Of those who registered with an address and have not proven it, the last two, and the first two: whoever comes later
+-- takes nobody's place among all four.
 SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
-FROM auth.users
-WHERE tenant_id = :tenant_id AND claimed_email = :email
-ORDER BY created_at DESC, id DESC
-LIMIT 1;
+FROM (
+    SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at,
+           row_number() OVER (ORDER BY created_at DESC, id DESC) AS from_last,
+           row_number() OVER (ORDER BY created_at, id) AS from_first
+    FROM auth.users
+    WHERE tenant_id = :tenant_id AND claimed_email = :email AND is_active
+) AS claims
+WHERE from_last <= 2 OR from_first <= 2
+ORDER BY from_last;
 
 -- name: list_homes(email)
 -- Of any tenant: in which an address is at home, as its owner's or as a claim; a few, the oldest first.

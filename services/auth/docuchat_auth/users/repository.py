@@ -53,10 +53,10 @@ class UserRepository:
         row = await _queries.find_user_by_username(self._connection, tenant_id=tenant_id, username=username)
         return None if row is None else _user(row)
 
-    async def find_claimant(self, tenant_id: TenantId, email: Email) -> User | None:
-        """The last of those who registered with an address that they have not proven."""
-        row = await _queries.find_claimant(self._connection, tenant_id=tenant_id, email=email)
-        return None if row is None else _user(row)
+    async def list_claimants(self, tenant_id: TenantId, email: Email) -> list[User]:
+        """A few of those who registered with an address that they have not proven, the last first."""
+        rows = _queries.list_claimants(self._connection, tenant_id=tenant_id, email=email)
+        return [_user(row) async for row in rows]
 
     async def find_homes(self, email: Email, *, also_claimed: bool = False) -> list[TenantId]:
         """System transactions only: the tenants of an address."""

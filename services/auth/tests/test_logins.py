@@ -1,0 +1,143 @@
+"""Strangers at one's address: whose failures are whose, and who is found."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from docuchat_auth.codes.domain import GuessBudget
+from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.logins.attempts import Attempts
+from docuchat_auth.logins.domain import Attempt, SignedIn
+from docuchat_auth.logins.service import PasswordSignIn
+from docuchat_auth.passwords.hashing import PasswordPool
+from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
+from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_common.errors import DocuChatError
+from docuchat_common.ids import TenantId
+from docuchat_common.rate_limits import RateLimiter
+
+from .conftest import SECRET, World
+from .test_sign_in import guess
+
+ANN = Email("ann@example.com")
+ANNS, EVES = "seven purple harbours", "a different long secret"
+HOME, ELSEWHERE = "192.0.2.9", "203.0.113.1"
+
+
+@dataclass
+class Logins:
+    """Signing in by password, on the test's database and Redis."""
+
+    world: World
+    sign_in: PasswordSignIn
+    pool: PasswordPool
+
+    async def account(self, tenant: Tenant, password: str, *, proven: bool) -> User:
+        who = Newcomer(email=ANN) if proven else Newcomer(claimed_email=ANN)
+        hash_ = await self.pool.hash(password, HOME)
+        async with self.world.uow(tenant.id) as tx:
+            user = await tx.users.register(tenant.id, who, self.world.clock.now())
+            assert user is not None
+            await tx.passwords.put(tenant.id, user.id, hash_, self.world.clock.now())
+        self.world.clock.advance(seconds=1)
+        return user
+
+    async def enter(
+        self, password: str, device: str | None = None, tenant: TenantId = ANY_TENANT, network: str = HOME
+    ) -> SignedIn:
+        return await self.sign_in.sign_in(Attempt(tenant, ANN, True, password, network, device=device))
+
+    async def fail(self, password: str, device: str | None = None, **where: Any) -> str:
+        with pytest.raises(DocuChatError) as refused:
+            await self.enter(password, device, **where)
+        return refused.value.code
+
+
+@pytest.fixture
+async def logins(make_world: Callable[[], Awaitable[World]]) -> AsyncIterator[Logins]:
+    world = await make_world()
+    client = world.codes._client
+    async with AsyncExitStack() as stack:
+        limiter = await stack.enter_async_context(
+            RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=5))
+        )
+        pool = await stack.enter_async_context(PasswordPool.open(2, 64))
+        attempts = Attempts(client, limiter, GuessBudget(5, 10))  # 2 of a known device, 2 of a network, 8 of all others
+        sign_in = PasswordSignIn(
+            world.uow,
+            world.sessions,
+            pool,
+            attempts,
+            KeyedPseudonyms(SECRET),
+            world.clock,
+            timedelta(milliseconds=1),
+        )
+        yield Logins(world, sign_in, pool)
+
+
+async def test_a_claim_of_the_same_address_takes_nothing_from_a_known_device(logins: Logins) -> None:
+    home, evil = await logins.world.tenant("home"), await logins.world.tenant("evil")
+    await logins.account(home, ANNS, proven=True)
+    await logins.account(evil, EVES, proven=False)
+    device = (await logins.enter(ANNS, tenant=home.id)).device
+    theirs = (await logins.enter(EVES, tenant=evil.id, network=ELSEWHERE)).device
+    for where in (evil.id, ANY_TENANT, home.id):
+        for _ in range(12):
+            await logins.fail("wrong", theirs, tenant=where, network=ELSEWHERE)
+    assert (await logins.enter(ANNS, device, tenant=home.id)).device == device
+    assert (await logins.enter(ANNS, device)).tenant.id == home.id
+    assert [await logins.fail("wrong", device, tenant=home.id) for _ in range(3)] == [
+        "invalid_credentials", "invalid_credentials", "too_many_attempts",
+    ]  # fmt: skip
+
+
+async def test_a_device_that_is_not_known_gets_a_name_of_ours(logins: Logins) -> None:
+    home = await logins.world.tenant("home")
+    await logins.account(home, ANNS, proven=True)
+    assert (await logins.enter(ANNS, "my-own-choice-of-a-name")).device != "my-own-choice-of-a-name"
+
+
+async def test_the_right_password_of_a_claim_is_no_free_guess_at_anothers(logins: Logins) -> None:
+    home, evil = await logins.world.tenant("home"), await logins.world.tenant("evil")
+    await logins.account(home, ANNS, proven=True)
+    await logins.account(evil, EVES, proven=False)
+    for _ in range(2):
+        assert (await logins.enter(EVES, network=ELSEWHERE)).tenant.id == evil.id
+    assert await logins.fail(EVES, network=ELSEWHERE) == "too_many_attempts"
+    device = (await logins.enter(EVES, tenant=evil.id)).device  # which may go on, and is asked about nobody else then
+    for _ in range(9):
+        assert (await logins.enter(EVES, device, network=ELSEWHERE)).tenant.id == evil.id
+    async with logins.world.uow(evil.id) as tx:  # as by changing it: were it the other's, that would show
+        (claim,) = await tx.users.list_claimants(evil.id, ANN)
+        hash_ = await logins.pool.hash(ANNS, ELSEWHERE)
+        await tx.passwords.put(evil.id, claim.id, hash_, logins.world.clock.now())
+    assert (await logins.enter(ANNS, device, network=ELSEWHERE)).tenant.id == evil.id
+
+
+async def test_later_claims_take_the_sign_in_from_nobody_who_was_there(logins: Logins) -> None:
+    home = await logins.world.tenant("home")
+    first = await logins.account(home, ANNS, proven=False)
+    for _ in range(3):
+        await logins.account(home, EVES, proven=False)
+    entered = await logins.enter(ANNS)
+    assert entered.user.id == first.id
+    own = await logins.account(home, "a third long secret", proven=False)
+    device = (await logins.enter("a third long secret")).device
+    for _ in range(2):
+        await logins.account(home, EVES, proven=False)
+    assert await logins.fail("a third long secret", network=ELSEWHERE) == "invalid_credentials"
+    assert (await logins.enter("a third long secret", device)).user.id == own.id
+
+
+async def test_guesses_at_made_up_challenges_use_nothing_of_the_owner_up(logins: Logins) -> None:
+    tenant = await logins.world.tenant()
+    for number in range(60):
+        made_up = f"made-up-challenge-{number:04d}"
+        assert await guess(logins.world, tenant, "000000", made_up, f"203.0.113.{number % 3}") == "invalid_code"
+    code, challenge = await logins.world.ask_with_challenge(tenant, ANN)
+    assert await guess(logins.world, tenant, code, challenge) == "in"
+    assert await guess(logins.world, tenant, code, challenge) == "invalid_code"

@@ -10,8 +10,10 @@ from uuid import UUID
 from docuchat_client.bodies import parsed
 from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
-from docuchat_client.identity import ApiKey, IssuedApiKey, Session
+from docuchat_client.identity import ApiKey, IssuedApiKey, RecoveryCodes, SecondFactor, Session, TotpSecret
 from docuchat_client.models import CodeSent, Page, Registered, Tokens, User
+
+_SECOND_FACTOR = "/v1/users/me/second-factor"
 
 
 class Accounts(Calls):
@@ -38,8 +40,10 @@ class Accounts(Calls):
         self._challenges[email] = sent.challenge
         return sent
 
-    async def verify_code(self, email: str, code: str, *, challenge: str | None = None) -> Tokens:
-        """Sign in with the code; the tokens are kept and used from now on.
+    async def verify_code(
+        self, email: str, code: str, *, challenge: str | None = None, otp: str | None = None
+    ) -> Tokens:
+        """Sign in with the code, and with that of a second factor; the tokens are kept and used from now on.
 
         `challenge` came with the answer to `request_code`; that of this client's own request is known.
         """
@@ -47,6 +51,8 @@ class Accounts(Calls):
         body = {"email": email, "code": code.strip()}
         if challenge is not None:
             body["challenge"] = challenge
+        if otp is not None:
+            body["otp"] = otp
         tokens = await self._get(Tokens, "POST", "/v1/auth/verify-code", json=body, signed=False)
         self._transport.sign_in(email, tokens.access_token, tokens.refresh_token, challenge)
         return tokens
@@ -127,6 +133,28 @@ class Accounts(Calls):
     async def me(self) -> User:
         """Who is signed in."""
         return await self._get(User, "GET", "/v1/users/me")
+
+    # The second factor
+
+    async def second_factor(self) -> SecondFactor:
+        """What one has beside the first proof."""
+        return await self._get(SecondFactor, "GET", f"{_SECOND_FACTOR}")
+
+    async def begin_totp(self) -> TotpSecret:
+        """A secret for an authenticator app; `confirm_totp` puts it in force."""
+        return await self._get(TotpSecret, "POST", f"{_SECOND_FACTOR}/totp")
+
+    async def confirm_totp(self, otp: str) -> RecoveryCodes:
+        """Put the app in force with a code of it; the other sessions end. The codes are shown here and nowhere else."""
+        return await self._get(RecoveryCodes, "POST", f"{_SECOND_FACTOR}/totp/confirm", json={"otp": otp})
+
+    async def renew_recovery_codes(self) -> RecoveryCodes:
+        """Ten others; those before are void."""
+        return await self._get(RecoveryCodes, "POST", f"{_SECOND_FACTOR}/recovery-codes")
+
+    async def remove_totp(self) -> None:
+        """Take the authenticator app away; the other sessions end."""
+        await self._transport.request("DELETE", f"{_SECOND_FACTOR}/totp")
 
     # Where one is signed in
 

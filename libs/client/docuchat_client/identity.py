@@ -132,6 +132,29 @@ class Session(Model):
     is_current: bool = False
 
 
+class SecondFactor(Model):
+    """What somebody has beside the first proof; `recovery_codes` are those that are left."""
+
+    totp: bool
+    passkeys: int = 0
+    recovery_codes: int = 0
+    required: bool = False
+    asked_for: bool = False
+
+
+class TotpSecret(Model):
+    """What an authenticator app is told."""
+
+    secret: str
+    otpauth_uri: str
+
+
+class RecoveryCodes(Model):
+    """Each stands in for a second factor once."""
+
+    recovery_codes: list[str]
+
+
 class AuditEntry(Model):
     """Who did what to which object, from where, with which result."""
 
@@ -168,6 +191,7 @@ class TenantSettings(Model):
     state: str = "active"
     deletes_at: datetime | None = None
     retention: Retention = Retention()
+    require_second_factor: bool = False
     created_at: datetime
 
 

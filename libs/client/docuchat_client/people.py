@@ -44,6 +44,10 @@ class People(Calls):
         params = {"hand_over_to": None if hand_over_to is None else str(hand_over_to)}
         await self._transport.request("DELETE", f"/v1/users/{user_id}", params=params, repeatable=False)
 
+    async def reset_second_factor(self, user_id: UUID | str) -> None:
+        """Take somebody's second factors away, who has lost them; all sessions of that user end."""
+        await self._transport.request("DELETE", f"/v1/users/{user_id}/second-factor")
+
     # Invitations
 
     async def invite(self, email: str, role: str = "member", *, idempotency_key: str | None = None) -> Invitation:

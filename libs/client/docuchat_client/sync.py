@@ -218,6 +218,12 @@ class DocuChat:
     logout = _blocking(AsyncDocuChat.logout)
     me = _blocking(AsyncDocuChat.me)
 
+    second_factor = _blocking(AsyncDocuChat.second_factor)
+    begin_totp = _blocking(AsyncDocuChat.begin_totp)
+    confirm_totp = _blocking(AsyncDocuChat.confirm_totp)
+    renew_recovery_codes = _blocking(AsyncDocuChat.renew_recovery_codes)
+    remove_totp = _blocking(AsyncDocuChat.remove_totp)
+
     sessions = _iterating(AsyncDocuChat.sessions)
     end_session = _blocking(AsyncDocuChat.end_session)
     end_other_sessions = _blocking(AsyncDocuChat.end_other_sessions)
@@ -231,6 +237,7 @@ class DocuChat:
     find_user = _blocking(AsyncDocuChat.find_user)
     change_user = _blocking(AsyncDocuChat.change_user)
     remove_user = _blocking(AsyncDocuChat.remove_user)
+    reset_second_factor = _blocking(AsyncDocuChat.reset_second_factor)
     invite = _blocking(AsyncDocuChat.invite)
     invitations = _iterating(AsyncDocuChat.invitations)
     find_invitation = _blocking(AsyncDocuChat.find_invitation)

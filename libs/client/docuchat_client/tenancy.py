@@ -26,9 +26,11 @@ class Tenancy(Calls):
         signup: str | None = None,
         domains: Sequence[str] | None = None,
         retention: dict[str, int | None] | None = None,
+        require_second_factor: bool | None = None,
     ) -> TenantSettings:
         """Change what is given; `retention` has `chats_days` and `documents_days`, None is for ever."""
         given: dict[str, Any] = {"name": name, "signup": signup, "domains": domains, "retention": retention}
+        given["require_second_factor"] = require_second_factor
         body = {key: value for key, value in given.items() if value is not None}
         return await self._get(TenantSettings, "PATCH", "/v1/tenant", json=body, repeatable=True)
 

@@ -25,6 +25,7 @@ from docuchat_client.cli.collections import collections_app
 from docuchat_client.cli.files import files_app
 from docuchat_client.cli.groups import groups_app
 from docuchat_client.cli.people import invitations_app, invite, users_app
+from docuchat_client.cli.second_factor import second_factor_app
 from docuchat_client.cli.sign_in import accept, login, logout, password, register, reset_password, whoami
 from docuchat_client.cli.tenant import domains_app, tenant_app
 from docuchat_client.cli.uploads import upload
@@ -52,6 +53,7 @@ for name, group in {
     "groups": groups_app,
     "keys": keys_app,
     "sessions": sessions_app,
+    "second-factor": second_factor_app,
     "admin": admin_app,
 }.items():
     app.add_typer(group, name=name)

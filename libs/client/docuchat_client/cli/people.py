@@ -81,6 +81,20 @@ def remove(
     screen.line(f"{run(with_client(take_out)).called} is removed.")
 
 
+@users_app.command("reset-second-factor")
+def reset_second_factor(user: Person, yes: Yes = False) -> None:
+    """Take the second factors of somebody away who has lost them; all sessions of that user end."""
+    if not yes:
+        confirm(f"Take authenticator app, passkeys and recovery codes of {user} away?")
+
+    async def reset(client: AsyncDocuChat) -> Member:
+        found = await client.find_user(user)
+        await client.reset_second_factor(found.id)
+        return found
+
+    screen.line(f"{run(with_client(reset)).called} signs in without a second factor.")
+
+
 def _change(user: str, *, role: str | None = None, active: bool | None = None) -> Member:
     async def change(client: AsyncDocuChat) -> Member:
         return await client.change_user((await client.find_user(user)).id, role=role, active=active)

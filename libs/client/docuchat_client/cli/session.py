@@ -48,7 +48,7 @@ _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (ServiceUnavailable, NO_ANSWER),
 )
 
-_SAID_WRONG = {"invalid_code", "invalid_credentials", "invalid_otp", "invalid_invitation", "invalid_api_key"}
+_SAID_WRONG = {"invalid_code", "invalid_credentials", "otp_invalid", "invalid_invitation", "invalid_api_key"}
 _SAID_BETTER = (
     re.compile(r"; it is reset at \S+$"),
     re.compile(r"[;,.] try again (shortly|later|in a moment)$", re.IGNORECASE),

@@ -33,7 +33,7 @@ async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
     for left in reversed(range(_TRIES)):
         shown = code or str(typer.prompt("Code"))
         try:
-            await _at_home(client, lambda: client.verify_code(address, shown))  # noqa: B023 - called at once
+            await _at_home(client, _with_second_factor(_verifying(client, address, shown)))
         except (Unauthenticated, InvalidInput) as error:
             if code is not None or not left or error.code not in ("invalid_code", "invalid_input"):
                 raise
@@ -43,15 +43,30 @@ async def _enter(client: AsyncDocuChat, address: str, code: str | None) -> None:
 
 
 async def _enter_by_password(client: AsyncDocuChat, address: str) -> None:
-    """Sign in; who has a second factor is asked for its code."""
     secret = _password()
-    try:
-        await _at_home(client, lambda: client.login_with_password(address, secret))
-    except Unauthenticated as error:
-        if error.code != "otp_required":
-            raise
-        otp = str(typer.prompt("Code of your authenticator, or a recovery code")).strip()
-        await _at_home(client, lambda: client.login_with_password(address, secret, otp=otp))
+    await _at_home(client, _with_second_factor(lambda otp: client.login_with_password(address, secret, otp=otp)))
+
+
+def _verifying(client: AsyncDocuChat, address: str, code: str) -> Callable[[str | None], Awaitable[object]]:
+    return lambda otp: client.verify_code(address, code, otp=otp)
+
+
+def _with_second_factor(enter: Callable[[str | None], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """Sign in; who has a second factor is asked for its code, once."""
+    given: list[str] = []
+
+    async def sign_in() -> None:
+        try:
+            await enter(given[0] if given else None)
+        except Unauthenticated as error:
+            if error.code != "otp_required" or given:
+                raise
+            if "totp" not in error.details.get("methods", ["totp"]):
+                screen.note("You have passkeys, which work in a browser; here a recovery code does.")
+            given.append(str(typer.prompt("Code of your authenticator, or a recovery code")).strip())
+            await enter(given[0])
+
+    return sign_in
 
 
 async def _at_home(client: AsyncDocuChat, enter: Callable[[], Awaitable[object]]) -> None:

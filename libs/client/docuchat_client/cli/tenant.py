@@ -36,17 +36,24 @@ def set_tenant(
     documents: Annotated[
         str | None, typer.Option("--keep-documents", metavar="DAYS|none", help="After their upload; none: for ever.")
     ] = None,
+    second_factor: Annotated[
+        bool | None, typer.Option("--second-factor/--no-second-factor", help="Whether everybody must have one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; what is older than it is to be kept is deleted."""
     kept = {"chats_days": chats, "documents_days": documents}
     retention = {unit: _days(text) for unit, text in kept.items() if text is not None}
-    if name is None and signup is None and not retention:
-        raise typer.BadParameter("say what is to change: --name, --signup, --keep-chats or --keep-documents")
+    if name is None and signup is None and second_factor is None and not retention:
+        raise typer.BadParameter("say what is to change, such as --name or --keep-chats; --help names all")
     changed = run(
         with_client(
             lambda client: client.change_tenant(
-                name=name, signup=signup, domains=domain or None, retention=retention or None
+                name=name,
+                signup=signup,
+                domains=domain or None,
+                retention=retention or None,
+                require_second_factor=second_factor,
             )
         )
     )
@@ -134,5 +141,7 @@ def _tell(tenant: TenantSettings, as_json: bool) -> None:
     if tenant.deletes_at:
         screen.line(f"erased at {moment(tenant.deletes_at)}")
     screen.line(f"sign-up: {tenant.signup}{' ' + ', '.join(tenant.domains) if tenant.domains else ''}")
+    if tenant.require_second_factor:
+        screen.line("everybody must have a second factor")
     for what, days in (("chats", tenant.retention.chats_days), ("documents", tenant.retention.documents_days)):
         screen.line(f"{what} are kept {f'{days} days' if days else 'for ever'}")

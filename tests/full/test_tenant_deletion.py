@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from docuchat_common.events.catalogue import CATALOGUE
 from docuchat_common.messaging.topology import dead_letter_queue, queue_name
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.leftovers import rows_of
-from docuchat_testkit.product import Product, small_pdf, started_test_product
+from docuchat_testkit.product import Product, User, small_pdf, started_test_product
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
 
@@ -44,39 +45,52 @@ def short_lived(
         yield product
 
 
-async def live(product: Product, tenant: int, slug: str, delay: float) -> None:
-    """What people do, until the tenant is deleted in the midst of it; what is refused from then on is as it should."""
-    async with product.user(tenant) as owner:
-        ready = await owner.ready(small_pdf((f"The picnic of {slug} is on Sunday.",)))
-        asked = await owner.http.post("/v1/chat", json={"message": "When is the picnic?"})
-        assert asked.status_code == 200, asked.text
+async def act(owner: User) -> int:
+    """Something that people do; what it was answered."""
+    match CHANCE.randrange(4):
+        case 0:
+            file = small_pdf((f"Page {CHANCE.random()}.",) * CHANCE.randint(1, 40))
+            answer = await owner.http.post("/v1/files", files={"file": ("page.pdf", file)})
+        case 1:
+            answer = await owner.http.post("/v1/chat", json={"message": "When is the picnic?", "stream": True})
+        case 2:
+            answer = await owner.http.post("/v1/chats", json={}, headers={"Idempotency-Key": uuid.uuid4().hex})
+        case _:
+            answer = await owner.http.get("/v1/search", params={"q": "picnic"})
+    assert answer.status_code < 500, answer.text
+    return answer.status_code
 
-        async def upload(number: int) -> None:
-            await owner.http.post("/v1/files", files={"file": (f"{number}.pdf", small_pdf((f"Page {number}.",) * 20))})
 
-        async def ask() -> None:
-            await owner.http.post("/v1/chat", json={"message": "When is the picnic?", "stream": True})
+async def live(product: Product, tenant: int, slug: str, one_by_one: asyncio.Lock, *, is_asked: bool) -> None:
+    """What people do until the tenant is gone in the midst of it; asked for, they can but read before that."""
+    async with AsyncExitStack() as stack:
+        async with one_by_one:  # codes are read from the log
+            owner = await stack.enter_async_context(product.user(tenant))
+        await owner.ready(small_pdf((f"The picnic of {slug} is on Sunday.",)))
 
-        async def remove() -> None:
-            await owner.http.delete(f"/v1/files/{ready['id']}")
+        async def go_on() -> None:
+            while await act(owner) != 401:  # what is not there any more is 404 for a moment
+                pass
 
         async def delete() -> None:
-            await asyncio.sleep(delay)
-            answer = await owner.http.delete("/v1/tenant", params={"confirm": slug})
-            assert answer.status_code == 202, answer.text
+            await asyncio.sleep(CHANCE.random())
+            if is_asked:
+                answer = await owner.http.delete("/v1/tenant", params={"confirm": slug})
+                assert answer.status_code == 202, answer.text
+            else:  # as if the grace had been over for long: nothing has stopped yet
+                async with product.database() as connection:
+                    await connection.execute("UPDATE auth.tenants SET deletes_at = now() WHERE id = $1", tenant)
 
-        work = [*(upload(number) for number in range(3)), ask(), ask(), remove(), delete()]
-        CHANCE.shuffle(work)
-        await asyncio.gather(*work)
+        await asyncio.gather(go_on(), go_on(), delete())
 
 
-async def deleted(product: Product, delay: float) -> None:
+async def deleted(product: Product, one_by_one: asyncio.Lock, *, is_asked: bool) -> None:
     slug = f"t-{uuid.uuid4().hex[:12]}"
     async with product.database() as connection:
         tenant = await connection.fetchval(
             "INSERT INTO auth.tenants (slug, name, signup) VALUES ($1, $1, 'open') RETURNING id", slug
         )
-    await live(product, tenant, slug, delay)
+    await live(product, tenant, slug, one_by_one, is_asked=is_asked)
     async with product.database() as connection:
         done = "SELECT finished_at IS NOT NULL FROM auth.tenant_receipts WHERE tenant_id = $1"
         await eventually(lambda: connection.fetchval(done, tenant), timeout=120)
@@ -113,9 +127,9 @@ async def messages(product: Product) -> dict[str, Any]:
 
 
 async def test_a_hundred_tenants_deleted_at_any_moment_leave_nothing(short_lived: Product) -> None:
-    for start in range(0, INTERLEAVINGS, AT_ONCE):
-        delays = [(start + number) / INTERLEAVINGS * 1.5 for number in range(AT_ONCE)]
-        await asyncio.gather(*(deleted(short_lived, delay) for delay in delays))
+    one_by_one = asyncio.Lock()
+    for _ in range(INTERLEAVINGS // AT_ONCE):
+        await asyncio.gather(*(deleted(short_lived, one_by_one, is_asked=number == 0) for number in range(AT_ONCE)))
 
     async def is_quiet() -> bool:
         assert (waiting := await messages(short_lived)) == {}, waiting

@@ -22,7 +22,7 @@ from docuchat_testkit.product import Product, User, small_pdf, started_test_prod
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 INTERLEAVINGS, AT_ONCE = 100, 10
 STAYS = {

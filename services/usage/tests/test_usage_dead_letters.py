@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from docuchat_common.events.catalogue import TenantCreated
+from docuchat_common.ids import TenantId
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
@@ -54,3 +55,11 @@ async def test_dead_letters_are_listed_and_replayed_for_our_own_services_alone(
         assert (await http.post(path, json={"queue": "x"}, headers=INTERNAL)).json()["code"] == "queue_not_found"
         assert (await http.post(path, json={"queue": QUEUE}, headers=INTERNAL)).json() == {"discarded": 1}
         assert (await http.get("/internal/dead-letters", headers=INTERNAL)).json() == {"items": []}
+
+        office = app.state.container.dead_letters
+        for tenant in (7, 8, 7):
+            late = TenantCreated(tenant_id=tenant, slug="acme", name="Acme")
+            await office.add(late, publisher="auth", reason="test")
+        assert await office.discard_of(TenantId(7)) == 2
+        (item,) = (await http.get("/internal/dead-letters", headers=INTERNAL)).json()["items"]
+        assert item["count"] == 1, "of another tenant"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from docuchat_auth.codes.domain import GuessBudget
+from docuchat_auth.codes.domain import Account, GuessBudget, Purpose
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt, SignedIn
@@ -141,3 +142,40 @@ async def test_guesses_at_made_up_challenges_use_nothing_of_the_owner_up(logins:
     code, challenge = await logins.world.ask_with_challenge(tenant, ANN)
     assert await guess(logins.world, tenant, code, challenge) == "in"
     assert await guess(logins.world, tenant, code, challenge) == "invalid_code"
+
+
+async def test_claims_that_are_older_do_not_hide_the_tenant_in_which_the_address_is_proven(logins: Logins) -> None:
+    world = logins.world
+    await world.admin.execute("""
+        INSERT INTO auth.tenants (slug, name, signup, signup_open)
+        SELECT 'evil-' || n, 'Evil', 'invite', false FROM generate_series(1, 20) AS n
+    """)
+    await world.admin.execute("""
+        INSERT INTO auth.users (tenant_id, id, claimed_email, role, created_at)
+        SELECT id, gen_random_uuid(), 'ann@example.com', 'owner', now() FROM auth.tenants
+    """)
+    home = await world.tenant("home")
+    await logins.account(home, ANNS, proven=True)
+    assert (await logins.enter(ANNS)).tenant.id == home.id
+    async with world.uow.system() as tx:
+        assert await tx.users.find_homes(ANN) == [home.id]
+
+
+async def test_mails_to_those_who_claim_an_address_leave_its_owner_the_own(logins: Logins) -> None:
+    world = logins.world
+    home = await world.tenant("home")
+    for number in range(20):
+        await world.sign_in._desk.issue(Account(home.id, ANN, Purpose.VERIFY), f"203.0.113.{number}")
+    assert await world.ask(home, ANN)
+
+
+async def test_a_suspended_tenant_takes_nobody(logins: Logins) -> None:
+    world = logins.world
+    home = await world.tenant("home")
+    await world.sign_in_as(home, "boss@example.com")
+    await world.tenants.set_suspended(home.id, is_suspended=True)
+    with pytest.raises(InvalidCode):
+        await world.sign_in_as(home, ANN)
+    assert (await world.sign_in_as(home, "boss@example.com")).access_token
+    suspended = await world.tenants.get_by_reference("home")
+    assert not suspended.admits(ANN) and home.admits(ANN)

@@ -61,7 +61,7 @@ class CodeDelivery:
             return tenant.name
         if user is not None:
             return tenant.name if user.is_active else None
-        may_join = account.purpose is Purpose.SIGN_IN and tenant.signup.admits(account.email)
+        may_join = account.purpose is Purpose.SIGN_IN and tenant.admits(account.email)
         return tenant.name if may_join else None
 
 

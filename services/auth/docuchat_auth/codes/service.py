@@ -15,6 +15,7 @@ from docuchat_auth.codes.domain import (
     Challenge,
     CodeRequest,
     ProvenCode,
+    Purpose,
     Redemption,
     new_challenge,
     new_code,
@@ -93,9 +94,12 @@ class CodeDesk:
             limits = _limits("send-browser", subject, self._policy.send_per_browser)
         else:
             subject = self._pseudonyms.of_email(account.email)
+            # mails to those who claim an address use up nothing of whoever's it is
+            apart = "claim-" if account.purpose is Purpose.VERIFY else ""
+            pair = f"{subject}:{client_address}"
             limits = _limits("send-address", client_address, self._policy.send_per_address)
-            limits += _limits("send-email", subject, self._policy.send_per_email)
-            limits += _limits("send-pair", f"{subject}:{client_address}", self._policy.send_per_email_and_address)
+            limits += _limits(f"{apart}send-email", subject, self._policy.send_per_email)
+            limits += _limits(f"{apart}send-pair", pair, self._policy.send_per_email_and_address)
         await self._count(limits)
         code, new = new_code(), new_challenge()
         await self._codes.put(account, new, code, lifetime=self._policy.code_lifetime, is_known=is_known)
@@ -201,7 +205,7 @@ class SignIn:
             raise InvalidCode
         user = await tx.users.find_by_email(tenant.id, account.email)
         if user is None:
-            if not tenant.signup.admits(account.email):
+            if not tenant.admits(account.email):
                 raise InvalidCode
             newcomer = Newcomer(email=account.email)
             user = await tx.users.register(tenant.id, newcomer, moment, may_own=self._first_comer_owns)

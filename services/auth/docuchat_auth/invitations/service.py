@@ -132,6 +132,8 @@ class Invitations:
             taken = await tx.invitations.take(tenant_id, hash_token(token), self._clock.now())
             if taken is None or tenant is None:
                 raise InvalidInvitation
+            if tenant.state != "active":
+                raise InvalidInvitation("The tenant takes nobody at present; try again when it does.")
             user = await self._register(tx, taken, name)
             if hash_ is not None:
                 await tx.passwords.put(tenant_id, user.id, hash_, self._clock.now())

@@ -122,7 +122,7 @@ class Registrations:
     async def _admit(self, tenant_id: TenantId, application: Application) -> Tenant:
         async with self._uow.system() as tx:
             tenant = await tx.tenants.find_by_id(tenant_id)
-        if tenant is None or not tenant.signup.admits(application.email):
+        if tenant is None or not tenant.admits(application.email):
             raise SignUpClosed
         return tenant
 

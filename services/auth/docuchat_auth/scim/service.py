@@ -240,7 +240,7 @@ async def _find_users(tx: Tx, tenant_id: TenantId, wanted: Filter) -> list[User]
         username = parse_username(value)
         found = [
             await tx.users.find_by_email(tenant_id, Email(value)),
-            await tx.users.find_claimant(tenant_id, Email(value)),
+            *await tx.users.list_claimants(tenant_id, Email(value)),
             None if username is None else await tx.users.find_by_username(tenant_id, username),
         ]
         return [user for user in found if user is not None and user_name_of(user) == value][:1]

@@ -91,6 +91,10 @@ class Tenant:
             return "deleting"
         return "active" if self.suspended_at is None else "suspended"
 
+    def admits(self, email: str | None) -> bool:
+        """As its `signup` does; while nothing but reading is allowed it takes nobody."""
+        return self.state == "active" and self.signup.admits(email)
+
 
 TenantReference = TenantId | UUID | Slug
 

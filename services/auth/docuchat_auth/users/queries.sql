@@ -52,14 +52,14 @@ FROM (
            row_number() OVER (ORDER BY created_at DESC, id DESC) AS from_last,
            row_number() OVER (ORDER BY created_at, id) AS from_first
     FROM auth.users
-    WHERE tenant_id = :tenant_id AND claimed_email = :email AND is_active
+    WHERE tenant_id = :tenant_id AND claimed_email = :email
 ) AS claims
 WHERE from_last <= 2 OR from_first <= 2
 ORDER BY from_last;
 
--- name: list_homes(email)
--- Of any tenant: in which an address is at home, as its owner's or as a claim; a few, the oldest first.
-SELECT tenant_id, is_proven FROM auth.homes_of_email_v1(:email);
+-- name: list_homes(email, also_claimed)
+-- Of any tenant: in which an address is at home; a few, as its owner's first.
+SELECT tenant_id FROM auth.homes_of_email_v2(:email, :also_claimed) AS tenant_id;
 
 -- name: list_homes_of_username(username)
 -- Of any tenant: in which a user name is at home.

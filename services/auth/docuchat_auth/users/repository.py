@@ -59,9 +59,9 @@ class UserRepository:
         return [_user(row) async for row in rows]
 
     async def find_homes(self, email: Email, *, also_claimed: bool = False) -> list[TenantId]:
-        """System transactions only: the tenants of an address."""
-        rows = _queries.list_homes(self._connection, email=email)
-        return [TenantId(row["tenant_id"]) async for row in rows if also_claimed or row["is_proven"]]
+        """System transactions only: the tenants of an address, those first in which it is proven."""
+        rows = _queries.list_homes(self._connection, email=email, also_claimed=also_claimed)
+        return [TenantId(row["tenant_id"]) async for row in rows]
 
     async def find_homes_of_username(self, username: Username) -> list[TenantId]:
         """System transactions only: the tenants of a user name."""

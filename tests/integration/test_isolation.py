@@ -71,6 +71,9 @@ async def endow(product: Product, user: User) -> Victim:
         )
         invited = f"{uuid4().hex}@example.com"
         ids["invitation_id"] = str(await administrator.fetchval(invitation, user.tenant_id, invited, invited.encode()))
+    export = await user.http.post(f"/v1/users/{user.id}/export")
+    assert export.status_code == 202, export.text
+    ids["export_id"] = export.json()["id"]
     renamed = await user.http.patch(f"/v1/chats/{start['chat_id']}", json={"title": f"Chat {_SECRET}"})
     assert renamed.status_code == 200
     return Victim(user, content, ids)

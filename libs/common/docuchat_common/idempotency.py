@@ -9,7 +9,7 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -138,6 +138,7 @@ _RELEASE_BEGUN: Final = """
 DELETE FROM @schema@.idempotent_requests WHERE tenant_id = $1 AND reference = $2 AND settled_at IS NULL
 """
 _FORGET_ABOUT: Final = "DELETE FROM @schema@.idempotent_requests WHERE tenant_id = $1 AND reference = $2"
+_FORGET_SUBJECTS: Final = "DELETE FROM @schema@.idempotent_requests WHERE tenant_id = $1 AND subject = ANY($2::text[])"
 _FORGET: Final = "DELETE FROM @schema@.idempotent_requests WHERE created_at < now() - $1::interval"
 
 
@@ -170,6 +171,10 @@ class IdempotentRequests:
     async def forget_about(self, tenant_id: TenantId, reference: UUID) -> None:
         """Delete what was answered about an object: its words do not outlive it."""
         await self._connection.execute(self._sql(_FORGET_ABOUT), tenant_id, reference)
+
+    async def forget_subjects(self, tenant_id: TenantId, subjects: Sequence[str]) -> None:
+        """Delete what these callers were answered (`Caller.subject`): they are gone."""
+        await self._connection.execute(self._sql(_FORGET_SUBJECTS), tenant_id, list(subjects))
 
     async def forget(self, older_than: timedelta) -> None:
         """Delete keys of all tenants that were first used before that; for the system role."""

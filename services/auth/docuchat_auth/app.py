@@ -32,6 +32,7 @@ from docuchat_auth.signing_keys.routes import router as signing_keys
 from docuchat_auth.users.routes import router as users
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.dead_letters import router as dead_letters
+from docuchat_common.http.exports import router as exports
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -64,5 +65,6 @@ def create_app(settings: Settings) -> FastAPI:
         operator_audit,
         operator_lifecycle,
         dead_letters,
+        exports,
     ]
     return create_service_app(settings, title="DocuChat auth", routers=routers, open_container=open_container)

@@ -34,7 +34,7 @@ from docuchat_auth.lifecycle.service import Deletion
 from docuchat_auth.lifecycle.service import Settings as TenantSettings
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
-from docuchat_auth.members.service import Members
+from docuchat_auth.members.service import ForgetGuesses, Members
 from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding, UserImport
 from docuchat_auth.passkeys.ceremonies import RelyingParty
 from docuchat_auth.passkeys.challenges import Challenges
@@ -58,9 +58,10 @@ from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import Profiles, UserDirectory
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
-from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.db import Database, UnitOfWork, load_queries
 from docuchat_common.egress import open_egress
 from docuchat_common.erasure import ERASE_EVERY, TenantErasure
+from docuchat_common.exporting import Exporter
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
@@ -73,6 +74,10 @@ from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
 
 SCHEMA = "auth"
+EXPORTED = (
+    "tenant", "domains", "identity_providers", "users", "identities", "passkeys", "sessions", "groups", "invitations",
+    "api_keys", "audit",
+)  # fmt: skip
 _SWEEP_EVERY = timedelta(hours=1)
 _LOOK_EVERY = timedelta(seconds=10)
 _DRAIN = timedelta(seconds=10)
@@ -113,6 +118,7 @@ class Container:
     refusals: Refusals
     dead_letters: DeadLetterOffice
     sign_in_reset: SignInReset
+    exporter: Exporter
     idempotency: Idempotency
     checks: dict[str, Check]
     watched: dict[str, Check]
@@ -205,14 +211,17 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             check,
         )
         tenants = TenantDirectory(uow, revisions)
-        members = Members(uow, sessions, revisions)
         # a local run reads codes from the log: there they are before the answer is
         hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
         store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
         desk = CodeDesk(uow, store, limiter, pseudonyms, hand_over, make_policy(settings))
-        hand_letter_over = mailer.send_invitation if settings.smtp_url is None else letters.offer
         first_comer_owns = settings.environment in {"local", "test"}
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
+        password_sign_in = PasswordSignIn(
+            uow, sessions, pool, Attempts(client, limiter, budget), pseudonyms, clock, settings.login_refused_after
+        )
+        forget_guesses: list[ForgetGuesses] = [partial(_forget_codes, store), password_sign_in.forget_failures]
+        members = Members(uow, sessions, revisions, forget_guesses)
         passwords = Passwords(uow, pool, desk, sessions, limiter, clock, settings.passwords_per_address)
         invitations = Invitations(
             uow,
@@ -220,7 +229,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             passwords,
             limiter,
             pseudonyms,
-            hand_letter_over,
+            mailer.send_invitation if settings.smtp_url is None else letters.offer,
             clock,
             InvitationPolicy(settings.invitation_ttl, settings.invitations_per_tenant, settings.invitations_per_email),
         )
@@ -256,15 +265,6 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         stack.push_async_callback(queue.drain, _DRAIN)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
-        password_sign_in = PasswordSignIn(
-            uow,
-            sessions,
-            pool,
-            Attempts(client, limiter, budget),
-            pseudonyms,
-            clock,
-            settings.login_refused_after,
-        )
         second_factors = SecondFactors(uow, check, sessions, revisions, clock, settings.totp_issuer)
         yield Container(
             settings=settings,
@@ -308,9 +308,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             audit=audit,
             refusals=Refusals(uow),
             dead_letters=dead_letters,
-            sign_in_reset=SignInReset(
-                uow, sessions, revisions, [partial(_forget_codes, store), password_sign_in.forget_failures]
-            ),
+            sign_in_reset=SignInReset(uow, sessions, revisions, forget_guesses),
+            exporter=Exporter(uow, load_queries("docuchat_auth", "exports.sql"), EXPORTED),
             idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},
             # events wait in the outbox: no request needs the broker

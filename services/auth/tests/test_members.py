@@ -3,18 +3,33 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
+from docuchat_auth.api_keys.domain import NewKey
+from docuchat_auth.api_keys.service import ApiKeys
+from docuchat_auth.audit.service import AuditLog
+from docuchat_auth.bootstrap import EXPORTED
 from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import InvalidHandOver, LastOwner, OwnersOnly
+from docuchat_auth.members.service import Members
+from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.sessions.errors import InvalidRefreshToken
-from docuchat_auth.users.errors import UserNotFound
+from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.contracts.permissions import Role
-from docuchat_common.events.catalogue import UserRemoved
+from docuchat_common.db import load_queries
+from docuchat_common.events.catalogue import AuditRecorded, UserRemoved
+from docuchat_common.exporting import Exported, Exporter
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import InvalidApiKey
+from docuchat_common.idempotency import Idempotency, StoredResponse
 from docuchat_common.ids import UserId, uuid7
 
 NOT_ACTIVE = MemberChange(is_active=False)
+
+
+def new_key(name: str) -> NewKey:
+    return NewKey(name, frozenset({"chats.use"}), (), None, None)
 
 
 class People:
@@ -91,6 +106,98 @@ async def test_removal_ends_the_sessions_and_tells_who_gets_what_was_owned(peopl
     await people.world.sign_in_as(people.tenant, "eve@example.com")
     await people.look()
     assert people.users["eve"].id != eve.id
+
+
+async def test_the_keys_of_a_removed_user_end_and_what_they_were_answered_and_guessed_is_forgotten(
+    people: People,
+) -> None:
+    world, eve = people.world, people.users["eve"]
+    forgotten: list[Any] = []
+
+    async def forget(user: Any) -> None:
+        forgotten.append(user.id)
+
+    keys = ApiKeys(world.uow, world.keys, world.revisions, world.clock)
+    key = await keys.create(people.caller("eve"), new_key("mine"))
+    theirs = await keys.create(people.caller("bob"), new_key("his"))
+    for caller in (people.caller("eve"), Caller(people.tenant.id, "key", key.key.id), people.caller("bob")):
+        async with Idempotency(world.uow).claim(caller, "once", b"1") as claim, world.uow(people.tenant.id) as tx:
+            await tx.requests.settle(claim, b"1", StoredResponse(201, b"{}"))
+    members = Members(world.uow, world.sessions, world.revisions, [forget])
+    await members.remove(people.tenant.id, eve.id, people.caller("bob"), hand_over_to=None)
+    (removed,) = [event for event in await world.events() if isinstance(event, UserRemoved)]
+    assert (removed.key_ids, forgotten) == ((key.key.id,), [eve.id])
+    with pytest.raises(InvalidApiKey):
+        await keys.exchange(key.text, "192.0.2.1")
+    assert await keys.exchange(theirs.text, "192.0.2.1")
+    rows = await world.admin.fetch("SELECT subject FROM auth.idempotent_requests")
+    assert [row["subject"] for row in rows] == [people.caller("bob").subject]
+
+
+@pytest.mark.parametrize("what", ["session", "password", "key"])
+async def test_who_is_removed_while_signing_in_is_told_that_the_account_is_gone(people: People, what: str) -> None:
+    """Who was found is gone when something is added: that is no fault of the server's."""
+    world, tenant, eve = people.world, people.tenant.id, people.users["eve"]
+    stale = people.caller("eve")
+    with pytest.raises(UserGone):
+        async with world.uow(tenant) as tx:
+            found = await tx.users.find_by_id(tenant, eve.id)
+            await people.remove("eve", "bob")
+            if what == "session":
+                await world.sessions.start(tx, found, SignInMethod.CODE)
+            elif what == "password":
+                await tx.passwords.put(tenant, eve.id, "$argon2id$x", world.clock.now())
+            else:
+                await ApiKeys(world.uow, world.keys, world.revisions, world.clock).create(stale, new_key("late"))
+
+
+async def told(world: Any, whose: Exported) -> dict[str, list[dict[str, Any]]]:
+    exporter = Exporter(world.uow, load_queries("docuchat_auth", "exports.sql"), EXPORTED)
+    lines = b"".join([line async for line in exporter.lines(whose)]).splitlines()
+    said = [orjson.loads(line) for line in lines]
+    rows: dict[str, list[dict[str, Any]]] = {file: [] for file in EXPORTED}
+    for line in said[:-1]:
+        rows[line["file"]].append(line["row"])
+    assert said[-1] == {"end": {file: len(found) for file, found in rows.items()}}
+    return rows
+
+
+async def test_what_is_told_of_a_tenant_is_all_but_secrets_and_of_a_person_what_is_about_the_person(
+    people: People,
+) -> None:
+    world, tenant, eve, bob = people.world, people.tenant.id, people.users["eve"], people.users["bob"]
+    other = await world.tenant("other")
+    await world.sign_in_as(other, "zoe@example.com")
+    keys = ApiKeys(world.uow, world.keys, world.revisions, world.clock)
+    for name in ("eve", "bob"):
+        await keys.create(people.caller(name), new_key(f"key of {name}"))
+    async with world.uow(tenant) as tx:
+        await tx.passwords.put(tenant, eve.id, "$argon2id$secret", world.clock.now())
+    group = await world.groups.create(tenant, "Board")
+    for user in (eve, bob):
+        await world.groups.add_member(tenant, group.id, user.id)
+    log = AuditLog(world.uow)
+    await log.book([event for event in await world.events() if isinstance(event, AuditRecorded)])
+
+    all_of_it = await told(world, Exported(tenant))
+    assert {user["email"] for user in all_of_it["users"]} == {f"{name}@example.com" for name in ("ann", "bob", "eve")}
+    assert [len(all_of_it[file]) for file in ("tenant", "sessions", "groups", "api_keys")] == [1, 3, 1, 2]
+    whole = orjson.dumps(all_of_it).decode()
+    secrets = await world.admin.fetch(
+        "SELECT encode(token_hash, 'hex') AS s FROM auth.refresh_tokens UNION ALL "
+        "SELECT encode(secret_hash, 'hex') FROM auth.api_key_secrets UNION ALL SELECT hash FROM auth.passwords"
+    )
+    assert len(secrets) == 7 and not [row["s"] for row in secrets if row["s"] in whole or row["s"][:16] in whole]
+    assert "zoe" not in whole
+
+    (key,) = [key for key in all_of_it["api_keys"] if key["user_id"] == str(eve.id)]
+    of_eve = await told(world, Exported(tenant, eve.id))
+    assert [len(of_eve[file]) for file in ("tenant", "users", "sessions", "api_keys", "invitations")] == [0, 1, 1, 1, 0]
+    assert of_eve["groups"][0]["members"] == [str(eve.id)]
+    told_of = {str(eve.id), key["id"]}
+    assert all(act["actor_id"] in told_of or act["object_id"] in told_of for act in of_eve["audit"])
+    assert len(of_eve["audit"]) >= 2 and str(bob.id) not in orjson.dumps(of_eve["users"] + of_eve["groups"]).decode()
+    assert all(act["address"] is None for act in of_eve["audit"] if act["actor_id"] not in told_of)
 
 
 async def test_what_is_owned_goes_to_another_active_user_of_the_tenant_or_to_nobody(people: People) -> None:

@@ -12,6 +12,7 @@ from docuchat_chat.settings import Settings
 from docuchat_chat.turns.routes import router as turns
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.dead_letters import router as dead_letters
+from docuchat_common.http.exports import router as exports
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -19,6 +20,6 @@ def create_app(settings: Settings) -> FastAPI:
     return create_service_app(
         settings,
         title="DocuChat chat",
-        routers=[turns, conversations, search, internal, dead_letters],
+        routers=[turns, conversations, search, internal, dead_letters, exports],
         open_container=open_container,
     )

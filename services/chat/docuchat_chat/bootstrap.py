@@ -16,6 +16,7 @@ from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
+from docuchat_chat.conversations.people import People
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
@@ -35,7 +36,9 @@ from docuchat_common.clock import SystemClock
 from docuchat_common.contracts.holds import HoldKind
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
+from docuchat_common.db.queries import load_queries
 from docuchat_common.erasure import ERASE_EVERY, TenantErasure
+from docuchat_common.exporting import Exporter
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
@@ -57,6 +60,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
+EXPORTED = ("chats", "messages")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -71,6 +75,7 @@ class Container:
     conversations: ConversationService
     turns: Turns
     idempotency: Idempotency
+    exporter: Exporter
     refusals: Refusals
     background: Background
     dead_letters: DeadLetterOffice
@@ -166,7 +171,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             owner=owner,
             clock=clock,
         )
-        upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
         replay = ReplayService(transactions, board, registry)
         dead_letters = DeadLetterOffice(broker, "chat")
         erasure = make_erasure(transactions, replay, redis, dead_letters, _keys_of)
@@ -175,11 +179,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.start("relay", relay.run)
         background.start("board", board.run)
         background.start("stops", lambda: board.listen_for_stops(registry.stop))
-        _start_sweeps(background, policy, recovery, metering, upkeep, erasure)
+        people = People(transactions, replay)
         conversations = ConversationService(transactions, replay, limiter, max_message_chars=settings.max_message_chars)
         retention = Retention(transactions, clock, conversations.delete_unused)
-        background.every("retention", SWEEP_EVERY, retention.sweep)
-        consumer = Consumer(broker, subscriptions(transactions, erasure, retention))
+        upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
+        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, people, retention)
+        consumer = Consumer(broker, subscriptions(transactions, erasure, retention, people))
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=2))
         stack.push_async_callback(metering.settle_late)
@@ -193,6 +198,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             conversations=conversations,
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
+            exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),
             refusals=Refusals(transactions),
             background=background,
             dead_letters=dead_letters,
@@ -227,6 +233,8 @@ def _start_sweeps(
     metering: Metering,
     upkeep: Upkeep,
     erasure: TenantErasure,
+    people: People,
+    retention: Retention,
 ) -> None:
     background.every("recovery", policy.sweep, recovery.sweep)
     background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
@@ -234,6 +242,8 @@ def _start_sweeps(
     background.every("compare_books", policy.booking_patience / 2, upkeep.compare_books)
     background.every("purge", timedelta(minutes=1), upkeep.purge)
     background.every("erasures", ERASE_EVERY, erasure.go_on)
+    background.every("people", timedelta(minutes=1), people.sweep)
+    background.every("retention", SWEEP_EVERY, retention.sweep)
     background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
+from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
@@ -25,6 +26,7 @@ class ChatTx:
     """One transaction."""
 
     chats: ChatRepository
+    legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
     search: KnowledgeSearch
@@ -41,6 +43,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
     def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
         return ChatTx(
             chats=ChatRepository(connection),
+            legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),
             search=KnowledgeSearch(connection, statistics, space, outdated),

@@ -22,6 +22,7 @@ from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
+from docuchat_gateway.exports import routes as export_routes
 from docuchat_gateway.operator import routes as operator_routes
 from docuchat_gateway.settings import Settings
 
@@ -61,6 +62,7 @@ def create_app(
             document_routes.router,
             passage_routes.router,
             collection_routes.router,
+            export_routes.router,
             operator_routes.router,
             home.router,
             pages.router,

@@ -38,6 +38,7 @@ from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import too_many_sockets
 from docuchat_gateway.edge.standing import Admission, Standing
+from docuchat_gateway.exports.service import ExportService
 from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import GatewayTx, compose
@@ -60,6 +61,7 @@ class Container:
     progress_streams: OpenCounts
     documents: DocumentService
     collections: CollectionService
+    exports: ExportService
     idempotency: Idempotency
     uploads: UploadService
     upload_slots: SharedSlots
@@ -146,6 +148,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             documents=documents,
             collections=CollectionService(uow, documents),
+            exports=ExportService(uow, blobs),
             idempotency=idempotency,
             uploads=UploadService(
                 uow,

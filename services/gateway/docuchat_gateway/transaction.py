@@ -10,6 +10,7 @@ from docuchat_common.messaging.outbox import Outbox
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.passages import PassageReader
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.exports.repository import ExportRepository
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 
 
@@ -20,6 +21,7 @@ class GatewayTx:
     collections: CollectionRepository
     documents: DocumentRegistry
     passages: PassageReader
+    exports: ExportRepository
     requests: IdempotentRequests
     reembedding: ReembeddingStore
     outbox: Outbox
@@ -31,6 +33,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Gateway
         collections=CollectionRepository(connection),
         documents=DocumentRegistry(connection),
         passages=PassageReader(connection),
+        exports=ExportRepository(connection),
         requests=IdempotentRequests(connection, "knowledge"),
         reembedding=ReembeddingStore(connection),
         outbox=outbox,

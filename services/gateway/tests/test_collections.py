@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
+from services.gateway.tests.test_uploads import replace_uploads
+
+from docuchat_common.http.caller import Caller
+from docuchat_testkit.eventually import eventually
 
 
 class Person:
@@ -221,6 +226,55 @@ async def test_the_same_content_of_two_people_is_two_documents_and_neither_learn
     assert (await admin.upload(hidden))[0] == 202
     assert (await Person(gateway).upload())[0] == 202
     assert await gateway.fetchval("SELECT count(DISTINCT blob_key) FROM knowledge.documents") == 6
+
+
+class Meanwhile:
+    """Transactions of uploads; before the last of one something happens."""
+
+    def __init__(self, uow: Any, what: Callable[[], Awaitable[object]], before: int) -> None:
+        self._uow, self._what, self._before = uow, what, before
+
+    @asynccontextmanager
+    async def as_caller(self, caller: Caller) -> AsyncIterator[Any]:
+        self._before -= 1
+        if self._before == 0:
+            await self._what()
+        async with self._uow.as_caller(caller) as tx:
+            yield tx
+
+
+@pytest.mark.parametrize(("access", "code"), [(None, "collection_not_found"), ("read", "not_allowed")])
+@pytest.mark.parametrize("before", [2, 3])
+async def test_an_upload_during_which_its_collection_is_restricted_is_refused_and_leaves_nothing(
+    gateway: Gateway, access: str | None, code: str, before: int
+) -> None:
+    admin, member = Person(gateway, "admin"), Person(gateway)
+    collection = await admin.make(visibility="tenant")
+    if access is not None:
+        await admit(admin, collection, member.id, access)
+
+    async def restrict() -> None:
+        assert (await admin.call("PATCH", f"/v1/collections/{collection}", {"visibility": "restricted"}))[0] == 200
+
+    uow = gateway.container.uploads._uow
+    replace_uploads(gateway, uow=Meanwhile(uow, restrict, before))
+    status, body = await member.upload(collection)
+    assert (status, body["code"]) == ({"not_allowed": 403}.get(code, 404), code)
+    await eventually(lambda: not gateway.stored())
+    assert await gateway.fetchval("SELECT count(*) FROM knowledge.documents WHERE deleted_at IS NULL") == 0
+
+
+async def test_a_service_key_deletes_what_it_uploaded_and_nothing_else(gateway: Gateway) -> None:
+    scope = "documents.read documents.add"
+    key, other = (Person(gateway, sub_type="key", scope=scope) for _ in range(2))
+    user = Person(gateway)
+    of_user = Person(gateway, sub_type="key", scope=scope, user=str(user.id))
+    _, own = await key.upload()
+    _, users = await of_user.upload(content=PDF + b"2")
+    for person, document in ((other, own), (of_user, own), (user, own), (key, users), (other, users)):
+        assert (await person.call("DELETE", f"/v1/files/{document['id']}"))[1]["code"] == "not_allowed"
+    assert (await key.call("DELETE", f"/v1/files/{own['id']}"))[0] == 200
+    assert (await user.call("DELETE", f"/v1/files/{users['id']}"))[0] == 200
 
 
 async def test_a_key_manages_collections_by_the_scope_for_just_that(gateway: Gateway) -> None:

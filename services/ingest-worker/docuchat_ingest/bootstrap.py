@@ -17,6 +17,7 @@ from docuchat_common.clock import SystemClock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
 from docuchat_common.erasure import ERASE_EVERY
+from docuchat_common.exporting import Exporter
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
@@ -29,12 +30,15 @@ from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
 from docuchat_ingest.adapters.dead_letters import BrokerDeadLetters
+from docuchat_ingest.adapters.exports import ServiceSource
 from docuchat_ingest.adapters.metrics import PrometheusMeter
 from docuchat_ingest.adapters.redis import RedisAnnouncer
 from docuchat_ingest.adapters.usage import UsageQuota
 from docuchat_ingest.adapters.work_folders import remove_orphans
 from docuchat_ingest.chunking.chunker import Chunker
+from docuchat_ingest.exports.service import Exports
 from docuchat_ingest.handlers import subscriptions
+from docuchat_ingest.jobs.people import People
 from docuchat_ingest.jobs.service import Jobs
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
@@ -44,6 +48,7 @@ from docuchat_ingest.reading.process.pool import ParserLimits, ParserPool
 from docuchat_ingest.settings import Settings
 from docuchat_ingest.tenant_erasure import delete_late_files, make_erasure
 from docuchat_ingest.transaction import SCHEMA, PatientCommits, Transaction, compose
+from docuchat_knowledge.exports.repository import FILES, ROWS
 from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
@@ -126,25 +131,37 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             recipe=_recipe(settings, space),
         )
         sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
+        people = People(uow, announcer)
+        exports = Exports(
+            uow,
+            blobs,
+            people=ServiceSource(session, settings.auth_url, "auth", internal_token),
+            others=[
+                ServiceSource(session, settings.chat_url, "chat", internal_token),
+                ServiceSource(session, settings.usage_url, "usage", internal_token),
+                Exporter(uow, ROWS, FILES),
+            ],
+            lifetime=settings.export_lifetime,
+            worker_id=presence.process_id,
+        )
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
         retention = Retention(uow, SystemClock(), sweeps.delete_older)
-        consumer = Consumer(broker, subscriptions(sweeps, slots, erasure, retention, settings.ingest_concurrency))
+        consumer = Consumer(
+            broker,
+            subscriptions(sweeps, people, exports, slots, erasure, retention, settings.ingest_concurrency),
+        )
         drain = min(settings.ingest_drain, settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
         await sweeps.tell_space(space)
         background.start("relay", relay.run)
-        background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
-        background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
-        background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))
-        background.every("abandoned_uploads", _MINUTE, lambda: sweeps.bury_abandoned(settings.upload_abandoned_after))
+        background.start("exports", exports.run)
+        _start_sweeps(background, sweeps, metering, ledger, settings)
         background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("retention", SWEEP_EVERY, retention.sweep)
         background.every("late_files", timedelta(minutes=10), lambda: delete_late_files(uow, blobs))
-        background.every("provider_calls", timedelta(seconds=5), sweeps.take_over_calls)
-        background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
-        background.every("compare_books", _MINUTE, lambda: metering.compare_books(ledger, _BOOKING_PATIENCE))
-        background.every("old_provider_calls", timedelta(hours=1), lambda: metering.forget(_KEEP_CALLS))
+        background.every("people", _MINUTE, people.sweep)
+        background.every("expired_exports", _MINUTE, exports.sweep)
         stack.push_async_callback(metering.settle_late)
         consumer.start()
         stack.push_async_callback(_stop_working, consumer, slots, drain)
@@ -157,6 +174,19 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             {"rabbitmq": consumer.check},  # documents are found without it
             background.names | looking.names,
         )
+
+
+def _start_sweeps(
+    background: Background, sweeps: Sweeps, metering: Metering, ledger: UsageLedger, settings: Settings
+) -> None:
+    background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
+    background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
+    background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))
+    background.every("abandoned_uploads", _MINUTE, lambda: sweeps.bury_abandoned(settings.upload_abandoned_after))
+    background.every("provider_calls", timedelta(seconds=5), sweeps.take_over_calls)
+    background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
+    background.every("compare_books", _MINUTE, lambda: metering.compare_books(ledger, _BOOKING_PATIENCE))
+    background.every("old_provider_calls", timedelta(hours=1), lambda: metering.forget(_KEEP_CALLS))
 
 
 async def _stop_working(consumer: Consumer, slots: Slots, drain: timedelta) -> None:

@@ -6,12 +6,22 @@ from typing import Any
 
 from docuchat_common.erasure import TenantErasure
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentDeleted, DocumentUploaded, TenantDeleted, TenantSettings
+from docuchat_common.events.catalogue import (
+    DocumentDeleted,
+    DocumentUploaded,
+    ExportRequested,
+    TenantDeleted,
+    TenantSettings,
+    UserRemoved,
+)
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.messaging.subscriptions import Delivery, Subscription
 from docuchat_common.messaging.topology import RetryLadder, queue_name
+from docuchat_common.removals import RemovedUser
 from docuchat_common.retention import Retention
+from docuchat_ingest.exports.service import Exports
+from docuchat_ingest.jobs.people import People
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
 
@@ -46,14 +56,31 @@ async def on_settings(retention: Retention, event: TenantSettings, _: Delivery) 
     await retention.hear(TenantId(event.tenant_id), event.version, event.documents_days)
 
 
+async def on_removed(people: People, event: UserRemoved, _: Delivery) -> None:
+    await people.settle(RemovedUser.of(event))
+
+
+async def on_export_requested(exports: Exports, _: ExportRequested, __: Delivery) -> None:
+    """Word of a row, which is found without it as well: nobody keeps a message as long as an archive takes."""
+    exports.wake()
+
+
 def subscriptions(
-    sweeps: Sweeps, slots: Slots, erasure: TenantErasure, retention: Retention, concurrency: int
+    sweeps: Sweeps,
+    people: People,
+    exports: Exports,
+    slots: Slots,
+    erasure: TenantErasure,
+    retention: Retention,
+    concurrency: int,
 ) -> list[Subscription[Any]]:
     handlers: list[tuple[type[Event], Callable[[Any, Delivery], Awaitable[None]], int]] = [
         (DocumentUploaded, partial(on_uploaded, slots, sweeps), concurrency),
         (DocumentDeleted, partial(on_deleted, sweeps), 8),
         (TenantDeleted, partial(on_tenant_deleted, erasure), 8),
         (TenantSettings, partial(on_settings, retention), 8),
+        (UserRemoved, partial(on_removed, people), 1),
+        (ExportRequested, partial(on_export_requested, exports), 8),
     ]
     return [
         Subscription(queue_name("ingest", event.type), event, handler, prefetch=prefetch, retry=_LADDER)

@@ -14,6 +14,7 @@ class Settings(EmbeddingSettings, ServiceSettings):
     """Settings of this service, besides those that every service has."""
 
     port: int = Field(default=8004, ge=0, le=65535)
+    chat_url: ServiceUrl = "http://127.0.0.1:8002"
     usage_url: ServiceUrl = "http://127.0.0.1:8003"
     blob_url: BlobUrl
 
@@ -30,6 +31,8 @@ class Settings(EmbeddingSettings, ServiceSettings):
     ingest_drain: Duration = timedelta(seconds=10)
     upload_abandoned_after: Duration = timedelta(hours=1)
     """An upload whose file has not arrived by then is taken away, with what came of it."""
+    export_lifetime: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
+    """How long an archive can be fetched."""
     parser_memory_mb: int = Field(default=512, ge=128)
     parser_cpu: Duration = timedelta(seconds=20)
     parser_wall: Duration = timedelta(seconds=28)

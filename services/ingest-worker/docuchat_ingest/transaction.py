@@ -12,15 +12,18 @@ import asyncpg
 
 from docuchat_common.erasure import Erasures
 from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
 from docuchat_common.retention import RetentionRules
 from docuchat_knowledge.documents.repository import DocumentRegistry
+from docuchat_knowledge.exports.repository import ExportWork
 from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import WorkerStore
+from docuchat_knowledge.people.repository import LegacyRepository
 
 SCHEMA = "knowledge"
 
@@ -38,6 +41,9 @@ class Transaction:
     erasures: Erasures
     retention: RetentionRules
     documents: DocumentRegistry
+    legacies: LegacyRepository
+    exports: ExportWork
+    requests: IdempotentRequests
     outbox: Outbox
 
 
@@ -50,6 +56,9 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transac
         erasures=Erasures(connection, SCHEMA),
         retention=RetentionRules(connection, SCHEMA),
         documents=DocumentRegistry(connection),
+        legacies=LegacyRepository(connection),
+        exports=ExportWork(connection),
+        requests=IdempotentRequests(connection, SCHEMA),
         outbox=outbox,
     )
 

@@ -122,6 +122,8 @@ class Absences:
 
     uow: IngestUnitOfWork
     away: int = 0
+    away_after: int | None = None
+    """How many transactions inside a tenant there are before the database is away."""
     boundaries: Boundaries = field(default_factory=Boundaries)
     ended: int = 0
     """How many transactions inside a tenant there were."""
@@ -131,6 +133,10 @@ class Absences:
         if self.away:
             self.away -= 1
             raise UpstreamUnavailable
+        if self.away_after is not None:
+            if not self.away_after:
+                raise UpstreamUnavailable
+            self.away_after -= 1
         await self.boundaries.reach("before a transaction")
         try:
             async with self.uow(tenant_id) as tx:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from docuchat_common.http import dead_letters
+from docuchat_common.http import dead_letters, exports
 from docuchat_common.http.app import create_service_app
 from docuchat_usage.bootstrap import open_container
 from docuchat_usage.documents import routes as documents
@@ -16,6 +16,6 @@ def create_app(settings: Settings) -> FastAPI:
     """HTTP, consumer, relay and sweeps in one process."""
     routers = [
         ledger.router, prices.operator, quotas.operator, quotas.router, ledger.internal, documents.internal,
-        dead_letters.router,
+        dead_letters.router, exports.router,
     ]  # fmt: skip
     return create_service_app(settings, title="DocuChat usage", routers=routers, open_container=open_container)

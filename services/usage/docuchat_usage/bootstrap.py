@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
-from docuchat_common.db import Database, UnitOfWork
+from docuchat_common.db import Database, UnitOfWork, load_queries
 from docuchat_common.erasure import ERASE_EVERY
+from docuchat_common.exporting import Exporter
 from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
@@ -23,6 +24,7 @@ from docuchat_usage.adapters.users import TenantUsers
 from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
+from docuchat_usage.people.service import People
 from docuchat_usage.prices.service import PriceService
 from docuchat_usage.quotas.service import Policy, QuotaService
 from docuchat_usage.tenant_erasure import make_erasure
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from docuchat_usage.settings import Settings
 
 SCHEMA = "usage"
+EXPORTED = ("usage", "usage_days", "quotas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Container:
     documents: DocumentService
     ledger: LedgerService
     idempotency: Idempotency
+    exporter: Exporter
     refusals: Refusals
     dead_letters: DeadLetterOffice
     checks: dict[str, Check]
@@ -81,7 +85,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         ledger = LedgerService(uow, clock, settings.ledger_retention)
         dead_letters = DeadLetterOffice(broker, SCHEMA)
         erasure = make_erasure(uow, dead_letters)
-        consumer = Consumer(broker, subscriptions(quotas, documents, ledger, erasure, batch=settings.usage_batch))
+        people = People(uow, clock)
+        consumer = Consumer(
+            broker, subscriptions(quotas, documents, ledger, people, erasure, batch=settings.usage_batch)
+        )
 
         async def forget_repeats() -> None:
             async with uow.system() as tx:
@@ -95,6 +102,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("hold_sweep", settings.hold_sweep_interval, quotas.sweep)
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
         background.every("ledger_forget", timedelta(hours=1), ledger.forget)
+        background.every("people", timedelta(minutes=1), people.sweep)
         background.every("documents_forget", timedelta(hours=1), documents.forget)
         background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("forget_repeats", timedelta(hours=1), forget_repeats)
@@ -107,6 +115,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             documents=documents,
             ledger=ledger,
             idempotency=Idempotency(uow),
+            exporter=Exporter(uow, load_queries("docuchat_usage", "exports.sql"), EXPORTED),
             refusals=Refusals(uow),
             dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check},

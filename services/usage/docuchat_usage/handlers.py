@@ -14,14 +14,17 @@ from docuchat_common.events.catalogue import (
     TenantCreated,
     TenantDeleted,
     UsageRecorded,
+    UserRemoved,
 )
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.subscriptions import AnySubscription, BatchSubscription, Delivery, Subscription
 from docuchat_common.messaging.topology import queue_name
+from docuchat_common.removals import RemovedUser
 from docuchat_usage.documents.domain import StoredDocument
 from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.ledger.domain import Kind, Usage
 from docuchat_usage.ledger.service import LedgerService
+from docuchat_usage.people.service import People
 from docuchat_usage.quotas.service import QuotaService
 
 
@@ -67,8 +70,19 @@ async def begin_erasure(erasure: TenantErasure, event: TenantDeleted, _: Deliver
     await erasure.begin(TenantId(event.tenant_id))
 
 
+async def forget_user(people: People, event: UserRemoved, _: Delivery) -> None:
+    """A user is gone: the documents count for the heir, the user's own budgets go."""
+    await people.settle(RemovedUser.of(event))
+
+
 def subscriptions(
-    quotas: QuotaService, documents: DocumentService, ledger: LedgerService, erasure: TenantErasure, *, batch: int
+    quotas: QuotaService,
+    documents: DocumentService,
+    ledger: LedgerService,
+    people: People,
+    erasure: TenantErasure,
+    *,
+    batch: int,
 ) -> list[AnySubscription]:
     """The service's whole reaction to the world."""
     singles: list[tuple[Any, Any]] = [
@@ -77,6 +91,7 @@ def subscriptions(
         (DocumentUploaded, partial(count_upload, documents)),
         (DocumentReady, partial(count_pages, documents)),
         (DocumentDeleted, partial(forget_document, documents)),
+        (UserRemoved, partial(forget_user, people)),
     ]
     return [
         BatchSubscription(

@@ -12,6 +12,7 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_usage.documents.repository import DocumentRepository
 from docuchat_usage.ledger.repository import LedgerRepository
+from docuchat_usage.people.repository import LegacyRepository
 from docuchat_usage.prices.repository import PriceRepository
 from docuchat_usage.quotas.repository import QuotaRepository
 
@@ -24,6 +25,7 @@ class Tx:
     quotas: QuotaRepository
     documents: DocumentRepository
     ledger: LedgerRepository
+    legacies: LegacyRepository
     requests: IdempotentRequests
     erasures: Erasures
     outbox: Outbox
@@ -37,6 +39,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, inbox: Inbox) -> Tx:
         quotas=QuotaRepository(connection),
         documents=DocumentRepository(connection),
         ledger=LedgerRepository(connection),
+        legacies=LegacyRepository(connection),
         requests=IdempotentRequests(connection, "usage"),
         erasures=Erasures(connection, "usage"),
         outbox=outbox,

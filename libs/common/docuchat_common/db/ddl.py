@@ -352,3 +352,26 @@ GRANT SELECT ON {schema}.retention_rules TO {system};
 {guard_ddl(schema, "retention_rules")}
 {erasable_ddl(schema, "retention_rules")}
 """
+
+
+def removed_users_ddl(schema: str, *, app_roles: tuple[str, ...], system_roles: tuple[str, ...]) -> str:
+    """Who was removed from a tenant (`docuchat_common.removals`), so that what comes after them goes their way."""
+    schema = _checked(schema)
+    app, system = ", ".join(map(_checked, app_roles)), ", ".join(map(_checked, system_roles))
+    return f"""
+CREATE TABLE {schema}.removed_users (
+    tenant_id bigint NOT NULL,
+    user_id uuid NOT NULL,
+    key_ids uuid[] NOT NULL,
+    hand_over_to uuid,
+    removed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT removed_users_key PRIMARY KEY (tenant_id, user_id)
+);
+CREATE INDEX removed_users_removed_at ON {schema}.removed_users (removed_at);
+COMMENT ON TABLE {schema}.removed_users IS 'Who is gone: what was on its way then is found by these ids.';
+GRANT SELECT, INSERT ON {schema}.removed_users TO {app};
+GRANT SELECT, DELETE ON {schema}.removed_users TO {system};
+{tenant_policy_ddl(f"{schema}.removed_users", app_roles=app_roles, system_roles=system_roles)};
+{guard_ddl(schema, "removed_users")}
+{erasable_ddl(schema, "removed_users")}
+"""

@@ -40,6 +40,17 @@ class _OnConnection(AsyncPGAdapter):
         return await conn.execute(sql, *self._in_order(query_name, parameters))
 
 
+async def in_batches(
+    queries: Any, name: str, connection: asyncpg.Connection, size: int, **parameters: Any
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """The rows of a named query, read by a cursor, so many at a time; inside a transaction."""
+    values = [parameters[parameter] for parameter in queries.driver_adapter.var_sorted[name]]
+    await connection.execute(f"DECLARE in_batches NO SCROLL CURSOR FOR {getattr(queries, name).sql}", *values)
+    while rows := await connection.fetch(f"FETCH {int(size)} FROM in_batches"):
+        yield rows
+    await connection.execute("CLOSE in_batches")
+
+
 def load_queries(package: str, filename: str = "queries.sql") -> Any:
     """The queries of `package`'s SQL file as async functions of (connection, *, named parameters).
 

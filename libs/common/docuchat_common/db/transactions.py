@@ -16,6 +16,7 @@ _FOR_READER: Final = (
     ", set_config('app.user_id', '@user@', true), set_config('app.role', '@role@', true)"
     ", set_config('app.groups', '{@groups@}', true)"
 )
+_SNAPSHOT: Final = " ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ROLE: Final = re.compile(r"[a-z_]{1,32}")
 _NO_ROLE: Final = "none"
 # a server that lives begins at once: one that does not is told before the patience of a long statement is over
@@ -41,15 +42,20 @@ class Reader(Protocol):
 
 @asynccontextmanager
 async def transaction(
-    connection: asyncpg.Connection, tenant_id: TenantId | None = None, reader: Reader | None = None
+    connection: asyncpg.Connection,
+    tenant_id: TenantId | None = None,
+    reader: Reader | None = None,
+    *,
+    is_snapshot: bool = False,
 ) -> AsyncIterator[None]:
     """Commit on leaving, roll back on an exception; begun in one round trip, also inside a tenant and for a reader.
 
-    asyncpg does not know of it, so none of asyncpg's nests in it.
+    All that is read in a snapshot is of one moment, and nothing is written. asyncpg does not know of the transaction,
+    so none of asyncpg's nests in it.
     """
     inside = "" if tenant_id is None else _IN_TENANT.replace("@tenant@", str(int(tenant_id))) + _settings_of(reader)
     try:
-        await connection.execute("BEGIN" + inside, timeout=_BEGIN_SECONDS)
+        await connection.execute(("BEGIN" + _SNAPSHOT * is_snapshot) + inside, timeout=_BEGIN_SECONDS)
         yield
     except BaseException as error:
         # a server that does not answer does not answer a ROLLBACK either: the connection is ended, and it notices

@@ -74,6 +74,15 @@ class UnitOfWork(Generic[T]):
             yield tx
 
     @asynccontextmanager
+    async def snapshot(self, tenant_id: TenantId) -> AsyncIterator[asyncpg.Connection]:
+        """A read-only transaction of one moment inside one tenant: for what is told of it row by row."""
+        async with (
+            self._database.connection() as connection,
+            transaction(connection, tenant_id, is_snapshot=True),
+        ):
+            yield connection
+
+    @asynccontextmanager
     async def _transaction(
         self, *, system: bool, tenant_id: TenantId | None, reader: Reader | None = None
     ) -> AsyncIterator[T]:

@@ -70,13 +70,19 @@ class UserRegistered(Event):
 
 
 class UserRemoved(Event):
-    """A user is gone for good; what the user owned goes to `hand_over_to`, and without that it is to be deleted."""
+    """A user is gone for good; the documents go to `hand_over_to`, and without that they are deleted.
+
+    What is private to a user, as chats are, is deleted in any case.
+    """
 
     type: ClassVar[str] = "user.removed.v1"
     published_by: ClassVar[tuple[str, ...]] = ("auth",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest", "chat", "usage")
 
     user_id: UUID
     hand_over_to: UUID | None = None
+    key_ids: tuple[UUID, ...] = ()
+    """The user's API keys, which are gone as well."""
 
 
 class KeyRotated(Event):
@@ -273,6 +279,30 @@ class AuditRecorded(Event):
     detail: str | None = None
 
 
+class ExportRequested(Event):
+    """Somebody asked for an archive of all that is kept of the tenant, or of one of its people."""
+
+    type: ClassVar[str] = "export.requested.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("gateway",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
+
+    export_id: UUID
+    user_id: UUID | None = None
+    """Whose; null for all of the tenant's."""
+
+
+class ExportReady(Event):
+    """An archive can be fetched, until it expires."""
+
+    type: ClassVar[str] = "export.ready.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("ingest",)
+
+    export_id: UUID
+    user_id: UUID | None = None
+    size_bytes: PositiveInt
+    expires_at: AwareDatetime
+
+
 CATALOGUE: tuple[type[Event], ...] = (
     TenantCreated,
     TenantSettings,
@@ -292,6 +322,8 @@ CATALOGUE: tuple[type[Event], ...] = (
     QuotaThreshold,
     QuotaExceeded,
     AuditRecorded,
+    ExportRequested,
+    ExportReady,
 )
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in CATALOGUE}
 

@@ -65,6 +65,11 @@ class Caller:
         return self.owner_id if self.subject_type == "key" else self.subject_id
 
     @property
+    def service_key_id(self) -> UUID | None:
+        """The API key of the tenant's own that asks; None for a user, and for a user's key."""
+        return self.subject_id if self.subject_type == "key" and self.owner_id is None else None
+
+    @property
     def subject(self) -> str:
         """A name of the caller that is unique over all tenants, for keys of caches, limits and repeats."""
         return f"{self.tenant_id}:{self.subject_type}:{self.subject_id}"

@@ -20,12 +20,15 @@ EXTENSION: Final = "x-permission"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def requires(action: Action) -> Any:
-    """Make a dependency that is the caller, and refuses who may not do `action`."""
+def requires(action: Action, *, is_read: bool = False) -> Any:
+    """Make a dependency that is the caller, and refuses who may not do `action`.
+
+    What `is_read` whatever its method says changes nothing that is the tenant's, so a suspended one may do it.
+    """
 
     @raises(NotAllowed, *(() if action in ENROLMENT else (SecondFactorRequired,)))
     async def permitted(request: Request, identity: CurrentIdentity) -> Caller:
-        request.app.state.container.verifier.permit(identity, action, request.method)
+        request.app.state.container.verifier.permit(identity, action, "GET" if is_read else request.method)
         return identity.caller
 
     vars(permitted)["permission"] = action
@@ -52,7 +55,7 @@ def _permissions(dependant: Dependant) -> Iterator[Permission]:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What an action is about; `belongs_to` is the id of the subject that made it, None when nobody knows."""
+    """What an action is about; `belongs_to` is the user or service's key that made it, None when nobody knows."""
 
     tenant_id: TenantId
     belongs_to: UUID | None
@@ -66,7 +69,7 @@ def may(caller: Caller, action: Action, resource: Resource) -> bool:
     """Whether `caller` may do `action` to `resource`."""
     if caller.tenant_id != resource.tenant_id:
         return False
-    own = resource.belongs_to is not None and resource.belongs_to == caller.maker_id
+    own = resource.belongs_to is not None and resource.belongs_to in {caller.maker_id, caller.service_key_id}
     return caller.can(action if own else _FOR_OTHERS.get(action, action))
 
 

@@ -77,6 +77,8 @@ class Document:
     created_at: datetime
     updated_at: datetime
     ready_at: datetime | None
+    uploaded_with: UUID | None = None
+    """The tenant's own API key that uploaded it, where no user did."""
 
 
 @dataclass(frozen=True, slots=True)

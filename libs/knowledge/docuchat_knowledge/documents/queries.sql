@@ -5,8 +5,8 @@
 -- name: insert_receiving!
 -- The row that stands before its file has arrived; nobody sees it.
 INSERT INTO knowledge.documents
-    (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256, blob_key, uploaded_by, status)
-VALUES (:document_id, :tenant_id, :collection_id, '', '', :media_type, 0, '', '', :uploaded_by, 'receiving');
+    (id, tenant_id, collection_id, title, filename, media_type, size_bytes, sha256, blob_key, uploaded_by, uploaded_with, status)
+VALUES (:document_id, :tenant_id, :collection_id, '', '', :media_type, 0, '', '', :uploaded_by, :uploaded_with, 'receiving');
 
 -- name: register_document^
 -- Make a stored file a queued document; see register_v1.
@@ -49,7 +49,7 @@ page AS MATERIALIZED (
                -- a list goes without what only a page of the document is shown by
                CASE WHEN :oldest::uuid = :newest::uuid THEN d.info ELSE d.info - 'page_labels' END AS info,
                d.error_code, d.error_detail, d.retryable,
-               d.uploaded_by, d.created_at, d.updated_at, d.ready_at
+               d.uploaded_by, d.uploaded_with, d.created_at, d.updated_at, d.ready_at
         FROM knowledge.documents d
         WHERE d.tenant_id = :tenant_id AND d.collection_id = places.id AND d.deleted_at IS NULL AND d.status <> 'receiving'
           -- bounds instead of null-guards: every plan finds one document, or the next page, by the index
@@ -79,7 +79,8 @@ pace AS MATERIALIZED (
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
        p.pages, p.pages_done, p.pages_unread, p.chunks, p.generation, p.warnings, p.info, p.attempts,
-       p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.created_at, p.updated_at, p.ready_at,
+       p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.uploaded_with, p.created_at, p.updated_at,
+       p.ready_at,
        q.queue_position, load.seconds_each, load.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
        p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,
        CASE WHEN p.status = 'queued' AND p.not_before > now() THEN p.not_before END AS waiting_until

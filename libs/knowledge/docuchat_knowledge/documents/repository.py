@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_common.http.caller import NotAllowed
 from docuchat_common.ids import CollectionId, DocumentId, TenantId
+from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import (
     DeletionReceipt,
@@ -23,6 +27,7 @@ from docuchat_knowledge.documents.domain import (
 from docuchat_knowledge.documents.errors import DocumentNotFailed, DocumentNotFound, UploadAbandoned
 
 _queries = load_queries(__package__)
+READ_ONLY: Final = "You may read this collection, not add to it; ask who manages it."
 _FIRST_ID, _LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -40,6 +45,7 @@ class DocumentRegistry:
         collection_id: CollectionId,
         uploaded_by: UUID | None,
         media_type: str,
+        uploaded_with: UUID | None = None,
     ) -> None:
         """Write the row that stands before its file: whatever happens, a blob belongs to a row. Nobody sees it."""
         await CollectionRepository(self._connection).get(tenant_id, collection_id)
@@ -49,6 +55,7 @@ class DocumentRegistry:
             document_id=document_id,
             collection_id=collection_id,
             uploaded_by=uploaded_by,
+            uploaded_with=uploaded_with,
             media_type=media_type,
         )
 
@@ -56,24 +63,19 @@ class DocumentRegistry:
         """Queue a document whose file is stored, unless its uploader has the same content in the collection already.
 
         Then that document is returned, and the row from `begin_receiving` is left to `abandon`. Two equal uploads at
-        once give one document; repeated with the same id it has no effect. Raises CollectionNotFound, UploadAbandoned.
+        once give one document; repeated with the same id it has no effect. Raises CollectionNotFound, NotAllowed where
+        it may only be read, also when either came about meanwhile, and UploadAbandoned.
         """
         await CollectionRepository(self._connection).get(new.tenant_id, new.collection_id)
-        row = await _queries.register_document(
-            self._connection,
-            id=new.id,
-            tenant_id=new.tenant_id,
-            collection_id=new.collection_id,
-            title=new.title,
-            filename=new.filename,
-            media_type=new.media_type,
-            size_bytes=new.size_bytes,
-            sha256=new.sha256,
-            blob_key=new.blob_key,
-            uploaded_by=new.uploaded_by,
-        )
+        try:
+            row = await _queries.register_document(self._connection, **asdict(new))
+        except asyncpg.InsufficientPrivilegeError as error:  # row-level security: restricted since the upload began
+            raise NotAllowed(READ_ONLY) from error
         if row is not None:
-            return Registration(await self.get(new.tenant_id, row["document_id"]), created=row["created"])
+            document = await self.find(new.tenant_id, row["document_id"])
+            if document is None:  # hidden since the statement before
+                raise CollectionNotFound
+            return Registration(document, created=row["created"])
         document = await self.find(new.tenant_id, new.id)
         if document is None:
             raise UploadAbandoned
@@ -227,6 +229,7 @@ def _document(row: asyncpg.Record) -> Document:
         info=json.loads(row["info"]),
         embedding_outdated=bool(row["embedding_outdated"]),
         uploaded_by=row["uploaded_by"],
+        uploaded_with=row["uploaded_with"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         ready_at=row["ready_at"],

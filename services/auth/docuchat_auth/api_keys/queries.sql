@@ -22,6 +22,10 @@ WHERE tenant_id = :tenant_id
 ORDER BY id
 LIMIT :max_rows;
 
+-- name: list_key_ids(tenant_id, user_id)
+-- The keys of a user.
+SELECT id FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id = :user_id ORDER BY id;
+
 -- name: count_keys(tenant_id, user_id)$
 -- How many keys a user has, or the tenant itself.
 SELECT count(*) FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id IS NOT DISTINCT FROM :user_id::uuid;

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from docuchat_auth.api_keys.domain import ApiKey, KeySecret
+from docuchat_auth.users.presence import user_still_there
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
@@ -45,25 +46,31 @@ class ApiKeyRepository:
         )
         return await self._with_secrets(tenant_id, [row async for row in rows])
 
+    async def list_ids(self, tenant_id: TenantId, user_id: UserId) -> list[UUID]:
+        """The ids of a user's keys."""
+        rows = _queries.list_key_ids(self._connection, tenant_id=tenant_id, user_id=user_id)
+        return [row["id"] async for row in rows]
+
     async def count(self, tenant_id: TenantId, user_id: UserId | None) -> int:
         found: int = await _queries.count_keys(self._connection, tenant_id=tenant_id, user_id=user_id)
         return found
 
     async def add(self, key: ApiKey) -> None:
-        """A new key with its secrets."""
-        await _queries.add_key(
-            self._connection,
-            tenant_id=key.tenant_id,
-            key_id=key.id,
-            name=key.name,
-            user_id=key.user_id,
-            role=key.role,
-            scopes=sorted(key.scopes),
-            addresses=list(key.addresses),
-            created_by=key.created_by,
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-        )
+        """A new key with its secrets. Raises UserGone."""
+        with user_still_there():
+            await _queries.add_key(
+                self._connection,
+                tenant_id=key.tenant_id,
+                key_id=key.id,
+                name=key.name,
+                user_id=key.user_id,
+                role=key.role,
+                scopes=sorted(key.scopes),
+                addresses=list(key.addresses),
+                created_by=key.created_by,
+                created_at=key.created_at,
+                expires_at=key.expires_at,
+            )
         for secret in key.secrets:
             await self.add_secret(key.tenant_id, secret)
 

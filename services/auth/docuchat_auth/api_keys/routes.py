@@ -18,6 +18,7 @@ from docuchat_auth.api_keys.errors import (
 from docuchat_auth.api_keys.schemas import ApiKeyPage, ApiKeyView, IssuedApiKey, NewApiKey, Rotation
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
+from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.contracts.api_keys import PATH, KeyExchange, KeyToken
 from docuchat_common.http.caller import Caller
@@ -62,7 +63,7 @@ def _about(issued: IssuedKey) -> UUID:
     response_model=IssuedApiKey,
     operation_id="createApiKey",
 )
-@raises(RightsExceeded, KeyExpiryPast, TooManyApiKeys, *IDEMPOTENCY_ERRORS)
+@raises(RightsExceeded, KeyExpiryPast, TooManyApiKeys, UserGone, *IDEMPOTENCY_ERRORS)
 @audited("api_key.create")
 async def create_api_key(
     body: NewApiKey, caller: Holder, keys: Service, seal: Sealed, creating: CurrentCreation

@@ -13,6 +13,7 @@ from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
+from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
@@ -59,7 +60,7 @@ async def request_code(
     dependencies=[NoStore],
 )
 @public
-@raises(TooManyAttempts, InvalidCode, OtpRequired, OtpInvalid, ChooseTenant, NoSigningKey)
+@raises(TooManyAttempts, InvalidCode, OtpRequired, OtpInvalid, ChooseTenant, UserGone, NoSigningKey)
 @audited("session.start")
 async def verify_code(body: CodeVerifyBody, tenant: PersonsTenant, address: ClientAddress, sign_in: Service) -> Tokens:
     """Signs in. Where the tenant admits it, a new address becomes a member.

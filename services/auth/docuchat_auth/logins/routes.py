@@ -17,6 +17,7 @@ from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.tenants.service import TenantDirectory
+from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.errors import InvalidInput, PayloadTooLarge
 from docuchat_common.http.caller import NO_TENANT
@@ -29,8 +30,15 @@ router = APIRouter(route_class=JsonRoute, tags=["auth"])
 
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS: Final = (
-    InvalidCredentials, OtpRequired, OtpInvalid, ChooseTenant, TooManyAttempts, PasswordsBusy, NoSigningKey
-)  # fmt: skip
+    InvalidCredentials,
+    OtpRequired,
+    OtpInvalid,
+    ChooseTenant,
+    TooManyAttempts,
+    PasswordsBusy,
+    UserGone,
+    NoSigningKey,
+)
 _TOKEN_BODY: Final[dict[str, Any]] = {
     **TENANT_PARAMETER,
     "requestBody": {

@@ -74,9 +74,13 @@ async def remove_member(
     caller: Admin,
     members: Service,
     hand_over_to: Annotated[
-        UUID | None, Query(description="The user who gets what the removed one owns; without it that is deleted.")
+        UUID | None, Query(description="The user who gets the removed one's documents; without it they are deleted.")
     ] = None,
 ) -> None:
-    """Ends all sessions, also open sockets, within seconds."""
+    """Ends all sessions, also open sockets, within seconds; the user's API keys end with the user.
+
+    Documents, and collections that the user made, go to whom they are handed over, or the documents are deleted and the
+    collections are their admins'. Chats are private and are deleted in any case. It is done within minutes.
+    """
     heir = None if hand_over_to is None else UserId(hand_over_to)
     await members.remove(caller.tenant_id, UserId(user_id), caller, hand_over_to=heir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRemoved
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, UserId
+from docuchat_common.removals import RemovedUser
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -30,14 +32,24 @@ logger = structlog.get_logger()
 _NOBODY = MemberChange(is_active=False)
 _SWEEP_BATCH: Final = 500
 
+ForgetGuesses = Callable[[User], Awaitable[None]]
+"""Forgets what a way to sign in has counted against a user."""
+
 
 class Members:
     """Manages a tenant's people. `by` is who asks, None an operator, who may do all that leaves an owner."""
 
-    def __init__(self, uow: UnitOfWork[Tx], sessions: Sessions, revisions: Revisions) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWork[Tx],
+        sessions: Sessions,
+        revisions: Revisions,
+        forget_guesses: Sequence[ForgetGuesses] = (),
+    ) -> None:
         self._uow = uow
         self._sessions = sessions
         self._revisions = revisions
+        self._forget_guesses = forget_guesses
 
     async def change(self, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None) -> User:
         """The user after the change. Raises UserNotFound, OwnersOnly, LastOwner."""
@@ -66,11 +78,10 @@ class Members:
         Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver.
         """
         async with self._uow(tenant_id) as tx:
-            user = await self._judge(tx, tenant_id, user_id, _NOBODY, by)
-            if hand_over_to is not None:
-                heir = await tx.users.find_by_id(tenant_id, hand_over_to)
-                if heir is None or not heir.is_active or heir.id == user_id:
-                    raise InvalidHandOver
+            user = await self._judge_removal(tx, tenant_id, user_id, by, hand_over_to)
+        await self._forget(user)
+        async with self._uow(tenant_id) as tx:
+            user = await self._judge_removal(tx, tenant_id, user_id, by, hand_over_to)
             handed = None if hand_over_to is None else f"handed over to {hand_over_to}"
             await self._delete(tx, user, by, detail=handed, hand_over_to=hand_over_to)
         logger.info("user.removed", tenant_id=tenant_id, user_id=str(user_id))
@@ -93,14 +104,34 @@ class Members:
             logger.info("users.unproven_removed", removed=removed)
         return removed
 
+    async def _forget(self, user: User) -> None:
+        """Forget what was counted under the user's address: first, because nobody knows it afterwards."""
+        for forget in self._forget_guesses:
+            await forget(user)
+
     async def _delete(
         self, tx: Tx, user: User, by: Caller | None, *, detail: str | None, hand_over_to: UserId | None = None
     ) -> None:
+        keys = tuple(await tx.api_keys.list_ids(user.tenant_id, user.id))
+        gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to)
         await self._sessions.end_all(tx, user)
         await outdate(tx, self._revisions, user.tenant_id, user.id)
         await tx.users.delete(user.tenant_id, user.id)
-        tx.outbox.add(UserRemoved(tenant_id=user.tenant_id, user_id=user.id, hand_over_to=hand_over_to))
+        await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
+        for key_id in keys:
+            await tx.requests.forget_about(user.tenant_id, key_id)
+        tx.outbox.add(UserRemoved(tenant_id=user.tenant_id, user_id=user.id, hand_over_to=hand_over_to, key_ids=keys))
         tx.outbox.add(entry(by, "user.remove", user.id, tenant_id=user.tenant_id, detail=detail))
+
+    async def _judge_removal(
+        self, tx: Tx, tenant_id: TenantId, user_id: UserId, by: Caller | None, heir_id: UserId | None
+    ) -> User:
+        user = await self._judge(tx, tenant_id, user_id, _NOBODY, by)
+        if heir_id is not None:
+            heir = await tx.users.find_by_id(tenant_id, heir_id)
+            if heir is None or not heir.is_active or heir.id == user_id:
+                raise InvalidHandOver
+        return user
 
     async def _judge(
         self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None

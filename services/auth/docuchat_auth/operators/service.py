@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.members.service import ForgetGuesses
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.revisions.service import Revisions
@@ -19,7 +20,7 @@ from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
-from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_auth.users.domain import Email, Newcomer
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.service import outdate
 from docuchat_common.acts import excuse_act
@@ -67,10 +68,6 @@ class Operators:
             tx.outbox.add(entry(Caller(NO_TENANT, "operator", operator.id), "operator.sign_in", operator.id))
         logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
         return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
-
-
-ForgetGuesses = Callable[[User], Awaitable[None]]
-"""Forgets what a way to sign in has counted against a user."""
 
 
 class SignInReset:

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from docuchat_auth.users.presence import user_still_there
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -22,7 +23,11 @@ class PasswordRepository:
         return found
 
     async def put(self, tenant_id: TenantId, user_id: UserId, hash_: str, moment: datetime) -> None:
-        await _queries.put_password(self._connection, tenant_id=tenant_id, user_id=user_id, hash=hash_, moment=moment)
+        """Raises UserGone."""
+        with user_still_there():
+            await _queries.put_password(
+                self._connection, tenant_id=tenant_id, user_id=user_id, hash=hash_, moment=moment
+            )
 
     async def rehash(self, tenant_id: TenantId, user_id: UserId, older: str, hash_: str) -> None:
         """Replace a hash by another of the same password; nothing when the password was changed meanwhile."""

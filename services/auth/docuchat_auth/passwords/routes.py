@@ -70,7 +70,7 @@ async def forgot(body: CodeRequestBody, tenant: PersonsTenant, address: ClientAd
     tags=["auth"],
 )
 @public
-@raises(TooManyAttempts, InvalidCode, ChooseTenant, PasswordTooWeak, PasswordsBusy)
+@raises(TooManyAttempts, InvalidCode, ChooseTenant, PasswordTooWeak, PasswordsBusy, UserGone)
 @audited("password.reset")
 async def reset(body: PasswordReset, tenant: PersonsTenant, address: ClientAddress, passwords: Service) -> None:
     """Works once, and ends all sessions of the user. It signs nobody in: that is the next step, with a second factor

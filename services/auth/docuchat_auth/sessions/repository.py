@@ -8,6 +8,7 @@ import asyncpg
 
 from docuchat_auth.origin import Origin
 from docuchat_auth.sessions.domain import OpenSession, RefreshToken, SignInMethod
+from docuchat_auth.users.presence import user_still_there
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId
 
@@ -34,20 +35,22 @@ class RefreshTokenRepository:
         await _queries.lock_family(self._connection, family=str(family_id))
 
     async def add(self, token: RefreshToken, token_hash: bytes) -> None:
-        await _queries.add_refresh_token(
-            self._connection,
-            tenant_id=token.tenant_id,
-            token_id=token.id,
-            user_id=token.user_id,
-            family_id=token.family_id,
-            method=token.method.value,
-            parent_id=token.parent_id,
-            token_hash=token_hash,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            device=token.origin.device,
-            address=token.origin.address,
-        )
+        """Raises UserGone."""
+        with user_still_there():
+            await _queries.add_refresh_token(
+                self._connection,
+                tenant_id=token.tenant_id,
+                token_id=token.id,
+                user_id=token.user_id,
+                family_id=token.family_id,
+                method=token.method.value,
+                parent_id=token.parent_id,
+                token_hash=token_hash,
+                created_at=token.created_at,
+                expires_at=token.expires_at,
+                device=token.origin.device,
+                address=token.origin.address,
+            )
 
     async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
         """Spend a live token; False when it was spent, revoked or has expired."""

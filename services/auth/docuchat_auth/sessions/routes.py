@@ -40,7 +40,7 @@ Self = Annotated[Caller, requires("account.use")]
     dependencies=[NoStore],
 )
 @public
-@raises(InvalidRefreshToken, RefreshTokenReused, NoSigningKey)
+@raises(InvalidRefreshToken, RefreshTokenReused, UserGone, NoSigningKey)
 @audited("session.refresh")
 async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.

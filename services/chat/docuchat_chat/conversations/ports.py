@@ -14,6 +14,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
 from docuchat_common.messaging.outbox import Outbox
+from docuchat_common.removals import RemovedUser, RemovedUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,27 @@ class ChatStore(Protocol):
         ...
 
 
+class LegacyStore(Protocol):
+    """The chats of removed users."""
+
+    @property
+    def removed(self) -> RemovedUsers:
+        """Who is gone."""
+        ...
+
+    async def list_left(self, limit: int) -> Sequence[RemovedUser]:
+        """Removed users, of all tenants, who have chats (system role)."""
+        ...
+
+    async def list_running(self, who: RemovedUser) -> Sequence[TurnId]:
+        """What is being answered to the user or a key of the user's."""
+        ...
+
+    async def delete_chats(self, who: RemovedUser, limit: int) -> int:
+        """Delete some of the user's chats; returns how many."""
+        ...
+
+
 class RunningTurns(Protocol):
     """The turns of a chat that is being deleted."""
 
@@ -105,6 +127,11 @@ class ConversationsTx(Protocol):
     @property
     def chats(self) -> ChatStore:
         """Chats and messages."""
+        ...
+
+    @property
+    def legacies(self) -> LegacyStore:
+        """Chats of removed users."""
         ...
 
     @property

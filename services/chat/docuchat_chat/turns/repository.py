@@ -57,6 +57,7 @@ class TurnRepository:
             sources=orjson.dumps([source_fields(source) for source in turn.sources]).decode(),
             notice=turn.notice,
             owner=turn.owner,
+            key_owner_id=turn.caller.owner_id,
         )
 
     async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:
@@ -155,7 +156,7 @@ def _turn(row: asyncpg.Record) -> Turn:
     settled = row["input_tokens"] is not None
     return Turn(
         id=TurnId(row["id"]),
-        caller=Caller(TenantId(row["tenant_id"]), row["subject_type"], row["subject_id"]),
+        caller=Caller(TenantId(row["tenant_id"]), row["subject_type"], row["subject_id"], owner_id=row["key_owner_id"]),
         chat_id=ChatId(row["chat_id"]),
         session_id=row["session_id"],
         user_message_id=MessageId(row["user_message_id"]),

@@ -163,7 +163,7 @@ class DocumentService:
 async def _own(tx: GatewayTx, caller: Caller, document_id: DocumentId) -> Document:
     """The document, for who uploaded it, is a member that manages its collection, or manages the tenant's documents."""
     document = await tx.documents.get(caller.tenant_id, document_id)
-    if may(caller, "documents.add", Resource(caller.tenant_id, document.uploaded_by)):
+    if may(caller, "documents.add", Resource(caller.tenant_id, document.uploaded_by or document.uploaded_with)):
         return document
     collection = await tx.collections.get(caller.tenant_id, document.collection_id)
     if not manages(caller, collection):

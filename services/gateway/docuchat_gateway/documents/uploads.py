@@ -37,17 +37,14 @@ from docuchat_gateway.documents.domain import (
     fingerprint,
     title_of,
 )
-from docuchat_gateway.documents.errors import (
-    FileEmpty,
-    FileRequired,
-    FileTooLarge,
-)
+from docuchat_gateway.documents.errors import FileEmpty, FileRequired, FileTooLarge
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.file_types import refuse_other_types
 from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.transaction import GatewayTx
 from docuchat_knowledge.collections.domain import Access
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument, Registration
+from docuchat_knowledge.documents.repository import READ_ONLY
 
 logger = structlog.get_logger()
 
@@ -248,6 +245,7 @@ class UploadService:
                     document_id,
                     collection_id=(await tx.collections.open_default(tenant)).id,
                     uploaded_by=caller.maker_id,
+                    uploaded_with=caller.service_key_id,
                     media_type=PDF,
                 )
         except BaseException:
@@ -268,7 +266,7 @@ class UploadService:
                     tx.collections.open_default(tenant) if named is None else tx.collections.get(tenant, named)
                 )
                 if collection.access is Access.READ:
-                    raise NotAllowed("You may read this collection, not add to it; ask who manages it.")
+                    raise NotAllowed(READ_ONLY)
                 existing = await tx.documents.find_by_content(
                     tenant, collection.id, file.sha256, uploaded_by=caller.maker_id
                 )

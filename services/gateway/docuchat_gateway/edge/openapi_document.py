@@ -120,7 +120,7 @@ def describe(document: JsonObject) -> JsonObject:
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
             if operation.get(EXTENSION) not in {"public", "operator"}:
-                resting = [] if method in _READS else [TenantSuspended, TenantDeleting]
+                resting = [] if method in _READS or "x-read" in operation else [TenantSuspended, TenantDeleting]
                 operation["responses"] = with_problems(operation["responses"], TokenOutdated, SessionEnded, *resting)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
             if path.startswith(LIMITED):
@@ -153,6 +153,7 @@ _TAGS: Final = (
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),
+    ("exports", ("/v1/exports", "/v1/tenant/export"), "Archives of all that is kept of the tenant or of one person."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
 )
 _HEADERS: Final = {

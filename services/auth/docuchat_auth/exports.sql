@@ -1,0 +1,100 @@
+-- What auth keeps of a tenant, or of one person: one JSON object a row, and no hash of a secret.
+
+-- name: tenant
+-- The tenant itself; of one person nothing.
+SELECT jsonb_build_object('id', t.id, 'customer_id', t.customer_id, 'slug', t.slug, 'name', t.name, 'signup', t.signup,
+    'signup_domains', t.signup_domains, 'created_at', t.created_at)::text AS row
+FROM auth.tenants t WHERE t.id = :tenant_id AND :user_id::uuid IS NULL;
+
+-- name: domains
+-- Domains of mail, proven or not; of one person none.
+SELECT jsonb_build_object('id', d.id, 'domain', d.domain, 'created_at', d.created_at, 'verified_at', d.verified_at)::text AS row
+FROM auth.domains d WHERE d.tenant_id = :tenant_id AND :user_id::uuid IS NULL ORDER BY d.domain;
+
+-- name: identity_providers
+-- Providers of sign-in, without their secret; of one person none.
+SELECT jsonb_build_object('id', p.id, 'name', p.name, 'issuer', p.issuer, 'client_id', p.client_id, 'scopes', p.scopes,
+    'is_active', p.is_active, 'join_enabled', p.join_enabled, 'join_role', p.join_role, 'join_domains', p.join_domains,
+    'groups_claim', p.groups_claim, 'mappings', p.mappings, 'links_owners', p.links_owners, 'created_at', p.created_at)::text AS row
+FROM auth.identity_providers p WHERE p.tenant_id = :tenant_id AND :user_id::uuid IS NULL ORDER BY p.id;
+
+-- name: identities
+-- Who somebody is at a provider of sign-in.
+SELECT jsonb_build_object('provider_id', f.provider_id, 'subject', f.subject, 'user_id', f.user_id, 'linked_at', f.linked_at)::text AS row
+FROM auth.federated_identities f
+WHERE f.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR f.user_id = :user_id::uuid)
+ORDER BY f.provider_id, f.subject;
+
+-- name: users
+-- People; `claimed_email` is not proven.
+SELECT jsonb_build_object('id', u.id, 'email', u.email, 'claimed_email', u.claimed_email, 'username', u.username, 'name', u.name,
+    'role', u.role, 'is_active', u.is_active, 'created_at', u.created_at, 'last_login_at', u.last_login_at)::text AS row
+FROM auth.users u
+WHERE u.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR u.id = :user_id::uuid)
+ORDER BY u.id;
+
+-- name: passkeys
+-- What passkeys are called, and when they were used.
+SELECT jsonb_build_object('id', p.id, 'user_id', p.user_id, 'name', p.name, 'created_at', p.created_at,
+    'last_used_at', p.last_used_at)::text AS row
+FROM auth.passkeys p
+WHERE p.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR p.user_id = :user_id::uuid)
+ORDER BY p.id;
+
+-- name: sessions
+-- Sign-ins as their newest token tells, also those that have ended.
+SELECT jsonb_build_object('id', s.family_id, 'user_id', s.user_id, 'last_used_at', s.created_at, 'expires_at', s.expires_at,
+    'revoked_at', s.revoked_at, 'device', s.device, 'address', s.address)::text AS row
+FROM (SELECT DISTINCT ON (r.family_id) r.family_id, r.user_id, r.created_at, r.expires_at, r.revoked_at, r.device, r.address
+      FROM auth.refresh_tokens r
+      WHERE r.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR r.user_id = :user_id::uuid)
+      ORDER BY r.family_id, r.created_at DESC, r.id DESC) s;
+
+-- name: groups
+-- With their members; of one person the groups that the person is in.
+SELECT jsonb_build_object('id', g.id, 'name', g.name, 'created_at', g.created_at,
+    'members', (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.user_id), '[]') FROM auth.group_members m
+                WHERE m.tenant_id = g.tenant_id AND m.group_id = g.id
+                  AND (:user_id::uuid IS NULL OR m.user_id = :user_id::uuid)))::text AS row
+FROM auth.groups g
+WHERE g.tenant_id = :tenant_id
+  AND (:user_id::uuid IS NULL
+       OR g.id IN (SELECT m.group_id FROM auth.group_members m
+                   WHERE m.tenant_id = :tenant_id AND m.user_id = :user_id::uuid))
+ORDER BY g.id;
+
+-- name: invitations
+-- Those that wait; of one person none: they name others.
+SELECT jsonb_build_object('id', i.id, 'email', i.email, 'role', i.role, 'invited_by', i.invited_by, 'created_at', i.created_at,
+    'expires_at', i.expires_at)::text AS row
+FROM auth.invitations i
+WHERE i.tenant_id = :tenant_id AND :user_id::uuid IS NULL
+ORDER BY i.id;
+
+-- name: api_keys
+-- With when and from where each was last used.
+SELECT jsonb_build_object('id', k.id, 'name', k.name, 'user_id', k.user_id, 'role', k.role, 'scopes', k.scopes,
+    'addresses', k.addresses, 'created_by', k.created_by, 'created_at', k.created_at, 'expires_at', k.expires_at,
+    'uses', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.last_used_at, 'from', s.last_used_from) ORDER BY s.id), '[]')
+             FROM auth.api_key_secrets s
+             WHERE s.tenant_id = k.tenant_id AND s.key_id = k.id AND s.last_used_at IS NOT NULL))::text AS row
+FROM auth.api_keys k
+WHERE k.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR k.user_id = :user_id::uuid)
+ORDER BY k.id;
+
+-- name: audit
+-- The chain; of one person what the person, or a key of the person's, did, and what was done to the person.
+WITH own AS MATERIALIZED (
+    SELECT :user_id::uuid AS id
+    UNION ALL
+    SELECT k.id FROM auth.api_keys k WHERE k.tenant_id = :tenant_id AND k.user_id = :user_id::uuid
+)
+SELECT jsonb_build_object('seq', e.seq, 'id', e.event_id, 'at', e.at, 'actor_type', e.subject_type, 'actor_id', e.subject_id,
+    'action', e.action, 'object_type', e.object_type, 'object_id', e.object_id, 'result', e.result,
+    'address', CASE WHEN :user_id::uuid IS NULL OR e.subject_id IN (SELECT o.id FROM own o) THEN e.address END,
+    'request_id', e.request_id, 'detail', e.detail, 'hash', encode(e.hash, 'hex'))::text AS row
+FROM auth.audit_entries e
+WHERE e.chain = :tenant_id
+  AND (:user_id::uuid IS NULL OR e.subject_id IN (SELECT o.id FROM own o)
+       OR (e.object_type = 'user' AND e.object_id = :user_id::uuid::text))
+ORDER BY e.seq;

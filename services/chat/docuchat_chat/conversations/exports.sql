@@ -1,0 +1,23 @@
+-- What chat keeps of a tenant, or of one person: one JSON object a row.
+
+-- name: chats
+-- Chats that are not deleted.
+SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', c.session_key,
+    'title', c.title, 'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count)::text AS row
+FROM chat.chats c
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
+  AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
+ORDER BY c.id;
+
+-- name: messages
+-- Their messages with what they cite; of one person without quotes: the documents may not be the person's to read any more.
+SELECT jsonb_build_object('id', m.id, 'chat_id', m.chat_id, 'seq', m.seq, 'role', m.role, 'content', m.content,
+    'citations', CASE WHEN :subject_ids::uuid[] IS NULL THEN m.citations
+                      ELSE (SELECT coalesce(jsonb_agg(c.value - 'quote' ORDER BY c.ordinality), '[]')
+                            FROM jsonb_array_elements(m.citations) WITH ORDINALITY c) END,
+    'usage', m.usage, 'model', m.model, 'status', m.status, 'metadata', m.metadata, 'created_at', m.created_at)::text AS row
+FROM chat.chats c
+JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.chat_id = c.id
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
+  AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
+ORDER BY m.chat_id, m.seq;

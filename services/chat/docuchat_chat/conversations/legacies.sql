@@ -1,0 +1,32 @@
+-- name: list_left
+-- Removed users of all tenants under whose ids a chat is found (system role).
+SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to
+FROM chat.removed_users r
+WHERE EXISTS (SELECT FROM chat.chats c
+              WHERE c.tenant_id = r.tenant_id AND c.subject_id = ANY (r.user_id || r.key_ids) AND c.deleted_at IS NULL)
+ORDER BY r.removed_at
+LIMIT :row_limit;
+
+-- name: list_running
+-- Turns of some subjects that are being answered.
+SELECT t.id FROM chat.turns t
+WHERE t.tenant_id = :tenant_id AND t.subject_id = ANY (:subject_ids::uuid[]) AND t.state = 'running';
+
+-- name: lock_chats
+-- Some chats of some subjects, kept from being written to: the next statement sees what a quicker question has stored.
+SELECT c.id FROM chat.chats c
+WHERE c.tenant_id = :tenant_id AND c.subject_id = ANY (:subject_ids::uuid[]) AND c.deleted_at IS NULL
+ORDER BY c.id
+LIMIT :row_limit
+FOR UPDATE;
+
+-- name: delete_chats!
+-- Turn chats into tombstones as a deletion of each would; running turns settle, and find that they are not kept.
+WITH gone AS (
+    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
+    WHERE tenant_id = :tenant_id AND id = ANY (:chat_ids::uuid[]) AND deleted_at IS NULL
+    RETURNING id
+), emptied AS (
+    DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id
+)
+DELETE FROM chat.turns t USING gone WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running';

@@ -1,0 +1,9 @@
+"""What can go wrong with exports."""
+
+from docuchat_common.errors import NotFound
+
+
+class PersonNotFound(NotFound):
+    """There is no such user whose data you may export: your own, or for who manages users everybody's."""
+
+    code = "person_not_found"

@@ -1,0 +1,123 @@
+"""`/v1/exports`: archives of all that is kept of the tenant, or of one of its people."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from starlette.responses import StreamingResponse
+
+from docuchat_common.audit import audited
+from docuchat_common.blobs import BlobStoreUnavailable
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.idempotency import CurrentCreation, created
+from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.pages import Page, Paging
+from docuchat_common.http.permissions import requires
+from docuchat_common.http.problems import Responses, raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
+from docuchat_gateway.exports.errors import PersonNotFound
+from docuchat_gateway.exports.schemas import ExportView
+from docuchat_gateway.exports.service import ExportService
+from docuchat_knowledge.exports.errors import ExportNotFound, ExportNotReady, ExportRunning
+
+router = APIRouter(prefix="/v1", tags=["exports"], route_class=JsonRoute)
+
+ARCHIVE: Final = "application/zip"
+_ARCHIVE_RESPONSES: Final[Responses] = {
+    200: {
+        "description": "The archive, as docs/export.md describes it",
+        "content": {ARCHIVE: {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {"Content-Disposition": {"description": "An attachment.", "schema": {"type": "string"}}},
+    }
+}
+READ: Final[dict[str, Any]] = {"x-read": True}
+"""Changes nothing that is the tenant's, whatever its method: a suspended tenant may do it."""
+
+
+async def _exports(request: Request) -> ExportService:
+    service: ExportService = request.app.state.container.exports
+    return service
+
+
+Exports = Annotated[ExportService, Depends(_exports)]
+Owner = Annotated[Caller, requires("tenant.own", is_read=True)]
+Person = Annotated[Caller, requires("account.use", is_read=True)]
+Account = Annotated[Caller, requires("account.use")]
+ExportPath = Annotated[UUID, Path(description="Id of an export.")]
+UserPath = Annotated[UUID, Path(description="Id of a user of the tenant.")]
+
+
+@router.post(
+    "/tenant/export",
+    summary="Ask for an archive of the tenant",
+    status_code=202,
+    response_model=ExportView,
+    openapi_extra=READ,
+)
+@raises(ExportRunning, *IDEMPOTENCY_ERRORS)
+@audited("tenant.export")
+async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreation) -> Response:
+    """All that is kept of the tenant: people, documents with their originals, chats, usage, audit log; no secrets.
+
+    One is made at a time; it is ready within minutes, and kept for a week.
+    """
+    return await creating.once(
+        caller,
+        None,
+        lambda settle: exports.request(caller, None, settle),
+        lambda export: created(ExportView.of(export), 202),
+        about=lambda export: export.id,
+    )
+
+
+@router.post(
+    "/users/{user_id}/export",
+    summary="Ask for an archive of one person",
+    status_code=202,
+    response_model=ExportView,
+    openapi_extra=READ,
+)
+@raises(PersonNotFound, ExportRunning, *IDEMPOTENCY_ERRORS)
+@audited("user.export")
+async def export_user(caller: Person, exports: Exports, creating: CurrentCreation, user_id: UserPath) -> Response:
+    """What is about this person: profile, sessions, chats, documents, usage, audit entries. Oneself, or for admins."""
+    return await creating.once(
+        caller,
+        None,
+        lambda settle: exports.request(caller, user_id, settle),
+        lambda export: created(ExportView.of(export), 202),
+        about=lambda export: export.id,
+    )
+
+
+@router.get("/exports", summary="List exports, newest first")
+async def list_exports(caller: Account, exports: Exports, paging: Paging) -> Page[ExportView]:
+    """Those that you may fetch."""
+    found = await exports.page(caller, limit=paging.rows, before=paging.after(1, UUID))
+    shown, next_cursor = paging.cut(found, lambda export: (export.id,))
+    return Page(items=[ExportView.of(export) for export in shown], next_cursor=next_cursor)
+
+
+@router.get("/exports/{export_id}", summary="An export and how far it has come")
+@raises(ExportNotFound)
+async def get_export(caller: Account, exports: Exports, export_id: ExportPath) -> ExportView:
+    return ExportView.of(await exports.get(caller, export_id))
+
+
+@router.get(
+    "/exports/{export_id}/archive",
+    summary="Fetch an archive",
+    response_class=Response,
+    responses=_ARCHIVE_RESPONSES,
+)
+@raises(ExportNotFound, ExportNotReady, BlobStoreUnavailable)
+@audited("export.fetch")
+async def fetch_export(caller: Account, exports: Exports, export_id: ExportPath) -> Response:
+    """A zip archive; that it was fetched stands in the audit log."""
+    content = await exports.open(caller, export_id)
+    headers = {
+        "Content-Length": str(content.size),
+        "Content-Disposition": f'attachment; filename="docuchat-{export_id}.zip"',
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(content.chunks, media_type=ARCHIVE, headers=headers)

@@ -1,0 +1,100 @@
+"""Exports at the gateway: whoever may ask for an archive may fetch it, and nobody else; it is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import orjson
+from services.gateway.tests.conftest import Gateway
+from services.gateway.tests.test_collections import Person
+
+from docuchat_testkit.eventually import eventually
+
+TENANT = "/v1/tenant/export"
+ARCHIVE = b"PK the archive"
+
+
+def path_of(user: uuid.UUID) -> str:
+    return f"/v1/users/{user}/export"
+
+
+async def make(gateway: Gateway, export_id: str) -> None:
+    """As a worker would."""
+    key = f"tenants/1/exports/{export_id}/1.zip"
+    await asyncio.to_thread((gateway.blobs / key).parent.mkdir, parents=True)
+    await asyncio.to_thread((gateway.blobs / key).write_bytes, ARCHIVE)
+    made = "UPDATE knowledge.exports SET state = 'ready', blob_key = $2, size_bytes = $3 WHERE id = $1::uuid"
+    await gateway.fetchval(made, export_id, key, len(ARCHIVE))
+
+
+async def events(gateway: Gateway, kind: str) -> list[dict[str, Any]]:
+    async with gateway.database.connect() as connection:
+        rows = await connection.fetch("SELECT body FROM testkit.published ORDER BY id")
+    bodies = [orjson.loads(row["body"]) for row in rows]
+    return [body["data"] for body in bodies if body["type"] == kind]
+
+
+async def test_an_owner_asks_once_and_fetches_what_was_made(gateway: Gateway) -> None:
+    owner, key = Person(gateway, "owner"), {"Idempotency-Key": "once"}
+    status, asked = await owner.call("POST", TENANT, **key)
+    assert (status, asked["state"], asked["user_id"]) == (202, "queued", None)
+    assert await owner.call("POST", TENANT, **key) == (202, asked)
+    status, running = await owner.call("POST", TENANT)
+    assert (status, running["code"], running["export_id"]) == (409, "export_running", asked["id"])
+    path = f"/v1/exports/{asked['id']}"
+    assert (await owner.call("GET", f"{path}/archive"))[1]["code"] == "export_not_ready"
+    await make(gateway, asked["id"])
+    assert (await owner.call("GET", path))[1] | {"state": "queued", "size_bytes": None} == asked
+    fetched = await gateway.call("GET", f"{path}/archive", headers=owner.headers)
+    content = (await fetched.text()).encode()
+    assert (fetched.status, content, fetched.content_type) == (200, ARCHIVE, "application/zip")
+    assert asked["id"] in fetched.headers["Content-Disposition"]
+    acts = [(act["action"], act["subject_id"]) for act in await events(gateway, "audit.recorded.v1")]
+    assert acts == [("tenant.export", str(owner.id)), ("export.fetch", str(owner.id))]
+    (requested,) = await events(gateway, "export.requested.v1")
+    assert requested["export_id"] == asked["id"]
+    await gateway.fetchval("UPDATE knowledge.exports SET expires_at = now()")
+    for expired in (path, f"{path}/archive"):
+        assert (await owner.call("GET", expired))[1]["code"] == "export_not_found"
+    assert await owner.listed("/v1/exports") == set()
+
+
+async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> None:
+    owner, admin, eve, bob = (Person(gateway, role) for role in ("owner", "admin", "member", "viewer"))
+    key = Person(gateway, sub_type="key", scope="account.use", user=str(eve.id))
+    made = {
+        "tenant": (await owner.call("POST", TENANT))[1]["id"],
+        "eve": (await eve.call("POST", path_of(eve.id)))[1]["id"],
+        "bob": (await admin.call("POST", path_of(bob.id)))[1]["id"],
+    }
+    for export_id in made.values():
+        await make(gateway, export_id)
+    for person, seen in (
+        (owner, {"tenant", "eve", "bob"}),
+        (admin, {"eve", "bob"}),
+        (eve, {"eve"}),
+        (key, {"eve"}),
+        (bob, {"bob"}),
+    ):
+        assert await person.listed("/v1/exports") == {made[name] for name in seen}
+        for name, export_id in made.items():
+            for path in (f"/v1/exports/{export_id}", f"/v1/exports/{export_id}/archive"):
+                response = await gateway.call("GET", path, headers=person.headers)
+                assert response.status == (200 if name in seen else 404), (name, path)
+    refused = await eve.call("POST", path_of(bob.id))
+    assert (refused[0], refused[1]["code"]) == (404, "person_not_found")
+    assert (await admin.call("POST", TENANT))[1]["code"] == "not_allowed"
+
+
+async def test_a_suspended_tenant_takes_its_data_along_and_does_nothing_else(gateway: Gateway) -> None:
+    owner = Person(gateway, "owner")
+    gateway.mint.take_back("tenant", 1, state="suspended")
+
+    async def is_known() -> bool:
+        return (await owner.upload())[0] == 403
+
+    await eventually(is_known)
+    assert (await owner.call("POST", TENANT))[0] == 202
+    assert (await owner.call("POST", path_of(owner.id)))[0] == 202

@@ -1,0 +1,1 @@
+"""What people are counted with, when they go."""

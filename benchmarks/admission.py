@@ -24,6 +24,13 @@ from docuchat_testkit.identity import AUDIENCE, ISSUER, TokenMint
 KNOWN, NEW, REVISIONS = 20_000, 500, 10_000
 
 
+class NoGoodKeys:
+    async def knows(self, _: bytes) -> bool:
+        return False
+
+    async def note(self, _: bytes) -> None: ...
+
+
 async def microseconds(act: Callable[[int], Awaitable[object]], times: int) -> float:
     """The median of five rounds, for one."""
     rounds = []
@@ -58,7 +65,7 @@ async def main() -> None:
     tokens = {key: mint.token(**mint.api_keys[key]) for key in keys}
     users = [mint.token() for _ in range(5 * NEW)]
     no_limit = RequestLimits(None, per_user=0, per_address=0)  # type: ignore[arg-type]  # it is never asked
-    identities = ApiKeyIdentities(exchange, admission, no_limit)
+    identities = ApiKeyIdentities(exchange, admission, no_limit, NoGoodKeys())
 
     class Container:
         api_keys = identities

@@ -115,6 +115,14 @@ async def test_a_wrong_or_ended_credential_gives_no_token(auth: Any) -> None:
     assert second.text not in auth.log()
 
 
+async def test_only_failures_of_an_address_are_counted(auth: Any) -> None:
+    key = await make(auth)
+    answers = [await auth.http.post(TOKEN, json={"key": key.text}) for _ in range(62)]
+    assert {answer.status_code for answer in answers} == {200}
+    wrong = [await auth.http.post(TOKEN, json={"key": new_operator_key().text}) for _ in range(61)]
+    assert [answer.status_code for answer in wrong] == [401] * 60 + [429]
+
+
 async def test_an_operator_rotates_and_revokes_signing_keys(auth: Any) -> None:
     headers = await bearer(auth, await make(auth))
     rotated = await auth.http.post(ROTATE, headers=headers)

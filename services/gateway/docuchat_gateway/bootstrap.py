@@ -22,6 +22,7 @@ from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
 from docuchat_gateway.adapters.api_keys import AuthKeyExchange
+from docuchat_gateway.adapters.good_keys import RedisGoodKeys
 from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.revisions import AuthRevisions
@@ -141,7 +142,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=admission,
             limits=limits,
-            api_keys=ApiKeyIdentities(keys.exchange, admission, limits),
+            api_keys=ApiKeyIdentities(keys.exchange, admission, limits, RedisGoodKeys(client)),
             upstreams=upstreams,
             sockets_of_user=OpenCounts(settings.max_sockets_per_user, too_many_sockets("user")),
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),

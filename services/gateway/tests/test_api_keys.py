@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from websockets.asyncio.client import connect
 from docuchat_common.contracts.api_keys import KeyToken, new_api_key, parse_api_key
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_common.http.identity import Identity, InvalidApiKey, TokenVerifier
+from docuchat_common.rate_limits import Limit, Rate, RateDecision
 from docuchat_gateway.edge.api_keys import ApiKeyIdentities
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import TokenMint
@@ -114,9 +116,9 @@ async def test_junk_counts_for_the_address_and_a_key_for_itself(open_gateway: Op
         junk = [await answer(gateway, {"X-API-Key": new_api_key(uuid.uuid4()).text}) for _ in range(5)]
         mine = [await answer(gateway, {"X-API-Key": key}) for _ in range(3)]
         assert first == (200, None)
-        assert [status for status, _ in junk] == [401, 401, 429, 429, 429]
+        assert [status for status, _ in junk] == [401, 401, 401, 429, 429]
         assert [status for status, _ in mine] == [200, 200, 429]
-        assert len(gateway.mint.exchanged) == 3
+        assert len(gateway.mint.exchanged) == 4
 
 
 class Standing:
@@ -132,7 +134,17 @@ class World:
         self.mint, self.seconds, self.room, self.asked = mint, 0.0, 100, 0
         self.is_away = False
         self.standing = Standing()
-        self.identities = ApiKeyIdentities(self.exchange, self, self, elapsed=lambda: self.seconds)  # type: ignore[arg-type]
+        self.good: set[bytes] = set()
+        self.identities = self.another_gateway()
+
+    def another_gateway(self) -> ApiKeyIdentities:
+        return ApiKeyIdentities(self.exchange, self, self, self, elapsed=lambda: self.seconds)  # type: ignore[arg-type]
+
+    async def knows(self, name: bytes) -> bool:
+        return name in self.good
+
+    async def note(self, name: bytes) -> None:
+        self.good.add(name)
 
     async def exchange(self, key: str, address: str) -> KeyToken:
         self.asked += 1
@@ -150,10 +162,15 @@ class World:
         verifier = TokenVerifier(published, issuer="docuchat", audience="docuchat")
         return await verifier.verify(token)
 
-    async def hit_new_key(self, _: str) -> None:
+    async def hit_new_key(self, address: str) -> RateDecision:
+        limit = Limit("new-key", address, Rate(100, timedelta(minutes=1)))
+        if self.room <= 0:
+            return RateDecision(False, limit, 0, timedelta(seconds=1))
         self.room -= 1
-        if self.room < 0:
-            raise RateLimited
+        return RateDecision(True, limit, self.room, timedelta(seconds=1))
+
+    async def forgive_new_key(self, _: str) -> None:
+        self.room += 1
 
     async def identify(self, key: str, address: str = "192.0.2.1") -> Identity:
         return await self.identities.identify(key, address)
@@ -202,3 +219,21 @@ async def test_a_key_that_was_good_is_asked_about_where_strangers_have_used_up_t
     assert await world.identify(key)
     with pytest.raises(RateLimited):  # the address counts: from another the key was never good
         await world.identify(key, "192.0.2.2")
+
+
+async def test_only_bad_keys_are_counted_and_a_good_one_is_taken_by_a_gateway_that_never_saw_it(world: World) -> None:
+    keys = [world.mint.make_key("chats.use") for _ in range(3)]
+    for key in keys:
+        await asyncio.gather(*(world.identify(key) for _ in range(3)))
+    world.is_away = True
+    with pytest.raises(UpstreamUnavailable):
+        await world.identify(new_api_key(uuid.uuid4()).text)
+    assert world.room == 100
+    world.is_away, world.room = False, 1
+    for wanted in (InvalidApiKey, RateLimited):
+        with pytest.raises(wanted):
+            await world.identify(new_api_key(uuid.uuid4()).text)
+    assert await world.another_gateway().identify(keys[0], "192.0.2.1")
+    del world.mint.api_keys[keys[1]]  # that it was good opens nothing
+    with pytest.raises(InvalidApiKey):
+        await world.another_gateway().identify(keys[1], "192.0.2.1")

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
 from services.gateway.tests.conftest import OpenGateway
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from docuchat_common.contracts.api_keys import new_api_key
+from docuchat_common.ids import uuid7
 
 
 async def test_a_user_has_so_many_requests_a_minute(open_gateway: OpenGateway) -> None:
@@ -36,3 +46,32 @@ async def test_junk_tokens_of_an_address_do_not_refuse_the_signed_in_user_behind
 
         assert statuses == [401, 401, 401, 429, 429]
         assert mine == [200, 200, 200, 429]
+
+
+@pytest.fixture
+def behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+
+
+@pytest.mark.usefixtures("behind_a_proxy")
+async def test_the_addresses_of_an_ipv6_network_count_as_one(open_gateway: OpenGateway) -> None:
+    def at(host: int, **more: str) -> dict[str, Any]:
+        return more | {"X-Forwarded-For": f"2001:db8:0:1::{host:x}"}
+
+    elsewhere = {"X-Forwarded-For": "2001:db8:0:2::1"}
+    async with open_gateway(rate_limit_per_address=3, max_sockets_per_address=2) as gateway, AsyncExitStack() as stack:
+        async with asyncio.timeout(30):
+            statuses = [(await gateway.call("GET", "/v1/chats", headers=at(host))).status for host in range(4)]
+            other = await gateway.call("GET", "/v1/chats", headers=elsewhere)
+            for host in range(2):
+                headers = at(host, **gateway.mint.headers())
+                await stack.enter_async_context(connect(gateway.ws_url, additional_headers=headers))
+            with pytest.raises(InvalidStatus) as refused:
+                await stack.enter_async_context(connect(gateway.ws_url, additional_headers=at(3)))
+            for host in range(4):
+                junk = at(host, **{"X-API-Key": new_api_key(uuid7()).text})
+                await gateway.call("GET", "/v1/chats", headers=junk)
+    assert statuses == [401, 401, 401, 429]
+    assert other.status == 401
+    assert refused.value.response.status_code == 429
+    assert len(gateway.mint.exchanged) == 3

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-_TRIES_PER_ADDRESS = Rate(60, timedelta(minutes=1))
+_FAILURES_PER_ADDRESS = Rate(60, timedelta(minutes=1))
 
 
 class Operators:
@@ -54,7 +54,8 @@ class Operators:
 
     async def exchange(self, text: str, client_address: str) -> OperatorToken:
         """A short token for the credential `text`. Raises InvalidOperatorKey, TooManyAttempts."""
-        decision = await self._limiter.hit(Limit("operator-address", client_address, _TRIES_PER_ADDRESS))
+        limit = Limit("operator-address", client_address, _FAILURES_PER_ADDRESS)
+        decision = await self._limiter.hit(limit)
         if decision is not None and not decision.allowed:
             raise TooManyAttempts(retry_after=decision.reset_after)
         key = parse_operator_key(text)
@@ -66,6 +67,7 @@ class Operators:
                 raise InvalidOperatorKey
             await tx.operators.record_use(operator.id, self._clock.now())
             tx.outbox.add(entry(Caller(NO_TENANT, "operator", operator.id), "operator.sign_in", operator.id))
+        await self._limiter.give_back(limit)
         logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
         return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from docuchat_common.contracts.api_keys import PREFIX, KeyToken, parse_api_key
-from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated
+from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
 from docuchat_common.http.identity import Identity, InvalidApiKey
 from docuchat_gateway.edge.errors import SessionEnded, TokenOutdated, TwoCredentials
 from docuchat_gateway.edge.limits import LIMITED, REFUSED, RequestLimits, refusal
@@ -32,6 +32,16 @@ ExchangeKey = Callable[[str, str], Awaitable[KeyToken]]
 """Asks auth for a token for a key and the address of who showed it. Raises what auth answers."""
 
 _V = TypeVar("_V")
+
+
+class GoodKeys(Protocol):
+    """What all gateways remember of keys that were good at an address, by their SHA-256."""
+
+    async def knows(self, name: bytes) -> bool:
+        """Whether it was good lately; no, when nobody can tell."""
+
+    async def note(self, name: bytes) -> None:
+        """Remember it."""
 
 
 class _Bounded(OrderedDict[bytes, _V]):
@@ -56,7 +66,7 @@ class ApiKeyIdentities:
     """Who a key is, remembered by its SHA-256 until the token ends or auth takes something back.
 
     While auth does not say what it takes back, an identity is two seconds old at most. Auth is asked about the same
-    junk once in a while, and by an address so often a minute about keys that were never good.
+    junk once in a while, and by a network so often a minute about keys that turn out to be bad.
     """
 
     YOUNG: Final = timedelta(seconds=2)
@@ -69,6 +79,7 @@ class ApiKeyIdentities:
         exchange: ExchangeKey,
         admission: Admission,
         limits: RequestLimits,
+        good_keys: GoodKeys,
         *,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +87,7 @@ class ApiKeyIdentities:
         self._exchange = exchange
         self._admission = admission
         self._limits = limits
+        self._good_keys = good_keys
         self._elapsed = elapsed
         self._admitted: _Bounded[_Admitted] = _Bounded()
         self._refused: _Bounded[tuple[float, DocuChatError]] = _Bounded()
@@ -95,11 +107,8 @@ class ApiKeyIdentities:
         refused_until, why = self._refused.get(name, (float("-inf"), None))
         if why is not None and self._elapsed() < refused_until:
             raise why
-        if admitted is None:
-            decision = await self._limits.hit_new_key(address)
-            if decision is not None and not decision.allowed:
-                raise refusal(decision)
-        return await asyncio.shield(self._asking.get(name) or self._ask(name, key, address))
+        task = self._asking.get(name) or self._ask(name, key, address, is_new=admitted is None)
+        return await asyncio.shield(task)
 
     def _is_good(self, admitted: _Admitted) -> bool:
         caller, standing = admitted.identity.caller, self._admission.standing
@@ -108,8 +117,9 @@ class ApiKeyIdentities:
         age = self._elapsed() - admitted.asked_at
         return standing.age <= self.HEARD.total_seconds() or age <= self.YOUNG.total_seconds()
 
-    def _ask(self, name: bytes, key: str, address: str) -> asyncio.Task[Identity]:
-        task = self._asking[name] = asyncio.create_task(self._exchanged(name, key, address))
+    def _ask(self, name: bytes, key: str, address: str, *, is_new: bool) -> asyncio.Task[Identity]:
+        exchange = self._first_exchanged if is_new else self._exchanged
+        task = self._asking[name] = asyncio.create_task(exchange(name, key, address))
 
         def done(finished: asyncio.Task[Identity]) -> None:
             del self._asking[name]
@@ -118,6 +128,23 @@ class ApiKeyIdentities:
 
         task.add_done_callback(done)
         return task
+
+    async def _first_exchanged(self, name: bytes, key: str, address: str) -> Identity:
+        """Of a key that this process does not know: bad ones that others show must not keep a good one out."""
+        decision = await self._limits.hit_new_key(address)
+        is_counted = decision is not None and decision.allowed
+        if decision is not None and not decision.allowed and not await self._good_keys.knows(name):
+            raise refusal(decision)
+        try:
+            identity = await self._exchanged(name, key, address)
+        except UpstreamUnavailable:
+            if is_counted:
+                await self._limits.forgive_new_key(address)
+            raise
+        if is_counted:
+            await self._limits.forgive_new_key(address)
+        await self._good_keys.note(name)
+        return identity
 
     async def _exchanged(self, name: bytes, key: str, address: str) -> Identity:
         asked_at = self._elapsed()

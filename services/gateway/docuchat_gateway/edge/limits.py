@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError, RateLimited
+from docuchat_common.http.addresses import limited_address
 from docuchat_common.http.identity import OperatorToken, bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
@@ -44,11 +45,17 @@ class RequestLimits:
         Otherwise junk that one sends elsewhere would keep all who share the address from signing in, and signed in.
         """
         own = f":{path}" if path in _SIGN_IN else ""
-        return await self._hit("address", f"{address}{own}", self._per_address)
+        return await self._hit("address", f"{limited_address(address)}{own}", self._per_address)
 
     async def hit_new_key(self, address: str) -> RateDecision | None:
-        """Count an API key that this address has not yet shown to be good."""
-        return await self._hit("new-key", address, self._per_address)
+        """Count an API key that this address has not yet shown to be good, before anybody knows whether it is."""
+        return await self._hit("new-key", limited_address(address), self._per_address)
+
+    async def forgive_new_key(self, address: str) -> None:
+        """Take back what `hit_new_key` has counted: the key was good, so only bad ones are counted."""
+        if self._per_address:
+            subject = limited_address(address)
+            await self._limiter.give_back(Limit("new-key", subject, Rate(self._per_address, _WINDOW)))
 
     async def _hit(self, name: str, subject: str, amount: int) -> RateDecision | None:
         return await self._limiter.hit(Limit(name, subject, Rate(amount, _WINDOW))) if amount else None

@@ -12,6 +12,7 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from docuchat_common.errors import DocuChatError, RateLimited, Unauthenticated
+from docuchat_common.http.addresses import limited_address
 from docuchat_common.http.identity import assert_same_tenant
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.errors import OriginRefused, TooManySockets
@@ -52,7 +53,7 @@ async def _endpoint(websocket: WebSocket) -> None:
         if origin is not None and not container.settings.allows_origin(origin):
             # a browser sends this header whether the page wants it or not: it keeps other sites' pages out
             raise OriginRefused
-        with container.sockets_of_address.one_more(client_address(scope)), _open.track_inprogress():
+        with container.sockets_of_address.one_more(limited_address(client_address(scope))), _open.track_inprogress():
             await _serve(websocket)
     except (OriginRefused, RateLimited) as error:
         await websocket.send_denial_response(response_for(error, scope.get("request_id")))

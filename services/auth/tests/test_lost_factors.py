@@ -42,7 +42,7 @@ async def test_an_operators_reset_takes_them_away_only_when_it_is_told_to(make_w
     tenant = await world.tenant()
     await set_up(world, await world.sign_in_as(tenant, ANN))
     (ann,) = await world.users()
-    reset = SignInReset(world.uow, world.sessions, world.revisions, [])
+    reset = SignInReset(world.uow, world.sessions, [])
     await reset.reset(tenant.id, ann.id)
     with pytest.raises(OtpRequired):
         await world.sign_in_as(tenant, ANN)

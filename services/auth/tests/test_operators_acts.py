@@ -23,7 +23,7 @@ def reset_of(world: Any) -> SignInReset:
     async def forget(user: User) -> None:
         await world.codes.forget(Account(user.tenant_id, Email(user.email or "")))
 
-    return SignInReset(world.uow, world.sessions, world.revisions, [forget])
+    return SignInReset(world.uow, world.sessions, [forget])
 
 
 async def told(world: Any) -> set[tuple[str, str, int, str]]:
@@ -52,7 +52,7 @@ async def test_a_reset_ends_sessions_and_lets_in_whom_guesses_had_locked_out(mak
     assert (await world.codes.redeem(account, None, "no code", network="192.0.2.1"))[0] is Redemption.MISSING
     with pytest.raises(InvalidRefreshToken):
         await world.sessions.refresh(tenant.id, pair.refresh_token)
-    assert ("session", session_of(pair), 0, "ended") in await told(world)
+    assert ("user", str(ann.id), 1, "changed") in await told(world)
     assert await world.sign_in_as(tenant, "ann@example.com")
 
 

@@ -7,17 +7,25 @@ import statistics
 import threading
 import time
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import bcrypt
 import pytest
 
-from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak
+from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.logins.domain import Attempt, Candidate
+from docuchat_auth.logins.service import PasswordSignIn
+from docuchat_auth.passwords.errors import InvalidCredentials, PasswordsBusy, PasswordTooWeak
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.passwords.strength import require_strength
+from docuchat_auth.users.domain import Email
 from docuchat_testkit.eventually import eventually
+
+from .conftest import SECRET
 
 WEAK = ("password", "12345678", "qwertyuiop", "aaaaaaaa", "docuchat", "ann@example.com", "P@ssw0rd")
 LOGIN, TOKEN, REGISTER = (f"/v1/auth/{name}" for name in ("login", "token", "register"))
@@ -239,6 +247,32 @@ async def test_a_body_that_is_neither_form_nor_json_and_one_that_is_wrong(auth: 
     assert GOOD not in surplus.text
     for who in ("a@b@c", "@", "nobody at all"):
         assert (await login(auth, who))[0] in (401, 422)
+
+
+async def test_a_password_that_was_changed_while_it_was_checked_signs_nobody_in(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, ANN)
+    (user,) = await world.users()
+    attempt = Attempt(tenant.id, Email(ANN), True, GOOD, "192.0.2.1")
+    brought = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+    async with PasswordPool.open(2, 8) as pool:
+        right, other = await pool.hash(GOOD, "one"), await pool.hash(OTHER, "one")
+        sign_in = PasswordSignIn(
+            world.uow, world.sessions, pool, AsyncMock(), KeyedPseudonyms(SECRET), world.clock,
+            timedelta(milliseconds=1),
+        )  # fmt: skip
+
+        async def enter(checked: str, present: str) -> Any:
+            async with world.uow(tenant.id) as tx:
+                await tx.passwords.put(tenant.id, user.id, present, world.clock.now())
+            return await sign_in.enter(Candidate(user, tenant, checked), attempt, "ann", None)
+
+        assert await enter(right, right)
+        assert await enter(brought, right)  # replaced by another sign-in with the same password
+        for checked in (right, brought):
+            with pytest.raises(InvalidCredentials):
+                await enter(checked, other)
 
 
 async def test_the_pool_refuses_beyond_its_room_and_leaves_room_for_other_networks() -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from docuchat_auth.sessions.domain import successor_of
+from docuchat_auth.members.domain import MemberChange
+from docuchat_auth.sessions.domain import MOST_SESSIONS, SignInMethod, successor_of
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
+from docuchat_auth.users.errors import UserGone
 
 
 async def test_a_refresh_token_is_exchanged_for_a_new_pair(make_world: Any) -> None:
@@ -133,3 +135,102 @@ async def test_expired_tokens_are_swept(make_world: Any) -> None:
     world.clock.advance(hours=2)
     assert await world.sessions.forget_expired(timedelta(days=1)) == 1
     assert await world.admin.fetchval("SELECT count(*) FROM auth.refresh_tokens") == 1
+
+
+async def test_a_session_that_is_being_begun_ends_with_all_others(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    (user,) = await world.users()
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def begin() -> Any:
+        async with world.uow(tenant.id) as tx:
+            session = await world.sessions.start(tx, user, SignInMethod.CODE)
+            begun.set()
+            await go.wait()
+            return session
+
+    async def end_all() -> None:
+        async with world.uow(tenant.id) as tx:
+            await world.sessions.end_all(tx, user)
+
+    beginning = asyncio.create_task(begin())
+    await begun.wait()
+    ending = asyncio.create_task(end_all())
+    await asyncio.wait([ending], timeout=0.3)  # it must not be through by then
+    go.set()
+    await ending
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant.id, (await beginning).refresh_token)
+
+
+async def test_thousands_of_sessions_end_in_one_step_by_one_revision(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    (user,) = await world.users()
+    await world.admin.execute(
+        "INSERT INTO auth.refresh_tokens (tenant_id, id, user_id, family_id, token_hash, created_at, expires_at)"
+        " SELECT $1, gen_random_uuid(), $2, gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), now(),"
+        " now() + interval '30 days' FROM generate_series(1, 5000)",
+        tenant.id,
+        user.id,
+    )
+    async with world.uow(tenant.id) as tx:
+        await world.sessions.end_all(tx, user)
+    page = await world.revisions.list_after(None)
+    assert [(one.kind, one.subject, one.version) for one in page.items] == [("user", str(user.id), 1)]
+    assert not await world.admin.fetchval("SELECT count(*) FROM auth.refresh_tokens WHERE revoked_at IS NULL")
+
+
+async def test_one_session_stays_with_its_access_token_where_the_others_end(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "ann@example.com")
+    (user,) = await world.users()
+    async with world.uow(tenant.id) as tx:
+        mine, other = [await world.sessions.start(tx, user, SignInMethod.CODE) for _ in range(2)]
+        await world.sessions.end_all(tx, user, keep=mine.id)
+    page = await world.revisions.list_after(None)
+    assert {one.kind for one in page.items} == {"session"} and len(page.items) == 2
+    assert str(other.id) in {one.subject for one in page.items} and str(mine.id) not in {
+        one.subject for one in page.items
+    }
+    assert await world.sessions.refresh(tenant.id, mine.refresh_token)
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant.id, other.refresh_token)
+
+
+async def test_beyond_fifty_sessions_the_one_that_was_not_used_for_longest_ends(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    first = await world.sign_in_as(tenant, "ann@example.com")
+    (user,) = await world.users()
+    world.clock.advance(seconds=1)
+    async with world.uow(tenant.id) as tx:
+        oldest = await world.sessions.start(tx, user, SignInMethod.CODE)
+    world.clock.advance(seconds=1)
+    first = await world.sessions.refresh(tenant.id, first.refresh_token)
+    world.clock.advance(seconds=1)
+    async with world.uow(tenant.id) as tx:
+        for _ in range(MOST_SESSIONS - 1):
+            await world.sessions.start(tx, user, SignInMethod.CODE)
+        assert len(await tx.refresh_tokens.list_open(tenant.id, user.id, None, world.clock.now(), 200)) == MOST_SESSIONS
+    told = (await world.revisions.list_after(None)).items
+    assert [(one.kind, one.subject, one.state) for one in told] == [("session", str(oldest.id), "ended")]
+    assert await world.sessions.refresh(tenant.id, first.refresh_token)
+
+
+async def test_who_was_closed_or_removed_meanwhile_begins_no_session(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    await world.sign_in_as(tenant, "boss@example.com")
+    await world.sign_in_as(tenant, "ann@example.com")
+    user = (await world.users())[1]
+    await world.members.change(tenant.id, user.id, MemberChange(is_active=False), None)
+    for _ in range(2):
+        with pytest.raises(UserGone):
+            async with world.uow(tenant.id) as tx:
+                await world.sessions.start(tx, user, SignInMethod.CODE)
+        await world.admin.execute("DELETE FROM auth.users WHERE id = $1", user.id)

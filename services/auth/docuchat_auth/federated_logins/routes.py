@@ -23,6 +23,7 @@ from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
+from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
@@ -123,7 +124,7 @@ async def receive(
 )
 @public
 @audited("session.start")
-@raises(InvalidSignInCode, NotAdmitted, TooManyGroups, NoSigningKey)
+@raises(InvalidSignInCode, NotAdmitted, TooManyGroups, UserGone, NoSigningKey)
 async def exchange(body: CodeExchange, _: ClientAddress, sign_in: Service) -> Tokens:
     """With the `code` of the address that the browser came back to. Works once."""
     return Tokens.of(await sign_in.exchange(body.code, body.code_verifier))

@@ -91,6 +91,7 @@ class PasswordSignIn:
         if is_outdated(one.hash):
             better = await self._pool.hash(attempt.password, attempt.network)
         async with self._uow(one.tenant.id) as tx:
+            await self._require_still(tx, one, attempt)
             if better is not None:
                 await tx.passwords.rehash(one.tenant.id, one.user.id, one.hash, better)
             await tx.users.record_login(one.tenant.id, one.user.id, self._clock.now())
@@ -107,6 +108,18 @@ class PasswordSignIn:
             await self._attempts.forget(self._pseudonyms.of_email(address))
         if user.username:
             await self._attempts.forget(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
+
+    async def _require_still(self, tx: Tx, one: Candidate, attempt: Attempt) -> None:
+        """Raise InvalidCredentials when the password was changed since it was read; hold the user until `tx` ends."""
+        await tx.users.lock(one.tenant.id, one.user.id)
+        held = await tx.passwords.find(one.tenant.id, one.user.id)
+        if held == one.hash:
+            return
+        # another sign-in beside this one may have replaced an outdated hash of the same password
+        if held is None or not is_outdated(one.hash):
+            raise InvalidCredentials
+        if not any(await self._pool.check(attempt.password, [held], attempt.network)):
+            raise InvalidCredentials
 
     async def _count(
         self,

@@ -60,10 +60,11 @@ class Members:
             if (role, is_active) == (user.role, user.is_active):
                 excuse_act()
                 return user
-            if not is_active:
-                await self._sessions.end_all(tx, user)
             await tx.users.change(tenant_id, user_id, role, is_active)
-            await outdate(tx, self._revisions, tenant_id, user_id)
+            if is_active:
+                await outdate(tx, self._revisions, tenant_id, user_id)
+            else:
+                await self._sessions.end_all(tx, user)
             detail = f"{user.role.value} to {role.value}, {'active' if is_active else 'deactivated'}"
             tx.outbox.add(entry(by, "user.change", user_id, tenant_id=tenant_id, detail=detail))
             changed = await tx.users.find_by_id(tenant_id, user_id)
@@ -115,7 +116,6 @@ class Members:
         keys = tuple(await tx.api_keys.list_ids(user.tenant_id, user.id))
         gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to)
         await self._sessions.end_all(tx, user)
-        await outdate(tx, self._revisions, user.tenant_id, user.id)
         await tx.users.delete(user.tenant_id, user.id)
         await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
         for key_id in keys:

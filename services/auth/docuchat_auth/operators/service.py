@@ -13,7 +13,6 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.members.service import ForgetGuesses
 from docuchat_auth.operators.domain import OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
-from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.second_factors.service import drop_factors
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
@@ -22,7 +21,6 @@ from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Newcomer
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.service import outdate
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -75,12 +73,9 @@ class Operators:
 class SignInReset:
     """Gives those back their sign-in who were locked out, or have lost a device."""
 
-    def __init__(
-        self, uow: UnitOfWork[Tx], sessions: Sessions, revisions: Revisions, forget_guesses: Sequence[ForgetGuesses]
-    ) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], sessions: Sessions, forget_guesses: Sequence[ForgetGuesses]) -> None:
         self._uow = uow
         self._sessions = sessions
-        self._revisions = revisions
         self._forget_guesses = forget_guesses
 
     async def reset(self, tenant_id: TenantId, user_id: UserId, *, second_factors: bool = False) -> None:
@@ -93,7 +88,6 @@ class SignInReset:
             if user is None:
                 raise UserNotFound
             await self._sessions.end_all(tx, user)
-            await outdate(tx, self._revisions, tenant_id, user_id)
             if second_factors:
                 await drop_factors(tx, user)
             detail = "second factors taken away" if second_factors else None

@@ -81,6 +81,7 @@ class Passwords:
             await self._prove(caller, older, current, network)
         hash_ = await self.make(new, network, user.email, user.claimed_email, user.username, user.name)
         async with self._uow(caller.tenant_id) as tx:
+            await tx.users.lock(user.tenant_id, user.id)
             if await tx.passwords.find(user.tenant_id, user.id) != older:
                 raise WrongPassword  # changed meanwhile
             await self._put(tx, user, hash_, keep=caller)
@@ -110,6 +111,7 @@ class Passwords:
         logger.info("password.reset", tenant_id=user.tenant_id, user_id=str(user.id))
 
     async def _put(self, tx: Tx, user: User, hash_: str, *, keep: Caller | None) -> None:
+        await tx.users.lock(user.tenant_id, user.id)  # before the password, as who signs in does it
         await tx.passwords.put(user.tenant_id, user.id, hash_, self._clock.now())
         await self._sessions.end_all(tx, user, keep=None if keep is None else keep.session_id)
 

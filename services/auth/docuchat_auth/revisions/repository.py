@@ -1,5 +1,6 @@
 """Revisions in Postgres: rows in, contracts out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,18 +23,18 @@ class RevisionRepository:
         self,
         tenant_id: TenantId,
         kind: RevisionKind,
-        subject: str,
+        subjects: Sequence[str],
         *,
         version: int,
         state: RevisionState,
         moment: datetime,
         expires_at: datetime | None,
     ) -> None:
-        await _queries.record_revision(
+        await _queries.record_revisions(
             self._connection,
             tenant_id=tenant_id,
             kind=kind,
-            subject=subject,
+            subjects=subjects,
             version=version,
             state=state,
             moment=moment,

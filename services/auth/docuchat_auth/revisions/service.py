@@ -20,6 +20,8 @@ logger = structlog.get_logger()
 
 _SHORTEST: Final = timedelta(days=7)
 """Tokens may live that are longer-lived than the present setting has them."""
+_SHOWN: Final = 10
+"""Subjects in a line of the log."""
 _CLOCK_SKEW: Final = timedelta(hours=1)
 
 
@@ -36,8 +38,7 @@ class Revisions:
         tx: Tx,
         kind: RevisionKind,
         tenant_id: TenantId,
-        subject: UUID | int,
-        *,
+        *subjects: UUID | int,
         state: RevisionState,
         version: int = 0,
     ) -> None:
@@ -48,10 +49,12 @@ class Revisions:
         """
         moment = self._clock.now()
         expires_at = None if state in {"suspended", "deleting"} else moment + self._keep
+        if not (names := [str(subject) for subject in subjects]):
+            return
         await tx.revisions.record(
-            tenant_id, kind, str(subject), version=version, state=state, moment=moment, expires_at=expires_at
+            tenant_id, kind, names, version=version, state=state, moment=moment, expires_at=expires_at
         )
-        logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subject=str(subject), state=state)
+        logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subjects=names[:_SHOWN], state=state)
 
     async def list_after(self, after: str | None) -> RevisionPage:
         """What became visible since `after`, of all tenants."""

@@ -188,10 +188,11 @@ class Provisioning:
     async def _set_active(self, tx: Tx, user: User, *, is_active: bool) -> None:
         if user.role is Role.OWNER:
             raise OwnersOnly
-        if not is_active:
-            await self._sessions.end_all(tx, user)
         await tx.users.change(user.tenant_id, user.id, user.role, is_active)
-        await outdate(tx, self._revisions, user.tenant_id, user.id)
+        if is_active:
+            await outdate(tx, self._revisions, user.tenant_id, user.id)
+        else:
+            await self._sessions.end_all(tx, user)
 
     async def _change_members(
         self, tx: Tx, tenant_id: TenantId, group_id: UUID, change: MemberChange

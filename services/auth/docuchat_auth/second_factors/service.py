@@ -133,7 +133,6 @@ class SecondFactors:
                 raise OwnersOnly
             await drop_factors(tx, user)
             await self._sessions.end_all(tx, user)
-            await outdate(tx, self._revisions, user.tenant_id, user.id)
             tx.outbox.add(entry(caller, "user.reset_second_factor", user.id))
         logger.info("second_factors.reset", tenant_id=user.tenant_id, user_id=str(user.id))
 

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from docuchat_auth.origin import NOWHERE, Origin
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
+
+MOST_SESSIONS: Final = 50
+"""Of one user: whoever signs in once more ends the one that was not used for longest."""
 
 
 class SignInMethod(StrEnum):

@@ -9,10 +9,6 @@ WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
 -- Of any tenant: in which a refresh token was issued.
 SELECT auth.home_of_refresh_token_v1(:token_hash);
 
--- name: lock_family(family)!
--- Rotations and revocations of one family take turns: without it a child that is being born escapes a revocation.
-SELECT pg_advisory_xact_lock(hashtextextended(:family, 0));
-
 -- name: add_refresh_token(tenant_id, token_id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, device, address)!
 -- The next link of a family, or the first one.
 INSERT INTO auth.refresh_tokens (
@@ -32,29 +28,40 @@ WHERE tenant_id = :tenant_id AND id = :token_id
 RETURNING true;
 
 -- name: revoke_family(tenant_id, family_id, moment)$
--- Revokes every token of a family that is not revoked yet.
+-- Revokes every token of a family that is not revoked yet, and counts those that were not used.
 WITH revoked AS (
     UPDATE auth.refresh_tokens
     SET revoked_at = :moment
     WHERE tenant_id = :tenant_id AND family_id = :family_id AND revoked_at IS NULL
-    RETURNING 1
+    RETURNING used_at
 )
-SELECT count(*) FROM revoked;
+SELECT count(*) FROM revoked WHERE used_at IS NULL;
 
--- name: list_live_families(tenant_id, user_id, moment)
--- The sign-ins of a user that can still be refreshed.
-SELECT DISTINCT family_id
-FROM auth.refresh_tokens
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :moment
-ORDER BY family_id;
+-- name: revoke_sessions(tenant_id, user_id, moment, keep, spared)
+-- Ends the sign-ins of a user that can still be refreshed, but for one, or for those that were used last. Each has one token
+-- that is not used: without it none of the others is good for anything.
+UPDATE auth.refresh_tokens AS token
+SET revoked_at = :moment::timestamptz
+FROM (
+    SELECT id
+    FROM auth.refresh_tokens
+    WHERE tenant_id = :tenant_id AND user_id = :user_id
+      AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :moment::timestamptz
+      AND (:keep::uuid IS NULL OR family_id <> :keep::uuid)
+    ORDER BY created_at DESC, id DESC
+    OFFSET :spared
+) AS ending
+WHERE token.tenant_id = :tenant_id AND token.id = ending.id
+RETURNING token.family_id;
 
 -- name: list_open_sessions(tenant_id, user_id, before, moment, max_rows)
--- The sign-ins of a user that can still be refreshed, each with its newest token, the newest sign-in first.
-SELECT DISTINCT ON (family_id) family_id, created_at, expires_at, device, address
+-- The sign-ins of a user that can still be refreshed, each with its only token that is not used, the newest sign-in first.
+SELECT family_id, created_at, expires_at, device, address
 FROM auth.refresh_tokens
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :moment
+WHERE tenant_id = :tenant_id AND user_id = :user_id
+  AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :moment
   AND (:before::uuid IS NULL OR family_id < :before::uuid)
-ORDER BY family_id DESC, created_at DESC, id DESC
+ORDER BY family_id DESC
 LIMIT :max_rows;
 
 -- name: is_family_of(tenant_id, user_id, family_id)$

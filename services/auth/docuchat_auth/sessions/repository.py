@@ -30,10 +30,6 @@ class RefreshTokenRepository:
         found: TenantId | None = await _queries.find_home(self._connection, token_hash=token_hash)
         return found
 
-    async def lock_family(self, family_id: UUID) -> None:
-        """Hold off other transactions on the family until this one ends."""
-        await _queries.lock_family(self._connection, family=str(family_id))
-
     async def add(self, token: RefreshToken, token_hash: bytes) -> None:
         """Raises UserGone."""
         with user_still_there():
@@ -58,15 +54,19 @@ class RefreshTokenRepository:
         return bool(used)
 
     async def revoke_family(self, tenant_id: TenantId, family_id: UUID, moment: datetime) -> int:
-        """Revoke what is left of the family; returns how many tokens that were."""
+        """Revoke what is left of the family; returns how many of them could still be used."""
         revoked: int = await _queries.revoke_family(
             self._connection, tenant_id=tenant_id, family_id=family_id, moment=moment
         )
         return revoked
 
-    async def list_live_families(self, tenant_id: TenantId, user_id: UserId, moment: datetime) -> list[UUID]:
-        """The families of a user that can still be refreshed, in the order in which they are to be locked."""
-        rows = _queries.list_live_families(self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment)
+    async def revoke_all(
+        self, tenant_id: TenantId, user_id: UserId, moment: datetime, *, keep: UUID | None = None, spared: int = 0
+    ) -> list[UUID]:
+        """End a user's sessions, but not `keep` nor so many that were `spared` as the last ones used; their ids."""
+        rows = _queries.revoke_sessions(
+            self._connection, tenant_id=tenant_id, user_id=user_id, moment=moment, keep=keep, spared=spared
+        )
         return [row["family_id"] async for row in rows]
 
     async def list_open(

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from docuchat_auth.origin import current_origin
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.domain import (
+    MOST_SESSIONS,
     OpenSession,
     RefreshToken,
     Session,
@@ -34,6 +35,7 @@ from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone
+from docuchat_auth.users.service import outdate
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -94,11 +96,18 @@ class Sessions:
         """Open a session in the caller's transaction. Every way of signing in ends here, and then in `pair`.
 
         Whoever proved one thing is asked for the second factor here, so that no way leads around it. `is_part` of an
-        act that has an audit entry of its own. Raises OtpRequired, OtpInvalid, TooManyAttempts.
+        act that has an audit entry of its own. Raises OtpRequired, OtpInvalid, TooManyAttempts, and UserGone when the
+        account was closed meanwhile.
         """
+        present = await self._hold(tx, user.tenant_id, user.id)
+        if present is None or not present.is_active:
+            raise UserGone
+        user, moment = present, self._clock.now()
         second = None if method.is_enough else await self._second_factor.require(tx, user, otp)
         text, session_id = secrets.token_urlsafe(32), uuid7()
         await self._add_link(tx, user, text, method, family_id=session_id, parent_id=None)
+        oldest = await tx.refresh_tokens.revoke_all(user.tenant_id, user.id, moment, spared=MOST_SESSIONS)
+        await self._revisions.record(tx, "session", user.tenant_id, *oldest, state="ended")
         if not is_part:
             how = method.value if second is None else f"{method.value}, {second}"
             tx.outbox.add(_entry("session.start", user.tenant_id, user.id, session_id, detail=how))
@@ -135,25 +144,30 @@ class Sessions:
         async with self._uow(tenant_id) as tx:
             token = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(refresh_token))
             if token is not None:
-                await tx.refresh_tokens.lock_family(token.family_id)
+                await self._hold(tx, tenant_id, token.user_id)
                 if await self.revoke(tx, tenant_id, token.family_id):
                     tx.outbox.add(_entry("session.end", tenant_id, token.user_id, token.family_id))
                     return
         excuse_act()
 
     async def revoke(self, tx: Tx, tenant_id: TenantId, session_id: UUID) -> bool:
-        """End a session with its access tokens; False when it had ended already. Lock its family first."""
+        """End a session with its access tokens; False when it had ended already. Hold its user first."""
         if not await tx.refresh_tokens.revoke_family(tenant_id, session_id, self._clock.now()):
             return False
         await self._revisions.record(tx, "session", tenant_id, session_id, state="ended")
         return True
 
     async def end_all(self, tx: Tx, user: User, *, keep: UUID | None = None) -> None:
-        """End all sessions of a user, but not that of `keep`, in the caller's transaction."""
-        for session_id in await tx.refresh_tokens.list_live_families(user.tenant_id, user.id, self._clock.now()):
-            if session_id != keep:
-                await tx.refresh_tokens.lock_family(session_id)
-                await self.revoke(tx, user.tenant_id, session_id)
+        """End all sessions of a user, but not that of `keep`, in the caller's transaction.
+
+        Without `keep` the user's next version ends all access tokens at once, however many there are.
+        """
+        await self._hold(tx, user.tenant_id, user.id)  # what is being begun or refreshed is ended with the others
+        ended = await tx.refresh_tokens.revoke_all(user.tenant_id, user.id, self._clock.now(), keep=keep)
+        if keep is None:
+            await outdate(tx, self._revisions, user.tenant_id, user.id)
+        else:
+            await self._revisions.record(tx, "session", user.tenant_id, *ended, state="ended")
 
     async def list_own(self, caller: Caller, before: UUID | None, limit: int) -> list[OpenSession]:
         """The caller's sessions, the newest first. Raises UserGone for who is no user."""
@@ -169,7 +183,7 @@ class Sessions:
         async with self._uow(caller.tenant_id) as tx:
             if not await tx.refresh_tokens.is_family_of(caller.tenant_id, caller.user_id, session_id):
                 raise SessionNotFound
-            await tx.refresh_tokens.lock_family(session_id)
+            await self._hold(tx, caller.tenant_id, caller.user_id)
             if await self.revoke(tx, caller.tenant_id, session_id):
                 tx.outbox.add(entry(caller, "session.end", session_id))
                 return
@@ -195,6 +209,15 @@ class Sessions:
                 logger.info("refresh_tokens.swept", deleted=deleted)
                 return deleted
 
+    @staticmethod
+    async def _hold(tx: Tx, tenant_id: TenantId, user_id: UserId) -> User | None:
+        """The user as is; nobody else begins, refreshes or ends a session of the user until the transaction ends.
+
+        Without it a token that is being born escapes a revocation.
+        """
+        await tx.users.lock(tenant_id, user_id)
+        return await tx.users.find_by_id(tenant_id, user_id)
+
     async def _find_home(self, tenant_id: TenantId, refresh_token: str) -> TenantId:
         """The tenant that was named, else that of the token."""
         if tenant_id != ANY_TENANT:
@@ -208,9 +231,8 @@ class Sessions:
         found = await tx.refresh_tokens.find(tenant_id, token_hash)
         if found is None:
             raise InvalidRefreshToken
-        await tx.refresh_tokens.lock_family(found.family_id)
+        user = await self._hold(tx, tenant_id, found.user_id)
         moment = self._clock.now()
-        user = await tx.users.find_by_id(tenant_id, found.user_id)
         if user is None or not user.is_active:
             raise InvalidRefreshToken
         next_text = successor_of(text, self._successor_key)

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from docuchat_common.audit import entry
 from docuchat_common.background import Background
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl
@@ -181,10 +182,11 @@ class TestRelay:
         uow, opened = uow_and_database
         async with uow(TenantId(1)) as tx:
             tx.outbox.add(completed())
+            tx.outbox.add(entry(None, "chat.create", tenant_id=TenantId(1)))  # of a type that auth publishes, too
         rabbitmq.declare()
         async with Broker.connect(rabbitmq.url("auth"), name="auth") as auth:
             await Relay(opened, SCHEMA, Publisher(auth), service="auth").relay_batch()
-        assert await outbox_rows(database) == 1
+        assert await outbox_rows(database) == 2
 
     async def test_two_relays_never_publish_at_once(self, uow_and_database: Opened, database: ClonedDatabase) -> None:
         uow, opened = uow_and_database

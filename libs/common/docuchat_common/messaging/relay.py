@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge
 
 from docuchat_common.db.pool import Database
 from docuchat_common.db.transactions import transaction
+from docuchat_common.events.envelope import source_of
 from docuchat_common.messaging.broker import Publisher, Unroutable
 from docuchat_common.messaging.topology import published_types
 
@@ -26,11 +27,17 @@ logger = structlog.get_logger()
 _TAKE_TURN: Final = "SELECT pg_try_advisory_xact_lock($1)"
 _NEXT: Final = """
 SELECT id, event_id, type, body, headers, extract(epoch FROM now() - created_at)::float8 AS age
-FROM @schema@.outbox WHERE type = ANY($1::text[]) ORDER BY id LIMIT $2
+FROM @schema@.outbox
+WHERE type = ANY($1::text[]) AND position($3::bytea IN substring(body FROM 1 FOR 200)) > 0
+ORDER BY id LIMIT $2
 """
 _OLDEST: Final = """
 SELECT coalesce(extract(epoch FROM now() - min(created_at))::float8, 0)
-FROM (SELECT created_at FROM @schema@.outbox WHERE type = ANY($1::text[]) ORDER BY id LIMIT 1) AS oldest
+FROM (
+    SELECT created_at FROM @schema@.outbox
+    WHERE type = ANY($1::text[]) AND position($2::bytea IN substring(body FROM 1 FOR 200)) > 0
+    ORDER BY id LIMIT 1
+) AS oldest
 """
 _DELETE: Final = "DELETE FROM @schema@.outbox WHERE id = ANY($1::bigint[])"
 
@@ -78,6 +85,8 @@ class Relay:
         self._wakeup = asyncio.Event()
         self._service = service or schema
         self._types = frozenset(published_types(self._service))
+        # of a type that two services publish each relays its own: consumers compare the source with the login
+        self._source = f'"source":"{source_of(self._service)}"'.encode()
         self._next = _NEXT.replace("@schema@", schema)
         self._oldest = _OLDEST.replace("@schema@", schema)
         self._delete = _DELETE.replace("@schema@", schema)
@@ -103,9 +112,9 @@ class Relay:
         async with self._database.connection(system=True) as connection, transaction(connection):
             if not await connection.fetchval(_TAKE_TURN, self._turn_key):
                 return False
-            rows = await connection.fetch(self._next, self._types_to_try(), self._batch)
+            rows = await connection.fetch(self._next, self._types_to_try(), self._batch, self._source)
             if self._held_up:
-                _lag.labels(self._service).set(await connection.fetchval(self._oldest, list(self._types)))
+                _lag.labels(self._service).set(await connection.fetchval(self._oldest, list(self._types), self._source))
             else:
                 _lag.labels(self._service).set(rows[0]["age"] if rows else 0)
             if not rows:

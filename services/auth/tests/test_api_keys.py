@@ -1,5 +1,6 @@
 """API keys: who makes them, what they are worth, and when they end."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -224,3 +225,25 @@ async def test_keys_over_http_are_shown_once_and_repeated_to_who_asked(auth: Any
     assert (gone.status_code, missing.json()["code"]) == (204, "api_key_not_found")
     for wrong in ({"scopes": []}, {"scopes": ["everything"]}, {"addresses": ["here"]}, {"role": "admin"}):
         assert (await auth.http.post("/v1/api-keys", json=body | wrong, headers=headers)).status_code == 422, wrong
+
+
+async def test_keys_of_one_owner_that_are_made_at_once_are_no_more_than_one_may_have(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("docuchat_auth.api_keys.service.MOST_LIVE", 3)
+    for caller, changed in ((keys.bob, {}), (keys.ann, {"service_role": Role.VIEWER})):
+        made = await asyncio.gather(*(keys.make(caller, **changed) for _ in range(8)), return_exceptions=True)
+        assert sorted(type(one).__name__ for one in made) == ["IssuedKey"] * 3 + ["TooManyApiKeys"] * 5
+
+
+async def test_who_may_no_more_makes_no_lasting_key_whatever_the_token_says(keys: Keys) -> None:
+    service = await keys.make(keys.ann, service_role=Role.VIEWER)
+    demoted = Caller(keys.tenant.id, "user", keys.bob.subject_id, role="admin")  # as a token of before says
+    with pytest.raises(NotAllowed):
+        await keys.make(demoted, service_role=Role.VIEWER)
+    with pytest.raises(NotAllowed):
+        await keys.service.rotate(demoted, service.key.id, HOUR)
+    assert await keys.make(demoted)
+    await keys.world.admin.execute("UPDATE auth.users SET is_active = false WHERE id = $1", keys.bob.subject_id)
+    with pytest.raises(NotAllowed):
+        await keys.make(demoted)

@@ -3,15 +3,23 @@
 import asyncio
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from docuchat_auth.adapters.mail import invitation_message
+from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.invitations.domain import InvitationMail, new_token, tenant_in
+from docuchat_auth.invitations.service import InvitationPolicy, Invitations
+from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.users.domain import Email
+from docuchat_common.contracts.permissions import Role
+from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import TenantId
+
+from .conftest import SECRET
 
 INVITATIONS, ACCEPT = "/v1/invitations", "/v1/invitations/accept"
 PASSWORD = "four words nobody expects"
@@ -151,3 +159,21 @@ def test_the_mail_has_a_link_and_a_code_and_neither_in_its_subject() -> None:
     assert [tenant_in(wrong) for wrong in ("", "dci_0_" + "x" * 43, "dci_9999999999_" + "x" * 43, token + "x")] == [
         None
     ] * 4
+
+
+async def test_who_may_no_more_invites_nobody_whatever_the_token_says(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    for email in ("ann@example.com", "bob@example.com"):
+        await world.sign_in_as(tenant, email)
+    limiter = AsyncMock(hit=AsyncMock(return_value=None))
+    policy = InvitationPolicy(timedelta(days=1), (), ())
+    invitations = Invitations(
+        world.uow, world.sessions, AsyncMock(), limiter, KeyedPseudonyms(SECRET), AsyncMock(), world.clock, policy
+    )
+    _, bob = await world.users()
+    before = Caller(tenant.id, "user", bob.id, role="admin")  # as a token of before the demotion says
+    with pytest.raises(NotAllowed):
+        await invitations.invite(before, Email("eve@example.com"), Role.ADMIN)
+    await world.members.change(tenant.id, bob.id, MemberChange(role=Role.ADMIN), None)
+    assert await invitations.invite(before, Email("eve@example.com"), Role.ADMIN)

@@ -21,6 +21,7 @@ from docuchat_auth.groups.service import groups_of
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.users.domain import User
+from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
@@ -74,6 +75,9 @@ class ApiKeys:
         )
         issued = IssuedKey(key, shown.text)
         async with self._uow(caller.tenant_id) as tx:
+            if owner is None:
+                await tx.users.lock_all(caller.tenant_id)  # as all do who change what somebody may, and before the user
+            await require_still(tx, caller, "keys.use" if owner else "keys.manage")  # keys of one owner take turns
             if await tx.api_keys.count(caller.tenant_id, owner) >= MOST_LIVE:
                 raise TooManyApiKeys
             await tx.api_keys.add(key)
@@ -114,6 +118,7 @@ class ApiKeys:
                 raise NotAllowed("Only the user whose key it is may rotate it; you can revoke it.")
             if key.role is not None and not _rights(key.role, key.scopes) <= _rights(caller.role, caller.scopes):
                 raise RightsExceeded
+            await require_still(tx, caller, "keys.use" if key.user_id else "keys.manage")
             newest, *older = key.secrets
             for secret in older if overlap else key.secrets:
                 await tx.api_keys.delete_secret(key.tenant_id, secret.id)

@@ -20,6 +20,7 @@ from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -73,7 +74,7 @@ class Invitations:
     async def invite(
         self, caller: Caller, email: Email, role: Role, settle: Settle[Invitation] = without_key
     ) -> Invitation:
-        """Mail an invitation. Raises OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog."""
+        """Mail an invitation. Raises NotAllowed, OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog."""
         moment = self._clock.now()
         wanted = Invitation(
             caller.tenant_id, uuid7(), email, role, caller.subject_id, moment, moment + self._policy.lifetime
@@ -175,6 +176,7 @@ class Invitations:
         return invitation
 
     async def _judge(self, tx: Tx, caller: Caller, wanted: Invitation) -> None:
+        await require_still(tx, caller, "users.manage")
         if wanted.role is Role.OWNER and not await owns(tx, caller):
             raise OwnersOnly
         if await tx.users.find_by_email(wanted.tenant_id, wanted.email) is not None:

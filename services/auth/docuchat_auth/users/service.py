@@ -9,6 +9,8 @@ from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import entry
+from docuchat_common.contracts.permissions import PERMISSIONS, Action
+from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import TenantId, UserId
 
 if TYPE_CHECKING:
@@ -62,3 +64,17 @@ async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: Us
     version = await tx.users.outdate(tenant_id, user_id)
     if version is not None:
         await revisions.record(tx, "user", tenant_id, user_id, state="changed", version=version)
+
+
+async def require_still(tx: Tx, by: Caller, action: Action) -> None:
+    """Raise NotAllowed when the person who asks may do so no more, whatever the token says.
+
+    For what outlives the token that made it. The person is held until `tx` ends, so that no demotion comes between.
+    """
+    person = by.user_id or by.owner_id
+    if person is None:
+        return  # a key of the tenant: its tokens end with it
+    await tx.users.lock(by.tenant_id, UserId(person))
+    present = await tx.users.find_by_id(by.tenant_id, UserId(person))
+    if present is None or not present.is_active or action not in PERMISSIONS[present.role]:
+        raise NotAllowed

@@ -30,6 +30,12 @@ SELECT id FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id = :user_id
 -- How many keys a user has, or the tenant itself.
 SELECT count(*) FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id IS NOT DISTINCT FROM :user_id::uuid;
 
+-- name: count_service_keys(tenant_id, created_by)$
+-- How many of the tenant's own keys somebody made, who has seen their secrets.
+SELECT count(*)
+FROM auth.api_keys
+WHERE tenant_id = :tenant_id AND created_by = :created_by AND user_id IS NULL;
+
 -- name: list_secrets(tenant_id, key_ids)
 -- The secrets of some keys, the newest first.
 SELECT id, key_id, prefix, secret_hash, created_at, ends_at, last_used_at, last_used_from

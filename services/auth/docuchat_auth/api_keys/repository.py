@@ -46,6 +46,10 @@ class ApiKeyRepository:
         )
         return await self._with_secrets(tenant_id, [row async for row in rows])
 
+    async def count_service_keys(self, tenant_id: TenantId, created_by: UUID) -> int:
+        """How many of the tenant's own keys somebody made."""
+        return int(await _queries.count_service_keys(self._connection, tenant_id=tenant_id, created_by=created_by))
+
     async def list_ids(self, tenant_id: TenantId, user_id: UserId) -> list[UUID]:
         """The ids of a user's keys."""
         rows = _queries.list_key_ids(self._connection, tenant_id=tenant_id, user_id=user_id)

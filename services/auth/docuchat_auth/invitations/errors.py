@@ -1,6 +1,6 @@
 """What can go wrong with invitations. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import Conflict, NotFound, Unauthenticated
+from docuchat_common.errors import Conflict, Forbidden, NotFound, Unauthenticated
 
 
 class InvitationNotFound(NotFound):
@@ -19,3 +19,9 @@ class InvalidInvitation(Unauthenticated):
     """The invitation is unknown, used, revoked or expired; ask for another one."""
 
     code = "invalid_invitation"
+
+
+class AddressUnproven(Forbidden):
+    """Nobody who manages the tenant has proven an address of mail yet; prove yours, then invite others."""
+
+    code = "address_unproven"

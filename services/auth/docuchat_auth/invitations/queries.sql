@@ -7,6 +7,22 @@ SET role = excluded.role, token_hash = excluded.token_hash, invited_by = exclude
     created_at = excluded.created_at, expires_at = excluded.expires_at
 RETURNING tenant_id, id, email, role, invited_by, created_at, expires_at;
 
+-- name: renew_invitation(tenant_id, invitation_id, token_hash, invited_by, moment, expires_at)^
+-- Another token in place of the older one; no row when the invitation was accepted or revoked meanwhile.
+UPDATE auth.invitations
+SET token_hash = :token_hash, invited_by = :invited_by, created_at = :moment, expires_at = :expires_at
+WHERE tenant_id = :tenant_id AND id = :invitation_id
+RETURNING tenant_id, id, email, role, invited_by, created_at, expires_at;
+
+-- name: void_invitations(tenant_id, invited_by, all_roles)$
+-- Takes back what somebody offered who may not offer it any more: all, or what only owners may.
+WITH voided AS (
+    DELETE FROM auth.invitations
+    WHERE tenant_id = :tenant_id AND invited_by = :invited_by AND (:all_roles::boolean OR role = 'owner')
+    RETURNING 1
+)
+SELECT count(*) FROM voided;
+
 -- name: find_invitation(tenant_id, invitation_id)^
 -- An invitation by its id.
 SELECT tenant_id, id, email, role, invited_by, created_at, expires_at

@@ -36,6 +36,26 @@ class InvitationRepository:
         )
         return _invitation(row)
 
+    async def renew(self, invitation: Invitation, token_hash: bytes) -> Invitation | None:
+        """Give it another token and time; None when it is gone."""
+        row = await _queries.renew_invitation(
+            self._connection,
+            tenant_id=invitation.tenant_id,
+            invitation_id=invitation.id,
+            token_hash=token_hash,
+            invited_by=invitation.invited_by,
+            moment=invitation.created_at,
+            expires_at=invitation.expires_at,
+        )
+        return None if row is None else _invitation(row)
+
+    async def void(self, tenant_id: TenantId, invited_by: UUID, *, all_roles: bool) -> int:
+        """Take back what somebody offered: all, or the role of an owner only; returns how many."""
+        voided = await _queries.void_invitations(
+            self._connection, tenant_id=tenant_id, invited_by=invited_by, all_roles=all_roles
+        )
+        return int(voided)
+
     async def find(self, tenant_id: TenantId, invitation_id: UUID) -> Invitation | None:
         row = await _queries.find_invitation(self._connection, tenant_id=tenant_id, invitation_id=invitation_id)
         return None if row is None else _invitation(row)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from docuchat_auth.codes.errors import MailBacklog, TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
-from docuchat_auth.invitations.errors import AlreadyMember, InvalidInvitation, InvitationNotFound
+from docuchat_auth.invitations.errors import AddressUnproven, AlreadyMember, InvalidInvitation, InvitationNotFound
 from docuchat_auth.invitations.schemas import AcceptanceBody, InvitationBody, InvitationView
 from docuchat_auth.invitations.service import Invitations
 from docuchat_auth.members.errors import OwnersOnly
@@ -38,11 +38,12 @@ Admin = Annotated[Caller, requires("users.manage")]
 
 @router.post("", summary="Invite somebody", status_code=201, response_model=InvitationView, operation_id="invite")
 @audited("invitation.create")
-@raises(OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog, *IDEMPOTENCY_ERRORS)
+@raises(OwnersOnly, AddressUnproven, AlreadyMember, TooManyAttempts, MailBacklog, *IDEMPOTENCY_ERRORS)
 async def invite(body: InvitationBody, caller: Admin, invitations: Service, creating: CurrentCreation) -> Response:
     """Mails a link and a code. Inviting an address again takes the place of the older invitation.
 
-    Only an owner invites owners. With `mail_backlog` the invitation is there and its mail is not: send it again.
+    Only an owner invites owners, and nobody invites before somebody who manages the tenant has proven an address. With
+    `mail_backlog` the invitation is there and its mail is not: send it again.
     """
     return await creating.once(
         caller,
@@ -74,7 +75,7 @@ async def accept(body: AcceptanceBody, address: ClientAddress, invitations: Serv
 
 @router.post("/{invitation_id}/resend", summary="Send an invitation again", operation_id="resendInvitation")
 @audited("invitation.resend")
-@raises(InvitationNotFound, OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog)
+@raises(InvitationNotFound, OwnersOnly, AddressUnproven, AlreadyMember, TooManyAttempts, MailBacklog)
 async def resend(invitation_id: UUID, caller: Admin, invitations: Service) -> InvitationView:
     """The older mail is void, and the time begins anew."""
     return InvitationView.of(await invitations.resend(caller, invitation_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.invitations.domain import Invitation, InvitationMail, hash_token, new_token, tenant_in
-from docuchat_auth.invitations.errors import AlreadyMember, InvalidInvitation, InvitationNotFound
+from docuchat_auth.invitations.errors import AddressUnproven, AlreadyMember, InvalidInvitation, InvitationNotFound
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.passwords.service import Passwords
@@ -28,13 +28,17 @@ from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, uuid7
-from docuchat_common.rate_limits import Limit, RateLimiter, Rates
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
     from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
+
+
+_SHARES: Final = 4
+"""Tenants that may use up what they have at one address before no more mails reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class InvitationPolicy:
     lifetime: timedelta
     per_tenant: Rates
     per_email: Rates
-    """Over all tenants: nobody is flooded through us."""
+    """Of one tenant. All together have four times of it: nobody is flooded through us."""
 
 
 class Invitations:
@@ -74,17 +78,24 @@ class Invitations:
     async def invite(
         self, caller: Caller, email: Email, role: Role, settle: Settle[Invitation] = without_key
     ) -> Invitation:
-        """Mail an invitation. Raises NotAllowed, OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog."""
+        """Mail an invitation.
+
+        Raises NotAllowed, OwnersOnly, AddressUnproven, AlreadyMember, TooManyAttempts, MailBacklog.
+        """
         moment = self._clock.now()
         wanted = Invitation(
             caller.tenant_id, uuid7(), email, role, caller.subject_id, moment, moment + self._policy.lifetime
         )
-        return await self._put(caller, "invitation.create", wanted, settle)
+
+        async def put(tx: Tx, token_hash: bytes) -> Invitation:
+            return await tx.invitations.put(wanted, token_hash)
+
+        return await self._send(caller, "invitation.create", wanted, put, settle)
 
     async def resend(self, caller: Caller, invitation_id: UUID) -> Invitation:
         """Mail a new token in place of the older one, for the whole time again.
 
-        Raises InvitationNotFound, OwnersOnly, AlreadyMember, TooManyAttempts, MailBacklog.
+        Raises InvitationNotFound, OwnersOnly, AddressUnproven, AlreadyMember, TooManyAttempts, MailBacklog.
         """
         async with self._uow(caller.tenant_id) as tx:
             found = await tx.invitations.find(caller.tenant_id, invitation_id)
@@ -94,7 +105,14 @@ class Invitations:
         again = replace(
             found, invited_by=caller.subject_id, created_at=moment, expires_at=moment + self._policy.lifetime
         )
-        return await self._put(caller, "invitation.resend", again, without_key)
+
+        async def renew(tx: Tx, token_hash: bytes) -> Invitation:
+            renewed = await tx.invitations.renew(again, token_hash)
+            if renewed is None:  # accepted or revoked since it was found
+                raise InvitationNotFound
+            return renewed
+
+        return await self._send(caller, "invitation.resend", again, renew, without_key)
 
     async def list_after(self, tenant_id: TenantId, after: UUID | None, limit: int) -> list[Invitation]:
         """The next invitations by id, those that have expired too."""
@@ -155,21 +173,31 @@ class Invitations:
         tx.outbox.add(UserRegistered(tenant_id=taken.tenant_id, user_id=user.id, role=user.role.value))
         return user
 
-    async def _put(self, caller: Caller, act: str, wanted: Invitation, settle: Settle[Invitation]) -> Invitation:
+    async def _send(
+        self,
+        caller: Caller,
+        act: str,
+        wanted: Invitation,
+        keep: Callable[[Tx, bytes], Awaitable[Invitation]],
+        settle: Settle[Invitation],
+    ) -> Invitation:
         async with self._uow(caller.tenant_id) as tx:
             await self._judge(tx, caller, wanted)
-        await self._count(wanted)
+        is_mailed = await self._count(wanted)
         token = new_token(wanted.tenant_id)
         async with self._uow(caller.tenant_id) as tx:
             await self._judge(tx, caller, wanted)
             tenant = await tx.tenants.find_by_id(wanted.tenant_id)
-            invitation = await tx.invitations.put(wanted, hash_token(token))
+            invitation = await keep(tx, hash_token(token))
             tx.outbox.add(entry(caller, act, invitation.id, detail=invitation.role.value))
             await settle(tx, invitation)
         logger.info(
             "invitation.sent", tenant_id=invitation.tenant_id, invitation_id=str(invitation.id), role=invitation.role
         )
         name = "" if tenant is None else tenant.name
+        if not is_mailed:
+            logger.warning("invitation.unmailed", tenant_id=invitation.tenant_id, invitation_id=str(invitation.id))
+            return invitation
         await self._hand_over(
             InvitationMail(invitation.tenant_id, name, invitation.email, token, invitation.expires_at)
         )
@@ -179,14 +207,22 @@ class Invitations:
         await require_still(tx, caller, "users.manage")
         if wanted.role is Role.OWNER and not await owns(tx, caller):
             raise OwnersOnly
+        if not await tx.users.has_proven_manager(wanted.tenant_id):  # whoever founds a tenant is nobody yet
+            raise AddressUnproven
         if await tx.users.find_by_email(wanted.tenant_id, wanted.email) is not None:
             raise AlreadyMember
 
-    async def _count(self, wanted: Invitation) -> None:
+    async def _count(self, wanted: Invitation) -> bool:
+        """Whether the address may get another mail; nobody learns what others send it. Raises TooManyAttempts."""
         subject = self._pseudonyms.of_email(wanted.email)
         limits = [Limit("invite-tenant", str(wanted.tenant_id), rate) for rate in self._policy.per_tenant]
-        limits += [Limit("invite-email", subject, rate) for rate in self._policy.per_email]
+        limits += [Limit("invite-pair", f"{wanted.tenant_id}:{subject}", rate) for rate in self._policy.per_email]
         decision = await self._limiter.hit(*limits)
         if decision is not None and not decision.allowed:
             logger.warning("auth.limited", limit=decision.limit.name)
             raise TooManyAttempts(retry_after=decision.reset_after)
+        shared = [
+            Limit("invite-email", subject, Rate(rate.amount * _SHARES, rate.window)) for rate in self._policy.per_email
+        ]
+        decision = await self._limiter.hit(*shared)
+        return decision is None or decision.allowed

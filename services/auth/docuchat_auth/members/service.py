@@ -17,7 +17,7 @@ from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.service import outdate
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
-from docuchat_common.contracts.permissions import Role
+from docuchat_common.contracts.permissions import PERMISSIONS, Role
 from docuchat_common.events.catalogue import UserRemoved
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, UserId
@@ -66,6 +66,7 @@ class Members:
             else:
                 await self._sessions.end_all(tx, user)
             detail = f"{user.role.value} to {role.value}, {'active' if is_active else 'deactivated'}"
+            detail += await _void_offers(tx, user, role if is_active else None)
             tx.outbox.add(entry(by, "user.change", user_id, tenant_id=tenant_id, detail=detail))
             changed = await tx.users.find_by_id(tenant_id, user_id)
         logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
@@ -116,6 +117,7 @@ class Members:
         keys = tuple(await tx.api_keys.list_ids(user.tenant_id, user.id))
         gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to)
         await self._sessions.end_all(tx, user)
+        detail = f"{detail or ''}{await _void_offers(tx, user, None)}".removeprefix("; ") or None
         await tx.users.delete(user.tenant_id, user.id)
         await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
         for key_id in keys:
@@ -147,6 +149,21 @@ class Members:
         if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:
             raise LastOwner
         return user
+
+
+async def _void_offers(tx: Tx, user: User, role: Role | None) -> str:
+    """Take back invitations that the user, now of `role` or of none, may not send any more; what the log says then.
+
+    Keys of the tenant that the user made go on, because programs need them: who reads the log rotates them.
+    """
+    if role is Role.OWNER:
+        return ""
+    manages = role is not None and "users.manage" in PERMISSIONS[role]
+    voided = await tx.invitations.void(user.tenant_id, user.id, all_roles=not manages)
+    keys = 0 if manages else await tx.api_keys.count_service_keys(user.tenant_id, user.id)
+    said = [f"{voided} invitations void"] if voided else []
+    said += [f"{keys} service keys of this user's making go on: rotate them"] if keys else []
+    return "".join(f"; {one}" for one in said)
 
 
 async def owns(tx: Tx, by: Caller) -> bool:

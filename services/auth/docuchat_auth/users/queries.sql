@@ -92,6 +92,13 @@ UPDATE auth.users
 SET name = :name
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
+-- name: has_proven_manager(tenant_id)$
+-- Whether mail reaches somebody who manages the tenant.
+SELECT EXISTS (
+    SELECT FROM auth.users
+    WHERE tenant_id = :tenant_id AND role IN ('owner', 'admin') AND is_active AND email IS NOT NULL
+);
+
 -- name: count_owners(tenant_id)$
 -- How many could still manage the tenant.
 SELECT count(*)

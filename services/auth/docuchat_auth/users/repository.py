@@ -121,6 +121,10 @@ class UserRepository:
     async def rename(self, tenant_id: TenantId, user_id: UserId, name: str) -> None:
         await _queries.rename_user(self._connection, tenant_id=tenant_id, user_id=user_id, name=name)
 
+    async def has_proven_manager(self, tenant_id: TenantId) -> bool:
+        """Whether an owner or admin has proven an address."""
+        return bool(await _queries.has_proven_manager(self._connection, tenant_id=tenant_id))
+
     async def count_owners(self, tenant_id: TenantId) -> int:
         """How many active owners the tenant has."""
         found: int = await _queries.count_owners(self._connection, tenant_id=tenant_id)

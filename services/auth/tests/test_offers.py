@@ -1,0 +1,124 @@
+"""Invitations: from whom, how many, and until when."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.invitations.domain import InvitationMail
+from docuchat_auth.invitations.errors import AddressUnproven, InvitationNotFound
+from docuchat_auth.invitations.service import InvitationPolicy, Invitations
+from docuchat_auth.members.domain import MemberChange
+from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_common.contracts.permissions import Role
+from docuchat_common.events.catalogue import AuditRecorded
+from docuchat_common.http.caller import Caller
+from docuchat_common.rate_limits import RateLimiter, parse_rates
+
+from .conftest import SECRET, World
+
+VIC = Email("vic@example.com")
+
+
+@dataclass
+class Offers:
+    """Invitations on the test's database and Redis, and what was mailed."""
+
+    world: World
+    invitations: Invitations
+    mails: list[InvitationMail] = field(default_factory=list)
+
+    async def person(self, tenant: Tenant, name: str, role: Role, *, proven: bool = True) -> tuple[User, Caller]:
+        email = Email(f"{name}@example.com")
+        who = Newcomer(email=email) if proven else Newcomer(claimed_email=email)
+        async with self.world.uow(tenant.id) as tx:
+            user = await tx.users.register(tenant.id, who, self.world.clock.now(), may_own=False, role=role)
+        assert user is not None
+        return user, Caller(tenant.id, "user", user.id, role=role.value)
+
+    async def pending(self, tenant: Tenant) -> set[str]:
+        return {str(one.email) for one in await self.invitations.list_after(tenant.id, None, 100)}
+
+
+@pytest.fixture
+async def offers(make_world: Callable[[], Awaitable[World]]) -> AsyncIterator[Offers]:
+    world = await make_world()
+    mails: list[InvitationMail] = []
+
+    async def hand_over(mail: InvitationMail) -> None:
+        mails.append(mail)
+
+    policy = InvitationPolicy(timedelta(days=7), parse_rates("100/h"), parse_rates("2/h"))
+    async with RateLimiter.open(
+        world.codes._client, name="auth:limit", fail_open=False, patience=timedelta(seconds=5)
+    ) as limiter:
+        pseudonyms = KeyedPseudonyms(SECRET)
+        no_passwords = cast(Any, None)
+        invitations = Invitations(
+            world.uow, world.sessions, no_passwords, limiter, pseudonyms, hand_over, world.clock, policy
+        )
+        yield Offers(world, invitations, mails)
+
+
+async def test_nobody_is_invited_before_who_manages_the_tenant_can_be_reached(offers: Offers) -> None:
+    tenant = await offers.world.tenant()
+    founder, caller = await offers.person(tenant, "founder", Role.OWNER, proven=False)
+    await offers.person(tenant, "member", Role.MEMBER)
+    with pytest.raises(AddressUnproven):
+        await offers.invitations.invite(caller, VIC, Role.MEMBER)
+    assert offers.mails == []
+    async with offers.world.uow(tenant.id) as tx:
+        assert await tx.users.prove_email(tenant.id, founder.id, Email("founder@example.com"))
+    await offers.invitations.invite(caller, VIC, Role.MEMBER)
+    assert [mail.email for mail in offers.mails] == [VIC]
+
+
+async def test_what_one_tenant_sends_an_address_is_not_told_to_another_and_ends_all_the_same(offers: Offers) -> None:
+    for number in range(6):
+        tenant = await offers.world.tenant(f"tenant-{number}")
+        _, caller = await offers.person(tenant, "boss", Role.OWNER)
+        for _ in range(2):
+            await offers.invitations.invite(caller, VIC, Role.MEMBER)
+        with pytest.raises(TooManyAttempts):
+            await offers.invitations.invite(caller, VIC, Role.MEMBER)
+        assert await offers.pending(tenant) == {VIC}
+    assert len(offers.mails) == 8
+
+
+async def test_an_invitation_that_is_revoked_while_it_is_sent_again_stays_revoked(
+    offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await offers.world.tenant()
+    _, caller = await offers.person(tenant, "boss", Role.OWNER)
+    invitation = await offers.invitations.invite(caller, VIC, Role.ADMIN)
+    hit = offers.invitations._limiter.hit
+
+    async def hit_late(*limits: Any) -> Any:
+        await offers.world.admin.execute("DELETE FROM auth.invitations")
+        return await hit(*limits)
+
+    monkeypatch.setattr(offers.invitations._limiter, "hit", hit_late)
+    with pytest.raises(InvitationNotFound):
+        await offers.invitations.resend(caller, invitation.id)
+    assert await offers.pending(tenant) == set() and len(offers.mails) == 1
+
+
+async def test_what_somebody_offered_ends_with_the_right_to_offer_it(offers: Offers) -> None:
+    tenant = await offers.world.tenant()
+    _, boss = await offers.person(tenant, "boss", Role.OWNER)
+    left, leaving = await offers.person(tenant, "left", Role.OWNER)
+    await offers.invitations.invite(boss, Email("a@example.com"), Role.OWNER)
+    await offers.invitations.invite(leaving, Email("b@example.com"), Role.OWNER)
+    await offers.invitations.invite(leaving, Email("c@example.com"), Role.ADMIN)
+    change = offers.world.members.change
+    await change(tenant.id, left.id, MemberChange(role=Role.ADMIN), boss)
+    assert await offers.pending(tenant) == {"a@example.com", "c@example.com"}
+    await change(tenant.id, left.id, MemberChange(role=Role.MEMBER), boss)
+    assert await offers.pending(tenant) == {"a@example.com"}
+    told = [event.detail for event in await offers.world.events() if isinstance(event, AuditRecorded)]
+    assert "admin to member, active; 1 invitations void" in told

@@ -116,8 +116,8 @@ class Members:
     ) -> None:
         keys = tuple(await tx.api_keys.list_ids(user.tenant_id, user.id))
         gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to)
-        await self._sessions.end_all(tx, user)
         detail = f"{detail or ''}{await _void_offers(tx, user, None)}".removeprefix("; ") or None
+        await self._sessions.end_all(tx, user)
         await tx.users.delete(user.tenant_id, user.id)
         await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
         for key_id in keys:

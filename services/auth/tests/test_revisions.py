@@ -64,6 +64,33 @@ async def test_what_is_not_committed_is_told_to_nobody_and_what_commits_late_to_
     assert (await told(world, after))[0] == []
 
 
+async def test_what_there_is_comes_in_pages_and_what_changes_meanwhile_after_them(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    some, late = [uuid7() for _ in range(5)], uuid7()
+    before = (await world.revisions.list_after(None)).after
+    async with world.uow(tenant.id) as tx:
+        await world.revisions.record(tx, "session", tenant.id, *some, state="ended")
+    for asked in (None, before):
+        found: list[str] = []
+        first = await world.revisions.list_after(asked, None, 2)
+        if asked is None:
+            async with world.uow(tenant.id) as tx:
+                await world.revisions.record(tx, "session", tenant.id, late, some[0], state="ended")
+        answer = first
+        while answer.next is not None:
+            found += [one.subject for one in answer.items]
+            answer = await world.revisions.list_after(asked, answer.next, 2)
+        found += [one.subject for one in answer.items]
+        assert len(found) == len(set(found)) and set(found) >= {str(one) for one in some}
+        if asked is None:
+            assert set(await told_subjects(world, first.after)) == {str(late), str(some[0])}
+
+
+async def told_subjects(world: Any, after: str) -> list[str]:
+    return [one.subject for one in (await world.revisions.list_after(after)).items]
+
+
 async def test_a_change_that_is_rolled_back_is_never_told(make_world: Any) -> None:
     world = await make_world()
     tenant = await world.tenant()

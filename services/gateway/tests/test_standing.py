@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,11 +16,13 @@ from services.gateway.tests.fakes import Behind, Chat, event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from docuchat_common.contracts.revisions import Revision, RevisionPage
+from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage
+from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import Identity
 from docuchat_common.ids import TenantId
+from docuchat_gateway.adapters.revisions import AuthRevisions
 from docuchat_gateway.edge.errors import SessionEnded, TenantSuspended, TokenOutdated
 from docuchat_gateway.edge.standing import Standing
 from docuchat_testkit.eventually import eventually
@@ -375,3 +378,16 @@ async def test_while_auth_is_silent_what_it_said_stays_in_force() -> None:
         assert auth.standing.suspension(caller, "GET") is None
         if wait == 59:
             auth.standing.require_heard()
+
+
+async def test_all_pages_of_what_auth_says_are_one_answer_with_the_first_ones_place() -> None:
+    ended = [revision("session", uuid.uuid4(), "ended").model_dump() for _ in range(3)]
+    pages = [
+        {"items": ended[:2], "after": "7:7:", "next": "1:session:x"},
+        {"items": ended[2:], "after": "9:9:", "next": None},
+    ]
+    client = AsyncMock(request_json=AsyncMock(side_effect=pages))
+    page = await AuthRevisions(client, "secret").list_after(None)
+    asked = [call.args[1] for call in client.request_json.call_args_list]
+    assert ([one.model_dump() for one in page.items], page.after) == (ended, "7:7:")
+    assert asked == [f"{REVISIONS}?limit={PAGE}", f"{REVISIONS}?limit={PAGE}&page=1%3Asession%3Ax"]

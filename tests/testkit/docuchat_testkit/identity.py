@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,7 +105,7 @@ class TokenMint:
 
     def revisions_page(self, query: str) -> dict[str, Any]:
         """What was taken back since the answer whose place the query names."""
-        place = int(query.removeprefix("after=") or 0)
+        place = int(dict(parse_qsl(query)).get("after", 0))
         return {"items": self.revisions[place:], "after": str(len(self.revisions))}
 
     def make_key(self, scope: str, **of_token: Any) -> str:

@@ -5,6 +5,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 PATH: Final = "/internal/revisions"
+PAGE: Final = 5000
+"""Revisions that are told at once to who asks with `limit`."""
 
 RevisionKind = Literal["user", "session", "key", "tenant"]
 RevisionState = Literal["active", "changed", "ended", "suspended", "deleting", "deleted"]
@@ -29,3 +31,6 @@ class RevisionPage(BaseModel):
 
     items: list[Revision]
     after: str = Field(description="Opaque: send it to get what comes next.")
+    next: str | None = Field(
+        default=None, description="Opaque: there is more of this; ask again with it as `page` and the same `after`."
+    )

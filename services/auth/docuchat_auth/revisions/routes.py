@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from docuchat_auth.revisions.service import Revisions
-from docuchat_common.contracts.revisions import PATH, RevisionPage
+from docuchat_common.contracts.revisions import PAGE, PATH, RevisionPage
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
 
@@ -16,7 +16,12 @@ router = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller], include
 async def list_revisions(
     request: Request,
     after: Annotated[str | None, Query(pattern=r"^\d{1,20}:\d{1,20}:[\d,]*$", max_length=20_000)] = None,
+    page: Annotated[str | None, Query(pattern=r"^\d{1,10}:[a-z]{1,20}:[0-9a-f-]{1,40}$")] = None,
+    limit: Annotated[int | None, Query(ge=1, le=PAGE)] = None,
 ) -> RevisionPage:
-    """What became visible since the answer with this `after`; without one, all that is not forgotten."""
+    """What became visible since the answer with this `after`; without one, all that is not forgotten.
+
+    With `limit` in pages: the first one's `after` is what to go on with. A gateway that knows of none is told all.
+    """
     revisions: Revisions = request.app.state.container.revisions
-    return await revisions.list_after(after)
+    return await revisions.list_after(after, page, limit)

@@ -56,11 +56,11 @@ class Revisions:
         )
         logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subjects=names[:_SHOWN], state=state)
 
-    async def list_after(self, after: str | None) -> RevisionPage:
-        """What became visible since `after`, of all tenants."""
+    async def list_after(self, after: str | None, page: str | None = None, limit: int | None = None) -> RevisionPage:
+        """What became visible since `after`, of all tenants; `limit` of them, from a `page` that was told before on."""
         async with self._uow.system() as tx:
-            found = None if after is None else await tx.revisions.list_after(after)
-            return found or await tx.revisions.list_all()
+            found = None if after is None else await tx.revisions.list_after(after, page, limit)
+            return found or await tx.revisions.list_all(page, limit)
 
     async def forget_expired(self) -> int:
         """Delete what no live token can contradict; returns how many."""

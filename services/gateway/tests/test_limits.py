@@ -32,6 +32,21 @@ async def test_a_user_has_so_many_requests_a_minute(open_gateway: OpenGateway) -
         assert {response.status for response in health} == {200}
 
 
+async def test_all_keys_of_a_user_have_one_limit_with_the_user_and_a_service_key_its_own(
+    open_gateway: OpenGateway,
+) -> None:
+    async with open_gateway(rate_limit_per_minute=4) as gateway:
+        user = uuid7()
+        own = [{"sub_type": "key", "scope": "chats.use", "user": str(user)} for _ in range(2)]
+        callers = [gateway.mint.headers(role="member", user_id=uuid7(), claims=claims) for claims in own]
+        callers += [gateway.mint.headers(role="member", user_id=user)]
+        statuses = [(await gateway.call("GET", "/v1/chats", headers=callers[n % 3])).status for n in range(6)]
+        service = gateway.mint.headers(role="member", claims={"sub_type": "key", "scope": "chats.use"})
+
+        assert statuses == [200] * 4 + [429] * 2
+        assert (await gateway.call("GET", "/v1/chats", headers=service)).status == 200
+
+
 async def test_an_address_has_a_limit_of_its_own(open_gateway: OpenGateway) -> None:
     async with open_gateway(rate_limit_per_address=3) as gateway:
         statuses = [(await gateway.call("GET", "/v1/chats")).status for _ in range(4)]

@@ -74,6 +74,13 @@ class Caller:
         """A name of the caller that is unique over all tenants, for keys of caches, limits and repeats."""
         return f"{self.tenant_id}:{self.subject_type}:{self.subject_id}"
 
+    @property
+    def holder(self) -> str:
+        """As `subject`, for what one person may use at once: all keys of a user count as the user."""
+        if self.owner_id is None:
+            return self.subject
+        return f"{self.tenant_id}:user:{self.owner_id}"
+
     def can(self, action: Action) -> bool:
         """Whether role and scopes both allow `action`; an unknown role allows nothing."""
         if self.scopes is not None and action not in self.scopes:

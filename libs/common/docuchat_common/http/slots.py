@@ -49,7 +49,7 @@ class SharedSlots:
     def slot_of(self, caller: Caller) -> "Slot":
         """A slot for one piece of work, not taken yet."""
         tenant = self._tenants.setdefault(caller.tenant_id, Semaphore(max(1, self._count // 2)))
-        own = self._callers.setdefault(caller.subject, Semaphore(max(1, self._count // 4)))
+        own = self._callers.setdefault(caller.holder, Semaphore(max(1, self._count // 4)))
         return Slot((own, tenant, self._all))
 
 

@@ -220,7 +220,7 @@ async def watch_file(
 ) -> StreamingResponse:
     # what can be refused must be before the stream begins
     await documents(request).get(caller, DocumentId(document_id))
-    request.app.state.container.progress_streams.require_room(caller.subject)
+    request.app.state.container.progress_streams.require_room(caller.holder)
     return StreamingResponse(
         _progress(request, identity, DocumentId(document_id)),
         media_type="text/event-stream",
@@ -239,7 +239,7 @@ async def _progress(request: Request, identity: Identity, document_id: DocumentI
     began = quiet_since = loop.time()
     heartbeat = settings.progress_heartbeat.total_seconds()
     try:
-        with container.progress_streams.one_more(caller.subject):
+        with container.progress_streams.one_more(caller.holder):
             async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
                 container.verifier.recheck(identity, "documents.read", "GET")
                 if loop.time() - began >= settings.progress_longest.total_seconds():

@@ -109,7 +109,7 @@ async def _subject(verifier: Admission, headers: Headers) -> str | None:
             identity = await verifier.verify_operator(token)
     except DocuChatError:
         return None
-    return identity.caller.subject
+    return identity.caller.holder
 
 
 def refusal(decision: RateDecision) -> RateLimited:

@@ -203,7 +203,7 @@ class ChatSession:
 
     async def _count(self) -> None:
         self._container.verifier.recheck(self._identity, "chats.use", "POST")
-        decision = await self._container.limits.hit_caller(self._identity.caller.subject)
+        decision = await self._container.limits.hit_caller(self._identity.caller.holder)
         if decision is not None and not decision.allowed:
             raise refusal(decision)
 

@@ -83,7 +83,7 @@ async def _serve(websocket: WebSocket) -> None:
         if refused is not None:
             raise refused
         with (
-            container.sockets_of_user.one_more(identity.caller.subject),
+            container.sockets_of_user.one_more(identity.caller.holder),
             container.verifier.standing.following(identity, "POST") as ended,
         ):
             await session.run(identity, ended)

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, SignUp, SignUpMode
+from docuchat_auth.users.domain import Email
 from docuchat_common.contracts.operator_keys import OperatorKey, new_operator_key, parse_operator_key
+from docuchat_setup.operator import make_operator
 
 TOKEN, TENANTS, ROTATE = "/v1/operator/token", "/v1/operator/tenants", "/v1/operator/signing-keys/rotate"
 
@@ -140,3 +143,32 @@ def test_a_credential_is_read_as_it_was_made_and_does_not_show() -> None:
     assert new_operator_key().text != key.text
     for text in ("", "dco_1_2", key.text[:-1], key.text.upper(), key.text + "0"):
         assert parse_operator_key(text) is None
+
+
+def told(events: list[Any]) -> list[tuple[str, str | None]]:
+    return [(event.action, event.detail) for event in events if event.type == "audit.recorded.v1"]
+
+
+async def test_all_that_changes_of_a_tenant_is_told(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant("quiet", is_open=False)
+    before = len(told(await world.events()))
+    domains = SignUp(SignUpMode.DOMAINS, frozenset({"b.example", "a.example"}))
+    await world.tenants.change(tenant.id, signup=OPEN, is_suspended=False)
+    await world.tenants.change(tenant.id, signup=domains, is_suspended=True)
+    await world.founding.create("quiet", "Quiet", Email("ann@example.com"), signup=INVITED_ONLY)
+    await world.founding.create("quiet", "Quiet", Email("ann@example.com"), signup=INVITED_ONLY)
+    await world.founding.create("loud", "Loud", Email("ann@example.com"), signup=OPEN)
+    assert told(await world.events())[before:] == [
+        ("tenant.change", "signup open, active"),
+        ("tenant.change", "signup domains a.example b.example, suspended"),
+        ("tenant.create", "its first owner"),
+        ("tenant.create", None),
+        ("tenant.change", "signup open"),
+    ]
+
+
+async def test_a_new_credential_of_an_operator_is_told(make_world: Any, database: Any) -> None:
+    await make_operator(database.owner_url, "ops")
+    event, *_ = await (await make_world()).events()
+    assert (event.tenant_id, told([event])) == (0, [("operator.make", None)])

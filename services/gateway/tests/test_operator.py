@@ -159,3 +159,18 @@ async def test_a_pause_of_a_provider_is_shown_and_ended(gateway: Gateway) -> Non
     assert {part["name"] for part in status["parts"]} == {"gateway", "auth", "chat", "usage", "ingest-worker"}
     assert status["outdated_documents"] == 0
     assert (queued.status, await queued.json()) == (200, {"queued": 0})
+
+
+async def test_what_an_operator_does_is_told_before_it_is_done(gateway: Gateway, behind: Behind) -> None:
+    told: list[Any] = []
+
+    async def internal(_: web.Request) -> web.StreamResponse:
+        last = "SELECT convert_from(body, 'UTF8')::jsonb -> 'data' ->> 'action' FROM knowledge.outbox ORDER BY id DESC"
+        told.append(await gateway.fetchval(last))
+        return web.json_response({}, status=500)
+
+    behind.internal = internal  # type: ignore[method-assign]  # a fake answers as the test likes
+    headers, body = operator_headers(gateway), {"queue": LETTER["queue"]}
+    for act in ("discard", "replay"):
+        await gateway.call("POST", f"/v1/operator/dead-letters/{act}", json=body, headers=headers)
+    assert told == ["dead_letters.discard", "dead_letters.replay"]

@@ -168,11 +168,8 @@ async def change_tenant(
     anybody. In a tenant that is suspended everything that is no GET is 403 `tenant_suspended`.
     """
     rule, found = body.rule(), await tenants.get_by_reference(tenant)
-    if rule is not None:
-        found = await tenants.set_signup(found.id, rule, by=operator, is_part=body.suspended is not None)
-    if body.suspended is not None:
-        found = await tenants.set_suspended(found.id, is_suspended=body.suspended, by=operator)
-    return OperatedTenant.of(found)
+    changed = await tenants.change(found.id, signup=rule, is_suspended=body.suspended, by=operator)
+    return OperatedTenant.of(changed)
 
 
 @router.get(

@@ -21,7 +21,7 @@ from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Newcomer
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_common.acts import excuse_act
+from docuchat_common.acts import excuse_act, part_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.operator_keys import parse_operator_key
@@ -122,6 +122,7 @@ class TenantFounding:
         Raises InvalidSlug; TenantTaken when the slug belongs to a tenant that somebody else owns.
         """
         tenant, is_new = await self._tenants.create(slug, name, tenant_id=None, by=by, signup=INVITED_ONLY)
+        has_changed = is_new
         # a crash in between leaves a tenant that is closed and empty; the command given again completes it
         async with self._uow(tenant.id) as tx:
             user = await tx.users.register(tenant.id, Newcomer(email=owner), self._clock.now())
@@ -129,11 +130,15 @@ class TenantFounding:
                 user = await tx.users.find_by_email(tenant.id, owner)
             else:
                 tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
+                if not is_new:
+                    tx.outbox.add(entry(by, "tenant.create", tenant.id, tenant_id=tenant.id, detail="its first owner"))
+                    has_changed = True
             if user is None or user.role is not Role.OWNER:
                 raise TenantTaken(f"The slug belongs to tenant {tenant.id}, which has another owner.")
         if is_new and signup != INVITED_ONLY:
-            tenant = await self._tenants.set_signup(tenant.id, signup, by=by, is_part=True)
-        if not is_new:
+            part_act("tenant.change")
+            tenant = await self._tenants.set_signup(tenant.id, signup, by=by)
+        if not has_changed:
             excuse_act()
         # the key is the operator's, of no tenant; a crash before this line is mended as above
         async with self._uow(NO_TENANT) as tx:

@@ -103,34 +103,38 @@ class TenantDirectory:
             found = await tx.tenants.list_after(tenant_id, limit + 1)
         return found[:limit], len(found) > limit
 
-    async def set_signup(
-        self, tenant_id: TenantId, signup: SignUp, *, by: Caller | None = None, is_part: bool = False
-    ) -> Tenant:
-        """Say who may join without being invited. Raises TenantNotFound.
-
-        `is_part` of an act that has its audit entry.
-        """
-        async with self._uow.system() as tx:
-            tenant = await tx.tenants.set_signup(tenant_id, signup)
-            if tenant is None:
-                raise TenantNotFound
-            if not is_part:
-                tx.outbox.add(
-                    entry(by, "tenant.change", tenant.id, tenant_id=tenant.id, detail=f"signup {signup.mode}")
-                )
-        logger.info("tenant.signup_changed", tenant_id=tenant.id, signup=tenant.signup.mode.value)
-        return tenant
+    async def set_signup(self, tenant_id: TenantId, signup: SignUp, *, by: Caller | None = None) -> Tenant:
+        """Say who may join without being invited. Raises TenantNotFound."""
+        return await self.change(tenant_id, signup=signup, by=by)
 
     async def set_suspended(self, tenant_id: TenantId, *, is_suspended: bool, by: Caller | None = None) -> Tenant:
         """Allow nothing but reading, or everything again; felt within seconds. Raises TenantNotFound."""
+        return await self.change(tenant_id, is_suspended=is_suspended, by=by)
+
+    async def change(
+        self,
+        tenant_id: TenantId,
+        *,
+        signup: SignUp | None = None,
+        is_suspended: bool | None = None,
+        by: Caller | None = None,
+    ) -> Tenant:
+        """As `set_signup` and `set_suspended`, of which at least one is asked, in one act. Raises TenantNotFound."""
+        done: list[str] = []
+        tenant: Tenant | None = None
         async with self._uow.system() as tx:
-            tenant = await tx.tenants.set_suspended(tenant_id, is_suspended=is_suspended)
+            if signup is not None:
+                tenant = await tx.tenants.set_signup(tenant_id, signup)
+                done.append(" ".join([f"signup {signup.mode}", *sorted(signup.domains)]))
+            if is_suspended is not None:
+                tenant = await tx.tenants.set_suspended(tenant_id, is_suspended=is_suspended)
+                done.append("suspended" if is_suspended else "active")
             if tenant is None:
                 raise TenantNotFound
-            await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=tenant.state)
-            detail = "suspended" if is_suspended else "active"
-            tx.outbox.add(entry(by, "tenant.change", tenant_id, tenant_id=tenant_id, detail=detail))
-        logger.info("tenant.suspension_changed", tenant_id=tenant_id, state=detail)
+            if is_suspended is not None:
+                await self._revisions.record(tx, "tenant", tenant_id, tenant_id, state=tenant.state)
+            tx.outbox.add(entry(by, "tenant.change", tenant_id, tenant_id=tenant_id, detail=", ".join(done)))
+        logger.info("tenant.changed", tenant_id=tenant_id, signup=tenant.signup.mode.value, state=tenant.state)
         return tenant
 
 

@@ -109,15 +109,15 @@ class OperatorService:
             return ReplayResult.model_validate(answer).replayed
 
         names = self._with_dead_letters if service is None else frozenset({service})
-        replayed, unanswered = await self._fan_out(names, ask)
         await self._tell(operator, "dead_letters.replay", queue or service)
+        replayed, unanswered = await self._fan_out(names, ask)
         return DeadLettersReplayed(replayed=replayed, unanswered=unanswered)
 
     async def discard_dead_letters(self, operator: Caller, queue: str) -> DiscardResult:
         """Forget the dead letters of a queue for good. Raises NoSuchQueue, UpstreamUnavailable."""
         client = self._services[self._service_of(queue)]
-        answer = await self._call(client, "POST", "/internal/dead-letters/discard", {"queue": queue})
         await self._tell(operator, "dead_letters.discard", queue)
+        answer = await self._call(client, "POST", "/internal/dead-letters/discard", {"queue": queue})
         return DiscardResult.model_validate(answer)
 
     async def reembed(self, operator: Caller, tenant_id: TenantId | None) -> int:
@@ -141,21 +141,19 @@ class OperatorService:
 
     async def end_pauses(self, operator: Caller) -> int:
         """Let what waits for a model provider go on now."""
-        with redis_errors_translated():
-            ended = await end_pauses(self._redis)
         await self._tell(operator, "pauses.end")
-        return ended
+        with redis_errors_translated():
+            return await end_pauses(self._redis)
 
     async def recount(self, operator: Caller) -> object:
         """Count what is stored by the rows; answers as HoldingsCorrected."""
-        corrected = await self._recount()
         await self._tell(operator, "documents.recount")
-        return corrected
+        return await self._recount()
 
     async def _tell(self, operator: Caller, name: str, object_id: object = None) -> None:
-        """Write the entry of an act that has no transaction of its own."""
+        """Write the entry of an act that has no transaction of its own, before it: nothing is done that is untold."""
         async with self._system_uow() as tx:
-            tx.outbox.add(entry(operator, name, object_id))
+            tx.outbox.add(entry(operator, name, object_id, detail="begun"))
 
     def _service_of(self, queue: str) -> str:
         service = queue.split(".", 1)[0]

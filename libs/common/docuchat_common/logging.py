@@ -23,9 +23,7 @@ _SECRET_KEYS = frozenset(
 
 
 def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    for key in _SECRET_KEYS.intersection(key.lower() for key in event):
-        event[key] = "[redacted]"
-    return event
+    return {key: "[redacted]" if key.lower() in _SECRET_KEYS else value for key, value in event.items()}
 
 
 def configure_logging(

@@ -34,8 +34,8 @@ TENANT_TABLES = (
     "ledger",
     "outbox",
     "erased_tenants",
+    "removed_users",
     "sums",
-    "idempotent_requests",
     "stored_documents",
     "idempotent_requests",
 )

@@ -365,7 +365,7 @@ class TestRoles:
         ("sessions.find_refresh_token", "refresh_tokens_hash_key", (1, b"a" * 32)),
         ("sessions.revoke_family", "refresh_tokens_family", (datetime.now(UTC), 1, uuid4())),
         ("sessions.delete_expired_refresh_tokens", "refresh_tokens_expires_at", (datetime.now(UTC), 10)),
-        ("revisions.list_revisions_after", "revisions_recorded_in", ("10:10:",)),
+        ("revisions.list_revisions_after", "revisions_recorded_in", ("10:10:", 0, "", "", 1000)),
         ("revisions.delete_expired_revisions", "revisions_expires_at", (datetime.now(UTC),)),
         ("tenants.find_tenant_by_slug", "tenants_slug_key", ("demo",)),
     ],

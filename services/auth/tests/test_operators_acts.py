@@ -57,23 +57,27 @@ async def test_a_reset_ends_sessions_and_lets_in_whom_guesses_had_locked_out(mak
 
 
 async def test_failures_at_passwords_and_known_devices_are_forgotten_and_those_of_others_stay(make_world: Any) -> None:
-    client = (await make_world()).codes._client
+    world = await make_world()
+    await world.sign_in_as(await world.tenant(), "ann@example.com")
+    (ann,) = await world.users()
+    client = world.codes._client
     async with RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=30)) as limiter:
         attempts = Attempts(client, limiter, GuessBudget(5, 100))
 
         async def use_up(subject: str) -> None:
             with pytest.raises(TooManyAttempts):
                 for _ in range(101):
-                    await attempts.begin(subject, "192.0.2.1", None)
+                    await attempts.count(attempts.of_strangers(subject, "192.0.2.1"))
 
-        device = await attempts.remember("ann", None)
+        device = await attempts.remember("ann", None, ann)
+        assert await attempts.find_known("ann", device) == {ann.id: ann.tenant_id}
         for subject in ("ann", "bob"):
             await use_up(subject)
         await attempts.forget("ann")
-        assert await attempts.begin("ann", "192.0.2.1", None)
-        assert len(await attempts.begin("ann", "192.0.2.1", device)) == 2  # as any device
+        await attempts.count(attempts.of_strangers("ann", "192.0.2.1"))
+        assert await attempts.find_known("ann", device) == {}
         with pytest.raises(TooManyAttempts):
-            await attempts.begin("bob", "192.0.2.1", None)
+            await attempts.count(attempts.of_strangers("bob", "192.0.2.1"))
 
 
 async def test_an_operator_suspends_a_tenant_and_changes_its_users(auth: Any) -> None:

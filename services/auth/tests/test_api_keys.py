@@ -15,6 +15,7 @@ from docuchat_auth.api_keys.errors import (
     TooManyApiKeys,
 )
 from docuchat_auth.api_keys.service import ApiKeys
+from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.service import outdate
 from docuchat_common.contracts.api_keys import new_api_key
 from docuchat_common.contracts.permissions import Role
@@ -245,5 +246,5 @@ async def test_who_may_no_more_makes_no_lasting_key_whatever_the_token_says(keys
         await keys.service.rotate(demoted, service.key.id, HOUR)
     assert await keys.make(demoted)
     await keys.world.admin.execute("UPDATE auth.users SET is_active = false WHERE id = $1", keys.bob.subject_id)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(UserGone):
         await keys.make(demoted)

@@ -67,7 +67,7 @@ async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: Us
 
 
 async def require_still(tx: Tx, by: Caller, action: Action) -> None:
-    """Raise NotAllowed when the person who asks may do so no more, whatever the token says.
+    """Raise NotAllowed or UserGone when the person who asks may do so no more, whatever the token says.
 
     For what outlives the token that made it. The person is held until `tx` ends, so that no demotion comes between.
     """
@@ -76,5 +76,7 @@ async def require_still(tx: Tx, by: Caller, action: Action) -> None:
         return  # a key of the tenant: its tokens end with it
     await tx.users.lock(by.tenant_id, UserId(person))
     present = await tx.users.find_by_id(by.tenant_id, UserId(person))
-    if present is None or not present.is_active or action not in PERMISSIONS[present.role]:
+    if present is None or not present.is_active:
+        raise UserGone
+    if action not in PERMISSIONS[present.role]:
         raise NotAllowed

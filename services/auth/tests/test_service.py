@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import statistics
 import time
 from typing import Any
 
@@ -172,7 +171,8 @@ async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(
                 assert not {"challenge"} & set(body) or len(body.pop("challenge")) == 32
                 shapes.add((answer.status_code, json.dumps(body), tuple(sorted(answer.headers))))
             assert len(shapes) == 1, shapes
-            known, unknown = (statistics.median(times[email]) for email in sorted(times))
+            known, unknown = (min(times[email]) for email in sorted(times))  # what a busy machine adds is left out
+            print(f"{path}: known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms")
             assert 0.6 < known / unknown < 1.6
         assert "email=unknown@example.com" not in auth.log()
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from docuchat_testkit.broker import TestBroker
@@ -33,6 +34,10 @@ from docuchat_testkit.identity import INTERNAL_TOKEN, TokenMint, serving_token_m
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
 from docuchat_testkit.servers import TestServers, local_servers, running_servers
 from docuchat_testkit.vocabulary import tiktoken_cache_dir
+
+# machines are shared: how long an example takes says nothing
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 _REDIS_DATABASES = 16
 _OF_THE_PRODUCT = ("tests/integration/", "tests/chaos/")

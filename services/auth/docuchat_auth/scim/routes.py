@@ -27,14 +27,14 @@ from docuchat_auth.scim.schemas import (
     PATH,
     RESOURCE_TYPES,
     SCHEMAS,
-    GroupBody,
-    GroupList,
-    GroupResource,
-    PatchBody,
+    ScimGroupBody,
+    ScimGroupList,
+    ScimGroupResource,
+    ScimPatchBody,
     ScimRefusal,
-    UserBody,
-    UserList,
-    UserResource,
+    ScimUserBody,
+    ScimUserList,
+    ScimUserResource,
     listed,
 )
 from docuchat_auth.scim.service import Provisioning
@@ -135,49 +135,51 @@ async def list_users(
     count: _Count = 100,
     attributes: _Unused = None,
     excludedAttributes: _Unused = None,  # noqa: N803 - its name
-) -> UserList:
+) -> ScimUserList:
     """The tenant's users. Filters: `userName`, `externalId` or `id`, `eq` a value."""
     start, limit = max(1, start), min(MOST_ITEMS, max(0, count))
     found, total = await service.list_users(caller.tenant_id, parse_filter(wanted), start - 1, limit)
-    resources = [UserResource.of(one, public_url) for one in found]
-    return UserList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
+    resources = [ScimUserResource.of(one, public_url) for one in found]
+    return ScimUserList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
 
 
 @router.post("/Users", summary="Make a user", status_code=201, operation_id="scimCreateUser")
 @raises(ScimUniqueness, *_CHANGES)
 @audited("user.provision")
-async def create_user(body: UserBody, caller: Directory, service: Service, public_url: PublicUrl) -> UserResource:
+async def create_user(
+    body: ScimUserBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimUserResource:
     """A member. The domain of an address must be proven."""
-    return UserResource.of(await service.create_user(caller, read_user(body.model_dump())), public_url)
+    return ScimUserResource.of(await service.create_user(caller, read_user(body.model_dump())), public_url)
 
 
 @router.get("/Users/{user_id}", summary="Get a user", operation_id="scimGetUser")
 @raises(UserNotFound, ScimInvalidSyntax)
-async def get_user(user_id: UUID, caller: Directory, service: Service, public_url: PublicUrl) -> UserResource:
+async def get_user(user_id: UUID, caller: Directory, service: Service, public_url: PublicUrl) -> ScimUserResource:
     """One of the tenant's."""
-    return UserResource.of(await service.get_user(caller.tenant_id, UserId(user_id)), public_url)
+    return ScimUserResource.of(await service.get_user(caller.tenant_id, UserId(user_id)), public_url)
 
 
 @router.put("/Users/{user_id}", summary="Replace a user", operation_id="scimReplaceUser")
 @raises(UserNotFound, ScimMutability, *_CHANGES)
 @audited("user.sync")
 async def replace_user(
-    user_id: UUID, body: UserBody, caller: Directory, service: Service, public_url: PublicUrl
-) -> UserResource:
+    user_id: UUID, body: ScimUserBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimUserResource:
     """What is left out stays. Deactivation ends all sessions within seconds; an owner is not touched."""
     change = read_user(body.model_dump())
-    return UserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
+    return ScimUserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
 
 
 @router.patch("/Users/{user_id}", summary="Change a user", operation_id="scimPatchUser")
 @raises(UserNotFound, ScimMutability, *_CHANGES)
 @audited("user.sync")
 async def patch_user(
-    user_id: UUID, body: PatchBody, caller: Directory, service: Service, public_url: PublicUrl
-) -> UserResource:
+    user_id: UUID, body: ScimPatchBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimUserResource:
     """`active`, names and `externalId`; what else a directory sends is passed over."""
     change = read_user_patch(body.operations())
-    return UserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
+    return ScimUserResource.of(await service.change_user(caller, UserId(user_id), change), public_url)
 
 
 @router.delete("/Users/{user_id}", summary="Remove a user", status_code=204, operation_id="scimDeleteUser")
@@ -200,20 +202,22 @@ async def list_groups(
     count: _Count = 100,
     attributes: _Unused = None,
     excludedAttributes: _Unused = None,  # noqa: N803 - its name
-) -> GroupList:
+) -> ScimGroupList:
     """The tenant's groups, without their members. Filters: `displayName`, `externalId` or `id`, `eq` a value."""
     start, limit = max(1, start), min(MOST_ITEMS, max(0, count))
     found, total = await service.list_groups(caller.tenant_id, parse_filter(wanted), start - 1, limit)
-    resources = [GroupResource.of(one, public_url) for one in found]
-    return GroupList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
+    resources = [ScimGroupResource.of(one, public_url) for one in found]
+    return ScimGroupList(totalResults=total, startIndex=start, itemsPerPage=len(resources), Resources=resources)
 
 
 @router.post("/Groups", summary="Make a group", status_code=201, operation_id="scimCreateGroup")
 @raises(ScimUniqueness, TooManyGroups, *_CHANGES)
 @audited("group.create")
-async def create_group(body: GroupBody, caller: Directory, service: Service, public_url: PublicUrl) -> GroupResource:
+async def create_group(
+    body: ScimGroupBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimGroupResource:
     """With its members."""
-    return GroupResource.of(await service.create_group(caller, read_group(body.model_dump())), public_url)
+    return ScimGroupResource.of(await service.create_group(caller, read_group(body.model_dump())), public_url)
 
 
 @router.get("/Groups/{group_id}", summary="Get a group", operation_id="scimGetGroup")
@@ -225,30 +229,30 @@ async def get_group(
     public_url: PublicUrl,
     attributes: _Unused = None,
     excludedAttributes: _Unused = None,  # noqa: N803 - its name
-) -> GroupResource:
+) -> ScimGroupResource:
     """With its members."""
-    return GroupResource.of(await service.get_group(caller.tenant_id, group_id), public_url)
+    return ScimGroupResource.of(await service.get_group(caller.tenant_id, group_id), public_url)
 
 
 @router.put("/Groups/{group_id}", summary="Replace a group", operation_id="scimReplaceGroup")
 @raises(GroupNotFound, ScimUniqueness, TooManyGroups, *_CHANGES)
 @audited("group.sync")
 async def replace_group(
-    group_id: UUID, body: GroupBody, caller: Directory, service: Service, public_url: PublicUrl
-) -> GroupResource:
+    group_id: UUID, body: ScimGroupBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimGroupResource:
     """Its members are those of the request and nobody else."""
-    return GroupResource.of(await service.change_group(caller, group_id, read_group(body.model_dump())), public_url)
+    return ScimGroupResource.of(await service.change_group(caller, group_id, read_group(body.model_dump())), public_url)
 
 
 @router.patch("/Groups/{group_id}", summary="Change a group", operation_id="scimPatchGroup")
 @raises(GroupNotFound, ScimUniqueness, ScimInvalidPath, TooManyGroups, *_CHANGES)
 @audited("group.sync")
 async def patch_group(
-    group_id: UUID, body: PatchBody, caller: Directory, service: Service, public_url: PublicUrl
-) -> GroupResource:
+    group_id: UUID, body: ScimPatchBody, caller: Directory, service: Service, public_url: PublicUrl
+) -> ScimGroupResource:
     """Its name, and who comes and goes."""
     change = read_group_patch(body.operations())
-    return GroupResource.of(await service.change_group(caller, group_id, change), public_url)
+    return ScimGroupResource.of(await service.change_group(caller, group_id, change), public_url)
 
 
 @router.delete("/Groups/{group_id}", summary="Delete a group", status_code=204, operation_id="scimDeleteGroup")

@@ -22,7 +22,7 @@ class ScimBody(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class UserBody(ScimBody):
+class ScimUserBody(ScimBody):
     """A user as a directory has it."""
 
     userName: str | None = Field(default=None, max_length=254, examples=["ann@acme.example"])  # noqa: N815 - its name
@@ -32,18 +32,18 @@ class UserBody(ScimBody):
     active: bool | str | None = None
 
 
-class MemberBody(ScimBody):
+class ScimMemberBody(ScimBody):
     """A member, by the user's `id`."""
 
     value: str = Field(max_length=100)
 
 
-class GroupBody(ScimBody):
+class ScimGroupBody(ScimBody):
     """A group as a directory has it."""
 
     displayName: str | None = Field(default=None, max_length=200, examples=["Legal"])  # noqa: N815 - its name
     externalId: str | None = None  # noqa: N815 - as above
-    members: list[MemberBody] | None = None
+    members: list[ScimMemberBody] | None = None
 
 
 def _lower(value: object) -> object:
@@ -58,7 +58,7 @@ class Operation(ScimBody):
     value: Any = None
 
 
-class PatchBody(ScimBody):
+class ScimPatchBody(ScimBody):
     """Changes, one after the other."""
 
     Operations: list[Operation] = Field(min_length=1, max_length=100)
@@ -99,7 +99,7 @@ class NameView(BaseModel):
     formatted: str
 
 
-class UserResource(BaseModel):
+class ScimUserResource(BaseModel):
     """A user."""
 
     schemas: list[str] = [USER]
@@ -113,7 +113,7 @@ class UserResource(BaseModel):
     meta: Meta
 
     @classmethod
-    def of(cls, found: ScimUser, public_url: str) -> "UserResource":
+    def of(cls, found: ScimUser, public_url: str) -> "ScimUserResource":
         """Present a user."""
         user = found.user
         address = user.email or user.claimed_email
@@ -129,31 +129,31 @@ class UserResource(BaseModel):
         )
 
 
-class MemberView(BaseModel):
+class ScimMemberView(BaseModel):
     """A member."""
 
     value: UUID
 
 
-class GroupResource(BaseModel):
+class ScimGroupResource(BaseModel):
     """A group; its members are told of one group, not in lists."""
 
     schemas: list[str] = [GROUP]
     id: UUID
     externalId: str | None = None  # noqa: N815 - its name
     displayName: str  # noqa: N815 - as above
-    members: list[MemberView]
+    members: list[ScimMemberView]
     meta: Meta
 
     @classmethod
-    def of(cls, found: ScimGroup, public_url: str) -> "GroupResource":
+    def of(cls, found: ScimGroup, public_url: str) -> "ScimGroupResource":
         """Present a group."""
         group = found.group
         return cls(
             id=group.id,
             externalId=found.external_id,
             displayName=group.name,
-            members=[MemberView(value=member) for member in found.members],
+            members=[ScimMemberView(value=member) for member in found.members],
             meta=Meta(resourceType="Group", created=group.created_at, location=f"{public_url}{PATH}/Groups/{group.id}"),
         )
 
@@ -165,16 +165,16 @@ class _List(BaseModel):
     itemsPerPage: int  # noqa: N815 - as above
 
 
-class UserList(_List):
+class ScimUserList(_List):
     """A page of users."""
 
-    Resources: list[UserResource]
+    Resources: list[ScimUserResource]
 
 
-class GroupList(_List):
+class ScimGroupList(_List):
     """A page of groups."""
 
-    Resources: list[GroupResource]
+    Resources: list[ScimGroupResource]
 
 
 def _attribute(name: str, kind: str = "string", *, many: bool = False, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.http import NoStore
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, TotpNotFound
-from docuchat_auth.second_factors.schemas import RecoveryCodes, SecondFactorView, TotpConfirmation, TotpSecret
+from docuchat_auth.second_factors.schemas import RecoveryCodesView, SecondFactorView, TotpConfirmation, TotpSecret
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.sessions.errors import OtpInvalid, RecentSignInRequired
 from docuchat_auth.users.errors import UserGone, UserNotFound
@@ -64,12 +64,12 @@ async def begin_totp(caller: Self, factors: Service) -> TotpSecret:
 )
 @raises(UserGone, RecentSignInRequired, TotpNotBegun, OtpInvalid, TooManyAttempts)
 @audited("totp.confirm")
-async def confirm_totp(body: TotpConfirmation, caller: Self, factors: Service) -> RecoveryCodes:
+async def confirm_totp(body: TotpConfirmation, caller: Self, factors: Service) -> RecoveryCodesView:
     """From now on signing in by password or mailed code asks for a code of the app, or for one of these ten, once each.
 
     All other sessions end. Where the tenant demanded it, refresh the token: the next one is good for everything.
     """
-    return RecoveryCodes(recovery_codes=await factors.confirm_totp(caller, body.otp))
+    return RecoveryCodesView(recovery_codes=await factors.confirm_totp(caller, body.otp))
 
 
 @router.post(
@@ -80,9 +80,9 @@ async def confirm_totp(body: TotpConfirmation, caller: Self, factors: Service) -
 )
 @raises(UserGone, RecentSignInRequired, NoSecondFactor)
 @audited("recovery_codes.renew")
-async def renew_recovery_codes(caller: Self, factors: Service) -> RecoveryCodes:
+async def renew_recovery_codes(caller: Self, factors: Service) -> RecoveryCodesView:
     """Ten others; those before are void."""
-    return RecoveryCodes(recovery_codes=await factors.renew_recovery_codes(caller))
+    return RecoveryCodesView(recovery_codes=await factors.renew_recovery_codes(caller))
 
 
 @router.delete(f"{_OWN}/totp", summary="Take the authenticator app away", status_code=204, operation_id="removeTotp")

@@ -50,7 +50,7 @@ class TotpConfirmation(StrictBody):
     otp: Annotated[str, Field(pattern=r"^\s*[0-9]{3}\s?[0-9]{3}\s*$", max_length=20, examples=["123456"])]
 
 
-class RecoveryCodes(BaseModel):
+class RecoveryCodesView(BaseModel):
     """Each stands in for a second factor once; they are shown here and nowhere else."""
 
     recovery_codes: list[str] = Field(examples=[["mfrg-gzdf-mztw-q2lk"]])

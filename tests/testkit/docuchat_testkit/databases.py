@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from docuchat_common.db import Database
+from docuchat_common.db import Database, ddl
 from docuchat_knowledge.vectors import register_vector
 from docuchat_setup import roles
 from docuchat_setup.migrations import migrate
@@ -104,8 +104,8 @@ async def _execute(admin_url: str, template: str, *names: str) -> None:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """A digest of all that the template is made of: roles, `files` of the migrations, and our trigger."""
-    digest = hashlib.sha256(Path(roles.__file__).read_bytes() + Path(event_watch.__file__).read_bytes())
+    """A digest of all that the template is made of: roles, what migrations share, their `files`, and our trigger."""
+    digest = hashlib.sha256(b"".join(Path(str(made.__file__)).read_bytes() for made in (roles, ddl, event_watch)))
     for path in files:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]

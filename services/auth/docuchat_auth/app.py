@@ -17,6 +17,7 @@ from docuchat_auth.invitations.routes import router as invitations
 from docuchat_auth.lifecycle.routes import operator as operator_lifecycle
 from docuchat_auth.lifecycle.routes import router as lifecycle
 from docuchat_auth.logins.routes import router as logins
+from docuchat_auth.members.routes import inside as members_inside
 from docuchat_auth.members.routes import router as members
 from docuchat_auth.operators.routes import door as operator_door
 from docuchat_auth.operators.routes import router as operators
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         second_factors,
         passkeys,
         members,
+        members_inside,
         invitations,
         groups,
         api_keys,

@@ -75,8 +75,8 @@ from docuchat_common.redis import check_redis, open_redis
 
 SCHEMA = "auth"
 EXPORTED = (
-    "tenant", "domains", "identity_providers", "users", "identities", "passkeys", "sessions", "groups", "invitations",
-    "api_keys", "audit",
+    "tenant", "domains", "identity_providers", "users", "identities", "external_ids", "second_factors", "passkeys",
+    "sessions", "groups", "invitations", "api_keys", "audit",
 )  # fmt: skip
 _SWEEP_EVERY = timedelta(hours=1)
 _LOOK_EVERY = timedelta(seconds=10)

@@ -25,6 +25,21 @@ FROM auth.federated_identities f
 WHERE f.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR f.user_id = :user_id::uuid)
 ORDER BY f.provider_id, f.subject;
 
+-- name: external_ids
+-- What a company's directory calls users and groups; of one person what it calls the person.
+SELECT jsonb_build_object('user_id', x.user_id, 'group_id', x.group_id, 'external_id', x.external_id)::text AS row
+FROM auth.external_ids x
+WHERE x.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR x.user_id = :user_id::uuid)
+ORDER BY x.user_id, x.group_id;
+
+-- name: second_factors
+-- Since when somebody has an authenticator app, and how many recovery codes are left; no secret.
+SELECT jsonb_build_object('user_id', u.id, 'app_since', t.confirmed_at, 'recovery_codes_left',
+    (SELECT count(*) FROM auth.recovery_codes c WHERE c.tenant_id = u.tenant_id AND c.user_id = u.id))::text AS row
+FROM auth.users u JOIN auth.totp t ON t.tenant_id = u.tenant_id AND t.user_id = u.id
+WHERE u.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR u.id = :user_id::uuid)
+ORDER BY u.id;
+
 -- name: users
 -- People; `claimed_email` is not proven.
 SELECT jsonb_build_object('id', u.id, 'email', u.email, 'claimed_email', u.claimed_email, 'username', u.username, 'name', u.name,
@@ -64,11 +79,14 @@ WHERE g.tenant_id = :tenant_id
 ORDER BY g.id;
 
 -- name: invitations
--- Those that wait; of one person none: they name others.
-SELECT jsonb_build_object('id', i.id, 'email', i.email, 'role', i.role, 'invited_by', i.invited_by, 'created_at', i.created_at,
+-- Those that wait; of one person those to the person's own address: the others name others, as who invited does.
+SELECT jsonb_build_object('id', i.id, 'email', i.email, 'role', i.role,
+    'invited_by', CASE WHEN :user_id::uuid IS NULL THEN i.invited_by END, 'created_at', i.created_at,
     'expires_at', i.expires_at)::text AS row
 FROM auth.invitations i
-WHERE i.tenant_id = :tenant_id AND :user_id::uuid IS NULL
+WHERE i.tenant_id = :tenant_id
+  AND (:user_id::uuid IS NULL
+       OR i.email = (SELECT u.email FROM auth.users u WHERE u.tenant_id = :tenant_id AND u.id = :user_id::uuid))
 ORDER BY i.id;
 
 -- name: api_keys

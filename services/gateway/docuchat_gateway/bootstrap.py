@@ -14,6 +14,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
+from docuchat_common.http.quotes import QuotesClient
 from docuchat_common.http.refusals import Refusals
 from docuchat_common.http.slots import OpenCounts, SharedSlots
 from docuchat_common.idempotency import Idempotency
@@ -24,10 +25,10 @@ from docuchat_common.redis import check_redis, open_redis
 from docuchat_gateway.adapters.api_keys import AuthKeyExchange
 from docuchat_gateway.adapters.good_keys import RedisGoodKeys
 from docuchat_gateway.adapters.holdings import UsageHoldings
-from docuchat_gateway.adapters.quotes import ChatQuotes
 from docuchat_gateway.adapters.revisions import AuthRevisions
 from docuchat_gateway.adapters.signals import RedisDocumentSignals
 from docuchat_gateway.adapters.upstream import HttpUpstream
+from docuchat_gateway.adapters.users import AuthUsers
 from docuchat_gateway.collections.service import CollectionService
 from docuchat_gateway.documents.errors import too_many_streams
 from docuchat_gateway.documents.holdings import HoldingsComparison
@@ -101,7 +102,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
         internal_token = settings.internal_token.get_secret_value()
-        quotes = ChatQuotes(ServiceClient(session, settings.chat_url, "chat"), internal_token)
+        quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
         # clients of their own: when revisions are late nothing else is refused for it
         revisions = AuthRevisions(ServiceClient(session, settings.auth_url, "auth"), internal_token)
         admission = Admission(verifier, Standing(revisions.list_after, settings.revisions_patience))
@@ -136,7 +137,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         limits = RequestLimits(
             limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
         )
-        keys = AuthKeyExchange(ServiceClient(session, settings.auth_url, "auth"), internal_token)
+        auth = ServiceClient(session, settings.auth_url, "auth")
+        keys = AuthKeyExchange(auth, internal_token)
 
         yield Container(
             settings=settings,
@@ -149,7 +151,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             documents=documents,
             collections=CollectionService(uow, documents),
-            exports=ExportService(uow, blobs),
+            exports=ExportService(uow, blobs, AuthUsers(auth, internal_token).has),
             idempotency=idempotency,
             uploads=UploadService(
                 uow,

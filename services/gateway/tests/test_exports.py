@@ -10,6 +10,8 @@ import orjson
 from services.gateway.tests.conftest import Gateway
 from services.gateway.tests.test_collections import Person
 
+from docuchat_common.contracts import users
+from docuchat_common.ids import TenantId
 from docuchat_testkit.eventually import eventually
 
 TENANT = "/v1/tenant/export"
@@ -64,6 +66,7 @@ async def test_an_owner_asks_once_and_fetches_what_was_made(gateway: Gateway) ->
 async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> None:
     owner, admin, eve, bob = (Person(gateway, role) for role in ("owner", "admin", "member", "viewer"))
     key = Person(gateway, sub_type="key", scope="account.use", user=str(eve.id))
+    gateway.mint.users.add(users.path_of(TenantId(1), bob.id))
     made = {
         "tenant": (await owner.call("POST", TENANT))[1]["id"],
         "eve": (await eve.call("POST", path_of(eve.id)))[1]["id"],
@@ -86,6 +89,16 @@ async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> 
     refused = await eve.call("POST", path_of(bob.id))
     assert (refused[0], refused[1]["code"]) == (404, "person_not_found")
     assert (await admin.call("POST", TENANT))[1]["code"] == "not_allowed"
+
+
+async def test_nobody_is_exported_who_is_no_user_of_the_tenant(gateway: Gateway) -> None:
+    admin, stranger = Person(gateway, "admin"), uuid.uuid4()
+    gateway.mint.users.add(users.path_of(TenantId(2), stranger))
+    for nobody in (stranger, uuid.uuid4()):
+        status, refused = await admin.call("POST", path_of(nobody))
+        assert (status, refused["code"]) == (404, "person_not_found")
+    assert await admin.listed("/v1/exports") == set()
+    assert (await admin.call("POST", path_of(admin.id)))[0] == 202, "oneself, whatever auth says"
 
 
 async def test_a_suspended_tenant_takes_its_data_along_and_does_nothing_else(gateway: Gateway) -> None:

@@ -42,6 +42,8 @@ class TokenMint:
     """The API keys that are good, and what `token` is to be told for each."""
     exchanged: list[str] = field(default_factory=list)
     """The keys that auth was asked about."""
+    users: set[str] = field(default_factory=set)
+    """Where auth is asked for users of tenants (`path_of`) and knows them."""
     _published: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -147,6 +149,8 @@ def serving_token_mint() -> Iterator[TokenMint]:
             status = 200
             if path == "/.well-known/jwks.json":
                 answer = mint.jwks()
+            elif path in mint.users:
+                status = 204
             elif path != REVISIONS:
                 status = 404
             elif mint.is_silent:
@@ -159,7 +163,7 @@ def serving_token_mint() -> Iterator[TokenMint]:
             self._send(*mint.exchange(self.rfile.read(int(self.headers["content-length"]))))
 
         def _send(self, status: int, answer: dict[str, Any]) -> None:
-            body = json.dumps(answer).encode()
+            body = b"" if status == 204 else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))

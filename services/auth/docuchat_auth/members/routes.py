@@ -14,14 +14,17 @@ from docuchat_auth.users.schemas import Address, UserView
 from docuchat_auth.users.service import UserDirectory
 from docuchat_common.audit import audited
 from docuchat_common.contracts.permissions import Role
+from docuchat_common.contracts.users import PATH
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging, encode_cursor
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
-from docuchat_common.ids import UserId
+from docuchat_common.ids import TenantId, UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
+inside = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False)
 
 
 async def _members(request: Request) -> Members:
@@ -35,13 +38,14 @@ async def _directory(request: Request) -> UserDirectory:
 
 
 Service = Annotated[Members, Depends(_members)]
+Directory = Annotated[UserDirectory, Depends(_directory)]
 Admin = Annotated[Caller, requires("users.manage")]
 
 
 @router.get("", summary="List the tenant's users", operation_id="listMembers")
 async def list_members(
     caller: Annotated[Caller, requires("users.read")],
-    directory: Annotated[UserDirectory, Depends(_directory)],
+    directory: Directory,
     paging: Paging,
     email: Annotated[Address | None, Query(description="Only the user of this address.")] = None,
     role: Annotated[Role | None, Query(description="Only users of this role.")] = None,
@@ -84,3 +88,9 @@ async def remove_member(
     """
     heir = None if hand_over_to is None else UserId(hand_over_to)
     await members.remove(caller.tenant_id, UserId(user_id), caller, hand_over_to=heir)
+
+
+@inside.get(PATH, status_code=204)
+async def require_member(tenant_id: int, user_id: UUID, directory: Directory) -> None:
+    """Whether the tenant has this user. Raises UserNotFound."""
+    await directory.require(TenantId(tenant_id), UserId(user_id))

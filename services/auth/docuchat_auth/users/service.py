@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User, UserFilter
-from docuchat_auth.users.errors import UserGone
+from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.audit import entry
 from docuchat_common.contracts.permissions import PERMISSIONS, Action
 from docuchat_common.http.caller import Caller, NotAllowed
@@ -45,7 +45,7 @@ class Profiles:
 
 
 class UserDirectory:
-    """Lists a tenant's users for operators."""
+    """Lists a tenant's users for its admins, and for operators."""
 
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
@@ -57,6 +57,12 @@ class UserDirectory:
         async with self._uow(tenant_id) as tx:
             found = await tx.users.list_after(tenant_id, after, wanted, limit + 1)
         return found[:limit], len(found) > limit
+
+    async def require(self, tenant_id: TenantId, user_id: UserId) -> None:
+        """Raise UserNotFound when the tenant has no such user."""
+        async with self._uow(tenant_id) as tx:
+            if await tx.users.find_by_id(tenant_id, user_id) is None:
+                raise UserNotFound
 
 
 async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: UserId) -> None:

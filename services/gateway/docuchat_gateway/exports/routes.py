@@ -8,6 +8,7 @@ from starlette.responses import StreamingResponse
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
@@ -77,7 +78,7 @@ async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreati
     response_model=ExportView,
     openapi_extra=READ,
 )
-@raises(PersonNotFound, ExportRunning, *IDEMPOTENCY_ERRORS)
+@raises(PersonNotFound, ExportRunning, UpstreamUnavailable, *IDEMPOTENCY_ERRORS)
 @audited("user.export")
 async def export_user(caller: Person, exports: Exports, creating: CurrentCreation, user_id: UserPath) -> Response:
     """What is about this person: profile, sessions, chats, documents, usage, audit entries. Oneself, or for admins."""

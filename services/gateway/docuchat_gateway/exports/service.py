@@ -1,6 +1,6 @@
 """Exports: asked for, looked at and fetched."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import structlog
@@ -10,7 +10,7 @@ from docuchat_common.blobs import BlobContent, BlobMissing, Blobs
 from docuchat_common.events.catalogue import ExportRequested
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
-from docuchat_common.ids import uuid7
+from docuchat_common.ids import TenantId, uuid7
 from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.exports.errors import PersonNotFound
 from docuchat_knowledge.exports.domain import Export
@@ -18,17 +18,21 @@ from docuchat_knowledge.exports.errors import ExportNotFound, ExportNotReady
 
 logger = structlog.get_logger()
 
+HasUser = Callable[[TenantId, UUID], Awaitable[bool]]
+"""Whether a tenant has a user."""
+
 
 class ExportService:
     """Whoever may ask for an archive may see and fetch it, and nobody else."""
 
-    def __init__(self, uow: OpenTransaction, blobs: Blobs) -> None:
+    def __init__(self, uow: OpenTransaction, blobs: Blobs, has_user: HasUser) -> None:
         self._uow = uow
         self._blobs = blobs
+        self._has_user = has_user
 
     async def request(self, caller: Caller, user_id: UUID | None, settle: Settle[Export] = without_key) -> Export:
         """Ask for an archive of the tenant, or of one person. Raises PersonNotFound, ExportRunning."""
-        if user_id is not None and not _may_see(caller, user_id):
+        if user_id is not None and not (_may_see(caller, user_id) and await self._is_there(caller, user_id)):
             raise PersonNotFound
         async with self._uow.as_caller(caller) as tx:
             export = await tx.exports.request(
@@ -73,6 +77,9 @@ class ExportService:
         async with self._uow.as_caller(caller) as tx:
             tx.outbox.add(entry(caller, "export.fetch", export_id))
         return content
+
+    async def _is_there(self, caller: Caller, user_id: UUID) -> bool:
+        return user_id == caller.maker_id or await self._has_user(caller.tenant_id, user_id)
 
 
 def _may_see(caller: Caller, user_id: UUID | None) -> bool:

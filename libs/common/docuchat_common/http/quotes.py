@@ -1,4 +1,4 @@
-"""Quotes in chat's messages, over HTTP."""
+"""Quotes in chat's messages, over HTTP, for who deletes documents."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from docuchat_common.ids import DocumentId, TenantId
 logger = structlog.get_logger()
 
 
-class ChatQuotes:
+class QuotesClient:
     """Asks chat at once, so that the receipt can count; without an answer the event `document.deleted.v1` does it."""
 
     def __init__(self, client: ServiceClient, internal_token: str) -> None:

@@ -293,9 +293,12 @@ async def test_a_network_that_fills_its_room_keeps_nobody_else_waiting_nor_the_e
     async with PasswordPool.open(2, 64) as pool:
         flood = [asyncio.ensure_future(pool.run(gate.wait, "one")) for _ in range(16)]
         await asyncio.sleep(0)
-        assert await pool.check(GOOD, [], "two") == []  # though none of the sixteen has ended
+        elsewhere = asyncio.ensure_future(pool.check(GOOD, [], "two"))
+        await asyncio.wait([elsewhere], timeout=30)
+        has_ended = elsewhere.done()  # though none of the sixteen has
         flood[1].cancel()  # whoever waits and goes gives the place in the queue back
         gate.set()
+        assert has_ended and await elsewhere == []
         done = await asyncio.gather(*flood, return_exceptions=True)
         assert [type(one).__name__ for one in done].count("bool") == 15
         assert len(await asyncio.gather(*(pool.check(GOOD, [], "one") for _ in range(16)))) == 16

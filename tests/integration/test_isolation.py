@@ -77,7 +77,7 @@ async def endow(product: Product, user: User) -> Victim:
         )
         ids["provider_id"] = str(await administrator.fetchval(provider, user.tenant_id, f"Provider {_SECRET}"))
         passkey = (
-            "INSERT INTO auth.passkeys VALUES ($1, gen_random_uuid(), $2, $3, sha256($3::text::bytea), 'key', 0, "
+            "INSERT INTO auth.passkeys VALUES ($1, gen_random_uuid(), $2, $3, sha256(uuidv7()::text::bytea), 'key', 0, "
             "false, now()) RETURNING id"
         )
         ids["passkey_id"] = str(await administrator.fetchval(passkey, user.tenant_id, user.id, f"Passkey {_SECRET}"))

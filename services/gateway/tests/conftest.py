@@ -42,7 +42,8 @@ class InLoopServer(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
     """The base URL of an application that is served on a free port of this loop."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio lets small writes wait for their acknowledgement (40 ms) on a socket whose protocol it cannot see
+    listener = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
     server = InLoopServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

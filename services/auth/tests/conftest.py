@@ -4,13 +4,13 @@ import asyncio
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import asyncpg
@@ -48,8 +48,9 @@ from docuchat_common.events.envelope import Event
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
 from docuchat_testkit.databases import ClonedDatabase
-from docuchat_testkit.documented import Documented
+from docuchat_testkit.documented import documented
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.forked import start_module
 
 from .fakes import Mailbox
 
@@ -219,7 +220,7 @@ class RunningAuth:
     url: str
     environment: Mapping[str, str]
     log_file: Path
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
     http: httpx2.AsyncClient
     owner_database_url: str
 
@@ -228,16 +229,12 @@ class RunningAuth:
 
     def command(self, *arguments: str, expect: int = 0) -> str:
         """Runs the command line in the service's environment; what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "docuchat_auth", *arguments],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        with NamedTemporaryFile("r") as printed:
+            process = start_module("docuchat_auth", *arguments, environment=self.environment, output=Path(printed.name))
+            process.join(60)
+            told = printed.read()
+        assert process.exitcode == expect, told
+        return told
 
     async def create_tenant(self, slug: str, *, tenant_id: int | None = None, is_open: bool = True) -> None:
         """Does what the command does, without the start of a process."""
@@ -324,12 +321,9 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
     async def run(**more: str) -> AsyncIterator[RunningAuth]:
         environment = {**auth_environment, **more}
         log_file = tmp_path / f"auth-{environment['PORT']}.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [sys.executable, "-m", "docuchat_auth"], env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        process = start_module("docuchat_auth", environment=environment, output=log_file)
         url = f"http://127.0.0.1:{environment['PORT']}"
-        hooks = {"response": [Documented(create_app(Settings.model_construct()).openapi()).of_httpx]}
+        hooks = {"response": [documented(create_app, Settings).of_httpx]}
         limits = httpx2.Limits(max_connections=60)
         async with httpx2.AsyncClient(base_url=url, timeout=30, limits=limits, event_hooks=hooks) as http:
             auth = RunningAuth(
@@ -339,18 +333,18 @@ def run_auth(auth_environment: dict[str, str], database: Any, tmp_path: Path) ->
                 await auth.create_tenant("demo", tenant_id=1)
 
                 async def ready() -> bool:
-                    assert process.poll() is None, auth.log()
+                    assert process.is_alive(), auth.log()
                     return (await http.get("/readyz")).status_code == 200
 
                 await eventually(ready, timeout=60)
                 yield auth
             finally:
                 process.terminate()
-                try:
-                    await asyncio.to_thread(process.wait, 20)
-                finally:
-                    process.kill()
-                    process.wait()
+                await asyncio.to_thread(process.join, 20)
+                has_ended = not process.is_alive()
+                process.kill()
+                process.join()
+                assert has_ended, "the service outlived SIGTERM by 20 s"
 
     return run
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,8 +33,9 @@ from docuchat_knowledge.jobs.domain import ChunkDraft
 from docuchat_knowledge.jobs.repository import WorkerStore
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
-from docuchat_testkit.documented import Documented
+from docuchat_testkit.documented import documented
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.forked import start_module
 from docuchat_testkit.provider_answers import embed
 
 STUB_SPACE = EmbeddingSpace("openai", "text-embedding-3-small", 1536)
@@ -116,16 +116,18 @@ class ChatProcess:
     """One process of the service."""
 
     url: str
-    process: asyncio.subprocess.Process
+    process: BaseProcess
     http: httpx2.AsyncClient
 
     async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
+        self.process.kill()
+        await asyncio.to_thread(self.process.join)
 
-    async def terminate(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 30)
+    async def terminate(self) -> int | None:
+        """The exit status; None when it has not ended within 30 s."""
+        self.process.terminate()
+        await asyncio.to_thread(self.process.join, 30)
+        return self.process.exitcode
 
 
 @asynccontextmanager
@@ -141,27 +143,24 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         "TURN_SWEEP": "300ms",
         **environment,
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docuchat_chat", env=variables)
+    process = start_module("docuchat_chat", environment=variables)
     url = f"http://127.0.0.1:{port}"
     try:
-        hooks = {"response": [Documented(create_app(Settings.model_construct()).openapi()).of_httpx]}
+        hooks = {"response": [documented(create_app, Settings).of_httpx]}
         async with httpx2.AsyncClient(base_url=url, timeout=20, event_hooks=hooks) as http:
 
             async def ready() -> bool:
-                if process.returncode is not None:
-                    raise RuntimeError(f"the service ended with {process.returncode}")
+                if process.exitcode is not None:
+                    raise RuntimeError(f"the service ended with {process.exitcode}")
                 return (await http.get("/readyz")).status_code == 200
 
             await eventually(ready, timeout=90)
             yield ChatProcess(url, process, http)
     finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), 60)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        process.terminate()
+        await asyncio.to_thread(process.join, 60)
+        process.kill()
+        process.join()
 
 
 async def seed_document(

@@ -25,7 +25,7 @@ from docuchat_gateway.bootstrap import Container
 from docuchat_gateway.server import gateway_config
 from docuchat_gateway.settings import Settings
 from docuchat_testkit.databases import ClonedDatabase
-from docuchat_testkit.documented import Documented
+from docuchat_testkit.documented import documented
 from docuchat_testkit.identity import TokenMint
 
 PDF = b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100 + b"%%EOF\n"
@@ -138,10 +138,11 @@ def open_gateway(
             **(environment | behind_urls | {"rate_limit_per_minute": 0, "rate_limit_per_address": 0} | changes)
         )
         app = create_app(settings)
+        known = documented(create_app, Settings, frontend_origin="")
         async with (
             serving(gateway_config(app, settings)) as url,
             aiohttp.ClientSession(
-                url, timeout=aiohttp.ClientTimeout(total=30), raise_for_status=Documented(app.openapi()).of_aiohttp
+                url, timeout=aiohttp.ClientTimeout(total=30), raise_for_status=known.of_aiohttp
             ) as http,
         ):
             yield Gateway(url, token_mint, http, behind, database, tmp_path / "blobs", settings, app.state.container)

@@ -13,7 +13,7 @@ import pytest_asyncio
 from services.usage.tests.fakes import FakeAuth
 
 from docuchat_common.ids import uuid7
-from docuchat_testkit.documented import Documented
+from docuchat_testkit.documented import documented
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 from docuchat_usage.app import create_app
@@ -46,7 +46,7 @@ async def http(
         httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app),
             base_url="http://usage",
-            event_hooks={"response": [Documented(app.openapi()).of_httpx]},
+            event_hooks={"response": [documented(create_app, Settings).of_httpx]},
         ) as client,
     ):
         # A connection to RabbitMQ that is closed while it opens leaves tasks of its library behind.

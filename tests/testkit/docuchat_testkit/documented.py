@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from docuchat_common.http.problems import PROBLEM_JSON, codes_of
@@ -37,3 +39,9 @@ class Documented:
         """An aiohttp session's `raise_for_status`."""
         if response.content_type == PROBLEM_JSON:
             self.check(response.method, response.url.path, response.status, await response.read())
+
+
+@cache
+def documented(create_app: Callable[[Any], Any], settings: type[Any], **more: str) -> Documented:
+    """By the description of a service's application, which takes long to make and is the same in all tests."""
+    return Documented(create_app(settings.model_construct(**more)).openapi())

@@ -153,6 +153,7 @@ class TestUnitOfWork:
             moment + lifetime,
             None,
             None,
+            False,
         )
 
     async def test_tenants_get_free_ids_beside_chosen_ones(self, uow: Any) -> None:

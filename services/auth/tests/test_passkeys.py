@@ -1,5 +1,6 @@
 """Passkeys: only who holds the key signs in, on our pages, once for each challenge."""
 
+import asyncio
 import base64
 from datetime import timedelta
 from typing import Any
@@ -22,10 +23,17 @@ from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpRequired, Rece
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import uuid7
+from docuchat_testkit.eventually import eventually
 
 from .authenticator import ORIGIN, Authenticator
 from .conftest import SECRET, World
 from .test_second_factors import ANN, BOB, caller_of, claims_of, demand, set_up
+
+WAITING = (
+    "SELECT count(DISTINCT waits.pid) FROM pg_locks AS waits JOIN pg_locks AS held USING (pid)"
+    " WHERE NOT waits.granted AND held.relation = 'auth.users'::regclass"
+    " AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def passkeys_of(world: World) -> Passkeys:
@@ -184,14 +192,17 @@ async def test_a_user_has_twenty_and_removes_only_the_own(make_world: Any) -> No
     tenant = await world.tenant()
     passkeys = passkeys_of(world)
     pair, bob = await world.sign_in_as(tenant, ANN), await world.sign_in_as(tenant, BOB)
-    other = await world.sign_in_as(tenant, ANN)
     device = await registered(passkeys, pair)
+    other = await world.sign_in_as(tenant, ANN)
     (kept,) = await passkeys.list_own(caller_of(pair))
     for caller, passkey_id in ((caller_of(bob), kept.id), (caller_of(pair), uuid7())):
         with pytest.raises(PasskeyNotFound):
             await passkeys.remove(caller, passkey_id)
     for _ in range(MOST_PASSKEYS - 1):
         await registered(passkeys, pair)
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant.id, other.refresh_token)
+    other = await enter(passkeys, device)
     with pytest.raises(TooManyPasskeys):
         await registered(passkeys, pair)
     assert len(await passkeys.list_own(caller_of(pair))) == MOST_PASSKEYS
@@ -224,6 +235,52 @@ async def test_beside_a_passkey_one_proof_stays_enough_unless_the_tenant_demands
     await passkeys.remove(caller_of(pair), kept.id)
     assert claims_of(await world.sign_in_as(tenant, ANN))["scope"] == "account.use"
     assert not await world.admin.fetch("SELECT FROM auth.recovery_codes")
+
+
+async def test_a_session_that_showed_no_second_factor_does_not_become_whole_by_one_that_was_set_up_elsewhere(
+    make_world: Any,
+) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    passkeys = passkeys_of(world)
+    own = await world.sign_in_as(tenant, ANN)
+    await registered(passkeys, own)
+    stolen = await world.sign_in_as(tenant, ANN)  # beside a passkey one proof is enough
+    assert stolen.scopes is None
+    await demand(world, tenant)
+    stolen = await world.sessions.refresh(tenant.id, stolen.refresh_token)
+    assert claims_of(stolen)["scope"] == "account.use"
+    own = await world.sessions.refresh(tenant.id, own.refresh_token)
+    assert "scope" not in claims_of(own)
+    await registered(passkeys, own)
+    assert (await world.sessions.refresh(tenant.id, own.refresh_token)).scopes is None
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant.id, stolen.refresh_token)
+
+
+async def test_the_last_two_factors_taken_away_at_once_leave_nothing(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    passkeys = passkeys_of(world)
+    pair = await world.sign_in_as(tenant, ANN)
+    caller = caller_of(pair)
+    await registered(passkeys, pair)
+    await set_up(world, pair)
+    (kept,) = await passkeys.list_own(caller)
+
+    async def are_two_waiting() -> None:
+        assert await world.admin.fetchval(WAITING) == 2
+
+    async with world.admin.transaction():  # somebody else is about to change the user
+        await world.admin.execute("SELECT FROM auth.users FOR NO KEY UPDATE")
+        both = [
+            asyncio.create_task(act)
+            for act in (world.second_factors.remove_totp(caller), passkeys.remove(caller, kept.id))
+        ]
+        await eventually(are_two_waiting)
+    await asyncio.gather(*both)
+    left = await world.second_factors.describe(caller)
+    assert (left.has_any, left.recovery_codes) == (False, 0)
 
 
 async def test_who_is_gone_or_was_reset_has_no_passkey_and_changes_need_a_recent_sign_in(make_world: Any) -> None:

@@ -18,7 +18,7 @@ from docuchat_auth.passkeys.errors import (
     PasskeyTaken,
     TooManyPasskeys,
 )
-from docuchat_auth.second_factors.service import SecondFactors, find_own
+from docuchat_auth.second_factors.service import SecondFactors, find_own, hold_own
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.tenants.domain import ANY_TENANT
@@ -73,12 +73,12 @@ class Passkeys:
         return self._party.creation_options(user, known, self._challenges.new("registration", _subject(caller)))
 
     async def add(self, caller: Caller, name: str, credential: Credential) -> Passkey:
-        """Register what the browser has made.
+        """Register what the browser has made. All other sessions end.
 
         Raises PasskeyRefused, PasskeyTaken, TooManyPasskeys, RecentSignInRequired, UserGone.
         """
         moment = self._clock.now()
-        require_recent(caller, moment)
+        session_id = require_recent(caller, moment)
         try:
             challenge = challenge_in(credential["response"]["clientDataJSON"])
             if not self._challenges.is_live(challenge, "registration", _subject(caller)):
@@ -90,13 +90,13 @@ class Passkeys:
         if not await self._challenges.spend(challenge):
             raise PasskeyRefused
         async with self._uow(caller.tenant_id) as tx:
-            user = await find_own(tx, caller)
-            await tx.users.lock(user.tenant_id, user.id)
+            user = await hold_own(tx, caller)
             if await tx.passkeys.count(user) >= MOST_PASSKEYS:
                 raise TooManyPasskeys
             passkey = Passkey(user.tenant_id, uuid7(), user.id, name, attested, moment)
             if not await tx.passkeys.add(passkey):
                 raise PasskeyTaken
+            await self._sessions.note_factor(tx, user, session_id)
             tx.outbox.add(entry(caller, "passkey.create", passkey.id))
         logger.info("passkey.added", tenant_id=user.tenant_id, user_id=str(user.id))
         return passkey
@@ -105,7 +105,7 @@ class Passkeys:
         """Forget one and end all other sessions. Raises PasskeyNotFound, RecentSignInRequired, UserGone."""
         require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
-            user = await find_own(tx, caller)
+            user = await hold_own(tx, caller)
             if not await tx.passkeys.delete(user, passkey_id):
                 raise PasskeyNotFound
             await self._second_factors.settle_loss(tx, user)

@@ -47,12 +47,12 @@ class SecondFactorCheck:
         await self._settle(limits, is_right=how is not None)
         return how
 
-    async def is_missing(self, tx: Tx, user: User) -> bool:
+    async def is_missing(self, tx: Tx, user: User, *, was_shown: bool) -> bool:
         """As `sessions.ports.SecondFactor`."""
         tenant = await tx.tenants.find_by_id(user.tenant_id)
         if tenant is None or not tenant.require_second_factor:
             return False
-        return not (await factors_of(tx, user)).has_any
+        return not (was_shown and (await factors_of(tx, user)).has_any)
 
     async def step_of(self, user: User, sealed: bytes, otp: str) -> int:
         """The time step of a code of this secret. Raises OtpInvalid, TooManyAttempts."""

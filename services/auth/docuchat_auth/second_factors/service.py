@@ -82,8 +82,9 @@ class SecondFactors:
         Raises TotpNotBegun, OtpInvalid, TooManyAttempts, RecentSignInRequired.
         """
         moment = self._clock.now()
+        session_id = require_recent(caller, moment)
         async with self._uow(caller.tenant_id) as tx:
-            user = await self._find_recent(tx, caller)
+            user = await hold_own(tx, caller)
             pending = await tx.second_factors.find_pending(user, moment - _TIME_TO_CONFIRM)
             if pending is None:
                 raise TotpNotBegun
@@ -91,7 +92,7 @@ class SecondFactors:
             if not await tx.second_factors.confirm(user, pending, step, moment):
                 raise TotpNotBegun
             codes = await self._put_recovery_codes(tx, user)
-            await self._sessions.end_all(tx, user, keep=caller.session_id)
+            await self._sessions.note_factor(tx, user, session_id)
             tx.outbox.add(entry(caller, "totp.confirm", user.id, object_type="user"))
         logger.info("totp.confirmed", tenant_id=user.tenant_id, user_id=str(user.id))
         return codes
@@ -126,6 +127,7 @@ class SecondFactors:
         if user_id == caller.user_id:
             raise NotAllowed("Your own second factors are changed at /v1/users/me/second-factor.")
         async with self._uow(caller.tenant_id) as tx:
+            await tx.users.lock(caller.tenant_id, user_id)
             user = await tx.users.find_by_id(caller.tenant_id, user_id)
             if user is None:
                 raise UserNotFound
@@ -152,13 +154,20 @@ class SecondFactors:
 
     async def _find_recent(self, tx: Tx, caller: Caller) -> User:
         require_recent(caller, self._clock.now())
-        return await find_own(tx, caller)
+        return await hold_own(tx, caller)
 
 
 async def drop_factors(tx: Tx, user: User) -> None:
     """Take all second factors of a user away."""
     await tx.second_factors.forget(user)
     await tx.passkeys.forget(user)
+
+
+async def hold_own(tx: Tx, caller: Caller) -> User:
+    """As `find_own`; changes of what the user has take turns until the transaction ends."""
+    if caller.user_id is not None:
+        await tx.users.lock(caller.tenant_id, caller.user_id)
+    return await find_own(tx, caller)
 
 
 async def find_own(tx: Tx, caller: Caller) -> User:

@@ -49,6 +49,8 @@ class RefreshToken:
     expires_at: datetime
     used_at: datetime | None
     revoked_at: datetime | None
+    factor_shown: bool
+    """Whether a second factor was shown, or set up, in the family."""
     origin: Origin = NOWHERE
     """Of the request that brought it."""
 

@@ -17,6 +17,6 @@ class SecondFactor(Protocol):
         """What `otp` was, where the account needs one. Raises OtpRequired, OtpInvalid, TooManyAttempts."""
         ...
 
-    async def is_missing(self, tx: Tx, user: User) -> bool:
-        """Whether the tenant demands a second factor and the user has none."""
+    async def is_missing(self, tx: Tx, user: User, *, was_shown: bool) -> bool:
+        """Whether the tenant demands a second factor, and the session showed none or the user has none any more."""
         ...

@@ -1,7 +1,7 @@
 -- name: find_refresh_token(tenant_id, token_hash)^
 -- A refresh token by the hash of its text.
 SELECT id, tenant_id, user_id, family_id, method, parent_id, created_at, expires_at, used_at, revoked_at,
-       device, address
+       factor_shown, device, address
 FROM auth.refresh_tokens
 WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
 
@@ -9,15 +9,20 @@ WHERE tenant_id = :tenant_id AND token_hash = :token_hash;
 -- Of any tenant: in which a refresh token was issued.
 SELECT auth.home_of_refresh_token_v1(:token_hash);
 
--- name: add_refresh_token(tenant_id, token_id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, device, address)!
+-- name: add_refresh_token(tenant_id, token_id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, factor_shown, device, address)!
 -- The next link of a family, or the first one.
 INSERT INTO auth.refresh_tokens (
-    tenant_id, id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at, device, address
+    tenant_id, id, user_id, family_id, method, parent_id, token_hash, created_at, expires_at,
+    factor_shown, device, address
 )
 VALUES (
     :tenant_id, :token_id, :user_id, :family_id, :method, :parent_id, :token_hash, :created_at, :expires_at,
-    :device, :address
+    :factor_shown, :device, :address
 );
+
+-- name: note_factor(tenant_id, family_id)!
+-- A second factor was set up in a sign-in.
+UPDATE auth.refresh_tokens SET factor_shown = true WHERE tenant_id = :tenant_id AND family_id = :family_id;
 
 -- name: use_refresh_token(tenant_id, token_id, moment)$
 -- Spends a live token, once.

@@ -44,9 +44,14 @@ class RefreshTokenRepository:
                 token_hash=token_hash,
                 created_at=token.created_at,
                 expires_at=token.expires_at,
+                factor_shown=token.factor_shown,
                 device=token.origin.device,
                 address=token.origin.address,
             )
+
+    async def note_factor(self, tenant_id: TenantId, family_id: UUID) -> None:
+        """A second factor was set up in this sign-in."""
+        await _queries.note_factor(self._connection, tenant_id=tenant_id, family_id=family_id)
 
     async def use(self, tenant_id: TenantId, token_id: UUID, moment: datetime) -> bool:
         """Spend a live token; False when it was spent, revoked or has expired."""
@@ -104,5 +109,6 @@ def _refresh_token(row: asyncpg.Record) -> RefreshToken:
         expires_at=row["expires_at"],
         used_at=row["used_at"],
         revoked_at=row["revoked_at"],
+        factor_shown=row["factor_shown"],
         origin=Origin(row["device"], row["address"]),
     )

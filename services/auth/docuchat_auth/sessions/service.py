@@ -105,13 +105,15 @@ class Sessions:
         user, moment = present, self._clock.now()
         second = None if method.is_enough else await self._second_factor.require(tx, user, otp)
         text, session_id = secrets.token_urlsafe(32), uuid7()
-        await self._add_link(tx, user, text, method, family_id=session_id, parent_id=None)
+        link = await self._add_link(
+            tx, user, text, method, family_id=session_id, factor_shown=method.is_enough or second is not None
+        )
         oldest = await tx.refresh_tokens.revoke_all(user.tenant_id, user.id, moment, spared=MOST_SESSIONS)
         await self._revisions.record(tx, "session", user.tenant_id, *oldest, state="ended")
         if not is_part:
             how = method.value if second is None else f"{method.value}, {second}"
             tx.outbox.add(_entry("session.start", user.tenant_id, user.id, session_id, detail=how))
-        return await self._session(tx, user, session_id, method, text)
+        return await self._session(tx, user, link, text)
 
     async def pair(self, session: Session, tenant: Tenant) -> TokenPair:
         """The answer to a client: an access token beside the refresh token."""
@@ -168,6 +170,11 @@ class Sessions:
             await outdate(tx, self._revisions, user.tenant_id, user.id)
         else:
             await self._revisions.record(tx, "session", user.tenant_id, *ended, state="ended")
+
+    async def note_factor(self, tx: Tx, user: User, session_id: UUID) -> None:
+        """A second factor was set up in this session: it may do what needs one, and all other sessions end."""
+        await self.end_all(tx, user, keep=session_id)
+        await tx.refresh_tokens.note_factor(user.tenant_id, session_id)
 
     async def list_own(self, caller: Caller, before: UUID | None, limit: int) -> list[OpenSession]:
         """The caller's sessions, the newest first. Raises UserGone for who is no user."""
@@ -235,16 +242,26 @@ class Sessions:
         moment = self._clock.now()
         if user is None or not user.is_active:
             raise InvalidRefreshToken
+        # read again: what was found may be older than the lock
+        token = await tx.refresh_tokens.find(tenant_id, token_hash)
+        if token is None:
+            raise InvalidRefreshToken
         next_text = successor_of(text, self._successor_key)
-        session = await self._session(tx, user, found.family_id, found.method, next_text)
-        if await tx.refresh_tokens.use(tenant_id, found.id, moment):
-            await self._add_link(tx, user, next_text, found.method, family_id=found.family_id, parent_id=found.id)
+        session = await self._session(tx, user, token, next_text)
+        if await tx.refresh_tokens.use(tenant_id, token.id, moment):
+            await self._add_link(
+                tx,
+                user,
+                next_text,
+                token.method,
+                family_id=token.family_id,
+                parent_id=token.id,
+                factor_shown=token.factor_shown,
+            )
             tx.outbox.add(_entry("session.refresh", tenant_id, user.id, session.id))
             _refreshes.labels("rotated").inc()
             return session
-        # read again: what was found may be older than the lock
-        token = await tx.refresh_tokens.find(tenant_id, token_hash)
-        if token is None or token.used_at is None:
+        if token.used_at is None:
             raise InvalidRefreshToken
         successor = await tx.refresh_tokens.find(tenant_id, hash_refresh_token(next_text))
         if successor is not None and successor.is_fresh_at(moment):
@@ -259,14 +276,24 @@ class Sessions:
             )
         return None
 
-    async def _session(self, tx: Tx, user: User, session_id: UUID, method: SignInMethod, text: str) -> Session:
+    async def _session(self, tx: Tx, user: User, link: RefreshToken, text: str) -> Session:
         """A session as the next pair tells it: good for setting up a second factor only, while a demanded one lacks."""
-        must_enrol = not method.is_enough and await self._second_factor.is_missing(tx, user)
-        return Session(session_id, user, await self._groups_of(tx, user), text, ENROLMENT if must_enrol else None)
+        must_enrol = not link.method.is_enough and await self._second_factor.is_missing(
+            tx, user, was_shown=link.factor_shown
+        )
+        return Session(link.family_id, user, await self._groups_of(tx, user), text, ENROLMENT if must_enrol else None)
 
     async def _add_link(
-        self, tx: Tx, user: User, text: str, method: SignInMethod, *, family_id: UUID, parent_id: UUID | None
-    ) -> None:
+        self,
+        tx: Tx,
+        user: User,
+        text: str,
+        method: SignInMethod,
+        *,
+        family_id: UUID,
+        factor_shown: bool,
+        parent_id: UUID | None = None,
+    ) -> RefreshToken:
         moment = self._clock.now()
         link = RefreshToken(
             id=uuid7(),
@@ -279,18 +306,21 @@ class Sessions:
             expires_at=moment + self._refresh_lifetime,
             used_at=None,
             revoked_at=None,
+            factor_shown=factor_shown,
             origin=current_origin(),
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
+        return link
 
 
-def require_recent(caller: Caller, moment: datetime) -> None:
-    """Raise RecentSignInRequired unless a user asks whose session began a short while ago.
+def require_recent(caller: Caller, moment: datetime) -> UUID:
+    """The session of a user who asks, which began a short while ago. Raises RecentSignInRequired.
 
     Refreshing does not make it younger: whoever has stolen a token cannot change how its user signs in.
     """
     if caller.user_id is None or caller.session_id is None or moment - began_at(caller.session_id) > _RECENT:
         raise RecentSignInRequired
+    return caller.session_id
 
 
 def _entry(

@@ -68,10 +68,22 @@ async def check_redis(client: Redis) -> None:
         await client.ping()
 
 
-async def erase_keys(client: Redis, pattern: str) -> int:
-    """Delete the keys that match; returns how many. Looks through all keys of the Redis."""
+async def erase_keys(client: Redis, *patterns: str) -> int:
+    """Delete the keys that match one of a service's patterns, in one walk through all keys; returns how many.
+
+    In a pattern `*` stands for one part between colons, at its end for whatever follows: an address of IPv6, which has
+    colons of its own, is no other part's number.
+    """
+    forms = [pattern.split(":") for pattern in patterns]
     erased = 0
     with redis_errors_translated():
-        async for key in client.scan_iter(match=pattern, count=1000):
-            erased += await client.unlink(key)
+        async for key in client.scan_iter(match=f"{forms[0][0]}:*", count=1000):
+            name = key if isinstance(key, str) else key.decode(errors="replace")
+            if any(_fits(name, form) for form in forms):
+                erased += await client.unlink(key)
     return erased
+
+
+def _fits(name: str, form: list[str]) -> bool:
+    parts = name.split(":", len(form) - 1)
+    return len(parts) == len(form) and all(wanted in ("*", part) for wanted, part in zip(form, parts, strict=True))

@@ -29,8 +29,8 @@ def make_erasure(uow: UnitOfWork[Tx], audit: AuditLog, redis: Redis, dead_letter
     """The erasure of tenants from auth."""
 
     async def erase_keys_of(tenant_id: TenantId) -> Mapping[str, int]:
-        patterns = (f"auth:code:{tenant_id}:*", f"auth:device:{tenant_id}:*", f"auth:limit:*:{tenant_id}:*")
-        return {"keys": sum([await erase_keys(redis, pattern) for pattern in patterns])}
+        patterns = (f"auth:code:{tenant_id}:*", f"auth:devices:{tenant_id}:*", f"auth:limit:*:*:{tenant_id}:*")
+        return {"keys": await erase_keys(redis, *patterns)}
 
     async def drop(tenant_id: TenantId) -> Mapping[str, int]:
         async with uow.system() as tx:

@@ -9,10 +9,12 @@ import pytest
 
 from docuchat_auth.adapters.mail import receipt_message
 from docuchat_auth.audit.service import AuditLog
+from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.errors import MailRefused
 from docuchat_auth.lifecycle.domain import ReceiptMail
 from docuchat_auth.lifecycle.errors import ErasureBegun, ReceiptNotFound, SlugMismatch
 from docuchat_auth.lifecycle.service import Deletion
+from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.tenant_erasure import make_erasure
 from docuchat_auth.tenants.errors import TenantNotFound, TenantTaken
@@ -22,6 +24,7 @@ from docuchat_common.events.catalogue import AuditRecorded, TenantDeleted, Tenan
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
+from docuchat_common.rate_limits import RateLimiter
 from docuchat_testkit.leftovers import rows_of
 
 from .test_members import People
@@ -153,6 +156,8 @@ async def test_everything_goes_but_what_the_receipt_names(ending: Ending) -> Non
     with acting(Act("user.change", lambda: "192.0.2.1")):
         acts = [entry(ending.people.caller(name), "user.change", uuid7()) for name in ("ann", "bob", "eve")]
     await ending.log.book(acts)
+    attempts = Attempts(world.codes._client, cast(RateLimiter, None), GuessBudget(5, 100))
+    await attempts.remember(f"{tenant.id}:by-name", None, (await world.users())[0])
     of_other = await rows_of(world.admin, other.id)
     await ending.ask()
     for _ in range(2):

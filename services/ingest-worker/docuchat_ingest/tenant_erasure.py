@@ -29,7 +29,7 @@ def make_erasure(
         return {"objects": await blobs.delete_prefix(_folder(tenant_id))}
 
     async def erase_counters(tenant_id: TenantId) -> Mapping[str, int]:
-        return {"keys": await erase_keys(redis, f"gateway:*:{tenant_id}:*")}
+        return {"keys": await erase_keys(redis, f"gateway:*:*:{tenant_id}:*")}
 
     async def discard_messages(tenant_id: TenantId) -> Mapping[str, int]:
         return {"messages_in_queues": await dead_letters.discard_of(tenant_id)}

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from docuchat_auth.codes.domain import Account, GuessBudget, Redemption, challenge_name
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-from docuchat_common.redis import redis_errors_translated
+from docuchat_common.redis import erase_keys, redis_errors_translated
 
 _BROWSER_IS_KNOWN_FOR: Final = timedelta(days=90)
 _Field = bytes | bytearray | memoryview | str | int | float  # as the library has it, invariantly
@@ -73,9 +73,7 @@ class CodeStore:
 
     async def forget(self, account: Account) -> None:
         """Forget live codes, failures and known browsers of an account. Looks through all keys of the Redis."""
-        with redis_errors_translated():
-            async for key in self._client.scan_iter(match=f"{self._prefix(account)}:*", count=1000):
-                await self._client.unlink(key)
+        await erase_keys(self._client, f"{self._prefix(account)}:*")
 
     def _prefix(self, account: Account) -> str:
         return f"auth:code:{self._pseudonyms.of_account(account)}"

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
-from docuchat_common.redis import redis_errors_translated
+from docuchat_common.redis import erase_keys, redis_errors_translated
 
 _HOUR: Final = timedelta(hours=1)
 _DEVICE_IS_KNOWN_FOR: Final = timedelta(days=90)
@@ -58,14 +59,14 @@ class Attempts:
         if device is None:
             return {}
         with redis_errors_translated():
-            members = await self._client.smembers(_key(subject, device))
+            members = await self._client.smembers(_key(subject, _digest(device)))
         found = ((member if isinstance(member, str) else member.decode()).partition(":") for member in members)
         return {UserId(UUID(user_id)): TenantId(int(tenant_id)) for tenant_id, _, user_id in found}
 
     async def remember(self, subject: str, device: str | None, user: User) -> str:
         """The name of a device that has signed in to the account now; `device` is one that is known already."""
         name = device or secrets.token_urlsafe(24)
-        key = _key(subject, name)
+        key = _key(subject, _digest(name))
         with redis_errors_translated():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.sadd(key, f"{int(user.tenant_id)}:{user.id}")
@@ -73,15 +74,14 @@ class Attempts:
                 await pipe.execute()
         return name
 
-    async def forget(self, subject: str) -> None:
-        """Forget whatever is counted of the account, and its devices. Looks through all keys of the Redis."""
-        with redis_errors_translated():
-            async for key in self._client.scan_iter(match=f"auth:*{subject}*", count=1000):
-                await self._client.unlink(key)
+    async def forget(self, *subjects: str) -> None:
+        """Forget whatever is counted of an account, and its devices. Looks through all keys of the Redis."""
+        patterns = [(_key(subject, "*"), f"auth:limit:*:*:{subject}:*") for subject in subjects]
+        await erase_keys(self._client, *chain.from_iterable(patterns))
 
 
-def _key(subject: str, device: str) -> str:
-    return f"auth:devices:{subject}:{_digest(device)}"
+def _key(subject: str, device_digest: str) -> str:
+    return f"auth:devices:{subject}:{device_digest}"
 
 
 def _digest(device: str) -> str:

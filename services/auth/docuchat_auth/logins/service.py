@@ -103,11 +103,12 @@ class PasswordSignIn:
 
     async def forget_failures(self, user: User) -> None:
         """Forget failures at the user's password and second factor, and known devices."""
-        await self._attempts.forget(str(user.id))
+        subjects = [str(user.id), f"{int(user.tenant_id)}:{user.id}", f"{int(user.tenant_id)}:user:{user.id}"]
         if address := user.email or user.claimed_email:
-            await self._attempts.forget(self._pseudonyms.of_email(address))
+            subjects.append(self._pseudonyms.of_email(address))
         if user.username:
-            await self._attempts.forget(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
+            subjects.append(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
+        await self._attempts.forget(*subjects)
 
     async def _require_still(self, tx: Tx, one: Candidate, attempt: Attempt) -> None:
         """Raise InvalidCredentials when the password was changed since it was read; hold the user until `tx` ends."""

@@ -17,6 +17,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from docuchat_auth.api_keys.domain import ApiKey
 from docuchat_auth.app import create_app
 from docuchat_auth.bootstrap import open_administration
 from docuchat_auth.codes.delivery import CodeDelivery
@@ -42,9 +43,12 @@ from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
 from docuchat_auth.users.domain import Email, User
 from docuchat_auth.users.service import Profiles
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import parse_event
 from docuchat_common.events.envelope import Event
+from docuchat_common.http.caller import NO_TENANT, Caller
+from docuchat_common.ids import uuid7
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
 from docuchat_testkit.databases import ClonedDatabase
@@ -55,6 +59,7 @@ from docuchat_testkit.forked import start_module
 from .fakes import Mailbox
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
+OPERATOR = Caller(NO_TENANT, "operator", uuid7())
 JSON = {"Content-Type": "application/json"}
 REQUEST, VERIFY, REFRESH, LOGOUT = (f"/v1/auth/{name}" for name in ("request-code", "verify-code", "refresh", "logout"))
 
@@ -112,6 +117,14 @@ class World:
 
     async def sign_in_as(self, tenant: Tenant, email: str) -> Any:
         return await self.sign_in.verify_code(tenant.id, Email(email), await self.ask(tenant, email), "192.0.2.1")
+
+    async def service_key(self, tenant: Tenant) -> Caller:
+        """A key of the tenant's own, as an admin."""
+        scopes = frozenset({"users.manage", "identity.manage"})
+        key = ApiKey(tenant.id, uuid7(), "program", None, Role.ADMIN, scopes, (), uuid7(), self.clock.now(), None)
+        async with self.uow(tenant.id) as tx:
+            await tx.api_keys.add(key)
+        return Caller(tenant.id, "key", key.id, role="admin")
 
     async def users(self) -> list[User]:
         """Every user of every tenant."""

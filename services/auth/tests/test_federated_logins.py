@@ -29,7 +29,7 @@ from docuchat_common.egress import EgressPolicy, open_egress
 from docuchat_common.http.caller import Caller
 from docuchat_common.redis import open_redis
 
-from .conftest import SECRET, World
+from .conftest import OPERATOR, SECRET, World
 from .provider import CLIENT, CLIENT_SECRET, SigningProvider, query_of, serving_provider
 
 HERE = EgressPolicy(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),))
@@ -227,7 +227,7 @@ async def test_strangers_closed_accounts_and_closed_providers_are_refused(compan
     await world.tenants.set_suspended(company.tenant.id, is_suspended=False)
     await company.enter()
     _, ann = await world.users()
-    await world.members.change(company.tenant.id, ann.id, MemberChange(is_active=False), None)
+    await world.members.change(company.tenant.id, ann.id, MemberChange(is_active=False), OPERATOR)
     with pytest.raises(NotAdmitted):
         await company.enter()
     answer, cookies, verifier = await company.there_and_back()

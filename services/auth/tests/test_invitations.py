@@ -19,7 +19,7 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import TenantId
 
-from .conftest import SECRET
+from .conftest import OPERATOR, SECRET
 
 INVITATIONS, ACCEPT = "/v1/invitations", "/v1/invitations/accept"
 PASSWORD = "four words nobody expects"
@@ -175,5 +175,5 @@ async def test_who_may_no_more_invites_nobody_whatever_the_token_says(make_world
     before = Caller(tenant.id, "user", bob.id, role="admin")  # as a token of before the demotion says
     with pytest.raises(NotAllowed):
         await invitations.invite(before, Email("eve@example.com"), Role.ADMIN)
-    await world.members.change(tenant.id, bob.id, MemberChange(role=Role.ADMIN), None)
+    await world.members.change(tenant.id, bob.id, MemberChange(role=Role.ADMIN), OPERATOR)
     assert await invitations.invite(before, Email("eve@example.com"), Role.ADMIN)

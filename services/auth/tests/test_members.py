@@ -20,10 +20,12 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import load_queries
 from docuchat_common.events.catalogue import AuditRecorded, UserRemoved
 from docuchat_common.exporting import Exported, Exporter
-from docuchat_common.http.caller import Caller
+from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import InvalidApiKey
 from docuchat_common.idempotency import Idempotency, StoredResponse
 from docuchat_common.ids import UserId, uuid7
+
+from .conftest import OPERATOR
 
 NOT_ACTIVE = MemberChange(is_active=False)
 
@@ -57,11 +59,11 @@ class People:
         return Caller(self.tenant.id, subject_type, user.id, role=user.role.value)
 
     async def change(self, name: str, change: MemberChange, by: str | None) -> Any:
-        caller = None if by is None else self.caller(by)
+        caller = OPERATOR if by is None else self.caller(by)
         return await self.world.members.change(self.tenant.id, self.users[name].id, change, caller)
 
     async def remove(self, name: str, by: str | None, heir: UserId | None = None) -> None:
-        caller = None if by is None else self.caller(by)
+        caller = OPERATOR if by is None else self.caller(by)
         await self.world.members.remove(self.tenant.id, self.users[name].id, caller, hand_over_to=heir)
 
     async def told(self, name: str) -> int | None:
@@ -219,7 +221,10 @@ async def test_only_an_owner_makes_changes_and_removes_owners(people: People) ->
         people.change("ann", NOT_ACTIVE, "bob"),
         people.remove("ann", "bob"),
         people.world.members.change(
-            people.tenant.id, people.users["eve"].id, MemberChange(Role.OWNER), people.caller("ann", "key")
+            people.tenant.id,
+            people.users["eve"].id,
+            MemberChange(Role.OWNER),
+            await people.world.service_key(people.tenant),
         ),
     ):
         with pytest.raises(OwnersOnly):
@@ -229,6 +234,33 @@ async def test_only_an_owner_makes_changes_and_removes_owners(people: People) ->
     await people.change("ann", MemberChange(Role.ADMIN), "ann")
     with pytest.raises(OwnersOnly):  # the token still says owner
         await people.world.members.change(people.tenant.id, people.users["bob"].id, MemberChange(Role.OWNER), stale)
+
+
+@pytest.mark.parametrize("what", ["role", "closed", "removed", "key"])
+async def test_whose_rights_are_taken_does_not_undo_it_while_the_token_lives(people: People, what: str) -> None:
+    world, bob, stale = people.world, people.users["bob"], people.caller("bob")
+    again = MemberChange(Role.ADMIN, is_active=True)
+    refusal: type[Exception] = UserGone
+    if what == "role":
+        refusal = NotAllowed
+        await people.change("bob", MemberChange(Role.VIEWER), "ann")
+    elif what == "closed":
+        await people.change("bob", NOT_ACTIVE, "ann")
+    elif what == "removed":
+        await people.remove("bob", "ann")
+    else:
+        refusal = InvalidApiKey
+        await people.change("bob", MemberChange(Role.VIEWER), "ann")
+        stale = await world.service_key(people.tenant)
+        keys = ApiKeys(world.uow, world.keys, world.revisions, world.clock)
+        await keys.revoke(people.caller("ann"), stale.subject_id)
+    for act in (
+        world.members.change(people.tenant.id, bob.id, again, stale),
+        world.members.change(people.tenant.id, people.users["eve"].id, again, stale),
+        world.members.remove(people.tenant.id, people.users["eve"].id, stale, hand_over_to=None),
+    ):
+        with pytest.raises(refusal):
+            await act
 
 
 async def test_the_last_active_owner_stays_also_for_an_operator(people: People) -> None:
@@ -259,7 +291,8 @@ async def test_two_owners_who_step_down_at_once_leave_one(people: People) -> Non
 
 async def test_another_tenants_user_is_not_there(people: People) -> None:
     other = await people.world.tenant("other")
-    by = Caller(other.id, "user", people.users["ann"].id, role="owner")
+    await people.world.sign_in_as(other, "zoe@example.com")
+    by = Caller(other.id, "user", (await people.world.users())[-1].id, role="owner")
     with pytest.raises(UserNotFound):
         await people.world.members.change(other.id, people.users["eve"].id, NOT_ACTIVE, by)
     with pytest.raises(UserNotFound):

@@ -10,7 +10,6 @@ from docuchat_auth.scim.errors import ScimInvalidFilter, ScimInvalidPath, ScimIn
 from docuchat_auth.scim.filters import parse_filter, read_group_patch, read_user, read_user_patch
 from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_common.http.caller import Caller
 from docuchat_common.ids import uuid7
 
 USERS, GROUPS = "/scim/v2/Users", "/scim/v2/Groups"
@@ -165,14 +164,14 @@ async def test_an_owner_is_left_alone_by_every_change(make_world: Any) -> None:
     tenant = await world.tenant("acme")
     await world.sign_in_as(tenant, "boss@acme.example")
     (boss,) = await world.users()
-    directory = Caller(tenant.id, "key", uuid7(), role="admin")
+    directory = await world.service_key(tenant)
     provisioning = Provisioning(world.uow, world.sessions, world.revisions, world.clock)
     with pytest.raises(OwnersOnly):
         await provisioning.change_user(directory, boss.id, UserChange(name="Renamed", is_active=False))
     with pytest.raises(OwnersOnly):
         await world.members.remove(tenant.id, boss.id, directory, hand_over_to=None)
     assert await world.users() == [boss]
-    stranger = Caller((await world.tenant("other")).id, "key", uuid7(), role="admin")
+    stranger = await world.service_key(await world.tenant("other"))
     with pytest.raises(UserNotFound):
         await provisioning.change_user(stranger, boss.id, UserChange(name="Mine"))
 

@@ -10,6 +10,8 @@ from docuchat_auth.sessions.domain import MOST_SESSIONS, SignInMethod, successor
 from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
 from docuchat_auth.users.errors import UserGone
 
+from .conftest import OPERATOR
+
 
 async def test_a_refresh_token_is_exchanged_for_a_new_pair(make_world: Any) -> None:
     world = await make_world()
@@ -228,7 +230,7 @@ async def test_who_was_closed_or_removed_meanwhile_begins_no_session(make_world:
     await world.sign_in_as(tenant, "boss@example.com")
     await world.sign_in_as(tenant, "ann@example.com")
     user = (await world.users())[1]
-    await world.members.change(tenant.id, user.id, MemberChange(is_active=False), None)
+    await world.members.change(tenant.id, user.id, MemberChange(is_active=False), OPERATOR)
     for _ in range(2):
         with pytest.raises(UserGone):
             async with world.uow(tenant.id) as tx:

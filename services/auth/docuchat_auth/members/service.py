@@ -14,7 +14,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.service import outdate
+from docuchat_auth.users.service import outdate, require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.contracts.permissions import PERMISSIONS, Role
@@ -37,7 +37,7 @@ ForgetGuesses = Callable[[User], Awaitable[None]]
 
 
 class Members:
-    """Manages a tenant's people. `by` is who asks, None an operator, who may do all that leaves an owner."""
+    """Manages a tenant's people. `by` is who asks; an operator may do all that leaves an owner."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class Members:
         self._revisions = revisions
         self._forget_guesses = forget_guesses
 
-    async def change(self, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None) -> User:
-        """The user after the change. Raises UserNotFound, OwnersOnly, LastOwner."""
+    async def change(self, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller) -> User:
+        """The user after the change. Raises UserNotFound, OwnersOnly, LastOwner, and as `require_still`."""
         async with self._uow(tenant_id) as tx:
             user = await self._judge(tx, tenant_id, user_id, change, by)
             role = change.role or user.role
@@ -72,12 +72,10 @@ class Members:
         logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
         return changed or user
 
-    async def remove(
-        self, tenant_id: TenantId, user_id: UserId, by: Caller | None, *, hand_over_to: UserId | None
-    ) -> None:
+    async def remove(self, tenant_id: TenantId, user_id: UserId, by: Caller, *, hand_over_to: UserId | None) -> None:
         """Delete a user. What the user owns is handed over or deleted by those who keep it, who hear of it.
 
-        Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver.
+        Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver, and as `require_still`.
         """
         async with self._uow(tenant_id) as tx:
             user = await self._judge_removal(tx, tenant_id, user_id, by, hand_over_to)
@@ -126,7 +124,7 @@ class Members:
         tx.outbox.add(entry(by, "user.remove", user.id, tenant_id=user.tenant_id, detail=detail))
 
     async def _judge_removal(
-        self, tx: Tx, tenant_id: TenantId, user_id: UserId, by: Caller | None, heir_id: UserId | None
+        self, tx: Tx, tenant_id: TenantId, user_id: UserId, by: Caller, heir_id: UserId | None
     ) -> User:
         user = await self._judge(tx, tenant_id, user_id, _NOBODY, by)
         if heir_id is not None:
@@ -135,15 +133,14 @@ class Members:
                 raise InvalidHandOver
         return user
 
-    async def _judge(
-        self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller | None
-    ) -> User:
+    async def _judge(self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller) -> User:
         """The user, whom no other change can meet until the transaction ends."""
         await tx.users.lock_all(tenant_id)
+        await require_still(tx, by, "users.manage", user_id)  # or who is demoted undoes it, in the seconds of a token
         user = await tx.users.find_by_id(tenant_id, user_id)
         if user is None:
             raise UserNotFound
-        if change.makes_or_breaks_an_owner(user) and by is not None and not await owns(tx, by):
+        if change.makes_or_breaks_an_owner(user) and by.subject_type != "operator" and not await owns(tx, by):
             raise OwnersOnly
         was_owner = user.is_active and user.role is Role.OWNER
         if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:

@@ -206,13 +206,14 @@ async def list_users(
 async def change_user(
     tenant: str,
     user: UUID,
+    operator: CurrentOperator,
     body: MemberChangeBody,
     tenants: Annotated[TenantDirectory, Depends(_tenants)],
     members: Annotated[Members, Depends(_members)],
 ) -> OperatedUser:
     """Felt within seconds, also by open sockets."""
     tenant_id = (await tenants.get_by_reference(tenant)).id
-    return OperatedUser.of(await members.change(tenant_id, UserId(user), body.change(), None))
+    return OperatedUser.of(await members.change(tenant_id, UserId(user), body.change(), operator))
 
 
 @router.post(

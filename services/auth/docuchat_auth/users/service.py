@@ -11,6 +11,7 @@ from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.audit import entry
 from docuchat_common.contracts.permissions import PERMISSIONS, Action
 from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.identity import InvalidApiKey
 from docuchat_common.ids import TenantId, UserId
 
 if TYPE_CHECKING:
@@ -72,15 +73,21 @@ async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: Us
         await revisions.record(tx, "user", tenant_id, user_id, state="changed", version=version)
 
 
-async def require_still(tx: Tx, by: Caller, action: Action) -> None:
-    """Raise NotAllowed or UserGone when the person who asks may do so no more, whatever the token says.
+async def require_still(tx: Tx, by: Caller, action: Action, *about: UserId) -> None:
+    """Raise NotAllowed, UserGone or InvalidApiKey when who asks may do so no more, whatever the token says.
 
-    For what outlives the token that made it. The person is held until `tx` ends, so that no demotion comes between.
+    For what outlives the token that made it. Who asks is held until `tx` ends, so that no demotion comes between, and
+    whom it is `about` with them: by id, as everybody does who holds several. A key holds for whose it is.
     """
+    if by.service_key_id is not None:
+        await tx.api_keys.lock(by.service_key_id)
+        if await tx.api_keys.find(by.tenant_id, by.service_key_id) is None:
+            raise InvalidApiKey
     person = by.user_id or by.owner_id
     if person is None:
-        return  # a key of the tenant: its tokens end with it
-    await tx.users.lock(by.tenant_id, UserId(person))
+        return  # a key of the tenant with a role of its own, or an operator
+    for user_id in sorted({UserId(person), *about}):
+        await tx.users.lock(by.tenant_id, user_id)
     present = await tx.users.find_by_id(by.tenant_id, UserId(person))
     if present is None or not present.is_active:
         raise UserGone

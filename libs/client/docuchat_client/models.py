@@ -135,6 +135,8 @@ class Source(Model):
     filename: str | None = None
     page: int | None = None
     page_to: int | None = None
+    deleted: bool = False
+    """Whether its document is no longer available; title, file name and quote are empty then."""
 
 
 class Citation(Source):

@@ -93,6 +93,8 @@ class Screen:
 
 def citation_line(citation: Citation) -> str:
     """`[1] Guide, p. 3: "the words"`."""
+    if citation.deleted:
+        return f"[{citation.number}] (no longer available)"
     name = one_line(citation.title or citation.filename or str(citation.document_id))
     quote = one_line(citation.quote)
     if len(quote) > _QUOTE_LENGTH:

@@ -240,13 +240,18 @@ async def test_login_asks_again_for_a_code_that_was_typed_wrong(service: Service
 async def test_ask_streams_the_answer_and_its_citations(service: Service, docuchat: Command) -> None:
     items = frames()
     items[-1]["citations"][0]["title"] = f"Guide{ESCAPE}"
+    lost = {"number": 2, "title": "", "filename": "", "quote": "", "deleted": True}
+    items[-1]["citations"].append(items[-1]["citations"][0] | lost)
     items[2]["token"] = f"Two{ESCAPE} "
     service.sockets.append(sends(items))
 
     done = await docuchat("ask", "How long?", "--chat", CHAT)
 
     assert done.code == 0, done.err
-    assert done.out == 'Two[31mred years [1], said the guide.\n\n[1] Guide[31mred, p. 3: "lasts two years"\n'
+    assert done.out == (
+        'Two[31mred years [1], said the guide.\n\n[1] Guide[31mred, p. 3: "lasts two years"\n'
+        "[2] (no longer available)\n"
+    )
     assert without_id(service.heard) == [{"message": "How long?", "chat_id": CHAT}]
 
 

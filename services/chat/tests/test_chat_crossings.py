@@ -11,7 +11,7 @@ import pytest
 
 from docuchat_chat.turns.domain import Outcome, Question, TurnState
 from docuchat_chat.turns.errors import TooBusy
-from docuchat_chat.turns.settling import conclude, without_deleted
+from docuchat_chat.turns.settling import conclude, without_what_is_gone
 from docuchat_common.errors import DocuChatError
 from docuchat_common.ids import MessageId, uuid7
 from docuchat_common.metering import Used
@@ -86,8 +86,9 @@ async def test_a_document_deleted_while_an_answer_is_written_leaves_no_words_in_
     assert await world.conversations.forget_document(world.caller.tenant_id, document_id) == 0
     world.model.scripts[0][1].set()
     await live.finished.wait()
-    citation = await stored_citation(world, live)
-    assert (citation["quote"], citation["deleted"]) == ("", True)
+    (told,) = [frame for frame in await world.collect(live.log.read(0)) if "citations" in frame]
+    for citation in (await stored_citation(world, live), *told["citations"]):
+        assert (citation["title"], citation["filename"], citation["quote"], citation["deleted"]) == ("", "", "", True)
 
 
 def ended(world: Any, live: Any) -> Outcome:
@@ -109,7 +110,7 @@ async def test_a_deletion_that_crosses_the_storing_of_an_answer_waits_and_finds_
     """C9: the look at the documents came first, the answer's commit last."""
     live = await begin_answer(world)
     async with world.database.connect() as admin, world.transactions(world.caller.tenant_id) as tx:
-        outcome = await without_deleted(tx, live.turn, ended(world, live))
+        outcome, _ = await without_what_is_gone(tx, live.turn, ended(world, live))
         assert outcome.citations[0].quote
         document_id = await delete_document(world, live)
         forgetting = asyncio.create_task(world.conversations.forget_document(world.caller.tenant_id, document_id))
@@ -117,7 +118,7 @@ async def test_a_deletion_that_crosses_the_storing_of_an_answer_waits_and_finds_
         await tx.turns.finish(live.turn, outcome, live.turn.owner)
     assert await forgetting == 1
     citation = await stored_citation(world, live)
-    assert (citation["quote"], citation["deleted"]) == ("", True)
+    assert (citation["title"], citation["filename"], citation["quote"], citation["deleted"]) == ("", "", "", True)
     world.model.scripts[0][1].set()
     await live.finished.wait()
 

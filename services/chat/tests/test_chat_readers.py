@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
+from docuchat_chat.answers.snapshots import citation_fields
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import TurnNotFound
@@ -16,6 +19,7 @@ from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.errors import DocumentNotFound
 from docuchat_knowledge.spaces.repository import ensure_space
 from docuchat_models.spaces import EmbeddingSpace
+from docuchat_testkit.eventually import eventually
 
 
 async def restrict(world: Any) -> UUID:
@@ -67,30 +71,56 @@ async def test_a_reader_is_told_of_his_own_documents_outdated_vectors_whoever_as
     assert (await world.search.search(world.new_caller(), "warranty", 5, None)).notice is None
 
 
-async def test_quotes_of_a_document_that_the_reader_lost_are_not_shown_again(world: Any) -> None:
+WORDS = ("title", "filename", "quote")
+
+
+@pytest.mark.parametrize("process", ["the same", "another"])
+async def test_no_words_of_a_document_that_the_reader_lost_are_shown_again(world: Any, process: str) -> None:
+    """Neither in the chat, nor by a repeated question, nor when the stream is resumed: citations as well as sources."""
     collection = await restrict(world)
     await admit(world, collection, world.caller.subject_id)
     frames = await world.ask(key="k")
     chat, turn = ChatId(UUID(frames[0]["chat_id"])), TurnId(UUID(frames[0]["turn_id"]))
+    after = await world.other_process() if process == "another" else world
 
-    async def shown(process: Any) -> list[Any]:
-        conversation = await process.conversations.get(world.caller, chat, 10, 0)
-        (resumed,) = [
-            f for f in await process.collect(await process.replay.resume(world.caller, turn, 0)) if "citations" in f
-        ]
-        (repeated,) = [f for f in await process.ask(key="k") if "citations" in f]
-        cited = [(c.quote, c.deleted) for c in conversation.messages[-1].citations]
-        return [cited, *([(c["quote"], c.get("deleted", False)) for c in f["citations"]] for f in (resumed, repeated))]
+    async def shown() -> list[dict[str, Any]]:
+        conversation = await after.conversations.get(world.caller, chat, 10, 0)
+        cited = [citation_fields(citation) for citation in conversation.messages[-1].citations]
+        resumed = await after.collect(await after.replay.resume(world.caller, turn, 0))
+        repeated = await after.ask(key="k")
+        told = [part for f in (*resumed, *repeated) for part in (f.get("sources", ()), f.get("citations", ()))]
+        assert [len(part) for part in told if part] == [2, 1] * 2, "sources and citations, resumed and repeated"
+        return [*cited, *(reference for part in told for reference in part)]
 
-    restarted = await world.other_process()
-    for cited in await shown(restarted):
-        assert cited and all(quote and not deleted for quote, deleted in cited)
+    for reference in await shown():
+        assert reference["title"] == "Handbook" and reference.get("quote", "The") and "deleted" not in reference
     await world.rows("DELETE FROM knowledge.collection_members")
-    for cited in await shown(restarted):
-        assert cited and all(not quote and deleted for quote, deleted in cited)
+    for reference in await shown():
+        assert [reference.get(word, "") for word in WORDS] == ["", "", ""] and reference["deleted"] is True
     await admit(world, collection, world.caller.subject_id)  # nothing was taken from the store
-    for cited in await shown(restarted):
-        assert all(quote for quote, _ in cited)
+    for reference in await shown():
+        assert reference["filename"] == "Handbook.pdf" and "deleted" not in reference
+    assert "Handbook" not in str(await world.rows("SELECT sources FROM chat.turns"))
+
+
+async def test_who_loses_a_document_while_its_answer_is_written_is_told_no_words_of_it(world: Any) -> None:
+    collection = await restrict(world)
+    await admit(world, collection, world.caller.subject_id)
+    world.model.scripts = [["The warranty lasts two years [1].", asyncio.Event(), "stop"]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"), key="k", attach=True)
+    live = world.registry.turns[answering.turn.id]
+    await eventually(lambda: bool(live.log.texts))
+    await world.rows("DELETE FROM knowledge.collection_members")
+    again = await world.asking.ask(world.caller, Question("How long is the warranty?"), key="k", attach=True)
+    readers = [answering.events(0), again.events(-1), await world.replay.resume(world.caller, answering.turn.id, 0)]
+    world.model.scripts[0][1].set()
+    for events in readers:
+        for frame in await world.collect(events):
+            for reference in (*frame.get("citations", ()), *frame.get("sources", ())):
+                assert [reference.get(word, "") for word in WORDS] == ["", "", ""] and reference["deleted"] is True
+    (row,) = await world.rows("SELECT citations FROM chat.messages WHERE id = $1", live.turn.message_id)
+    (kept,) = orjson.loads(row["citations"])
+    assert kept["quote"] and "deleted" not in kept, "the right to it may come back"
 
 
 @pytest.mark.parametrize("role", ["member", "admin", "owner"])

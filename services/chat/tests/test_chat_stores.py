@@ -93,6 +93,8 @@ class TestStores:
         async with transactions(user.tenant_id) as tx:
             assert await tx.turns.finish(turn, outcome, "owner-3") is Settlement.DONE_BEFORE
             done = await tx.turns.find(user.tenant_id, turn.id, user)
+            nameless = replace(source.passage, text="", title="", filename="")
+            assert done.sources == (replace(source, passage=nameless),)
             assert (done.state, done.owner, done.usage) == (TurnState.COMPLETED, "owner-2", Used(42, 7))
             assert done.frame_lengths == outcome.frame_lengths and done.finished_at == outcome.finished_at
             message = await tx.chats.find_message(user, turn.message_id)
@@ -194,7 +196,10 @@ class TestStores:
             async with transactions(user.tenant_id) as tx:
                 (citation,) = (await tx.chats.find_message(user, message_id)).citations
             emptied = user.tenant_id == 1
-            assert (citation.quote, citation.deleted) == (("", True) if emptied else ("a quote", False))
+            words = (citation.title, citation.filename, citation.quote)
+            assert (words, citation.deleted) == (
+                (("", "", ""), True) if emptied else (("T", "t.pdf", "a quote"), False)
+            )
             assert (citation.number, citation.page) == (1, 2)
 
     async def test_what_is_past_its_life_goes_and_nothing_else(self, transactions: Any, database: Any) -> None:

@@ -108,13 +108,17 @@ class SourceReference(BaseModel):
     page: int | None = Field(description="Counts from 1.")
     page_to: int | None
     score: float
+    deleted: bool = Field(
+        default=False,
+        description="Whether the document is no longer available: deleted, or not the reader's to see any more. Title, "
+        "file name and quote are empty then.",
+    )
 
 
 class CitationReference(SourceReference):
     """A checked citation; `number` is the [n] in the text."""
 
-    quote: str = Field(description="The sentence that the statement rests on; empty when its document was deleted.")
-    deleted: bool = Field(default=False, description="Whether the document was deleted since.")
+    quote: str = Field(description="The sentence that the statement rests on.")
 
 
 class TurnUsage(BaseModel):

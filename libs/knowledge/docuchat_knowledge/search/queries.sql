@@ -212,6 +212,12 @@ SELECT wanted.id FROM unnest(:document_ids::uuid[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM knowledge.documents d
                   WHERE d.id = wanted.id AND d.tenant_id = :tenant_id AND d.status <> 'receiving' AND d.deleted_at IS NULL);
 
+-- name: list_document_names
+-- What these documents are called, as far as the reader may see them.
+SELECT d.id, d.title, d.filename
+FROM unnest(:document_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL knowledge.live_document_v1(:tenant_id, wanted.id) d;
+
 -- name: list_deleted_documents
 -- Of these ids those that are no document of the tenant any more, whoever may see it.
 SELECT id FROM knowledge.deleted_documents_v1(:document_ids::uuid[]) AS gone (id);

@@ -156,6 +156,13 @@ class Searcher:
         rows = _queries.list_unknown_documents(self._connection, tenant_id=tenant_id, document_ids=document_ids)
         return [DocumentId(row["id"]) async for row in rows]
 
+    async def list_names(
+        self, tenant_id: TenantId, document_ids: Sequence[DocumentId]
+    ) -> list[tuple[DocumentId, str, str]]:
+        """Id, title and file name of those that are documents that the reader may see."""
+        rows = _queries.list_document_names(self._connection, tenant_id=tenant_id, document_ids=document_ids)
+        return [(DocumentId(row["id"]), row["title"], row["filename"]) async for row in rows]
+
     async def list_deleted(self, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Of these ids those that are no document of the tenant any more, whoever may see it."""
         rows = _queries.list_deleted_documents(self._connection, document_ids=document_ids)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from docuchat_chat.answers.domain import Findings, Library, Passage
+from docuchat_chat.answers.domain import DocumentName, Findings, Library, Passage
 from docuchat_chat.answers.notices import outdated_notice
 from docuchat_chat.answers.ports import QuestionVector
 from docuchat_chat.answers.prompt import source_block
@@ -115,6 +115,11 @@ class KnowledgeSearch:
     async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Return those documents that the caller may not see, or that do not exist any more."""
         return await self._searcher.list_unknown(tenant_id, document_ids)
+
+    async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
+        """Return what those documents are called that the caller may see."""
+        names = await self._searcher.list_names(tenant_id, document_ids)
+        return {document_id: (defuse(title), defuse(filename)) for document_id, title, filename in names}
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:
         """Return the passages that still exist."""

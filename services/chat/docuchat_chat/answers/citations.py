@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from docuchat_chat.answers.domain import Citation, Passage, Source
+from docuchat_chat.answers.domain import Citation, DocumentName, Passage, Source
 from docuchat_chat.answers.sentences import sentences
 from docuchat_chat.answers.text import PAGE_BREAK, shorten, words
 from docuchat_common.defusing import defuse
@@ -29,12 +29,24 @@ def documents_of(citations: Sequence[Citation]) -> list[DocumentId]:
     return list({citation.document_id for citation in citations})
 
 
-def without_quotes(citations: Sequence[Citation], of_documents: Collection[DocumentId]) -> tuple[Citation, ...]:
-    """Empty the quotes of documents that are gone, for all or for the reader; the citations stay, marked."""
+def without_words(citations: Sequence[Citation], of_documents: Collection[DocumentId]) -> tuple[Citation, ...]:
+    """Leave no words of documents that are gone, for all or for the reader; the citations' numbers stay, marked."""
     return tuple(
-        replace(citation, quote="", deleted=True) if citation.document_id in of_documents else citation
+        replace(citation, title="", filename="", quote="", deleted=True)
+        if citation.document_id in of_documents
+        else citation
         for citation in citations
     )
+
+
+def with_names(sources: Sequence[Source], names: Mapping[DocumentId, DocumentName]) -> tuple[Source, ...]:
+    """Name the sources' documents as they are called now; of those that are not in `names` the numbers stay, marked."""
+    return tuple(_named(source, names.get(source.passage.document_id)) for source in sources)
+
+
+def _named(source: Source, name: DocumentName | None) -> Source:
+    title, filename = name or ("", "")
+    return Source(source.number, replace(source.passage, title=title, filename=filename), deleted=name is None)
 
 
 def check_citations(answer: str, sources: Sequence[Source]) -> tuple[tuple[Citation, ...], tuple[int, ...]]:

@@ -22,9 +22,9 @@ class Citation:
     page: int | None
     page_to: int | None
     quote: str
-    """Empty when the document was deleted since, or the reader may not see it any more."""
     score: float
     deleted: bool = False
+    """Whether its document is gone, for all or for the reader: title, file name and quote are empty then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,18 @@ class Passage:
     text_rank: int | None = None
 
 
+DocumentName = tuple[str, str]
+"""Title and file name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A passage under the number that the prompt and the citations give it."""
 
     number: int
     passage: Passage
+    deleted: bool = False
+    """As of a citation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from docuchat_chat.answers.domain import Findings, Hold, Library, Passage, PromptMessage, Source
+from docuchat_chat.answers.domain import DocumentName, Findings, Hold, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, HoldId, TenantId
@@ -89,6 +89,10 @@ class PassageSearch(Protocol):
 
     async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
         """Return those documents that the caller may not see, or that do not exist any more."""
+        ...
+
+    async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
+        """Return what those documents are called that the caller may see."""
         ...
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:

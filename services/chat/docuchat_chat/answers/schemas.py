@@ -44,7 +44,8 @@ class CitationView(BaseModel):
     score: float
     deleted: bool = Field(
         default=False,
-        description="Whether the document is gone since, for all or for the reader; its quote is empty then.",
+        description="Whether the document is no longer available: deleted, or not the reader's to see any more. Title, "
+        "file name and quote are empty then.",
     )
 
     @classmethod

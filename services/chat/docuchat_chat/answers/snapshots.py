@@ -10,8 +10,9 @@ from docuchat_common.ids import ChunkId, DocumentId
 
 
 def source_fields(source: Source) -> dict[str, Any]:
-    """Return a source without its text."""
-    return {"number": source.number, **_place(source.passage)}
+    """Return a source without its text; `deleted` stands there only when it is true."""
+    fields = {"number": source.number, **_place(source.passage)}
+    return fields | {"deleted": True} if source.deleted else fields
 
 
 def source_of(fields: dict[str, Any]) -> Source:

@@ -10,10 +10,10 @@ WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
 ORDER BY c.id;
 
 -- name: messages
--- Their messages with what they cite; of one person without quotes: the documents may not be the person's to read any more.
+-- Their messages with what they cite; of one person without words of documents, which may not be the person's to read any more.
 SELECT jsonb_build_object('id', m.id, 'chat_id', m.chat_id, 'seq', m.seq, 'role', m.role, 'content', m.content,
     'citations', CASE WHEN :subject_ids::uuid[] IS NULL THEN m.citations
-                      ELSE (SELECT coalesce(jsonb_agg(c.value - 'quote' ORDER BY c.ordinality), '[]')
+                      ELSE (SELECT coalesce(jsonb_agg(c.value - '{quote,title,filename}'::text[] ORDER BY c.ordinality), '[]')
                             FROM jsonb_array_elements(m.citations) WITH ORDINALITY c) END,
     'usage', m.usage, 'model', m.model, 'status', m.status, 'metadata', m.metadata, 'created_at', m.created_at)::text AS row
 FROM chat.chats c

@@ -72,10 +72,10 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended('chat.quotes', :tenant_id))
 SELECT pg_advisory_xact_lock(hashtextextended('chat.quotes', :tenant_id));
 
 -- name: mark_deleted!
--- Empty the quotes of a document in every answer that cites it; the citation stays, marked.
+-- Empty quote, title and file name of a document in every answer that cites it; the citation stays, marked.
 UPDATE chat.messages m
 SET citations = (SELECT jsonb_agg(CASE WHEN c ->> 'document_id' = :document_id
-                                       THEN c || '{"quote": "", "deleted": true}' ELSE c END ORDER BY place)
+                                       THEN c || '{"quote": "", "title": "", "filename": "", "deleted": true}' ELSE c END ORDER BY place)
                  FROM jsonb_array_elements(m.citations) WITH ORDINALITY AS each (c, place))
 WHERE m.tenant_id = :tenant_id AND m.citations <> '[]' AND m.citations @> :cites::jsonb
   AND EXISTS (SELECT FROM jsonb_array_elements(m.citations) AS c

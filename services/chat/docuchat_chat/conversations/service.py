@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from docuchat_chat.answers.citations import documents_of, without_quotes
+from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import Chat, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
@@ -35,10 +35,10 @@ class Conversation:
 
 
 async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
-    """Return messages without the quotes of documents that their reader may not see any more."""
+    """Return messages whose citations have no words of documents that their reader may not see any more."""
     cited = documents_of([citation for message in messages for citation in message.citations])
     hidden = await tx.search.hidden(caller.tenant_id, cited) if cited else []
-    return [replace(message, citations=without_quotes(message.citations, hidden)) for message in messages]
+    return [replace(message, citations=without_words(message.citations, hidden)) for message in messages]
 
 
 class ConversationService:
@@ -120,7 +120,7 @@ class ConversationService:
                 return deleted
 
     async def forget_document(self, tenant_id: TenantId, document_id: DocumentId) -> int:
-        """Empty the quotes of a deleted document in stored answers; returns in how many. Safe to repeat."""
+        """Leave no words of a deleted document in stored citations; returns in how many answers. Safe to repeat."""
         async with self._transactions(tenant_id) as tx:
             return await tx.chats.mark_deleted(tenant_id, document_id)
 

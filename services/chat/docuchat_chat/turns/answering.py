@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from docuchat_chat.answers.citations import with_names
 from docuchat_chat.conversations.domain import Message
 from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerInterrupted, error_of, final
 from docuchat_chat.turns.frames import delta_frames, opening_frame, terminal_frame
 from docuchat_chat.turns.live import FRAMES_AT_ONCE, LiveTurn
+from docuchat_chat.turns.ports import TurnsTx
 from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
 from docuchat_common.metering import Used
 
 
@@ -40,11 +43,21 @@ class Answering(Protocol):
         ...
 
 
+async def readable_turn(tx: TurnsTx, caller: Caller, turn: Turn) -> Turn:
+    """Return a turn whose sources are named as far as the caller may see them now."""
+    if not turn.sources:
+        return turn
+    documents = list({source.passage.document_id for source in turn.sources})
+    return replace(turn, sources=with_names(turn.sources, await tx.search.names(caller.tenant_id, documents)))
+
+
 class LiveAnswering:
     """Listens to a turn of this process."""
 
-    def __init__(self, live: LiveTurn) -> None:
+    def __init__(self, live: LiveTurn, again: Turn | None = None) -> None:
+        """`again`: the turn as somebody may see it who comes back to it."""
         self._live = live
+        self._again = again
 
     @property
     def turn(self) -> Turn:
@@ -53,6 +66,8 @@ class LiveAnswering:
 
     def events(self, after: int) -> AsyncIterator[bytes]:
         """Return the frames after number `after`."""
+        if after < 0 and self._again is not None:
+            return self._from_the_opening(self._again)
         return self._live.log.read(after)
 
     async def result(self) -> Answer:
@@ -66,6 +81,11 @@ class LiveAnswering:
                 failure = final(failure)
             raise with_turn(failure, turn)
         return answer_of(self._live.turn, outcome)
+
+    async def _from_the_opening(self, turn: Turn) -> AsyncIterator[bytes]:
+        yield opening_frame(turn)
+        async for frames in self._live.log.read(0):
+            yield frames
 
 
 class StoredTurn:

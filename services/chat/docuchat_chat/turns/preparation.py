@@ -19,7 +19,7 @@ from docuchat_chat.conversations.domain import Chat, title_of
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.conversations.service import readable
 from docuchat_chat.metrics import PREPARATION_SECONDS
-from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn
+from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn, readable_turn
 from docuchat_chat.turns.domain import Outcome, Question, Turn, TurnState
 from docuchat_chat.turns.errors import (
     ModelNotAllowed,
@@ -186,14 +186,18 @@ class AskService:
     async def _find_earlier(self, caller: Caller, turn_id: TurnId, *, attach: bool) -> Answering:
         excuse_act()
         live = self._registry.find(caller, turn_id)
-        if live is not None:
+        if live is not None and live.outcome is None:
             if not live.finished.is_set() and not attach:
                 raise RequestInProgress(turn_id=str(turn_id))
-            return LiveAnswering(live)
+            if not attach:
+                return LiveAnswering(live)
+            async with self._transactions.as_caller(caller) as tx:
+                return LiveAnswering(live, await readable_turn(tx, caller, live.turn))
         async with self._transactions.as_caller(caller) as tx:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
             message = await tx.chats.find_message(caller, turn.message_id) if turn is not None else None
-            if message is not None:
+            if turn is not None and message is not None:
+                turn = await readable_turn(tx, caller, turn)
                 (message,) = await readable(tx, caller, [message])
         if turn is not None and turn.state is TurnState.RUNNING:
             raise RequestInProgress(turn_id=str(turn_id))

@@ -22,11 +22,14 @@ WHERE t.tenant_id = :tenant_id AND t.id = :turn_id AND (:subject_id::uuid IS NUL
 
 -- name: finish_turn^
 -- Settle a turn that still runs: state, usage and the stored answer at once. Whether this call settled it, and kept it.
+-- From then on its sources are named for each reader anew: the names of documents do not outlive them here.
 WITH settled AS (
     UPDATE chat.turns
     SET state = :state, input_tokens = :input_tokens, output_tokens = :output_tokens, estimated = :estimated,
         finish_reason = :finish_reason, frame_lengths = :frame_lengths, error_code = :error_code,
         error_message = :error_message, retry_after_seconds = :retry_after_seconds, not_cited = :not_cited, owner = :owner,
+        sources = (SELECT coalesce(jsonb_agg(s || '{"title": "", "filename": ""}' ORDER BY place), '[]')
+                   FROM jsonb_array_elements(sources) WITH ORDINALITY AS each (s, place)),
         finished_at = :now
     WHERE tenant_id = :tenant_id AND id = :turn_id AND state = 'running'
     RETURNING id, chat_id, message_id, answer_seq, model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from docuchat_chat.conversations.service import readable
-from docuchat_chat.turns.answering import StoredTurn
+from docuchat_chat.turns.answering import LiveAnswering, StoredTurn, readable_turn
 from docuchat_chat.turns.domain import Turn, TurnState
 from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_chat.turns.frames import delta_frame, opening_frame, refusal_frame
@@ -33,8 +33,12 @@ class ReplayService:
         """
         after = after if after > 0 else -1
         live = self._registry.find(caller, turn_id)
-        if live is not None:
-            return live.log.read(after)
+        if live is not None and live.outcome is None:
+            if after >= 0:
+                return live.log.read(after)
+            async with self._transactions.as_caller(caller) as tx:
+                again = await readable_turn(tx, caller, live.turn)
+            return LiveAnswering(live, again).events(after)
         found = await self._find(caller, turn_id)
         return found.events(after) if isinstance(found, StoredTurn) else self._follow(found, caller, after)
 
@@ -70,6 +74,7 @@ class ReplayService:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
             if turn is None:
                 raise TurnNotFound
+            turn = await readable_turn(tx, caller, turn)
             if turn.state is TurnState.RUNNING:
                 return turn
             message = await tx.chats.find_message(caller, turn.message_id)

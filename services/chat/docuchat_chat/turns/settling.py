@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from docuchat_chat.answers.citations import check_citations, documents_of, without_quotes
+from docuchat_chat.answers.citations import check_citations, documents_of, without_words
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
@@ -54,12 +54,15 @@ def conclude(
     )
 
 
-async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str) -> Settlement:
-    """Store the answer and book the tokens in one transaction."""
-    async with transactions(turn.tenant_id) as tx:
-        settlement = await tx.turns.finish(turn, await without_deleted(tx, turn, outcome), owner)
+async def settle(
+    transactions: Transactions[TurnsTx], turn: Turn, outcome: Outcome, owner: str
+) -> tuple[Settlement, Outcome]:
+    """Store the answer and book the tokens in one transaction. Returns how the turn ended as its asker may see it."""
+    async with transactions.as_caller(turn.caller) as tx:
+        kept, shown = await without_what_is_gone(tx, turn, outcome)
+        settlement = await tx.turns.finish(turn, kept, owner)
         if settlement is Settlement.DONE_BEFORE:
-            return settlement
+            return settlement, shown
         if outcome.state is TurnState.FAILED and settlement is Settlement.DONE:
             # Nothing happened, so the same key may try again.
             await tx.requests.release_begun(turn.tenant_id, turn.id)
@@ -86,7 +89,7 @@ async def settle(transactions: Transactions[TurnsTx], turn: Turn, outcome: Outco
                     citations=len(outcome.citations),
                 )
             )
-    return settlement
+    return settlement, shown
 
 
 async def settle_or_reduce(
@@ -95,7 +98,7 @@ async def settle_or_reduce(
     """As `settle`; of an answer that cannot be stored as it is, the tokens are booked and the rest is left out."""
     outcome = _for_its_key(turn, outcome)
     try:
-        return await settle(transactions, turn, outcome, owner), outcome
+        return await settle(transactions, turn, outcome, owner)
     except DocuChatError:
         raise  # nothing is wrong with the answer: it can be settled later
     except Exception:
@@ -115,7 +118,7 @@ async def settle_or_reduce(
         text_tokens=0,
     )
     reduced = _for_its_key(turn, reduced)
-    return await settle(transactions, turn, reduced, owner), reduced
+    return await settle(transactions, turn, reduced, owner)
 
 
 def _for_its_key(turn: Turn, outcome: Outcome) -> Outcome:
@@ -125,16 +128,19 @@ def _for_its_key(turn: Turn, outcome: Outcome) -> Outcome:
     return replace(outcome, error_message=asking_for_new_key(outcome.error_message), retry_after_seconds=None)
 
 
-async def without_deleted(tx: TurnsTx, turn: Turn, outcome: Outcome) -> Outcome:
-    """Empty the quotes of documents that were deleted while the answer was written.
+async def without_what_is_gone(tx: TurnsTx, turn: Turn, outcome: Outcome) -> tuple[Outcome, Outcome]:
+    """Return what is to be kept, without words of documents that were deleted while the answer was written.
 
-    What is deleted after this look finds the answer stored: emptying waits for this transaction to end.
+    The second is what is to be shown: without words of those either that its asker may not see any more. What is
+    deleted after this look finds the answer stored: emptying waits for this transaction to end.
     """
     if not outcome.citations:
-        return outcome
+        return outcome, outcome
     await tx.chats.keep_quotes(turn.tenant_id)
-    gone = await tx.search.deleted(documents_of(outcome.citations))
-    return replace(outcome, citations=without_quotes(outcome.citations, gone))
+    hidden = await tx.search.hidden(turn.tenant_id, documents_of(outcome.citations))
+    deleted = await tx.search.deleted(hidden) if hidden else []
+    kept, shown = (without_words(outcome.citations, gone) for gone in (deleted, hidden))
+    return replace(outcome, citations=kept), replace(outcome, citations=shown)
 
 
 def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:

@@ -176,6 +176,12 @@ async def test_what_is_taken_back_while_the_body_comes_is_refused_at_its_end(
     assert (int(answer.split()[1]), wanted[1].encode() in answer) == (wanted[0], True)
     assert behind.seen == []
     assert (gateway.stored(), await gateway.fetchval("SELECT count(*) FROM knowledge.documents")) == ([], 0)
+    if what == "tenant":  # a refusal, which the audit log tells of, and of each operation once
+        await gateway.container.refusals.write()
+        told = """SELECT array_agg(entry ->> 'object_id') FROM (
+            SELECT convert_from(body, 'UTF8')::jsonb -> 'data' AS entry FROM knowledge.outbox
+            WHERE type = 'audit.recorded.v1') AS entries WHERE entry ->> 'action' = 'access.deny'"""
+        assert f"POST {path}" in await gateway.fetchval(told)
 
 
 async def test_each_question_of_a_socket_is_judged_again(open_gateway: OpenGateway, chat: Chat) -> None:

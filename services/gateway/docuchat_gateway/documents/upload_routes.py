@@ -128,6 +128,8 @@ async def upload_file(
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except (DocuChatError, TimeoutError) as error:
+        if body.finished and isinstance(error, DocuChatError):
+            raise  # answered, and told when it is a refusal, as any other route's
         problem = error if isinstance(error, DocuChatError) else UploadTooSlow()
         answer = response_for(problem, request.scope.get("request_id"))
         if body.finished:

@@ -10,6 +10,7 @@ import pytest
 
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_knowledge.collections.domain import Access, Visibility
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import NewDocument
@@ -247,6 +248,89 @@ async def test_the_database_refuses_a_document_where_its_uploader_may_not_write(
             except (NotAllowed, CollectionNotFound):
                 written = False
             assert written == allowed, (role, shelf)
+
+
+async def affected(knowledge, reader: Caller, statement: str, *arguments: object) -> int | None:
+    """How many rows a statement of the gateway's role changes, whatever its code would ask before; None: refused."""
+    try:
+        async with knowledge.transaction("gateway", TENANT, reader) as connection:
+            status = await connection.execute(statement, *arguments)
+            raise _Undo(int(status.rpartition(" ")[2]))
+    except _Undo as undone:
+        return undone.rows
+    except asyncpg.InsufficientPrivilegeError:
+        return None
+
+
+class _Undo(Exception):
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+
+async def readers_and_shelves(knowledge) -> tuple[list[Caller], list[Shelf]]:
+    me = uuid7()
+    readers = [reader_of(role, subject=me) for role in ("viewer", "member", "admin", None)]
+    kinds = (("tenant", "read"), ("restricted", "read"), ("restricted", "write"), ("restricted", "manage"))
+    shelves = [await put(knowledge, visibility, members={me: access}, chunks=1) for visibility, access in kinds]
+    return readers, [*shelves, await put(knowledge, chunks=1)]
+
+
+async def test_the_database_lets_who_may_write_change_and_delete_documents_and_nobody_else(knowledge):
+    readers, shelves = await readers_and_shelves(knowledge)
+    for statement in (
+        "UPDATE knowledge.documents SET deleted_at = now() WHERE collection_id = $1",
+        "UPDATE knowledge.collections SET chunk_count = 0 WHERE id = $1",
+        "DELETE FROM knowledge.chunk_vectors WHERE collection_id = $1",
+        "DELETE FROM knowledge.chunks WHERE collection_id = $1",
+        "DELETE FROM knowledge.documents WHERE collection_id = $1",
+    ):
+        for reader in readers:
+            for shelf in shelves:
+                changed = await affected(knowledge, reader, statement, shelf.id)
+                assert changed == int(may(reader, shelf, "write")), (statement, reader.role, shelf)
+
+
+async def test_the_database_lets_managers_alone_rename_open_and_restrict(knowledge):
+    readers, shelves = await readers_and_shelves(knowledge)
+    for statement in (
+        "UPDATE knowledge.collections SET name = 'Ours' WHERE id = $1",
+        "UPDATE knowledge.collections SET visibility = 'tenant' WHERE id = $1",
+        "UPDATE knowledge.collections SET visibility = 'restricted', chunk_count = 0 WHERE id = $1",
+    ):
+        for reader in readers:
+            for shelf in shelves:
+                changed = await affected(knowledge, reader, statement, shelf.id) or 0
+                assert changed == int(may(reader, shelf, "manage")), (statement, reader.role, shelf)
+
+
+async def test_the_database_lets_admins_alone_make_collections_and_uploaders_the_first(knowledge):
+    make = "INSERT INTO knowledge.collections (id, tenant_id, name, is_default, visibility) VALUES ($1, 1, 'c', $2, $3)"
+    for role in ("viewer", "member", "admin", "owner", "guest", None):
+        for is_default, visibility in ((False, "tenant"), (False, "restricted"), (True, "tenant")):
+            made = await affected(knowledge, reader_of(role), make, uuid7(), is_default, visibility)
+            allowed = role in {"admin", "owner"} or (is_default and role == "member")
+            assert (made == 1) == allowed, (role, is_default)
+
+
+async def test_who_lost_the_right_since_it_was_looked_at_is_refused_and_told_so(knowledge):
+    me = uuid7()
+    written = await put(knowledge, members={me: "write"})
+    read = await put(knowledge, members={me: "read"})
+    reader = reader_of("member", subject=me)
+    attempts = [
+        lambda c: CollectionRepository(c).create(TENANT, "Mine", Visibility.RESTRICTED, created_by=me),
+        lambda c: CollectionRepository(c).update(TENANT, written.id, name="Mine", visibility=None),
+        lambda c: CollectionRepository(c).update(TENANT, read.id, name="Mine", visibility=None),
+        lambda c: CollectionRepository(c).put_member(TENANT, written.id, uuid7(), Access.READ),
+        lambda c: DocumentRegistry(c).delete(TENANT, read.document_id),
+        lambda c: DocumentRegistry(c).begin_receiving(
+            TENANT, uuid7(), collection_id=read.id, uploaded_by=me, media_type="m"
+        ),
+    ]
+    for attempt in attempts:
+        with pytest.raises(NotAllowed):
+            async with knowledge.transaction("gateway", TENANT, reader) as connection:
+                await attempt(connection)
 
 
 async def test_the_database_lets_managers_alone_say_who_is_a_member(knowledge):

@@ -264,6 +264,48 @@ async def test_an_upload_during_which_its_collection_is_restricted_is_refused_an
     assert await gateway.fetchval("SELECT count(*) FROM knowledge.documents WHERE deleted_at IS NULL") == 0
 
 
+@pytest.mark.parametrize(("access", "code"), [(None, "collection_not_found"), ("read", "not_allowed")])
+async def test_an_upload_that_mends_a_document_while_write_access_ends_is_refused_and_harms_nothing(
+    gateway: Gateway, access: str | None, code: str
+) -> None:
+    admin, member = Person(gateway, "admin"), Person(gateway)
+    collection = await admin.make()
+    await admit(admin, collection, member.id, "write")
+    _, document = await member.upload(collection)
+    await gateway.fetchval("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted'")
+
+    async def take_back() -> None:
+        path = f"/v1/collections/{collection}/members/{member.id}"
+        if access is None:
+            assert (await admin.call("DELETE", path))[0] == 204
+        else:
+            await admit(admin, collection, member.id, access)
+
+    replace_uploads(gateway, uow=Meanwhile(gateway.container.uploads._uow, take_back, 3))
+    status, body = await member.upload(collection)
+    assert (status, body["code"]) == ({"not_allowed": 403}.get(code, 404), code)
+    _, kept = await admin.call("GET", f"/v1/files/{document['id']}")
+    assert (kept["status"], kept["error"]["code"]) == ("failed", "encrypted")
+    content = await gateway.call("GET", f"/v1/files/{document['id']}/content", headers=admin.headers)
+    assert (content.status, len(gateway.stored())) == (200, 1)
+
+
+async def test_who_may_only_read_any_more_neither_deletes_nor_retries_what_was_the_own(gateway: Gateway) -> None:
+    admin, member = Person(gateway, "admin"), Person(gateway)
+    collection = await admin.make()
+    await admit(admin, collection, member.id, "write")
+    _, document = await member.upload(collection)
+    await gateway.fetchval("UPDATE knowledge.documents SET status = 'failed', error_code = 'encrypted'")
+    await admit(admin, collection, member.id, "read")
+    path = f"/v1/files/{document['id']}"
+    for method, place in (("DELETE", path), ("POST", f"{path}/retry")):
+        status, body = await member.call(method, place)
+        assert (status, body["code"]) == (403, "not_allowed")
+    assert (await member.call("GET", path))[0] == 200
+    assert (await admin.call("POST", f"{path}/retry"))[0] == 202
+    assert (await admin.call("DELETE", path))[0] == 200
+
+
 async def test_a_service_key_deletes_what_it_uploaded_and_nothing_else(gateway: Gateway) -> None:
     scope = "documents.read documents.add"
     key, other = (Person(gateway, sub_type="key", scope=scope) for _ in range(2))

@@ -91,6 +91,10 @@ async def test_documents_are_kept_for_as_long_as_their_tenant_says(
         async with product.database.connect() as administrator:
             days = "UPDATE knowledge.documents SET created_at = now() - interval '9 days' WHERE id = ANY ($1::uuid[])"
             await administrator.execute(days, [old, spared])
+            answered = """INSERT INTO knowledge.idempotent_requests
+                    (tenant_id, subject, key_hash, owner, lease_until, reference)
+                SELECT 1, 's', decode(replace(id::text, '-', ''), 'hex'), id, now(), id FROM unnest($1::uuid[]) AS id"""
+            await administrator.execute(answered, [old, young])
         for version, chosen in ((2, 5), (1, 1)):
             await product.publish(
                 TenantSettings(tenant_id=TENANT, version=version, chats_days=None, documents_days=chosen)
@@ -105,6 +109,8 @@ async def test_documents_are_kept_for_as_long_as_their_tenant_says(
 
         await eventually(is_gone)
         assert (await product.get(young)).chunks == (await product.get(spared, OTHER)).chunks == 1
+    kept = await product.rows("SELECT reference FROM knowledge.idempotent_requests")
+    assert [row["reference"] for row in kept] == [young], "what its upload was answered goes with a document"
     told = await product.rows("SELECT body FROM knowledge.outbox WHERE type = 'audit.recorded.v1'")
     assert len(told) == 1
     assert b'"retention"' in told[0]["body"]

@@ -44,11 +44,12 @@ SELECT count(*) FROM knowledge.collections WHERE tenant_id = :tenant_id;
 INSERT INTO knowledge.collections (id, tenant_id, name, is_default, visibility, created_by)
 VALUES (:collection_id, :tenant_id, :name, false, :visibility, :created_by);
 
--- name: update_collection!
--- Another name or visibility; what is not given stays.
+-- name: update_collection$
+-- Another name or visibility; what is not given stays. Nothing is returned where the caller may not write.
 UPDATE knowledge.collections
 SET name = coalesce(:name::text, name), visibility = coalesce(:visibility::text, visibility)
-WHERE tenant_id = :tenant_id AND id = :collection_id;
+WHERE tenant_id = :tenant_id AND id = :collection_id
+RETURNING id;
 
 -- name: lock_collection$
 -- Keep documents from being added; whether it has any is seen by the next statement.

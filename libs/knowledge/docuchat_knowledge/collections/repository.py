@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_common.http.caller import NotAllowed
 from docuchat_common.ids import CollectionId, TenantId, uuid7
 from docuchat_knowledge.collections.domain import Access, Collection, Member, Visibility
 from docuchat_knowledge.collections.errors import (
@@ -21,6 +24,15 @@ _queries = load_queries(__package__)
 
 MOST_COLLECTIONS = 500
 """Of one tenant: a search looks each word up in each collection of its reader."""
+
+
+@contextmanager
+def refused_by_policy(detail: str | None = None) -> Iterator[None]:
+    """Raise NotAllowed for what row-level security does not take: the right to it was lost since it was looked at."""
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NotAllowed(detail) from error
 
 
 class CollectionRepository:
@@ -53,18 +65,19 @@ class CollectionRepository:
     async def create(
         self, tenant_id: TenantId, name: str, visibility: Visibility, *, created_by: UUID | None
     ) -> Collection:
-        """Make one, which the caller manages, also when no admin any more. Raises TooManyCollections."""
+        """Make one, which the caller manages, also when no admin any more. Raises TooManyCollections, NotAllowed."""
         if await _queries.count_collections(self._connection, tenant_id=tenant_id) >= MOST_COLLECTIONS:
             raise TooManyCollections(limit=MOST_COLLECTIONS)
         collection_id = CollectionId(uuid7())
-        await _queries.insert_collection(
-            self._connection,
-            tenant_id=tenant_id,
-            collection_id=collection_id,
-            name=name,
-            visibility=visibility,
-            created_by=created_by,
-        )
+        with refused_by_policy():
+            await _queries.insert_collection(
+                self._connection,
+                tenant_id=tenant_id,
+                collection_id=collection_id,
+                name=name,
+                visibility=visibility,
+                created_by=created_by,
+            )
         if created_by is not None:
             await self.put_member(tenant_id, collection_id, created_by, Access.MANAGE)
         await self._connection.execute("SELECT set_config('app.readable', '', true)")
@@ -73,13 +86,16 @@ class CollectionRepository:
     async def update(
         self, tenant_id: TenantId, collection_id: CollectionId, *, name: str | None, visibility: Visibility | None
     ) -> Collection:
-        """Rename, open or restrict. Raises CollectionNotFound, DefaultCollection."""
+        """Rename, open or restrict. Raises CollectionNotFound, DefaultCollection, NotAllowed."""
         collection = await self.get(tenant_id, collection_id)
         if collection.is_default and visibility is Visibility.RESTRICTED:
             raise DefaultCollection
-        await _queries.update_collection(
-            self._connection, tenant_id=tenant_id, collection_id=collection_id, name=name, visibility=visibility
-        )
+        with refused_by_policy():
+            changed = await _queries.update_collection(
+                self._connection, tenant_id=tenant_id, collection_id=collection_id, name=name, visibility=visibility
+            )
+        if changed is None:
+            raise NotAllowed
         return await self.get(tenant_id, collection_id)
 
     async def delete(self, tenant_id: TenantId, collection_id: CollectionId) -> None:
@@ -104,10 +120,11 @@ class CollectionRepository:
     async def put_member(
         self, tenant_id: TenantId, collection_id: CollectionId, member_id: UUID, access: Access
     ) -> Member:
-        """Give a user, a group or a key this access, instead of what it had."""
-        row = await _queries.put_member(
-            self._connection, tenant_id=tenant_id, collection_id=collection_id, member_id=member_id, access=access
-        )
+        """Give a user, a group or a key this access, instead of what it had. Raises NotAllowed."""
+        with refused_by_policy():
+            row = await _queries.put_member(
+                self._connection, tenant_id=tenant_id, collection_id=collection_id, member_id=member_id, access=access
+            )
         return _member(row)
 
     async def remove_member(self, tenant_id: TenantId, collection_id: CollectionId, member_id: UUID) -> None:

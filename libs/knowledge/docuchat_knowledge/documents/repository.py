@@ -12,9 +12,10 @@ import asyncpg
 
 from docuchat_common.db import load_queries
 from docuchat_common.http.caller import NotAllowed
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_knowledge.collections.errors import CollectionNotFound
-from docuchat_knowledge.collections.repository import CollectionRepository
+from docuchat_knowledge.collections.repository import CollectionRepository, refused_by_policy
 from docuchat_knowledge.documents.domain import (
     DeletionReceipt,
     Document,
@@ -47,17 +48,21 @@ class DocumentRegistry:
         media_type: str,
         uploaded_with: UUID | None = None,
     ) -> None:
-        """Write the row that stands before its file: whatever happens, a blob belongs to a row. Nobody sees it."""
+        """Write the row that stands before its file: whatever happens, a blob belongs to a row. Nobody sees it.
+
+        Raises CollectionNotFound, NotAllowed.
+        """
         await CollectionRepository(self._connection).get(tenant_id, collection_id)
-        await _queries.insert_receiving(
-            self._connection,
-            tenant_id=tenant_id,
-            document_id=document_id,
-            collection_id=collection_id,
-            uploaded_by=uploaded_by,
-            uploaded_with=uploaded_with,
-            media_type=media_type,
-        )
+        with refused_by_policy(READ_ONLY):
+            await _queries.insert_receiving(
+                self._connection,
+                tenant_id=tenant_id,
+                document_id=document_id,
+                collection_id=collection_id,
+                uploaded_by=uploaded_by,
+                uploaded_with=uploaded_with,
+                media_type=media_type,
+            )
 
     async def register(self, new: NewDocument) -> Registration:
         """Queue a document whose file is stored, unless its uploader has the same content in the collection already.
@@ -67,10 +72,8 @@ class DocumentRegistry:
         it may only be read, also when either came about meanwhile, and UploadAbandoned.
         """
         await CollectionRepository(self._connection).get(new.tenant_id, new.collection_id)
-        try:
+        with refused_by_policy(READ_ONLY):  # it may have been restricted since the upload began
             row = await _queries.register_document(self._connection, **asdict(new))
-        except asyncpg.InsufficientPrivilegeError as error:  # row-level security: restricted since the upload began
-            raise NotAllowed(READ_ONLY) from error
         if row is not None:
             document = await self.find(new.tenant_id, row["document_id"])
             if document is None:  # hidden since the statement before
@@ -152,22 +155,28 @@ class DocumentRegistry:
         ]
 
     async def retry(self, tenant_id: TenantId, document_id: DocumentId) -> Document:
-        """Queue a failed document again, with its attempts at 0. Raises DocumentNotFound, DocumentNotFailed."""
+        """Queue a failed document again, with its attempts at 0.
+
+        Raises DocumentNotFound, DocumentNotFailed, and NotAllowed where it may only be read.
+        """
         if await _queries.retry_document(self._connection, tenant_id=tenant_id, document_id=document_id) is None:
-            await self.get(tenant_id, document_id)
-            raise DocumentNotFailed
+            document = await self.get(tenant_id, document_id)
+            raise NotAllowed if document.status is DocumentStatus.FAILED else DocumentNotFailed
         return await self.get(tenant_id, document_id)
 
     async def delete(self, tenant_id: TenantId, document_id: DocumentId) -> DeletionReceipt:
         """Delete a document's chunks and vectors now, in whatever state it is; a worker on it loses its claim.
 
+        What uploads of it were answered goes as well, with its title and file name.
         A tombstone stays until `purge`, so that a crash between commit and removal of the blob leaves nothing behind.
-        Raises DocumentNotFound.
+        Raises DocumentNotFound, and NotAllowed where it may only be read.
         """
         # the row is locked first: a worker's write under its claim either came before and is deleted, or fails
         buried = await _queries.bury_document(self._connection, tenant_id=tenant_id, document_id=document_id)
         if buried is None:
-            raise DocumentNotFound
+            await self.get(tenant_id, document_id)
+            raise NotAllowed
+        await IdempotentRequests(self._connection, "knowledge").forget_about(tenant_id, document_id)
         deleted = await _queries.delete_chunks(self._connection, tenant_id=tenant_id, document_id=document_id)
         if buried["chunks"]:
             await _queries.grow_collection(

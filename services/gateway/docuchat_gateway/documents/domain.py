@@ -4,10 +4,12 @@ import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from uuid import UUID
 
+from docuchat_common.errors import InvalidInput
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import fingerprint_of
-from docuchat_common.ids import DocumentId, TenantId
+from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_common.text import UNSAFE, one_line
 from docuchat_knowledge.collections.domain import Access, Collection
 from docuchat_knowledge.documents.domain import DeletionReceipt
@@ -88,6 +90,17 @@ def title_of(title: str | None, filename: str) -> str:
     if given:
         return given[:MAX_TITLE_CHARACTERS]
     return filename.removesuffix(".pdf").removesuffix(".PDF")[:MAX_TITLE_CHARACTERS] or filename
+
+
+def collection_of(fields: dict[str, str]) -> CollectionId | None:
+    """The collection that a form names; None for the default one. Raises InvalidInput."""
+    value = fields.get("collection_id", "").strip()
+    if not value:
+        return None
+    try:
+        return CollectionId(UUID(value))
+    except ValueError as error:
+        raise InvalidInput("`collection_id` is not a UUID.", field="collection_id") from error
 
 
 def is_pdf(head: bytes) -> bool:

@@ -97,8 +97,8 @@ class DocumentService:
     async def delete(self, caller: Caller, document_id: DocumentId, *, is_part: bool = False) -> Deletion:
         """Delete at once: when this returns, no search finds the text and the file is gone or about to be swept.
 
-        Raises DocumentNotFound, and NotAllowed for who neither uploaded the document nor manages its collection or the
-        tenant's documents.
+        Raises DocumentNotFound, and NotAllowed for who may not write in its collection, and for who neither uploaded it
+        nor manages its collection or the tenant's documents.
 
         `is_part` of an act that has an audit entry of its own besides.
         """

@@ -34,6 +34,7 @@ from docuchat_gateway.documents.domain import (
     ReceivedFile,
     blob_folder,
     clean_filename,
+    collection_of,
     fingerprint,
     title_of,
 )
@@ -42,8 +43,9 @@ from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.file_types import refuse_other_types
 from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.transaction import GatewayTx
-from docuchat_knowledge.collections.domain import Access
+from docuchat_knowledge.collections.domain import Access, Collection
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument, Registration
+from docuchat_knowledge.documents.errors import UploadAbandoned
 from docuchat_knowledge.documents.repository import READ_ONLY
 
 logger = structlog.get_logger()
@@ -51,7 +53,6 @@ logger = structlog.get_logger()
 FORM_FIELDS: Final = frozenset({"title", "collection_id"})
 HOLD_SECONDS: Final = 1.5
 """What cannot be held is not accepted; a client is told so within 2 seconds."""
-
 
 Present = Callable[[Document, bool], StoredResponse]
 """Makes the answer of a document and of whether it was made just now."""
@@ -139,7 +140,7 @@ class UploadService:
     ) -> Registration:
         if claim is not None:
             answer = self._present(outcome.document, outcome.created)
-            await tx.requests.settle(claim, fingerprint(file, fields), answer)
+            await tx.requests.settle(claim, fingerprint(file, fields), answer, outcome.document.id)
         return outcome
 
     async def _receive(
@@ -170,7 +171,7 @@ class UploadService:
                         raise FileRequired(f"The file came in the field {name[:64]!r}; its name must be `file`.")
             if file is None:
                 raise FileRequired
-            _collection_of(fields)
+            collection_of(fields)
         except BaseException:
             if arrival is not None:
                 await self._abandon(caller, arrival)
@@ -243,7 +244,7 @@ class UploadService:
                 await tx.documents.begin_receiving(
                     tenant,
                     document_id,
-                    collection_id=(await tx.collections.open_default(tenant)).id,
+                    collection_id=(await _writable(tx, caller, None)).id,
                     uploaded_by=caller.maker_id,
                     uploaded_with=caller.service_key_id,
                     media_type=PDF,
@@ -261,12 +262,7 @@ class UploadService:
         tenant = caller.tenant_id
         try:
             async with self._uow.as_caller(caller) as tx:
-                named = _collection_of(fields)
-                collection = await (
-                    tx.collections.open_default(tenant) if named is None else tx.collections.get(tenant, named)
-                )
-                if collection.access is Access.READ:
-                    raise NotAllowed(READ_ONLY)
+                collection = await _writable(tx, caller, collection_of(fields))
                 existing = await tx.documents.find_by_content(
                     tenant, collection.id, file.sha256, uploaded_by=caller.maker_id
                 )
@@ -334,16 +330,22 @@ class UploadService:
         return None
 
     async def _mend(self, caller: Caller, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
-        """Give a document that failed, or lost its blob, the file that has arrived; a failed one is queued again."""
+        """Give a document that failed, or lost its blob, the file that has arrived; a failed one is queued again.
+
+        Raises CollectionNotFound, NotAllowed and UploadAbandoned for what was lost meanwhile.
+        """
         if existing.status is not DocumentStatus.FAILED and await self._has_blob(existing):
             return existing
         blob_key = f"{blob_folder(existing.tenant_id, existing.id)}/{file.sha256}"
         await self._blobs.move(arrival.blob_key, blob_key)
         async with self._uow.as_caller(caller) as tx:
+            await _writable(tx, caller, existing.collection_id)
             renewed = await tx.documents.renew_blob(existing.tenant_id, existing.id, blob_key)
             if renewed is not None:
                 tx.outbox.add(uploaded_event(renewed))
                 tx.outbox.add(entry(caller, "document.add", renewed.id, detail="its file again"))
+            elif await tx.documents.find(existing.tenant_id, existing.id) is None:
+                raise UploadAbandoned("The document with this content was deleted meanwhile; upload the file again.")
         return renewed or existing
 
     async def _has_blob(self, document: Document) -> bool:
@@ -388,11 +390,10 @@ def _hold_request(caller: Caller, most: int, lease: timedelta) -> HoldRequest:
     )
 
 
-def _collection_of(fields: dict[str, str]) -> CollectionId | None:
-    value = fields.get("collection_id", "").strip()
-    if not value:
-        return None
-    try:
-        return CollectionId(UUID(value))
-    except ValueError as error:
-        raise InvalidInput("`collection_id` is not a UUID.", field="collection_id") from error
+async def _writable(tx: GatewayTx, caller: Caller, named: CollectionId | None) -> Collection:
+    """The collection, or the default one, for who may write in it. Raises CollectionNotFound, NotAllowed."""
+    collections, tenant = tx.collections, caller.tenant_id
+    collection = await (collections.get(tenant, named) if named else collections.open_default(tenant))
+    if collection.access is Access.READ:
+        raise NotAllowed(READ_ONLY)
+    return collection

@@ -92,18 +92,6 @@ async def test_a_hundred_equal_uploads_at_once_are_one_document(gateway: Gateway
     assert events == ["document.uploaded.v1", "audit.recorded.v1"]
 
 
-async def test_what_an_upload_was_answered_goes_with_its_document(gateway: Gateway) -> None:
-    kept = "SELECT count(*) FROM knowledge.idempotent_requests WHERE body IS NOT NULL"
-    for key in ("first", "known-content"):
-        response = await gateway.upload(filename="secret plan.pdf", headers={"Idempotency-Key": key})
-        document = await response.json()
-    assert await gateway.fetchval(kept) == 2
-    deleted = await gateway.call("DELETE", f"/v1/files/{document['id']}", headers=gateway.headers())
-    assert (deleted.status, await gateway.fetchval(kept)) == (200, 0)
-    again = await gateway.upload(filename="secret plan.pdf", headers={"Idempotency-Key": "first"})
-    assert (again.status, "Idempotent-Replayed" in again.headers) == (202, False)
-
-
 async def test_a_hundred_equal_requests_with_one_key_have_one_effect(gateway: Gateway) -> None:
     key = {"Idempotency-Key": "key-1"}
     responses = await asyncio.gather(*(gateway.upload(headers=key) for _ in range(100)))

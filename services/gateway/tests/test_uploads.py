@@ -129,6 +129,18 @@ async def test_the_same_content_mends_a_document_that_failed_or_has_no_blob(gate
     await assert_store_and_rows_agree(gateway)
 
 
+async def test_what_an_upload_was_answered_goes_with_its_document(gateway: Gateway) -> None:
+    kept = "SELECT count(*) FROM knowledge.idempotent_requests WHERE body IS NOT NULL"
+    for key in ("first", "known-content"):
+        response = await gateway.upload(filename="secret plan.pdf", headers={"Idempotency-Key": key})
+        document = await response.json()
+    assert await gateway.fetchval(kept) == 2
+    deleted = await gateway.call("DELETE", f"/v1/files/{document['id']}", headers=gateway.headers())
+    assert (deleted.status, await gateway.fetchval(kept)) == (200, 0)
+    again = await gateway.upload(filename="secret plan.pdf", headers={"Idempotency-Key": "first"})
+    assert (again.status, "Idempotent-Replayed" in again.headers) == (202, False)
+
+
 async def test_equal_content_of_another_user_is_a_document_of_its_own(gateway: Gateway) -> None:
     mine = await (await gateway.upload(title="Mine")).json()
     other = gateway.mint.headers()

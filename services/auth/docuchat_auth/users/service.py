@@ -1,4 +1,4 @@
-"""What users may know of themselves, and operators of them."""
+"""What users may know of themselves, and others of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Profiles:
-    """Reads accounts for their owners."""
+    """An account, for who has it."""
 
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
@@ -46,7 +46,7 @@ class Profiles:
 
 
 class UserDirectory:
-    """Lists a tenant's users for its admins, and for operators."""
+    """A tenant's users, for who may read of them."""
 
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow

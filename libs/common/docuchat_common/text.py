@@ -1,4 +1,4 @@
-"""Names that people give: what may stand in a line that others are shown."""
+"""What people type: names that stand in a line which others are shown, and digits of other keyboards."""
 
 import re
 from typing import Final
@@ -10,3 +10,11 @@ UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\
 def one_line(text: str) -> str:
     """`text` without those, and with single spaces."""
     return " ".join(UNSAFE.sub(" ", text).split())
+
+
+_DIGITS: Final = {zero + value: str(value) for zero in (0x0660, 0x06F0) for value in range(10)}
+
+
+def western_digits(given: object) -> object:
+    """A text with Arabic and Persian digits as 0 to 9; anything else as it is."""
+    return given.translate(_DIGITS) if isinstance(given, str) else given

@@ -1,14 +1,21 @@
 """Bodies of signing in."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from docuchat_auth.codes.domain import CODE_DIGITS, Challenge
 from docuchat_auth.sessions.schemas import Otp
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.schemas import Address
 from docuchat_common.http.json_body import StrictBody
+from docuchat_common.text import western_digits
+
+Code = Annotated[
+    str,
+    BeforeValidator(western_digits),
+    Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"]),
+]
 
 
 class CodeRequestBody(StrictBody):
@@ -45,5 +52,5 @@ class CodeVerifyBody(CodeRequestBody):
         default=None, min_length=16, max_length=64, description="From the answer to the request for this code."
     )
 
-    code: str = Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"])
+    code: Code
     otp: Otp

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from docuchat_auth.codes.domain import CODE_DIGITS
-from docuchat_auth.codes.schemas import CodeRequestBody
+from docuchat_auth.codes.schemas import Code, CodeRequestBody
 from docuchat_common.http.json_body import StrictBody
 
 GivenPassword = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra={"format": "password"})]
@@ -35,5 +34,5 @@ class PasswordReset(CodeRequestBody):
     challenge: str | None = Field(
         default=None, min_length=16, max_length=64, description="From the answer to the request for this code."
     )
-    code: str = Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"])
+    code: Code
     password: NewPassword

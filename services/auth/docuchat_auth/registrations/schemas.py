@@ -4,8 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from docuchat_auth.codes.domain import CODE_DIGITS
-from docuchat_auth.codes.schemas import CodeSent
+from docuchat_auth.codes.schemas import Code, CodeSent
 from docuchat_auth.passwords.schemas import NewPassword
 from docuchat_auth.registrations.domain import Application, Registered
 from docuchat_auth.sessions.schemas import Tokens
@@ -13,7 +12,6 @@ from docuchat_auth.users.domain import Email, parse_username
 from docuchat_auth.users.schemas import Address, Me, parse_address
 from docuchat_common.http.json_body import Name, StrictBody
 
-Code = Annotated[str, Field(pattern=rf"^\s*[0-9]{{{CODE_DIGITS}}}\s*$", description="Six digits.", examples=["123456"])]
 ChallengeOfCode = Annotated[
     str | None, Field(min_length=16, max_length=64, description="From the answer that said that a code was sent.")
 ]

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from docuchat_auth.second_factors.domain import Factors, TotpEnrolment
 from docuchat_common.http.json_body import StrictBody
+from docuchat_common.text import western_digits
 
 
 class SecondFactorView(BaseModel):
@@ -47,7 +48,11 @@ class TotpSecret(BaseModel):
 class TotpConfirmation(StrictBody):
     """A code that the app shows."""
 
-    otp: Annotated[str, Field(pattern=r"^\s*[0-9]{3}\s?[0-9]{3}\s*$", max_length=20, examples=["123456"])]
+    otp: Annotated[
+        str,
+        BeforeValidator(western_digits),
+        Field(pattern=r"^\s*[0-9]{3}\s?[0-9]{3}\s*$", max_length=20, examples=["123456"]),
+    ]
 
 
 class RecoveryCodesView(BaseModel):

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from docuchat_auth.sessions.domain import OpenSession, TokenPair
 from docuchat_common.http.json_body import StrictBody
+from docuchat_common.text import western_digits
 
 Otp = Annotated[
-    Annotated[str, Field(min_length=6, max_length=32)] | None,
+    Annotated[str, BeforeValidator(western_digits), Field(min_length=6, max_length=32)] | None,
     Field(
         default=None,
         description="Where the account has a second factor: six digits of the authenticator app, or a recovery code.",

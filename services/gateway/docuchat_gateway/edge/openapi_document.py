@@ -111,7 +111,7 @@ def describe(document: JsonObject) -> JsonObject:
     }
     document["tags"] = [{"name": name, "description": description} for name, _, description in _TAGS]
     for path, item in document["paths"].items():
-        tag = next((name for name, prefixes, _ in _TAGS if path.startswith(prefixes)), _TAGS[0][0])
+        tag = "system" if path == "/" else next(name for name, prefixes, _ in _TAGS if path.startswith(prefixes))
         for method, operation in item.items():
             operation["tags"] = [tag]
             operation.setdefault("description", f"{operation['summary']}.")
@@ -146,14 +146,19 @@ _TAGS: Final = (
     ("system", ("/healthz", "/livez", "/readyz", "/.well-known"), "What this server is, and how it is."),
     ("operator", ("/v1/operator",), "For operators of the whole product, with an operator's token."),
     ("auth", ("/v1/auth",), "Registering, signing in by password or mailed code, and keeping signed in."),
-    ("users", ("/v1/users",), "Who is signed in."),
+    ("users", ("/v1/users", "/v1/invitations"), "Oneself, and who else is in the tenant or invited."),
+    ("sessions", ("/v1/sessions",), "Where one is signed in."),
+    ("groups", ("/v1/groups",), "Groups of users."),
+    ("collections", ("/v1/collections",), "Who may see and change which documents."),
+    ("api-keys", ("/v1/api-keys",), "Keys for programs."),
+    ("audit", ("/v1/audit",), "Who did what."),
     ("identity", ("/v1/domains", "/v1/identity-providers"), "Domains that are proven, and sign-in by a company's own."),
+    ("exports", ("/v1/exports", "/v1/tenant/export"), "Archives of all that is kept of the tenant or of one person."),
     ("tenant", ("/v1/tenant",), "The own tenant: what its admins change of it."),
     ("scim", ("/scim/",), "SCIM 2.0, for a company's directory."),
     ("documents", ("/v1/files", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),
-    ("exports", ("/v1/exports", "/v1/tenant/export"), "Archives of all that is kept of the tenant or of one person."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
 )
 _HEADERS: Final = {

@@ -30,11 +30,12 @@ class ExportCutOff(UpstreamUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Whose data is meant: a tenant's, or of one of its people, with the API keys of that person."""
+    """Whose data is meant: a tenant's, or of one of its people, with the person's API keys and readable collections."""
 
     tenant_id: TenantId
     user_id: UUID | None = None
     key_ids: tuple[UUID, ...] = ()
+    collection_ids: tuple[UUID, ...] = ()
 
     @property
     def subject_ids(self) -> list[UUID] | None:
@@ -72,6 +73,7 @@ class Exporter:
                     tenant_id=whose.tenant_id,
                     user_id=whose.user_id,
                     subject_ids=whose.subject_ids,
+                    collection_ids=whose.collection_ids,
                 )
                 async for rows in batches:
                     counts[file] += len(rows)

@@ -151,7 +151,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             documents=documents,
             collections=CollectionService(uow, documents),
-            exports=ExportService(uow, blobs, AuthUsers(auth, internal_token).has),
+            exports=ExportService(uow, blobs, AuthUsers(auth, internal_token).has, limiter),
             idempotency=idempotency,
             uploads=UploadService(
                 uow,

@@ -12,6 +12,7 @@ from services.gateway.tests.test_collections import Person
 
 from docuchat_common.contracts import users
 from docuchat_common.ids import TenantId
+from docuchat_gateway.exports.service import MOST_EXPORTS
 from docuchat_testkit.eventually import eventually
 
 TENANT = "/v1/tenant/export"
@@ -111,3 +112,18 @@ async def test_a_suspended_tenant_takes_its_data_along_and_does_nothing_else(gat
     await eventually(is_known)
     assert (await owner.call("POST", TENANT))[0] == 202
     assert (await owner.call("POST", path_of(owner.id)))[0] == 202
+
+
+async def test_a_kind_of_archive_is_made_so_often_a_day_and_no_more(gateway: Gateway) -> None:
+    admin, eve = Person(gateway, "admin"), Person(gateway)
+    gateway.mint.users.add(users.path_of(TenantId(1), eve.id))
+    for person in (eve, admin):
+        for _ in range(MOST_EXPORTS.amount):
+            status, asked = await person.call("POST", path_of(eve.id))
+            assert status == 202
+            assert (await person.call("POST", path_of(eve.id)))[0] == 409, "which is not counted"
+            await make(gateway, asked["id"])
+        status, refused = await person.call("POST", path_of(eve.id))
+        assert (status, refused["code"]) == (429, "too_many_exports")
+    unfinished = "SELECT count(*) FROM knowledge.exports WHERE state = 'queued'"
+    assert await gateway.fetchval(unfinished) == 0

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
@@ -58,6 +58,8 @@ from docuchat_models.throttle import Account, RedisThrottle
 
 logger = structlog.get_logger()
 
+_KEPT_FROM_EXPORTS: Final = 512 * 2**20
+"""Bytes of a local disk: archives find no room long before uploads do."""
 _MINUTE = timedelta(minutes=1)
 _KEEP_CALLS = timedelta(days=30)
 _BOOKING_PATIENCE = timedelta(minutes=2)
@@ -134,7 +136,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         people = People(uow, announcer)
         exports = Exports(
             uow,
-            blobs,
+            Blobs(settings.blob_url, reserve_bytes=_KEPT_FROM_EXPORTS),
             people=ServiceSource(session, settings.auth_url, "auth", internal_token),
             others=[
                 ServiceSource(session, settings.chat_url, "chat", internal_token),

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import asyncpg
 
+from docuchat_common.db.transactions import Reader
 from docuchat_common.erasure import Erasures
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.idempotency import IdempotentRequests
@@ -65,6 +66,8 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transac
 
 class IngestUnitOfWork(Protocol):
     def __call__(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Transaction]: ...
+
+    def as_caller(self, caller: Reader) -> AbstractAsyncContextManager[Transaction]: ...
 
     def system(self) -> AbstractAsyncContextManager[Transaction]: ...
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from docuchat_common.db.transactions import Reader
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import DocumentId, HoldId, TenantId
 from docuchat_ingest.reading.formats import PageText
@@ -149,6 +150,11 @@ class Absences:
         finally:
             self.ended += 1
         await self.boundaries.reach("after a commit")
+
+    @asynccontextmanager
+    async def as_caller(self, caller: Reader) -> AsyncIterator[Transaction]:
+        async with self.uow.as_caller(caller) as tx:
+            yield tx
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[Transaction]:

@@ -18,7 +18,7 @@ from docuchat_common.blobs import Blobs
 from docuchat_common.db import UnitOfWork
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.exporting import Exported, Exporter
-from docuchat_common.ids import UserId, uuid7
+from docuchat_common.ids import TenantId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
 from docuchat_ingest.exports.service import Exports
 from docuchat_ingest.jobs.people import People
@@ -29,7 +29,7 @@ from docuchat_testkit.eventually import eventually
 from .bench import TENANT, Bench
 from .test_people import add
 
-KEY = uuid7()
+KEY, GROUP = uuid7(), uuid7()
 CONTENT = b"%PDF-1.7 the original"
 WEEK = timedelta(days=7)
 
@@ -61,22 +61,50 @@ class Desk:
 
     def __init__(self, bench: Bench, exporter: Exporter, folder: Path) -> None:
         self.bench, self.folder, self._exporter = bench, folder, exporter
-        self.auth = Told({"users": [{"id": "1"}], "api_keys": [{"id": str(KEY)}], "invitations": []})
+        self.auth = Told(
+            {
+                "users": [{"id": "1", "role": "member"}],
+                "groups": [{"id": str(GROUP)}],
+                "api_keys": [{"id": str(KEY)}],
+                "invitations": [],
+            }
+        )
         self.chat = Told({"chats": [{"id": str(number), "title": "x" * 1000} for number in range(900)]})
 
     def worker(self, worker_id: int = 1) -> Exports:
         blobs = Blobs(f"file://{self.folder}")
         return Exports(self.bench.uow, blobs, self.auth, [self.chat, self._exporter], WEEK, worker_id)
 
-    async def ask(self, user: UUID | None = None) -> UUID:
+    async def ask(self, user: UUID | None = None, *, by: UUID | None = None, tenant: TenantId = TENANT) -> UUID:
         export_id = uuid7()
         await self.bench.rows(
-            "INSERT INTO knowledge.exports (id, tenant_id, user_id, requested_by) VALUES ($1, $2, $3, $1)",
+            "INSERT INTO knowledge.exports (id, tenant_id, user_id, requested_by) VALUES ($1, $2, $3, $4)",
             export_id,
-            int(TENANT),
+            int(tenant),
             user,
+            by or user or export_id,
         )
         return export_id
+
+    async def restrict(self, document: UUID) -> UUID:
+        """Put a document where nobody reads but admins."""
+        (row,) = await self.bench.rows(
+            "INSERT INTO knowledge.collections (id, tenant_id, name, is_default, visibility) "
+            "VALUES (gen_random_uuid(), $1, 'Board', false, 'restricted') RETURNING id",
+            int(TENANT),
+        )
+        await self.bench.rows("UPDATE knowledge.documents SET collection_id = $2 WHERE id = $1", document, row["id"])
+        collection: UUID = row["id"]
+        return collection
+
+    async def admit(self, collection: UUID, member: UUID) -> None:
+        await self.bench.rows(
+            "INSERT INTO knowledge.collection_members (collection_id, member_id, tenant_id, access) "
+            "VALUES ($1, $2, $3, 'read')",
+            collection,
+            member,
+            int(TENANT),
+        )
 
     async def upload(self, user: UUID | None = None, *, is_there: bool = True) -> UUID:
         document = await add(self.bench, user)
@@ -117,7 +145,7 @@ async def test_an_archive_has_all_that_is_told_and_the_originals_and_says_so(des
     assert await desk.worker().make_next() and not await desk.worker().make_next()
     archive, manifest = desk.open()
     names = {file["path"] for file in manifest["files"]}
-    rows = {"users", "api_keys", "invitations", "chats", "collections", "documents"}
+    rows = {"users", "groups", "api_keys", "invitations", "chats", "collections", "documents"}
     assert names == {f"{name}.ndjson" for name in rows} | {f"files/{there}.pdf"}
     assert set(archive.namelist()) == names | {"manifest.json"} and manifest["missing_files"] == [str(gone)]
     assert (manifest["format"], manifest["version"], manifest["user_id"]) == ("docuchat-export", 1, None)
@@ -143,7 +171,60 @@ async def test_one_persons_archive_has_that_persons_documents_and_asks_for_the_p
     assert [name for name in archive.namelist() if name.startswith("files/")] == [f"files/{own}.pdf"]
     assert [json.loads(line)["id"] for line in archive.read("documents.ndjson").splitlines()] == [str(own)]
     assert str(bob) not in archive.read("collections.ndjson").decode() and manifest["user_id"] == str(eve)
-    assert desk.chat.asked == [Exported(TENANT, eve, (KEY,))]
+    (asked,) = desk.chat.asked
+    assert (asked.user_id, asked.key_ids) == (eve, (KEY,))
+
+
+async def test_a_persons_archive_shows_what_the_person_may_read_and_of_the_rest_that_it_is_there(desk: Desk) -> None:
+    eve, heir = UserId(uuid7()), UserId(uuid7())
+    inherited, own = await desk.upload(eve), await desk.upload(heir)
+    collection = await desk.restrict(inherited)
+    await People(desk.bench.uow, desk.bench.around).settle(RemovedUser(TENANT, eve, hand_over_to=heir))
+
+    async def shown() -> dict[str, Any]:
+        await desk.ask(heir)
+        assert await desk.worker().make_next()
+        await desk.worker().sweep()
+        archive, manifest = desk.open()
+        rows = {row["id"]: row for row in map(json.loads, archive.read("documents.ndjson").splitlines())}
+        assert rows.keys() == {str(inherited), str(own)} and manifest["missing_files"] == []
+        assert rows[str(own)]["title"] == "A file" and f"files/{own}.pdf" in archive.namelist()
+        row: dict[str, Any] = rows[str(inherited)]
+        assert ("title" in row) == (f"files/{inherited}.pdf" in archive.namelist())
+        return row
+
+    of_what_it_is = {"title", "filename", "media_type", "sha256", "pages", "chunks", "info", "warnings"}
+    assert (await shown()).keys().isdisjoint(of_what_it_is)
+    for member in (heir, GROUP):
+        await desk.admit(collection, member)
+        assert (await shown()).keys() >= of_what_it_is
+        await desk.bench.rows("DELETE FROM knowledge.collection_members")
+    assert "title" not in await shown()
+    desk.auth.rows["users"][0]["role"] = "admin"
+    assert "title" in await shown()
+
+
+async def test_one_archive_of_a_kind_is_kept(desk: Desk) -> None:
+    eve, admin = uuid7(), uuid7()
+    kept: list[UUID] = []
+    for _ in range(2):
+        kept.clear()
+        for user, by in ((None, admin), (eve, eve), (eve, admin)):
+            kept.append(await desk.ask(user, by=by))
+            assert await desk.worker().make_next()
+    await desk.worker().sweep()
+    rows = await desk.bench.rows("SELECT id FROM knowledge.exports WHERE state = 'ready'")
+    assert {row["id"] for row in rows} == set(kept) and len(desk.archives()) == 3
+
+
+async def test_tenants_take_turns_however_many_one_asks_for(desk: Desk) -> None:
+    first, second, third = [await desk.ask(uuid7()) for _ in range(3)]
+    other = await desk.ask(tenant=TenantId(2))
+    made = []
+    while await desk.worker().make_next():
+        (row,) = await desk.bench.rows("SELECT id FROM knowledge.exports ORDER BY claimed_at DESC NULLS LAST LIMIT 1")
+        made.append(row["id"])
+    assert made == [first, other, second, third]
 
 
 async def test_what_fails_is_tried_again_later_and_in_the_end_given_up(desk: Desk) -> None:

@@ -42,6 +42,7 @@ class ExportClaim:
     id: UUID
     tenant_id: TenantId
     user_id: UUID | None
+    requested_by: UUID
     attempt: int
 
 

@@ -18,12 +18,15 @@ WHERE c.tenant_id = :tenant_id
 ORDER BY c.id;
 
 -- name: documents
--- All but their text, which is in the originals.
-SELECT jsonb_build_object(
+-- All but their text, which is in the originals; where the person may not read it any more, or as an heir not yet, only that it
+-- is there.
+SELECT (jsonb_build_object(
     'id', d.id, 'collection_id', d.collection_id, 'title', d.title, 'filename', d.filename, 'media_type', d.media_type,
     'size_bytes', d.size_bytes, 'sha256', d.sha256, 'status', d.status, 'pages', d.pages, 'chunks', d.chunks, 'info', d.info,
     'warnings', d.warnings, 'error_code', d.error_code, 'uploaded_by', d.uploaded_by, 'uploaded_with', d.uploaded_with,
-    'created_at', d.created_at, 'ready_at', d.ready_at)::text AS row
+    'created_at', d.created_at, 'ready_at', d.ready_at)
+    - CASE WHEN :user_id::uuid IS NULL OR d.collection_id = ANY (:collection_ids::uuid[]) THEN '{}'::text[]
+           ELSE '{title,filename,media_type,sha256,pages,chunks,info,warnings}' END)::text AS row
 FROM knowledge.documents d
 WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
   AND (:user_id::uuid IS NULL OR d.uploaded_by = :user_id::uuid)

@@ -28,17 +28,18 @@ ORDER BY id DESC
 LIMIT :page_size;
 
 -- name: claim_export^
--- The oldest export that waits, or whose worker is dead.
+-- An export that waits, or whose worker is dead: the oldest of the tenant for which none was begun for the longest time.
 UPDATE knowledge.exports e
-SET state = 'running', worker_id = :worker_id, attempts = e.attempts + 1
+SET state = 'running', worker_id = :worker_id, attempts = e.attempts + 1, claimed_at = now()
 WHERE e.id = (
     SELECT w.id FROM knowledge.exports w
     WHERE (w.state = 'queued' AND w.not_before <= now())
        OR (w.state = 'running'
            AND NOT w.worker_id::bigint <@ (SELECT knowledge.living_v1(:lock_class, :restart_grace::interval)))
-    ORDER BY w.created_at LIMIT 1
+    ORDER BY (SELECT max(o.claimed_at) FROM knowledge.exports o WHERE o.tenant_id = w.tenant_id) NULLS FIRST, w.created_at
+    LIMIT 1
     FOR UPDATE SKIP LOCKED)
-RETURNING e.id, e.tenant_id, e.user_id, e.attempts;
+RETURNING e.id, e.tenant_id, e.user_id, e.requested_by, e.attempts;
 
 -- name: finish_export^
 -- The archive is there, and is kept for a while; nothing when the claim is not good any more.
@@ -47,6 +48,15 @@ SET state = 'ready', blob_key = :blob_key, size_bytes = :size_bytes, worker_id =
     expires_at = least(coalesce(expires_at, 'infinity'), now() + :lifetime::interval)
 WHERE tenant_id = :tenant_id AND id = :export_id AND state = 'running' AND attempts = :attempt
 RETURNING expires_at;
+
+-- name: replace_older!
+-- One archive of a kind is kept; what a person asked for is another kind than what others ask for about the person.
+UPDATE knowledge.exports o SET expires_at = now()
+FROM knowledge.exports n
+WHERE n.tenant_id = :tenant_id AND n.id = :export_id
+  AND o.tenant_id = n.tenant_id AND o.id <> n.id AND o.state IN ('ready', 'failed') AND o.expires_at > now()
+  AND o.user_id IS NOT DISTINCT FROM n.user_id
+  AND (o.requested_by = o.user_id) IS NOT DISTINCT FROM (n.requested_by = n.user_id);
 
 -- name: postpone_export!
 -- To be tried again later, or no more.
@@ -71,11 +81,16 @@ WHERE expires_at <= now() AND state <> 'running' ORDER BY expires_at LIMIT :row_
 -- Forget an export, after its archive is gone.
 DELETE FROM knowledge.exports WHERE id = :export_id;
 
+-- name: find_readable$
+-- The collections that the caller may read.
+SELECT knowledge.accessible_v1('read');
+
 -- name: list_files
--- The originals of the tenant's documents, or of one person's, by id.
+-- The originals of the tenant's documents, or of one person's as far as the person may read them, by id.
 SELECT d.id, d.media_type, d.blob_key FROM knowledge.documents d
 WHERE d.tenant_id = :tenant_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
-  AND (:user_id::uuid IS NULL OR d.uploaded_by = :user_id::uuid)
+  AND (:user_id::uuid IS NULL
+       OR (d.uploaded_by = :user_id::uuid AND d.collection_id = ANY (:collection_ids::uuid[])))
   AND (:after::uuid IS NULL OR d.id > :after::uuid)
 ORDER BY d.id
 LIMIT :row_limit;

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from docuchat_common.db import load_queries
+from docuchat_common.exporting import Exported
 from docuchat_common.ids import TenantId
 from docuchat_knowledge.exports.domain import Export, ExportClaim, ExportState, StoredFile
 from docuchat_knowledge.exports.errors import ExportNotFound, ExportRunning
@@ -73,20 +74,23 @@ class ExportWork:
         self._connection = connection
 
     async def claim(self, worker_id: int, lock_class: int, restart_grace: timedelta) -> ExportClaim | None:
-        """The oldest export that waits, or whose worker is dead."""
+        """One that waits, or whose worker is dead, of the tenant that has waited longest for its turn."""
         row = await _queries.claim_export(
             self._connection, worker_id=worker_id, lock_class=lock_class, restart_grace=restart_grace
         )
-        return None if row is None else ExportClaim(row["id"], row["tenant_id"], row["user_id"], row["attempts"])
+        if row is None:
+            return None
+        return ExportClaim(row["id"], row["tenant_id"], row["user_id"], row["requested_by"], row["attempts"])
 
     async def finish(self, claim: ExportClaim, blob_key: str, size_bytes: int, lifetime: timedelta) -> datetime | None:
-        """Show the archive; when it expires, None when the claim is not good any more."""
+        """Show the archive, and no older one of its kind; when it expires, None when the claim is good no more."""
         expires_at: datetime | None = None
         row = await _queries.finish_export(
             self._connection, **_under(claim), blob_key=blob_key, size_bytes=size_bytes, lifetime=lifetime
         )
         if row is not None:
             expires_at = row["expires_at"]
+            await _queries.replace_older(self._connection, tenant_id=claim.tenant_id, export_id=claim.id)
         return expires_at
 
     async def postpone(self, claim: ExportClaim, most_attempts: int, lifetime: timedelta) -> None:
@@ -108,11 +112,21 @@ class ExportWork:
         """Forget an export, after its archive is gone."""
         await _queries.delete_export(self._connection, export_id=export_id)
 
-    async def list_files(
-        self, tenant_id: TenantId, user_id: UUID | None, *, after: UUID | None, limit: int
-    ) -> Sequence[StoredFile]:
-        """The originals of the tenant's documents, or of one person's, by id."""
-        rows = _queries.list_files(self._connection, tenant_id=tenant_id, user_id=user_id, after=after, row_limit=limit)
+    async def find_readable(self) -> Sequence[UUID]:
+        """The collections that the caller may read whom the transaction is for."""
+        found: Sequence[UUID] = await _queries.find_readable(self._connection)
+        return found
+
+    async def list_files(self, whose: Exported, *, after: UUID | None, limit: int) -> Sequence[StoredFile]:
+        """The originals of the tenant's documents, or of one person's as far as the person may read them, by id."""
+        rows = _queries.list_files(
+            self._connection,
+            tenant_id=whose.tenant_id,
+            user_id=whose.user_id,
+            collection_ids=whose.collection_ids,
+            after=after,
+            row_limit=limit,
+        )
         return [StoredFile(row["id"], row["media_type"], row["blob_key"]) async for row in rows]
 
 

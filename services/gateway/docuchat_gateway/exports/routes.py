@@ -16,7 +16,7 @@ from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
-from docuchat_gateway.exports.errors import PersonNotFound
+from docuchat_gateway.exports.errors import PersonNotFound, TooManyExports
 from docuchat_gateway.exports.schemas import ExportView
 from docuchat_gateway.exports.service import ExportService
 from docuchat_knowledge.exports.errors import ExportNotFound, ExportNotReady, ExportRunning
@@ -55,12 +55,12 @@ UserPath = Annotated[UUID, Path(description="Id of a user of the tenant.")]
     response_model=ExportView,
     openapi_extra=READ,
 )
-@raises(ExportRunning, *IDEMPOTENCY_ERRORS)
+@raises(ExportRunning, TooManyExports, *IDEMPOTENCY_ERRORS)
 @audited("tenant.export")
 async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreation) -> Response:
     """All that is kept of the tenant: people, documents with their originals, chats, usage, audit log; no secrets.
 
-    One is made at a time; it is ready within minutes, and kept for a week.
+    One is made at a time; it is ready within minutes, and kept for a week or until the next one is there.
     """
     return await creating.once(
         caller,
@@ -78,7 +78,7 @@ async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreati
     response_model=ExportView,
     openapi_extra=READ,
 )
-@raises(PersonNotFound, ExportRunning, UpstreamUnavailable, *IDEMPOTENCY_ERRORS)
+@raises(PersonNotFound, ExportRunning, TooManyExports, UpstreamUnavailable, *IDEMPOTENCY_ERRORS)
 @audited("user.export")
 async def export_user(caller: Person, exports: Exports, creating: CurrentCreation, user_id: UserPath) -> Response:
     """What is about this person: profile, sessions, chats, documents, usage, audit entries. Oneself, or for admins."""

@@ -1,6 +1,8 @@
 """Exports: asked for, looked at and fetched."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -11,13 +13,16 @@ from docuchat_common.events.catalogue import ExportRequested
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, uuid7
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_gateway.documents.ports import OpenTransaction
-from docuchat_gateway.exports.errors import PersonNotFound
+from docuchat_gateway.exports.errors import PersonNotFound, TooManyExports
 from docuchat_knowledge.exports.domain import Export
 from docuchat_knowledge.exports.errors import ExportNotFound, ExportNotReady
 
 logger = structlog.get_logger()
 
+MOST_EXPORTS: Final = Rate(5, timedelta(days=1))
+"""Of a kind: of the tenant, by a person of the own data, or by others of one person's."""
 HasUser = Callable[[TenantId, UUID], Awaitable[bool]]
 """Whether a tenant has a user."""
 
@@ -25,19 +30,21 @@ HasUser = Callable[[TenantId, UUID], Awaitable[bool]]
 class ExportService:
     """Whoever may ask for an archive may see and fetch it, and nobody else."""
 
-    def __init__(self, uow: OpenTransaction, blobs: Blobs, has_user: HasUser) -> None:
+    def __init__(self, uow: OpenTransaction, blobs: Blobs, has_user: HasUser, limiter: RateLimiter) -> None:
         self._uow = uow
         self._blobs = blobs
         self._has_user = has_user
+        self._limiter = limiter
 
     async def request(self, caller: Caller, user_id: UUID | None, settle: Settle[Export] = without_key) -> Export:
-        """Ask for an archive of the tenant, or of one person. Raises PersonNotFound, ExportRunning."""
+        """Ask for an archive of the tenant, or of one person. Raises PersonNotFound, ExportRunning, TooManyExports."""
         if user_id is not None and not (_may_see(caller, user_id) and await self._is_there(caller, user_id)):
             raise PersonNotFound
         async with self._uow.as_caller(caller) as tx:
             export = await tx.exports.request(
                 caller.tenant_id, uuid7(), user_id=user_id, requested_by=caller.subject_id
             )
+            await self._count(caller, user_id)
             tx.outbox.add(ExportRequested(tenant_id=caller.tenant_id, export_id=export.id, user_id=user_id))
             act = "tenant.export" if user_id is None else "user.export"
             tx.outbox.add(entry(caller, act, user_id or caller.tenant_id, detail=f"export {export.id}"))
@@ -77,6 +84,13 @@ class ExportService:
         async with self._uow.as_caller(caller) as tx:
             tx.outbox.add(entry(caller, "export.fetch", export_id))
         return content
+
+    async def _count(self, caller: Caller, user_id: UUID | None) -> None:
+        by = "self" if user_id == caller.maker_id else "others"
+        kind = f"{caller.tenant_id}:all" if user_id is None else f"{caller.tenant_id}:{user_id}:{by}"
+        decision = await self._limiter.hit(Limit("export", kind, MOST_EXPORTS))
+        if decision is not None and not decision.allowed:
+            raise TooManyExports(retry_after=decision.reset_after, limit=MOST_EXPORTS.amount)
 
     async def _is_there(self, caller: Caller, user_id: UUID) -> bool:
         return user_id == caller.maker_id or await self._has_user(caller.tenant_id, user_id)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -17,6 +17,8 @@ from docuchat_common.blobs import BlobMissing, Blobs
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import ExportReady
 from docuchat_common.exporting import Exported, ExportedRow, read_rows
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import TenantId
 from docuchat_ingest.exports.archive import Archive
 from docuchat_ingest.exports.ports import Source
 from docuchat_ingest.transaction import IngestUnitOfWork
@@ -31,7 +33,6 @@ _FILES_AT_ONCE: Final = 500
 _EXPIRED_AT_ONCE: Final = 50
 _TOGETHER: Final = 256 * 1024
 """Bytes of rows that are packed at once."""
-_KEYS: Final = "api_keys"
 _EXTENSIONS: Final = {"application/pdf": "pdf"}
 
 
@@ -47,7 +48,7 @@ class Exports:
     uow: IngestUnitOfWork
     blobs: Blobs
     people: Source
-    """Who are there; it tells which API keys are whose, so it is asked first."""
+    """Who are there; it tells which API keys are whose and who is in which role and groups, so it is asked first."""
     others: Sequence[Source]
     lifetime: timedelta
     worker_id: int
@@ -122,11 +123,13 @@ class Exports:
         logger.info("export.ready", export_id=str(claim.id), tenant_id=claim.tenant_id, size=blob.size)
 
     async def _fill(self, archive: Archive, claim: ExportClaim) -> None:
-        keys: list[UUID] = []
+        person = _Person()
         whose = Exported(claim.tenant_id, claim.user_id)
-        await self._copy_rows(archive, self.people, whose, keys)
+        await self._copy_rows(archive, self.people, whose, person)
         if claim.user_id is not None:
-            whose = replace(whose, key_ids=tuple(keys))
+            async with self.uow.as_caller(person.caller(claim.tenant_id, claim.user_id)) as tx:
+                readable = await tx.exports.find_readable()
+            whose = replace(whose, key_ids=tuple(person.keys), collection_ids=tuple(readable))
         for source in self.others:
             await self._copy_rows(archive, source, whose)
         missing = [str(file.document_id) async for file in self._copy_files(archive, whose)]
@@ -134,14 +137,14 @@ class Exports:
         await archive.close(about | {"user_id": None if claim.user_id is None else str(claim.user_id)})
 
     async def _copy_rows(
-        self, archive: Archive, source: Source, whose: Exported, keys: list[UUID] | None = None
+        self, archive: Archive, source: Source, whose: Exported, person: _Person | None = None
     ) -> None:
-        """Copy what a source tells, a file of the archive for each of its tables; `keys` gets the API keys in it."""
+        """Copy what a source tells, a file of the archive for each of its tables; `person` gets what is to be known."""
         done: set[str] = set()
         async with aclosing(source.lines(whose)) as lines, aclosing(read_rows(lines)) as rows:
             said = await anext(rows)
             while isinstance(said, ExportedRow):
-                reader = _OneFile(rows, said, keys)
+                reader = _OneFile(rows, said, person)
                 done.add(said.file)
                 await archive.add(f"{said.file}.ndjson", reader.chunks())
                 said = reader.next
@@ -153,7 +156,7 @@ class Exports:
         after: UUID | None = None
         while True:
             async with self.uow(whose.tenant_id) as tx:
-                files = await tx.exports.list_files(whose.tenant_id, whose.user_id, after=after, limit=_FILES_AT_ONCE)
+                files = await tx.exports.list_files(whose, after=after, limit=_FILES_AT_ONCE)
             for file in files:
                 # no name of a user's is a path: it stands in documents.ndjson
                 path = f"files/{file.document_id}.{_EXTENSIONS.get(file.media_type, 'bin')}"
@@ -168,14 +171,36 @@ class Exports:
             after = files[-1].document_id
 
 
+@dataclass(slots=True)
+class _Person:
+    """What auth tells of a person, as far as it says what others have to tell."""
+
+    role: str | None = None
+    groups: list[UUID] = field(default_factory=list)
+    keys: list[UUID] = field(default_factory=list)
+
+    def note(self, file: str, row: dict[str, Any]) -> None:
+        match file:
+            case "users":
+                self.role = row["role"]
+            case "groups":
+                self.groups.append(UUID(row["id"]))
+            case "api_keys":
+                self.keys.append(UUID(row["id"]))
+
+    def caller(self, tenant_id: TenantId, user_id: UUID) -> Caller:
+        """The person as who asks; who is not there any more has no role, and reads nothing."""
+        return Caller(tenant_id, "user", user_id, role=self.role, groups=frozenset(self.groups))
+
+
 class _OneFile:
     """The rows of one file out of a stream of several, and what comes after them."""
 
     def __init__(
-        self, rows: AsyncIterator[ExportedRow | frozenset[str]], first: ExportedRow, keys: list[UUID] | None
+        self, rows: AsyncIterator[ExportedRow | frozenset[str]], first: ExportedRow, person: _Person | None
     ) -> None:
         self._rows = rows
-        self._keys = keys
+        self._person = person
         self.next: ExportedRow | frozenset[str] = first
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -183,8 +208,8 @@ class _OneFile:
         assert isinstance(self.next, ExportedRow)
         file, lines, size = self.next.file, [], 0
         while isinstance(self.next, ExportedRow) and self.next.file == file:
-            if self._keys is not None and file == _KEYS:
-                self._keys.append(UUID(self.next.row["id"]))
+            if self._person is not None:
+                self._person.note(file, self.next.row)
             lines.append(orjson.dumps(self.next.row, option=orjson.OPT_APPEND_NEWLINE))
             size += len(lines[-1])
             if size >= _TOGETHER:

@@ -16,6 +16,7 @@ from docuchat_auth.identity_providers.routes import router as identity_providers
 from docuchat_auth.invitations.routes import router as invitations
 from docuchat_auth.lifecycle.routes import operator as operator_lifecycle
 from docuchat_auth.lifecycle.routes import router as lifecycle
+from docuchat_auth.links.routes import router as links
 from docuchat_auth.logins.routes import router as logins
 from docuchat_auth.members.routes import inside as members_inside
 from docuchat_auth.members.routes import router as members
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         identity_providers,
         federated_logins,
         provider_callback,
+        links,
         scim,
         signing_keys,
         revisions,

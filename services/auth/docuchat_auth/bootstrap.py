@@ -32,6 +32,7 @@ from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.lifecycle.service import Deletion
 from docuchat_auth.lifecycle.service import Settings as TenantSettings
+from docuchat_auth.links.service import Links
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import ForgetGuesses, Members
@@ -110,6 +111,7 @@ class Container:
     domains: Domains
     identity_providers: IdentityProviders
     federated_sign_in: FederatedSignIn
+    links: Links
     provisioning: Provisioning
     keys: KeyRing
     operators: Operators
@@ -301,6 +303,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             domains=Domains(uow, NameServers(settings.dns_servers, settings.dns_timeout), clock),
             identity_providers=providers,
             federated_sign_in=federated_sign_in,
+            links=Links(uow, sessions, clock),
             provisioning=Provisioning(uow, sessions, revisions, clock),
             keys=keys,
             operators=Operators(uow, keys, limiter, clock),
@@ -333,7 +336,7 @@ async def _open_federation(
     client_secrets = SealedSecrets(secret)
     async with open_egress(policy) as egress:
         yield (
-            IdentityProviders(uow, client_secrets, policy, clock),
+            IdentityProviders(uow, sessions, client_secrets, policy, clock),
             FederatedSignIn(
                 uow,
                 tenants,

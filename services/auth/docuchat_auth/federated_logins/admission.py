@@ -38,6 +38,8 @@ class Admission:
         user, how = await self._find_or_make(tx, tenant, provider, person)
         if not user.is_active:
             raise NotAdmitted("Your account is closed; ask an admin.")
+        if user.role is Role.OWNER and not provider.links_owners:  # also who was linked before being one
+            raise NotAdmitted("An owner signs in by other means, until an owner lets the identity provider do it.")
         changes = [] if person.values is None else await self._align(tx, provider, user, person.values)
         if changes:
             await outdate(tx, self._revisions, tenant.id, user.id)
@@ -58,7 +60,11 @@ class Admission:
         is_own = person.email_is_verified and not await unproven(tx, tenant, [domain_of(email)])
         existing = await tx.users.find_by_email(tenant.id, email)
         if existing is not None:
-            self._judge_link(provider, existing, is_own=is_own)
+            if not is_own:
+                raise NotAdmitted(
+                    "There is an account with your address, and the identity provider has not confirmed it or its "
+                    "domain is not proven; sign in by other means."
+                )
             user, how = existing, ["linked"]
         else:
             user, how = await self._register(tx, tenant, provider, person, email, is_own=is_own), ["joined"]
@@ -70,16 +76,6 @@ class Admission:
     async def _linked(tx: Tx, provider: IdentityProvider, person: Person) -> User | None:
         found = await tx.federated_identities.find_user(provider.tenant_id, provider.id, person.subject)
         return None if found is None else await tx.users.find_by_id(provider.tenant_id, found)
-
-    @staticmethod
-    def _judge_link(provider: IdentityProvider, existing: User, *, is_own: bool) -> None:
-        if not is_own:
-            raise NotAdmitted(
-                "There is an account with your address, and the identity provider has not confirmed it or its domain "
-                "is not proven; sign in by other means."
-            )
-        if existing.role is Role.OWNER and not provider.links_owners:
-            raise NotAdmitted("An owner signs in by other means, until an owner lets the identity provider do it.")
 
     async def _register(
         self, tx: Tx, tenant: Tenant, provider: IdentityProvider, person: Person, email: Email, *, is_own: bool

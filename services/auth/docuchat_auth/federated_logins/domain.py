@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -69,6 +69,15 @@ class Grant:
     provider_id: UUID
     challenge: str
     person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedIdentity:
+    """Who a user is at a provider: whoever that provider says it is signs in as the user."""
+
+    provider_id: UUID
+    subject: str
+    linked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from docuchat_auth.identity_providers.errors import IdentityProviderNotFound, To
 from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
+from docuchat_auth.sessions.service import Sessions
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.egress import EgressPolicy, UrlRefused
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
@@ -32,8 +34,11 @@ logger = structlog.get_logger()
 class IdentityProviders:
     """Who may manage them decides who signs in as whom, owners excepted."""
 
-    def __init__(self, uow: UnitOfWork[Tx], secrets: SealedSecrets, policy: EgressPolicy, clock: Clock) -> None:
+    def __init__(
+        self, uow: UnitOfWork[Tx], sessions: Sessions, secrets: SealedSecrets, policy: EgressPolicy, clock: Clock
+    ) -> None:
         self._uow = uow
+        self._sessions = sessions
         self._secrets = secrets
         self._policy = policy
         self._clock = clock
@@ -91,6 +96,8 @@ class IdentityProviders:
             after = replace(before, sealed_secret=sealed, **fields)
             await _judge(tx, caller, after, may_link_owners=before.links_owners)
             await tx.identity_providers.change(after)
+            if before.links_owners and not after.links_owners:
+                await self._end_owners(tx, caller, provider_id)
             named = sorted(fields) + ([] if secret is None else ["secret"])
             tx.outbox.add(entry(caller, "identity_provider.change", provider_id, detail=", ".join(named)))
         logger.info("identity_provider.changed", tenant_id=caller.tenant_id, provider_id=str(provider_id))
@@ -104,6 +111,13 @@ class IdentityProviders:
             await tx.requests.forget_about(caller.tenant_id, provider_id)
             tx.outbox.add(entry(caller, "identity_provider.delete", provider_id))
         logger.info("identity_provider.deleted", tenant_id=caller.tenant_id, provider_id=str(provider_id))
+
+    async def _end_owners(self, tx: Tx, caller: Caller, provider_id: UUID) -> None:
+        """End what owners began who may come by the provider no more."""
+        for user_id in await tx.federated_identities.list_users(caller.tenant_id, provider_id):
+            user = await tx.users.find_by_id(caller.tenant_id, user_id)
+            if user is not None and user.role is Role.OWNER:
+                await self._sessions.end_all(tx, user, keep=caller.session_id if user.id == caller.user_id else None)
 
     def _sealed(self, secret: str | None, tenant_id: TenantId, provider_id: UUID) -> bytes | None:
         return None if secret is None else self._secrets.close(secret, tenant_id, provider_id)

@@ -61,7 +61,9 @@ class Members:
                 excuse_act()
                 return user
             await tx.users.change(tenant_id, user_id, role, is_active)
-            if is_active:
+            # whoever manages a provider could be in by it: not as an owner, so not with what was begun before either
+            is_risen = role is Role.OWNER and bool(await tx.federated_identities.list_of(tenant_id, user_id))
+            if is_active and not is_risen:
                 await outdate(tx, self._revisions, tenant_id, user_id)
             else:
                 await self._sessions.end_all(tx, user)

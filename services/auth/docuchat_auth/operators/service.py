@@ -81,7 +81,8 @@ class SignInReset:
     async def reset(self, tenant_id: TenantId, user_id: UserId, *, second_factors: bool = False) -> None:
         """End all sessions of a user, and forget failed guesses and known devices. Raises UserNotFound.
 
-        With `second_factors` those are taken away, too: whoever has the password or reads the mail gets in.
+        Links to identity providers are cut, where the user's proven address can be linked again. With `second_factors`
+        those are taken away, too: whoever has the password or reads the mail gets in.
         """
         async with self._uow(tenant_id) as tx:
             user = await tx.users.find_by_id(tenant_id, user_id)
@@ -90,7 +91,11 @@ class SignInReset:
             await self._sessions.end_all(tx, user)
             if second_factors:
                 await drop_factors(tx, user)
-            detail = "second factors taken away" if second_factors else None
+            taken = ["second factors taken away"] if second_factors else []
+            # who has no proven address would come back as somebody else
+            if user.email is not None and (cut := await tx.federated_identities.unlink(tenant_id, user_id)):
+                taken.append(f"{cut} links to identity providers cut")
+            detail = ", ".join(taken) or None
             tx.outbox.add(entry(None, "user.reset_sign_in", user_id, tenant_id=tenant_id, detail=detail))
         for forget in self._forget_guesses:
             await forget(user)

@@ -1,0 +1,1 @@
+"""By which identity providers somebody can sign in: seen and cut."""

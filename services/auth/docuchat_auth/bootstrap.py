@@ -343,7 +343,7 @@ async def _open_federation(
                 sessions,
                 OpenIdClient(egress, policy, client_secrets, clock),
                 PendingSignIns(client, secret),
-                Admission(revisions, clock),
+                Admission(sessions, revisions, clock),
                 clock,
                 Places(settings.public_url, settings.sign_in_return_urls),
             ),

@@ -113,7 +113,7 @@ async def open_company(world: World, redis_url: str) -> AsyncIterator[Company]:
             world.sessions,
             OpenIdClient(egress, HERE, secrets, world.clock),
             PendingSignIns(redis, SECRET),
-            Admission(world.revisions, world.clock),
+            Admission(world.sessions, world.revisions, world.clock),
             world.clock,
             PLACES,
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from docuchat_auth.federated_logins.domain import challenge_of, name_of, new_secret
 from docuchat_auth.federated_logins.errors import InvalidSignInCode, NotAdmitted, ReturnNotAllowed, SignInEnded
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
+from docuchat_auth.invitations.domain import Invitation, hash_token, new_token
 from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.users.domain import Email
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller
+from docuchat_common.ids import uuid7
 
 from .company import RETURN, Company, fields_for, open_company
 from .conftest import OPERATOR
@@ -127,6 +131,12 @@ async def test_strangers_closed_accounts_and_closed_providers_are_refused(compan
     with pytest.raises(NotAdmitted):
         await company.enter()
     await world.tenants.set_suspended(company.tenant.id, is_suspended=False)
+    for deletes_at in (world.clock.now() + timedelta(days=7), None):
+        async with world.uow.system() as tx:
+            await tx.tenants.set_deletion(company.tenant.id, deletes_at)
+        if deletes_at is not None:
+            with pytest.raises(NotAdmitted):
+                await company.enter()
     await company.enter()
     _, ann = await world.users()
     await world.members.change(company.tenant.id, ann.id, MemberChange(is_active=False), OPERATOR)
@@ -169,6 +179,24 @@ async def test_groups_follow_the_provider_as_far_as_they_are_mapped(company: Com
     await company.world.groups.delete(company.tenant.id, sales.id)
     assert (await company.enter(groups=["sellers", "lawyers"]))["groups"] == sorted([str(legal.id), str(own.id)])
     assert (await company.enter())["groups"] == [str(own.id)]
+
+
+async def test_who_is_demoted_by_a_group_takes_along_what_was_offered(company: Company) -> None:
+    world, tenant = company.world, company.tenant.id
+    await company.change(mappings=NewMappings({"value": "chiefs", "role": "admin"}))
+    await company.join()
+    await company.enter(groups=["chiefs"])
+    _, ann = await world.users()
+    now = world.clock.now()
+    for number, by in enumerate((ann.id, company.owner.id)):
+        offer = Invitation(
+            tenant, uuid7(), Email(f"v{number}@example.com"), Role.ADMIN, by, now, now + timedelta(days=7)
+        )
+        async with world.uow(tenant) as tx:
+            await tx.invitations.put(offer, hash_token(new_token(tenant)))
+    assert (await company.enter(groups=[]))["role"] == "member"
+    left = await world.admin.fetch("SELECT invited_by FROM auth.invitations")
+    assert [row["invited_by"] for row in left] == [company.owner.id]
 
 
 def NewMappings(*mappings: dict[str, Any]) -> Any:  # noqa: N802 - reads as what it makes

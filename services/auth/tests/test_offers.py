@@ -7,17 +7,21 @@ from typing import Any, cast
 
 import pytest
 
+from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.errors import AddressUnproven, InvitationNotFound
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.members.domain import MemberChange
+from docuchat_auth.scim.domain import UserChange
+from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.caller import Caller
+from docuchat_common.ids import uuid7
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 
 from .conftest import SECRET, World
@@ -122,3 +126,20 @@ async def test_what_somebody_offered_ends_with_the_right_to_offer_it(offers: Off
     assert await offers.pending(tenant) == {"a@example.com"}
     told = [event.detail for event in await offers.world.events() if isinstance(event, AuditRecorded)]
     assert "admin to member, active; 1 invitations void" in told
+
+
+async def test_what_was_offered_by_hand_or_by_key_ends_also_when_a_directory_closes_the_account(offers: Offers) -> None:
+    world, tenant = offers.world, await offers.world.tenant()
+    directory = await world.service_key(tenant)
+    _, boss = await offers.person(tenant, "boss", Role.OWNER)
+    eve, caller = await offers.person(tenant, "eve", Role.ADMIN)
+    by_key = Caller(tenant.id, "key", uuid7(), role="admin", owner_id=eve.id)
+    for by, name in ((boss, "a"), (caller, "b"), (by_key, "c"), (directory, "d")):
+        await offers.invitations.invite(by, Email(f"{name}@example.com"), Role.ADMIN)
+    provisioning = Provisioning(world.uow, world.sessions, world.revisions, world.clock)
+    await provisioning.change_user(directory, eve.id, UserChange(is_active=False))
+    assert await offers.pending(tenant) == {"a@example.com", "d@example.com"}
+    await ApiKeys(world.uow, world.keys, world.revisions, world.clock).revoke(boss, directory.subject_id)
+    assert await offers.pending(tenant) == {"a@example.com"}
+    told = [event.detail for event in await world.events() if isinstance(event, AuditRecorded)]
+    assert {"deactivated; 2 invitations void", "1 invitations void"} <= set(told)

@@ -166,8 +166,11 @@ async def test_an_owner_is_left_alone_by_every_change(make_world: Any) -> None:
     (boss,) = await world.users()
     directory = await world.service_key(tenant)
     provisioning = Provisioning(world.uow, world.sessions, world.revisions, world.clock)
-    with pytest.raises(OwnersOnly):
-        await provisioning.change_user(directory, boss.id, UserChange(name="Renamed", is_active=False))
+    for change in (UserChange(name="Renamed"), UserChange(is_active=False), UserChange(external_id="x")):
+        with pytest.raises(OwnersOnly):
+            await provisioning.change_user(directory, boss.id, change)
+    as_is = UserChange(name=boss.name, is_active=True)
+    assert (await provisioning.change_user(directory, boss.id, as_is)).user == boss
     with pytest.raises(OwnersOnly):
         await world.members.remove(tenant.id, boss.id, directory, hand_over_to=None)
     assert await world.users() == [boss]

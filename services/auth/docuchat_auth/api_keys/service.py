@@ -97,8 +97,9 @@ class ApiKeys:
         async with self._uow(caller.tenant_id) as tx:
             await tx.api_keys.lock(key_id)
             await self._get(tx, caller, key_id)
-            await self._end(tx, caller.tenant_id, key_id)
-            tx.outbox.add(entry(caller, "api_key.revoke", key_id))
+            voided = await self._end(tx, caller.tenant_id, key_id)
+            detail = f"{voided} invitations void" if voided else None
+            tx.outbox.add(entry(caller, "api_key.revoke", key_id, detail=detail))
 
     async def rotate(
         self, caller: Caller, key_id: UUID, overlap: timedelta, settle: Settle[IssuedKey] = without_key
@@ -180,10 +181,13 @@ class ApiKeys:
         user = await tx.users.find_by_id(tenant_id, user_id)
         return user if user is not None and user.is_active else None
 
-    async def _end(self, tx: Tx, tenant_id: TenantId, key_id: UUID) -> None:
-        if await tx.api_keys.delete(tenant_id, key_id):
-            await tx.requests.forget_about(tenant_id, key_id)
-            await self._revisions.record(tx, "key", tenant_id, key_id, state="ended")
+    async def _end(self, tx: Tx, tenant_id: TenantId, key_id: UUID) -> int:
+        """How many invitations end with it."""
+        if not await tx.api_keys.delete(tenant_id, key_id):
+            return 0
+        await tx.requests.forget_about(tenant_id, key_id)
+        await self._revisions.record(tx, "key", tenant_id, key_id, state="ended")
+        return await tx.invitations.void(tenant_id, key_id, all_roles=True)
 
     @staticmethod
     async def _get(tx: Tx, caller: Caller, key_id: UUID) -> ApiKey:

@@ -12,7 +12,9 @@ from docuchat_auth.federated_logins.errors import NotAdmitted
 from docuchat_auth.groups.domain import MOST_GROUPS
 from docuchat_auth.groups.errors import TooManyGroups
 from docuchat_auth.identity_providers.domain import IdentityProvider, domain_of
+from docuchat_auth.members.service import set_rights
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_auth.users.service import outdate
@@ -29,7 +31,8 @@ logger = structlog.get_logger()
 class Admission:
     """Finds, links or makes the user, and gives what the provider's groups are mapped to."""
 
-    def __init__(self, revisions: Revisions, clock: Clock) -> None:
+    def __init__(self, sessions: Sessions, revisions: Revisions, clock: Clock) -> None:
+        self._sessions = sessions
         self._revisions = revisions
         self._clock = clock
 
@@ -80,7 +83,7 @@ class Admission:
     async def _register(
         self, tx: Tx, tenant: Tenant, provider: IdentityProvider, person: Person, email: Email, *, is_own: bool
     ) -> User:
-        if tenant.suspended_at is not None or not provider.join.admits(email, is_verified=person.email_is_verified):
+        if tenant.state != "active" or not provider.join.admits(email, is_verified=person.email_is_verified):
             raise NotAdmitted
         newcomer = Newcomer(email=email if is_own else None, claimed_email=None if is_own else email, name=person.name)
         role = provider.join.role
@@ -100,8 +103,8 @@ class Admission:
         changes = await self._align_groups(tx, provider, user, values)
         if role is None or role is user.role or user.role is Role.OWNER:
             return changes
-        await tx.users.change(user.tenant_id, user.id, role, user.is_active)
-        return [*changes, f"{user.role.value} to {role.value}"]
+        said = await set_rights(tx, self._sessions, self._revisions, user, role, is_active=user.is_active)
+        return [*changes, f"{user.role.value} to {role.value}{said}"]
 
     async def _align_groups(self, tx: Tx, provider: IdentityProvider, user: User, values: frozenset[str]) -> list[str]:
         tenant_id, wanted = user.tenant_id, provider.groups_for(values)

@@ -84,7 +84,7 @@ class Invitations:
         """
         moment = self._clock.now()
         wanted = Invitation(
-            caller.tenant_id, uuid7(), email, role, caller.subject_id, moment, moment + self._policy.lifetime
+            caller.tenant_id, uuid7(), email, role, _inviter(caller), moment, moment + self._policy.lifetime
         )
 
         async def put(tx: Tx, token_hash: bytes) -> Invitation:
@@ -103,7 +103,7 @@ class Invitations:
             raise InvitationNotFound
         moment = self._clock.now()
         again = replace(
-            found, invited_by=caller.subject_id, created_at=moment, expires_at=moment + self._policy.lifetime
+            found, invited_by=_inviter(caller), created_at=moment, expires_at=moment + self._policy.lifetime
         )
 
         async def renew(tx: Tx, token_hash: bytes) -> Invitation:
@@ -226,3 +226,8 @@ class Invitations:
         ]
         decision = await self._limiter.hit(*shared)
         return decision is None or decision.allowed
+
+
+def _inviter(caller: Caller) -> UUID:
+    """With whose rights an invitation ends: a person's key invites for the person, a key of the tenant for itself."""
+    return caller.maker_id or caller.subject_id

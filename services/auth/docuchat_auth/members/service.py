@@ -60,15 +60,8 @@ class Members:
             if (role, is_active) == (user.role, user.is_active):
                 excuse_act()
                 return user
-            await tx.users.change(tenant_id, user_id, role, is_active)
-            # whoever manages a provider could be in by it: not as an owner, so not with what was begun before either
-            is_risen = role is Role.OWNER and bool(await tx.federated_identities.list_of(tenant_id, user_id))
-            if is_active and not is_risen:
-                await outdate(tx, self._revisions, tenant_id, user_id)
-            else:
-                await self._sessions.end_all(tx, user)
             detail = f"{user.role.value} to {role.value}, {'active' if is_active else 'deactivated'}"
-            detail += await _void_offers(tx, user, role if is_active else None)
+            detail += await set_rights(tx, self._sessions, self._revisions, user, role, is_active=is_active)
             tx.outbox.add(entry(by, "user.change", user_id, tenant_id=tenant_id, detail=detail))
             changed = await tx.users.find_by_id(tenant_id, user_id)
         logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
@@ -148,6 +141,23 @@ class Members:
         if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:
             raise LastOwner
         return user
+
+
+async def set_rights(
+    tx: Tx, sessions: Sessions, revisions: Revisions, user: User, role: Role, *, is_active: bool
+) -> str:
+    """Change what a user may, by whomever, with all that hangs on it; more for the log's words on it.
+
+    Nobody else changes a role or closes an account: what was opened or offered by the rights before ends here.
+    """
+    await tx.users.change(user.tenant_id, user.id, role, is_active)
+    # whoever manages a provider could be in by it: not as an owner, so not with what was begun before either
+    is_risen = role is Role.OWNER and bool(await tx.federated_identities.list_of(user.tenant_id, user.id))
+    if is_active and not is_risen:
+        await outdate(tx, revisions, user.tenant_id, user.id)
+    else:
+        await sessions.end_all(tx, user)
+    return await _void_offers(tx, user, role if is_active else None)
 
 
 async def _void_offers(tx: Tx, user: User, role: Role | None) -> str:

@@ -31,6 +31,14 @@ class UserChange:
     is_active: bool | None = None
     external_id: str | None = None
 
+    def besides(self, present: "ScimUser") -> "UserChange":
+        """What of it is not so already; a `userName` never changes."""
+        return UserChange(
+            name=None if self.name == present.user.name else self.name,
+            is_active=None if self.is_active is present.user.is_active else self.is_active,
+            external_id=None if self.external_id == present.external_id else self.external_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:

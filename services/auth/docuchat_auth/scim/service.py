@@ -13,6 +13,7 @@ from docuchat_auth.groups.domain import MOST_GROUPS, Group
 from docuchat_auth.groups.errors import GroupNameTaken, GroupNotFound, TooManyGroups
 from docuchat_auth.identity_providers.domain import domain_of
 from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.members.service import set_rights
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.scim.domain import (
     MOST_MEMBERS,
@@ -63,7 +64,7 @@ class Provisioning:
             if user is None:
                 raise ScimUniqueness
             if wanted.is_active is False:
-                await tx.users.change(tenant_id, user.id, user.role, False)
+                await set_rights(tx, self._sessions, self._revisions, user, user.role, is_active=False)
             if wanted.external_id is not None:
                 await tx.external_ids.put_user(tenant_id, user.id, wanted.external_id)
             tx.outbox.add(UserRegistered(tenant_id=tenant_id, user_id=user.id, role=user.role.value))
@@ -78,22 +79,16 @@ class Provisioning:
         async with self._uow(tenant_id) as tx:
             await tx.users.lock_all(tenant_id)
             before = await _get_user(tx, tenant_id, user_id)
-            user, changed = before.user, []
+            user = before.user
             if change.user_name is not None and change.user_name.lower() != user_name_of(user):
                 raise ScimMutability
-            if change.name not in (None, user.name):
-                await tx.users.rename(tenant_id, user_id, change.name or "")
-                changed.append("name")
-            if change.external_id is not None and change.external_id != before.external_id:
-                await tx.external_ids.put_user(tenant_id, user_id, change.external_id)
-                changed.append("external id")
-            if change.is_active is not None and change.is_active is not user.is_active:
-                await self._set_active(tx, user, is_active=change.is_active)
-                changed.append("active" if change.is_active else "deactivated")
-            if not changed:
+            change = change.besides(before)
+            if change == UserChange():
                 excuse_act()
                 return before
-            tx.outbox.add(entry(caller, "user.sync", user_id, detail=", ".join(changed)))
+            if user.role is Role.OWNER:
+                raise OwnersOnly
+            tx.outbox.add(entry(caller, "user.sync", user_id, detail=await self._apply(tx, user, change)))
             return await _get_user(tx, tenant_id, user_id)
 
     async def get_user(self, tenant_id: TenantId, user_id: UserId) -> ScimUser:
@@ -185,14 +180,19 @@ class Provisioning:
             raise ScimInvalidValue("The domain of this address is not proven (POST /v1/domains).")
         return Newcomer(email=email, name=wanted.name)
 
-    async def _set_active(self, tx: Tx, user: User, *, is_active: bool) -> None:
-        if user.role is Role.OWNER:
-            raise OwnersOnly
-        await tx.users.change(user.tenant_id, user.id, user.role, is_active)
-        if is_active:
-            await outdate(tx, self._revisions, user.tenant_id, user.id)
-        else:
-            await self._sessions.end_all(tx, user)
+    async def _apply(self, tx: Tx, user: User, change: UserChange) -> str:
+        """What was changed, in words."""
+        changed = []
+        if change.name is not None:
+            await tx.users.rename(user.tenant_id, user.id, change.name)
+            changed.append("name")
+        if change.external_id is not None:
+            await tx.external_ids.put_user(user.tenant_id, user.id, change.external_id)
+            changed.append("external id")
+        if change.is_active is not None:
+            said = await set_rights(tx, self._sessions, self._revisions, user, user.role, is_active=change.is_active)
+            changed.append(("active" if change.is_active else "deactivated") + said)
+        return ", ".join(changed)
 
     async def _change_members(
         self, tx: Tx, tenant_id: TenantId, group_id: UUID, change: MemberChange

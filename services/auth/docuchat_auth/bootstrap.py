@@ -272,7 +272,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             settings=settings,
             verifier=verifier,
             tenants=tenants,
-            tenant_settings=TenantSettings(uow),
+            tenant_settings=TenantSettings(uow, clock),
             deletion=deletion,
             sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
             password_sign_in=password_sign_in,

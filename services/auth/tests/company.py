@@ -53,7 +53,7 @@ class Company:
 
     @property
     def admin(self) -> Caller:
-        return Caller(self.tenant.id, "user", self.owner.id, role="owner")
+        return Caller(self.tenant.id, "user", self.owner.id, role="owner", session_id=self.world.clock.session_id())
 
     async def change(self, **fields: Any) -> None:
         self.known = await self.providers.change(self.admin, self.known.id, fields, None)

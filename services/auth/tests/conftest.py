@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -75,6 +76,10 @@ class ManualClock:
 
     def advance(self, **time: float) -> None:
         self.moment += timedelta(**time)
+
+    def session_id(self) -> UUID:
+        """Of a session that begins now."""
+        return UUID(int=int(self.moment.timestamp() * 1000) << 80 | uuid7().int & (1 << 80) - 1)
 
 
 @dataclass

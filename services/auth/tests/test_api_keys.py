@@ -1,6 +1,7 @@
 """API keys: who makes them, what they are worth, and when they end."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,10 +41,20 @@ class Keys:
         self.tenant = await self.world.tenant()
         for email in ("ann@example.com", "bob@example.com"):
             await self.world.sign_in_as(self.tenant, email)
-        ann, bob = await self.world.users()
-        self.ann = Caller(self.tenant.id, "user", ann.id, role="owner")
-        self.bob = Caller(self.tenant.id, "user", bob.id, role="member")
+        self.users = await self.world.users()
         return self
+
+    @property
+    def ann(self) -> Caller:
+        return self._caller(0, "owner")
+
+    @property
+    def bob(self) -> Caller:
+        return self._caller(1, "member")
+
+    def _caller(self, number: int, role: str) -> Caller:
+        session_id = self.world.clock.session_id()
+        return Caller(self.tenant.id, "user", self.users[number].id, role=role, session_id=session_id)
 
     async def make(self, caller: Caller, **changed: Any) -> IssuedKey:
         wanted = {"scopes": READ, "addresses": (), "expires_at": None, "service_role": None, **changed}
@@ -239,7 +250,7 @@ async def test_keys_of_one_owner_that_are_made_at_once_are_no_more_than_one_may_
 
 async def test_who_may_no_more_makes_no_lasting_key_whatever_the_token_says(keys: Keys) -> None:
     service = await keys.make(keys.ann, service_role=Role.VIEWER)
-    demoted = Caller(keys.tenant.id, "user", keys.bob.subject_id, role="admin")  # as a token of before says
+    demoted = replace(keys.bob, role="admin")  # as a token of before says
     with pytest.raises(NotAllowed):
         await keys.make(demoted, service_role=Role.VIEWER)
     with pytest.raises(NotAllowed):

@@ -16,7 +16,6 @@ from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.users.domain import Email
 from docuchat_common.contracts.permissions import Role
-from docuchat_common.http.caller import Caller
 from docuchat_common.ids import uuid7
 
 from .company import RETURN, Company, fields_for, open_company
@@ -97,7 +96,7 @@ async def test_an_owner_is_linked_only_where_an_owner_allows_it(company: Company
     with pytest.raises(NotAdmitted):
         await company.enter(email="boss@acme.example")
     eve = await company.user("eve@acme.example", Role.ADMIN)
-    admin = Caller(company.tenant.id, "user", eve.id, role="admin")
+    admin = replace(company.admin, subject_id=eve.id, role="admin")
     with pytest.raises(OwnersOnly):
         await company.providers.change(admin, company.known.id, {"links_owners": True}, None)
     with pytest.raises(OwnersOnly):
@@ -321,7 +320,7 @@ async def test_redis_and_the_database_hold_no_secret_in_the_clear(company: Compa
 
 async def test_another_tenants_provider_is_not_to_be_seen(company: Company) -> None:
     other = await company.world.tenant("other")
-    stranger = Caller(other.id, "user", company.owner.id, role="owner")
+    stranger = replace(company.admin, tenant_id=other.id)
     with pytest.raises(IdentityProviderNotFound):
         await company.providers.get(other.id, company.known.id)
     with pytest.raises(IdentityProviderNotFound):

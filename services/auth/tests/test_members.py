@@ -56,7 +56,8 @@ class People:
 
     def caller(self, name: str, subject_type: Any = "user") -> Caller:
         user = self.users[name]
-        return Caller(self.tenant.id, subject_type, user.id, role=user.role.value)
+        session_id = self.world.clock.session_id()
+        return Caller(self.tenant.id, subject_type, user.id, role=user.role.value, session_id=session_id)
 
     async def change(self, name: str, change: MemberChange, by: str | None) -> Any:
         caller = OPERATOR if by is None else self.caller(by)

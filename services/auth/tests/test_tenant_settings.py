@@ -19,12 +19,12 @@ OF_ACME = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
 
 
 def admin(tenant_id: TenantId) -> Caller:
-    return Caller(tenant_id, "user", uuid7(), role="admin")
+    return Caller(tenant_id, "user", uuid7(), role="admin", session_id=uuid7())
 
 
 async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_widens_it(make_world: Any) -> None:
     world = await make_world()
-    settings, closed = Settings(world.uow), await world.tenant(is_open=False)
+    settings, closed = Settings(world.uow, world.clock), await world.tenant(is_open=False)
     opened = await world.tenant("open")
     for_acme, _ = await world.tenants.create("acme", "Acme", tenant_id=None, signup=OF_ACME)
     narrower = SignUp(SignUpMode.DOMAINS, frozenset({"acme.test"}))
@@ -50,7 +50,7 @@ async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_wi
 
 async def test_a_change_is_of_the_own_tenant_alone(make_world: Any) -> None:
     world = await make_world()
-    settings, other = Settings(world.uow), await world.tenant("other")
+    settings, other = Settings(world.uow, world.clock), await world.tenant("other")
     tenant = await world.tenant()
     changed = await settings.change(admin(tenant.id), SettingsChange(name="Another name"))
     assert (changed.name, changed.signup) == ("Another name", tenant.signup)
@@ -59,7 +59,7 @@ async def test_a_change_is_of_the_own_tenant_alone(make_world: Any) -> None:
 
 async def test_for_how_long_things_are_kept_is_told_to_who_keeps_them(make_world: Any) -> None:
     world = await make_world()
-    settings, tenant = Settings(world.uow), await world.tenant()
+    settings, tenant = Settings(world.uow, world.clock), await world.tenant()
     who = admin(tenant.id)
     for wanted in ({"chats_days": 30}, {"documents_days": 365}, {"documents_days": 365}, {"chats_days": None}):
         changed = await settings.change(who, SettingsChange(retention=wanted))

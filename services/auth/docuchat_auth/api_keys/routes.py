@@ -18,6 +18,7 @@ from docuchat_auth.api_keys.errors import (
 from docuchat_auth.api_keys.schemas import ApiKeyPage, ApiKeyView, IssuedApiKey, NewApiKey, Rotation
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
+from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.contracts.api_keys import PATH, KeyExchange, KeyToken
@@ -63,12 +64,12 @@ def _about(issued: IssuedKey) -> UUID:
     response_model=IssuedApiKey,
     operation_id="createApiKey",
 )
-@raises(RightsExceeded, KeyExpiryPast, TooManyApiKeys, UserGone, *IDEMPOTENCY_ERRORS)
+@raises(RightsExceeded, RecentSignInRequired, KeyExpiryPast, TooManyApiKeys, UserGone, *IDEMPOTENCY_ERRORS)
 @audited("api_key.create")
 async def create_api_key(
     body: NewApiKey, caller: Holder, keys: Service, seal: Sealed, creating: CurrentCreation
 ) -> Response:
-    """The secret is in this answer and nowhere else.
+    """The secret is in this answer and nowhere else. Needs a sign-in of the last 15 minutes.
 
     Your key acts with the role that you have when it is used, as far as its scopes go, and ends with your account.
     """
@@ -118,7 +119,7 @@ async def delete_api_key(key_id: UUID, caller: Holder, keys: Service) -> None:
     response_model=IssuedApiKey,
     operation_id="rotateApiKey",
 )
-@raises(ApiKeyNotFound, RightsExceeded, *IDEMPOTENCY_ERRORS)
+@raises(ApiKeyNotFound, RightsExceeded, RecentSignInRequired, *IDEMPOTENCY_ERRORS)
 @audited("api_key.rotate")
 async def rotate_api_key(
     key_id: UUID,

@@ -19,6 +19,7 @@ from docuchat_auth.api_keys.errors import (
 )
 from docuchat_auth.groups.service import groups_of
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.service import require_recent
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import require_still
@@ -51,10 +52,14 @@ class ApiKeys:
         self._clock = clock
 
     async def create(self, caller: Caller, wanted: NewKey, settle: Settle[IssuedKey] = without_key) -> IssuedKey:
-        """A key of the caller, or of the tenant. Raises NotAllowed, RightsExceeded, KeyExpiryPast, TooManyApiKeys."""
+        """A key of the caller, or of the tenant.
+
+        Raises NotAllowed, RightsExceeded, RecentSignInRequired, KeyExpiryPast, TooManyApiKeys.
+        """
         self._require_person(caller)
         _require_rights(caller, wanted)
         moment = self._clock.now()
+        require_recent(caller, moment)
         if wanted.expires_at is not None and wanted.expires_at <= moment:
             raise KeyExpiryPast
         owner = caller.user_id if wanted.service_role is None else None
@@ -107,7 +112,7 @@ class ApiKeys:
         """Another secret; the one before opens the key until `overlap` has passed, any older one no more.
 
         Only the own keys and the tenant's: whoever could rotate somebody else's would act as that person. Raises
-        ApiKeyNotFound, NotAllowed, RightsExceeded.
+        ApiKeyNotFound, NotAllowed, RightsExceeded, RecentSignInRequired.
         """
         self._require_person(caller)
         moment = self._clock.now()
@@ -119,6 +124,7 @@ class ApiKeys:
                 raise NotAllowed("Only the user whose key it is may rotate it; you can revoke it.")
             if key.role is not None and not _rights(key.role, key.scopes) <= _rights(caller.role, caller.scopes):
                 raise RightsExceeded
+            require_recent(caller, moment)
             await require_still(tx, caller, "keys.use" if key.user_id else "keys.manage")
             newest, *older = key.secrets
             for secret in older if overlap else key.secrets:

@@ -20,6 +20,7 @@ from docuchat_auth.identity_providers.schemas import (
 )
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_common.audit import audited
 from docuchat_common.egress import UrlRefused, UrlUnreachable
 from docuchat_common.http.caller import Caller
@@ -60,6 +61,7 @@ def _text(secret: SecretStr | None) -> str | None:
     operation_id="createIdentityProvider",
 )
 @raises(
+    RecentSignInRequired,
     UrlRefused,
     UrlUnreachable,
     OwnersOnly,
@@ -110,7 +112,7 @@ async def get_identity_provider(
 
 
 @router.patch("/{provider_id}", summary="Change an identity provider", operation_id="changeIdentityProvider")
-@raises(IdentityProviderNotFound, OwnersOnly, GroupNotFound, IdentityProviderNameTaken)
+@raises(RecentSignInRequired, IdentityProviderNotFound, OwnersOnly, GroupNotFound, IdentityProviderNameTaken)
 @audited("identity_provider.change")
 async def change_identity_provider(
     provider_id: UUID, body: IdentityProviderChange, caller: Admin, providers: Service, public_url: PublicUrl

@@ -15,7 +15,7 @@ from docuchat_auth.identity_providers.errors import IdentityProviderNotFound, To
 from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
-from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -50,7 +50,10 @@ class IdentityProviders:
         secret: str | None,
         settle: Settle[IdentityProvider] = without_key,
     ) -> IdentityProvider:
-        """Raises UrlRefused, OwnersOnly, GroupNotFound, IdentityProviderNameTaken, TooManyIdentityProviders."""
+        """Raises RecentSignInRequired, UrlRefused, OwnersOnly, GroupNotFound, IdentityProviderNameTaken,
+        TooManyIdentityProviders.
+        """
+        require_recent(caller, self._clock.now())
         try:
             self._policy.assert_allowed(URL(fields["issuer"]))
         except ValueError as error:  # of a port that is no number
@@ -86,7 +89,10 @@ class IdentityProviders:
     async def change(
         self, caller: Caller, provider_id: UUID, fields: dict[str, Any], secret: str | None
     ) -> IdentityProvider:
-        """Raises IdentityProviderNotFound, OwnersOnly, GroupNotFound, IdentityProviderNameTaken."""
+        """Raises RecentSignInRequired, IdentityProviderNotFound, OwnersOnly, GroupNotFound,
+        IdentityProviderNameTaken.
+        """
+        require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
             await tx.identity_providers.lock(caller.tenant_id, provider_id)
             before = await _get(tx, caller.tenant_id, provider_id)

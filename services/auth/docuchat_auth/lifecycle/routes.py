@@ -14,6 +14,7 @@ from docuchat_auth.lifecycle.errors import (
 from docuchat_auth.lifecycle.schemas import DeletionReceipt, TenantSettings, TenantSettingsChange
 from docuchat_auth.lifecycle.service import Deletion, Settings
 from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.tenants.errors import InvalidSignUp, TenantNotFound
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.audit import audited
@@ -61,17 +62,20 @@ async def get_tenant(caller: Annotated[Caller, requires("tenant.read")], setting
 
 
 @router.patch("", summary="Change the own tenant", operation_id="changeOwnTenant")
-@raises(TenantNotFound, InvalidSignUp, OperatorsOpen, DomainNotProven)
+@raises(TenantNotFound, InvalidSignUp, OperatorsOpen, DomainNotProven, RecentSignInRequired)
 @audited("tenant.change")
 async def change_tenant(
     body: TenantSettingsChange, caller: Annotated[Caller, requires("tenant.manage")], settings: Service
 ) -> TenantSettings:
-    """What is not given stays. Who has joined stays, too, whatever becomes of the rule by which it was."""
+    """What is not given stays. Who has joined stays, too, whatever becomes of the rule by which it was.
+
+    To demand no second factor any more needs a sign-in of the last 15 minutes.
+    """
     return TenantSettings.of(await settings.change(caller, body.change()))
 
 
 @router.delete("", summary="Delete the own tenant", status_code=202, operation_id="deleteOwnTenant")
-@raises(TenantNotFound, OwnersOnly, SlugMismatch)
+@raises(TenantNotFound, OwnersOnly, RecentSignInRequired, SlugMismatch)
 @audited("tenant.delete")
 async def delete_own_tenant(caller: Owner, deletion: Ending, confirm: Confirmation) -> TenantSettings:
     """At `deletes_at` everything of it is erased for good, and the owners are mailed a receipt.

@@ -21,6 +21,7 @@ from docuchat_auth.lifecycle.ports import ReceiptMailer
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.revisions.service import Revisions
+from docuchat_auth.sessions.service import require_recent
 from docuchat_auth.tenants.domain import Retention, SignUp, SignUpMode, Tenant, parse_tenant_reference
 from docuchat_auth.tenants.errors import TenantNotFound
 from docuchat_common.acts import excuse_act
@@ -40,8 +41,9 @@ logger = structlog.get_logger()
 class Settings:
     """What admins see and change of their tenant."""
 
-    def __init__(self, uow: UnitOfWork[Tx]) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], clock: Clock) -> None:
         self._uow = uow
+        self._clock = clock
 
     async def get(self, caller: Caller) -> Tenant:
         """The caller's tenant. Raises TenantNotFound."""
@@ -49,7 +51,13 @@ class Settings:
             return _found(await tx.tenants.find_by_id(caller.tenant_id))
 
     async def change(self, caller: Caller, change: SettingsChange) -> Tenant:
-        """The tenant after the change. Raises TenantNotFound, OperatorsOpen, DomainNotProven."""
+        """The tenant after the change.
+
+        Raises TenantNotFound, OperatorsOpen, DomainNotProven; RecentSignInRequired where a second factor is demanded
+        no more.
+        """
+        if change.require_second_factor is False:
+            require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
             await _require_allowed(tx, _found(await tx.tenants.find_by_id(caller.tenant_id)), change.signup)
         # the weak role changes no tenant
@@ -103,9 +111,11 @@ class Deletion:
     async def ask(self, tenant_id: TenantId, confirm: str, by: Caller) -> Tenant:
         """Have a tenant deleted when the grace is over; again changes nothing.
 
-        Raises TenantNotFound, OwnersOnly for a caller of the tenant that is none, SlugMismatch.
+        Raises TenantNotFound, OwnersOnly for a caller of the tenant that is none, RecentSignInRequired, SlugMismatch.
         """
         await self._require_owner(by)
+        if by.subject_type != "operator":
+            require_recent(by, self._clock.now())
         async with self._uow.system() as tx:
             await tx.tenants.lock(tenant_id)
             tenant = _found(await tx.tenants.find_by_id(tenant_id))

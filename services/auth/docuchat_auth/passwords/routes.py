@@ -10,6 +10,7 @@ from docuchat_auth.http import ClientAddress
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak, WrongPassword
 from docuchat_auth.passwords.schemas import PasswordChange, PasswordReset
 from docuchat_auth.passwords.service import Passwords
+from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
@@ -37,12 +38,15 @@ Service = Annotated[Passwords, Depends(_passwords)]
     operation_id="setPassword",
     tags=["users"],
 )
-@raises(UserGone, WrongPassword, TooManyAttempts, PasswordTooWeak, PasswordsBusy)
+@raises(UserGone, WrongPassword, RecentSignInRequired, TooManyAttempts, PasswordTooWeak, PasswordsBusy)
 @audited("password.change")
 async def set_password(
     body: PasswordChange, caller: Annotated[Caller, requires("account.use")], address: ClientAddress, passwords: Service
 ) -> None:
-    """Who has a password shows it as `current`. All other sessions of the user end within seconds."""
+    """Who has a password shows it as `current`; who has none needs a sign-in of the last 15 minutes.
+
+    All other sessions of the user end within seconds.
+    """
     await passwords.change(caller, body.current, body.new, address)
 
 

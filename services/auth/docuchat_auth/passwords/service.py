@@ -13,7 +13,7 @@ from docuchat_auth.codes.service import CodeDesk
 from docuchat_auth.passwords.errors import WrongPassword
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.strength import require_strength
-from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.users.domain import Email, User
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import entry
@@ -68,7 +68,8 @@ class Passwords:
     async def change(self, caller: Caller, current: str | None, new: str, network: str) -> None:
         """Set the caller's password and end the other sessions.
 
-        Raises WrongPassword, TooManyAttempts, PasswordTooWeak, PasswordsBusy, UserGone.
+        Who has none shows a recent sign-in in place of the present one. Raises WrongPassword, RecentSignInRequired,
+        TooManyAttempts, PasswordTooWeak, PasswordsBusy, UserGone.
         """
         if caller.user_id is None:
             raise UserGone
@@ -79,6 +80,8 @@ class Passwords:
             raise UserGone
         if older is not None:
             await self._prove(caller, older, current, network)
+        else:
+            require_recent(caller, self._clock.now())
         hash_ = await self.make(new, network, user.email, user.claimed_email, user.username, user.name)
         async with self._uow(caller.tenant_id) as tx:
             await tx.users.lock(user.tenant_id, user.id)

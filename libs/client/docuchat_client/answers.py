@@ -17,6 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from docuchat_client.errors import (
     ConnectionFailed,
+    DocuChatError,
+    Forbidden,
     ServiceUnavailable,
     Unauthenticated,
     UnexpectedAnswer,
@@ -32,6 +34,8 @@ _OPEN_SECONDS = 10.0
 _MAX_FRAME = 8 * 1024 * 1024
 _LONGEST_PAUSE = 5.0
 _POLICY_VIOLATION = 1008
+_REFUSALS: dict[int, type[DocuChatError]] = {4401: Unauthenticated, 4403: Forbidden}
+"""Closed by the service for good; the reason is the error's code."""
 
 
 class AnswerStream:
@@ -115,10 +119,12 @@ class AnswerStream:
                         if isinstance(event, End):
                             return
                 raise ConnectionFailed("The connection ended before the answer did.")
-            except Unauthenticated:
+            except (Unauthenticated, Forbidden) as refusal:
                 # Refused at the door, or hung up because the token ran out in mid-answer: renew it once and go on.
                 # It did not take the question, so asking again is safe.
-                if renewed or not opened.headers or not await self._transport.renew(opened.headers):
+                if renewed or not opened.headers or not refusal.is_of_token:
+                    raise
+                if not await self._transport.renew(opened.headers):
                     raise
                 renewed = True
             except (ConnectionFailed, ServiceUnavailable) as error:
@@ -189,17 +195,20 @@ class AnswerStream:
         except (OSError, TimeoutError, InvalidHandshake) as error:
             raise ConnectionFailed(f"{base} cannot be reached.") from error
         try:
-            if self.turn_id is not None:
-                resume = {"id": self._key, "resume": str(self.turn_id), "after": self.last_seq}
-                await connection.send(json.dumps(resume))
-            else:
+            said = {"resume": str(self.turn_id), "after": self.last_seq}
+            if self.turn_id is None:
                 opened.asked = True
-                await connection.send(json.dumps({"id": self._key, **(self._question or {})}))
+                said = self._question or {}
+            with contextlib.suppress(ConnectionClosed):  # refused already: why is still to be read
+                await connection.send(json.dumps({"id": self._key, **said}))
             while True:
                 yield await self._receive(connection)
         except ConnectionClosed as error:
-            if error.rcvd is not None and error.rcvd.code in {_POLICY_VIOLATION, 4401}:
-                raise Unauthenticated(error.rcvd.reason or None) from error
+            closed = error.rcvd
+            if closed is not None and closed.code == _POLICY_VIOLATION:
+                raise Unauthenticated(closed.reason or None) from error
+            if closed is not None and (kind := _REFUSALS.get(closed.code)):
+                raise kind(code=closed.reason or None) from error
             raise ConnectionFailed("The connection was lost.") from error
         finally:
             await connection.close()

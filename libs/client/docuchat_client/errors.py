@@ -31,6 +31,11 @@ class DocuChatError(Exception):
         self.details = dict(details or {})
         super().__init__(self.message)
 
+    @property
+    def is_of_token(self) -> bool:
+        """Whether another access token may open what this one does not."""
+        return isinstance(self, Unauthenticated) or self.code == "second_factor_required"
+
 
 class InvalidInput(DocuChatError):
     """The request is not valid."""
@@ -154,10 +159,16 @@ _BY_CODE: dict[str, type[DocuChatError]] = {
     "too_many_attempts": RateLimited,
     "request_in_progress": Conflict,
     "shutting_down": ServiceUnavailable,
-    "token_expired": Unauthenticated,
-    "invalid_token": Unauthenticated,
-    "token_invalid": Unauthenticated,
     "turn_not_found": NotFound,
+    **dict.fromkeys(
+        ("invalid_api_key", "invalid_token", "operator_token", "session_ended", "token_expired", "token_invalid"),
+        Unauthenticated,
+    ),
+    "token_outdated": Unauthenticated,
+    **dict.fromkeys(
+        ("address_not_allowed", "not_allowed", "second_factor_required", "tenant_deleting", "tenant_mismatch"), Forbidden
+    ),
+    "tenant_suspended": Forbidden,
 }
 _FRAME_MEMBERS = frozenset({"type", "code", "message", "retry_after"})
 _MEMBERS = frozenset({"type", "title", "status", "detail", "code", "instance"})

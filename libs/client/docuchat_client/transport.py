@@ -14,6 +14,7 @@ from docuchat_client.credentials import Credentials, CredentialStore
 from docuchat_client.errors import (
     ConnectionFailed,
     DocuChatError,
+    Forbidden,
     RateLimited,
     ServiceUnavailable,
     Unauthenticated,
@@ -93,8 +94,10 @@ class Transport:
                     **options,
                 )
                 return self._decoded(response)
-            except Unauthenticated as refusal:
-                if not signed or renewed or refusal.status is None or not await self.renew(sent_headers):
+            except (Unauthenticated, Forbidden) as refusal:
+                if not signed or renewed or refusal.status is None or not refusal.is_of_token:
+                    raise
+                if not await self.renew(sent_headers):
                     raise
                 renewed = True
             except (httpx2.HTTPError, httpx2.InvalidURL, RateLimited, ServiceUnavailable) as error:
@@ -126,13 +129,12 @@ class Transport:
                 async with self._http.stream(
                     method, path, json=json, params=_given(params), headers=sent_headers, **options
                 ) as response:
-                    if response.status_code == httpx2.codes.UNAUTHORIZED and turn == 1:
-                        await response.aread()
-                        if await self.renew(sent_headers):
-                            continue
                     if response.is_error:
                         await response.aread()
-                        raise error_from_response(self.base_url, response)
+                        error = error_from_response(self.base_url, response)
+                        if turn == 1 and error.is_of_token and await self.renew(sent_headers):
+                            continue
+                        raise error
                     yield response
                     return
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:

@@ -97,6 +97,8 @@ class Service:
     answers: dict[tuple[str, str], list[Callable[[Request], Awaitable[Response]]]] = field(default_factory=dict)
     sockets: list[Callable[[WebSocket, Any], Awaitable[None]]] = field(default_factory=list)
     handshakes: list[Response] = field(default_factory=list)
+    doors: list[Callable[[WebSocket], Awaitable[None]]] = field(default_factory=list)
+    """What is done with sockets that are accepted and not listened to."""
     heard: list[Any] = field(default_factory=list)
 
     def on(self, method: str, path: str, *answers: Response | Callable[[Request], Awaitable[Response]]) -> None:
@@ -143,6 +145,9 @@ class Service:
             await socket.send_denial_response(self.handshakes.pop(0))
             return
         await socket.accept()
+        if self.doors:
+            await self.doors.pop(0)(socket)
+            return
         asked = await socket.receive_json()
         self.heard.append(asked)
         await self.sockets.pop(0)(socket, asked)
@@ -161,6 +166,17 @@ def sends(items: list[dict[str, Any]], *, drop: bool = False) -> Callable[[WebSo
         for item in items:
             await socket.send_json(item)
         await socket.close(1011 if drop else 1000)
+
+    return behave
+
+
+def hangs_up(items: list[dict[str, Any]], code: int, reason: str) -> Callable[[WebSocket], Awaitable[None]]:
+    """Send, and close before anything was asked."""
+
+    async def behave(socket: WebSocket) -> None:
+        for item in items:
+            await socket.send_json(item)
+        await socket.close(code, reason)
 
     return behave
 

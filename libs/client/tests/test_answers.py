@@ -14,6 +14,7 @@ from docuchat_client import (
     AsyncDocuChat,
     ConnectionFailed,
     DocuChat,
+    Forbidden,
     MemoryCredentials,
     QuotaExceeded,
     RateLimited,
@@ -24,7 +25,21 @@ from docuchat_client import (
 from docuchat_client.answers import AnswerStream, websocket_address
 from docuchat_client.models import Delta, End, Sources, Start
 
-from .conftest import CHAT, TURN, WORDS, Service, end_frame, frames, problem, sends, sse, start_frame, token, without_id
+from .conftest import (
+    CHAT,
+    TURN,
+    WORDS,
+    Service,
+    end_frame,
+    frames,
+    hangs_up,
+    problem,
+    sends,
+    sse,
+    start_frame,
+    token,
+    without_id,
+)
 
 TEXT = "".join(WORDS)
 RESUME = f"/v1/turns/{TURN}/events"
@@ -133,6 +148,36 @@ async def test_an_error_frame_is_raised_as_its_error(service: Service, client: A
 
     assert (refused.value.retry_after, refused.value.resets_at) == (60, "later")
     assert failed.value.code == "provider_interrupted" and len(service.heard) == 2
+
+
+@pytest.mark.parametrize("code", ["not_allowed", "tenant_suspended", "tenant_deleting", "address_not_allowed"])
+@pytest.mark.parametrize("is_said", [True, False])
+async def test_a_refusal_at_the_door_is_told_though_the_service_has_hung_up(
+    service: Service, client: AsyncDocuChat, code: str, is_said: bool
+) -> None:
+    frame = {"type": "error", "code": code, "message": "Ask an admin."}
+    service.doors.append(hangs_up([frame] if is_said else [], 4403, code))
+
+    with pytest.raises(Forbidden, match="Ask an admin" if is_said else "not allowed") as refused:
+        await read(client.stream("How long?"))
+
+    assert refused.value.code == code and service.heard == []
+
+
+@pytest.mark.parametrize("code", ["token_outdated", "session_ended", "second_factor_required"])
+async def test_what_another_token_may_open_is_asked_for_once_more(
+    service: Service, client: AsyncDocuChat, code: str
+) -> None:
+    close = 4403 if code == "second_factor_required" else 4401
+    refuse = hangs_up([{"type": "error", "code": code, "message": "Not with this token."}], close, code)
+    service.refreshes["r1"] = (token("second"), "r2")
+    service.doors.append(refuse)
+    service.sockets.append(sends(frames()))
+    assert await read(client.stream("How long?")) == WORDS
+
+    service.doors.append(refuse)
+    with pytest.raises((Unauthenticated, Forbidden), match="Not with this token"):
+        await read(client.stream("How long?"))
 
 
 async def test_what_is_no_frame_is_refused(service: Service, client: AsyncDocuChat) -> None:

@@ -50,7 +50,7 @@ class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
     program that signs in as nobody has an `api_key` instead.
     Requests that change nothing twice are repeated up to `retries` times when the service was away or asked to wait
-    not longer than `longest_wait` seconds.
+    not longer than `longest_wait` seconds, which `on_wait` is told. So is whatever the limit of requests refused.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
         timeout: float = 30.0,
         retries: int = 2,
         longest_wait: float = 5.0,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
         own_tenant = str(tenant) if tenant is not None else None
         if credentials is None:
@@ -81,6 +82,7 @@ class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
             timeout=timeout,
             retries=retries,
             longest_wait=longest_wait,
+            on_wait=on_wait,
             user_agent=f"docuchat-client/{version('docuchat-client')}",
         )
 

@@ -19,6 +19,7 @@ from docuchat_client.errors import (
     ConnectionFailed,
     DocuChatError,
     Forbidden,
+    RateLimited,
     ServiceUnavailable,
     Unauthenticated,
     UnexpectedAnswer,
@@ -127,15 +128,24 @@ class AnswerStream:
                 if not await self._transport.renew(opened.headers):
                     raise
                 renewed = True
-            except (ConnectionFailed, ServiceUnavailable) as error:
+            except (ConnectionFailed, ServiceUnavailable, RateLimited) as error:
                 failures = 0 if self.last_seq > progress else failures + 1
                 if failures >= self._attempts or not self._may_go_on(error, opened):
                     raise
+                if not await self._paused(error, failures):
+                    raise
                 if self.turn_id is not None:
                     self.resumptions += 1
-                await asyncio.sleep(min(error.retry_after or backoff(failures), _LONGEST_PAUSE))
 
-    def _may_go_on(self, error: ConnectionFailed | ServiceUnavailable, opened: _Opened) -> bool:
+    async def _paused(self, error: DocuChatError, failures: int) -> bool:
+        if isinstance(error, RateLimited):
+            return await self._transport.wait_out(error, failures)
+        await asyncio.sleep(min(error.retry_after or backoff(failures), _LONGEST_PAUSE))
+        return True
+
+    def _may_go_on(self, error: DocuChatError, opened: _Opened) -> bool:
+        if isinstance(error, RateLimited):
+            return error.code == RateLimited.default_code  # refused, not taken
         if isinstance(error, ServiceUnavailable) and error.status is None:
             return False  # the answer itself failed, not the way to it
         return self.turn_id is not None or not opened.asked or self._channel == "sse"

@@ -166,7 +166,8 @@ _BY_CODE: dict[str, type[DocuChatError]] = {
     ),
     "token_outdated": Unauthenticated,
     **dict.fromkeys(
-        ("address_not_allowed", "not_allowed", "second_factor_required", "tenant_deleting", "tenant_mismatch"), Forbidden
+        ("address_not_allowed", "not_allowed", "second_factor_required", "tenant_deleting", "tenant_mismatch"),
+        Forbidden,
     ),
     "tenant_suspended": Forbidden,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +61,14 @@ def find_local_run(folder: Path) -> OperatorKey | None:
 class OperatorClient:
     """What operators do: `async with OperatorClient(key) as operator: await operator.tenants()`."""
 
-    def __init__(self, key: OperatorKey, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        key: OperatorKey,
+        *,
+        timeout: float = 30.0,
+        longest_wait: float = 5.0,
+        on_wait: Callable[[float], None] | None = None,
+    ) -> None:
         self._key = key
         self._transport = Transport(
             key.server,
@@ -69,7 +76,8 @@ class OperatorClient:
             tenant=None,
             timeout=timeout,
             retries=2,
-            longest_wait=5.0,
+            longest_wait=longest_wait,
+            on_wait=on_wait,
             user_agent=f"docuchat-client/{version('docuchat-client')}",
         )
 

@@ -174,6 +174,7 @@ class DocuChat:
         timeout: float = 30.0,
         retries: int = 2,
         longest_wait: float = 5.0,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
         self._loop = _LoopThread()
 
@@ -188,6 +189,7 @@ class DocuChat:
                 timeout=timeout,
                 retries=retries,
                 longest_wait=longest_wait,
+                on_wait=on_wait,
             )
 
         self._client = self._loop.run(build())

@@ -40,12 +40,15 @@ class Transport:
         retries: int,
         longest_wait: float,
         user_agent: str,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
+        """`on_wait(seconds)` is called before it is waited for as long as the service asked."""
         self.base_url = base_url.rstrip("/")
         self.store = store
         self.tenant = tenant
         self._retries = retries
         self._longest_wait = longest_wait
+        self._on_wait = on_wait
         self._http = httpx2.AsyncClient(
             base_url=self.base_url,
             timeout=httpx2.Timeout(timeout, connect=5.0, pool=None),
@@ -102,13 +105,12 @@ class Transport:
                 renewed = True
             except (httpx2.HTTPError, httpx2.InvalidURL, RateLimited, ServiceUnavailable) as error:
                 failure = self._as_error(error)
-                if not repeatable or attempt >= self._retries:
+                # what the limit of requests refused was not begun
+                if attempt >= self._retries or not (repeatable or failure.code == RateLimited.default_code):
                     raise failure from error
-                pause = self._pause(failure, attempt)
-                if pause is None:
+                if not await self.wait_out(failure, attempt):
                     raise failure from error
                 attempt += 1
-                await asyncio.sleep(pause)
 
     @asynccontextmanager
     async def stream(
@@ -218,11 +220,17 @@ class Transport:
         except ValueError as error:
             raise not_docuchat(self.base_url, response.status_code, response.headers) from error
 
-    def _pause(self, failure: DocuChatError, attempt: int) -> float | None:
-        """Seconds before the next try; None when the service asked for more patience than we have."""
-        if failure.retry_after is not None:
-            return failure.retry_after if failure.retry_after <= self._longest_wait else None
-        return backoff(attempt)
+    async def wait_out(self, failure: DocuChatError, attempt: int) -> bool:
+        """Wait before the next try; False when the service asked for more patience than we have."""
+        pause = failure.retry_after
+        if pause is None:
+            pause = backoff(attempt)
+        elif pause > self._longest_wait:
+            return False
+        elif self._on_wait is not None:
+            self._on_wait(pause)
+        await asyncio.sleep(pause)
+        return True
 
     def _as_error(self, error: Exception) -> DocuChatError:
         if isinstance(error, DocuChatError):

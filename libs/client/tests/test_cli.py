@@ -15,8 +15,8 @@ from rich.console import Console
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from docuchat_client import FileCredentials, NotFound
-from docuchat_client.cli.session import local_server, screen
+from docuchat_client import Conflict, DocuChatError, FileCredentials, InvalidInput, NotFound, Unauthenticated
+from docuchat_client.cli.session import explained, local_server, note_wait, screen
 from docuchat_client.cli.uploads import _UploadView
 from docuchat_client.rendering import shortened
 from docuchat_testkit.eventually import eventually
@@ -183,6 +183,46 @@ async def test_upload_waits_as_long_as_it_is_told_and_goes_on(
     assert done.err == "3 files: 3 ready.\n"
     keys = {headers["idempotency-key"] for headers in service.headers if "idempotency-key" in headers}
     assert len(keys) == 3
+
+
+async def test_a_command_waits_as_long_as_it_is_told_whatever_it_does(service: Service, docuchat: Command) -> None:
+    limited = problem(429, "rate_limited", "More than 50 a minute; try again in 28 s.", {"Retry-After": "0.01"})
+    group = {"id": CHAT, "name": "Readers", "members": 0, "created_at": NOW}
+    service.on("POST", "/v1/groups", limited, JSONResponse(group, 201))
+    service.on("POST", "/v1/tenant/restore", limited, problem(409, "not_deleting", "Nobody deletes it."))
+    assert (await docuchat("groups", "create", "Readers")).code == 0
+    assert "not_deleting" in (await docuchat("tenant", "restore")).err
+
+    refusal = {"type": "error", "code": "rate_limited", "message": "More than 50 a minute.", "retry_after": 0.01}
+    service.sockets += [sends([refusal]), sends(frames())]
+    assert (await docuchat("ask", "How long?")).code == 0
+
+    said = problem(429, "rate_limited", "More than 50 a minute; try again in 90 s.", {"Retry-After": "90"})
+    service.on("GET", "/v1/usage", said)
+    impatient = await docuchat("usage")
+    assert (impatient.code, impatient.err) == (5, "docuchat: More than 50 a minute; try again in 90 s [rate_limited]\n")
+
+
+def test_a_long_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    err = io.StringIO()
+    monkeypatch.setattr(screen, "err", Console(file=err, width=200))
+    note_wait(0.5)
+    note_wait(28)
+    assert err.getvalue() == "Too many requests in a minute: waiting 28 s, as the service asks.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Unauthenticated("Get a new one with the refresh token.", code="token_outdated"), "was ended; sign in with"),
+        (Unauthenticated("It has expired; use the refresh token or sign in again.", code="token_expired"),
+         "It has expired; sign in with `docuchat login` [token_expired]"),
+        (Conflict("Or with it by `?documents=delete`.", code="collection_not_empty"), "with it by --with-documents ["),
+        (InvalidInput("Say its slug in `confirm`.", code="slug_mismatch"), "`docuchat tenant show` says it"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_a_command_can_do(error: DocuChatError, said: str) -> None:
+    assert said in explained(error) and explained(error).count("sign in") <= 1
 
 
 async def test_a_used_up_quota_is_not_waited_for(service: Service, docuchat: Command, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ async def test_an_authenticator_app_is_set_up_shown_and_removed(service: Service
     assert (await docuchat("second-factor", "remove", "--yes")).code == 0
 
 
-async def test_a_sign_in_by_code_asks_for_the_second_factor_once(service: Service, signed_out: Command) -> None:
+async def test_a_sign_in_by_code_asks_for_the_second_factor_and_again_when_it_is_wrong(
+    service: Service, signed_out: Command
+) -> None:
     access, bodies = token("good"), []
     service.good_tokens.add(access)
     service.on("POST", "/v1/auth/request-code", JSONResponse({"status": "sent", "expires_in": 600}, 202))
@@ -53,11 +55,34 @@ async def test_a_sign_in_by_code_asks_for_the_second_factor_once(service: Servic
 
     service.on("POST", "/v1/auth/verify-code", verify)
     arguments = ("login", "--email", "a@example.com", "--server", service.url)
-    wrong = await signed_out(*arguments, text="123456\nwrong\n")
-    done = await signed_out(*arguments, text="123456\nmfrg-gzdf\n")
+    wrong = await signed_out(*arguments, text="123456\nwrong\nwrong\nwrong\n")
+    assert [body.get("otp") for body in bodies] == [None, "wrong", "wrong", "wrong"]
+    bodies.clear()
+    done = await signed_out(*arguments, text="123456\nwrong\nmfrg-gzdf\n")
     assert wrong.code == 3 and "[otp_invalid]" in wrong.err and "docuchat login" not in wrong.err
     assert done.code == 0 and "recovery code does" in done.err, done.err
-    assert [body.get("otp") for body in bodies] == [None, "wrong", None, "mfrg-gzdf"]
+    assert [body.get("otp") for body in bodies] == [None, "wrong", "mfrg-gzdf"]
+    assert done.err.count("look again") == 1 and "set-up" not in done.err
+
+
+async def test_who_must_set_a_second_factor_up_is_told_how_and_goes_on_with_a_new_token(
+    service: Service, docuchat: Command
+) -> None:
+    sign_in = JSONResponse({"access_token": next(iter(service.good_tokens)), "refresh_token": "r1"})
+    service.on("POST", "/v1/auth/verify-code", sign_in)
+    service.on("GET", "/v1/users/me", JSONResponse(USER))
+    service.on("GET", OWN, JSONResponse({"totp": False, "passkeys": 0, "required": True}))
+    refusal = problem(403, "second_factor_required", "Set one up (/v1/users/me/second-factor), then refresh the token.")
+    service.on("GET", "/v1/groups", refusal, refusal, JSONResponse({"items": []}))
+
+    login = ("login", "--email", "a@example.com", "--code", "123456", "--server", service.url)
+    assert "until `docuchat second-factor set-up` you may do nothing else" in (await docuchat(*login)).err
+    refused = await docuchat("groups", "list")
+    assert refused.code == 3 and "with `docuchat second-factor set-up` [" in refused.err
+    assert service.count("POST", "/v1/auth/refresh") == 1
+    service.refreshes["r1"] = (token("second"), "r2")
+    assert (await docuchat("groups", "list")).code == 0
+    assert service.count("POST", "/v1/auth/refresh") == 2
 
 
 async def test_an_admin_takes_the_second_factor_of_somebody_away(service: Service, docuchat: Command) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import typer
 
 from docuchat_client.aio import DEFAULT_SERVER
-from docuchat_client.cli.session import run
+from docuchat_client.cli.session import PATIENCE, note_wait, run
 from docuchat_client.operators import OperatorClient, find_operator_key
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def operate(context: typer.Context, action: Callable[[OperatorClient], Awaitable
 
     async def act() -> T:
         key = find_operator_key(given.server, given.key, default_server=DEFAULT_SERVER, folder=Path.cwd())
-        async with OperatorClient(key) as operator:
+        async with OperatorClient(key, longest_wait=PATIENCE, on_wait=note_wait) as operator:
             return await action(operator)
 
     return run(act())

@@ -38,6 +38,8 @@ T = TypeVar("T")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _INTERRUPTED = 130
 NO_ANSWER = 6
+PATIENCE = 60.0
+"""Seconds that a command waits when the service asks it to."""
 _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
     (Unauthenticated, 3),
     (Forbidden, 3),
@@ -51,9 +53,20 @@ _EXIT_CODES: tuple[tuple[type[DocuChatError], int], ...] = (
 _SAID_WRONG = {"invalid_code", "invalid_credentials", "otp_invalid", "invalid_invitation", "invalid_api_key"}
 _SAID_BETTER = (
     re.compile(r"; it is reset at \S+$"),
-    re.compile(r"[;,.] try again (shortly|later|in a moment)$", re.IGNORECASE),
+    re.compile(r"[;,.] try again (shortly|later|in a moment|in \d+ s)$", re.IGNORECASE),
+    re.compile(r"[;,.] (use the refresh token or )?sign in again$"),
 )
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
+
+_SAID_BY_COMMANDS = {
+    "second_factor_required": "Your tenant demands a second factor: set one up with `docuchat second-factor set-up`",
+    "token_outdated": "Your sign-in was ended; sign in with `docuchat login`, or ask an admin",
+    "session_ended": "Your sign-in was ended; sign in with `docuchat login`",
+    "recent_sign_in_required": "This needs a sign-in of the last 15 minutes; `docuchat login`, then repeat it",
+    "collection_not_empty": "The collection has documents; delete them first, or with it by --with-documents",
+    "slug_mismatch": "That is not the short name of your tenant; `docuchat tenant show` says it",
+}
+"""Where the service names a path or a parameter, by the error's code."""
 
 screen = Screen()
 
@@ -68,6 +81,8 @@ def exit_code(error: DocuChatError) -> int:
 
 
 def explained(error: DocuChatError) -> str:
+    if error.code in _SAID_BY_COMMANDS:
+        return f"{_SAID_BY_COMMANDS[error.code]} [{error.code}]"
     hint = ""
     if isinstance(error, Unauthenticated) and error.code not in _SAID_WRONG and "operator" not in error.code:
         hint = "; sign in with `docuchat login`"
@@ -124,7 +139,13 @@ def local_server() -> str:
     return DEFAULT_SERVER
 
 
-def make_client() -> AsyncDocuChat:
+def note_wait(seconds: float) -> None:
+    """Say why nothing happens."""
+    if seconds >= 1:
+        screen.note(f"Too many requests in a minute: waiting {seconds:.0f} s, as the service asks.")
+
+
+def make_client(*, patience: float = PATIENCE) -> AsyncDocuChat:
     """A client with the kept sign-in; `DOCUCHAT_API_KEY`, `DOCUCHAT_TOKEN` and `DOCUCHAT_SERVER` stand above it."""
     store: CredentialStore = FileCredentials()
     token = os.environ.get("DOCUCHAT_API_KEY") or os.environ.get("DOCUCHAT_TOKEN")
@@ -135,11 +156,11 @@ def make_client() -> AsyncDocuChat:
         store = MemoryCredentials(Credentials(server=server, tenant=tenant, access_token=token))
     elif kept is not None and kept.server != server.rstrip("/"):
         raise Unauthenticated(f"You are signed in at {kept.server}, not at {server}.", code="other_server")
-    return AsyncDocuChat(server, tenant=tenant, credentials=store)
+    return AsyncDocuChat(server, tenant=tenant, credentials=store, longest_wait=patience, on_wait=note_wait)
 
 
-async def with_client(action: Callable[[AsyncDocuChat], Coroutine[Any, Any, T]]) -> T:
-    async with make_client() as client:
+async def with_client(action: Callable[[AsyncDocuChat], Coroutine[Any, Any, T]], *, patience: float = PATIENCE) -> T:
+    async with make_client(patience=patience) as client:
         try:
             return await action(client)
         except (ConnectionFailed, UnexpectedAnswer) as error:

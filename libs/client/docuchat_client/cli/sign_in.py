@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from docuchat_client.cli.session import (
     with_client,
 )
 from docuchat_client.credentials import FileCredentials, MemoryCredentials
-from docuchat_client.errors import Conflict, InvalidInput, Unauthenticated
+from docuchat_client.errors import Conflict, DocuChatError, InvalidInput, Unauthenticated
 from docuchat_client.models import CodeSent
 
 _DEFAULT_TENANT = "1"
@@ -52,19 +53,23 @@ def _verifying(client: AsyncDocuChat, address: str, code: str) -> Callable[[str 
 
 
 def _with_second_factor(enter: Callable[[str | None], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-    """Sign in; who has a second factor is asked for its code, once."""
-    given: list[str] = []
+    """Sign in; who has a second factor is asked for its code, and again when it was typed wrong."""
+    given: list[str | None] = [None]
 
     async def sign_in() -> None:
-        try:
-            await enter(given[0] if given else None)
-        except Unauthenticated as error:
-            if error.code != "otp_required" or given:
-                raise
-            if "totp" not in error.details.get("methods", ["totp"]):
-                screen.note("You have passkeys, which work in a browser; here a recovery code does.")
-            given.append(str(typer.prompt("Code of your authenticator, or a recovery code")).strip())
-            await enter(given[0])
+        for left in reversed(range(_TRIES + 1)):
+            try:
+                await enter(given[-1])
+            except Unauthenticated as error:
+                if not left or error.code not in ("otp_required", "otp_invalid"):
+                    raise
+                if error.code == "otp_invalid":
+                    screen.note("That is not the code; look again.")
+                elif "totp" not in error.details.get("methods", ["totp"]):
+                    screen.note("You have passkeys, which work in a browser; here a recovery code does.")
+                given.append(str(typer.prompt("Code of your authenticator, or a recovery code")).strip())
+            else:
+                return
 
     return sign_in
 
@@ -215,6 +220,12 @@ def _ask_twice() -> str:
 async def _greet(client: AsyncDocuChat) -> None:
     user = await client.me()
     screen.line(f"Signed in as {user.called} ({user.role}) at {user.tenant.name}.")
+    with suppress(DocuChatError):  # of a sign-in that is done
+        factors = await client.second_factor()
+        if factors.required and not (factors.totp or factors.passkeys):
+            screen.note(
+                "Your tenant demands a second factor: until `docuchat second-factor set-up` you may do nothing else."
+            )
 
 
 def logout() -> None:

@@ -29,6 +29,7 @@ from docuchat_client.rendering import document_state, one_line, shortened, size
 _PARALLEL_UPLOADS = 4
 _MOST_BARS = 8
 _NAME_WIDTH = 24
+_PATIENCE = 5.0
 _LONGEST_WAIT = 900.0  # seconds in a row that a file waits because the service asks for patience
 
 
@@ -166,7 +167,7 @@ def upload(
 
             return await asyncio.gather(*(one(path) for path in paths))
 
-    outcomes = run(with_client(send))
+    outcomes = run(with_client(send, patience=_PATIENCE))  # longer waits are its own, and shown by its bars
     errors = [outcome for outcome in outcomes if isinstance(outcome, DocuChatError)]
     states = Counter("failed" if isinstance(outcome, DocuChatError) else outcome.status for outcome in outcomes)
     if len(paths) > 1:

@@ -8,11 +8,12 @@ purposes. https://www.iana.org/assignments/iana-ipv4-special-registry https://ch
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final
+from weakref import WeakValueDictionary
 
 import aiohttp
 import structlog
@@ -46,6 +47,8 @@ _METADATA: Final[frozenset[IPAddress]] = frozenset(
     map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
 )
 """Where clouds tell a machine its credentials: refused also inside of networks that are allowed."""
+_LANE: Final = 4
+"""Calls at once of one lane."""
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 
 
@@ -154,7 +157,7 @@ class GuardedConnector(aiohttp.TCPConnector):
 
     def __init__(self, policy: EgressPolicy, resolver: AbstractResolver | None = None) -> None:
         super().__init__(
-            limit=100, limit_per_host=8, resolver=resolver, use_dns_cache=False, socket_factory=self._make_socket
+            limit=400, limit_per_host=8, resolver=resolver, use_dns_cache=False, socket_factory=self._make_socket
         )
         self._policy = policy
 
@@ -186,11 +189,12 @@ class Fetched:
 
 
 class Egress:
-    """Calls what users chose."""
+    """Calls what users chose. Whoever's servers are slow waits alone: each lane has a few calls at once."""
 
     def __init__(self, session: aiohttp.ClientSession, policy: EgressPolicy) -> None:
         self._session = session
         self._policy = policy
+        self._lanes: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     async def fetch(
         self,
@@ -199,13 +203,21 @@ class Egress:
         *,
         headers: Mapping[str, str] | None = None,
         data: bytes | Mapping[str, str] | None = None,
+        lane: Hashable = None,
+        max_bytes: int | None = None,
     ) -> Fetched:
-        """The answer, whatever its status; only a GET follows redirects. Raises UrlRefused, UrlUnreachable."""
+        """The answer, whatever its status; only a GET follows redirects. Raises UrlRefused, UrlUnreachable.
+
+        `lane` is for whom it is called, such as a tenant; `max_bytes` takes less of an answer than the policy does.
+        """
+        room = self._lanes.setdefault(lane, asyncio.Semaphore(_LANE))
         try:
             target = URL(url)
             self._policy.assert_allowed(target)
-            async with asyncio.timeout(self._policy.timeout.total_seconds()):
-                async with self._session.request(
+            async with (
+                asyncio.timeout(self._policy.timeout.total_seconds()),
+                room,
+                self._session.request(
                     method,
                     target,
                     # an answer that is not packed cannot burst
@@ -213,21 +225,23 @@ class Egress:
                     data=data,
                     allow_redirects=method == "GET",
                     max_redirects=self._policy.max_redirects + 1,  # the one that it refuses
-                ) as response:
-                    body = await self._read(response)
-                    return Fetched(response.status, dict(response.headers), body, str(response.url))
+                ) as response,
+            ):
+                body = await self._read(response, min(max_bytes or self._policy.max_bytes, self._policy.max_bytes))
+                return Fetched(response.status, dict(response.headers), body, str(response.url))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             logger.info("egress.failed", reason=type(error).__name__)
             raise UrlUnreachable from error
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UrlUnreachable("The answer is packed, although it was asked for as it is.")
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
-            if len(body) > self._policy.max_bytes:
-                raise UrlUnreachable(f"The answer is longer than {self._policy.max_bytes} bytes.")
+            if len(body) > most:
+                raise UrlUnreachable(f"The answer is longer than {most} bytes.")
         return bytes(body)
 
 

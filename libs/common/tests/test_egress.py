@@ -138,12 +138,20 @@ class Server:
         self.requests: list[str] = []
         self.port = 0
         self.over = asyncio.Event()
+        self.news = asyncio.Condition()
+
+    async def asked(self, path: str, times: int) -> None:
+        """Until so many requests have come."""
+        async with self.news:
+            await self.news.wait_for(lambda: self.requests.count(path) >= times)
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request.path)
+        async with self.news:
+            self.requests.append(request.path)
+            self.news.notify_all()
         assert "Authorization" not in request.headers
         if request.path == "/to":
             raise web.HTTPFound(request.query["url"])
@@ -245,6 +253,18 @@ async def test_answers_are_bounded_in_size_and_time(server: Server) -> None:
     async with open_egress(inside(timeout=timedelta(milliseconds=50))) as egress:
         with pytest.raises(UrlUnreachable):
             await egress.fetch("GET", server.url("/never"))
+
+
+async def test_a_lane_that_is_slow_keeps_no_other_one_waiting(server: Server) -> None:
+    async with open_egress(inside()) as egress:
+        slow = [asyncio.create_task(egress.fetch("GET", server.url("/never"), lane="slow")) for _ in range(20)]
+        await server.asked("/never", 4)
+        assert (await egress.fetch("GET", server.url("/quick"), lane="quick")).status == 200
+        assert server.requests.count("/never") == 4, "the others of the lane wait"
+        server.over.set()
+        await asyncio.gather(*slow)
+        with pytest.raises(UrlUnreachable):
+            await egress.fetch("GET", server.url("/long"), max_bytes=4999)
 
 
 async def test_the_environment_names_no_proxy_and_no_password(

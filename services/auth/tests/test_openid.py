@@ -47,7 +47,7 @@ class Party:
     async def sign_in(self, *, verifier: str | None = None, redirect_uri: str = BACK) -> Person:
         """One whole sign-in."""
         own = new_secret()
-        metadata = await self.client.discover(self.known.issuer)
+        metadata = await self.client.discover(self.known)
         asked = {
             "response_type": "code",
             "redirect_uri": BACK,

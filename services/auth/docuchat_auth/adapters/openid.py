@@ -1,9 +1,8 @@
 """Identity providers, over HTTP: discovery, keys, tokens and user info."""
 
 import base64
-from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ import structlog
 from joserfc.jwk import KeySet
 from yarl import URL
 
+from docuchat_auth.adapters.provider_memory import ProviderMemory
 from docuchat_auth.federated_logins.domain import Person, ProviderMetadata
 from docuchat_auth.federated_logins.errors import IdentityProviderUnavailable, ProviderAnswerInvalid
 from docuchat_auth.federated_logins.id_tokens import UnknownKey, listed, read_id_token, signing_keys
@@ -20,39 +20,41 @@ from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.schemas import parse_address
 from docuchat_common.clock import Clock
-from docuchat_common.egress import Egress, EgressPolicy, UrlRefused, UrlUnreachable
+from docuchat_common.egress import Egress, EgressPolicy, Fetched, UrlRefused, UrlUnreachable
+from docuchat_common.ids import TenantId
 from docuchat_common.text import one_line
 
 logger = structlog.get_logger()
 
 _DISCOVERY: Final = "/.well-known/openid-configuration"
-_REMEMBER_FOR: Final = timedelta(minutes=10)
-_MOST_REMEMBERED: Final = 200
+_LONGEST_ANSWER: Final = 256 * 2**10
+_LONGEST_URL: Final = 2000
 _LONGEST_NAME: Final = 200
 _MOST_VALUES: Final = 2000
 
 JsonObject = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    document: JsonObject
-    until: datetime
-
-
 class OpenIdClient:
-    """Every address, also one that a provider names, is called through the guard; whatever it answers is bounded."""
+    """Every address, also one that a provider names, is called through the guard; whatever it answers is bounded.
+
+    What a tenant's providers do costs its own people alone: calls of a tenant share a lane, and places of the memory.
+    """
 
     def __init__(self, egress: Egress, policy: EgressPolicy, secrets: SealedSecrets, clock: Clock) -> None:
         self._egress = egress
         self._policy = policy
         self._secrets = secrets
         self._clock = clock
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._memory = ProviderMemory(clock)
 
-    async def discover(self, issuer: str) -> ProviderMetadata:
+    async def discover(self, provider: IdentityProvider) -> ProviderMetadata:
         """What the provider tells of itself. Raises IdentityProviderUnavailable."""
-        document = await self._document(issuer.rstrip("/") + _DISCOVERY)
+        ask = partial(self._discover, provider.tenant_id, provider.issuer)
+        return await self._memory.get(provider.tenant_id, provider.issuer, ask)
+
+    async def _discover(self, tenant_id: TenantId, issuer: str) -> ProviderMetadata:
+        document = await self._document(tenant_id, issuer.rstrip("/") + _DISCOVERY)
         if document.get("issuer") != issuer:
             raise IdentityProviderUnavailable("The identity provider calls itself by another issuer than was set.")
         methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
@@ -70,7 +72,7 @@ class OpenIdClient:
         self, provider: IdentityProvider, code: str, *, redirect_uri: str, verifier: str, nonce: str
     ) -> Person:
         """Who somebody is, for a code. Raises ProviderAnswerInvalid, IdentityProviderUnavailable."""
-        metadata = await self.discover(provider.issuer)
+        metadata = await self.discover(provider)
         tokens = await self._tokens(provider, metadata, code, redirect_uri, verifier)
         id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
         if not isinstance(id_token, str):
@@ -79,10 +81,10 @@ class OpenIdClient:
         claims = await self._claims(provider, metadata, id_token, access_token, nonce)
         is_enough = "email" in claims and (provider.groups_claim in claims or not provider.mappings)
         if not is_enough and metadata.userinfo_endpoint and access_token:
-            told = await self._user_info(metadata.userinfo_endpoint, access_token)
+            told = await self._user_info(provider.tenant_id, metadata.userinfo_endpoint, access_token)
             if told.get("sub") != claims["sub"]:
                 raise ProviderAnswerInvalid
-            claims = {**told, **claims}
+            claims = joined(told, claims)
         return person_of(claims, provider.groups_claim)
 
     async def _claims(
@@ -99,12 +101,14 @@ class OpenIdClient:
                 moment=self._clock.now(),
             )
 
+        tenant_id, url = provider.tenant_id, metadata.jwks_uri
+        ask = partial(self._keys, tenant_id, url)
         try:
-            return read(signing_keys(await self._document(metadata.jwks_uri)))
+            return read(await self._memory.get(tenant_id, url, ask))
         except UnknownKey:  # the provider may have new keys
-            self._remembered.pop(metadata.jwks_uri, None)
+            self._memory.forget(tenant_id, url)
         try:
-            return read(signing_keys(await self._document(metadata.jwks_uri)))
+            return read(await self._memory.get(tenant_id, url, ask))
         except UnknownKey as error:
             raise ProviderAnswerInvalid from error
 
@@ -129,45 +133,55 @@ class OpenIdClient:
                 headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
             else:
                 form["client_secret"] = secret
-        try:
-            answer = await self._egress.fetch("POST", metadata.token_endpoint, headers=headers, data=form)
-        except (UrlRefused, UrlUnreachable) as error:
-            raise IdentityProviderUnavailable from error
+        answer = await self._fetch(provider.tenant_id, "POST", metadata.token_endpoint, headers, form)
         if 400 <= answer.status < 500:
             logger.warning("oidc.code_refused", provider_id=str(provider.id), status=answer.status)
             raise ProviderAnswerInvalid("The identity provider does not take its own code, or not our secret.")
         return _parsed(answer.status, answer.body)
 
-    async def _user_info(self, url: str, access_token: str) -> JsonObject:
-        try:
-            answer = await self._egress.fetch("GET", url, headers={"Authorization": f"Bearer {access_token}"})
-        except (UrlRefused, UrlUnreachable) as error:
-            raise IdentityProviderUnavailable from error
+    async def _user_info(self, tenant_id: TenantId, url: str, access_token: str) -> JsonObject:
+        answer = await self._fetch(tenant_id, "GET", url, {"Authorization": f"Bearer {access_token}"})
         return _parsed(answer.status, answer.body)
 
-    async def _document(self, url: str) -> JsonObject:
-        remembered = self._remembered.get(url)
-        if remembered is not None and self._clock.now() < remembered.until:
-            return remembered.document
+    async def _keys(self, tenant_id: TenantId, url: str) -> KeySet:
+        return signing_keys(await self._document(tenant_id, url))
+
+    async def _document(self, tenant_id: TenantId, url: str) -> JsonObject:
+        answer = await self._fetch(tenant_id, "GET", url)
+        return _parsed(answer.status, answer.body)
+
+    async def _fetch(
+        self,
+        tenant_id: TenantId,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Fetched:
         try:
-            answer = await self._egress.fetch("GET", url)
+            return await self._egress.fetch(
+                method, url, headers=headers, data=form, lane=tenant_id, max_bytes=_LONGEST_ANSWER
+            )
         except (UrlRefused, UrlUnreachable) as error:
             raise IdentityProviderUnavailable from error
-        document = _parsed(answer.status, answer.body)
-        self._remembered[url] = _Remembered(document, self._clock.now() + _REMEMBER_FOR)
-        self._remembered.move_to_end(url)
-        if len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
-        return document
 
     def _url(self, document: JsonObject, name: str) -> str:
         """An address of the provider's; a browser is sent to no other scheme either."""
         try:
             url = document[name]
+            if len(url) > _LONGEST_URL:
+                raise UrlRefused
             self._policy.assert_allowed(URL(url))
         except (KeyError, TypeError, ValueError, UrlRefused, UrlUnreachable) as error:
             raise IdentityProviderUnavailable(f"The identity provider tells no usable {name}.") from error
         return str(url)
+
+
+def joined(told: JsonObject, claims: JsonObject) -> JsonObject:
+    """The ID token's claims and what else the user info tells; who names the address says whether it is confirmed."""
+    names_it = claims if "email" in claims else told
+    confirmed = {"email_verified": names_it.get("email_verified")}
+    return {**told, **claims, **confirmed}
 
 
 def person_of(claims: JsonObject, groups_claim: str) -> Person:

@@ -17,6 +17,10 @@ logger = structlog.get_logger()
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Signatures of a private key: with a shared secret, or with none, whoever reads the public keys could make tokens."""
 _KINDS: Final[Mapping[object, Any]] = {"RSA": RSAKey, "EC": ECKey}
+_PUBLIC: Final = frozenset({"kty", "kid", "use", "alg", "n", "e", "crv", "x", "y"})
+_LONGEST_MEMBER: Final = 1400
+"""Of a key: the modulus of an RSA key of 8192 bits."""
+_MOST_KEYS: Final = 50
 _LEEWAY_SECONDS: Final = 60
 _LONGEST_SUBJECT: Final = 255
 
@@ -26,18 +30,26 @@ class UnknownKey(Exception):
 
 
 def signing_keys(published: Any) -> KeySet:
-    """The usable public keys of a JWKS; others are as if they were not there."""
+    """The usable public keys among the first 50 of a JWKS; others are as if they were not there."""
     listed = published.get("keys") if isinstance(published, dict) else None
     keys = []
-    for one in listed if isinstance(listed, list) else ():
+    for one in listed[:_MOST_KEYS] if isinstance(listed, list) else ():
         kind = _KINDS.get(one.get("kty")) if isinstance(one, dict) else None
         if kind is None or one.get("use", "sig") != "sig":
             continue
         try:
-            keys.append(kind.import_key(one))
+            keys.append(kind.import_key(_public(one)))
         except (JoseError, ValueError, TypeError):
             logger.info("oidc.key_unreadable")
     return KeySet(keys)
+
+
+def _public(key: dict[str, Any]) -> dict[str, str]:
+    """What is needed of a key to verify with. Raises ValueError for what no key has."""
+    members = {name: value for name, value in key.items() if name in _PUBLIC and isinstance(value, str)}
+    if any(len(value) > _LONGEST_MEMBER for value in members.values()):
+        raise ValueError("a member of the key is too long")
+    return members
 
 
 def read_id_token(

@@ -9,7 +9,7 @@ from docuchat_auth.identity_providers.domain import IdentityProvider
 class OpenIdProviders(Protocol):
     """Speaks OpenID Connect. What does not answer or answers nonsense raises IdentityProviderUnavailable."""
 
-    async def discover(self, issuer: str) -> ProviderMetadata:
+    async def discover(self, provider: IdentityProvider) -> ProviderMetadata:
         """What the provider tells of itself."""
         ...
 

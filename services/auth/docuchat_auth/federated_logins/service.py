@@ -110,7 +110,7 @@ class FederatedSignIn:
         provider = await self._get_active(found.id, provider_id)
         if not self._places.admits(return_to):
             raise ReturnNotAllowed
-        metadata = await self._openid.discover(provider.issuer)
+        metadata = await self._openid.discover(provider)
         state, nonce, verifier, cookie = (new_secret() for _ in range(4))
         flow = Flow(found.id, provider.id, nonce, verifier, name_of(cookie), return_to, challenge)
         await self._pending.put_flow(state, flow)
@@ -156,7 +156,7 @@ class FederatedSignIn:
 
     async def _redeem(self, flow: Flow, answer: ProviderAnswer) -> Grant:
         provider = await self._get_active(flow.tenant_id, flow.provider_id)
-        metadata = await self._openid.discover(provider.issuer)
+        metadata = await self._openid.discover(provider)
         if (answer.issuer or metadata.names_itself) and answer.issuer != metadata.issuer:
             raise ProviderAnswerInvalid  # of another provider than was asked (RFC 9207)
         if answer.error is not None or not answer.code:

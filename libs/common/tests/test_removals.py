@@ -37,6 +37,7 @@ KEPT = {
     "auth.api_keys.created_by": "who made a key of the tenant's own",
     "auth.invitations.invited_by": "until the invitation ends",
     "auth.audit_entries.subject_id": "who did what, by ids",
+    "auth.user_receipts.user_id": "what became of who was erased",
     "auth.revisions.subject": "that tokens are refused, until the last has ended",
     "knowledge.exports.requested_by": "until the tenant's archive is deleted",
     "knowledge.provider_calls.subjects": "who pays, until it is booked: 30 days",

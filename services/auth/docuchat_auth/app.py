@@ -31,6 +31,7 @@ from docuchat_auth.second_factors.routes import router as second_factors
 from docuchat_auth.sessions.routes import router as sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.routes import router as signing_keys
+from docuchat_auth.user_erasures.routes import router as user_erasures
 from docuchat_auth.users.routes import router as users
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.dead_letters import router as dead_letters
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         passkeys,
         members,
         members_inside,
+        user_erasures,
         invitations,
         groups,
         api_keys,

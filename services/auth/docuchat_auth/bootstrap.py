@@ -52,16 +52,16 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.tenant_erasure import make_erasure
+from docuchat_auth.tenant_erasure import make_erasure, start_erasures
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
+from docuchat_auth.user_erasures.service import UserErasures
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import Profiles, UserDirectory
 from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.db import Database, UnitOfWork, load_queries
 from docuchat_common.egress import open_egress
-from docuchat_common.erasure import ERASE_EVERY, TenantErasure
 from docuchat_common.exporting import Exporter
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
@@ -80,7 +80,6 @@ EXPORTED = (
     "sessions", "groups", "invitations", "api_keys", "audit",
 )  # fmt: skip
 _SWEEP_EVERY = timedelta(hours=1)
-_LOOK_EVERY = timedelta(seconds=10)
 _DRAIN = timedelta(seconds=10)
 
 
@@ -106,6 +105,7 @@ class Container:
     profiles: Profiles
     users: UserDirectory
     members: Members
+    user_erasures: UserErasures
     invitations: Invitations
     groups: Groups
     domains: Domains
@@ -242,9 +242,12 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             _open_federation(settings, uow, tenants, sessions, revisions, client, clock)
         )
         audit = AuditLog(uow)
-        deletion = Deletion(uow, revisions, mailer, clock, settings.tenant_deletion_grace)
+        deletion, people = (
+            Deletion(uow, revisions, mailer, clock, settings.tenant_deletion_grace),
+            UserErasures(uow, members, audit, clock),
+        )
         dead_letters = DeadLetterOffice(broker, SCHEMA)
-        consumer = Consumer(broker, subscriptions(audit, deletion))
+        consumer = Consumer(broker, subscriptions(audit, deletion, people))
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
         _sweep(
@@ -259,7 +262,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
                 "signing_keys": partial(_rotate_keys, keys, settings.signing_key_rotation),
             },
         )
-        _start_deletion(background, deletion, make_erasure(uow, audit, client, dead_letters))
+        start_erasures(background, deletion, make_erasure(uow, audit, client, dead_letters), people)
         for number in range(settings.mail_workers):
             background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
         background.start("invitations.delivery", partial(letters.deliver, mailer.send_invitation))
@@ -298,6 +301,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             profiles=Profiles(uow),
             users=UserDirectory(uow),
             members=members,
+            user_erasures=people,
             invitations=invitations,
             groups=Groups(uow, revisions, clock),
             domains=Domains(uow, NameServers(settings.dns_servers, settings.dns_timeout), clock),
@@ -355,12 +359,6 @@ def _sweep(background: Background, sweeps: Mapping[str, Callable[[], Awaitable[o
         background.every(f"{name}.sweep", _SWEEP_EVERY, work)
 
 
-def _start_deletion(background: Background, deletion: Deletion, erasure: TenantErasure) -> None:
-    background.every("tenants.deletion", _LOOK_EVERY, deletion.begin_due)
-    background.every("tenants.erasure", ERASE_EVERY, erasure.go_on)
-    background.every("tenants.receipts", _LOOK_EVERY, deletion.mail)
-
-
 async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
     async with uow.system() as tx:
         await tx.requests.forget(KEY_LIFE)
@@ -376,9 +374,8 @@ async def _rotate_keys(keys: KeyRing, age: timedelta | None) -> None:
         await keys.rotate_when_due(age)
 
 
-async def _forget_codes(codes: CodeStore, user: User) -> None:
-    if user.email:
-        await codes.forget(Account(user.tenant_id, user.email))
+async def _forget_codes(codes: CodeStore, user: User) -> int:
+    return await codes.forget(Account(user.tenant_id, user.email)) if user.email else 0
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from docuchat_auth.second_factors.repository import SecondFactorRepository
 from docuchat_auth.sessions.repository import RefreshTokenRepository
 from docuchat_auth.signing_keys.repository import SigningKeyRepository
 from docuchat_auth.tenants.repository import TenantRepository
+from docuchat_auth.user_erasures.repository import UserReceiptRepository
 from docuchat_auth.users.repository import UserRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -50,6 +51,7 @@ class Tx:
     external_ids: ExternalIdRepository
     audit: AuditRepository
     receipts: ReceiptRepository
+    user_receipts: UserReceiptRepository
     erasures: Erasures
     requests: IdempotentRequests
     outbox: Outbox
@@ -76,6 +78,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         external_ids=ExternalIdRepository(connection),
         audit=AuditRepository(connection),
         receipts=ReceiptRepository(connection),
+        user_receipts=UserReceiptRepository(connection),
         erasures=Erasures(connection, "auth"),
         requests=IdempotentRequests(connection, "auth"),
         outbox=outbox,

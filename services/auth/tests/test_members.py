@@ -117,8 +117,9 @@ async def test_the_keys_of_a_removed_user_end_and_what_they_were_answered_and_gu
     world, eve = people.world, people.users["eve"]
     forgotten: list[Any] = []
 
-    async def forget(user: Any) -> None:
+    async def forget(user: Any) -> int:
         forgotten.append(user.id)
+        return 1
 
     keys = ApiKeys(world.uow, world.keys, world.revisions, world.clock)
     key = await keys.create(people.caller("eve"), new_key("mine"))

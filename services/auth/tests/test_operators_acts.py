@@ -20,8 +20,8 @@ from .test_operators import TENANTS, bearer, make
 
 
 def reset_of(world: Any) -> SignInReset:
-    async def forget(user: User) -> None:
-        await world.codes.forget(Account(user.tenant_id, Email(user.email or "")))
+    async def forget(user: User) -> int:
+        return await world.codes.forget(Account(user.tenant_id, Email(user.email or "")))
 
     return SignInReset(world.uow, world.sessions, [forget])
 

@@ -47,6 +47,20 @@ async def test_the_chats_of_a_removed_user_and_of_the_users_keys_go_and_nobody_e
     assert len(await world.chat_usage()) == 9, "what was used stays booked"
 
 
+async def test_of_an_erased_user_it_is_told_once_what_is_gone(world: Any) -> None:
+    eve = world.caller
+    await world.ask(session_id="one")
+    await world.ask(session_id="two")
+    people = People(world.transactions, world.replay)
+    await people.settle(gone(world.new_caller()))
+    for _ in range(2):
+        await people.settle(replace(gone(eve), is_erasure=True))
+    rows = await world.rows("SELECT body FROM chat.outbox WHERE type = 'user.erased.v1'")
+    (said,) = [orjson.loads(row["body"])["data"] for row in rows]
+    assert (said["user_id"], said["service"]) == (str(eve.subject_id), "chat")
+    assert said["erased"] == {"chats": 2, "messages": 4} and "provider_calls" in said["kept"]
+
+
 async def told(world: Any, *subjects: Caller) -> dict[str, list[dict[str, Any]]]:
     exporter = Exporter(
         world.transactions._transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED

@@ -22,6 +22,7 @@ from docuchat_common.http.client import ServiceClient, open_http_client
 from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.ledger import UsageLedger
+from docuchat_common.http.quotes import QuotesClient
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -133,7 +134,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             recipe=_recipe(settings, space),
         )
         sweeps = Sweeps(uow, blobs, announcer, dead_letters, meter, metering, limits.max_attempts)
-        people = People(uow, announcer)
         exports = Exports(
             uow,
             Blobs(settings.blob_url, reserve_bytes=_KEPT_FROM_EXPORTS),
@@ -146,6 +146,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             lifetime=settings.export_lifetime,
             worker_id=presence.process_id,
         )
+        quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
+        people = People(uow, announcer, quotes.forget, sweeps.remove_blobs, exports.sweep)
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
         retention = Retention(uow, SystemClock(), sweeps.delete_older)

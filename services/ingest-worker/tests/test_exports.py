@@ -21,13 +21,12 @@ from docuchat_common.exporting import Exported, Exporter
 from docuchat_common.ids import TenantId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
 from docuchat_ingest.exports.service import Exports
-from docuchat_ingest.jobs.people import People
 from docuchat_ingest.transaction import SCHEMA, compose
 from docuchat_knowledge.exports.repository import FILES, ROWS
 from docuchat_testkit.eventually import eventually
 
 from .bench import TENANT, Bench
-from .test_people import add
+from .test_people import add, make_people
 
 KEY, GROUP = uuid7(), uuid7()
 CONTENT = b"%PDF-1.7 the original"
@@ -270,7 +269,7 @@ async def test_archives_go_when_their_time_is_over_and_with_their_person(desk: D
         pass
     await desk.worker().sweep()
     assert len(desk.archives()) == 2
-    await People(desk.bench.uow, desk.bench.around).settle(RemovedUser(TENANT, eve))
+    await make_people(desk.bench).settle(RemovedUser(TENANT, eve))
     await desk.worker().sweep()
     assert len(desk.archives()) == 1
     await desk.bench.rows("UPDATE knowledge.exports SET expires_at = now()")

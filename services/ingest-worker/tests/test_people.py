@@ -1,5 +1,6 @@
 """What a removed user leaves behind among the documents: nothing under that id, whatever comes when."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,7 +23,22 @@ ADMIN = Caller(TENANT, "user", uuid7(), role="admin")
 
 @pytest.fixture
 def people(bench: Bench) -> People:
-    return People(bench.uow, bench.around)
+    return make_people(bench)
+
+
+def make_people(bench: Bench) -> People:
+    """Whose documents are quoted twice and have one object each."""
+
+    async def forget_quotes(*_: object) -> int:
+        return 2
+
+    async def remove_blobs(*_: object) -> int:
+        return 1
+
+    async def delete_archives() -> None:
+        """There are none."""
+
+    return People(bench.uow, bench.around, forget_quotes, remove_blobs, delete_archives)
 
 
 def gone(user: UserId, heir: UserId | None = None, *keys: UUID) -> RemovedUser:
@@ -153,3 +169,40 @@ async def test_a_worker_that_stops_in_the_midst_of_it_goes_on(bench: Bench, peop
             ends += 1
     assert ends > 5 and await uploaders(bench) == {}
     assert sorted(await deleted(bench)) == sorted(documents)
+
+
+async def erasures(bench: Bench) -> list[dict[str, object]]:
+    return [body["data"] for kind, body in await bench.events() if kind == "user.erased.v1"]
+
+
+async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, people: People) -> None:
+    claim = await bench.claim()
+    await bench.rows("UPDATE knowledge.documents SET uploaded_by = $1 WHERE id = $2", EVE, claim.document_id)
+    await add(bench, EVE, content="same")
+    await add(bench, BOB, content="same")
+    await people.settle(gone(BOB))
+    assert await erasures(bench) == [], "a removal tells nothing"
+    erased = replace(gone(EVE), is_erasure=True)
+    ends = 0
+    while True:
+        bench.uow.away_after = ends
+        try:
+            await people.settle(erased)
+            break
+        except UpstreamUnavailable:
+            ends += 1
+    bench.uow.away_after = None
+    await add(bench, EVE)
+    await people.sweep()
+    assert await uploaders(bench) == {}
+    (told,) = await erasures(bench)
+    assert (told["user_id"], told["service"]) == (str(EVE), "ingest")
+    counted = told["erased"]
+    assert isinstance(counted, dict) and counted["documents"] == 2, "however often it was begun anew"
+    assert counted["quotes"] <= 4 and counted["objects"] <= 2
+
+
+async def test_what_an_heir_of_an_erased_user_gets_is_told_as_handed_over(bench: Bench, people: People) -> None:
+    await add(bench, EVE)
+    await people.settle(replace(gone(EVE, BOB), is_erasure=True))
+    assert [told["erased"] for told in await erasures(bench)] == [{"documents_handed_over": 1}]

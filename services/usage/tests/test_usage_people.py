@@ -63,6 +63,19 @@ async def test_documents_count_for_the_heir_and_the_users_own_budgets_go(
         assert await connection.fetchval("SELECT user_id FROM usage.ledger") == world.user, "an id, and no name"
 
 
+async def test_of_an_erased_user_it_is_told_once_what_is_gone(
+    world: World, database: ClonedDatabase, people: People
+) -> None:
+    await limit(world, world.user)
+    for _ in range(2):
+        await people.settle(RemovedUser(TenantId(world.tenant), UserId(world.user), is_erasure=True))
+    async with database.connect() as connection:
+        rows = await connection.fetch("SELECT body FROM usage.outbox WHERE type = 'user.erased.v1'")
+    (said,) = [orjson.loads(row["body"])["data"] for row in rows]
+    assert (said["user_id"], said["service"]) == (str(world.user), "usage")
+    assert said["erased"] == {"budgets": 3} and "ledger" in said["kept"]
+
+
 async def test_what_is_heard_after_the_user_is_gone_is_counted_for_the_heir_by_the_sweep(
     world: World, database: ClonedDatabase, people: People
 ) -> None:

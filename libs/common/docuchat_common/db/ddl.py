@@ -375,3 +375,17 @@ GRANT SELECT, DELETE ON {schema}.removed_users TO {system};
 {guard_ddl(schema, "removed_users")}
 {erasable_ddl(schema, "removed_users")}
 """
+
+
+def erased_users_ddl(schema: str, *, app_roles: tuple[str, ...]) -> str:
+    """What `schema` needs to say how much of an erased user is gone; needs `removed_users_ddl`."""
+    schema, app = _checked(schema), ", ".join(map(_checked, app_roles))
+    return f"""
+ALTER TABLE {schema}.removed_users
+    ADD COLUMN is_erasure boolean NOT NULL DEFAULT false,
+    ADD COLUMN counts jsonb NOT NULL DEFAULT '{{}}',
+    ADD COLUMN told_at timestamptz;
+COMMENT ON COLUMN {schema}.removed_users.is_erasure IS 'Whether it is to be told how much of the user is gone.';
+COMMENT ON COLUMN {schema}.removed_users.counts IS 'How much that is, until it is told.';
+GRANT UPDATE (counts, told_at) ON {schema}.removed_users TO {app};
+"""

@@ -83,6 +83,21 @@ class UserRemoved(Event):
     hand_over_to: UUID | None = None
     key_ids: tuple[UUID, ...] = ()
     """The user's API keys, which are gone as well."""
+    is_erasure: bool = False
+    """Whether each service says what it erased (`user.erased.v1`)."""
+
+
+class UserErased(Event):
+    """A service has erased what it kept of a user: how much of what, and what it keeps for which reason."""
+
+    type: ClassVar[str] = "user.erased.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "ingest", "usage")
+    taken_by: ClassVar[tuple[str, ...]] = ("auth",)
+
+    user_id: UUID
+    service: str
+    erased: dict[str, NonNegativeInt]
+    kept: dict[str, str]
 
 
 class KeyRotated(Event):
@@ -310,6 +325,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     TenantErased,
     UserRegistered,
     UserRemoved,
+    UserErased,
     KeyRotated,
     DocumentUploaded,
     DocumentDeleted,

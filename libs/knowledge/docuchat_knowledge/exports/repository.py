@@ -99,9 +99,10 @@ class ExportWork:
             self._connection, **_under(claim), most_attempts=most_attempts, lifetime=lifetime
         )
 
-    async def expire_of(self, tenant_id: TenantId, user_id: UUID) -> None:
-        """Let the archives of a person be taken away."""
-        await _queries.expire_exports_of(self._connection, tenant_id=tenant_id, user_id=user_id)
+    async def expire_of(self, tenant_id: TenantId, user_id: UUID) -> int:
+        """Let the archives of a person be taken away; returns how many."""
+        status: str = await _queries.expire_exports_of(self._connection, tenant_id=tenant_id, user_id=user_id)
+        return int(status.rpartition(" ")[2])
 
     async def list_expired(self, limit: int) -> Sequence[tuple[TenantId, UUID]]:
         """Exports whose time is over."""

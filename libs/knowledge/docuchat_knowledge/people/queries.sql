@@ -3,7 +3,7 @@
 
 -- name: list_left
 -- Removed users of all tenants under whose id something is found.
-SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to
+SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to, r.is_erasure
 FROM knowledge.removed_users r
 WHERE EXISTS (SELECT FROM knowledge.documents d
               WHERE d.tenant_id = r.tenant_id AND d.uploaded_by = r.user_id AND d.deleted_at IS NULL AND d.status <> 'receiving')

@@ -71,3 +71,13 @@ SELECT auth.forget_audit_v1(:chain, :older_than, :max_rows);
 -- name: strip(chain, max_rows)$
 -- Leave the addresses out of the log of a tenant that is being erased; how many entries.
 SELECT auth.strip_audit_v1(:chain, :max_rows);
+
+-- name: list_erased_people(chains, subject_ids)
+-- Of some people, or keys, in tenants those who were erased.
+SELECT DISTINCT c.chain, c.subject_id
+FROM unnest(:chains::integer[], :subject_ids::uuid[]) AS c (chain, subject_id)
+JOIN auth.user_receipts r ON r.tenant_id = c.chain AND c.subject_id = ANY (r.user_id || r.key_ids);
+
+-- name: strip_person(chain, user_id, max_rows)$
+-- Leave the addresses of an erased user, and of the user's keys, out of the log; how many entries.
+SELECT auth.strip_person_v1(:chain, :user_id, :max_rows);

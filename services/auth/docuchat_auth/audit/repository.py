@@ -10,7 +10,7 @@ import asyncpg
 
 from docuchat_auth.audit.domain import Entry, Filter, Head, Link
 from docuchat_common.db import load_queries
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, UserId
 
 _queries: Any = load_queries("docuchat_auth.audit")
 _ENTRY: Final = tuple(field.name for field in fields(Entry))
@@ -89,6 +89,15 @@ class AuditRepository:
         rows = _queries.list_erased(self._connection, chains=list(chains))
         return {TenantId(row["tenant_id"]) async for row in rows}
 
+    async def erased_people(self, entries: Collection[Entry]) -> set[tuple[TenantId, UUID]]:
+        """System transactions only: chain and subject of those of these entries that are by somebody who was erased."""
+        rows = _queries.list_erased_people(
+            self._connection,
+            chains=[entry.chain for entry in entries],
+            subject_ids=[entry.subject_id for entry in entries],
+        )
+        return {(TenantId(row["chain"]), row["subject_id"]) async for row in rows}
+
     async def find_anchor(self, chain: TenantId) -> Head:
         """What the first entry that is left of a chain follows."""
         row = await _queries.find_anchor(self._connection, chain=chain)
@@ -107,6 +116,11 @@ class AuditRepository:
     async def strip(self, chain: TenantId, limit: int) -> int:
         """System transactions only: leave addresses out of a tenant's log that is being erased; in how many entries."""
         stripped: int = await _queries.strip(self._connection, chain=chain, max_rows=limit)
+        return stripped
+
+    async def strip_person(self, chain: TenantId, user_id: UserId, limit: int) -> int:
+        """System transactions only: leave an erased user's addresses out of a tenant's log; in how many entries."""
+        stripped: int = await _queries.strip_person(self._connection, chain=chain, user_id=user_id, max_rows=limit)
         return stripped
 
 

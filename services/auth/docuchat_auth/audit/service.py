@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from docuchat_auth.audit.domain import NO_HASH, Break, Entry, Filter, Head, Link, Verification, breaks_in
 from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.caller import NO_TENANT
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, UserId
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -39,12 +40,16 @@ class AuditLog:
             # what comes late of a tenant that was deleted is not kept
             done = await tx.audit.erased(chains)
             known = await tx.audit.known(entries.keys())
+            # of a person who was erased no address comes in late
+            people = await tx.audit.erased_people([entry for entry in entries.values() if entry.address is not None])
             heads = await tx.audit.heads(chains)
             links = []
             for entry in entries.values():
                 if entry.event_id in known or entry.chain in done:
                     continue
-                link = Link.after(heads.get(entry.chain, Head()), entry)
+                is_erased = (entry.chain, entry.subject_id) in people
+                told = replace(entry, address=None) if is_erased else entry
+                link = Link.after(heads.get(entry.chain, Head()), told)
                 heads[entry.chain] = Head(link.seq, link.hash)
                 links.append(link)
             if links:
@@ -104,6 +109,16 @@ class AuditLog:
             stripped += batch
             if not batch:
                 return {"addresses_in_the_audit_log": stripped}
+
+    async def strip_person(self, tenant_id: TenantId, user_id: UserId) -> int:
+        """Leave the addresses of an erased user, and of the user's keys, out of the log; in how many entries."""
+        stripped = 0
+        while True:
+            async with self._uow.system() as tx:
+                batch = await tx.audit.strip_person(tenant_id, user_id, _PAGE)
+            stripped += batch
+            if batch < _PAGE:
+                return stripped
 
 
 def _entry(event: AuditRecorded) -> Entry:

@@ -71,9 +71,9 @@ class CodeStore:
             outcome, wait = await self._redeem(keys=[self._prefix(account)], args=arguments)
         return Redemption(outcome.decode()), timedelta(milliseconds=wait)
 
-    async def forget(self, account: Account) -> None:
-        """Forget live codes, failures and known browsers of an account. Looks through all keys of the Redis."""
-        await erase_keys(self._client, f"{self._prefix(account)}:*")
+    async def forget(self, account: Account) -> int:
+        """Forget live codes, failures and known browsers of an account; how many keys. Looks through all of Redis."""
+        return await erase_keys(self._client, f"{self._prefix(account)}:*")
 
     def _prefix(self, account: Account) -> str:
         return f"auth:code:{self._pseudonyms.of_account(account)}"

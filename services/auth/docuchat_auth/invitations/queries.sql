@@ -23,6 +23,13 @@ WITH voided AS (
 )
 SELECT count(*) FROM voided;
 
+-- name: delete_invitations_of(tenant_id, email)$
+-- Forgets what was offered to an address.
+WITH deleted AS (
+    DELETE FROM auth.invitations WHERE tenant_id = :tenant_id AND email = :email RETURNING 1
+)
+SELECT count(*) FROM deleted;
+
 -- name: find_invitation(tenant_id, invitation_id)^
 -- An invitation by its id.
 SELECT tenant_id, id, email, role, invited_by, created_at, expires_at

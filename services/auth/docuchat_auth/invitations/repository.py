@@ -56,6 +56,10 @@ class InvitationRepository:
         )
         return int(voided)
 
+    async def delete_of(self, tenant_id: TenantId, email: Email) -> int:
+        """Forget what was offered to an address; returns how many."""
+        return int(await _queries.delete_invitations_of(self._connection, tenant_id=tenant_id, email=email))
+
     async def find(self, tenant_id: TenantId, invitation_id: UUID) -> Invitation | None:
         row = await _queries.find_invitation(self._connection, tenant_id=tenant_id, invitation_id=invitation_id)
         return None if row is None else _invitation(row)

@@ -74,10 +74,10 @@ class Attempts:
                 await pipe.execute()
         return name
 
-    async def forget(self, *subjects: str) -> None:
-        """Forget whatever is counted of an account, and its devices. Looks through all keys of the Redis."""
+    async def forget(self, *subjects: str) -> int:
+        """Forget whatever is counted of an account, and its devices; how many keys. Looks through all of Redis."""
         patterns = [(_key(subject, "*"), f"auth:limit:*:*:{subject}:*") for subject in subjects]
-        await erase_keys(self._client, *chain.from_iterable(patterns))
+        return await erase_keys(self._client, *chain.from_iterable(patterns))
 
 
 def _key(subject: str, device_digest: str) -> str:

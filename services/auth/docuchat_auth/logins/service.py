@@ -101,14 +101,14 @@ class PasswordSignIn:
         logger.info("user.signed_in", tenant_id=one.tenant.id, user_id=str(one.user.id), by="password")
         return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
 
-    async def forget_failures(self, user: User) -> None:
-        """Forget failures at the user's password and second factor, and known devices."""
+    async def forget_failures(self, user: User) -> int:
+        """Forget failures at the user's password and second factor, and known devices; how many keys."""
         subjects = [str(user.id), f"{int(user.tenant_id)}:{user.id}", f"{int(user.tenant_id)}:user:{user.id}"]
         if address := user.email or user.claimed_email:
             subjects.append(self._pseudonyms.of_email(address))
         if user.username:
             subjects.append(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
-        await self._attempts.forget(*subjects)
+        return await self._attempts.forget(*subjects)
 
     async def _require_still(self, tx: Tx, one: Candidate, attempt: Attempt) -> None:
         """Raise InvalidCredentials when the password was changed since it was read; hold the user until `tx` ends."""

@@ -32,8 +32,11 @@ logger = structlog.get_logger()
 _NOBODY = MemberChange(is_active=False)
 _SWEEP_BATCH: Final = 500
 
-ForgetGuesses = Callable[[User], Awaitable[None]]
-"""Forgets what a way to sign in has counted against a user."""
+ForgetGuesses = Callable[[User], Awaitable[int]]
+"""Forgets what a way to sign in has counted against a user; how many keys it was."""
+
+NoteErasure = Callable[["Tx", User, RemovedUser, int], Awaitable[None]]
+"""Notes who is erased, and with how many keys of Redis, in the transaction that removes the user."""
 
 
 class Members:
@@ -67,18 +70,27 @@ class Members:
         logger.info("user.changed", tenant_id=tenant_id, user_id=str(user_id), role=role.value, is_active=is_active)
         return changed or user
 
-    async def remove(self, tenant_id: TenantId, user_id: UserId, by: Caller, *, hand_over_to: UserId | None) -> None:
+    async def remove(
+        self,
+        tenant_id: TenantId,
+        user_id: UserId,
+        by: Caller,
+        *,
+        hand_over_to: UserId | None,
+        erase: NoteErasure | None = None,
+    ) -> None:
         """Delete a user. What the user owns is handed over or deleted by those who keep it, who hear of it.
 
-        Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver, and as `require_still`.
+        With `erase` they say how much that was. Raises UserNotFound, OwnersOnly, LastOwner, InvalidHandOver, and as
+        `require_still`.
         """
         async with self._uow(tenant_id) as tx:
             user = await self._judge_removal(tx, tenant_id, user_id, by, hand_over_to)
-        await self._forget(user)
+        keys = await self._forget(user)
         async with self._uow(tenant_id) as tx:
             user = await self._judge_removal(tx, tenant_id, user_id, by, hand_over_to)
             handed = None if hand_over_to is None else f"handed over to {hand_over_to}"
-            await self._delete(tx, user, by, detail=handed, hand_over_to=hand_over_to)
+            await self._delete(tx, user, by, detail=handed, hand_over_to=hand_over_to, erase=erase, keys_gone=keys)
         logger.info("user.removed", tenant_id=tenant_id, user_id=str(user_id))
 
     async def forget_unproven(self, before: datetime) -> int:
@@ -99,24 +111,42 @@ class Members:
             logger.info("users.unproven_removed", removed=removed)
         return removed
 
-    async def _forget(self, user: User) -> None:
+    async def _forget(self, user: User) -> int:
         """Forget what was counted under the user's address: first, because nobody knows it afterwards."""
-        for forget in self._forget_guesses:
-            await forget(user)
+        return sum([await forget(user) for forget in self._forget_guesses])
 
     async def _delete(
-        self, tx: Tx, user: User, by: Caller | None, *, detail: str | None, hand_over_to: UserId | None = None
+        self,
+        tx: Tx,
+        user: User,
+        by: Caller | None,
+        *,
+        detail: str | None,
+        hand_over_to: UserId | None = None,
+        erase: NoteErasure | None = None,
+        keys_gone: int = 0,
     ) -> None:
         keys = tuple(await tx.api_keys.list_ids(user.tenant_id, user.id))
-        gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to)
+        gone = RemovedUser(user.tenant_id, user.id, keys, hand_over_to, is_erasure=erase is not None)
+        if erase is not None:
+            await erase(tx, user, gone, keys_gone)
         detail = f"{detail or ''}{await _void_offers(tx, user, None)}".removeprefix("; ") or None
         await self._sessions.end_all(tx, user)
         await tx.users.delete(user.tenant_id, user.id)
         await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
         for key_id in keys:
             await tx.requests.forget_about(user.tenant_id, key_id)
-        tx.outbox.add(UserRemoved(tenant_id=user.tenant_id, user_id=user.id, hand_over_to=hand_over_to, key_ids=keys))
-        tx.outbox.add(entry(by, "user.remove", user.id, tenant_id=user.tenant_id, detail=detail))
+        tx.outbox.add(
+            UserRemoved(
+                tenant_id=user.tenant_id,
+                user_id=user.id,
+                hand_over_to=hand_over_to,
+                key_ids=keys,
+                is_erasure=gone.is_erasure,
+            )
+        )
+        act = "user.erase" if gone.is_erasure else "user.remove"
+        tx.outbox.add(entry(by, act, user.id, tenant_id=user.tenant_id, detail=detail))
 
     async def _judge_removal(
         self, tx: Tx, tenant_id: TenantId, user_id: UserId, by: Caller, heir_id: UserId | None

@@ -34,13 +34,13 @@ class LegacyRepository:
         rows = _queries.list_running(self._connection, tenant_id=who.tenant_id, subject_ids=who.subject_ids)
         return [TurnId(row["id"]) async for row in rows]
 
-    async def delete_chats(self, who: RemovedUser, limit: int) -> int:
-        """Turn some chats into tombstones, their messages and finished turns go; gives how many."""
+    async def delete_chats(self, who: RemovedUser, limit: int) -> tuple[int, int]:
+        """Turn some chats into tombstones, their messages and finished turns go; how many chats and messages."""
         chats = [
             row["id"]
             async for row in _queries.lock_chats(
                 self._connection, tenant_id=who.tenant_id, subject_ids=who.subject_ids, row_limit=limit
             )
         ]
-        await _queries.delete_chats(self._connection, tenant_id=who.tenant_id, chat_ids=chats)
-        return len(chats)
+        messages: int = await _queries.delete_chats(self._connection, tenant_id=who.tenant_id, chat_ids=chats)
+        return len(chats), messages

@@ -1,6 +1,6 @@
 -- name: list_left
 -- Removed users of all tenants under whose ids a chat is found (system role).
-SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to
+SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to, r.is_erasure
 FROM chat.removed_users r
 WHERE EXISTS (SELECT FROM chat.chats c
               WHERE c.tenant_id = r.tenant_id AND c.subject_id = ANY (r.user_id || r.key_ids) AND c.deleted_at IS NULL)
@@ -20,13 +20,17 @@ ORDER BY c.id
 LIMIT :row_limit
 FOR UPDATE;
 
--- name: delete_chats!
--- Turn chats into tombstones as a deletion of each would; running turns settle, and find that they are not kept.
+-- name: delete_chats$
+-- Turn chats into tombstones as a deletion of each would; running turns settle, and find that they are not kept. How many
+-- messages went.
 WITH gone AS (
     UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
     WHERE tenant_id = :tenant_id AND id = ANY (:chat_ids::uuid[]) AND deleted_at IS NULL
     RETURNING id
 ), emptied AS (
     DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id
+    RETURNING m.id
+), finished AS (
+    DELETE FROM chat.turns t USING gone WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'
 )
-DELETE FROM chat.turns t USING gone WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running';
+SELECT count(*) FROM emptied;

@@ -16,6 +16,10 @@ logger = structlog.get_logger()
 _CHATS_AT_ONCE: Final = 5
 """A chat has up to 10,000 messages."""
 _USERS_AT_ONCE: Final = 100
+_KEPT: Final = {
+    "provider_calls": "what was asked of a provider, by ids and without words, for 30 days",
+    "removed_users": "that who is gone stays so, by ids, for 30 days",
+}
 
 
 class People:
@@ -32,6 +36,9 @@ class People:
             running = await tx.legacies.list_running(who)
         deleted = await repeat(partial(self._delete, who))
         await self._running.forget(who.tenant_id, running)
+        async with self._transactions(who.tenant_id) as tx:
+            if (told := await tx.legacies.removed.finish(who, "chat", _KEPT)) is not None:
+                tx.outbox.add(told)
         logger.info("user.chats_settled", tenant_id=who.tenant_id, user_id=str(who.user_id), deleted=deleted)
 
     async def sweep(self) -> None:
@@ -44,6 +51,7 @@ class People:
 
     async def _delete(self, who: RemovedUser) -> int:
         async with self._transactions(who.tenant_id) as tx:
-            chats = await tx.legacies.delete_chats(who, _CHATS_AT_ONCE)
+            chats, messages = await tx.legacies.delete_chats(who, _CHATS_AT_ONCE)
+            await tx.legacies.removed.count(who, chats=chats, messages=messages)
             await tx.requests.forget_subjects(who.tenant_id, who.subjects)
         return chats

@@ -108,8 +108,8 @@ class LegacyStore(Protocol):
         """What is being answered to the user or a key of the user's."""
         ...
 
-    async def delete_chats(self, who: RemovedUser, limit: int) -> int:
-        """Delete some of the user's chats; returns how many."""
+    async def delete_chats(self, who: RemovedUser, limit: int) -> tuple[int, int]:
+        """Delete some of the user's chats; returns how many chats and messages."""
         ...
 
 

@@ -64,6 +64,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/auth/passkeys/options", ("POST",), "auth", "public"),
     Row("/v1/users", ("GET",), "auth", "users.read"),
     Row("/v1/users/{user_id}", ("PATCH", "DELETE"), "auth", "users.manage"),
+    Row("/v1/users/{user_id}/erase", ("POST",), "auth", "users.manage"),
+    Row("/v1/users/{user_id}/receipt", ("GET",), "auth", "users.manage"),
     Row("/v1/sessions", ("GET", "DELETE"), "auth", "account.use"),
     Row("/v1/sessions/{session_id}", ("DELETE",), "auth", "account.use"),
     Row("/v1/invitations", ("GET", "POST"), "auth", "users.manage"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import structlog
 
 from docuchat_common.events.catalogue import DocumentDeleted
+from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.removals import RemovedUser, repeat
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
@@ -19,6 +21,18 @@ logger = structlog.get_logger()
 _HANDED_AT_ONCE: Final = 500
 _DELETED_AT_ONCE: Final = 20
 _USERS_AT_ONCE: Final = 100
+_KEPT: Final = {
+    "provider_calls": "what was asked of a provider, by ids and without words, for 30 days",
+    "exports": "archives of the whole tenant that were made before, until they expire (EXPORT_LIFETIME)",
+    "counters of the gateway": "how often the user called, by an id, for minutes",
+    "dead letters": "events that were given up, by ids and without words, until an operator replays or discards them",
+    "removed_users": "that who is gone stays so, by ids, for 30 days",
+}
+
+ForgetQuotes = Callable[[TenantId, DocumentId], Awaitable[int | None]]
+"""Empties a deleted document's quotes in answers: how many, None when chat hears of it later, by the event."""
+RemoveBlobs = Callable[[TenantId, DocumentId], Awaitable[int]]
+"""Deletes a deleted document's files: how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,9 @@ class People:
 
     uow: IngestUnitOfWork
     announcer: Announcer
+    forget_quotes: ForgetQuotes
+    remove_blobs: RemoveBlobs
+    delete_expired_archives: Callable[[], Awaitable[None]]
 
     async def settle(self, who: RemovedUser) -> None:
         """Remember who is gone, and leave nothing under the user's id; what the heir has as well is deleted."""
@@ -38,7 +55,10 @@ class People:
             heir = await tx.legacies.removed.find_heir(who)
             ended = await tx.legacies.leave_collections(who, heir)
             await tx.requests.forget_subjects(who.tenant_id, who.subjects)
-            await tx.exports.expire_of(who.tenant_id, who.user_id)
+            archives = await tx.exports.expire_of(who.tenant_id, who.user_id)
+            await tx.legacies.removed.count(who, memberships=ended, archives=archives)
+        if who.is_erasure:
+            await self._tell(who)
         logger.info(
             "user.documents_settled",
             tenant_id=who.tenant_id,
@@ -56,10 +76,20 @@ class People:
         for who in left:
             await self.settle(who)
 
+    async def _tell(self, who: RemovedUser) -> None:
+        await self.delete_expired_archives()
+        async with self.uow(who.tenant_id) as tx:
+            if (told := await tx.legacies.removed.finish(who, "ingest", _KEPT)) is not None:
+                tx.outbox.add(told)
+
     async def _hand_over(self, who: RemovedUser) -> int:
         async with self.uow(who.tenant_id) as tx:
             heir = await tx.legacies.removed.find_heir(who)
-            return 0 if heir is None else await tx.legacies.hand_documents_over(who, heir, _HANDED_AT_ONCE)
+            if heir is None:
+                return 0
+            handed = await tx.legacies.hand_documents_over(who, heir, _HANDED_AT_ONCE)
+            await tx.legacies.removed.count(who, documents_handed_over=handed)
+            return handed
 
     async def _delete(self, who: RemovedUser) -> int:
         async with self.uow(who.tenant_id) as tx:
@@ -67,9 +97,19 @@ class People:
         for document_id in documents:
             try:
                 async with self.uow(who.tenant_id) as tx:
-                    await tx.documents.delete(who.tenant_id, document_id)
+                    receipt = await tx.documents.delete(who.tenant_id, document_id)
+                    await tx.legacies.removed.count(who, documents=1, chunks=receipt.chunks_deleted)
                     tx.outbox.add(DocumentDeleted(tenant_id=who.tenant_id, document_id=document_id, user_id=None))
             except DocumentNotFound:
                 continue  # somebody else was quicker
             await self.announcer.announce(who.tenant_id, document_id)
+            if who.is_erasure:
+                await self._delete_traces(who, document_id)
         return len(documents)
+
+    async def _delete_traces(self, who: RemovedUser, document_id: DocumentId) -> None:
+        """Do at once, so that it is counted, what the event of the deletion has others do."""
+        quotes = await self.forget_quotes(who.tenant_id, document_id)
+        objects = await self.remove_blobs(who.tenant_id, document_id)
+        async with self.uow(who.tenant_id) as tx:
+            await tx.legacies.removed.count(who, quotes=quotes or 0, objects=objects)

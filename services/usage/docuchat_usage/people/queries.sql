@@ -1,6 +1,6 @@
 -- name: list_left(row_limit)
 -- Removed users of all tenants who are counted all the same.
-SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to
+SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to, r.is_erasure
 FROM usage.removed_users r
 WHERE EXISTS (SELECT FROM usage.budgets b
               WHERE b.tenant_id = r.tenant_id AND b.subject_type = 'user' AND b.subject_id = r.user_id::text)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 _AT_ONCE: Final = 100
+_KEPT: Final = {
+    "ledger": "what was used and what it cost, by ids that lead to nobody, for LEDGER_RETENTION",
+    "holds": "what was reserved, by the same ids, until it is booked",
+    "usage stream": "ids and amounts for the platform's own books, for USAGE_STREAM_MAX_AGE",
+    "removed_users": "that who is gone stays so, by ids, for 30 days",
+}
 
 
 class People:
@@ -32,6 +38,9 @@ class People:
             heir = await tx.legacies.removed.find_heir(who)
             budgets = await tx.legacies.remove(who, heir, self._clock.now())
             await tx.requests.forget_subjects(who.tenant_id, who.subjects)
+            await tx.legacies.removed.count(who, budgets=budgets)
+            if (told := await tx.legacies.removed.finish(who, "usage", _KEPT)) is not None:
+                tx.outbox.add(told)
         logger.info("user.counts_settled", tenant_id=who.tenant_id, user_id=str(who.user_id), budgets=budgets)
 
     async def sweep(self) -> None:

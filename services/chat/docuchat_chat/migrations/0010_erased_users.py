@@ -1,0 +1,18 @@
+"""What is erased of a user is counted."""
+
+from alembic import op
+
+from docuchat_common.db.ddl import erased_users_ddl, forward_only
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Columns are added."""
+    op.execute(erased_users_ddl("chat", app_roles=("docuchat_chat",)))
+
+
+downgrade = forward_only

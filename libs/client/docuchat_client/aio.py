@@ -20,6 +20,7 @@ from docuchat_client.answers import AnswerStream, Channel
 from docuchat_client.bodies import Progress, ReportingFile, parsed, question_body
 from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
 from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
+from docuchat_client.exports import Exports
 from docuchat_client.models import (
     Answer,
     Chat,
@@ -44,7 +45,7 @@ _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
+class AsyncDocuChat(Accounts, Exports, People, Sharing, Tenancy):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
@@ -229,24 +230,7 @@ class AsyncDocuChat(Accounts, People, Sharing, Tenancy):
         self, document_id: UUID | str, target: Path | BinaryIO, on_progress: Progress | None = None
     ) -> int:
         """Write the original file to `target`; returns its size. A file that fails halfway is removed."""
-        if isinstance(target, Path):
-            partial = target.with_name(f".{target.name}.partial")
-            try:
-                with partial.open("wb") as file:
-                    size = await self.download(document_id, file, on_progress)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-            return size
-        done = 0
-        async with self._transport.stream("GET", f"/v1/files/{document_id}/content") as response:
-            total = int(response.headers.get("content-length", 0))
-            async for piece in response.aiter_bytes():
-                await asyncio.to_thread(target.write, piece)
-                done += len(piece)
-                if on_progress is not None:
-                    on_progress(done, total)
-        return done
+        return await self._download(f"/v1/files/{document_id}/content", target, on_progress)
 
     async def retry_document(self, document_id: UUID | str) -> Document:
         """Have a failed document ingested again."""

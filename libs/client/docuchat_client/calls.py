@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel
 
-from docuchat_client.bodies import parsed
+from docuchat_client.bodies import Progress, parsed
 from docuchat_client.models import Model, Page
 from docuchat_client.transport import Transport
 
@@ -45,3 +47,24 @@ class Calls:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def _download(self, path: str, target: Path | BinaryIO, on_progress: Progress | None = None) -> int:
+        """Write what a path holds to `target`; returns its size. A file that fails halfway is removed."""
+        if isinstance(target, Path):
+            partial = target.with_name(f".{target.name}.partial")
+            try:
+                with partial.open("wb") as file:
+                    size = await self._download(path, file, on_progress)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            return size
+        done = 0
+        async with self._transport.stream("GET", path) as response:
+            total = int(response.headers.get("content-length", 0))
+            async for piece in response.aiter_bytes():
+                await asyncio.to_thread(target.write, piece)
+                done += len(piece)
+                if on_progress is not None:
+                    on_progress(done, total)
+        return done

@@ -211,3 +211,34 @@ class Domain(Model):
     record: DnsRecord
     created_at: datetime
     verified_at: datetime | None = None
+
+
+class Export(Model):
+    """An archive: of one person, or of the whole tenant when `user_id` is None. Fetch one that is `ready`."""
+
+    id: UUID
+    user_id: UUID | None = None
+    requested_by: UUID
+    state: str
+    size_bytes: int | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class ErasedPart(Model):
+    """What one service erased of a person, and what it keeps for which reason."""
+
+    service: str
+    erased_at: datetime
+    erased: dict[str, int]
+    kept: dict[str, str]
+
+
+class ErasureReceipt(Model):
+    """What became of an erased person; complete when `finished_at` is there."""
+
+    user_id: UUID
+    begun_at: datetime
+    finished_at: datetime | None = None
+    parts: list[ErasedPart]
+    waiting_for: list[str]

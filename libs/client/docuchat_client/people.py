@@ -10,7 +10,7 @@ from uuid import UUID
 
 from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
-from docuchat_client.identity import AuditEntry, Group, Invitation, Member, Membership
+from docuchat_client.identity import AuditEntry, ErasureReceipt, Group, Invitation, Member, Membership
 from docuchat_client.models import Page, Tokens
 
 
@@ -43,6 +43,17 @@ class People(Calls):
         """Remove a user; what is theirs goes to `hand_over_to`, or is deleted."""
         params = {"hand_over_to": None if hand_over_to is None else str(hand_over_to)}
         await self._transport.request("DELETE", f"/v1/users/{user_id}", params=params, repeatable=False)
+
+    async def erase_user(
+        self, user_id: UUID | str, *, hand_over_to: UUID | str | None = None, idempotency_key: str | None = None
+    ) -> ErasureReceipt:
+        """Remove a user, with whatever else is kept of the person; the receipt as far as it goes."""
+        heir = "" if hand_over_to is None else f"?hand_over_to={hand_over_to}"
+        return await self._create(ErasureReceipt, f"/v1/users/{user_id}/erase{heir}", None, idempotency_key)
+
+    async def erasure_receipt(self, user_id: UUID | str) -> ErasureReceipt:
+        """What became of an erased person."""
+        return await self._get(ErasureReceipt, "GET", f"/v1/users/{user_id}/receipt")
 
     async def reset_second_factor(self, user_id: UUID | str) -> None:
         """Take somebody's second factors away, who has lost them; all sessions of that user end."""

@@ -239,6 +239,8 @@ class DocuChat:
     find_user = _blocking(AsyncDocuChat.find_user)
     change_user = _blocking(AsyncDocuChat.change_user)
     remove_user = _blocking(AsyncDocuChat.remove_user)
+    erase_user = _blocking(AsyncDocuChat.erase_user)
+    erasure_receipt = _blocking(AsyncDocuChat.erasure_receipt)
     reset_second_factor = _blocking(AsyncDocuChat.reset_second_factor)
     invite = _blocking(AsyncDocuChat.invite)
     invitations = _iterating(AsyncDocuChat.invitations)
@@ -255,6 +257,13 @@ class DocuChat:
     remove_group_member = _blocking(AsyncDocuChat.remove_group_member)
     audit = _blocking(AsyncDocuChat.audit)
     audit_csv = _blocking(AsyncDocuChat.audit_csv)
+
+    export_tenant = _blocking(AsyncDocuChat.export_tenant)
+    export_user = _blocking(AsyncDocuChat.export_user)
+    exports = _iterating(AsyncDocuChat.exports)
+    export = _blocking(AsyncDocuChat.export)
+    wait_for_export = _blocking(AsyncDocuChat.wait_for_export)
+    download_export = _blocking(AsyncDocuChat.download_export)
 
     tenant_settings = _blocking(AsyncDocuChat.tenant_settings)
     change_tenant = _blocking(AsyncDocuChat.change_tenant)

@@ -255,3 +255,34 @@ def test_both_clients_do_the_same() -> None:
 def test_every_group_of_commands_is_on_the_clients_page() -> None:
     page = (Path(__file__).parents[1] / "README.md").read_text()
     assert [group.name for group in app.registered_groups if f"docuchat {group.name} " not in page] == []
+
+
+RECEIPT = {
+    "user_id": BEN, "begun_at": NOW, "finished_at": None, "waiting_for": ["chat"],
+    "parts": [{"service": "auth", "erased_at": NOW, "erased": {"users": 1}, "kept": {"revisions": "tokens"}}],
+}  # fmt: skip
+
+
+async def test_a_person_is_erased_and_the_receipt_is_shown(
+    service: Service, docuchat: Command, tenant: list[Any]
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def erase(request: Request) -> Response:
+        asked.append((request.url.query, request.headers["idempotency-key"]))
+        return JSONResponse(RECEIPT, 202)
+
+    service.on("POST", f"/v1/users/{BEN}/erase", erase)
+    service.on("GET", f"/v1/users/{BEN}/receipt", JSONResponse(RECEIPT))
+    assert (await docuchat("users", "erase", "ben")).code == 1 and asked == []  # nobody agreed
+    done = await docuchat("users", "erase", "ben", "--yes")
+    assert done.code == 0 and f"docuchat users receipt {BEN}" in done.out, done.err
+    assert (await docuchat("users", "erase", "ben", "--hand-over-to", ANN, "-y")).code == 0
+    assert [query for query, _ in asked] == ["", f"hand_over_to={ANN}"]
+    shown = await docuchat("users", "receipt", BEN)
+    assert shown.out == "auth: 1 users erased\nauth: revisions kept (tokens)\n"
+    assert shown.code == 1 and "chat did not say yet" in shown.err
+    service.answers.pop(("GET", f"/v1/users/{BEN}/receipt"))
+    service.on("GET", f"/v1/users/{BEN}/receipt", JSONResponse(RECEIPT | {"finished_at": NOW, "waiting_for": []}))
+    assert (await docuchat("users", "receipt", BEN)).code == 0
+    assert json.loads((await docuchat("users", "receipt", BEN, "--json")).out)["finished_at"]

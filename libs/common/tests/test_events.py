@@ -1,6 +1,7 @@
 """The catalogue as others see it: the committed schemas are the contract, and only compatible changes pass."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,3 +189,12 @@ def test_types_are_unique_and_ids_sort_by_time() -> None:
     ids = [uuid7() for _ in range(1000)]
     assert ids == sorted(ids)
     assert uuid4() not in ids
+
+
+def test_the_guide_has_a_row_for_every_event() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "events.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z.]+\.v\d+)` \| ([^|]+) \|", guide, re.MULTILINE))
+    streamed = {kind for kind, publishers in rows.items() if publishers.endswith("(in the stream, too)")}
+    assert rows.keys() == BY_TYPE.keys() and streamed == set(streamed_types())
+    for kind, publishers in rows.items():
+        assert publishers.partition(" (")[0] == ", ".join(BY_TYPE[kind].published_by), kind

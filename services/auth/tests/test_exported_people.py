@@ -14,6 +14,7 @@ from .test_members import People, told
 
 NOT_TOLD = {
     "passwords": "a hash; whether there is one, the person knows",
+    "user_receipts": "of who is gone",
 }
 """Tables of auth with a user's id that no archive is made of."""
 OF_USERS = """

@@ -36,6 +36,11 @@ def deletion_receipt(
 ) -> None:
     """Show what each service erased of a deleted tenant, and what it keeps; fails while one has not said so."""
     receipt: dict[str, Any] = operate(context, lambda it: it.deletion_receipt(tenant))
+    show_receipt(receipt, as_json)
+
+
+def show_receipt(receipt: dict[str, Any], as_json: bool) -> None:
+    """Show what was erased, of a tenant or of a person; ends with 1 while a service has not said so."""
     if as_json:
         screen.json(json.dumps(receipt, indent=2))
     else:

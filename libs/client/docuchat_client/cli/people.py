@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli.deletions import show_receipt
+from docuchat_client.cli.exporting import export_user
 from docuchat_client.cli.session import (
     AsJson,
     Yes,
@@ -17,7 +19,7 @@ from docuchat_client.cli.session import (
     show_list,
     with_client,
 )
-from docuchat_client.identity import Member
+from docuchat_client.identity import ErasureReceipt, Member
 from docuchat_client.rendering import moment
 
 _USER_COLUMNS = ("email", "username", "name", "role", "is_active", "last_login_at", "id")
@@ -79,6 +81,43 @@ def remove(
         return gone
 
     screen.line(f"{run(with_client(take_out)).called} is removed.")
+
+
+@users_app.command("erase")
+def erase(
+    user: Person,
+    hand_over_to: Annotated[
+        str | None, typer.Option(metavar="EMAIL|ID", help="Who gets their documents; without it those are deleted.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person: remove the user, and whatever else is kept of them; a receipt says what that was."""
+    if not yes:
+        confirm(f"ERASE {user} for good, and {'hand over' if hand_over_to else 'DELETE'} the documents?")
+
+    async def take_out(client: AsyncDocuChat) -> tuple[Member, ErasureReceipt]:
+        gone = await client.find_user(user)
+        heir = None if hand_over_to is None else (await client.find_user(hand_over_to)).id
+        return gone, await client.erase_user(gone.id, hand_over_to=heir)
+
+    gone, receipt = run(with_client(take_out))
+    if as_json:
+        print_json(receipt)
+    else:
+        screen.line(f"{gone.called} is being erased; `docuchat users receipt {gone.id}` says what is gone.")
+
+
+@users_app.command("receipt")
+def receipt(
+    user_id: Annotated[str, typer.Argument(metavar="ID", help="The id that the person had.")], as_json: AsJson = False
+) -> None:
+    """Show what each service erased of a person, and what it keeps; fails while one has not said so."""
+    found = run(with_client(lambda client: client.erasure_receipt(user_id)))
+    show_receipt(found.model_dump(mode="json"), as_json)
+
+
+users_app.command("export")(export_user)
 
 
 @users_app.command("reset-second-factor")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli.exporting import export_tenant
 from docuchat_client.cli.session import AsJson, Yes, confirm, print_json, run, screen, table, with_client
 from docuchat_client.identity import Domain, TenantSettings
 from docuchat_client.rendering import moment
@@ -58,6 +59,9 @@ def set_tenant(
         )
     )
     _tell(changed, as_json)
+
+
+tenant_app.command("export")(export_tenant)
 
 
 @tenant_app.command("delete")

@@ -178,7 +178,7 @@ async def test_a_persons_archive_shows_what_the_person_may_read_and_of_the_rest_
     eve, heir = UserId(uuid7()), UserId(uuid7())
     inherited, own = await desk.upload(eve), await desk.upload(heir)
     collection = await desk.restrict(inherited)
-    await People(desk.bench.uow, desk.bench.around).settle(RemovedUser(TENANT, eve, hand_over_to=heir))
+    await make_people(desk.bench).settle(RemovedUser(TENANT, eve, hand_over_to=heir))
 
     async def shown() -> dict[str, Any]:
         await desk.ask(heir)

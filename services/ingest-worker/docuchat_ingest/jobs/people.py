@@ -24,7 +24,7 @@ _USERS_AT_ONCE: Final = 100
 _KEPT: Final = {
     "provider_calls": "what was asked of a provider, by ids and without words, for 30 days",
     "exports": "archives of the whole tenant that were made before, until they expire (EXPORT_LIFETIME)",
-    "counters of the gateway": "how often the user called, by an id, for minutes",
+    "counters of the gateway": "how often the user called, by an id, for a day at most",
     "dead letters": "events that were given up, by ids and without words, until an operator replays or discards them",
     "removed_users": "that who is gone stays so, by ids, for 30 days",
 }

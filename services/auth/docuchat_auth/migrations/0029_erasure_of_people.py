@@ -4,8 +4,8 @@ from alembic import op
 
 from docuchat_common.db.ddl import erasable_ddl, forward_only, guard_ddl, tenant_policy_ddl
 
-revision = "0028"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 

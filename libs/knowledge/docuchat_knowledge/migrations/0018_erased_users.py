@@ -4,8 +4,8 @@ from alembic import op
 
 from docuchat_common.db.ddl import erased_users_ddl, forward_only
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from typing import Any
 
+import aiohttp
 import orjson
+import pytest
 from services.gateway.tests.conftest import Gateway
 from services.gateway.tests.test_collections import Person
 
@@ -17,6 +20,8 @@ from docuchat_testkit.eventually import eventually
 
 TENANT = "/v1/tenant/export"
 ARCHIVE = b"PK the archive"
+LARGE = 64 * 2**20
+"""More than sockets hold on their way."""
 
 
 def path_of(user: uuid.UUID) -> str:
@@ -66,7 +71,7 @@ async def test_an_owner_asks_once_and_fetches_what_was_made(gateway: Gateway) ->
 
 async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> None:
     owner, admin, eve, bob = (Person(gateway, role) for role in ("owner", "admin", "member", "viewer"))
-    key = Person(gateway, sub_type="key", scope="account.use", user=str(eve.id))
+    key = Person(gateway, sub_type="key", scope="data.export", user=str(eve.id))
     gateway.mint.users.add(users.path_of(TenantId(1), bob.id))
     made = {
         "tenant": (await owner.call("POST", TENANT))[1]["id"],
@@ -76,8 +81,8 @@ async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> 
     for export_id in made.values():
         await make(gateway, export_id)
     for person, seen in (
-        (owner, {"tenant", "eve", "bob"}),
-        (admin, {"eve", "bob"}),
+        (owner, {"tenant", "bob"}),  # what a person asks for is the person's, with the chats in it
+        (admin, {"bob"}),
         (eve, {"eve"}),
         (key, {"eve"}),
         (bob, {"bob"}),
@@ -127,3 +132,31 @@ async def test_a_kind_of_archive_is_made_so_often_a_day_and_no_more(gateway: Gat
         assert (status, refused["code"]) == (429, "too_many_exports")
     unfinished = "SELECT count(*) FROM knowledge.exports WHERE state = 'queued'"
     assert await gateway.fetchval(unfinished) == 0
+
+
+async def test_an_archive_that_a_persons_key_asked_for_is_the_persons_own(gateway: Gateway) -> None:
+    eve, admin = Person(gateway), Person(gateway, "admin")
+    key = Person(gateway, sub_type="key", scope="data.export", user=str(eve.id))
+    status, asked = await key.call("POST", path_of(eve.id))
+    assert (status, asked["requested_by"]) == (202, str(eve.id))
+    assert await eve.listed("/v1/exports") == {asked["id"]} and await admin.listed("/v1/exports") == set()
+    assert (await admin.call("GET", f"/v1/exports/{asked['id']}"))[0] == 404
+
+
+async def test_a_fetch_is_cut_when_who_fetches_may_go_on_no_more(gateway: Gateway) -> None:
+    eve = Person(gateway)
+    _, asked = await eve.call("POST", path_of(eve.id))
+    path = f"/v1/exports/{asked['id']}"
+    await make(gateway, asked["id"])
+    (archive,) = (gateway.blobs / "tenants/1/exports" / asked["id"]).iterdir()
+    await asyncio.to_thread(os.truncate, archive, LARGE)
+    async with gateway.http.get(f"{path}/archive", headers=eve.headers) as response:
+        assert (response.status, response.content_length) == (200, LARGE)
+        gateway.mint.take_back("user", eve.id, state="changed", version=1)
+
+        async def is_known() -> bool:
+            return (await eve.call("GET", path))[0] == 401
+
+        await eventually(is_known)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()

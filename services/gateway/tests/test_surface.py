@@ -13,7 +13,7 @@ import jwt
 import pytest
 from services.gateway.tests.conftest import Gateway
 
-from docuchat_common.contracts.permissions import Action
+from docuchat_common.contracts.permissions import ENROLMENT, Action
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of
 from docuchat_gateway.app import create_app
@@ -87,6 +87,30 @@ MAKES_NOTHING_TWICE = {
 """POSTs without an Idempotency-Key, and why a repetition does no harm. Signing in (`/v1/auth`) proves itself anew."""
 
 
+ENROLLING = {
+    ("/v1/auth/verify-email", "POST"),
+    ("/v1/auth/verify-email/request", "POST"),
+    ("/v1/users/me", "GET"),
+    ("/v1/users/me", "PATCH"),
+    ("/v1/users/me/password", "PUT"),
+    ("/v1/users/me/second-factor", "GET"),
+    ("/v1/users/me/second-factor/totp", "POST"),
+    ("/v1/users/me/second-factor/totp", "DELETE"),
+    ("/v1/users/me/second-factor/totp/confirm", "POST"),
+    ("/v1/users/me/second-factor/recovery-codes", "POST"),
+    ("/v1/users/me/passkeys", "GET"),
+    ("/v1/users/me/passkeys", "POST"),
+    ("/v1/users/me/passkeys/options", "POST"),
+    ("/v1/users/me/passkeys/{passkey_id}", "DELETE"),
+    ("/v1/users/me/identities", "GET"),
+    ("/v1/users/me/identities/{provider_id}", "DELETE"),
+    ("/v1/sessions", "GET"),
+    ("/v1/sessions", "DELETE"),
+    ("/v1/sessions/{session_id}", "DELETE"),
+}
+"""All that who must set up a second factor first may do: it, and ending sessions; nothing of it shows what is kept."""
+
+
 WRITES_NO_ENTRY = {
     ("/v1/auth/request-code", "POST"): "nobody has proven anything yet; it is counted, and the sign-in is the act",
     ("/v1/auth/password/forgot", "POST"): "as above",
@@ -95,6 +119,10 @@ WRITES_NO_ENTRY = {
     ("/v1/auth/verify-email/request", "POST"): "a code is mailed again; what it proves is the act",
 }
 """Operations that change something and are in no audit log, and why."""
+
+
+def test_who_must_set_up_a_second_factor_first_may_do_what_is_named_here_and_nothing_else() -> None:
+    assert {operation for operation, action in PERMISSIONS.items() if action in ENROLMENT} == ENROLLING
 
 
 def test_every_operation_that_changes_something_is_in_the_audit_log() -> None:

@@ -138,8 +138,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             uow,
             Blobs(settings.blob_url, reserve_bytes=_KEPT_FROM_EXPORTS),
             people=ServiceSource(session, settings.auth_url, "auth", internal_token),
+            chats=ServiceSource(session, settings.chat_url, "chat", internal_token),
             others=[
-                ServiceSource(session, settings.chat_url, "chat", internal_token),
                 ServiceSource(session, settings.usage_url, "usage", internal_token),
                 Exporter(uow, ROWS, FILES),
             ],

@@ -72,7 +72,7 @@ class Desk:
 
     def worker(self, worker_id: int = 1) -> Exports:
         blobs = Blobs(f"file://{self.folder}")
-        return Exports(self.bench.uow, blobs, self.auth, [self.chat, self._exporter], WEEK, worker_id)
+        return Exports(self.bench.uow, blobs, self.auth, self.chat, [self._exporter], WEEK, worker_id)
 
     async def ask(self, user: UUID | None = None, *, by: UUID | None = None, tenant: TenantId = TENANT) -> UUID:
         export_id = uuid7()
@@ -164,9 +164,15 @@ async def test_an_archive_has_all_that_is_told_and_the_originals_and_says_so(des
 async def test_one_persons_archive_has_that_persons_documents_and_asks_for_the_persons_keys(desk: Desk) -> None:
     eve, bob = uuid7(), uuid7()
     own, _ = await desk.upload(eve), await desk.upload(bob)
+    await desk.ask(eve, by=bob)
+    await desk.worker().make_next()
+    assert "chats.ndjson" not in desk.open()[0].namelist() and desk.chat.asked == [], "chats are private"
+    await desk.bench.rows("UPDATE knowledge.exports SET expires_at = now()")
+    await desk.worker().sweep()
     await desk.ask(eve)
     await desk.worker().make_next()
     archive, manifest = desk.open()
+    assert "chats.ndjson" in archive.namelist()
     assert [name for name in archive.namelist() if name.startswith("files/")] == [f"files/{own}.pdf"]
     assert [json.loads(line)["id"] for line in archive.read("documents.ndjson").splitlines()] == [str(own)]
     assert str(bob) not in archive.read("collections.ndjson").decode() and manifest["user_id"] == str(eve)

@@ -23,6 +23,7 @@ Action = Literal[
     "usage.read",
     "usage.manage",
     "account.use",
+    "data.export",
     "keys.use",
     "keys.manage",
     "users.read",
@@ -43,7 +44,7 @@ Permission = Action | Literal["public", "operator"]
 ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action))
 
 _VIEWER: Final[frozenset[Action]] = frozenset(
-    {"documents.read", "chats.use", "usage.read", "account.use", "tenant.read"}
+    {"documents.read", "chats.use", "usage.read", "account.use", "data.export", "tenant.read"}
 )
 _MEMBER: Final[frozenset[Action]] = _VIEWER | {"documents.add", "keys.use"}
 _ADMIN: Final[frozenset[Action]] = ACTIONS - {"tenant.own"}

@@ -34,6 +34,11 @@ class Export:
     expires_at: datetime | None
     """When the archive is deleted; None before it is there."""
 
+    @property
+    def is_private(self) -> bool:
+        """Whether its person asked for it: then it has that person's chats, and is nobody else's to see."""
+        return self.requested_by == self.user_id
+
 
 @dataclass(frozen=True, slots=True)
 class ExportClaim:
@@ -44,6 +49,11 @@ class ExportClaim:
     user_id: UUID | None
     requested_by: UUID
     attempt: int
+
+    @property
+    def has_chats(self) -> bool:
+        """Chats are the person's: others get them with all of the tenant only."""
+        return self.user_id is None or self.requested_by == self.user_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ FROM knowledge.exports
 WHERE tenant_id = :tenant_id AND id = :export_id AND (expires_at IS NULL OR expires_at > now());
 
 -- name: list_exports
--- A page of exports, newest first: of the tenant, of all people, or of one.
+-- A page of exports, newest first: of the tenant, of one person, and those that others asked for of all people.
 SELECT id, tenant_id, user_id, requested_by, state, blob_key, size_bytes, created_at, expires_at
 FROM knowledge.exports
 WHERE tenant_id = :tenant_id AND (expires_at IS NULL OR expires_at > now()) AND (:before::uuid IS NULL OR id < :before::uuid)
-  AND CASE WHEN user_id IS NULL THEN :of_tenant::boolean ELSE :of_everybody::boolean OR user_id = :of_user::uuid END
+  AND CASE WHEN user_id IS NULL THEN :of_tenant::boolean ELSE user_id = :of_user::uuid OR (:of_everybody::boolean AND requested_by <> user_id) END
 ORDER BY id DESC
 LIMIT :page_size;
 

@@ -54,7 +54,7 @@ class ExportRepository:
         before: UUID | None,
         limit: int,
     ) -> Sequence[Export]:
-        """Newest first: the tenant's own, those of all people, and those of one."""
+        """Newest first: the tenant's own, those of one person, and those that others asked for of all people."""
         rows = _queries.list_exports(
             self._connection,
             tenant_id=tenant_id,

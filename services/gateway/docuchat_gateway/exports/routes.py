@@ -4,19 +4,20 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from starlette.responses import StreamingResponse
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
+from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_gateway.exports.errors import PersonNotFound, TooManyExports
+from docuchat_gateway.exports.following import FollowedResponse
 from docuchat_gateway.exports.schemas import ExportView
 from docuchat_gateway.exports.service import ExportService
 from docuchat_knowledge.exports.errors import ExportNotFound, ExportNotReady, ExportRunning
@@ -42,8 +43,8 @@ async def _exports(request: Request) -> ExportService:
 
 Exports = Annotated[ExportService, Depends(_exports)]
 Owner = Annotated[Caller, requires("tenant.own", is_read=True)]
-Person = Annotated[Caller, requires("account.use", is_read=True)]
-Account = Annotated[Caller, requires("account.use")]
+Person = Annotated[Caller, requires("data.export", is_read=True)]
+Reader = Annotated[Caller, requires("data.export")]
 ExportPath = Annotated[UUID, Path(description="Id of an export.")]
 UserPath = Annotated[UUID, Path(description="Id of a user of the tenant.")]
 
@@ -81,7 +82,10 @@ async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreati
 @raises(PersonNotFound, ExportRunning, TooManyExports, UpstreamUnavailable, *IDEMPOTENCY_ERRORS)
 @audited("user.export")
 async def export_user(caller: Person, exports: Exports, creating: CurrentCreation, user_id: UserPath) -> Response:
-    """What is about this person: profile, sessions, chats, documents, usage, audit entries. Oneself, or for admins."""
+    """What is about this person: profile, sessions, chats, documents, usage, audit entries. Oneself, or for admins.
+
+    An archive that somebody else asked for has no chats; the person sees that it was asked for.
+    """
     return await creating.once(
         caller,
         None,
@@ -92,7 +96,7 @@ async def export_user(caller: Person, exports: Exports, creating: CurrentCreatio
 
 
 @router.get("/exports", summary="List exports, newest first")
-async def list_exports(caller: Account, exports: Exports, paging: Paging) -> Page[ExportView]:
+async def list_exports(caller: Reader, exports: Exports, paging: Paging) -> Page[ExportView]:
     """Those that you may fetch."""
     found = await exports.page(caller, limit=paging.rows, before=paging.after(1, UUID))
     shown, next_cursor = paging.cut(found, lambda export: (export.id,))
@@ -101,7 +105,7 @@ async def list_exports(caller: Account, exports: Exports, paging: Paging) -> Pag
 
 @router.get("/exports/{export_id}", summary="An export and how far it has come")
 @raises(ExportNotFound)
-async def get_export(caller: Account, exports: Exports, export_id: ExportPath) -> ExportView:
+async def get_export(caller: Reader, exports: Exports, export_id: ExportPath) -> ExportView:
     return ExportView.of(await exports.get(caller, export_id))
 
 
@@ -113,7 +117,9 @@ async def get_export(caller: Account, exports: Exports, export_id: ExportPath) -
 )
 @raises(ExportNotFound, ExportNotReady, BlobStoreUnavailable)
 @audited("export.fetch")
-async def fetch_export(caller: Account, exports: Exports, export_id: ExportPath) -> Response:
+async def fetch_export(
+    request: Request, caller: Reader, identity: CurrentIdentity, exports: Exports, export_id: ExportPath
+) -> Response:
     """A zip archive; that it was fetched stands in the audit log."""
     content = await exports.open(caller, export_id)
     headers = {
@@ -121,4 +127,5 @@ async def fetch_export(caller: Account, exports: Exports, export_id: ExportPath)
         "Content-Disposition": f'attachment; filename="docuchat-{export_id}.zip"',
         "Cache-Control": "private, no-store",
     }
-    return StreamingResponse(content.chunks, media_type=ARCHIVE, headers=headers)
+    following = request.app.state.container.verifier.standing.following(identity, request.method)
+    return FollowedResponse(content.chunks, following, media_type=ARCHIVE, headers=headers)

@@ -28,7 +28,7 @@ HasUser = Callable[[TenantId, UUID], Awaitable[bool]]
 
 
 class ExportService:
-    """Whoever may ask for an archive may see and fetch it, and nobody else."""
+    """Whoever may ask for an archive may see and fetch it, and nobody else; what a person asked for is the person's."""
 
     def __init__(self, uow: OpenTransaction, blobs: Blobs, has_user: HasUser, limiter: RateLimiter) -> None:
         self._uow = uow
@@ -38,11 +38,11 @@ class ExportService:
 
     async def request(self, caller: Caller, user_id: UUID | None, settle: Settle[Export] = without_key) -> Export:
         """Ask for an archive of the tenant, or of one person. Raises PersonNotFound, ExportRunning, TooManyExports."""
-        if user_id is not None and not (_may_see(caller, user_id) and await self._is_there(caller, user_id)):
+        if user_id is not None and not (_may_ask(caller, user_id) and await self._is_there(caller, user_id)):
             raise PersonNotFound
         async with self._uow.as_caller(caller) as tx:
             export = await tx.exports.request(
-                caller.tenant_id, uuid7(), user_id=user_id, requested_by=caller.subject_id
+                caller.tenant_id, uuid7(), user_id=user_id, requested_by=caller.maker_id or caller.subject_id
             )
             await self._count(caller, user_id)
             tx.outbox.add(ExportRequested(tenant_id=caller.tenant_id, export_id=export.id, user_id=user_id))
@@ -68,7 +68,7 @@ class ExportService:
         """Raises ExportNotFound, also for one that the caller may not see."""
         async with self._uow.as_caller(caller) as tx:
             export = await tx.exports.get(caller.tenant_id, export_id)
-        if not _may_see(caller, export.user_id):
+        if not _may_ask(caller, export.user_id) or (export.is_private and export.user_id != caller.maker_id):
             raise ExportNotFound
         return export
 
@@ -96,7 +96,7 @@ class ExportService:
         return user_id == caller.maker_id or await self._has_user(caller.tenant_id, user_id)
 
 
-def _may_see(caller: Caller, user_id: UUID | None) -> bool:
+def _may_ask(caller: Caller, user_id: UUID | None) -> bool:
     if user_id is None:
         return caller.can("tenant.own")
     return user_id == caller.maker_id or caller.can("users.manage")

@@ -49,6 +49,8 @@ class Exports:
     blobs: Blobs
     people: Source
     """Who are there; it tells which API keys are whose and who is in which role and groups, so it is asked first."""
+    chats: Source
+    """What is private to a person."""
     others: Sequence[Source]
     lifetime: timedelta
     worker_id: int
@@ -130,7 +132,7 @@ class Exports:
             async with self.uow.as_caller(person.caller(claim.tenant_id, claim.user_id)) as tx:
                 readable = await tx.exports.find_readable()
             whose = replace(whose, key_ids=tuple(person.keys), collection_ids=tuple(readable))
-        for source in self.others:
+        for source in (self.chats, *self.others) if claim.has_chats else self.others:
             await self._copy_rows(archive, source, whose)
         missing = [str(file.document_id) async for file in self._copy_files(archive, whose)]
         about = {"export_id": str(claim.id), "tenant_id": claim.tenant_id, "missing_files": missing}

@@ -42,6 +42,14 @@ def test_scopes_narrow_a_role_and_never_widen_it() -> None:
         key.require("documents.read")
 
 
+def test_no_key_does_what_is_for_people() -> None:
+    scopes = frozenset({"identity.manage", "directory.sync"})
+    key = Caller(ONE, "key", uuid7(), role="admin", scopes=scopes)
+    assert key.can("directory.sync") and not key.can("identity.manage")
+    assert Caller(ONE, "key", uuid7(), role="owner").can("identity.manage") is False
+    assert Caller(ONE, "user", uuid7(), role="admin").can("identity.manage")
+
+
 def test_who_must_set_up_a_second_factor_first_is_told_so_and_may_nothing_else() -> None:
     scopes = frozenset({"account.use"})
     member = Caller(ONE, "user", uuid7(), role="member", scopes=scopes)

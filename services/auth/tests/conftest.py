@@ -125,7 +125,7 @@ class World:
 
     async def service_key(self, tenant: Tenant) -> Caller:
         """A key of the tenant's own, as an admin."""
-        scopes = frozenset({"users.manage", "identity.manage"})
+        scopes = frozenset({"users.manage", "directory.sync"})
         key = ApiKey(tenant.id, uuid7(), "program", None, Role.ADMIN, scopes, (), uuid7(), self.clock.now(), None)
         async with self.uow(tenant.id) as tx:
             await tx.api_keys.add(key)

@@ -102,6 +102,7 @@ async def test_a_key_may_do_no_more_than_who_makes_it(keys: Keys) -> None:
     for caller, changed in (
         (keys.bob, {"scopes": frozenset({"users.manage"})}),
         (keys.ann, {"scopes": frozenset({"users.manage"}), "service_role": Role.MEMBER}),
+        (keys.ann, {"scopes": frozenset({"identity.manage"}), "service_role": Role.ADMIN}),
         (Caller(keys.tenant.id, "user", keys.ann.subject_id, role="admin"), {"service_role": Role.OWNER}),
     ):
         with pytest.raises(RightsExceeded):

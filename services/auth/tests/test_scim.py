@@ -24,7 +24,7 @@ async def directory(auth: Any) -> Any:
     await auth.query(
         "UPDATE auth.tenants SET signup = 'domains', signup_open = false, signup_domains = '{acme.example}'"
     )
-    body = {"name": "Directory", "scopes": ["identity.manage"], "service": True, "role": "admin"}
+    body = {"name": "Directory", "scopes": ["directory.sync"], "service": True, "role": "admin"}
     made = (await auth.http.post("/v1/api-keys", json=body, headers=boss)).json()
     exchange = {"key": made["secret"], "address": "127.0.0.1"}
     internal = {"X-Internal-Token": auth.environment["INTERNAL_TOKEN"]}

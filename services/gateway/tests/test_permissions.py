@@ -89,6 +89,7 @@ COLUMNS: dict[str, Column] = {
     "enrolling": Column({"role": "owner", "claims": {"scope": "account.use"}}, enrolling),
     "key without scope": Column(key(""), within(frozenset())),
     "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
+    "key of a directory": Column(key("directory.sync identity.manage"), within(frozenset({"directory.sync"}))),
     "visitor": Column({"role": "member", "claims": {"sub_type": "visitor"}}, within(frozenset())),
 }
 

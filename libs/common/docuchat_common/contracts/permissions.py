@@ -34,6 +34,7 @@ Action = Literal[
     "tenant.own",
     "audit.read",
     "identity.manage",
+    "directory.sync",
 ]
 """What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
 one's own; `….manage` is about what belongs to others of the tenant."""
@@ -56,6 +57,9 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
     Role.VIEWER: _VIEWER,
 }
 """Which role may do what; a role that does not stand here may do nothing."""
+
+PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage"})
+"""What no API key may do: whoever finds one could make a provider that lets in whom they like."""
 
 ENROLMENT: Final[frozenset[Action]] = frozenset({"account.use"})
 """All that a user's token is good for while the tenant demands a second factor that the user has not set up."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from docuchat_common.contracts.permissions import ENROLMENT, PERMISSIONS, Action
+from docuchat_common.contracts.permissions import ENROLMENT, PERMISSIONS, PERSONAL, Action
 from docuchat_common.errors import Forbidden
 from docuchat_common.ids import TenantId, UserId
 
@@ -82,7 +82,9 @@ class Caller:
         return f"{self.tenant_id}:user:{self.owner_id}"
 
     def can(self, action: Action) -> bool:
-        """Whether role and scopes both allow `action`; an unknown role allows nothing."""
+        """Whether role and scopes both allow `action`; an unknown role allows nothing, and no key what is personal."""
+        if self.subject_type == "key" and action in PERSONAL:
+            return False
         if self.scopes is not None and action not in self.scopes:
             return False
         return action in PERMISSIONS.get(self.role or "", frozenset())

@@ -26,7 +26,7 @@ from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
-from docuchat_common.contracts.permissions import PERMISSIONS, Role
+from docuchat_common.contracts.permissions import PERMISSIONS, PERSONAL, Role
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey
 from docuchat_common.idempotency import Settle, without_key
@@ -218,6 +218,8 @@ def _require_rights(caller: Caller, wanted: NewKey) -> None:
     own = _rights(caller.role, caller.scopes)
     if not wanted.scopes <= own:
         raise RightsExceeded
+    if wanted.scopes & PERSONAL:
+        raise RightsExceeded("Identity providers and domains are managed by people who sign in, not by keys.")
     if wanted.service_role is not None:
         caller.require("keys.manage")
         of_role = PERMISSIONS[wanted.service_role]

@@ -116,7 +116,7 @@ async def _public_url(request: Request) -> str:
 
 Service = Annotated[Provisioning, Depends(_provisioning)]
 PublicUrl = Annotated[str, Depends(_public_url)]
-Directory = Annotated[Caller, requires("identity.manage")]
+Directory = Annotated[Caller, requires("directory.sync")]
 _Wanted = Annotated[str | None, Query(alias="filter", max_length=500, examples=['userName eq "ann@acme.example"'])]
 _Start = Annotated[int, Query(alias="startIndex", ge=-(2**31), le=2**31 - 1, description="From 1.")]
 _Count = Annotated[int, Query(ge=-(2**31), le=2**31 - 1, description="At most 200.")]

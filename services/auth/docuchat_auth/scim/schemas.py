@@ -230,7 +230,7 @@ CONFIGURATION: Final[dict[str, Any]] = {
     "sort": {"supported": False},
     "etag": {"supported": False},
     "authenticationSchemes": [
-        {"type": "oauthbearertoken", "name": "API key", "description": "A service's API key with identity.manage."}
+        {"type": "oauthbearertoken", "name": "API key", "description": "A service's API key with directory.sync."}
     ],
 }
 

@@ -162,6 +162,15 @@ class Accounts(Calls):
         """Every sign-in of one's own that goes on, the newest first."""
         return self._every(Page[Session], "/v1/sessions")
 
+    async def find_session(self, reference: UUID | str) -> Session:
+        """The sign-in of one's own with this id, or whose id ends so. Raises NotFound."""
+        named = str(reference).strip().lower().lstrip("…")
+        found = [session async for session in self.sessions() if named and str(session.id).endswith(named)]
+        if len(found) == 1:
+            return found[0]
+        how_many = "More than one sign-in ends in" if found else "There is no sign-in"
+        raise NotFound(f"{how_many} {named!r}; `docuchat sessions list` shows them.", code="session_not_found")
+
     async def end_session(self, session_id: UUID | str) -> None:
         """End a sign-in: its tokens and open sockets, within seconds."""
         await self._transport.request("DELETE", f"/v1/sessions/{session_id}")

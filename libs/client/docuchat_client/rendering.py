@@ -17,6 +17,14 @@ from docuchat_client.models import Citation, Document, Usage, UsageWindow
 # Text comes from documents and models: without these it can neither move the cursor nor rename the window.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _QUOTE_LENGTH = 240
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{4}([0-9a-f]{8})")
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+_FOLDED = frozenset({"parts", "queue", "reason", "state"})
+_SPARED = ("customer id", "expires", "prefix", "size", "messages", "uploaded")
+"""Columns that go where a line does not fit: one's own page, or --json, has them."""
+_FOLDED_WIDTH = 12
+_NARROWEST = 8
+_GAP = 2
 
 
 def clean(text: str | None) -> str:
@@ -72,23 +80,66 @@ class Screen:
         self.out.file.write(text + "\n")
 
     def rows(self, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A table on a terminal; lines with tabs, without headings, elsewhere."""
+        """A table on a terminal, a line each where it fits; lines with tabs, without headings, elsewhere."""
         cells = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
         if not self.is_terminal:
             for row in cells:
                 self.out.file.write("\t".join(row) + "\n")
             return
+        columns = [[title(heading), *(row[place] for row in cells)] for place, heading in enumerate(headings)]
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in headings:
-            table.add_column(heading, overflow="fold", no_wrap=heading == "id")
-        for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
-        Console(highlight=False).print(table)
+        fitted = fit([column for column in columns if not cells or any(column[1:])], self.out.width)
+        for heading, *_ in fitted:
+            table.add_column(heading, overflow="fold", no_wrap=heading not in _FOLDED)
+        for line in zip(*(column[1:] for column in fitted), strict=True):
+            table.add_row(*map(Text, line))
+        self.out.print(table, soft_wrap=False)
 
     def citations(self, citations: Sequence[Citation]) -> None:
         """Citations, one a line: number, document, page and quote."""
         for citation in citations:
             self.line(citation_line(citation), style="dim")
+
+
+def title(name: str) -> str:
+    """What stands above a column: `last used` of `last_used_at`."""
+    return name.removeprefix("is_").removesuffix("_at").replace("_", " ")
+
+
+def fit(columns: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Columns, headings first, for a screen of `width`.
+
+    Of ids that do not lead the end stays, columns that can be spared go, and long names shrink; times never do.
+    """
+    fitted = [[*column] for column in columns]
+
+    def widest(column: Sequence[str]) -> int:
+        longest = max(map(len, column))
+        return min(longest, _FOLDED_WIDTH) if column[0] in _FOLDED else longest
+
+    def surplus() -> int:
+        return sum(map(widest, fitted)) + _GAP * (len(fitted) - 1) - width
+
+    if surplus() > 0:
+        fitted[1:] = [[_ID.sub(r"…\1", cell) for cell in column] for column in fitted[1:]]
+    for spared in _SPARED:
+        if surplus() > 0:
+            fitted = [column for column in fitted if column[0] != spared]
+    while (over := surplus()) > 0:
+        shrinking = [
+            column
+            for place, column in enumerate(fitted)
+            if widest(column) > _NARROWEST
+            and column[0] not in _FOLDED
+            and not (place == 0 and column[0] == "id")
+            and not any(map(_MINUTE.fullmatch, column))
+        ]
+        if not shrinking:
+            break
+        longest = max(shrinking, key=widest)
+        room = max(_NARROWEST, widest(longest) - max(1, over // len(shrinking)))
+        longest[:] = [shortened(cell, room) for cell in longest]
+    return fitted
 
 
 def citation_line(citation: Citation) -> str:

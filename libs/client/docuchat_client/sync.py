@@ -227,6 +227,7 @@ class DocuChat:
     remove_totp = _blocking(AsyncDocuChat.remove_totp)
 
     sessions = _iterating(AsyncDocuChat.sessions)
+    find_session = _blocking(AsyncDocuChat.find_session)
     end_session = _blocking(AsyncDocuChat.end_session)
     end_other_sessions = _blocking(AsyncDocuChat.end_other_sessions)
     api_keys = _iterating(AsyncDocuChat.api_keys)

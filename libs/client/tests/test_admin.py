@@ -49,12 +49,25 @@ def admin(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Command(tmp_path / "config")
 
 
+async def test_the_list_shows_which_tenant_is_suspended_or_about_to_be_deleted(
+    service: Service, admin: Command
+) -> None:
+    suspended = TENANT | {"suspended_at": "2026-11-22T12:00:00Z"}
+    deleting = suspended | {"deletes_at": "2026-11-29T12:00:00Z"}
+    service.answers.clear()
+    service.on("POST", "/v1/operator/token", JSONResponse({"access_token": next(iter(service.good_tokens))}))
+    service.on("GET", "/v1/operator/tenants", JSONResponse({"items": [TENANT, suspended, deleting]}))
+    states = [line.rpartition("\t")[2] for line in (await admin("admin", "list-tenants")).out.splitlines()]
+    assert states == ["active", "suspended", f"erased {moment(datetime(2026, 11, 29, 12, tzinfo=UTC))}"]
+    assert "state" not in json.loads((await admin("admin", "list-tenants", "--json")).out)[0]
+
+
 async def test_a_local_runs_credential_is_found_above_the_folder(service: Service, admin: Command) -> None:
     done = await admin("admin", "list-tenants")
 
     assert (done.code, done.out) == (
         0,
-        f"2\tacme\tAcme\tinvite\t{TENANT['customer_id']}\t2026-11-21 12:00\n",
+        f"2\tacme\tAcme\tinvite\t{TENANT['customer_id']}\t2026-11-21 12:00\tactive\n",
     )
     assert [path for _, path in service.requests] == ["/v1/operator/token", "/v1/operator/tenants"]
     assert all("x-tenant-id" not in headers for headers in service.headers)

@@ -73,7 +73,7 @@ def tenant(service: Service) -> list[tuple[str, str, Any]]:
 
 async def test_people_are_named_by_address_name_or_id(docuchat: Command, tenant: list[Any]) -> None:
     listed = await docuchat("users", "list")
-    assert listed.out == f"ann@example.com\t\t\towner\tTrue\t\t{ANN}\n\tben\t\tmember\tTrue\t\t{BEN}\n"
+    assert listed.out == f"ann@example.com\t\t\towner\tyes\t\t{ANN}\n\tben\t\tmember\tyes\t\t{BEN}\n"
     assert json.loads((await docuchat("users", "list", "--json")).out)[0]["email"] == "ann@example.com"
     assert (await docuchat("users", "set-role", "ben", "viewer")).out == "ben is viewer.\n"
     assert (await docuchat("users", "deactivate", BEN, "--yes")).code == 0
@@ -145,10 +145,16 @@ async def test_the_audit_log_is_narrowed_and_read_as_csv(
 
 async def test_sessions_are_ended_one_or_all_others(service: Service, docuchat: Command, tenant: list[Any]) -> None:
     service.on("DELETE", "/v1/sessions", Response(status_code=204))
+    kept = {"id": SESSION, "device": "x", "address": "::1", "created_at": NOW, "last_used_at": NOW, "expires_at": NOW}
+    service.on("GET", "/v1/sessions", JSONResponse({"items": [kept, kept | {"id": KEY}]}))
     assert (await docuchat("sessions", "end", SESSION)).code == 0
+    assert (await docuchat("sessions", "end", f"…{SESSION[-8:]}")).code == 0
+    for wrong in ("nonsense", "00"):
+        refused = await docuchat("sessions", "end", wrong)
+        assert refused.code == 4 and "`docuchat sessions list` shows them" in refused.err
     assert (await docuchat("sessions", "end", "--others")).code == 0
     assert [(await docuchat("sessions", "end", *both)).code for both in ((), (SESSION, "--others"))] == [2, 2]
-    assert service.count("DELETE", "/v1/sessions") == 1 and len(tenant) == 1
+    assert service.count("DELETE", "/v1/sessions") == 1 and len(tenant) == 2
 
 
 async def test_an_invitation_is_made_and_accepted_with_the_link_or_the_code(

@@ -100,15 +100,18 @@ def list_sessions(as_json: AsJson = False) -> None:
 
 @sessions_app.command("end")
 def end_session(
-    session: Annotated[str | None, typer.Argument(metavar="ID", help="The id of one sign-in.")] = None,
+    session: Annotated[str | None, typer.Argument(metavar="ID", help="The id of one sign-in, or how it ends.")] = None,
     others: Annotated[bool, typer.Option("--others", help="All but this one.")] = False,
 ) -> None:
     """End a sign-in, or all others; what they had open ends within seconds."""
     if (session is None) != others:
         raise typer.BadParameter("say which: an id, or --others")
-    if session is None:
-        run(with_client(lambda client: client.end_other_sessions()))
-    else:
-        given = session
-        run(with_client(lambda client: client.end_session(given)))
+
+    async def end(client: AsyncDocuChat) -> None:
+        if session is None:
+            await client.end_other_sessions()
+        else:
+            await client.end_session((await client.find_session(session)).id)
+
+    run(with_client(end))
     screen.line("Ended.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -14,10 +15,11 @@ from docuchat_client.cli.deletions import delete_tenant, deletion_receipt, resto
 from docuchat_client.cli.operating import Given, operate
 from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen, table
 from docuchat_client.operators import OperatorClient
+from docuchat_client.rendering import moment
 from docuchat_client.rendering import size as human_size
 
 _LARGEST = 1 << 60
-_TENANT_COLUMNS = ("id", "slug", "name", "signup", "customer_id", "created_at")
+_TENANT_COLUMNS = ("id", "slug", "name", "signup", "customer_id", "created_at", "state")
 _USER_COLUMNS = ("email", "role", "id", "last_login_at")
 
 admin_app = typer.Typer(
@@ -79,7 +81,14 @@ def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
     async def collect(operator: OperatorClient) -> list[dict[str, Any]]:
         return [tenant async for tenant in operator.tenants()]
 
-    table(operate(context, collect), as_json, _TENANT_COLUMNS)
+    tenants = operate(context, collect)
+    table(tenants if as_json else [{**it, "state": _state_of(it)} for it in tenants], as_json, _TENANT_COLUMNS)
+
+
+def _state_of(tenant: dict[str, Any]) -> str:
+    if ends := tenant.get("deletes_at"):
+        return f"erased {moment(datetime.fromisoformat(ends))}"
+    return "suspended" if tenant.get("suspended_at") else "active"
 
 
 @admin_app.command("list-users")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.cli.operating import operate
 from docuchat_client.cli.session import AsJson, Limit, print_json, run, screen, table, with_client
+from docuchat_client.errors import DocuChatError
 from docuchat_client.people import audit_filter
 
+_SHORT_COLUMNS = ("at", "actor", "action", "object", "result", "detail")
+_MOST_NAMES = 500
 _COLUMNS = ("seq", "at", "actor_type", "actor_id", "action", "object_type", "object_id", "result", "detail")
 
 Action = Annotated[str | None, typer.Option(help="Only this, such as document.delete.")]
@@ -43,7 +47,8 @@ def audit(
         if as_json:
             print_json(page)
             return
-        table([entry.model_dump(mode="json") for entry in page.items], as_json=False, columns=_COLUMNS)
+        entries = [entry.model_dump(mode="json") for entry in page.items]
+        _show_entries(entries, await _names(client, entries) if screen.is_terminal else {})
         if page.next_cursor:
             screen.note("There are more; raise --limit, narrow with --from and --action, or take all with --csv.")
 
@@ -62,7 +67,48 @@ def audit_installation(
 ) -> None:
     """Show what operators and commands did, the latest first."""
     wanted = audit_filter(actor=actor, action=action, about=about, since=since, until=until)
-    table(operate(context, lambda it: it.audit(limit, wanted)), as_json, _COLUMNS)
+    entries = operate(context, lambda it: it.audit(limit, wanted))
+    if as_json:
+        table(entries, as_json)
+    else:
+        _show_entries(entries, {})
+
+
+def _show_entries(entries: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """A line each on a terminal, with names for ids; elsewhere every member."""
+    if not screen.is_terminal:
+        table(entries, as_json=False, columns=_COLUMNS)
+        return
+    table([_short(entry, names) for entry in entries], as_json=False, columns=_SHORT_COLUMNS)
+
+
+def _short(entry: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    def called(kind: str, what: str | None) -> str:
+        return names.get(what or "") or f"{kind} {what or ''}".strip()
+
+    return {
+        "at": entry["at"],
+        "actor": called(entry["actor_type"], entry.get("actor_id")),
+        "action": entry["action"],
+        "object": called(entry["object_type"], entry.get("object_id")),
+        "result": None if entry["result"] == "done" else entry["result"],
+        "detail": entry.get("detail"),
+    }
+
+
+async def _names(client: AsyncDocuChat, entries: list[dict[str, Any]]) -> dict[str, str]:
+    """What the people of entries are called, as far as they are still there."""
+    ids = {entry[of] for entry in entries for of in ("actor_id", "object_id")}
+    names: dict[str, str] = {}
+    with suppress(DocuChatError):  # a log without names is one all the same
+        seen = 0
+        async for user in client.users():
+            seen += 1
+            if str(user.id) in ids:
+                names[str(user.id)] = user.called
+            if seen == _MOST_NAMES:
+                break
+    return names
 
 
 def verify_audit(

@@ -185,6 +185,8 @@ def table(items: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...] |
 
 def _cell(value: Any) -> Any:
     """A member as it is shown: whole amounts without decimals, thousands apart; a moment to the minute."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, str) and _MOMENT.fullmatch(value):

@@ -1,0 +1,62 @@
+"""Lists on a terminal of eighty columns."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from docuchat_client.cli import auditing
+from docuchat_client.cli.session import screen, table
+
+ID = str(uuid.UUID("0199a1b2-c3d4-7e5f-8a6b-1c2d3e4f5a6b"))
+MOMENT = "2026-11-22T08:06:00Z"
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    out = io.StringIO()
+    monkeypatch.setattr(screen, "out", Console(file=out, force_terminal=True, no_color=True, width=80, soft_wrap=True))
+    return out
+
+
+SESSION = {"device": "docuchat-client", "address": "203.0.113.7", "last_used_at": MOMENT, "expires_at": MOMENT}
+KEY = {"name": "nightly", "scopes": ["documents.read", "chats.use"], "role": "member", "expires_at": MOMENT}
+USER = {"email": "somebody@example.com", "username": None, "name": "Some Body", "role": "member", "is_active": True}
+
+
+@pytest.mark.parametrize(
+    ("item", "whole"),
+    [
+        (SESSION | {"is_current": True, "id": ID}, ["docuchat-client", "203.0.113.7", "yes", "…3e4f5a6b"]),
+        (KEY | {"prefix": f"dck_{ID}", "id": ID}, ["nightly", "documents.read, chats.use", "…3e4f5a6b"]),
+        (USER | {"last_login_at": MOMENT, "id": ID}, ["somebody@example.com", "yes", "…3e4f5a6b"]),
+    ],
+)
+def test_one_of_a_list_is_one_line(shown: io.StringIO, item: dict[str, Any], whole: list[str]) -> None:
+    table([item, item], as_json=False)
+    heading, *lines = shown.getvalue().splitlines()
+    assert len(lines) == 2 and max(map(len, lines)) <= 80, shown.getvalue()
+    assert all(cell in lines[0] for cell in whole), lines[0]
+    assert "_" not in heading and "username" not in heading
+
+
+def test_an_entry_of_the_audit_log_is_one_line_with_names(shown: io.StringIO) -> None:
+    entry = {"seq": 7, "at": MOMENT, "actor_type": "user", "actor_id": ID, "action": "collection.change"}
+    entry |= {"object_type": "collection", "object_id": ID.replace("5a6b", "aaaa"), "result": "done", "detail": None}
+    auditing._show_entries([entry, entry | {"result": "refused", "actor_id": None}], {ID: "ann@example.com"})
+    heading, first, second = shown.getvalue().splitlines()
+    assert max(map(len, (first, second))) <= 80
+    assert "ann@example.com" in first and "collection.change" in first and "done" not in first
+    assert "refused" in second and "actor" in heading
+
+
+def test_the_id_that_commands_take_stays_whole(shown: io.StringIO) -> None:
+    row = (ID, "A report of the year with a name that does not fit", "1.2 MB", "ready, 2 pages, 3 chunks", "2026")
+    screen.rows(("id", "title", "size", "state", "uploaded"), [row])
+    screen.rows(("id", "title"), [])
+    _, line, _ = shown.getvalue().splitlines()
+    assert line.startswith(f"{ID}  ") and "ready, 2 pages, 3 chunks" in line

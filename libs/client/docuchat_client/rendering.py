@@ -22,7 +22,7 @@ _MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 _FOLDED = frozenset({"parts", "queue", "reason", "state"})
 _SPARED = ("customer id", "expires", "prefix", "size", "messages", "uploaded")
 """Columns that go where a line does not fit: one's own page, or --json, has them."""
-_FOLDED_WIDTH = 12
+_FOLDED_WIDTH = 24
 _NARROWEST = 8
 _GAP = 2
 

@@ -25,7 +25,7 @@ class Exports(Calls):
         return await self._ask("/v1/tenant/export", idempotency_key)
 
     async def export_user(self, user_id: UUID | str, *, idempotency_key: str | None = None) -> Export:
-        """Ask for an archive of one person: oneself, or anybody of the tenant for who manages users."""
+        """Ask for an archive of one person: oneself, or, without chats, anybody of the tenant for who manages users."""
         return await self._ask(f"/v1/users/{user_id}/export", idempotency_key)
 
     def exports(self) -> AsyncIterator[Export]:

@@ -32,7 +32,7 @@ def export_user(
     no_wait: NoWait = False,
     earlier: Earlier = None,
 ) -> None:
-    """Download an archive of all that is kept of one person, when it is made."""
+    """Download an archive of what is kept of one person, when it is made; chats are in one's own alone."""
 
     async def ask(client: AsyncDocuChat) -> Export:
         whose = await client.me() if user is None else await client.find_user(user)

@@ -46,6 +46,7 @@ def product(
         "SIGN_IN_RETURN_URLS": f"{front}/signed-in",
         "EGRESS_ALLOW_HTTP": "true",
         "EGRESS_NETWORKS": "127.0.0.0/8",
+        "EGRESS_HOSTS": "127.0.0.1",
     }
     folder = tmp_path_factory.mktemp("federation")
     with started_test_product(folder, breakable_servers, redis_number=3, settings=settings) as product:

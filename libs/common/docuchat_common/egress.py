@@ -10,15 +10,16 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from weakref import WeakValueDictionary
 
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 from yarl import URL
 
@@ -44,9 +45,15 @@ _NOT_PUBLIC_6: Final = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8:
 """Inside of 2000::/3: Teredo and other protocols, documentation, 6to4, documentation."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA: Final[frozenset[IPAddress]] = frozenset(
-    map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
-)
-"""Where clouds tell a machine its credentials: refused also inside of networks that are allowed."""
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254",
+            "fd20:ce::254",
+        ),
+    )
+)  # fmt: skip
+"""Where clouds tell a machine its credentials, one of them a public number: refused wherever it is allowed to call."""
 _LANE: Final = 4
 """Calls at once of one lane."""
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
@@ -73,7 +80,9 @@ class EgressPolicy:
     ports: frozenset[int] = frozenset({443})
     """With `allow_http` also 80."""
     networks: tuple[IPNetwork, ...] = ()
-    """Networks that are not public and allowed all the same, at any port: an identity provider in the house."""
+    """Networks that are not public, where those of `hosts` may be all the same: an identity provider in the house."""
+    hosts: frozenset[str] = frozenset()
+    """`host`, at any port, or `host:port`: whoever sets a URL would reach everything in those networks without it."""
     max_bytes: int = 2 * 2**20
     max_redirects: int = 3
     timeout: timedelta = timedelta(seconds=10)
@@ -86,18 +95,23 @@ class EgressPolicy:
             raise UrlRefused("A URL with a user or a password in it is not called.")
         if url.host.rstrip(".").lower() in _METADATA_NAMES:
             raise UrlUnreachable
-        if not self.networks:
+        if not self.names(url):
             self._assert_port(url.port)
 
-    def refuses(self, host: str, port: int) -> str | None:
-        """Why the numeric address `host` is not connected to; None when it may be."""
+    def names(self, url: URL) -> bool:
+        """Whether `url` is at a host that may be inside of the networks."""
+        host = (url.host or "").rstrip(".").lower()
+        return not self.hosts.isdisjoint({host, f"{host}:{url.port}"})
+
+    def refuses(self, host: str, port: int, *, is_named: bool = False) -> str | None:
+        """Why the numeric address `host`, of one of `hosts` or not, is not connected to; None when it may be."""
         try:
             address = _meant(ipaddress.ip_address(host))
         except ValueError:
             return "no address"
         if address in _METADATA:
             return "metadata"
-        if any(address in network for network in self.networks):
+        if is_named and any(address in network for network in self.networks):
             return None
         if not is_public(address):
             return "not public"
@@ -115,6 +129,10 @@ def _listed(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _lower(hosts: frozenset[str]) -> frozenset[str]:
+    return frozenset(host.lower() for host in hosts)
+
+
 class EgressSettings(BaseSettings):
     """What a service that calls addresses of users reads of its environment."""
 
@@ -125,11 +143,19 @@ class EgressSettings(BaseSettings):
     )
     """Ports of public servers that may be called."""
     egress_networks: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_listed)] = ()
-    """Networks that are not public and may be called all the same, at any port: `10.1.0.0/16,fd12::/48`."""
+    """Networks that are not public, where `egress_hosts` may be all the same: `10.1.0.0/16,fd12::/48`."""
+    egress_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterValidator(_lower)] = frozenset()
+    """Who may be there, and at which port: `login.acme.internal:8443`; without a port at any."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.egress_networks and not self.egress_hosts:
+            raise ValueError("EGRESS_NETWORKS needs EGRESS_HOSTS: the hosts in there that may be called")
+        return self
 
     def egress_policy(self) -> EgressPolicy:
         """What these settings allow."""
-        return EgressPolicy(self.egress_allow_http, self.egress_ports, self.egress_networks)
+        return EgressPolicy(self.egress_allow_http, self.egress_ports, self.egress_networks, self.egress_hosts)
 
 
 def is_public(address: IPAddress) -> bool:
@@ -152,6 +178,10 @@ def _meant(address: IPAddress) -> IPAddress:
     return address
 
 
+_is_named: ContextVar[bool] = ContextVar("_is_named", default=False)
+"""Whether the connection that is being made is to a host that the policy names."""
+
+
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to what the policy allows and to nothing else, whoever uses it."""
 
@@ -166,11 +196,15 @@ class GuardedConnector(aiohttp.TCPConnector):
         if req.proxy is not None:
             raise UrlRefused("Nothing is called through a proxy.")
         self._policy.assert_allowed(req.url)
-        return await super().connect(req, traces, timeout)
+        before = _is_named.set(self._policy.names(req.url))
+        try:
+            return await super().connect(req, traces, timeout)
+        finally:
+            _is_named.reset(before)
 
     def _make_socket(self, addr_info: Any) -> socket.socket:
         family, kind, protocol, _, place = addr_info
-        reason = self._policy.refuses(place[0], place[1])
+        reason = self._policy.refuses(place[0], place[1], is_named=_is_named.get())
         if reason is not None:
             logger.warning("egress.refused", reason=reason)
             raise PermissionError("this address is not called")

@@ -30,6 +30,7 @@ from docuchat_common.egress import (
 
 STRICT = EgressPolicy()
 HERE = ipaddress.ip_network("127.0.0.0/8")
+NAMED = frozenset({"127.0.0.1", "moves.example"})
 
 REFUSED = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.255 127.0.0.1 127.1.2.3 169.254.0.1 169.254.169.254
@@ -83,15 +84,17 @@ def test_what_is_no_numeric_address_is_not_connected_to(text: str) -> None:
 
 def test_metadata_stays_refused_in_networks_that_are_allowed() -> None:
     everything = replace(STRICT, networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
-    assert everything.refuses("10.0.0.7", 8443) is None
+    assert everything.refuses("10.0.0.7", 8443, is_named=True) is None
+    assert everything.refuses("10.0.0.7", 443) == "not public", "nobody has named it"
     for address in (
         "169.254.169.254",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
         "fd00:ec2::254",
         "100.100.100.200",
+        "168.63.129.16",
     ):
-        assert everything.refuses(address, 443) == "metadata"
+        assert {everything.refuses(address, 443, is_named=named) for named in (True, False)} == {"metadata"}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ async def server() -> AsyncIterator[Server]:
 
 def inside(**changes: object) -> EgressPolicy:
     """A policy of an installation whose identity provider is on this machine."""
-    return replace(EgressPolicy(allow_http=True, networks=(HERE,)), **changes)  # type: ignore[arg-type] - fields of it
+    return replace(EgressPolicy(allow_http=True, networks=(HERE,), hosts=NAMED), **changes)  # type: ignore[arg-type] - fields of it
 
 
 async def test_a_server_on_this_machine_is_reached_only_where_a_setting_names_its_network(server: Server) -> None:
@@ -205,6 +208,22 @@ async def test_a_server_on_this_machine_is_reached_only_where_a_setting_names_it
     async with open_egress(inside()) as egress:
         answer = await egress.fetch("GET", server.url("/hello"))
     assert (answer.status, answer.body, server.requests) == (200, b"inside", ["/hello"])
+
+
+async def test_inside_only_a_host_is_called_that_the_operator_names(server: Server) -> None:
+    places = Places(["127.0.0.1"])
+    policy = inside(hosts=frozenset({"idp.internal", f"wiki.internal:{server.port + 1}"}))
+    async with open_egress(policy, resolver=places) as egress:
+        assert (await egress.fetch("GET", server.url(host="IDP.internal"))).status == 200
+        for host in ("wiki.internal", "127.0.0.1", "evil.example"):
+            for path in (server.url(host=host), server.url(f"/to?url={server.url(host=host)}", "idp.internal")):
+                with pytest.raises((UrlRefused, UrlUnreachable)):
+                    await egress.fetch("GET", path)
+    policy = inside(hosts=frozenset({"idp.internal"}), ports=frozenset({server.port}))
+    async with open_egress(policy, resolver=places) as egress:  # also where its port is one that is called outside
+        with pytest.raises(UrlUnreachable):
+            await egress.fetch("GET", server.url(host="evil.example"))
+    assert server.requests == ["/", "/to", "/to", "/to"]
 
 
 async def test_a_name_is_judged_by_the_address_that_is_connected_to(server: Server) -> None:
@@ -279,7 +298,7 @@ async def test_the_environment_names_no_proxy_and_no_password(
 
 
 async def test_a_library_with_the_connector_in_its_own_client_gets_no_further(server: Server) -> None:
-    async with aiohttp.ClientSession(connector=GuardedConnector(inside(networks=()))) as session:
+    async with aiohttp.ClientSession(connector=GuardedConnector(inside(networks=(), hosts=frozenset()))) as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(server.url().replace(str(server.port), "80"))
         with pytest.raises(UrlRefused):
@@ -294,12 +313,27 @@ def test_an_operator_names_networks_and_ports() -> None:
         pass
 
     policy = Settings.model_validate(
-        {"egress_networks": "10.1.0.0/16, fd12::/48", "egress_ports": "443,8443", "egress_allow_http": True}
+        {
+            "egress_networks": "10.1.0.0/16, fd12::/48",
+            "egress_hosts": "Login.acme.internal, idp.internal:8444",
+            "egress_ports": "443,8443",
+            "egress_allow_http": True,
+        }
     ).egress_policy()
-    assert policy.refuses("10.1.2.3", 5000) is None
-    assert policy.refuses("fd12::1", 443) is None
-    assert policy.refuses("10.2.0.1", 443) == "not public"
+    assert policy.refuses("10.1.2.3", 5000, is_named=True) is None
+    assert policy.refuses("fd12::1", 443, is_named=True) is None
+    assert policy.refuses("10.2.0.1", 443, is_named=True) == "not public"
+    for url, is_named in {
+        "https://login.acme.internal:5000/x": True,
+        "https://LOGIN.acme.internal./": True,
+        "https://idp.internal:8444/": True,
+        "https://idp.internal/": False,
+        "https://wiki.internal/": False,
+    }.items():
+        assert policy.names(URL(url)) is is_named, url
     assert (policy.ports, policy.allow_http) == (frozenset({443, 8443}), True)
+    with pytest.raises(ValidationError, match="EGRESS_HOSTS"):
+        Settings.model_validate({"egress_networks": "10.1.0.0/16"})
     for wrong in ({"egress_networks": "10.1.0.0/33"}, {"egress_networks": "10.1.2.3/16"}, {"egress_ports": "0"}):
         with pytest.raises(ValidationError):
             Settings.model_validate(wrong)

@@ -28,7 +28,7 @@ from docuchat_common.redis import open_redis
 from .conftest import SECRET, World
 from .provider import CLIENT, CLIENT_SECRET, SigningProvider, query_of, serving_provider
 
-HERE = EgressPolicy(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),))
+HERE = EgressPolicy(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),), hosts=frozenset({"127.0.0.1"}))
 RETURN = "https://app.example/signed-in"
 PLACES = Places("https://docuchat.example", frozenset({RETURN}))
 

@@ -29,6 +29,7 @@ async def auth(run_auth: RunAuth) -> AsyncIterator[Any]:
     async with run_auth(
         EGRESS_ALLOW_HTTP="true",
         EGRESS_NETWORKS="127.0.0.0/8",
+        EGRESS_HOSTS="127.0.0.1",
         SIGN_IN_RETURN_URLS=RETURN,
         PUBLIC_URL="https://docuchat.example/",
         DNS_SERVERS="127.0.0.1:9",

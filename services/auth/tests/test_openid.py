@@ -31,7 +31,7 @@ from .provider import (
     serving_provider,
 )
 
-HERE = EgressPolicy(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),))
+HERE = EgressPolicy(allow_http=True, networks=(ipaddress.ip_network("127.0.0.0/8"),), hosts=frozenset({"127.0.0.1"}))
 BACK = "https://docuchat.example/v1/auth/oidc/callback/1"
 
 

@@ -103,6 +103,15 @@ class Accounts(Calls):
         self._transport.sign_in(who, made.access_token, made.refresh_token)
         return made
 
+    async def verify_email(self, code: str, *, challenge: str | None = None) -> None:
+        """Prove the address that one registered with by the mailed code."""
+        body = {"code": code.strip()} | ({} if challenge is None else {"challenge": challenge})
+        await self._transport.request("POST", "/v1/auth/verify-email", json=body, repeatable=False)
+
+    async def request_verification(self) -> CodeSent:
+        """Have another code sent to the address that one registered with."""
+        return await self._get(CodeSent, "POST", "/v1/auth/verify-email/request")
+
     async def set_password(self, new: str, *, current: str | None = None) -> None:
         """Set the own password, or change it with the present one; the other sessions end."""
         body = {"new": new} | ({} if current is None else {"current": current})

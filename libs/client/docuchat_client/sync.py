@@ -213,6 +213,8 @@ class DocuChat:
     verify_code = _blocking(AsyncDocuChat.verify_code)
     login_with_password = _blocking(AsyncDocuChat.login_with_password)
     register = _blocking(AsyncDocuChat.register)
+    verify_email = _blocking(AsyncDocuChat.verify_email)
+    request_verification = _blocking(AsyncDocuChat.request_verification)
     set_password = _blocking(AsyncDocuChat.set_password)
     forgot_password = _blocking(AsyncDocuChat.forgot_password)
     reset_password = _blocking(AsyncDocuChat.reset_password)

@@ -38,7 +38,10 @@ def account(service: Service, tmp_path: Path) -> Command:
         if body["email"].endswith("@acme.example") and "code" not in body:
             return JSONResponse({"status": "sent", "expires_in": 600, "challenge": "c" * 32}, 202)
         tenant = {"id": 7, "slug": "acme", "name": "Acme"}
-        return JSONResponse({"access_token": access, "refresh_token": "r", "user": {**USER, "tenant": tenant}}, 201)
+        made = {"access_token": access, "refresh_token": "r", "user": {**USER, "tenant": tenant}}
+        if "organization" in body:
+            made["verification"] = {"status": "sent", "expires_in": 600, "challenge": "c" * 32}
+        return JSONResponse(made, 201)
 
     service.on("POST", "/v1/auth/login", login)
     service.on("POST", "/v1/auth/register", register)
@@ -56,6 +59,7 @@ async def test_a_device_that_has_signed_in_by_password_says_so_the_next_time(
     assert kept["device"] == "d" * 32 and SECRET not in json.dumps(kept)
     await account("login", "--password", "--email", "a@example.com")
     await account("login", "--password", "--email", "ann.99")
+    assert service.count("POST", "/v1/auth/logout") == 2  # the sign-in before, whose tokens are gone
     first, second, third = service.bodies  # type: ignore[attr-defined]
     assert "device" not in first and second["device"] == "d" * 32
     assert third == {"username": "ann.99", "password": SECRET}
@@ -70,6 +74,23 @@ async def test_who_founds_a_tenant_works_in_it_from_then_on(service: Service, ac
     wanted = {"email": "a@example.com", "password": SECRET, "name": "Ann", "organization": "Acme"}
     assert service.bodies == [wanted]  # type: ignore[attr-defined]
     assert json.loads((account.folder / "credentials.json").read_text())["tenant"] == "7"
+
+
+async def test_an_address_is_proven_by_the_mailed_code(service: Service, account: Command) -> None:
+    proofs = []
+
+    async def prove(request: Request) -> Response:
+        proofs.append(await request.json())
+        return Response(status_code=204)
+
+    service.on("POST", "/v1/auth/verify-email", prove)
+    sent = {"status": "sent", "expires_in": 600, "challenge": "e" * 32}
+    service.on("POST", "/v1/auth/verify-email/request", JSONResponse(sent, 202))
+    made = await account("register", "--email", "a@example.com", "--organization", "Acme")
+    assert "`docuchat verify-email` takes it" in made.err
+    assert (await account("verify-email", text="123456\n")).out.endswith("The address is proven.\n")
+    assert (await account("verify-email", "--again", "--code", "654321")).code == 0
+    assert proofs == [{"code": "123456"}, {"code": "654321", "challenge": "e" * 32}]
 
 
 async def test_an_address_that_must_be_proven_first_is_asked_for_its_code(service: Service, account: Command) -> None:

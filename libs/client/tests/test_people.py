@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,9 @@ async def test_a_secret_is_all_that_a_script_reads(service: Service, docuchat: C
     made = await docuchat("keys", "create", "nightly", "--scope", "chats.use", "--expires", "2030-01-02", "--service")
     assert (made.code, made.out) == (0, "dck_1f_secret\n") and "shown once" in made.err
     assert (await docuchat("keys", "rotate", "nightly", "--overlap", "60")).out == "dck_1f_other\n"
+    for wrong in ("30", "soon"):
+        refused = await docuchat("keys", "create", "x", "--scope", "chats.use", "--expires", wrong)
+        assert refused.code == 2 and "2026-12-31" in refused.err and "from now" in refused.err
     (_, _, created), (_, _, rotated) = tenant
     assert created["expires_at"].startswith("2030-01-02T00:00:00") and created["service"] is True
     assert rotated == {"overlap_seconds": 60}
@@ -141,6 +144,9 @@ async def test_the_audit_log_is_narrowed_and_read_as_csv(
     assert "--csv" in shown.err
     assert (await docuchat("audit", "--csv", "--object", "group")).out == "seq,id\n7,x\n"
     assert asked == [{"actor": ANN, "action": "group.create", "limit": "5"}, {"object": "group"}]
+    assert (await docuchat("audit", "--from", "2d")).code == 0
+    assert timedelta(days=2) <= datetime.now(UTC) - datetime.fromisoformat(asked[-1]["from"]) < timedelta(days=3)
+    assert "ago" in (await docuchat("audit", "--from", "yesterday")).err
 
 
 async def test_sessions_are_ended_one_or_all_others(service: Service, docuchat: Command, tenant: list[Any]) -> None:
@@ -175,7 +181,7 @@ async def test_an_invitation_is_made_and_accepted_with_the_link_or_the_code(
     service.on("POST", "/v1/invitations/accept", accept)
     made = await docuchat("invite", "eve@example.com", "--role", "viewer")
     until = moment(datetime(2026, 11, 27, 12, tzinfo=UTC))
-    assert made.out == f"eve@example.com is invited as viewer, until {until}.\n"
+    assert made.out == f"eve@example.com is invited as viewer, until {until}.\n" and "`make run`" in made.err
     docuchat.environment |= {"DOCUCHAT_PASSWORD": "seven purple harbours", "DOCUCHAT_SERVER": service.url}
     link = await docuchat("invitations", "accept", "http://localhost:8000/invitation#token=dci_1_x", "--name", "Eve")
     code = await docuchat("invitations", "accept", "--no-password", text="dci_1_y\n")

@@ -26,7 +26,16 @@ from docuchat_client.cli.files import files_app
 from docuchat_client.cli.groups import groups_app
 from docuchat_client.cli.people import invitations_app, invite, users_app
 from docuchat_client.cli.second_factor import second_factor_app
-from docuchat_client.cli.sign_in import accept, login, logout, password, register, reset_password, whoami
+from docuchat_client.cli.sign_in import (
+    accept,
+    login,
+    logout,
+    password,
+    register,
+    reset_password,
+    verify_email,
+    whoami,
+)
 from docuchat_client.cli.tenant import domains_app, tenant_app
 from docuchat_client.cli.uploads import upload
 
@@ -39,7 +48,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (login, register, password, reset_password, logout, whoami, upload, ask, search, usage, invite, audit):
+for command in (
+    login,
+    register,
+    verify_email,
+    password,
+    reset_password,
+    logout,
+    whoami,
+    upload,
+    ask,
+    search,
+    usage,
+    invite,
+    audit,
+):
     app.command()(command)
 invitations_app.command()(accept)
 for name, group in {

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli import times
 from docuchat_client.cli.session import AsJson, Yes, confirm, print_json, run, screen, show_list, with_client
 from docuchat_client.identity import IssuedApiKey
 from docuchat_client.rendering import moment
@@ -31,7 +32,10 @@ def list_keys(as_json: AsJson = False) -> None:
 def create_key(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     scope: Annotated[list[str], typer.Option(help="What it may do, such as documents.read; repeatable.")],
-    expires: Annotated[datetime | None, typer.Option(help="When it ends; without, when it is revoked.")] = None,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(metavar="2026-12-31|30d", help="When it ends; without, when it is revoked.", parser=times.coming),
+    ] = None,
     address: Annotated[
         list[str] | None, typer.Option(metavar="192.0.2.0/24", help="It works from there only; repeatable.")
     ] = None,

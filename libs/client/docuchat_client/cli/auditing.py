@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.cli import times
 from docuchat_client.cli.operating import operate
 from docuchat_client.cli.session import AsJson, Limit, print_json, run, screen, table, with_client
 from docuchat_client.errors import DocuChatError
@@ -17,12 +18,15 @@ from docuchat_client.people import audit_filter
 
 _SHORT_COLUMNS = ("at", "actor", "action", "object", "result", "detail")
 _MOST_NAMES = 500
+_WHEN = "2026-12-31|30d"
 _COLUMNS = ("seq", "at", "actor_type", "actor_id", "action", "object_type", "object_id", "result", "detail")
 
 Action = Annotated[str | None, typer.Option(help="Only this, such as document.delete.")]
 About = Annotated[str | None, typer.Option("--object", help="Only about a type, or type:id.")]
-Since = Annotated[datetime | None, typer.Option("--from", help="From this moment on.")]
-Until = Annotated[datetime | None, typer.Option("--to", help="Before this moment.")]
+Since = Annotated[
+    datetime | None, typer.Option("--from", metavar=_WHEN, help="From this moment on.", parser=times.past)
+]
+Until = Annotated[datetime | None, typer.Option("--to", metavar=_WHEN, help="Before this moment.", parser=times.past)]
 
 
 def audit(

@@ -13,13 +13,14 @@ from docuchat_client.cli.session import (
     AsJson,
     Yes,
     confirm,
+    note_local_mail,
     print_json,
     run,
     screen,
     show_list,
     with_client,
 )
-from docuchat_client.identity import ErasureReceipt, Member
+from docuchat_client.identity import ErasureReceipt, Invitation, Member
 from docuchat_client.rendering import moment
 
 _USER_COLUMNS = ("email", "username", "name", "role", "is_active", "last_login_at", "id")
@@ -147,11 +148,16 @@ def invite(
     as_json: AsJson = False,
 ) -> None:
     """Invite somebody by mail; the invitation works once."""
-    made = run(with_client(lambda client: client.invite(email, role)))
+
+    async def ask(client: AsyncDocuChat) -> tuple[Invitation, str]:
+        return await client.invite(email, role), client.base_url
+
+    made, server = run(with_client(ask))
     if as_json:
         print_json(made)
     else:
         screen.line(f"{made.email} is invited as {made.role}, until {moment(made.expires_at)}.")
+        note_local_mail(server)
 
 
 @invitations_app.command("list")

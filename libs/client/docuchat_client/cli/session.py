@@ -139,6 +139,12 @@ def local_server() -> str:
     return DEFAULT_SERVER
 
 
+def note_local_mail(server: str) -> None:
+    """Say where a mail is that was not sent."""
+    if urlsplit(server).hostname in LOCAL_HOSTS:
+        screen.note("A local product that sends no mail shows it where `make run` runs.")
+
+
 def note_wait(seconds: float) -> None:
     """Say why nothing happens."""
     if seconds >= 1:

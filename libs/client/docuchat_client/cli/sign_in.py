@@ -16,14 +16,15 @@ from docuchat_client.cli.session import (
     LOCAL_HOSTS,
     AsJson,
     local_server,
+    note_local_mail,
     print_json,
     run,
     screen,
     with_client,
 )
-from docuchat_client.credentials import FileCredentials, MemoryCredentials
+from docuchat_client.credentials import Credentials, FileCredentials, MemoryCredentials
 from docuchat_client.errors import Conflict, DocuChatError, InvalidInput, Unauthenticated
-from docuchat_client.models import CodeSent
+from docuchat_client.models import CodeSent, Registered
 
 _DEFAULT_TENANT = "1"
 _TRIES = 3
@@ -118,19 +119,31 @@ def login(
     at = tenant or (None if by_password else _strangers_tenant(where))
     address = email or typer.prompt("E-mail")
 
+    former = FileCredentials().load()
+
     async def sign_in() -> None:
         async with AsyncDocuChat(where, tenant=at, credentials=FileCredentials()) as client:
             if by_password:
                 await _enter_by_password(client, address)
             else:
                 if code is None:
-                    _note_sent(await client.request_code(address), f"{address} may sign in{f' at {at}' if at else ''}")
-                    if urlsplit(where).hostname in LOCAL_HOSTS:
-                        screen.note("A local product that sends no mail shows it where `make run` runs.")
+                    _note_sent(
+                        await client.request_code(address), f"{address} may sign in{f' at tenant {at}' if at else ''}"
+                    )
+                    note_local_mail(where)
                 await _enter(client, address, code)
             await _greet(client)
+        if former is not None:
+            await _end(former)
 
     run(sign_in())
+
+
+async def _end(former: Credentials) -> None:
+    """End the sign-in whose tokens were replaced: nobody can use it any more."""
+    with suppress(DocuChatError):  # it may be over, or its service away
+        async with AsyncDocuChat(former.server, credentials=MemoryCredentials(former), timeout=5) as client:
+            await client.logout()
 
 
 def register(
@@ -152,10 +165,33 @@ def register(
             if isinstance(made, CodeSent):
                 screen.note(f"A code was sent to {who}, which proves that it is yours.")
                 code = str(typer.prompt("Code"))
-                await client.register(who, password, name=name, code=code, challenge=made.challenge)
+                made = await client.register(who, password, name=name, code=code, challenge=made.challenge)
             await _greet(client)
+            if isinstance(made, Registered) and made.verification is not None:
+                screen.note(
+                    f"A code was sent to {who}, which proves that it is yours: `docuchat verify-email` takes it."
+                )
+                note_local_mail(where)
 
     run(enter())
+
+
+def verify_email(
+    code: Annotated[str | None, typer.Option(help="The code of the mail; asked for without.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Have another code sent first.")] = False,
+) -> None:
+    """Prove the address that you registered with by the code that was mailed to it."""
+
+    async def prove(client: AsyncDocuChat) -> None:
+        challenge = None
+        if again:
+            challenge = (await client.request_verification()).challenge
+            screen.note("Another code was sent.")
+            note_local_mail(client.base_url)
+        await client.verify_email(code or str(typer.prompt("Code")), challenge=challenge)
+        screen.line("The address is proven.")
+
+    run(with_client(prove))
 
 
 def reset_password(

@@ -1,10 +1,14 @@
 """What a tenant's admins may change of it, and what only operators may."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from docuchat_auth.domains.errors import DomainNotProven
+from docuchat_auth.adapters.name_servers import NameServers
+from docuchat_auth.domains.errors import DomainInUse, DomainNotProven
+from docuchat_auth.domains.service import Domains
 from docuchat_auth.lifecycle.domain import SettingsChange
 from docuchat_auth.lifecycle.errors import OperatorsOpen
 from docuchat_auth.lifecycle.service import Settings
@@ -12,9 +16,14 @@ from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Retention, SignUp, 
 from docuchat_common.events.catalogue import AuditRecorded, TenantSettings
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
+from docuchat_testkit.eventually import eventually
 
 from .test_operators import TENANTS, bearer, make
 
+WAITING = (
+    "SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) "
+    "WHERE NOT l.granted AND a.datname = current_database()"
+)
 OF_ACME = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
 
 
@@ -92,3 +101,36 @@ async def test_the_tenant_over_http(auth: Any) -> None:
     assert (refused.status_code, refused.json()["code"]) == (403, "operators_open")
     await auth.http.patch(f"{TENANTS}/acme", json={"suspended": True}, headers=operator)
     assert (await auth.http.get("/v1/tenant", headers=owner)).json()["state"] == "suspended"
+
+
+async def test_a_sign_up_is_judged_as_the_tenant_is_when_it_is_written(make_world: Any) -> None:
+    world = await make_world()
+    settings, tenant = Settings(world.uow, world.clock), await world.tenant("open")
+    domains = Domains(world.uow, NameServers((), timedelta(0)), world.clock)
+    domain = await domains.create(admin(tenant.id), "acme.example")
+    async with world.uow.system() as tx:  # as an operator does
+        await tx.tenants.lock(tenant.id)
+        asked = asyncio.create_task(settings.change(admin(tenant.id), SettingsChange(signup=OPEN)))
+        await waits_for_a_lock(world)
+        await tx.tenants.set_signup(tenant.id, INVITED_ONLY)
+    with pytest.raises(OperatorsOpen):
+        await asked
+
+    await world.admin.execute("UPDATE auth.domains SET verified_at = now()")
+    async with world.uow.system() as tx:
+        await tx.tenants.lock(tenant.id)
+        wanted = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example"}))
+        asked = asyncio.create_task(settings.change(admin(tenant.id), SettingsChange(signup=wanted)))
+        await waits_for_a_lock(world)
+        given_up = asyncio.create_task(domains.delete(admin(tenant.id), domain.id))
+        await waits_for_a_lock(world, 2)
+    assert (await asked).signup == wanted
+    with pytest.raises(DomainInUse):
+        await given_up
+
+
+async def waits_for_a_lock(world: Any, transactions: int = 1) -> None:
+    async def waiting() -> bool:
+        return bool(await world.admin.fetchval(WAITING) == transactions)
+
+    await eventually(waiting)

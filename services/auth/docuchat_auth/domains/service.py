@@ -84,6 +84,7 @@ class Domains:
     async def delete(self, caller: Caller, domain_id: UUID) -> None:
         """Give a domain up. Raises DomainNotFound, DomainInUse."""
         async with self._uow(caller.tenant_id) as tx:
+            await tx.users.lock_all(caller.tenant_id)  # the sign-up does not come to name it meanwhile
             domain = await tx.domains.find(caller.tenant_id, domain_id)
             if domain is None:
                 raise DomainNotFound

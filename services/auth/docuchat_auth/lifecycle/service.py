@@ -58,12 +58,12 @@ class Settings:
         """
         if change.require_second_factor is False:
             require_recent(caller, self._clock.now())
-        async with self._uow(caller.tenant_id) as tx:
-            await _require_allowed(tx, _found(await tx.tenants.find_by_id(caller.tenant_id)), change.signup)
         # the weak role changes no tenant
         async with self._uow.system() as tx:
+            await tx.users.lock_all(caller.tenant_id)  # no domain is given up until this is done
             await tx.tenants.lock(caller.tenant_id)
             tenant = _found(await tx.tenants.find_by_id(caller.tenant_id))
+            await _require_allowed(tx, tenant, change.signup)  # an operator may have changed it meanwhile
             rule = change.signup or tenant.signup
             name, retention = change.name or tenant.name, replace(tenant.retention, **change.retention)
             demands = tenant.require_second_factor

@@ -191,6 +191,9 @@ class TenantSettings(Model):
     state: str = "active"
     deletes_at: datetime | None = None
     retention: Retention = Retention()
+    next_retention: Retention | None = None
+    """What takes its place at `retention_changes_at`, when less is kept."""
+    retention_changes_at: datetime | None = None
     require_second_factor: bool = False
     created_at: datetime
 

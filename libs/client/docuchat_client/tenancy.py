@@ -28,7 +28,10 @@ class Tenancy(Calls):
         retention: dict[str, int | None] | None = None,
         require_second_factor: bool | None = None,
     ) -> TenantSettings:
-        """Change what is given; `retention` has `chats_days` and `documents_days`, None is for ever."""
+        """Change what is given; `retention` has `chats_days` and `documents_days`, None is for ever.
+
+        To keep less is an owner's, needs a sign-in of the last 15 minutes, and begins at `retention_changes_at`.
+        """
         given: dict[str, Any] = {"name": name, "signup": signup, "domains": domains, "retention": retention}
         given["require_second_factor"] = require_second_factor
         body = {key: value for key, value in given.items() if value is not None}

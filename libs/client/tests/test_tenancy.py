@@ -15,6 +15,7 @@ DEMO = {
     "id": 1, "customer_id": CHAT, "slug": "demo", "name": "Demo", "signup": "domains", "domains": ["acme.example"],
     "state": "active", "deletes_at": None, "retention": {"chats_days": 90, "documents_days": None}, "created_at": NOW,
 }  # fmt: skip
+NEXT = {"chats_days": 30, "documents_days": 30}
 RECORD = {"type": "TXT", "name": "_docuchat-challenge.acme.example", "value": "docuchat-verification=x"}
 DOMAIN = {"id": DOCUMENT, "domain": "acme.example", "record": RECORD, "created_at": NOW, "verified_at": None}
 
@@ -49,6 +50,12 @@ async def test_what_is_given_is_changed_and_none_is_for_ever(docuchat: Command, 
         {"retention": {"chats_days": None, "documents_days": 30}},
         {"signup": "domains", "domains": ["acme.example"]},
     ]
+
+
+async def test_what_is_to_be_kept_for_less_time_is_told_with_its_day(service: Service, docuchat: Command) -> None:
+    service.on("GET", "/v1/tenant", JSONResponse(DEMO | {"next_retention": NEXT, "retention_changes_at": NOW}))
+    planned = (await docuchat("tenant", "show")).out.splitlines()[-2:]
+    assert all(line.startswith("from ") and line.endswith(" are kept 30 days") for line in planned), planned
 
 
 async def test_a_tenant_is_deleted_by_its_name_and_that_is_taken_back(service: Service, docuchat: Command) -> None:

@@ -8,13 +8,13 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from docuchat_auth.adapters.mail import LogMailer, MailServer, SmtpMailer
+from docuchat_auth.adapters.mail import open_mailer
 from docuchat_auth.adapters.name_servers import NameServers
 from docuchat_auth.adapters.openid import OpenIdClient
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
-from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue
+from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue, M
 from docuchat_auth.codes.domain import Account, CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
@@ -30,7 +30,8 @@ from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
-from docuchat_auth.lifecycle.service import Deletion
+from docuchat_auth.lifecycle.domain import OwnersNotice
+from docuchat_auth.lifecycle.service import Deletion, Notices
 from docuchat_auth.lifecycle.service import Settings as TenantSettings
 from docuchat_auth.links.service import Links
 from docuchat_auth.logins.attempts import Attempts
@@ -81,6 +82,7 @@ EXPORTED = (
 )  # fmt: skip
 _SWEEP_EVERY = timedelta(hours=1)
 _DRAIN = timedelta(seconds=10)
+_SUCCESSOR = "refresh-token-successor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +153,6 @@ def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRi
     )
 
 
-def make_mailer(settings: Settings) -> LogMailer | SmtpMailer:
-    """Mail, or the log in local development."""
-    if settings.smtp_url is None:
-        return LogMailer(settings.invitation_page)  # the settings let only ENVIRONMENT=local come here
-    server = MailServer.from_url(settings.smtp_url.get_secret_value())
-    return SmtpMailer(server, settings.mail_from, invitation_url=settings.invitation_page)
-
-
 def make_policy(settings: Settings) -> SignInPolicy:
     """The limits of these settings."""
     return SignInPolicy(
@@ -169,11 +163,6 @@ def make_policy(settings: Settings) -> SignInPolicy:
         send_per_address=settings.code_sends_per_address,
         verify_per_address=settings.code_tries_per_address,
     )
-
-
-def make_party(settings: Settings) -> RelyingParty:
-    """What authenticators know this installation by."""
-    return RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins)
 
 
 @asynccontextmanager
@@ -195,29 +184,22 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         await keys.ensure_key()
         revisions = Revisions(uow, clock, settings.access_token_ttl)
         queue = DeliveryQueue[CodeRequest](settings.mail_queue_size)
-        letters = DeliveryQueue[InvitationMail](settings.mail_queue_size)
-        mailer = make_mailer(settings)
+        letters = DeliveryQueue[InvitationMail | OwnersNotice](settings.mail_queue_size)
+        mailer = open_mailer(settings.smtp_url, settings.mail_from, settings.invitation_page)
         delivery = CodeDelivery(uow, mailer, settings.code_ttl)
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
         check = SecondFactorCheck(TotpSeal(secret), limiter, settings.otp_failures, clock)
         sessions = Sessions(
-            uow,
-            keys,
-            revisions,
-            clock,
-            settings.refresh_token_ttl,
-            derive_key(secret, "refresh-token-successor"),
-            groups_of,
-            check,
+            uow, keys, revisions, clock, settings.refresh_token_ttl, derive_key(secret, _SUCCESSOR), groups_of, check
         )
         tenants = TenantDirectory(uow, revisions)
         # a local run reads codes from the log: there they are before the answer is
         hand_over = delivery.deliver if settings.smtp_url is None else queue.offer
+        hand_letter = mailer.send_letter if settings.smtp_url is None else letters.offer
         store = CodeStore(client, CodeDigests(secret), pseudonyms, budget)
         desk = CodeDesk(uow, store, limiter, pseudonyms, hand_over, make_policy(settings))
-        first_comer_owns = settings.environment in {"local", "test"}
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
         password_sign_in = PasswordSignIn(
             uow, sessions, pool, Attempts(client, limiter, budget), pseudonyms, clock, settings.login_refused_after
@@ -231,7 +213,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             passwords,
             limiter,
             pseudonyms,
-            mailer.send_invitation if settings.smtp_url is None else letters.offer,
+            hand_letter,
             clock,
             InvitationPolicy(settings.invitation_ttl, settings.invitations_per_tenant, settings.invitations_per_email),
         )
@@ -242,8 +224,10 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             _open_federation(settings, uow, tenants, sessions, revisions, client, clock)
         )
         audit = AuditLog(uow)
+        notices, grace = Notices(uow, hand_letter), settings.tenant_deletion_grace
+        tenant_settings = TenantSettings(uow, clock, grace, notices)
         deletion, people = (
-            Deletion(uow, revisions, mailer, clock, settings.tenant_deletion_grace),
+            Deletion(uow, revisions, mailer, notices, clock, grace),
             UserErasures(uow, members, audit, clock),
         )
         dead_letters = DeadLetterOffice(broker, SCHEMA)
@@ -262,12 +246,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
                 "signing_keys": partial(_rotate_keys, keys, settings.signing_key_rotation),
             },
         )
-        start_erasures(background, deletion, make_erasure(uow, audit, client, dead_letters), people)
-        for number in range(settings.mail_workers):
-            background.start(f"codes.delivery.{number}", partial(queue.deliver, delivery.deliver))
-        background.start("invitations.delivery", partial(letters.deliver, mailer.send_invitation))
-        stack.push_async_callback(letters.drain, _DRAIN)
-        stack.push_async_callback(queue.drain, _DRAIN)
+        start_erasures(background, tenant_settings, deletion, make_erasure(uow, audit, client, dead_letters), people)
+        _start_mail(stack, background, letters, mailer.send_letter, "letters", 1)
+        _start_mail(stack, background, queue, delivery.deliver, "codes", settings.mail_workers)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
         second_factors = SecondFactors(uow, check, sessions, revisions, clock, settings.totp_issuer)
@@ -275,14 +256,14 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             settings=settings,
             verifier=verifier,
             tenants=tenants,
-            tenant_settings=TenantSettings(uow, clock),
+            tenant_settings=tenant_settings,
             deletion=deletion,
-            sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=first_comer_owns),
+            sign_in=SignIn(uow, sessions, desk, clock, first_comer_owns=settings.first_comer_owns),
             password_sign_in=password_sign_in,
             passwords=passwords,
             second_factors=second_factors,
             passkeys=Passkeys(
-                uow, make_party(settings), Challenges(client, secret, clock), sessions, second_factors, clock
+                uow, _party(settings), Challenges(client, secret, clock), sessions, second_factors, clock
             ),
             registrations=Registrations(
                 uow,
@@ -292,7 +273,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
                 desk,
                 limiter,
                 clock,
-                RegistrationPolicy(settings.self_service_tenants, first_comer_owns, settings.registrations_per_address),
+                RegistrationPolicy(
+                    settings.self_service_tenants, settings.first_comer_owns, settings.registrations_per_address
+                ),
             ),
             sessions=sessions,
             revisions=revisions,
@@ -335,7 +318,6 @@ async def _open_federation(
     client: Redis,
     clock: Clock,
 ) -> AsyncIterator[tuple[IdentityProviders, FederatedSignIn]]:
-    """Identity providers, and signing in by them."""
     secret, policy = settings.jwt_secret.get_secret_value(), settings.egress_policy()
     client_secrets = SealedSecrets(secret)
     async with open_egress(policy) as egress:
@@ -357,6 +339,23 @@ async def _open_federation(
 def _sweep(background: Background, sweeps: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
     for name, work in sweeps.items():
         background.every(f"{name}.sweep", _SWEEP_EVERY, work)
+
+
+def _party(settings: Settings) -> RelyingParty:
+    return RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins)
+
+
+def _start_mail(
+    stack: AsyncExitStack,
+    background: Background,
+    queue: DeliveryQueue[M],
+    deliver: Callable[[M], Awaitable[None]],
+    name: str,
+    workers: int,
+) -> None:
+    for number in range(workers):
+        background.start(f"{name}.delivery.{number}", partial(queue.deliver, deliver))
+    stack.push_async_callback(queue.drain, _DRAIN)
 
 
 async def _forget_keys(uow: UnitOfWork[Tx]) -> None:

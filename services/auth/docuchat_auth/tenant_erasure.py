@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from redis.asyncio import Redis
 
 from docuchat_auth.audit.service import AuditLog
-from docuchat_auth.lifecycle.service import Deletion
+from docuchat_auth.lifecycle.service import Deletion, Settings
 from docuchat_auth.user_erasures.service import UserErasures
 from docuchat_common.background import Background
 from docuchat_common.erasure import ERASE_EVERY, TenantErasure
@@ -50,8 +50,11 @@ def make_erasure(uow: UnitOfWork[Tx], audit: AuditLog, redis: Redis, dead_letter
     return TenantErasure(uow, "auth", after=[drop, audit.strip, erase_keys_of, discard_messages], kept=KEPT)
 
 
-def start_erasures(background: Background, deletion: Deletion, erasure: TenantErasure, people: UserErasures) -> None:
+def start_erasures(
+    background: Background, settings: Settings, deletion: Deletion, erasure: TenantErasure, people: UserErasures
+) -> None:
     """Look for what is to be erased, for as long as `background` lives."""
+    background.every("tenants.retention", _LOOK_EVERY, settings.begin_due)
     background.every("tenants.deletion", _LOOK_EVERY, deletion.begin_due)
     background.every("tenants.erasure", ERASE_EVERY, erasure.go_on)
     background.every("tenants.receipts", _LOOK_EVERY, deletion.mail)

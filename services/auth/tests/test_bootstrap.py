@@ -43,8 +43,8 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(container_at: 
         assert container.background == {
             "relay", "refresh_tokens.sweep", "revisions.sweep", "invitations.sweep", "unproven_accounts.sweep",
             "signing_keys.sweep", "audit.sweep", "tenants.deletion", "tenants.erasure",
-            "tenants.receipts", "users.erasure", "idempotency_keys.sweep", "codes.delivery.0", "codes.delivery.1",
-            "invitations.delivery",
+            "tenants.receipts", "tenants.retention", "users.erasure", "idempotency_keys.sweep", "codes.delivery.0",
+            "codes.delivery.1", "letters.delivery.0",
         }  # fmt: skip
 
 

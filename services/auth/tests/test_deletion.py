@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from docuchat_auth.adapters.mail import receipt_message
+from docuchat_auth.adapters.mail import notice_message, receipt_message
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.errors import MailRefused
-from docuchat_auth.lifecycle.domain import ReceiptMail
+from docuchat_auth.lifecycle.domain import OwnersNotice, ReceiptMail
 from docuchat_auth.lifecycle.errors import ErasureBegun, ReceiptNotFound, SlugMismatch
-from docuchat_auth.lifecycle.service import Deletion
+from docuchat_auth.lifecycle.service import Deletion, Notices
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.tenant_erasure import make_erasure
@@ -42,12 +42,16 @@ class NoDeadLetters:
 @dataclass
 class Mails:
     sent: list[ReceiptMail] = field(default_factory=list)
+    notices: list[OwnersNotice] = field(default_factory=list)
     failure: Exception | None = None
 
     async def send_receipt(self, mail: ReceiptMail) -> None:
         if self.failure is not None:
             raise self.failure
         self.sent.append(mail)
+
+    async def send_notice(self, notice: OwnersNotice) -> None:
+        self.notices.append(notice)
 
 
 @dataclass
@@ -104,7 +108,7 @@ async def ending(make_world: Any) -> Ending:
     office = cast(DeadLetterOffice, NoDeadLetters())
     return Ending(
         people,
-        Deletion(world.uow, world.revisions, mails, world.clock, GRACE),
+        Deletion(world.uow, world.revisions, mails, Notices(world.uow, mails.send_notice), world.clock, GRACE),
         make_erasure(world.uow, log, world.codes._client, office),
         log,
         mails,
@@ -126,6 +130,9 @@ async def test_an_owner_asks_by_the_slug_and_nobody_else_may(ending: Ending) -> 
     asked = await ending.ask()
     ending.world.clock.advance(days=1)
     again = await ending.deletion.ask(ending.tenant.id, "demo", OPERATOR)
+    (notice,) = ending.mails.notices
+    assert (notice.to, notice.at, notice.retention) == ("ann@example.com", asked.deletes_at, None)
+    assert "docuchat tenant restore" in notice_message(notice, "DocuChat <no-reply@example.com>").get_content()
     assert (asked.state, asked.deletes_at) == ("deleting", again.deletes_at)
     assert await ending.state() == "deleting"
 

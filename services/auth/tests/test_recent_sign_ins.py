@@ -10,7 +10,7 @@ from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.lifecycle.domain import SettingsChange
-from docuchat_auth.lifecycle.service import Deletion, Settings
+from docuchat_auth.lifecycle.service import Deletion, Notices, Settings
 from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_common.egress import EgressPolicy
 
@@ -26,8 +26,10 @@ async def test_a_stolen_token_makes_nothing_that_outlives_it_and_destroys_nothin
     ann = people.caller("ann")
     keys = ApiKeys(world.uow, world.keys, world.revisions, world.clock)
     providers = IdentityProviders(world.uow, world.sessions, SealedSecrets(SECRET), EgressPolicy(), world.clock)
-    settings = Settings(world.uow, world.clock)
-    deletion = Deletion(world.uow, world.revisions, Mails(), world.clock, GRACE)
+    mails = Mails()
+    notices = Notices(world.uow, mails.send_notice)
+    settings = Settings(world.uow, world.clock, GRACE, notices)
+    deletion = Deletion(world.uow, world.revisions, mails, notices, world.clock, GRACE)
     key = (await keys.create(ann, new_key("mine"))).key
     await settings.change(ann, SettingsChange(require_second_factor=True))
     world.clock.advance(minutes=16)
@@ -40,6 +42,7 @@ async def test_a_stolen_token_makes_nothing_that_outlives_it_and_destroys_nothin
             providers.change(ann, uuid4(), {"issuer": "https://evil.example"}, None),
             settings.change(ann, SettingsChange(require_second_factor=False)),
             settings.change(replace(ann, subject_type="key"), SettingsChange(require_second_factor=False)),
+            settings.change(ann, SettingsChange(retention={"chats_days": 1})),
             deletion.ask(people.tenant.id, "demo", ann),
         ):
             with pytest.raises(RecentSignInRequired):

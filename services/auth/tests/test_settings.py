@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from docuchat_auth.bootstrap import make_mailer
+from docuchat_auth.adapters.mail import open_mailer
 from docuchat_auth.settings import Settings
 from docuchat_common.settings import load_settings
 
@@ -103,13 +103,18 @@ def test_durations(environment: Any, text: str, expected: timedelta) -> None:
     assert load_settings(Settings).access_token_ttl == expected
 
 
+def kind_of_mailer() -> str:
+    settings = load_settings(Settings)
+    return type(open_mailer(settings.smtp_url, settings.mail_from, settings.invitation_page)).__name__
+
+
 def test_codes_go_to_the_log_in_local_only_and_not_when_there_is_a_mail_server(environment: Any) -> None:
     environment()
-    assert type(make_mailer(load_settings(Settings))).__name__ == "LogMailer"
+    assert kind_of_mailer() == "LogMailer"
     environment(SMTP_URL="smtp://localhost:2525")
-    assert type(make_mailer(load_settings(Settings))).__name__ == "SmtpMailer"
+    assert kind_of_mailer() == "SmtpMailer"
     environment(ENVIRONMENT="production", SMTP_URL="smtps://u:p@mail.example.com")
-    assert type(make_mailer(load_settings(Settings))).__name__ == "SmtpMailer"
+    assert kind_of_mailer() == "SmtpMailer"
 
 
 def test_no_secret_shows_in_the_settings(environment: Any) -> None:

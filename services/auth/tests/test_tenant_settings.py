@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
+from docuchat_auth.adapters.mail import notice_message
 from docuchat_auth.adapters.name_servers import NameServers
 from docuchat_auth.domains.errors import DomainInUse, DomainNotProven
 from docuchat_auth.domains.service import Domains
 from docuchat_auth.lifecycle.domain import SettingsChange
 from docuchat_auth.lifecycle.errors import OperatorsOpen
-from docuchat_auth.lifecycle.service import Settings
-from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Retention, SignUp, SignUpMode
+from docuchat_auth.lifecycle.service import Notices, Settings
+from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Retention, SignUp, SignUpMode, Tenant
 from docuchat_common.events.catalogue import AuditRecorded, TenantSettings
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_testkit.eventually import eventually
 
+from .test_deletion import GRACE, Mails
+from .test_members import People
 from .test_operators import TENANTS, bearer, make
 
 WAITING = (
@@ -27,13 +31,17 @@ WAITING = (
 OF_ACME = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
 
 
+def settings_of(world: Any, mails: Mails | None = None) -> Settings:
+    return Settings(world.uow, world.clock, GRACE, Notices(world.uow, (mails or Mails()).send_notice))
+
+
 def admin(tenant_id: TenantId) -> Caller:
     return Caller(tenant_id, "user", uuid7(), role="admin", session_id=uuid7())
 
 
 async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_widens_it(make_world: Any) -> None:
     world = await make_world()
-    settings, closed = Settings(world.uow, world.clock), await world.tenant(is_open=False)
+    settings, closed = settings_of(world), await world.tenant(is_open=False)
     opened = await world.tenant("open")
     for_acme, _ = await world.tenants.create("acme", "Acme", tenant_id=None, signup=OF_ACME)
     narrower = SignUp(SignUpMode.DOMAINS, frozenset({"acme.test"}))
@@ -59,27 +67,60 @@ async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_wi
 
 async def test_a_change_is_of_the_own_tenant_alone(make_world: Any) -> None:
     world = await make_world()
-    settings, other = Settings(world.uow, world.clock), await world.tenant("other")
+    settings, other = settings_of(world), await world.tenant("other")
     tenant = await world.tenant()
     changed = await settings.change(admin(tenant.id), SettingsChange(name="Another name"))
     assert (changed.name, changed.signup) == ("Another name", tenant.signup)
     assert (await settings.get(admin(other.id))).name == "Other"
 
 
-async def test_for_how_long_things_are_kept_is_told_to_who_keeps_them(make_world: Any) -> None:
+async def test_things_are_kept_longer_at_once_and_shorter_after_a_grace_which_is_taken_back_until_then(
+    make_world: Any,
+) -> None:
     world = await make_world()
-    settings, tenant = Settings(world.uow, world.clock), await world.tenant()
-    who = admin(tenant.id)
-    for wanted in ({"chats_days": 30}, {"documents_days": 365}, {"documents_days": 365}, {"chats_days": None}):
-        changed = await settings.change(who, SettingsChange(retention=wanted))
-    await settings.change(who, SettingsChange(name="Another name"))
-    assert changed.retention == Retention(None, 365)
+    people = await People(world).join()
+    mails = Mails()
+    settings = settings_of(world, mails)
+
+    async def keep(name: str = "ann", **days: int | None) -> Tenant:
+        return await settings.change(people.caller(name), SettingsChange(retention=days))
+
+    async def pass_by(**time: float) -> Tenant:
+        world.clock.advance(**time)
+        await settings.begin_due()
+        return await settings.get(people.caller("ann"))
+
+    for_ever, due = Retention(), world.clock.now() + GRACE
+    for refused in (people.caller("bob"), people.caller("ann", "key")):
+        with pytest.raises(OwnersOnly):
+            await settings.change(refused, SettingsChange(retention={"chats_days": 30}))
+    planned = await keep(chats_days=30)
+    assert (planned.retention, planned.next_retention, planned.retention_changes_at) == (for_ever, Retention(30), due)
+    assert (await pass_by(days=6)).retention == for_ever
+    later = await keep("bob", chats_days=60)  # an admin may have it kept for longer, which puts nothing off
+    assert (later.next_retention, later.retention_changes_at) == (Retention(60), due)
+    assert (await keep("bob", chats_days=None)).retention_changes_at is None
+    assert (await pass_by(days=2)).retention == for_ever
+
+    await keep(chats_days=30)
+    await pass_by(days=6)
+    again = await keep(documents_days=365)
+    assert again.retention_changes_at == world.clock.now() + GRACE
+    assert (await pass_by(days=6, hours=23)).retention == for_ever
+    await world.tenants.set_suspended(people.tenant.id, is_suspended=True)
+    assert (await pass_by(hours=2)).retention == for_ever  # nobody could take it back
+    await world.tenants.set_suspended(people.tenant.id, is_suspended=False)
+    for _ in range(2):
+        kept = await pass_by()
+        assert (kept.retention, kept.next_retention, kept.retention_changes_at) == (Retention(30, 365), None, None)
+    assert (await keep("bob", chats_days=60)).retention == Retention(60, 365)
     told = [event for event in await world.events() if isinstance(event, TenantSettings)]
-    assert [(event.version, event.chats_days, event.documents_days) for event in told] == [
-        (1, 30, None),
-        (2, 30, 365),
-        (3, None, 365),
-    ]
+    assert [(one.version, one.chats_days, one.documents_days) for one in told] == [(1, 30, 365), (2, 60, 365)]
+    notices = [(notice.to, notice.retention) for notice in mails.notices]
+    wanted = [Retention(30), Retention(30), Retention(30, 365)]
+    assert notices == [("ann@example.com", retention) for retention in wanted]
+    text = notice_message(mails.notices[-1], "DocuChat <no-reply@example.com>").get_content()
+    assert "chats 30 days, documents 365 days" in text
 
 
 async def test_the_tenant_over_http(auth: Any) -> None:
@@ -90,8 +131,9 @@ async def test_the_tenant_over_http(auth: Any) -> None:
     assert (seen.json()["slug"], seen.json()["state"], seen.json()["signup"]) == ("acme", "active", "invite")
     changed = await auth.http.patch("/v1/tenant", json={"name": "Acme Ltd"}, headers=owner)
     assert changed.json() == seen.json() | {"name": "Acme Ltd"}
-    kept = await auth.http.patch("/v1/tenant", json={"retention": {"chats_days": 30}}, headers=owner)
-    assert kept.json()["retention"] == {"chats_days": 30, "documents_days": None}
+    kept = (await auth.http.patch("/v1/tenant", json={"retention": {"chats_days": 30}}, headers=owner)).json()
+    assert kept["retention"] == {"chats_days": None, "documents_days": None}
+    assert kept["next_retention"] == {"chats_days": 30, "documents_days": None} and kept["retention_changes_at"]
     for days in (0, -1, 1.5, True, "30"):
         body = {"retention": {"chats_days": days}}
         assert (await auth.http.patch("/v1/tenant", json=body, headers=owner)).status_code == 422, days
@@ -105,7 +147,7 @@ async def test_the_tenant_over_http(auth: Any) -> None:
 
 async def test_a_sign_up_is_judged_as_the_tenant_is_when_it_is_written(make_world: Any) -> None:
     world = await make_world()
-    settings, tenant = Settings(world.uow, world.clock), await world.tenant("open")
+    settings, tenant = settings_of(world), await world.tenant("open")
     domains = Domains(world.uow, NameServers((), timedelta(0)), world.clock)
     domain = await domains.create(admin(tenant.id), "acme.example")
     async with world.uow.system() as tx:  # as an operator does

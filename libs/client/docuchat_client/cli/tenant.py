@@ -9,7 +9,7 @@ import typer
 from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.cli.exporting import export_tenant
 from docuchat_client.cli.session import AsJson, Yes, confirm, print_json, run, screen, table, with_client
-from docuchat_client.identity import Domain, TenantSettings
+from docuchat_client.identity import Domain, Retention, TenantSettings
 from docuchat_client.rendering import moment
 
 tenant_app = typer.Typer(help="Your tenant: settings for admins, its end for owners.", no_args_is_help=True)
@@ -42,7 +42,10 @@ def set_tenant(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; what is older than it is to be kept is deleted."""
+    """Change what is given; what is older than it is to be kept is deleted.
+
+    To keep less is for owners, soon after `docuchat login`, and begins days later.
+    """
     kept = {"chats_days": chats, "documents_days": documents}
     retention = {unit: _days(text) for unit, text in kept.items() if text is not None}
     if name is None and signup is None and second_factor is None and not retention:
@@ -147,5 +150,11 @@ def _tell(tenant: TenantSettings, as_json: bool) -> None:
     screen.line(f"sign-up: {tenant.signup}{' ' + ', '.join(tenant.domains) if tenant.domains else ''}")
     if tenant.require_second_factor:
         screen.line("everybody must have a second factor")
-    for what, days in (("chats", tenant.retention.chats_days), ("documents", tenant.retention.documents_days)):
-        screen.line(f"{what} are kept {f'{days} days' if days else 'for ever'}")
+    _tell_kept(tenant.retention)
+    if tenant.next_retention and tenant.retention_changes_at:
+        _tell_kept(tenant.next_retention, f"from {moment(tenant.retention_changes_at)} ")
+
+
+def _tell_kept(retention: Retention, when: str = "") -> None:
+    for what, days in (("chats", retention.chats_days), ("documents", retention.documents_days)):
+        screen.line(f"{when}{what} are kept {f'{days} days' if days else 'for ever'}")

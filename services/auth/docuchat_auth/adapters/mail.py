@@ -11,11 +11,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
 import structlog
+from pydantic import SecretStr
 
 from docuchat_auth.codes.domain import CodeRequest, Purpose
 from docuchat_auth.codes.errors import MailRefused
 from docuchat_auth.invitations.domain import InvitationMail
-from docuchat_auth.lifecycle.domain import Receipt, ReceiptMail
+from docuchat_auth.lifecycle.domain import OwnersNotice, Receipt, ReceiptMail
 from docuchat_common.ids import TenantId
 
 logger = structlog.get_logger()
@@ -98,6 +99,14 @@ class SmtpMailer:
         await self._send(invitation_message(mail, self._invitation_url, self._sender), mail.tenant_id)
         logger.info("auth.invitation_mailed", tenant_id=mail.tenant_id)
 
+    async def send_letter(self, mail: InvitationMail | OwnersNotice) -> None:
+        """As `send_invitation`, or a notice. Raises MailRefused."""
+        if isinstance(mail, InvitationMail):
+            await self.send_invitation(mail)
+            return
+        await self._send(notice_message(mail, self._sender), mail.tenant_id)
+        logger.info("auth.notice_mailed", tenant_id=mail.tenant_id)
+
     async def send_receipt(self, mail: ReceiptMail) -> None:
         """Raises MailRefused when every try failed or the server refused for good."""
         for address in mail.to:
@@ -160,9 +169,23 @@ class LogMailer:
         line = f"auth.invitation_issued token={mail.token} email={mail.email} {self._invitation_url}#token={mail.token}"
         logger.info(line)
 
+    async def send_letter(self, mail: InvitationMail | OwnersNotice) -> None:
+        """One line; of a notice without its address."""
+        if isinstance(mail, InvitationMail):
+            await self.send_invitation(mail)
+        else:
+            logger.info("auth.notice_issued", tenant_id=mail.tenant_id, at=mail.at.isoformat())
+
     async def send_receipt(self, mail: ReceiptMail) -> None:
         """One line; what it says, operators read with `docuchat admin deletion-receipt`."""
         logger.info("auth.receipt_issued", tenant_id=mail.receipt.tenant_id)
+
+
+def open_mailer(url: SecretStr | None, sender: str, invitation_url: str) -> LogMailer | SmtpMailer:
+    """Mail, or the log in local development, where alone the settings let no server be named."""
+    if url is None:
+        return LogMailer(invitation_url)
+    return SmtpMailer(MailServer.from_url(url.get_secret_value()), sender, invitation_url=invitation_url)
 
 
 def code_message(request: CodeRequest, tenant_name: str, lifetime: timedelta, sender: str) -> EmailMessage:
@@ -203,6 +226,23 @@ def receipt_message(receipt: Receipt, to: str, sender: str) -> EmailMessage:
         lines += [f"  kept: {name.replace('_', ' ')} ({reason})" for name, reason in sorted(part.kept.items())]
     lines += ["", "Your address was kept for this mail, and is forgotten now.", ""]
     message.set_content("\n".join(lines))
+    return message
+
+
+def notice_message(notice: OwnersNotice, sender: str) -> EmailMessage:
+    """The mail: what is erased when, and how that is taken back."""
+    name, at = " ".join(notice.tenant_name.split()), f"{notice.at:%Y-%m-%d %H:%M} UTC"
+    if notice.retention is None:
+        message = _envelope(notice.to, "Your DocuChat tenant is to be deleted", sender)
+        said = f"{name} is to be erased with everything in it at {at}. Until then an owner can take that back:\n\n"
+        said += "    docuchat tenant restore\n"
+    else:
+        message = _envelope(notice.to, "Your DocuChat tenant is to keep less", sender)
+        days = {"chats": notice.retention.chats_days, "documents": notice.retention.documents_days}
+        kept = ", ".join(f"{what} {f'{count} days' if count else 'for ever'}" for what, count in days.items())
+        said = f"From {at} on {name} keeps: {kept}. What is older is deleted then.\n"
+        said += "Until then an admin can have it kept for longer:\n\n    docuchat tenant set --help\n"
+    message.set_content(f"{said}\nIf you know nothing of this, do so, and look at who did it: docuchat audit\n")
     return message
 
 

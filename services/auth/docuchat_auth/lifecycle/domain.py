@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from docuchat_auth.tenants.domain import SignUp
+from docuchat_auth.tenants.domain import Retention, SignUp
 from docuchat_common.events.catalogue import TenantErased
 from docuchat_common.ids import TenantId
 
@@ -23,6 +23,18 @@ class SettingsChange:
     retention: Mapping[str, int | None] = field(default_factory=dict)
     """By the names of `Retention`; None is for ever."""
     require_second_factor: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersNotice:
+    """What an owner is told while it can be taken back. Kept in memory only."""
+
+    tenant_id: TenantId
+    tenant_name: str
+    at: datetime
+    retention: Retention | None
+    """What is older than it allows is deleted from then on; None: the tenant is."""
+    to: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

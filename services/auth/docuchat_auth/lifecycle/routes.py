@@ -62,14 +62,15 @@ async def get_tenant(caller: Annotated[Caller, requires("tenant.read")], setting
 
 
 @router.patch("", summary="Change the own tenant", operation_id="changeOwnTenant")
-@raises(TenantNotFound, InvalidSignUp, OperatorsOpen, DomainNotProven, RecentSignInRequired)
+@raises(TenantNotFound, InvalidSignUp, OperatorsOpen, DomainNotProven, OwnersOnly, RecentSignInRequired)
 @audited("tenant.change")
 async def change_tenant(
     body: TenantSettingsChange, caller: Annotated[Caller, requires("tenant.manage")], settings: Service
 ) -> TenantSettings:
     """What is not given stays. Who has joined stays, too, whatever becomes of the rule by which it was.
 
-    To demand no second factor any more needs a sign-in of the last 15 minutes.
+    To demand no second factor any more needs a sign-in of the last 15 minutes. So does keeping things for less time,
+    which is an owner's to say: it begins at `retention_changes_at`, and the owners are mailed.
     """
     return TenantSettings.of(await settings.change(caller, body.change()))
 
@@ -78,7 +79,7 @@ async def change_tenant(
 @raises(TenantNotFound, OwnersOnly, RecentSignInRequired, SlugMismatch)
 @audited("tenant.delete")
 async def delete_own_tenant(caller: Owner, deletion: Ending, confirm: Confirmation) -> TenantSettings:
-    """At `deletes_at` everything of it is erased for good, and the owners are mailed a receipt.
+    """At `deletes_at` everything of it is erased for good. The owners are mailed at once, and a receipt then.
 
     Until then it can be read, and nothing else (`tenant_deleting`), and an owner or an operator can take it back.
     """

@@ -36,6 +36,8 @@ class TenantSettings(BaseModel):
     state: TenantState = Field(description="Of one that is not active nothing but reading is left.")
     deletes_at: datetime | None = Field(description="When it is deleted; until then its owner can take that back.")
     retention: RetentionView
+    next_retention: RetentionView | None = Field(description="What takes its place at `retention_changes_at`.")
+    retention_changes_at: datetime | None = Field(description="When less is kept; until then that can be taken back.")
     require_second_factor: bool = Field(description=_DEMANDED)
     created_at: datetime
 
@@ -52,6 +54,8 @@ class TenantSettings(BaseModel):
             state=tenant.state,
             deletes_at=tenant.deletes_at,
             retention=RetentionView(**asdict(tenant.retention)),
+            next_retention=None if tenant.next_retention is None else RetentionView(**asdict(tenant.next_retention)),
+            retention_changes_at=tenant.retention_changes_at,
             require_second_factor=tenant.require_second_factor,
             created_at=tenant.created_at,
         )
@@ -71,7 +75,9 @@ class TenantSettingsChange(StrictBody):
     )
 
     retention: RetentionView | None = Field(
-        default=None, description="What is older is deleted, chats with their answers and documents with their files."
+        default=None,
+        description="What is older is deleted, chats with their answers and documents with their files: less time is "
+        "an owner's to say and begins after the grace of a deletion, more time at once.",
     )
     require_second_factor: Flag | None = Field(default=None, description=_DEMANDED)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from docuchat_auth.codes.errors import MailRefused
+from docuchat_auth.codes.errors import MailBacklog, MailRefused
 from docuchat_auth.domains.service import require_proven
-from docuchat_auth.lifecycle.domain import Part, Receipt, SettingsChange
+from docuchat_auth.lifecycle.domain import OwnersNotice, Part, Receipt, SettingsChange
 from docuchat_auth.lifecycle.errors import (
     ErasureBegun,
     OperatorsOpen,
@@ -38,12 +39,36 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 
+class Notices:
+    """Tells owners by mail what is to be erased, while that can be taken back."""
+
+    def __init__(self, uow: UnitOfWork[Tx], hand_over: Callable[[OwnersNotice], Awaitable[None]]) -> None:
+        """`hand_over` takes a notice on its way to its address."""
+        self._uow = uow
+        self._hand_over = hand_over
+
+    async def tell(self, tenant: Tenant, at: datetime | None, retention: Retention | None = None) -> None:
+        """Mail all owners of a tenant, once that is decided. With no moment there is nothing to tell."""
+        if at is None:
+            return
+        async with self._uow(tenant.id) as tx:
+            owners = await tx.users.list_owners_addresses(tenant.id)
+        for address in owners:
+            try:
+                await self._hand_over(OwnersNotice(tenant.id, tenant.name, at, retention, address))
+            except MailBacklog:
+                logger.warning("tenant.notice_undelivered", tenant_id=tenant.id)
+
+
 class Settings:
     """What admins see and change of their tenant."""
 
-    def __init__(self, uow: UnitOfWork[Tx], clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork[Tx], clock: Clock, grace: timedelta, notices: Notices) -> None:
+        """`grace` is how long it takes until less is kept."""
         self._uow = uow
         self._clock = clock
+        self._grace = grace
+        self._notices = notices
 
     async def get(self, caller: Caller) -> Tenant:
         """The caller's tenant. Raises TenantNotFound."""
@@ -54,41 +79,71 @@ class Settings:
         """The tenant after the change.
 
         Raises TenantNotFound, OperatorsOpen, DomainNotProven; RecentSignInRequired where a second factor is demanded
-        no more.
+        no more, or where less is to be kept; for that OwnersOnly, too.
         """
         if change.require_second_factor is False:
             require_recent(caller, self._clock.now())
+        async with self._uow(caller.tenant_id) as tx:
+            is_owner = await owns(tx, caller)
         # the weak role changes no tenant
         async with self._uow.system() as tx:
             await tx.users.lock_all(caller.tenant_id)  # no domain is given up until this is done
             await tx.tenants.lock(caller.tenant_id)
             tenant = _found(await tx.tenants.find_by_id(caller.tenant_id))
             await _require_allowed(tx, tenant, change.signup)  # an operator may have changed it meanwhile
-            rule = change.signup or tenant.signup
-            name, retention = change.name or tenant.name, replace(tenant.retention, **change.retention)
-            demands = tenant.require_second_factor
-            if change.require_second_factor is not None:
-                demands = change.require_second_factor
-            changed = [
-                words
-                for words, is_new in (
-                    ("name", name != tenant.name),
-                    (f"signup {rule.mode}", rule != tenant.signup),
-                    (_in_words(retention), retention != tenant.retention),
-                    (f"second factor {'demanded' if demands else 'optional'}", demands != tenant.require_second_factor),
-                )
-                if is_new
-            ]
-            if not changed:
+            demands = change.require_second_factor
+            after = replace(
+                self._plan(tenant, change, caller, is_owner=is_owner),
+                name=change.name or tenant.name,
+                signup=change.signup or tenant.signup,
+                require_second_factor=tenant.require_second_factor if demands is None else demands,
+            )
+            if after == tenant:
                 excuse_act()
                 return tenant
-            after = _found(await tx.tenants.change(tenant.id, name, rule, retention, require_second_factor=demands))
-            if retention != tenant.retention:
-                version = await tx.tenants.next_settings_version(tenant.id)
-                tx.outbox.add(TenantSettings(tenant_id=tenant.id, version=version, **asdict(retention)))
-            tx.outbox.add(entry(caller, "tenant.change", tenant.id, detail=", ".join(changed)))
-        logger.info("tenant.changed", tenant_id=tenant.id, changed=changed)
+            await self._put(tx, tenant, after, caller)
+        if after.retention_changes_at != tenant.retention_changes_at:
+            await self._notices.tell(after, after.retention_changes_at, after.next_retention)
         return after
+
+    async def begin_due(self) -> None:
+        """Keep less where the grace is over."""
+        async with self._uow.system() as tx:
+            due = await tx.tenants.list_retention_due(self._clock.now())
+        for tenant_id in due:
+            async with self._uow.system() as tx:
+                await tx.tenants.lock(tenant_id)
+                tenant = await tx.tenants.find_by_id(tenant_id)
+                # taken back, or put off, since it was found
+                if tenant is None or tenant.next_retention is None or tenant.retention_changes_at is None:
+                    continue
+                if tenant.retention_changes_at <= self._clock.now():
+                    after = replace(tenant, retention=tenant.next_retention, next_retention=None)
+                    await self._put(tx, tenant, replace(after, retention_changes_at=None), None)
+
+    def _plan(self, tenant: Tenant, change: SettingsChange, caller: Caller, *, is_owner: bool) -> Tenant:
+        """The tenant that keeps more at once, and less when the grace is over."""
+        planned = tenant.next_retention or tenant.retention
+        wanted = replace(planned, **change.retention)
+        changes_at = tenant.retention_changes_at
+        if wanted.is_shorter_than(planned):
+            if not is_owner:
+                raise OwnersOnly("Only a signed-in owner may have things kept for less time.")
+            require_recent(caller, self._clock.now())
+            changes_at = self._clock.now() + self._grace
+        retention = wanted.longest(tenant.retention)
+        if wanted == retention:
+            return replace(tenant, retention=retention, next_retention=None, retention_changes_at=None)
+        return replace(tenant, retention=retention, next_retention=wanted, retention_changes_at=changes_at)
+
+    async def _put(self, tx: Tx, before: Tenant, after: Tenant, by: Caller | None) -> None:
+        changed = _differences(before, after)
+        await tx.tenants.change(after)
+        if after.retention != before.retention:
+            version = await tx.tenants.next_settings_version(after.id)
+            tx.outbox.add(TenantSettings(tenant_id=after.id, version=version, **asdict(after.retention)))
+        tx.outbox.add(entry(by, "tenant.change", after.id, tenant_id=after.id, detail=", ".join(changed)))
+        logger.info("tenant.changed", tenant_id=after.id, changed=changed)
 
 
 class Deletion:
@@ -99,12 +154,14 @@ class Deletion:
         uow: UnitOfWork[Tx],
         revisions: Revisions,
         mailer: ReceiptMailer,
+        notices: Notices,
         clock: Clock,
         grace: timedelta,
     ) -> None:
         self._uow = uow
         self._revisions = revisions
         self._mailer = mailer
+        self._notices = notices
         self._clock = clock
         self._grace = grace
 
@@ -127,6 +184,7 @@ class Deletion:
             tenant = await self._set(tx, tenant_id, self._grace)
             tx.outbox.add(entry(by, "tenant.delete", tenant_id, tenant_id=tenant_id))
         logger.warning("tenant.deletion_asked", tenant_id=tenant_id, deletes_at=str(tenant.deletes_at))
+        await self._notices.tell(tenant, tenant.deletes_at)
         return tenant
 
     async def take_back(self, tenant_id: TenantId, by: Caller) -> Tenant:
@@ -214,6 +272,25 @@ class Deletion:
         async with self._uow(by.tenant_id) as tx:
             if not await owns(tx, by):
                 raise OwnersOnly("Only a signed-in owner may delete a tenant, or take that back.")
+
+
+def _differences(before: Tenant, after: Tenant) -> list[str]:
+    """What of the settings changed, for the audit log."""
+    planned = "no other retention is planned"
+    if after.next_retention is not None:
+        planned = f"{_in_words(after.next_retention)} from {after.retention_changes_at:%Y-%m-%d %H:%M} UTC"
+    is_demanded, was_demanded = after.require_second_factor, before.require_second_factor
+    said = (
+        ("name", after.name != before.name),
+        (f"signup {after.signup.mode}", after.signup != before.signup),
+        (_in_words(after.retention), after.retention != before.retention),
+        (
+            planned,
+            after.retention_changes_at != before.retention_changes_at or after.next_retention != before.next_retention,
+        ),
+        (f"second factor {'demanded' if is_demanded else 'optional'}", is_demanded != was_demanded),
+    )
+    return [words for words, is_new in said if is_new]
 
 
 def _in_words(retention: Retention) -> str:

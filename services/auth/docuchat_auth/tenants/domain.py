@@ -59,6 +59,14 @@ class Retention:
     documents_days: int | None = None
     """After the upload."""
 
+    def is_shorter_than(self, other: "Retention") -> bool:
+        """Whether something is kept for less time."""
+        return self.longest(other) != self
+
+    def longest(self, other: "Retention") -> "Retention":
+        """Of each kind the longer time."""
+        return Retention(_longer(self.chats_days, other.chats_days), _longer(self.documents_days, other.documents_days))
+
 
 ANY_TENANT: Final = TenantId(-1)
 """Where nobody said which tenant is meant: that in which the person is found. Row-level security shows it no rows."""
@@ -80,6 +88,9 @@ class Tenant:
     deletes_at: datetime | None
     """When it is deleted; until then nothing but reading is allowed, and its owner or an operator may take it back."""
     retention: Retention
+    next_retention: Retention | None
+    """What is shorter takes its place at `retention_changes_at`; until then that can be taken back."""
+    retention_changes_at: datetime | None
     require_second_factor: bool
     """Whether who has no second factor may do nothing but set one up."""
     created_at: datetime
@@ -97,6 +108,10 @@ class Tenant:
 
 
 TenantReference = TenantId | UUID | Slug
+
+
+def _longer(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def parse_tenant_reference(reference: str) -> TenantReference | None:

@@ -64,19 +64,21 @@ class TenantRepository:
         """System transactions only: hold off other changes of a tenant."""
         await _queries.lock_tenant(self._connection, tenant_id=tenant_id)
 
-    async def change(
-        self, tenant_id: TenantId, name: str, signup: SignUp, retention: Retention, *, require_second_factor: bool
-    ) -> Tenant | None:
+    async def change(self, tenant: Tenant) -> Tenant | None:
         """System transactions only: the tenant with this name and these rules."""
+        planned = tenant.next_retention or Retention()
         row = await _queries.change_tenant(
             self._connection,
-            tenant_id=tenant_id,
-            name=name,
-            signup=signup.mode.value,
-            domains=sorted(signup.domains),
-            chats_days=retention.chats_days,
-            documents_days=retention.documents_days,
-            require_second_factor=require_second_factor,
+            tenant_id=tenant.id,
+            name=tenant.name,
+            signup=tenant.signup.mode.value,
+            domains=sorted(tenant.signup.domains),
+            chats_days=tenant.retention.chats_days,
+            documents_days=tenant.retention.documents_days,
+            next_chats_days=planned.chats_days,
+            next_documents_days=planned.documents_days,
+            retention_changes_at=tenant.retention_changes_at,
+            require_second_factor=tenant.require_second_factor,
         )
         return None if row is None else _tenant(row)
 
@@ -99,6 +101,10 @@ class TenantRepository:
         """System transactions only: tenants whose day has come and whose erasure has not begun."""
         return [TenantId(row["id"]) async for row in _queries.list_due(self._connection, moment=moment)]
 
+    async def list_retention_due(self, moment: datetime) -> list[TenantId]:
+        """System transactions only: tenants whose shorter retention is to begin."""
+        return [TenantId(row["id"]) async for row in _queries.list_retention_due(self._connection, moment=moment)]
+
     async def drop(self, tenant_id: TenantId) -> int:
         """System transactions only: take away a tenant that is being erased and has nothing else; how many it was."""
         dropped: int = await _queries.drop_tenant(self._connection, tenant_id=tenant_id)
@@ -106,6 +112,7 @@ class TenantRepository:
 
 
 def _tenant(row: asyncpg.Record) -> Tenant:
+    changes_at = row["retention_changes_at"]
     return Tenant(
         id=TenantId(row["id"]),
         customer_id=row["customer_id"],
@@ -115,6 +122,8 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         suspended_at=row["suspended_at"],
         deletes_at=row["deletes_at"],
         retention=Retention(row["chats_days"], row["documents_days"]),
+        next_retention=changes_at and Retention(row["next_chats_days"], row["next_documents_days"]),
+        retention_changes_at=changes_at,
         require_second_factor=row["require_second_factor"],
         created_at=row["created_at"],
     )

@@ -14,6 +14,7 @@ _COLOURS = {"gateway": 36, "auth": 35, "chat": 32, "usage": 33, "ingest-worker":
 _BOLD = 1
 # the files keep every line whole; the terminal leaves out what only a machine needs, and requests that went well
 _MACHINE_FIELDS = re.compile(r" (?:event_id|request_id|trace_id|service|queue)=\S+")
+_OTHER_CODES = {" for=verify": "code that proves an address", " for=reset": "code for a new password"}
 _ROUTINE = re.compile(r" http\.request .* status=[123]\d\d\b")
 
 
@@ -104,4 +105,5 @@ class LogFollower:
                 self._terminal.line_of(name, line)
                 if name == "auth":
                     for code in find_codes(line):
-                        self._terminal.write(self._terminal.bold(f"==> sign-in code: {code}"))
+                        kind = next((name for mark, name in _OTHER_CODES.items() if mark in line), "sign-in code")
+                        self._terminal.write(self._terminal.bold(f"==> {kind}: {code}"))

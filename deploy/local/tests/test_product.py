@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "line",
     [
-        "2026-11-20T21:45:30Z [info     ] auth.code_issued code=123456 email=a@example.com",
+        "2026-11-20T21:45:30Z [info     ] auth.code_issued code=123456 email=a@example.com for=reset",
         '{"event": "auth.code_issued code=123456 email=a@example.com", "level": "info"}',
         '{"event": "auth.code_issued", "code": "123456"}',
         "auth.code_issued \x1b[36mcode\x1b[0m=\x1b[35m123456\x1b[0m",

@@ -117,9 +117,13 @@ class OperatorClient:
 
     async def tenant_id(self, reference: str) -> int:
         """The id of the tenant with this id or slug. Raises NotFound."""
+        return int((await self.find_tenant(reference))["id"])
+
+    async def find_tenant(self, reference: str) -> dict[str, Any]:
+        """The tenant with this id, slug or customer id. Raises NotFound."""
         async for tenant in self.tenants():
             if reference in (str(tenant["id"]), tenant["slug"], tenant.get("customer_id")):
-                return int(tenant["id"])
+                return tenant
         raise NotFound(f"There is no tenant {reference!r}.", code="tenant_not_found")
 
     async def set_signup(self, tenant: str, signup: str, domains: Sequence[str] = ()) -> dict[str, Any]:
@@ -133,11 +137,9 @@ class OperatorClient:
 
     async def delete_tenant(self, tenant: str) -> dict[str, Any]:
         """Have a tenant deleted after the time of grace."""
-        async for found in self.tenants():
-            if tenant in (str(found["id"]), found["slug"], found.get("customer_id")):
-                params = {"confirm": found["slug"]}
-                return await self._send("DELETE", f"tenants/{found['id']}", params=params, repeatable=True)
-        raise NotFound(f"There is no tenant {tenant!r}.", code="tenant_not_found")
+        found = await self.find_tenant(tenant)
+        params = {"confirm": found["slug"]}
+        return await self._send("DELETE", f"tenants/{found['id']}", params=params, repeatable=True)
 
     async def restore_tenant(self, tenant: str) -> dict[str, Any]:
         """Take the deletion of a tenant back."""
@@ -185,11 +187,21 @@ class OperatorClient:
         """A new signing key; with `revoke` every older one ends at once, and all access tokens with it."""
         return await self._send("POST", "signing-keys/rotate", {"revoke": revoke})
 
-    async def audit(self, limit: int, wanted: dict[str, str]) -> list[dict[str, Any]]:
-        """The latest entries of the installation's audit log; `wanted` as `people.audit_filter` makes it."""
-        page = await self._send("GET", "audit", params={"limit": str(limit), **wanted})
-        items: list[dict[str, Any]] = page["items"]
-        return items
+    async def audit(self, limit: int, wanted: dict[str, str], *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The latest entries of the installation's audit log; `wanted` as `people.audit_filter` makes it.
+
+        Those of the actions `without` are passed over.
+        """
+        if not without:
+            page = await self._send("GET", "audit", params={"limit": str(limit), **wanted})
+            return list(page["items"])
+        found: list[dict[str, Any]] = []
+        async for entry in self._pages("audit", **wanted):
+            if entry["action"] not in without:
+                found.append(entry)
+            if len(found) == limit:
+                break
+        return found
 
     async def verify_audit(self, tenant: str | None = None) -> dict[str, Any]:
         """Whether the audit log of a tenant, or the installation's, holds: `checked`, `breaks`, and its last entry."""

@@ -187,7 +187,7 @@ def document_state(document: Document) -> str:
                 return f"processing, {document.pages_done or 0} of {document.pages} pages{_eta(document)}"
             return f"processing{_eta(document)}"
         case "ready":
-            return f"ready, {_count(document.pages, 'page')}, {_count(document.chunks, 'chunk')}"
+            return f"ready, {counted(document.pages, 'page')}, {counted(document.chunks, 'chunk')}"
         case "failed":
             error = document.error
             reason = (error.detail or error.code) if error else "unknown reason"
@@ -198,7 +198,7 @@ def _eta(document: Document) -> str:
     return f", about {document.eta_seconds:.0f} s left" if document.eta_seconds else ""
 
 
-def _count(number: int | None, thing: str) -> str:
+def counted(number: int | None, thing: str) -> str:
     return f"{number or 0} {thing}" + ("" if number == 1 else "s")
 
 

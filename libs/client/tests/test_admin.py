@@ -140,6 +140,17 @@ async def test_limits_and_prices_are_set_by_slug_and_checked_before_they_are_sen
     assert "Name at least one limit" in (await admin("admin", "set-quota", "acme")).err
 
 
+async def test_of_a_tenant_in_its_grace_there_is_no_receipt_yet(service: Service, admin: Command) -> None:
+    going = TENANT | {"deletes_at": "2026-11-29T12:00:00Z", "suspended_at": "2026-11-22T12:00:00Z"}
+    service.answers.pop(("GET", "/v1/operator/tenants"))
+    service.on("GET", "/v1/operator/tenants", JSONResponse({"items": [going]}))
+    service.on("PATCH", "/v1/operator/tenants/acme", JSONResponse(going))
+    ends = moment(datetime(2026, 11, 29, 12, tzinfo=UTC))
+    receipt = await admin("admin", "deletion-receipt", "acme")
+    assert receipt.code == 4 and f"acme is erased at {ends}; until then there is no receipt" in receipt.err
+    assert f"It is erased at {ends}" in (await admin("admin", "suspend-tenant", "acme", "--yes")).err
+
+
 async def test_one_users_limits_are_set_and_shown_by_address_or_id(service: Service, admin: Command) -> None:
     ann = {"id": "01a1fee6-aba9-778c-b602-a2b1d4e36980", "email": "ann@example.com", "role": "owner"}
     asked: list[dict[str, str]] = []
@@ -161,6 +172,9 @@ async def test_one_users_limits_are_set_and_shown_by_address_or_id(service: Serv
     assert json.loads(service.raw[-1]) == {"tokens": 5, "user_id": ann["id"]}
     assert (await admin("admin", "show-quota", "acme", "--user", ann["id"])).out == row
     assert [params.get("email", params.get("user_id")) for params in asked] == [ann["email"], ann["id"]]
+    service.answers.pop(("GET", "/v1/operator/tenants/2/quota"))
+    service.on("GET", "/v1/operator/tenants/2/quota", JSONResponse({"limits": [limit | {"subject_type": "tenant"}]}))
+    assert "has no limit of their own" in (await admin("admin", "show-quota", "acme", "--user", ann["id"])).err
     listed = await admin("admin", "list-users", "acme")
     assert listed.out.startswith(f"ann@example.com\towner\t{ann['id']}\t")
     sent = len(service.raw)
@@ -197,7 +211,7 @@ async def test_the_rest_is_told_as_the_service_says_it(service: Service, admin: 
 
     said = {
         ("set-signup", "acme", "open"): "Sign-up of tenant 2 (acme) is open.\n",
-        ("rotate-keys",): "Key k signs from 2026-11-21T12:10:00Z.\n",
+        ("rotate-keys",): f"Key k signs from {moment(datetime(2026, 11, 21, 12, 10, tzinfo=UTC))}.\n",
         ("dead-letters", "list"): "usage.usage-recorded.v1: 2 given up, invalid, the oldest 10 s ago\n"
         "    id 01a1fee6-aba9-778c-b602-a2b1d4e36980\n",
         ("dead-letters", "replay", "--service", "usage"): "usage: 1 handed back\n",
@@ -223,6 +237,13 @@ async def test_operators_read_what_operators_did(service: Service, admin: Comman
     done = await admin("admin", "audit", "--action", "tenant.create", "--limit", "5")
     assert done.code == 0 and done.out.startswith("3\t") and "tenant.create" in done.out, done
     assert asked == [{"limit": "5", "action": "tenant.create"}]
+    noise = {"seq": 4, "action": "operator.sign_in", "result": "done"}
+    service.answers.pop(("GET", "/v1/operator/audit"))
+    entries = [noise, noise | {"seq": 3, "action": "tenant.create"}, noise, noise | {"seq": 2, "action": "x"}]
+    service.on("GET", "/v1/operator/audit", JSONResponse({"items": entries, "next_cursor": "n"}))
+    quiet = await admin("admin", "audit", "--limit", "2", "--json")
+    assert [entry["seq"] for entry in json.loads(quiet.out)] == [3, 2]
+    assert "operator.sign_in" in (await admin("admin", "audit", "--all")).out
 
 
 async def test_an_audit_log_is_verified_to_its_end(service: Service, admin: Command) -> None:
@@ -332,7 +353,8 @@ async def test_a_tenant_is_deleted_when_that_is_confirmed_and_taken_back(service
     back = await admin("admin", "restore-tenant", "acme")
 
     assert refused.code != 0 and unknown.code != 0 and asked == ["acme"]
-    assert done.out == "Tenant 2 (acme) is erased at 2026-11-28T12:00:00Z; until then: restore-tenant.\n"
+    ends = moment(datetime(2026, 11, 28, 12, tzinfo=UTC))
+    assert done.out == f"Tenant 2 (acme) is erased at {ends}; until then: restore-tenant.\n"
     assert (back.code, back.out) == (0, "Tenant 2 (acme) stays; it is active.\n")
 
 

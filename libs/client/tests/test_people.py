@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from docuchat_client import AsyncDocuChat, DocuChat, MemoryCredentials, NotFound
-from docuchat_client.cli import app
+from docuchat_client.cli import access, app
 from docuchat_client.rendering import moment
+from docuchat_common.contracts.permissions import ACTIONS
 
 from .conftest import NOW, USER, Command, Service, problem, token
 
@@ -66,7 +67,8 @@ def tenant(service: Service) -> list[tuple[str, str, Any]]:
         "PUT", f"/v1/collections/{COLLECTION}/members/{GROUP}", {"id": GROUP, "access": "write", "created_at": NOW}
     )
     changing("POST", "/v1/api-keys", {**NIGHTLY, "secret": "dck_1f_secret"}, 201)
-    changing("POST", f"/v1/api-keys/{KEY}/rotate", {**NIGHTLY, "secret": "dck_1f_other"}, 201)
+    older = {"prefix": "dck_1f", "created_at": NOW, "ends_at": NOW}
+    changing("POST", f"/v1/api-keys/{KEY}/rotate", {**NIGHTLY, "secret": "dck_1f_other", "secrets": [older]}, 201)
     changing("DELETE", f"/v1/sessions/{SESSION}", None)
     return changes
 
@@ -103,7 +105,8 @@ async def test_a_collection_is_opened_to_one_of_three(docuchat: Command, tenant:
 async def test_a_secret_is_all_that_a_script_reads(service: Service, docuchat: Command, tenant: list[Any]) -> None:
     made = await docuchat("keys", "create", "nightly", "--scope", "chats.use", "--expires", "2030-01-02", "--service")
     assert (made.code, made.out) == (0, "dck_1f_secret\n") and "shown once" in made.err
-    assert (await docuchat("keys", "rotate", "nightly", "--overlap", "60")).out == "dck_1f_other\n"
+    rotation = await docuchat("keys", "rotate", "nightly", "--overlap", "60")
+    assert rotation.out == "dck_1f_other\n" and "The older secret works until 2026-11-" in rotation.err
     for wrong in ("30", "soon"):
         refused = await docuchat("keys", "create", "x", "--scope", "chats.use", "--expires", wrong)
         assert refused.code == 2 and "2026-12-31" in refused.err and "from now" in refused.err
@@ -262,6 +265,10 @@ def test_both_clients_do_the_same() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert methods(AsyncDocuChat) - methods(DocuChat) == {"aclose", "base_url", "tenant"}
+
+
+def test_every_scope_is_named_where_keys_are_made() -> None:
+    assert {scope.strip() for scope in access._SCOPES.split(",")} == ACTIONS
 
 
 def test_every_group_of_commands_is_on_the_clients_page() -> None:

@@ -66,10 +66,12 @@ async def test_a_tenant_is_deleted_by_its_name_and_that_is_taken_back(service: S
 
     service.on("DELETE", "/v1/tenant", delete)
     service.on("POST", "/v1/tenant/restore", JSONResponse(DEMO))
+    service.on("GET", "/v1/tenant", JSONResponse(DEMO | {"deletes_at": NOW}), JSONResponse(DEMO))
     done = await docuchat("tenant", "delete", text="demo\n")
     assert done.code == 0 and "Demo is erased at " in done.out and "tenant restore" in done.out
     assert (await docuchat("tenant", "delete", "--confirm", "other")).code == 1
     assert (await docuchat("tenant", "restore")).out == "Demo stays.\n"
+    assert "nobody had asked" in (await docuchat("tenant", "restore")).out
 
 
 async def test_a_domain_is_proven_by_a_record(service: Service, docuchat: Command) -> None:

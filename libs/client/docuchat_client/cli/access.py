@@ -16,6 +16,12 @@ from docuchat_client.rendering import moment
 _SESSION_COLUMNS = ("device", "address", "last_used_at", "expires_at", "is_current", "id")
 _KEY_COLUMNS = ("name", "scopes", "role", "expires_at", "prefix", "id")
 
+_SCOPES = (
+    "documents.read, documents.add, documents.manage, collections.manage, chats.use, usage.read, usage.manage, "
+    "account.use, data.export, keys.use, keys.manage, users.read, users.manage, groups.manage, tenant.read, "
+    "tenant.manage, tenant.own, audit.read, identity.manage, directory.sync"
+)
+
 keys_app = typer.Typer(help="API keys, for programs: DOCUCHAT_API_KEY takes one.", no_args_is_help=True)
 sessions_app = typer.Typer(help="Where you are signed in.", no_args_is_help=True)
 
@@ -31,7 +37,7 @@ def list_keys(as_json: AsJson = False) -> None:
 @keys_app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do, such as documents.read; repeatable.")],
+    scope: Annotated[list[str], typer.Option(help=f"What it may do; repeatable. One of: {_SCOPES}.")],
     expires: Annotated[
         datetime | None,
         typer.Option(metavar="2026-12-31|30d", help="When it ends; without, when it is revoked.", parser=times.coming),
@@ -69,7 +75,11 @@ def rotate_key(
     async def rotate(client: AsyncDocuChat) -> IssuedApiKey:
         return await client.rotate_api_key((await client.find_api_key(key)).id, overlap_seconds=overlap)
 
-    _show_secret(run(with_client(rotate)), as_json)
+    made = run(with_client(rotate))
+    _show_secret(made, as_json)
+    older = [secret.ends_at for secret in made.secrets if secret.ends_at]
+    if older and not as_json:
+        screen.note(f"The older secret works until {moment(max(older))}.")
 
 
 @keys_app.command("revoke")

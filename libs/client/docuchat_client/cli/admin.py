@@ -121,6 +121,8 @@ def suspend_tenant(context: typer.Context, tenant: Tenant, yes: Yes = False) -> 
         confirm(f"Let the people of {tenant} read, and nothing else?")
     changed = operate(context, lambda it: it.set_suspended(tenant, is_suspended=True))
     screen.line(f"Tenant {changed['id']} ({changed['slug']}) is suspended: what is there can be read.")
+    if ends := changed.get("deletes_at"):
+        screen.note(f"It is erased at {moment(datetime.fromisoformat(ends))}, unless restore-tenant takes that back.")
 
 
 @admin_app.command("resume-tenant")
@@ -248,7 +250,7 @@ def rotate_keys(
 ) -> None:
     """Rotate the key that signs tokens; nobody has to sign in again."""
     key = operate(context, lambda it: it.rotate_keys(revoke=revoke))
-    screen.line(f"Key {key['kid']} signs from {key['signs_from']}.")
+    screen.line(f"Key {key['kid']} signs from {moment(datetime.fromisoformat(key['signs_from']))}.")
 
 
 @admin_app.command("reembed")
@@ -353,6 +355,8 @@ def _quota(quota: dict[str, Any], as_json: bool) -> None:
             amounts = {name: None if amount is None else human_size(int(amount)) for name, amount in amounts.items()}
         rows.append({"whose": whose, "unit": limit["unit"], **amounts, "resets_at": limit.get("resets_at")})
     table(quota["limits"] if as_json else rows, as_json)
+    if "user" in quota and not as_json and not any(limit["subject_type"] == "user" for limit in quota["limits"]):
+        screen.note(f"{quota['user']} has no limit of their own, and is held by the tenant's.")
 
 
 def _lines(answer: dict[str, Any], prefix: str = "") -> None:

@@ -67,11 +67,15 @@ def audit_installation(
     since: Since = None,
     until: Until = None,
     limit: Limit = 20,
+    everything: Annotated[bool, typer.Option("--all", help="Also that operators signed in, as each command does.")] = (
+        False
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Show what operators and commands did, the latest first."""
     wanted = audit_filter(actor=actor, action=action, about=about, since=since, until=until)
-    entries = operate(context, lambda it: it.audit(limit, wanted))
+    without = () if everything or action else ("operator.sign_in",)
+    entries = operate(context, lambda it: it.audit(limit, wanted, without=without))
     if as_json:
         table(entries, as_json)
     else:

@@ -11,6 +11,7 @@ from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.cli.session import AsJson, Yes, confirm, print_json, run, screen, show_list, table, with_client
 from docuchat_client.errors import Forbidden
 from docuchat_client.identity import Collection
+from docuchat_client.rendering import counted
 
 _COLUMNS = ("name", "visibility", "access", "documents", "id")
 
@@ -73,7 +74,7 @@ def delete_collection(
     async def delete(client: AsyncDocuChat) -> None:
         found = await client.find_collection(collection)
         gone = await client.delete_collection(found.id, with_documents=with_documents)
-        screen.line(f"Deleted {found.name}, {gone.documents_deleted} documents.")
+        screen.line(f"Deleted {found.name}, {counted(gone.documents_deleted, 'document')}.")
 
     run(with_client(delete))
 

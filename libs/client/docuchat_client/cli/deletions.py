@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from docuchat_client.cli.operating import operate
 from docuchat_client.cli.session import AsJson, Yes, confirm, screen
+from docuchat_client.errors import NotFound
+from docuchat_client.operators import OperatorClient
+from docuchat_client.rendering import moment
 
 _Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id, customer id or slug.")]
 
@@ -19,8 +23,12 @@ def delete_tenant(context: typer.Context, tenant: _Tenant, yes: Yes = False) -> 
         confirm(f"Delete {tenant}, with all its people, documents and chats?")
     asked = operate(context, lambda it: it.delete_tenant(tenant))
     screen.line(
-        f"Tenant {asked['id']} ({asked['slug']}) is erased at {asked['deletes_at']}; until then: restore-tenant."
+        f"Tenant {asked['id']} ({asked['slug']}) is erased at {_at(asked['deletes_at'])}; until then: restore-tenant."
     )
+
+
+def _at(said: str) -> str:
+    return moment(datetime.fromisoformat(said))
 
 
 def restore_tenant(context: typer.Context, tenant: _Tenant) -> None:
@@ -35,8 +43,18 @@ def deletion_receipt(
     as_json: AsJson = False,
 ) -> None:
     """Show what each service erased of a deleted tenant, and what it keeps; fails while one has not said so."""
-    receipt: dict[str, Any] = operate(context, lambda it: it.deletion_receipt(tenant))
-    show_receipt(receipt, as_json)
+
+    async def look(operator: OperatorClient) -> dict[str, Any]:
+        try:
+            return await operator.deletion_receipt(tenant)
+        except NotFound as error:
+            ends = (await operator.find_tenant(tenant)).get("deletes_at")
+            if ends is None:
+                raise
+            message = f"{tenant} is erased at {_at(ends)}; until then there is no receipt."
+            raise NotFound(message, code=error.code) from error
+
+    show_receipt(operate(context, look), as_json)
 
 
 def show_receipt(receipt: dict[str, Any], as_json: bool) -> None:

@@ -82,8 +82,13 @@ def delete_tenant(
 @tenant_app.command("restore")
 def restore_tenant() -> None:
     """Take the deletion of the tenant back."""
-    kept = run(with_client(lambda client: client.restore_tenant()))
-    screen.line(f"{kept.name} stays.")
+
+    async def restore(client: AsyncDocuChat) -> str:
+        was = await client.tenant_settings()
+        kept = await client.restore_tenant()
+        return f"{kept.name} stays." if was.deletes_at else f"{kept.name} stays; nobody had asked for its deletion."
+
+    screen.line(run(with_client(restore)))
 
 
 @domains_app.command("list")

@@ -161,7 +161,7 @@ class LogMailer:
     async def send_code(self, request: CodeRequest, tenant_name: str, lifetime: timedelta) -> None:
         """One line that a person or a script can read, whatever the log's format is."""
         # in the message, not in fields: JSON, plain and coloured logs then read the same
-        line = f"auth.code_issued code={request.code} email={request.account.email}"
+        line = f"auth.code_issued code={request.code} email={request.account.email} for={request.account.purpose}"
         logger.info(line)
 
     async def send_invitation(self, mail: InvitationMail) -> None:

@@ -26,7 +26,8 @@ _proofs = Counter("docuchat_auth_second_factors", "Codes of a second factor that
 class SecondFactorCheck:
     """Takes a code of the app once, and a recovery code once.
 
-    Wrong ones have a budget of their own, an account's: only who has proven the first factor can use it up.
+    Wrong ones have a budget of their own, an account's: only who has proven the first factor can use it up. A recovery
+    code is let through all the same: its 80 random bits are not guessed, and it is the last way in.
     """
 
     def __init__(self, seal: TotpSeal, limiter: RateLimiter, failures: Rates, clock: Clock) -> None:
@@ -42,7 +43,7 @@ class SecondFactorCheck:
             return None
         if otp is None:
             raise OtpRequired(methods=factors.methods)
-        limits = await self._count(user)
+        limits = await self._count(user) if hash_recovery_code(user, otp) is None else []
         how = await self._take(tx, user, otp)
         await self._settle(limits, is_right=how is not None)
         return how

@@ -42,7 +42,7 @@ from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
-from docuchat_auth.users.domain import Email, User
+from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_auth.users.service import Profiles
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.db import UnitOfWork
@@ -122,6 +122,14 @@ class World:
 
     async def sign_in_as(self, tenant: Tenant, email: str) -> Any:
         return await self.sign_in.verify_code(tenant.id, Email(email), await self.ask(tenant, email), "192.0.2.1")
+
+    async def new_admin(self, tenant: Tenant) -> Caller:
+        """Somebody who has just signed in as an admin."""
+        newcomer = Newcomer(email=Email(f"{uuid7().hex}@admins.example"))
+        async with self.uow(tenant.id) as tx:
+            user = await tx.users.register(tenant.id, newcomer, self.clock.now(), may_own=False, role=Role.ADMIN)
+        assert user is not None
+        return Caller(tenant.id, "user", user.id, role="admin", session_id=self.clock.session_id())
 
     async def service_key(self, tenant: Tenant) -> Caller:
         """A key of the tenant's own, as an admin."""

@@ -13,6 +13,7 @@ import dns.rrset
 import pytest
 
 from docuchat_auth.adapters.name_servers import NameServers, parse_name_server
+from docuchat_auth.domains.domain import MOST_DOMAINS, OwnedDomain
 from docuchat_auth.domains.errors import (
     DnsUnavailable,
     DomainInUse,
@@ -21,6 +22,7 @@ from docuchat_auth.domains.errors import (
     DomainNotProven,
     DomainTaken,
     InvalidDomain,
+    TooManyDomains,
 )
 from docuchat_auth.domains.service import Domains, require_proven, unproven
 from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
@@ -71,7 +73,7 @@ class Names:
     name_server: NameServer
 
     async def admin(self, slug: str) -> Caller:
-        return Caller((await self.world.tenant(slug)).id, "user", uuid7(), role="admin")
+        return await self.world.new_admin(await self.world.tenant(slug))
 
     def publish(self, domain: str, *values: str) -> None:
         self.name_server.texts[f"_docuchat-challenge.{domain}"] = [f'"{value}"' for value in values]
@@ -197,3 +199,15 @@ def test_name_servers_are_named_as_usual() -> None:
     assert parse_name_server("192.0.2.1:5353") == ("192.0.2.1", 5353)
     assert parse_name_server("2001:db8::1") == ("2001:db8::1", 53)
     assert parse_name_server("[2001:db8::1]:5353") == ("2001:db8::1", 5353)
+
+
+async def test_a_tenant_has_fifty_domains_at_most_also_when_several_add_at_once(names: Names) -> None:
+    acme, moment = await names.admin("acme"), names.world.clock.now()
+    async with names.world.uow(acme.tenant_id) as tx:
+        for number in range(MOST_DOMAINS - 1):
+            await tx.domains.add(OwnedDomain(acme.tenant_id, uuid7(), f"a{number}.example", "token", moment, None))
+    tenant = await names.tenant(acme)
+    admins = [await names.world.new_admin(tenant) for _ in range(4)]
+    adding = [names.domains.create(admin, f"b{number}.example") for number, admin in enumerate(admins)]
+    outcomes = await asyncio.gather(*adding, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(TooManyDomains) == 3, outcomes

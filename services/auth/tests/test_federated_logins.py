@@ -10,7 +10,8 @@ import pytest
 
 from docuchat_auth.federated_logins.domain import challenge_of, name_of, new_secret
 from docuchat_auth.federated_logins.errors import InvalidSignInCode, NotAdmitted, ReturnNotAllowed, SignInEnded
-from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
+from docuchat_auth.identity_providers.domain import MOST_PROVIDERS
+from docuchat_auth.identity_providers.errors import IdentityProviderNotFound, TooManyIdentityProviders
 from docuchat_auth.invitations.domain import Invitation, hash_token, new_token
 from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
@@ -153,9 +154,7 @@ async def test_strangers_closed_accounts_and_closed_providers_are_refused(compan
 
 
 async def test_groups_follow_the_provider_as_far_as_they_are_mapped(company: Company) -> None:
-    legal, sales, own = [
-        await company.world.groups.create(company.tenant.id, name) for name in ("Legal", "Sales", "Own")
-    ]
+    legal, sales, own = [await company.world.groups.create(company.admin, name) for name in ("Legal", "Sales", "Own")]
     mappings = NewMappings(
         {"value": "lawyers", "group_id": legal.id},
         {"value": "sellers", "group_id": sales.id},
@@ -168,14 +167,14 @@ async def test_groups_follow_the_provider_as_far_as_they_are_mapped(company: Com
     first = await company.enter(groups=["lawyers", "chiefs", "guests", "owner"])
     assert (first["groups"], first["role"]) == ([str(legal.id)], "admin")
     _, ann = await company.world.users()
-    await company.world.groups.add_member(company.tenant.id, own.id, ann.id)
+    await company.world.groups.add_member(company.admin, own.id, ann.id)
     second = await company.enter(groups=["sellers"])
     assert (sorted(second["groups"]), second["role"]) == (sorted([str(sales.id), str(own.id)]), "member")
     assert second["ver"] > first["ver"], "tokens from before tell what is no longer true"
     third = await company.enter(groups=["sellers"])
     assert third["ver"] == second["ver"], "nothing changed"
     assert (await company.enter(_claim_names={"groups": "src1"}))["groups"] == second["groups"], "not told is not gone"
-    await company.world.groups.delete(company.tenant.id, sales.id)
+    await company.world.groups.delete(company.admin, sales.id)
     assert (await company.enter(groups=["sellers", "lawyers"]))["groups"] == sorted([str(legal.id), str(own.id)])
     assert (await company.enter())["groups"] == [str(own.id)]
 
@@ -320,10 +319,22 @@ async def test_redis_and_the_database_hold_no_secret_in_the_clear(company: Compa
 
 async def test_another_tenants_provider_is_not_to_be_seen(company: Company) -> None:
     other = await company.world.tenant("other")
-    stranger = replace(company.admin, tenant_id=other.id)
+    stranger = await company.world.new_admin(other)
     with pytest.raises(IdentityProviderNotFound):
         await company.providers.get(other.id, company.known.id)
     with pytest.raises(IdentityProviderNotFound):
         await company.providers.change(stranger, company.known.id, {"name": "Mine"}, None)
     with pytest.raises(IdentityProviderNotFound):
         await company.providers.delete(stranger, company.known.id)
+
+
+async def test_a_tenant_has_twenty_providers_at_most_also_when_several_add_at_once(company: Company) -> None:
+    for number in range(MOST_PROVIDERS - 2):
+        await company.providers.create(company.admin, fields_for(company.provider, name=f"a{number}"), None)
+    admins = [await company.world.new_admin(company.tenant) for _ in range(4)]
+    adding = [
+        company.providers.create(admin, fields_for(company.provider, name=f"b{number}"), None)
+        for number, admin in enumerate(admins)
+    ]
+    outcomes = await asyncio.gather(*adding, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(TooManyIdentityProviders) == 3, outcomes

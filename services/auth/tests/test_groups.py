@@ -33,19 +33,20 @@ async def told(world: Any) -> dict[str, int]:
 
 async def test_a_token_names_the_groups_and_each_coming_and_going_outdates_those_before(world: Any) -> None:
     tenant = await world.tenant()
+    boss = await world.service_key(tenant)
     pair = await world.sign_in_as(tenant, "ann@example.com")
     (user,) = await world.users()
-    legal, sales = [await world.groups.create(tenant.id, name) for name in ("Legal", "Sales")]
+    legal, sales = [await world.groups.create(boss, name) for name in ("Legal", "Sales")]
 
     for group in (legal, sales, legal):  # once more changes nothing
-        await world.groups.add_member(tenant.id, group.id, user.id)
+        await world.groups.add_member(boss, group.id, user.id)
     pair, version, groups = await refreshed(world, tenant, pair)
     assert (version, groups) == (2, sorted([str(legal.id), str(sales.id)]))
-    await world.groups.remove_member(tenant.id, sales.id, user.id)
-    await world.groups.remove_member(tenant.id, sales.id, user.id)
+    await world.groups.remove_member(boss, sales.id, user.id)
+    await world.groups.remove_member(boss, sales.id, user.id)
     assert await told(world) == {str(user.id): 3}
     assert (await world.groups.get(tenant.id, legal.id)).members == 1
-    await world.groups.delete(tenant.id, legal.id)
+    await world.groups.delete(boss, legal.id)
     assert await told(world) == {str(user.id): 4}
     _, version, groups = await refreshed(world, tenant, pair)
     assert (version, groups) == (4, [])
@@ -53,29 +54,31 @@ async def test_a_token_names_the_groups_and_each_coming_and_going_outdates_those
 
 async def test_a_name_is_unique_in_its_tenant_whatever_its_case(world: Any) -> None:
     one, two = await world.tenant("one"), await world.tenant("two")
-    legal = await world.groups.create(one.id, "Legal")
-    await world.groups.create(two.id, "Legal")
-    other = await world.groups.create(one.id, "Sales")
+    first, second = await world.service_key(one), await world.service_key(two)
+    legal = await world.groups.create(first, "Legal")
+    await world.groups.create(second, "Legal")
+    other = await world.groups.create(first, "Sales")
     with pytest.raises(GroupNameTaken):
-        await world.groups.create(one.id, "LEGAL")
+        await world.groups.create(first, "LEGAL")
     with pytest.raises(GroupNameTaken):
-        await world.groups.rename(one.id, other.id, "legal")
-    assert (await world.groups.rename(one.id, legal.id, "LEGAL")).name == "LEGAL"
+        await world.groups.rename(first, other.id, "legal")
+    assert (await world.groups.rename(first, legal.id, "LEGAL")).name == "LEGAL"
 
 
 async def test_another_tenants_group_and_user_are_not_there(world: Any) -> None:
     one, two = await world.tenant("one"), await world.tenant("two")
+    first, second = await world.service_key(one), await world.service_key(two)
     await world.sign_in_as(two, "eve@example.com")
     (stranger,) = await world.users()
-    group = await world.groups.create(one.id, "Legal")
+    group = await world.groups.create(first, "Legal")
     with pytest.raises(UserNotFound):
-        await world.groups.add_member(one.id, group.id, stranger.id)
+        await world.groups.add_member(first, group.id, stranger.id)
     for refused in (
         world.groups.get(two.id, group.id),
-        world.groups.rename(two.id, group.id, "x"),
-        world.groups.add_member(two.id, group.id, stranger.id),
-        world.groups.remove_member(two.id, group.id, stranger.id),
-        world.groups.delete(two.id, group.id),
+        world.groups.rename(second, group.id, "x"),
+        world.groups.add_member(second, group.id, stranger.id),
+        world.groups.remove_member(second, group.id, stranger.id),
+        world.groups.delete(second, group.id),
         world.groups.list_members(two.id, group.id, None, 10),
     ):
         with pytest.raises(GroupNotFound):
@@ -86,6 +89,7 @@ async def test_another_tenants_group_and_user_are_not_there(world: Any) -> None:
 
 async def test_a_user_is_in_a_hundred_groups_at_most_also_when_two_add_at_once(world: Any) -> None:
     tenant = await world.tenant()
+    boss = await world.service_key(tenant)
     await world.sign_in_as(tenant, "ann@example.com")
     (user,) = await world.users()
     ids = [uuid7() for _ in range(MOST_GROUPS + 1)]
@@ -96,7 +100,7 @@ async def test_a_user_is_in_a_hundred_groups_at_most_also_when_two_add_at_once(w
                 await tx.groups.add_member(tenant.id, group_id, user.id, datetime.now(UTC))
 
     outcomes = await asyncio.gather(
-        *(world.groups.add_member(tenant.id, group_id, user.id) for group_id in ids[-2:]), return_exceptions=True
+        *(world.groups.add_member(boss, group_id, user.id) for group_id in ids[-2:]), return_exceptions=True
     )
     assert sorted(map(type, outcomes), key=str) == sorted([TooManyGroups, type(None)], key=str)
     _, _, groups = await refreshed(world, tenant, await world.sign_in_as(tenant, "ann@example.com"))
@@ -105,13 +109,14 @@ async def test_a_user_is_in_a_hundred_groups_at_most_also_when_two_add_at_once(w
 
 async def test_a_change_of_members_waits_for_another_change_of_the_same_user(world: Any) -> None:
     tenant = await world.tenant()
+    boss = await world.service_key(tenant)
     await world.sign_in_as(tenant, "ann@example.com")
     (user,) = await world.users()
-    group = await world.groups.create(tenant.id, "Legal")
-    await world.groups.add_member(tenant.id, group.id, user.id)
+    group = await world.groups.create(boss, "Legal")
+    await world.groups.add_member(boss, group.id, user.id)
     async with world.uow(tenant.id) as tx:
         await outdate(tx, world.revisions, tenant.id, user.id)
-        removal = asyncio.create_task(world.groups.delete(tenant.id, group.id))
+        removal = asyncio.create_task(world.groups.delete(boss, group.id))
         await asyncio.sleep(0.05)
         assert not removal.done()
     await removal

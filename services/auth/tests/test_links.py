@@ -98,7 +98,7 @@ async def test_one_sees_and_cuts_ones_own_links_and_admins_those_of_others(compa
     await company.enter(sub="boss-at-acme", email="boss@acme.example")
     with pytest.raises(OwnersOnly):
         await links.cut(admin, company.owner.id, known)
-    stranger = Caller((await world.tenant("other")).id, "user", eve.id, role="owner", session_id=asking.session_id)
+    stranger = await world.new_admin(await world.tenant("other"))
     for act in (links.list_of(stranger, ann.id), links.cut(stranger, ann.id, known)):
         with pytest.raises(UserNotFound):
             await act

@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
+from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.operators.service import SignInReset
 from docuchat_auth.second_factors.totp import TotpSeal, new_secret
 from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpInvalid, OtpRequired
 from docuchat_auth.users.domain import Email
+from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import NotAllowed
 from docuchat_common.ids import UserId
 
-from .conftest import SECRET
+from .conftest import OPERATOR, SECRET
 from .test_second_factors import ANN, BOB, HERE, caller_of, set_up
 
 
@@ -24,6 +26,7 @@ async def test_admins_take_the_factors_of_others_away_and_only_owners_those_of_o
     await set_up(world, owner)
     await set_up(world, bob)
     ann_id, bob_id = (UserId(caller_of(pair).subject_id) for pair in (owner, bob))
+    await world.members.change(tenant.id, bob_id, MemberChange(Role.ADMIN), OPERATOR)
     reset = world.second_factors.reset
     with pytest.raises(OwnersOnly):
         await reset(caller_of(bob), ann_id)

@@ -177,9 +177,9 @@ async def test_what_is_told_of_a_tenant_is_all_but_secrets_and_of_a_person_what_
         await keys.create(people.caller(name), new_key(f"key of {name}"))
     async with world.uow(tenant) as tx:
         await tx.passwords.put(tenant, eve.id, "$argon2id$secret", world.clock.now())
-    group = await world.groups.create(tenant, "Board")
+    group = await world.groups.create(people.caller("ann"), "Board")
     for user in (eve, bob):
-        await world.groups.add_member(tenant, group.id, user.id)
+        await world.groups.add_member(people.caller("ann"), group.id, user.id)
     log = AuditLog(world.uow)
     await log.book([event for event in await world.events() if isinstance(event, AuditRecorded)])
 

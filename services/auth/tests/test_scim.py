@@ -173,7 +173,15 @@ async def test_an_owner_is_left_alone_by_every_change(make_world: Any) -> None:
     assert (await provisioning.change_user(directory, boss.id, as_is)).user == boss
     with pytest.raises(OwnersOnly):
         await world.members.remove(tenant.id, boss.id, directory, hand_over_to=None)
-    assert await world.users() == [boss]
+    group = await world.groups.create(directory, "Legal")
+    put = GroupChange(name="Law", members=MemberChange(adds=frozenset({boss.id})))
+    for act in (provisioning.create_group(directory, put), provisioning.change_group(directory, group.id, put)):
+        with pytest.raises(OwnersOnly):
+            await act
+    await world.groups.add_member(directory, group.id, boss.id)
+    with pytest.raises(OwnersOnly):
+        await provisioning.change_group(directory, group.id, GroupChange(members=MemberChange(replaces=frozenset())))
+    assert [user.id for user in await world.users()] == [boss.id]
     stranger = await world.service_key(await world.tenant("other"))
     with pytest.raises(UserNotFound):
         await provisioning.change_user(stranger, boss.id, UserChange(name="Mine"))

@@ -16,8 +16,6 @@ from docuchat_auth.lifecycle.service import Notices, Settings
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Retention, SignUp, SignUpMode, Tenant
 from docuchat_common.events.catalogue import AuditRecorded, TenantSettings
-from docuchat_common.http.caller import Caller
-from docuchat_common.ids import TenantId, uuid7
 from docuchat_testkit.eventually import eventually
 
 from .test_deletion import GRACE, Mails
@@ -35,10 +33,6 @@ def settings_of(world: Any, mails: Mails | None = None) -> Settings:
     return Settings(world.uow, world.clock, GRACE, Notices(world.uow, (mails or Mails()).send_notice))
 
 
-def admin(tenant_id: TenantId) -> Caller:
-    return Caller(tenant_id, "user", uuid7(), role="admin", session_id=uuid7())
-
-
 async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_widens_it(make_world: Any) -> None:
     world = await make_world()
     settings, closed = settings_of(world), await world.tenant(is_open=False)
@@ -47,7 +41,7 @@ async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_wi
     narrower = SignUp(SignUpMode.DOMAINS, frozenset({"acme.test"}))
 
     async def signup(tenant: Any, wanted: SignUp) -> SignUp:
-        changed: SignUp = (await settings.change(admin(tenant.id), SettingsChange(signup=wanted))).signup
+        changed: SignUp = (await settings.change(await world.new_admin(tenant), SettingsChange(signup=wanted))).signup
         return changed
 
     with pytest.raises(OperatorsOpen):
@@ -69,9 +63,9 @@ async def test_a_change_is_of_the_own_tenant_alone(make_world: Any) -> None:
     world = await make_world()
     settings, other = settings_of(world), await world.tenant("other")
     tenant = await world.tenant()
-    changed = await settings.change(admin(tenant.id), SettingsChange(name="Another name"))
+    changed = await settings.change(await world.new_admin(tenant), SettingsChange(name="Another name"))
     assert (changed.name, changed.signup) == ("Another name", tenant.signup)
-    assert (await settings.get(admin(other.id))).name == "Other"
+    assert (await settings.get(await world.new_admin(other))).name == "Other"
 
 
 async def test_things_are_kept_longer_at_once_and_shorter_after_a_grace_which_is_taken_back_until_then(
@@ -91,7 +85,7 @@ async def test_things_are_kept_longer_at_once_and_shorter_after_a_grace_which_is
         return await settings.get(people.caller("ann"))
 
     for_ever, due = Retention(), world.clock.now() + GRACE
-    for refused in (people.caller("bob"), people.caller("ann", "key")):
+    for refused in (people.caller("bob"), await world.service_key(people.tenant)):
         with pytest.raises(OwnersOnly):
             await settings.change(refused, SettingsChange(retention={"chats_days": 30}))
     planned = await keep(chats_days=30)
@@ -148,11 +142,12 @@ async def test_the_tenant_over_http(auth: Any) -> None:
 async def test_a_sign_up_is_judged_as_the_tenant_is_when_it_is_written(make_world: Any) -> None:
     world = await make_world()
     settings, tenant = settings_of(world), await world.tenant("open")
+    boss = await world.new_admin(tenant)
     domains = Domains(world.uow, NameServers((), timedelta(0)), world.clock)
-    domain = await domains.create(admin(tenant.id), "acme.example")
+    domain = await domains.create(boss, "acme.example")
     async with world.uow.system() as tx:  # as an operator does
         await tx.tenants.lock(tenant.id)
-        asked = asyncio.create_task(settings.change(admin(tenant.id), SettingsChange(signup=OPEN)))
+        asked = asyncio.create_task(settings.change(boss, SettingsChange(signup=OPEN)))
         await waits_for_a_lock(world)
         await tx.tenants.set_signup(tenant.id, INVITED_ONLY)
     with pytest.raises(OperatorsOpen):
@@ -162,9 +157,9 @@ async def test_a_sign_up_is_judged_as_the_tenant_is_when_it_is_written(make_worl
     async with world.uow.system() as tx:
         await tx.tenants.lock(tenant.id)
         wanted = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example"}))
-        asked = asyncio.create_task(settings.change(admin(tenant.id), SettingsChange(signup=wanted)))
+        asked = asyncio.create_task(settings.change(boss, SettingsChange(signup=wanted)))
         await waits_for_a_lock(world)
-        given_up = asyncio.create_task(domains.delete(admin(tenant.id), domain.id))
+        given_up = asyncio.create_task(domains.delete(boss, domain.id))
         await waits_for_a_lock(world, 2)
     assert (await asked).signup == wanted
     with pytest.raises(DomainInUse):

@@ -20,6 +20,7 @@ from docuchat_auth.domains.errors import (
 )
 from docuchat_auth.domains.ports import TextRecords
 from docuchat_auth.tenants.domain import Tenant, parse_domain
+from docuchat_auth.users.service import require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -49,6 +50,8 @@ class Domains:
             raise InvalidDomain
         domain = OwnedDomain(caller.tenant_id, uuid7(), name, new_token(), self._clock.now(), None)
         async with self._uow(caller.tenant_id) as tx:
+            await tx.users.lock_all(caller.tenant_id)  # they are counted one after another
+            await require_still(tx, caller, "identity.manage")
             if await tx.domains.count(caller.tenant_id) >= MOST_DOMAINS:
                 raise TooManyDomains
             if not await tx.domains.add(domain):
@@ -65,6 +68,7 @@ class Domains:
     async def verify(self, caller: Caller, domain_id: UUID) -> OwnedDomain:
         """Look for the record. Raises DomainNotFound, DomainNotProven, DomainTaken, DnsUnavailable."""
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "identity.manage")
             domain = await tx.domains.find(caller.tenant_id, domain_id)
         if domain is None:
             raise DomainNotFound
@@ -75,6 +79,7 @@ class Domains:
             raise DomainNotProven
         moment = self._clock.now()
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "identity.manage")
             if not await tx.domains.verify(caller.tenant_id, domain_id, moment):
                 raise DomainNotFound  # deleted meanwhile, or proven by another request: asked again it says which
             tx.outbox.add(entry(caller, "domain.verify", domain_id, detail=domain.domain))
@@ -85,6 +90,7 @@ class Domains:
         """Give a domain up. Raises DomainNotFound, DomainInUse."""
         async with self._uow(caller.tenant_id) as tx:
             await tx.users.lock_all(caller.tenant_id)  # the sign-up does not come to name it meanwhile
+            await require_still(tx, caller, "identity.manage")
             domain = await tx.domains.find(caller.tenant_id, domain_id)
             if domain is None:
                 raise DomainNotFound

@@ -9,18 +9,18 @@ import structlog
 from docuchat_auth.domains.service import unproven
 from docuchat_auth.federated_logins.domain import Person
 from docuchat_auth.federated_logins.errors import NotAdmitted
-from docuchat_auth.groups.domain import MOST_GROUPS
-from docuchat_auth.groups.errors import TooManyGroups
+from docuchat_auth.groups.service import regroup
 from docuchat_auth.identity_providers.domain import IdentityProvider, domain_of
 from docuchat_auth.members.service import set_rights
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
-from docuchat_auth.users.service import outdate
+from docuchat_common.acts import part_act
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import UserRegistered
+from docuchat_common.http.caller import Caller
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -45,7 +45,6 @@ class Admission:
             raise NotAdmitted("An owner signs in by other means, until an owner lets the identity provider do it.")
         changes = [] if person.values is None else await self._align(tx, provider, user, person.values)
         if changes:
-            await outdate(tx, self._revisions, tenant.id, user.id)
             user = await tx.users.find_by_id(tenant.id, user.id) or user
         return user, ", ".join([f"by identity provider {provider.id}", *how, *changes])
 
@@ -113,11 +112,15 @@ class Admission:
         if not joining and not leaving:
             return []
         there = {group_id for group_id in sorted(joining | leaving) if await tx.groups.lock(tenant_id, group_id)}
-        await tx.users.lock(tenant_id, user.id)
-        for group_id in leaving & there:
-            await tx.groups.remove_member(tenant_id, group_id, user.id)
-        for group_id in joining & there:
-            await tx.groups.add_member(tenant_id, group_id, user.id, self._clock.now())
-        if len(await tx.groups.list_of(tenant_id, user.id)) > MOST_GROUPS:
-            raise TooManyGroups
-        return [f"groups +{len(joining & there)} -{len(leaving & there)}"] if there else []
+        for name in ("group.add_member", "group.remove_member"):
+            part_act(name)
+        moved = await regroup(
+            tx,
+            self._revisions,
+            self._clock.now(),
+            Caller(tenant_id, "user", user.id, role=user.role.value),
+            joining=[(group_id, user.id) for group_id in joining & there],
+            leaving=[(group_id, user.id) for group_id in leaving & there],
+            how=f", by identity provider {provider.id}",
+        )
+        return [f"groups +{len(joining & there)} -{len(leaving & there)}"] if moved else []

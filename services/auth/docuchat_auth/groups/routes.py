@@ -39,7 +39,7 @@ async def create_group(body: GroupBody, caller: Admin, groups: Service, creating
     return await creating.once(
         caller,
         body,
-        lambda settle: groups.create(caller.tenant_id, body.name, settle),
+        lambda settle: groups.create(caller, body.name, settle),
         lambda group: created(GroupView.of(group)),
         about=lambda group: group.id,
     )
@@ -65,7 +65,7 @@ async def get_group(group_id: UUID, caller: Admin, groups: Service) -> GroupView
 @audited("group.rename")
 async def rename_group(group_id: UUID, body: GroupBody, caller: Admin, groups: Service) -> GroupView:
     """Give a group another name."""
-    return GroupView.of(await groups.rename(caller.tenant_id, group_id, body.name))
+    return GroupView.of(await groups.rename(caller, group_id, body.name))
 
 
 @router.delete("/{group_id}", summary="Delete a group", status_code=204, operation_id="deleteGroup")
@@ -73,7 +73,7 @@ async def rename_group(group_id: UUID, body: GroupBody, caller: Admin, groups: S
 @audited("group.delete")
 async def delete_group(group_id: UUID, caller: Admin, groups: Service) -> None:
     """Its members lose within seconds what it gave them."""
-    await groups.delete(caller.tenant_id, group_id)
+    await groups.delete(caller, group_id)
 
 
 @router.get("/{group_id}/members", summary="List a group's members", operation_id="listGroupMembers")
@@ -91,7 +91,7 @@ async def list_members(group_id: UUID, caller: Admin, groups: Service, paging: P
 @audited("group.add_member")
 async def add_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Service) -> None:
     """The user's access tokens end within seconds; refreshed ones name the group. Adding a member again is no error."""
-    await groups.add_member(caller.tenant_id, group_id, UserId(user_id))
+    await groups.add_member(caller, group_id, UserId(user_id))
 
 
 @router.delete(
@@ -101,4 +101,4 @@ async def add_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Servi
 @audited("group.remove_member")
 async def remove_member(group_id: UUID, user_id: UUID, caller: Admin, groups: Service) -> None:
     """The user loses within seconds what the group gave. Removing who is not in it is no error."""
-    await groups.remove_member(caller.tenant_id, group_id, UserId(user_id))
+    await groups.remove_member(caller, group_id, UserId(user_id))

@@ -16,6 +16,7 @@ from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -67,6 +68,8 @@ class IdentityProviders:
             **fields,
         )
         async with self._uow(caller.tenant_id) as tx:
+            await tx.users.lock_all(caller.tenant_id)  # they are counted one after another
+            await require_still(tx, caller, "identity.manage")
             await _judge(tx, caller, provider, may_link_owners=False)
             if await tx.identity_providers.count(caller.tenant_id) >= MOST_PROVIDERS:
                 raise TooManyIdentityProviders
@@ -94,6 +97,7 @@ class IdentityProviders:
         """
         require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "identity.manage")
             await tx.identity_providers.lock(caller.tenant_id, provider_id)
             before = await _get(tx, caller.tenant_id, provider_id)
             sealed = before.sealed_secret
@@ -112,6 +116,7 @@ class IdentityProviders:
     async def delete(self, caller: Caller, provider_id: UUID) -> None:
         """Nobody signs in by it from then on; the accounts stay. Raises IdentityProviderNotFound."""
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "identity.manage")
             if not await tx.identity_providers.delete(caller.tenant_id, provider_id):
                 raise IdentityProviderNotFound
             await tx.requests.forget_about(caller.tenant_id, provider_id)

@@ -86,4 +86,4 @@ async def resend(invitation_id: UUID, caller: Admin, invitations: Service) -> In
 @raises(InvitationNotFound)
 async def revoke(invitation_id: UUID, caller: Admin, invitations: Service) -> None:
     """Nobody can accept it from then on."""
-    await invitations.revoke(caller.tenant_id, invitation_id)
+    await invitations.revoke(caller, invitation_id)

@@ -98,6 +98,7 @@ class Invitations:
         Raises InvitationNotFound, OwnersOnly, AddressUnproven, AlreadyMember, TooManyAttempts, MailBacklog.
         """
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "users.manage")
             found = await tx.invitations.find(caller.tenant_id, invitation_id)
         if found is None:
             raise InvitationNotFound
@@ -119,12 +120,14 @@ class Invitations:
         async with self._uow(tenant_id) as tx:
             return await tx.invitations.list_after(tenant_id, after, limit)
 
-    async def revoke(self, tenant_id: TenantId, invitation_id: UUID) -> None:
-        """Take an invitation back. Raises InvitationNotFound."""
+    async def revoke(self, caller: Caller, invitation_id: UUID) -> None:
+        """Take an invitation back. Raises InvitationNotFound, and as `require_still`."""
+        tenant_id = caller.tenant_id
         async with self._uow(tenant_id) as tx:
+            await require_still(tx, caller, "users.manage")
             if not await tx.invitations.delete(tenant_id, invitation_id):
                 raise InvitationNotFound
-            tx.outbox.add(entry(None, "invitation.revoke", invitation_id, tenant_id=tenant_id))
+            tx.outbox.add(entry(caller, "invitation.revoke", invitation_id))
             await tx.requests.forget_about(tenant_id, invitation_id)
         logger.info("invitation.revoked", tenant_id=tenant_id, invitation_id=str(invitation_id))
 

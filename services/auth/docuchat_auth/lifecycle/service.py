@@ -25,6 +25,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import require_recent
 from docuchat_auth.tenants.domain import Retention, SignUp, SignUpMode, Tenant, parse_tenant_reference
 from docuchat_auth.tenants.errors import TenantNotFound
+from docuchat_auth.users.service import require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -84,6 +85,7 @@ class Settings:
         if change.require_second_factor is False:
             require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
+            await require_still(tx, caller, "tenant.manage")
             is_owner = await owns(tx, caller)
         # the weak role changes no tenant
         async with self._uow.system() as tx:

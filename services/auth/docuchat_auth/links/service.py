@@ -14,6 +14,7 @@ from docuchat_auth.members.service import owns
 from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone, UserNotFound
+from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -48,6 +49,8 @@ class Links:
         """
         require_recent(caller, self._clock.now())
         async with self._uow(caller.tenant_id) as tx:
+            if user_id is not None:
+                await require_still(tx, caller, "users.manage", user_id)
             user = await _find(tx, caller, user_id)
             if user.role is Role.OWNER and user.id != caller.user_id and not await owns(tx, caller):
                 raise OwnersOnly

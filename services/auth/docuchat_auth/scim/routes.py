@@ -260,7 +260,7 @@ async def patch_group(
 @audited("group.delete")
 async def delete_group(group_id: UUID, caller: Directory, groups: Annotated[Groups, Depends(_groups)]) -> Response:
     """Its members lose within seconds what it gave them."""
-    await groups.delete(caller.tenant_id, group_id)
+    await groups.delete(caller, group_id)
     return Response(status_code=204)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -9,8 +10,9 @@ from uuid import UUID
 import structlog
 
 from docuchat_auth.domains.service import unproven
-from docuchat_auth.groups.domain import MOST_GROUPS, Group
-from docuchat_auth.groups.errors import GroupNameTaken, GroupNotFound, TooManyGroups
+from docuchat_auth.groups.domain import Group
+from docuchat_auth.groups.errors import GroupNameTaken, GroupNotFound
+from docuchat_auth.groups.service import Place, regroup
 from docuchat_auth.identity_providers.domain import domain_of
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import set_rights
@@ -30,8 +32,8 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, Newcomer, User, parse_username
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.schemas import parse_address
-from docuchat_auth.users.service import outdate
-from docuchat_common.acts import excuse_act
+from docuchat_auth.users.service import require_still
+from docuchat_common.acts import excuse_act, part_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -59,6 +61,7 @@ class Provisioning:
         """A member. Raises ScimInvalidValue, ScimUniqueness."""
         tenant_id = caller.tenant_id
         async with self._uow(tenant_id) as tx:
+            await require_still(tx, caller, "directory.sync")
             newcomer = await self._newcomer(tx, tenant_id, wanted)
             user = await tx.users.register(tenant_id, newcomer, self._clock.now(), may_own=False, role=Role.MEMBER)
             if user is None:
@@ -78,6 +81,7 @@ class Provisioning:
         tenant_id = caller.tenant_id
         async with self._uow(tenant_id) as tx:
             await tx.users.lock_all(tenant_id)
+            await require_still(tx, caller, "directory.sync", user_id)
             before = await _get_user(tx, tenant_id, user_id)
             user = before.user
             if change.user_name is not None and change.user_name.lower() != user_name_of(user):
@@ -111,23 +115,26 @@ class Provisioning:
         return [ScimUser(user, names.get(user.id)) for user in users], total
 
     async def create_group(self, caller: Caller, wanted: GroupChange) -> ScimGroup:
-        """Raises ScimInvalidValue, ScimUniqueness, TooManyGroups."""
+        """Raises OwnersOnly, ScimInvalidValue, ScimUniqueness, TooManyGroups."""
         if wanted.name is None:
             raise ScimInvalidValue("A group needs a `displayName`.")
         tenant_id, group_id = caller.tenant_id, uuid7()
         async with self._uow(tenant_id) as tx:
+            coming, _ = await _moves(tx, caller, group_id, wanted.members)
             await _name(tx, tenant_id, group_id, wanted.name, moment=self._clock.now())
             if wanted.external_id is not None:
                 await tx.external_ids.put_group(tenant_id, group_id, wanted.external_id)
-            await self._change_members(tx, tenant_id, group_id, wanted.members)
+            await self._move(tx, caller, coming, [])
             tx.outbox.add(entry(caller, "group.create", group_id))
             return await _get_group(tx, tenant_id, group_id)
 
     async def change_group(self, caller: Caller, group_id: UUID, change: GroupChange) -> ScimGroup:
-        """The group after it. Raises GroupNotFound, ScimInvalidValue, ScimUniqueness, TooManyGroups."""
+        """The group after it. Raises GroupNotFound, OwnersOnly, ScimInvalidValue, ScimUniqueness, TooManyGroups."""
         tenant_id = caller.tenant_id
         async with self._uow(tenant_id) as tx:
-            if not await tx.groups.lock(tenant_id, group_id):
+            is_there = await tx.groups.lock(tenant_id, group_id)
+            coming, leaving = await _moves(tx, caller, group_id, change.members)
+            if not is_there:
                 raise GroupNotFound
             before, changed = await _get_group(tx, tenant_id, group_id), []
             if change.name not in (None, before.group.name):
@@ -136,8 +143,8 @@ class Provisioning:
             if change.external_id is not None and change.external_id != before.external_id:
                 await tx.external_ids.put_group(tenant_id, group_id, change.external_id)
                 changed.append("external id")
-            came, went = await self._change_members(tx, tenant_id, group_id, change.members)
-            changed += [f"members +{came} -{went}"] if came or went else []
+            if await self._move(tx, caller, coming, leaving):
+                changed.append(f"members +{len(coming)} -{len(leaving)}")
             if not changed:
                 excuse_act()
                 return before
@@ -194,28 +201,31 @@ class Provisioning:
             changed.append(("active" if change.is_active else "deactivated") + said)
         return ", ".join(changed)
 
-    async def _change_members(
-        self, tx: Tx, tenant_id: TenantId, group_id: UUID, change: MemberChange
-    ) -> tuple[int, int]:
-        present: set[UUID] = {
-            one.user_id for one in await tx.groups.list_members_after(tenant_id, group_id, None, None)
-        }
-        if change.replaces is not None:
-            coming, leaving = set(change.replaces - present), present - change.replaces
-        else:
-            coming, leaving = set(change.adds - present), present & change.removes
-        # by id, as all others do it: two of them never wait for each other
-        for user_id in sorted(UserId(one) for one in coming | leaving):
-            if not await tx.users.lock(tenant_id, user_id):
-                raise ScimInvalidValue(f"There is no user {user_id}.")
-            if user_id in leaving:
-                await tx.groups.remove_member(tenant_id, group_id, user_id)
-            else:
-                await tx.groups.add_member(tenant_id, group_id, user_id, self._clock.now())
-                if len(await tx.groups.list_of(tenant_id, user_id)) > MOST_GROUPS:
-                    raise TooManyGroups
-            await outdate(tx, self._revisions, tenant_id, user_id)
-        return len(coming), len(leaving)
+    async def _move(self, tx: Tx, caller: Caller, coming: Sequence[Place], leaving: Sequence[Place]) -> bool:
+        """Whether anybody came or went. Raises OwnersOnly, ScimInvalidValue, TooManyGroups."""
+        for name in ("group.add_member", "group.remove_member"):
+            part_act(name)
+        try:
+            moved = await regroup(tx, self._revisions, self._clock.now(), caller, joining=coming, leaving=leaving)
+        except UserNotFound as error:
+            raise ScimInvalidValue(error.detail) from error
+        for _, user_id in moved:
+            user = await tx.users.find_by_id(caller.tenant_id, user_id)
+            if user is not None and user.role is Role.OWNER:
+                raise OwnersOnly
+        return bool(moved)
+
+
+async def _moves(tx: Tx, caller: Caller, group_id: UUID, change: MemberChange) -> tuple[list[Place], list[Place]]:
+    """Who is to come and to go, all held; and whether the caller may still have that done, as `require_still`."""
+    members = await tx.groups.list_members_after(caller.tenant_id, group_id, None, None)
+    present: set[UUID] = {one.user_id for one in members}
+    if change.replaces is not None:
+        coming, leaving = change.replaces - present, present - change.replaces
+    else:
+        coming, leaving = change.adds - present, present & change.removes
+    await require_still(tx, caller, "directory.sync", *map(UserId, coming | leaving))
+    return [(group_id, UserId(one)) for one in coming], [(group_id, UserId(one)) for one in leaving]
 
 
 async def _name(tx: Tx, tenant_id: TenantId, group_id: UUID, name: str, *, moment: datetime | None) -> None:

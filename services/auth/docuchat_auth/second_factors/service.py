@@ -23,7 +23,7 @@ from docuchat_auth.second_factors.totp import new_secret, uri_of
 from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone, UserNotFound
-from docuchat_auth.users.service import outdate
+from docuchat_auth.users.service import outdate, require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -127,7 +127,7 @@ class SecondFactors:
         if user_id == caller.user_id:
             raise NotAllowed("Your own second factors are changed at /v1/users/me/second-factor.")
         async with self._uow(caller.tenant_id) as tx:
-            await tx.users.lock(caller.tenant_id, user_id)
+            await require_still(tx, caller, "users.manage", user_id)
             user = await tx.users.find_by_id(caller.tenant_id, user_id)
             if user is None:
                 raise UserNotFound

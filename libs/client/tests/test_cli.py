@@ -189,9 +189,10 @@ async def test_a_command_waits_as_long_as_it_is_told_whatever_it_does(service: S
     limited = problem(429, "rate_limited", "More than 50 a minute; try again in 28 s.", {"Retry-After": "0.01"})
     group = {"id": CHAT, "name": "Readers", "members": 0, "created_at": NOW}
     service.on("POST", "/v1/groups", limited, JSONResponse(group, 201))
-    service.on("DELETE", "/v1/sessions", limited, problem(409, "conflict", "Not now."))
+    codes = JSONResponse({"recovery_codes": ["mfrg-gzdf"]})
+    service.on("POST", "/v1/users/me/second-factor/recovery-codes", limited, codes)
     assert (await docuchat("groups", "create", "Readers")).code == 0
-    assert "Not now" in (await docuchat("sessions", "end", "--others")).err
+    assert (await docuchat("second-factor", "recovery-codes")).out == "mfrg-gzdf\n"
 
     refusal = {"type": "error", "code": "rate_limited", "message": "More than 50 a minute.", "retry_after": 0.01}
     service.sockets += [sends([refusal]), sends(frames())]

@@ -35,4 +35,5 @@ def migration_files() -> list[Path]:
         for path in sorted(folder.rglob("*"))
         if path.suffix in {".py", ".sql"}
     )
-    return [_package_folder("docuchat_common") / "db" / "ddl.py", *steps]
+    shared = _package_folder("docuchat_common") / "db"
+    return [shared / "ddl.py", shared / "row_guards.py", *steps]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -118,6 +119,32 @@ async def test_what_is_under_way_ends_first_and_what_comes_later_is_refused(book
     await books.add(OTHER)
     assert await books.begin(TENANT), "again"
     assert await books.left(TENANT) == {"usage.stored_documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("schema", "service", "add"),
+    [
+        ("knowledge", "gateway", "knowledge.collections (id, tenant_id, name, is_default) VALUES ($2, $1, 'c', true)"),
+        ("chat", "chat", "chat.chats (id, tenant_id, subject_type, subject_id) VALUES ($2, $1, 'user', $2)"),
+    ],
+)
+async def test_so_is_what_is_guarded_row_by_row(database: ClonedDatabase, schema: str, service: str, add: str) -> None:
+    async with database.open(service) as opened:
+        uow = UnitOfWork(opened, lambda c, outbox, _: Tx(Erasures(c, schema), outbox, c), schema=schema)
+
+        async def begin() -> bool:
+            async with uow.system() as tx:
+                return await tx.erasures.begin(TENANT)
+
+        async with uow(TENANT) as tx:
+            await tx.connection.execute(f"INSERT INTO {add}", TENANT, uuid4())
+            assert not await begin()
+        assert await begin()
+        with pytest.raises(TenantGone):
+            async with uow(TENANT) as tx:
+                await tx.connection.execute(f"INSERT INTO {add}", TENANT, uuid4())
+        async with uow(OTHER) as tx:
+            await tx.connection.execute(f"INSERT INTO {add}", OTHER, uuid4())
 
 
 async def test_an_erasure_that_is_stopped_goes_on_and_is_told_once(books: Books) -> None:

@@ -148,7 +148,7 @@ def test_the_template_is_made_anew_when_anything_that_it_is_made_of_changes(tmp_
         seen.add(fingerprint([file]))
     assert len(seen) == 2
     names = {path.name for path in migration_files()}
-    assert {"ddl.py", "0001_initial.py"} <= names
+    assert {"ddl.py", "row_guards.py", "0001_initial.py"} <= names
     assert all(path.suffix in {".py", ".sql"} for path in migration_files())
 
 

@@ -1,8 +1,12 @@
 """What a caller may do follows from role and scopes."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from docuchat_common.contracts.permissions import Action
+from docuchat_common.contracts.permissions import PERMISSIONS, PERSONAL, Action, Role
 from docuchat_common.http.caller import NO_TENANT, Caller, NotAllowed, SecondFactorRequired
 from docuchat_common.http.permissions import Resource, may
 from docuchat_common.ids import TenantId, uuid7
@@ -94,3 +98,12 @@ def test_a_users_key_pays_and_makes_for_its_user_and_a_services_for_the_tenant()
     assert not may(of_tenant, "documents.add", Resource(ONE, None))
     assert may(of_tenant, "documents.add", Resource(ONE, key))
     assert not may(of_user, "documents.add", Resource(ONE, key))
+
+
+def test_the_page_for_operators_has_the_table_of_roles() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()
+    printed = re.findall(r"^\| `([a-z.]+)` \|((?: x? ?\|){5})$", page, re.MULTILINE)
+    marks = {action: [cell.strip() == "x" for cell in cells.split("|")[:-1]] for action, cells in printed}
+    assert marks == {
+        action: [*(action in PERMISSIONS[role] for role in Role), action not in PERSONAL] for action in get_args(Action)
+    }

@@ -139,11 +139,12 @@ class Administration:
     imports: UserImport
 
 
-def make_keyring(settings: Settings, uow: UnitOfWork[Tx], clock: Clock) -> KeyRing:
+def make_keyring(settings: Settings, uow: UnitOfWork[Tx], revisions: Revisions, clock: Clock) -> KeyRing:
     """The key ring of these settings."""
     return KeyRing(
         uow,
         SealedKeyForge(settings.jwt_secret.get_secret_value()),
+        revisions,
         clock,
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
@@ -180,9 +181,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         pseudonyms = KeyedPseudonyms(secret)
         budget = GuessBudget(settings.code_guesses, settings.code_failures_per_hour)
 
-        keys = make_keyring(settings, uow, clock)
-        await keys.ensure_key()
         revisions = Revisions(uow, clock, settings.access_token_ttl)
+        keys = make_keyring(settings, uow, revisions, clock)
+        await keys.ensure_key()
         queue = DeliveryQueue[CodeRequest](settings.mail_queue_size)
         letters = DeliveryQueue[InvitationMail | OwnersNotice](settings.mail_queue_size)
         mailer = open_mailer(settings.smtp_url, settings.mail_from, settings.invitation_page)
@@ -383,8 +384,9 @@ async def open_administration(settings: Settings, *, clock: Clock | None = None)
     async with _open_database(settings, "docuchat-auth-command") as database:
         uow = UnitOfWork[Tx](database, compose, schema=SCHEMA)
         clock = clock or SystemClock()
-        tenants = TenantDirectory(uow, Revisions(uow, clock, settings.access_token_ttl))
-        yield Administration(tenants, make_keyring(settings, uow, clock), UserImport(uow, clock))
+        revisions = Revisions(uow, clock, settings.access_token_ttl)
+        keys = make_keyring(settings, uow, revisions, clock)
+        yield Administration(TenantDirectory(uow, revisions), keys, UserImport(uow, clock))
 
 
 def _open_database(settings: Settings, application_name: str) -> AbstractAsyncContextManager[Database]:

@@ -191,9 +191,11 @@ async def make_world(
                 code_lifetime=timedelta(minutes=10), **{name: parse_rates(rate) for name, rate in rates.items()}
             )
             uow = UnitOfWork(pools, compose, schema="auth")
+            revisions = Revisions(uow, clock, timedelta(hours=1))
             keys = KeyRing(
                 uow,
                 SealedKeyForge(SECRET),
+                revisions,
                 clock,
                 issuer="docuchat",
                 audience="docuchat",
@@ -204,7 +206,6 @@ async def make_world(
             await keys.ensure_key()
             pseudonyms = KeyedPseudonyms(SECRET)
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
-            revisions = Revisions(uow, clock, timedelta(hours=1))
             successor_key = derive_key(SECRET, "refresh-token-successor")
             check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), clock)
             sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of, check)

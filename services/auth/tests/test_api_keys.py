@@ -161,6 +161,18 @@ async def test_a_rotated_key_has_two_secrets_until_the_overlap_ends_and_tells_wh
     assert {str(issued.key.secrets[0].id) for issued in (first, second)} <= await keys.ended()
 
 
+async def test_no_token_outlives_the_overlap_of_a_rotation_however_brief(keys: Keys) -> None:
+    first = await keys.make(keys.bob)
+    before = await keys.claims(first.text)
+    await keys.service.rotate(keys.bob, first.key.id, timedelta(seconds=60))
+    after = await keys.claims(first.text)
+    (listed,), _ = await keys.service.list_after(keys.bob, None, 10)
+    assert [secret.ends_at is None for secret in listed.secrets] == [True, False]
+    assert before["sid"] in await keys.ended()  # what was signed before for five minutes is refused
+    assert (after["sid"], after["exp"] - after["iat"]) == (str(listed.secrets[1].id), 60)
+    assert after["sid"] not in await keys.ended()
+
+
 async def test_the_last_use_is_written_once_a_minute(keys: Keys) -> None:
     issued = await keys.make(keys.bob)
 

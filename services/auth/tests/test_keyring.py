@@ -14,6 +14,7 @@ from docuchat_auth.signing_keys.domain import SigningAlgorithm
 from docuchat_auth.signing_keys.errors import KeySealBroken
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_common.contracts.revisions import signer_id
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.ids import uuid7
@@ -108,12 +109,18 @@ async def test_an_old_key_is_replaced_once_whoever_looks_and_every_token_verifie
     assert told == ["on schedule"]
 
 
-async def test_revoking_ends_every_older_key_at_once(make_world: Any) -> None:
+async def test_revoking_ends_every_older_key_at_once_everywhere(make_world: Any, clock: Any) -> None:
     world = await make_world()
     await world.sign_in_as(await world.tenant(), "ann@example.com")
+    old, replica = await kid_in_use(world), ring_of(world, clock, SealedKeyForge(SECRET))
+    await replica.published()
     new = (await world.keys.rotate(revoke=True)).kid
     assert await published(world) == {new}
     assert await kid_in_use(world) == new
+    clock.advance(seconds=2)
+    assert [key["kid"] for key in (await replica.published())["keys"]] == [new]
+    # gateways hear of it, so that who is connected goes as well
+    assert [one.subject for one in (await world.revisions.list_after(None)).items] == [str(signer_id(old))]
 
 
 async def test_another_secret_makes_a_new_key_and_lets_the_old_one_expire(make_world: Any, clock: Any) -> None:
@@ -146,6 +153,7 @@ def ring_of(
     return KeyRing(
         world.uow,
         forge,
+        world.revisions,
         clock,
         issuer="docuchat",
         audience="docuchat",

@@ -172,3 +172,15 @@ async def test_a_new_credential_of_an_operator_is_told(make_world: Any, database
     await make_operator(database.owner_url, "ops")
     event, *_ = await (await make_world()).events()
     assert (event.tenant_id, told([event])) == (0, [("operator.make", None)])
+
+
+async def test_the_tokens_of_a_credential_end_with_it_however_it_is_revoked(make_world: Any, database: Any) -> None:
+    world = await make_world()
+    ids = [parse_operator_key(await make_operator(database.owner_url, name)).id for name in ("a", "a", "b", "c")]
+    await world.admin.execute("UPDATE auth.operators SET revoked_at = now() WHERE id = $1", ids[2])
+    await world.admin.execute("UPDATE auth.operators SET revoked_at = now() WHERE id = $1", ids[2])
+    await world.admin.execute("DELETE FROM auth.operators WHERE id = $1", ids[3])
+    ended = {
+        (one.tenant_id, one.kind, one.subject, one.state) for one in (await world.revisions.list_after(None)).items
+    }
+    assert ended == {(0, "key", str(ids[place]), "ended") for place in (0, 2, 3)}

@@ -16,7 +16,7 @@ from services.gateway.tests.fakes import Behind, Chat, event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage
+from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage, signer_id
 from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
@@ -74,6 +74,33 @@ async def test_a_session_that_was_ended_is_refused_and_another_of_the_same_user_
 
     await eventually(refused)
     assert await code_of(gateway, gateway.headers(claims={"sid": str(other)})) == (200, None)
+
+
+async def test_what_a_revoked_operator_shows_is_refused(gateway: Gateway) -> None:
+    claims = {"typ": "operator", "scope": "operator", "tenant": None, "tenant_slug": None, "role": None, "email": None}
+    revoked, other = uuid.uuid4(), uuid.uuid4()
+    headers, others = (gateway.mint.headers(user_id=one, claims=claims) for one in (revoked, other))
+    gateway.mint.take_back("key", revoked, tenant_id=0)
+    for path in ("/v1/operator/pauses", "/v1/operator/tenants"):  # its own, and one that is relayed
+
+        async def refused(path: str = path) -> bool:
+            return await code_of(gateway, headers, path=path) == (401, "session_ended")
+
+        await eventually(refused)
+        assert (await code_of(gateway, others, path=path))[0] == 200
+
+
+async def test_what_a_dropped_key_signed_is_refused_whoever_still_publishes_it(gateway: Gateway) -> None:
+    kid, old = gateway.mint.kid, gateway.headers()
+    gateway.mint.rotate()
+    assert (await code_of(gateway, old))[0] == 200
+    gateway.mint.take_back("key", signer_id(kid), tenant_id=0)
+
+    async def refused() -> bool:
+        return await code_of(gateway, old) == (401, "session_ended")
+
+    await eventually(refused)
+    assert (await code_of(gateway, gateway.headers()))[0] == 200
 
 
 async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resumed(gateway: Gateway) -> None:
@@ -337,25 +364,25 @@ def revision(kind: Any, subject: object, state: Any, version: int = 0) -> Revisi
 async def test_what_is_known_is_asked_for_by_its_place_and_wholly_after_a_long_silence_and_each_hour() -> None:
     auth = Auth()
     session, user = uuid.uuid4(), uuid.uuid4()
-    caller = Caller(TenantId(1), "user", user, role="member", session_id=session)
+    who = Identity(Caller(TenantId(1), "user", user, role="member", session_id=session), "one", "", None, 0, "token")
     ended = revision("session", session, "ended")
     with pytest.raises(UpstreamUnavailable):
         auth.standing.require_heard()
     auth.pages = [[ended], [], [revision("user", user, "changed", 2)], [], []]
     await auth.standing.follow()
-    assert isinstance(auth.standing.refusal(caller), SessionEnded)
+    assert isinstance(auth.standing.refusal(who), SessionEnded)
     await auth.standing.follow()
     auth.now += 61  # longer than its patience
     with pytest.raises(UpstreamUnavailable):
         auth.standing.require_heard()
     await auth.standing.follow()
-    assert isinstance(auth.standing.refusal(caller), TokenOutdated)
+    assert isinstance(auth.standing.refusal(who), TokenOutdated)
     await auth.standing.follow()
     for _ in range(62):
         auth.now += 59
         auth.pages.append([])
         await auth.standing.follow()
-    assert auth.standing.refusal(caller) is None
+    assert auth.standing.refusal(who) is None
     assert (auth.asked[:4], auth.asked[4:].count(None)) == ([None, "1", None, "3"], 1)
 
 

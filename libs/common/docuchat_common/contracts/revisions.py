@@ -1,6 +1,7 @@
 """What changed since access tokens were signed, as auth tells it at `GET /internal/revisions`."""
 
 from typing import Final, Literal
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +21,7 @@ class Revision(BaseModel):
     tenant_id: int
     kind: RevisionKind
     subject: str
-    """The id of the user, session or key; the number of the tenant."""
+    """The id of the user, session, key or operator's credential; `signer_id` of a signing key; a tenant's number."""
     version: int = 0
     """Of a user: tokens with an older `ver` are refused."""
     state: RevisionState
@@ -34,3 +35,8 @@ class RevisionPage(BaseModel):
     next: str | None = Field(
         default=None, description="Opaque: there is more of this; ask again with it as `page` and the same `after`."
     )
+
+
+def signer_id(kid: str) -> UUID:
+    """By what a signing key is named among the keys that ended."""
+    return uuid5(NAMESPACE_OID, kid)

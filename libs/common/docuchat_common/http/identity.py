@@ -99,6 +99,8 @@ class Identity:
     """Unix time at which the token ends."""
     token: str = field(repr=False)
     """The token itself, to forward to another service."""
+    kid: str = ""
+    """The key that signed it."""
 
 
 class TokenVerifier:
@@ -135,7 +137,7 @@ class TokenVerifier:
         settings: ServiceSettings,
         *,
         published: PublishedKeys | None = None,
-        refresh_every: timedelta = timedelta(minutes=5),
+        refresh_every: timedelta = timedelta(seconds=2),
         patience: timedelta = timedelta(seconds=10),
     ) -> AsyncIterator["TokenVerifier"]:
         """A verifier whose keys are renewed while the block runs: from `published`, else over HTTP from auth.
@@ -197,7 +199,7 @@ class TokenVerifier:
             raise TokenExpired from error
         except (jwt.PyJWTError, ValueError) as error:
             raise InvalidToken from error
-        identity = _identity(claims, token)
+        identity = _identity(claims, token, str(key.key_id))
         if len(self._verified) >= _REMEMBERED_TOKENS:
             self._verified.clear()
         self._verified[token] = identity
@@ -278,7 +280,7 @@ def keys_of_auth(session: aiohttp.ClientSession, url: str) -> PublishedKeys:
     return published
 
 
-def _identity(claims: dict[str, Any], token: str) -> Identity:
+def _identity(claims: dict[str, Any], token: str, kid: str) -> Identity:
     email = claims.get("email")
     try:
         if claims["typ"] == "operator":
@@ -299,6 +301,7 @@ def _identity(claims: dict[str, Any], token: str) -> Identity:
         email=email if isinstance(email, str) else None,
         expires_at=float(claims["exp"]),
         token=token,
+        kid=kid,
     )
 
 

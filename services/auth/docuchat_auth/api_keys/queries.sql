@@ -41,7 +41,7 @@ WHERE tenant_id = :tenant_id AND created_by = :created_by AND user_id IS NULL;
 SELECT id, key_id, prefix, secret_hash, created_at, ends_at, last_used_at, last_used_from
 FROM auth.api_key_secrets
 WHERE tenant_id = :tenant_id AND key_id = ANY (:key_ids::uuid[])
-ORDER BY key_id, id DESC;
+ORDER BY key_id, ends_at IS NULL DESC, id DESC;
 
 -- name: add_key(tenant_id, key_id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at)!
 -- A new key.
@@ -55,9 +55,9 @@ VALUES
 INSERT INTO auth.api_key_secrets (tenant_id, id, key_id, prefix, secret_hash, created_at)
 VALUES (:tenant_id, :secret_id, :key_id, :prefix, :secret_hash, :created_at);
 
--- name: end_secret(tenant_id, secret_id, moment)!
--- When a secret gives way to the newer one.
-UPDATE auth.api_key_secrets SET ends_at = :moment WHERE tenant_id = :tenant_id AND id = :secret_id;
+-- name: end_secret(tenant_id, secret_id, new_id, moment)!
+-- When a secret gives way to the newer one. With another id, the tokens that name the older one can be ended.
+UPDATE auth.api_key_secrets SET ends_at = :moment, id = :new_id WHERE tenant_id = :tenant_id AND id = :secret_id;
 
 -- name: delete_secret(tenant_id, secret_id)!
 -- A secret opens nothing any more.

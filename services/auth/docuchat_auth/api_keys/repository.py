@@ -89,8 +89,11 @@ class ApiKeyRepository:
             created_at=secret.created_at,
         )
 
-    async def end_secret(self, tenant_id: TenantId, secret_id: UUID, moment: datetime) -> None:
-        await _queries.end_secret(self._connection, tenant_id=tenant_id, secret_id=secret_id, moment=moment)
+    async def end_secret(self, tenant_id: TenantId, secret_id: UUID, kept: KeySecret) -> None:
+        """When a secret gives way to the newer one, and its id from now on."""
+        await _queries.end_secret(
+            self._connection, tenant_id=tenant_id, secret_id=secret_id, new_id=kept.id, moment=kept.ends_at
+        )
 
     async def delete_secret(self, tenant_id: TenantId, secret_id: UUID) -> None:
         await _queries.delete_secret(self._connection, tenant_id=tenant_id, secret_id=secret_id)

@@ -132,8 +132,11 @@ class ApiKeys:
                 await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
             kept: tuple[KeySecret, ...] = ()
             if overlap:
-                kept = (replace(newest, ends_at=moment + overlap),)
-                await tx.api_keys.end_secret(key.tenant_id, newest.id, moment + overlap)
+                is_brief = overlap < TOKEN_LIFETIME  # a token that is out there would outlive the secret
+                kept = (replace(newest, id=uuid7() if is_brief else newest.id, ends_at=moment + overlap),)
+                await tx.api_keys.end_secret(key.tenant_id, newest.id, kept[0])
+                if is_brief:
+                    await self._revisions.record(tx, "key", key.tenant_id, newest.id, state="ended")
             secret = _secret(shown, moment)
             await tx.api_keys.add_secret(key.tenant_id, secret)
             issued = IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey, key_to_sign_with
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -17,6 +18,7 @@ from docuchat_auth.users.domain import User
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
+from docuchat_common.contracts.revisions import signer_id
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
 from docuchat_common.http.caller import Caller
@@ -31,19 +33,20 @@ logger = structlog.get_logger()
 # Clocks of verifiers may be behind; an expired key stays published a little longer.
 _CLOCK_SKEW = timedelta(minutes=1)
 OPERATOR_TOKEN_LIFETIME = timedelta(minutes=15)
-_RELOAD_AFTER = timedelta(seconds=30)
+_RELOAD_AFTER = timedelta(seconds=2)
 _MAX_AGE = timedelta(minutes=5)
 # KeyRotated concerns the installation; events carry a tenant, and no tenant has this id.
 _INSTALLATION = TenantId(0)
 
 
 class KeyRing:
-    """Signs access tokens and tells which keys verify them. Keys are read again every half minute."""
+    """Signs access tokens and tells which keys verify them. Keys are read again every two seconds."""
 
     def __init__(
         self,
         uow: UnitOfWork[Tx],
         forge: SealedKeyForge,
+        revisions: Revisions,
         clock: Clock,
         *,
         issuer: str,
@@ -57,6 +60,7 @@ class KeyRing:
         """
         self._uow = uow
         self._forge = forge
+        self._revisions = revisions
         self._clock = clock
         self._issuer = issuer
         self._audience = audience
@@ -68,6 +72,7 @@ class KeyRing:
         self.max_age = min(_MAX_AGE, publish_ahead / 2)
         self._keys: Sequence[SigningKey] = ()
         self._signers: Sequence[SigningKey] = ()
+        self._sealed: list[str] = []
         self._read_at: datetime | None = None
         self._reading = asyncio.Lock()
 
@@ -218,6 +223,9 @@ class KeyRing:
                 await tx.signing_keys.drop(key.kid)
             else:
                 keep.append(key)
+        if revoke:  # verifiers read the published keys every two seconds; gateways hear of it, with who is connected
+            dropped = [signer_id(key.kid) for key in keys]
+            await self._revisions.record(tx, "key", _INSTALLATION, *dropped, state="ended")
         new = await self._succeed(tx, keep, moment)
         tx.outbox.add(entry(by, "signing_keys.rotate", new.kid, detail=detail))
         return new
@@ -258,8 +266,10 @@ class KeyRing:
         else:
             self._keys = keys
             self._signers = self._usable(keys)
-            if sealed := sorted({key.kid for key in keys} - {key.kid for key in self._signers}):
+            sealed = sorted({key.kid for key in keys} - {key.kid for key in self._signers})
+            if sealed and sealed != self._sealed:
                 logger.warning("signing_key.unreadable", kids=sealed, hint="sealed under another JWT_SECRET")
+            self._sealed = sealed
         self._read_at = self._clock.now()
 
     def _is_fresh(self) -> bool:

@@ -111,8 +111,8 @@ class ApiKeyIdentities:
         return await asyncio.shield(task)
 
     def _is_good(self, admitted: _Admitted) -> bool:
-        caller, standing = admitted.identity.caller, self._admission.standing
-        if admitted.identity.expires_at <= time.time() or standing.refusal(caller) is not None:
+        standing = self._admission.standing
+        if admitted.identity.expires_at <= time.time() or standing.refusal(admitted.identity) is not None:
             return False
         age = self._elapsed() - admitted.asked_at
         return standing.age <= self.HEARD.total_seconds() or age <= self.YOUNG.total_seconds()

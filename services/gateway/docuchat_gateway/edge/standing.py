@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from docuchat_common.contracts.permissions import Action
-from docuchat_common.contracts.revisions import Revision, RevisionPage, RevisionState
+from docuchat_common.contracts.revisions import Revision, RevisionPage, RevisionState, signer_id
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import Identity, TokenVerifier
@@ -110,12 +110,12 @@ class Standing:
                 "The auth service does not say who may still come; try again shortly.", retry_after=timedelta(seconds=2)
             )
 
-    def refusal(self, caller: Caller) -> DocuChatError | None:
-        """Why a valid token of `caller` is refused."""
-        known = self._known
+    def refusal(self, identity: Identity) -> DocuChatError | None:
+        """Why the valid token of `identity` is refused."""
+        known, caller = self._known, identity.caller
         if known.tenants.get(caller.tenant_id) == "deleted":
             return SessionEnded()
-        if not known.ended.isdisjoint({caller.session_id, caller.subject_id, caller.owner_id}):
+        if not known.ended.isdisjoint(_names_of(identity)):
             return SessionEnded()
         of_user = known.versions.get(caller.owner_id or caller.subject_id, 0)
         return TokenOutdated() if caller.version < of_user else None
@@ -147,11 +147,17 @@ class Standing:
 
     def _judge(self, follower: _Follower) -> None:
         caller = follower.identity.caller
-        why = self.refusal(caller) or self.suspension(caller, follower.method)
+        why = self.refusal(follower.identity) or self.suspension(caller, follower.method)
         if why is not None and not follower.ended.done():
             _ended.labels(why.code).inc()
             logger.info("standing.ended", tenant_id=caller.tenant_id, subject=caller.subject, code=why.code)
             follower.ended.set_result(why)
+
+
+def _names_of(identity: Identity) -> set[UUID | None]:
+    """By what a token may have ended: its session or secret, whom it speaks for, and the key that signed it."""
+    caller = identity.caller
+    return {caller.session_id, caller.subject_id, caller.owner_id, signer_id(identity.kid)}
 
 
 class Admission:
@@ -168,8 +174,10 @@ class Admission:
         return identity
 
     async def verify_operator(self, token: str) -> Identity:
-        """As `TokenVerifier.verify_operator`."""
-        return await self._verifier.verify_operator(token)
+        """As `TokenVerifier.verify_operator`. Raises SessionEnded besides."""
+        identity = await self._verifier.verify_operator(token)
+        self._require_not_taken_back(identity)  # also while auth is silent: operators mend that
+        return identity
 
     def recheck(self, identity: Identity, action: Action, method: str) -> None:
         """Raise when who came in with `identity` may go on no more: for after any wait for the client."""
@@ -183,7 +191,10 @@ class Admission:
 
     def _require_standing(self, identity: Identity) -> None:
         self.standing.require_heard()
-        if (refusal := self.standing.refusal(identity.caller)) is not None:
+        self._require_not_taken_back(identity)
+
+    def _require_not_taken_back(self, identity: Identity) -> None:
+        if (refusal := self.standing.refusal(identity)) is not None:
             _refused.labels(refusal.code).inc()
             raise refusal
 

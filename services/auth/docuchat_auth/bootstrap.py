@@ -1,6 +1,6 @@
 """The composition root: the only file that names concrete adapters."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,6 +53,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
+from docuchat_auth.sweeps import forget_unproven, rotate_keys, sweep
 from docuchat_auth.tenant_erasure import make_erasure, start_erasures
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
@@ -80,7 +81,6 @@ EXPORTED = (
     "tenant", "domains", "identity_providers", "users", "identities", "external_ids", "second_factors", "passkeys",
     "sessions", "groups", "invitations", "api_keys", "audit",
 )  # fmt: skip
-_SWEEP_EVERY = timedelta(hours=1)
 _DRAIN = timedelta(seconds=10)
 _SUCCESSOR = "refresh-token-successor"
 
@@ -191,7 +191,9 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
-        check = SecondFactorCheck(TotpSeal(secret), limiter, settings.otp_failures, clock)
+        check = SecondFactorCheck(
+            TotpSeal(secret), limiter, settings.otp_failures, settings.failures_per_network, clock
+        )
         sessions = Sessions(
             uow, keys, revisions, clock, settings.refresh_token_ttl, derive_key(secret, _SUCCESSOR), groups_of, check
         )
@@ -203,7 +205,13 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         desk = CodeDesk(uow, store, limiter, pseudonyms, hand_over, make_policy(settings))
         pool = await stack.enter_async_context(PasswordPool.open(settings.password_threads, settings.password_room))
         password_sign_in = PasswordSignIn(
-            uow, sessions, pool, Attempts(client, limiter, budget), pseudonyms, clock, settings.login_refused_after
+            uow,
+            sessions,
+            pool,
+            Attempts(client, limiter, budget, settings.failures_per_network),
+            pseudonyms,
+            clock,
+            settings.login_refused_after,
         )
         forget_guesses: list[ForgetGuesses] = [partial(_forget_codes, store), password_sign_in.forget_failures]
         members = Members(uow, sessions, revisions, forget_guesses)
@@ -235,16 +243,16 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         consumer = Consumer(broker, subscriptions(audit, deletion, people))
         background = await stack.enter_async_context(Background())
         background.start("relay", relay.run)
-        _sweep(
+        sweep(
             background,
             {
                 "refresh_tokens": sessions.forget_expired,
                 "idempotency_keys": partial(_forget_keys, uow),
                 "revisions": revisions.forget_expired,
                 "invitations": partial(invitations.forget_expired, settings.expired_invitations_kept),
-                "unproven_accounts": partial(_forget_unproven, members, clock, settings.unproven_accounts_kept),
+                "unproven_accounts": partial(forget_unproven, members, clock, settings.unproven_accounts_kept),
                 "audit": partial(audit.forget, settings.audit_retention),
-                "signing_keys": partial(_rotate_keys, keys, settings.signing_key_rotation),
+                "signing_keys": partial(rotate_keys, keys, settings.signing_key_rotation),
             },
         )
         start_erasures(background, tenant_settings, deletion, make_erasure(uow, audit, client, dead_letters), people)
@@ -337,11 +345,6 @@ async def _open_federation(
         )
 
 
-def _sweep(background: Background, sweeps: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-    for name, work in sweeps.items():
-        background.every(f"{name}.sweep", _SWEEP_EVERY, work)
-
-
 def _party(settings: Settings) -> RelyingParty:
     return RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins)
 
@@ -362,16 +365,6 @@ def _start_mail(
 async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
     async with uow.system() as tx:
         await tx.requests.forget(KEY_LIFE)
-
-
-async def _forget_unproven(members: Members, clock: Clock, kept: timedelta | None) -> None:
-    if kept is not None:
-        await members.forget_unproven(clock.now() - kept)
-
-
-async def _rotate_keys(keys: KeyRing, age: timedelta | None) -> None:
-    if age is not None:
-        await keys.rotate_when_due(age)
 
 
 async def _forget_codes(codes: CodeStore, user: User) -> int:

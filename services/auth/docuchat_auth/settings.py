@@ -153,6 +153,8 @@ class Settings(EgressSettings, ServiceSettings):
     registrations_per_address: Rates = parse_rates("20/m;100/h")
     passwords_per_address: Rates = parse_rates("60/m;600/h")
     """New passwords that are judged and hashed, at registration, reset and change."""
+    failures_per_network: Rates = parse_rates("300/h;1000/d")
+    """Wrong passwords, and wrong second factors, of one network over all accounts; known devices are not asked."""
     password_threads: int = Field(default=2, ge=1, le=32)
     password_room: int = Field(default=64, ge=4)
     """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it,

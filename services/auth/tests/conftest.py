@@ -207,7 +207,7 @@ async def make_world(
             pseudonyms = KeyedPseudonyms(SECRET)
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
             successor_key = derive_key(SECRET, "refresh-token-successor")
-            check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), clock)
+            check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), parse_rates("12/h"), clock)
             sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of, check)
             requests: list[CodeRequest] = []
 

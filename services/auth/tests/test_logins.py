@@ -19,7 +19,7 @@ from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.errors import DocuChatError
 from docuchat_common.ids import TenantId
-from docuchat_common.rate_limits import RateLimiter
+from docuchat_common.rate_limits import RateLimiter, parse_rates
 
 from .conftest import SECRET, World
 from .test_sign_in import guess
@@ -67,7 +67,8 @@ async def logins(make_world: Callable[[], Awaitable[World]]) -> AsyncIterator[Lo
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=5))
         )
         pool = await stack.enter_async_context(PasswordPool.open(2, 64))
-        attempts = Attempts(client, limiter, GuessBudget(5, 10))  # 2 of a known device, 2 of a network, 8 of all others
+        # 2 of a known device, 2 of a network, 8 of all others, 20 of a network at anybody
+        attempts = Attempts(client, limiter, GuessBudget(5, 10), parse_rates("20/h"))
         sign_in = PasswordSignIn(
             world.uow,
             world.sessions,
@@ -142,6 +143,32 @@ async def test_guesses_at_made_up_challenges_use_nothing_of_the_owner_up(logins:
     code, challenge = await logins.world.ask_with_challenge(tenant, ANN)
     assert await guess(logins.world, tenant, code, challenge) == "in"
     assert await guess(logins.world, tenant, code, challenge) == "invalid_code"
+
+
+async def test_a_network_fails_so_often_over_all_accounts_and_known_devices_and_right_passwords_go_on(
+    logins: Logins,
+) -> None:
+    home = await logins.world.tenant("home")
+    await logins.account(home, ANNS, proven=True)
+    device = (await logins.enter(ANNS)).device
+    for _ in range(22):  # successes count for nothing
+        await logins.enter(ANNS)
+
+    async def spray(network: str, count: int) -> list[str]:
+        """A guess at somebody else each."""
+        codes = []
+        for number in range(count):
+            who = Email(f"somebody-{number}@example.com")
+            with pytest.raises(DocuChatError) as refused:
+                await logins.sign_in.sign_in(Attempt(ANY_TENANT, who, True, "wrong", network))
+            codes.append(refused.value.code)
+        return codes
+
+    assert await spray(HOME, 21) == ["invalid_credentials"] * 20 + ["too_many_attempts"]
+    assert await logins.fail(ANNS) == "too_many_attempts"  # a device that nobody knows
+    assert (await logins.enter(ANNS, device)).device == device
+    assert (await logins.enter(ANNS, network=ELSEWHERE)).user.email == ANN
+    assert await guess(logins.world, home, await logins.world.ask(home, ANN)) == "in"  # by mail from a new device, too
 
 
 async def test_claims_that_are_older_do_not_hide_the_tenant_in_which_the_address_is_proven(logins: Logins) -> None:

@@ -124,6 +124,7 @@ async def test_only_failures_of_an_address_are_counted(auth: Any) -> None:
     assert {answer.status_code for answer in answers} == {200}
     wrong = [await auth.http.post(TOKEN, json={"key": new_operator_key().text}) for _ in range(61)]
     assert [answer.status_code for answer in wrong] == [401] * 60 + [429]
+    assert await bearer(auth, key)  # somebody else's junk refuses nobody who is right
 
 
 async def test_an_operator_rotates_and_revokes_signing_keys(auth: Any) -> None:

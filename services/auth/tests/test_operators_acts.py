@@ -14,7 +14,7 @@ from docuchat_auth.sessions.errors import InvalidRefreshToken
 from docuchat_auth.users.domain import Email, User
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_common.ids import uuid7
-from docuchat_common.rate_limits import RateLimiter
+from docuchat_common.rate_limits import RateLimiter, parse_rates
 
 from .test_operators import TENANTS, bearer, make
 
@@ -62,7 +62,7 @@ async def test_failures_at_passwords_and_known_devices_are_forgotten_and_those_o
     (ann,) = await world.users()
     client = world.codes._client
     async with RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=30)) as limiter:
-        attempts = Attempts(client, limiter, GuessBudget(5, 100))
+        attempts = Attempts(client, limiter, GuessBudget(5, 100), parse_rates("1000/h"))
 
         async def use_up(subject: str) -> None:
             with pytest.raises(TooManyAttempts):

@@ -7,12 +7,15 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from aiohttp import web
 from services.gateway.tests.conftest import OpenGateway
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from docuchat_common.contracts.api_keys import new_api_key
 from docuchat_common.ids import uuid7
+from docuchat_gateway.edge.limits import Turns
+from docuchat_testkit.eventually import eventually
 
 
 async def test_a_user_has_so_many_requests_a_minute(open_gateway: OpenGateway) -> None:
@@ -61,6 +64,43 @@ async def test_junk_tokens_of_an_address_do_not_refuse_the_signed_in_user_behind
 
         assert statuses == [401, 401, 401, 429, 429]
         assert mine == [200, 200, 200, 429]
+
+
+async def test_a_flood_at_a_path_of_signing_in_makes_others_of_the_address_wait_and_refuses_nobody(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Turns, "WAITING", 3)
+    async with open_gateway(rate_limit_per_address=3) as gateway:
+        room, at_once, most = asyncio.Event(), 0, 0
+
+        async def answer(request: web.Request) -> web.Response:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await room.wait()
+            at_once -= 1
+            return web.json_response({}, status=401 if b"junk" in gateway.behind.bodies[-1] else 200)
+
+        async def sign_in(password: str) -> int:
+            return (await gateway.call("POST", "/v1/auth/login", json={"password": password})).status
+
+        async def waiting(count: int) -> bool:
+            return gateway.container.limits.turns._waiting.total() == count
+
+        gateway.behind.answer = answer
+        room.set()
+        assert [await sign_in("junk") for _ in range(3)] == [401] * 3  # the limit is used up
+        assert [await sign_in("junk"), await sign_in("right")] == [401, 200]
+        room.clear()
+        flood = [asyncio.create_task(sign_in("junk")) for _ in range(Turns.AT_ONCE + 2)]
+        await eventually(lambda: waiting(2))
+        mine = asyncio.create_task(sign_in("right"))
+        await eventually(lambda: waiting(3))
+        assert await sign_in("one too many") == 429
+        room.set()
+        assert set(await asyncio.gather(*flood)) == {401}
+        assert (await mine, most) == (200, Turns.AT_ONCE)
+        assert not gateway.container.limits.turns._lanes
 
 
 @pytest.fixture

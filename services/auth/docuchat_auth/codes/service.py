@@ -23,6 +23,7 @@ from docuchat_auth.codes.domain import (
 from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
+from docuchat_auth.origin import note_known_device
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.service import Sessions
@@ -141,6 +142,10 @@ class CodeDesk:
             )
         raise choice_of(tenants)
 
+    async def knows(self, account: Account, challenge: str | None) -> bool:
+        """Whether the browser with this challenge has signed in to the account before."""
+        return await self._codes.knows(account, challenge)
+
     async def give_back(self, proven: ProvenCode) -> None:
         """Make a code good again for what it had left: it was right, and something else was missing."""
         if proven.left > timedelta(0):
@@ -187,7 +192,10 @@ class SignIn:
         Where only the second factor was wrong or missing the code stays good. Raises InvalidCode, TooManyAttempts,
         ChooseTenant, OtpRequired, OtpInvalid.
         """
-        proven = await self._desk.prove(Account(tenant_id, email), code, client_address, challenge)
+        account = Account(tenant_id, email)
+        if otp is not None and await self._desk.knows(account, challenge):
+            note_known_device()
+        proven = await self._desk.prove(account, code, client_address, challenge)
         try:
             async with self._uow(proven.account.tenant_id) as tx:
                 user, tenant = await self._enter(tx, proven.account)

@@ -13,11 +13,12 @@ from docuchat_auth.codes.domain import GuessBudget
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
-from docuchat_common.rate_limits import Limit, Rate, RateLimiter
+from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
 from docuchat_common.redis import erase_keys, redis_errors_translated
 
 _HOUR: Final = timedelta(hours=1)
 _DEVICE_IS_KNOWN_FOR: Final = timedelta(days=90)
+_ANYBODY: Final = "password-anybody"
 
 
 class Attempts:
@@ -25,13 +26,14 @@ class Attempts:
 
     An account has a budget of its own for each device that has signed in to it before. All other devices share one of
     the address or user name, of which one network has a part: who knows an address can hinder a first sign-in from a
-    new device, and nothing else.
+    new device, and nothing else. Over all accounts a network has one more, for who tries a few passwords at many.
     """
 
-    def __init__(self, client: Redis, limiter: RateLimiter, budget: GuessBudget) -> None:
+    def __init__(self, client: Redis, limiter: RateLimiter, budget: GuessBudget, per_network: Rates) -> None:
         self._client = client
         self._limiter = limiter
         self._budget = budget
+        self._per_network = per_network
 
     def of_device(self, device: str, user_id: UserId) -> list[Limit]:
         """The budget of a device that has signed in to the account."""
@@ -42,6 +44,7 @@ class Attempts:
         return [
             Limit("password-account", subject, Rate(self._budget.failures - self._budget.known_failures, _HOUR)),
             Limit("password-network", f"{subject}:{network}", Rate(self._budget.network_failures, _HOUR)),
+            *(Limit(_ANYBODY, network, rate) for rate in self._per_network),
         ]
 
     async def count(self, limits: list[Limit]) -> None:
@@ -53,6 +56,10 @@ class Attempts:
     async def forgive(self, limits: list[Limit]) -> None:
         """Take a try back that was no failure."""
         await self._limiter.give_back(*limits)
+
+    async def forgive_network(self, limits: list[Limit]) -> None:
+        """Take back what the network has used up over all accounts, for a try that was right for one of them."""
+        await self.forgive([limit for limit in limits if limit.name == _ANYBODY])
 
     async def find_known(self, subject: str, device: str | None) -> dict[UserId, TenantId]:
         """The accounts that this device has signed in to by this address or user name."""

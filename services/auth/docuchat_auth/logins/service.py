@@ -15,6 +15,7 @@ from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
+from docuchat_auth.origin import note_known_device
 from docuchat_auth.passwords.errors import InvalidCredentials
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.sessions.domain import SignInMethod
@@ -80,9 +81,13 @@ class PasswordSignIn:
         for group, limits in groups:
             if all(one in right and (one.is_proven(attempt) or one.user.id in known) for one in group):
                 await self._attempts.forgive(limits)  # else it was a guess at somebody, whoever else has that password
+            elif any(one.is_proven(attempt) or one.user.id in known for one in right):
+                await self._attempts.forgive_network(limits)
         homes = {one.tenant.id: one for one in reversed(right)}  # of two in a tenant the one who has proven the address
         if len(homes) > 1:
             raise choice_of(home.tenant for home in reversed(homes.values()))
+        if right[0].user.id in known:
+            note_known_device()
         return await self.enter(right[0], attempt, subject, attempt.device if known else None)
 
     async def enter(self, one: Candidate, attempt: Attempt, subject: str, device: str | None) -> SignedIn:

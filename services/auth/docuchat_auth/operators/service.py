@@ -11,7 +11,7 @@ import structlog
 
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.members.service import ForgetGuesses
-from docuchat_auth.operators.domain import OperatorToken
+from docuchat_auth.operators.domain import Operator, OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.second_factors.service import drop_factors
 from docuchat_auth.sessions.service import Sessions
@@ -52,10 +52,17 @@ class Operators:
 
     async def exchange(self, text: str, client_address: str) -> OperatorToken:
         """A short token for the credential `text`. Raises InvalidOperatorKey, TooManyAttempts."""
-        limit = Limit("operator-address", client_address, _FAILURES_PER_ADDRESS)
-        decision = await self._limiter.hit(limit)
-        if decision is not None and not decision.allowed:
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        try:
+            operator = await self._prove(text)
+        except InvalidOperatorKey:  # 256 bits are not guessed: only junk is counted, and refuses nobody who is right
+            decision = await self._limiter.hit(Limit("operator-address", client_address, _FAILURES_PER_ADDRESS))
+            if decision is not None and not decision.allowed:
+                raise TooManyAttempts(retry_after=decision.reset_after) from None
+            raise
+        logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
+        return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
+
+    async def _prove(self, text: str) -> Operator:
         key = parse_operator_key(text)
         if key is None:
             raise InvalidOperatorKey
@@ -65,9 +72,7 @@ class Operators:
                 raise InvalidOperatorKey
             await tx.operators.record_use(operator.id, self._clock.now())
             tx.outbox.add(entry(Caller(NO_TENANT, "operator", operator.id), "operator.sign_in", operator.id))
-        await self._limiter.give_back(limit)
-        logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
-        return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)
+        return operator
 
 
 class SignInReset:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter
 
 from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.origin import Origin, current_origin
 from docuchat_auth.second_factors.domain import Factors, hash_recovery_code, is_totp, totp_digits
 from docuchat_auth.second_factors.totp import TotpSeal, matching_step
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
@@ -22,18 +23,22 @@ logger = structlog.get_logger()
 
 _proofs = Counter("docuchat_auth_second_factors", "Codes of a second factor that were shown.", ["outcome"])
 
+_SIGNED_IN: Final = Origin(is_known=True)
+
 
 class SecondFactorCheck:
     """Takes a code of the app once, and a recovery code once.
 
-    Wrong ones have a budget of their own, an account's: only who has proven the first factor can use it up. A recovery
+    Wrong ones have budgets of their own, an account's and a network's over all accounts: only who has proven the first
+    factor can use them up. A device that has signed in to the account before is not asked for the network's. A recovery
     code is let through all the same: its 80 random bits are not guessed, and it is the last way in.
     """
 
-    def __init__(self, seal: TotpSeal, limiter: RateLimiter, failures: Rates, clock: Clock) -> None:
+    def __init__(self, seal: TotpSeal, limiter: RateLimiter, failures: Rates, per_network: Rates, clock: Clock) -> None:
         self.seal = seal
         self._limiter = limiter
         self._failures = failures
+        self._per_network = per_network
         self._clock = clock
 
     async def require(self, tx: Tx, user: User, otp: str | None) -> str | None:
@@ -43,7 +48,7 @@ class SecondFactorCheck:
             return None
         if otp is None:
             raise OtpRequired(methods=factors.methods)
-        limits = await self._count(user) if hash_recovery_code(user, otp) is None else []
+        limits = await self._count(user, current_origin()) if hash_recovery_code(user, otp) is None else []
         how = await self._take(tx, user, otp)
         await self._settle(limits, is_right=how is not None)
         return how
@@ -57,7 +62,7 @@ class SecondFactorCheck:
 
     async def step_of(self, user: User, sealed: bytes, otp: str) -> int:
         """The time step of a code of this secret. Raises OtpInvalid, TooManyAttempts."""
-        limits = await self._count(user)
+        limits = await self._count(user, _SIGNED_IN)
         step = self._matching_step(user, sealed, otp) if is_totp(otp) else None
         await self._settle(limits, is_right=step is not None)
         return step or 0
@@ -81,9 +86,11 @@ class SecondFactorCheck:
             return None
         return matching_step(secret, totp_digits(otp), self._clock.now())
 
-    async def _count(self, user: User) -> list[Limit]:
+    async def _count(self, user: User, network: Origin) -> list[Limit]:
         """Count a try before it is made. Raises TooManyAttempts."""
         limits = [Limit("otp", f"{user.tenant_id}:{user.id}", rate) for rate in self._failures]
+        if network.address and not network.is_known:
+            limits += [Limit("otp-anybody", network.address, rate) for rate in self._per_network]
         decision = await self._limiter.hit(*limits)
         if decision is not None and not decision.allowed:
             _proofs.labels("limited").inc()

@@ -1,8 +1,11 @@
 """The rate limit as ASGI middleware: before anything else is done for a request, and streams pass through untouched."""
 
+import asyncio
 import math
+from collections import Counter
 from datetime import timedelta
 from typing import Final
+from weakref import WeakValueDictionary
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +14,7 @@ from docuchat_common.errors import DocuChatError, RateLimited
 from docuchat_common.http.addresses import limited_address
 from docuchat_common.http.identity import OperatorToken, bearer_token
 from docuchat_common.http.problems import response_for
+from docuchat_common.http.slots import Slot
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
 from docuchat_gateway.edge.requests import client_address
 from docuchat_gateway.edge.standing import Admission
@@ -22,8 +26,60 @@ LIMITED: Final = ("/v1/", "/scim/", "/.well-known/")
 REFUSED: Final = "docuchat.refused"
 """In the scope of a request whose credential was refused already: why."""
 
+TURN: Final = "docuchat.turn"
+"""In the scope of a request that comes from a busy address: its turn, to be taken before a service is asked."""
+
 _SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.action == "public")
 _WINDOW: Final = timedelta(minutes=1)
+
+
+class Turns:
+    """Whoever signs in at an address that has used up its limit waits for a turn.
+
+    Nobody can tell junk from a credential that is right before auth has looked at it: so the one does not refuse the
+    other, and junk costs no more than so many requests at once.
+    """
+
+    AT_ONCE: Final = 8
+    WAITING: Final = 100
+    PATIENCE: Final = timedelta(seconds=10)
+
+    def __init__(self) -> None:
+        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._waiting: Counter[str] = Counter()
+
+    def turn_of(self, address: str, path: str) -> "Turn":
+        """A turn at a path, not taken yet."""
+        name = f"{limited_address(address)}:{path}"
+        return Turn(name, self._lanes.setdefault(name, asyncio.Semaphore(self.AT_ONCE)), self._waiting)
+
+
+class Turn:
+    """One request's turn."""
+
+    def __init__(self, name: str, lane: asyncio.Semaphore, waiting: Counter[str]) -> None:
+        self._name = name
+        self._slot = Slot((lane,))
+        self._waiting = waiting
+
+    async def take(self) -> None:
+        """Wait for it, once the client has sent all: who is slow keeps nobody waiting. Raises RateLimited."""
+        if self._waiting[self._name] >= Turns.WAITING:
+            raise RateLimited(retry_after=Turns.PATIENCE)
+        self._waiting[self._name] += 1
+        try:
+            async with asyncio.timeout(Turns.PATIENCE.total_seconds()):
+                await self._slot.take()
+        except TimeoutError as error:
+            raise RateLimited(retry_after=Turns.PATIENCE) from error
+        finally:
+            self._waiting[self._name] -= 1
+            if not self._waiting[self._name]:
+                del self._waiting[self._name]
+
+    def end(self) -> None:
+        """Let the next one have it."""
+        self._slot.give_up()
 
 
 class RequestLimits:
@@ -34,6 +90,7 @@ class RequestLimits:
         self._limiter = limiter
         self._per_user = per_user
         self._per_address = per_address
+        self.turns = Turns()
 
     async def hit_caller(self, subject: str) -> RateDecision | None:
         """Count one request of a caller; None when nothing is counted, and it may pass."""
@@ -96,6 +153,13 @@ class RateLimit:
 
         if decision.allowed:
             await app(scope, receive, send_with_limits)
+            return
+        if subject is None and refused is None and scope["path"] in _SIGN_IN:
+            turn = scope[TURN] = limits.turns.turn_of(client_address(scope), scope["path"])
+            try:
+                await app(scope, receive, send_with_limits)
+            finally:
+                turn.end()
             return
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
 

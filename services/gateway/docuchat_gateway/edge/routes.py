@@ -14,6 +14,7 @@ from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, b
 from docuchat_common.http.json_body import read_bounded
 from docuchat_common.http.refusals import note_refusal
 from docuchat_gateway.edge.errors import SlowBody
+from docuchat_gateway.edge.limits import TURN
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.relay import RelayedResponse
 from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target
@@ -60,6 +61,8 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
                 container.verifier.permit(identity, row.action, request.method)
                 structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
             body = await _body_of(request, row)
+            if TURN in request.scope:
+                await request.scope[TURN].take()
             if identity is not None:
                 if body is not None:
                     container.verifier.recheck(identity, row.action, request.method)

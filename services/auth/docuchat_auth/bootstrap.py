@@ -213,8 +213,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             clock,
             settings.login_refused_after,
         )
-        forget_guesses: list[ForgetGuesses] = [partial(_forget_codes, store), password_sign_in.forget_failures]
-        members = Members(uow, sessions, revisions, forget_guesses)
+        forget_codes: ForgetGuesses = partial(_forget_codes, store)
+        members = Members(uow, sessions, revisions, [forget_codes, password_sign_in.forget_removed])
         passwords = Passwords(uow, pool, desk, sessions, limiter, clock, settings.passwords_per_address)
         invitations = Invitations(
             uow,
@@ -307,7 +307,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             audit=audit,
             refusals=Refusals(uow),
             dead_letters=dead_letters,
-            sign_in_reset=SignInReset(uow, sessions, forget_guesses),
+            sign_in_reset=SignInReset(uow, sessions, [forget_codes, password_sign_in.forget_failures]),
             exporter=Exporter(uow, load_queries("docuchat_auth", "exports.sql"), EXPORTED),
             idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},

@@ -18,7 +18,7 @@ from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.errors import DocuChatError
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 
 from .conftest import SECRET, World
@@ -169,6 +169,28 @@ async def test_a_network_fails_so_often_over_all_accounts_and_known_devices_and_
     assert (await logins.enter(ANNS, device)).device == device
     assert (await logins.enter(ANNS, network=ELSEWHERE)).user.email == ANN
     assert await guess(logins.world, home, await logins.world.ask(home, ANN)) == "in"  # by mail from a new device, too
+
+
+async def test_who_goes_takes_along_what_was_counted_and_a_mere_claim_nothing_of_the_owners(logins: Logins) -> None:
+    home, evil = await logins.world.tenant("home"), await logins.world.tenant("evil")
+    ann = await logins.account(home, ANNS, proven=True)
+    claim = await logins.account(evil, EVES, proven=False)
+    anns = (await logins.enter(ANNS, tenant=home.id)).device
+    eves = (await logins.enter(EVES, tenant=evil.id, network=ELSEWHERE)).device
+    for number in range(8):  # all that strangers have
+        await logins.fail("wrong", network=f"203.0.113.{number + 2}")
+    assert await logins.fail(ANNS) == "too_many_attempts"
+    subject = KeyedPseudonyms(SECRET).of_email(ANN)
+
+    async def known(device: str) -> set[UserId]:
+        return set(await logins.sign_in._attempts.find_known(subject, device))
+
+    await logins.sign_in.forget_removed(claim)
+    assert (await known(eves), await known(anns)) == (set(), {ann.id})
+    assert await logins.fail(ANNS) == "too_many_attempts"  # nobody begins anew by claiming the address and going
+    await logins.sign_in.forget_removed(ann)
+    assert await known(anns) == set()
+    assert await logins.enter(ANNS)
 
 
 async def test_claims_that_are_older_do_not_hide_the_tenant_in_which_the_address_is_proven(logins: Logins) -> None:

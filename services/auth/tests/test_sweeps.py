@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from docuchat_auth.members.service import Members
 from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.users.domain import Email, Newcomer, User, Username
 from docuchat_common.contracts.permissions import Role
@@ -70,7 +71,14 @@ async def test_who_never_proved_the_address_and_did_not_come_back_is_removed_and
     before = {user.id for user in await world.users()}
     world.clock.advance(days=100)
 
-    assert await world.members.forget_unproven(world.clock.now() - KEPT) == 1
+    forgotten: list[User] = []
+
+    async def forget(user: User) -> None:
+        forgotten.append(user)
+
+    members = Members(world.uow, world.sessions, world.revisions, [forget])
+    assert await members.forget_unproven(world.clock.now() - KEPT) == 1
+    assert [user.id for user in forgotten] == [gone.id]
     assert await world.members.forget_unproven(world.clock.now() - KEPT) == 0
     assert before - {user.id for user in await world.users()} == {gone.id}
     events = await world.events()

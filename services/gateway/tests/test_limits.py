@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from services.gateway.tests.conftest import OpenGateway
+from services.gateway.tests.fakes import Behind
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -67,10 +68,10 @@ async def test_junk_tokens_of_an_address_do_not_refuse_the_signed_in_user_behind
 
 
 async def test_a_flood_at_a_path_of_signing_in_makes_others_of_the_address_wait_and_refuses_nobody(
-    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+    open_gateway: OpenGateway, behind: Behind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Turns, "WAITING", 3)
-    async with open_gateway(rate_limit_per_address=3) as gateway:
+    async with open_gateway(rate_limit_per_address=3, auth_url=behind.url) as gateway:
         room, at_once, most = asyncio.Event(), 0, 0
 
         async def answer(request: web.Request) -> web.Response:
@@ -100,7 +101,6 @@ async def test_a_flood_at_a_path_of_signing_in_makes_others_of_the_address_wait_
         room.set()
         assert set(await asyncio.gather(*flood)) == {401}
         assert (await mine, most) == (200, Turns.AT_ONCE)
-        assert not gateway.container.limits.turns._lanes
 
 
 @pytest.fixture

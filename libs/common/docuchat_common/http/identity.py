@@ -125,7 +125,7 @@ class TokenVerifier:
         self._clock = clock or SystemClock()
         self._elapsed = elapsed
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._asked_at = float("-inf")
+        self._asked_at = self._sought_at = float("-inf")
         self._is_away = False
         self._lock = asyncio.Lock()
         self._verified: dict[str, Identity] = {}
@@ -245,8 +245,11 @@ class TokenVerifier:
             raise InvalidToken
         if kid not in self._keys:
             # a new key, or an attack: ask again, but seldom
-            if self._elapsed() - self._asked_at > _UNKNOWN_KID_PAUSE_SECONDS:
-                await self.refresh()
+            if self._elapsed() - self._sought_at > _UNKNOWN_KID_PAUSE_SECONDS:
+                try:
+                    await self.refresh()
+                finally:
+                    self._sought_at = self._elapsed()
             elif self._is_away:
                 raise self._unavailable()
         key = self._keys.get(kid)

@@ -76,10 +76,18 @@ class Attempts:
         key = _key(subject, _digest(name))
         with redis_errors_translated():
             async with self._client.pipeline(transaction=True) as pipe:
-                pipe.sadd(key, f"{int(user.tenant_id)}:{user.id}")
+                pipe.sadd(key, _member(user))
                 pipe.pexpire(key, _DEVICE_IS_KNOWN_FOR)
                 await pipe.execute()
         return name
+
+    async def forget_devices(self, subject: str, user: User) -> int:
+        """Forget which devices have signed in to one account of an address, how many; others' of that address stay."""
+        forgotten = 0
+        with redis_errors_translated():
+            async for key in self._client.scan_iter(match=_key(subject, "*"), count=1000):
+                forgotten += await self._client.srem(key, _member(user))
+        return forgotten
 
     async def forget(self, *subjects: str) -> int:
         """Forget whatever is counted of an account, and its devices; how many keys. Looks through all of Redis."""
@@ -89,6 +97,10 @@ class Attempts:
 
 def _key(subject: str, device_digest: str) -> str:
     return f"auth:devices:{subject}:{device_digest}"
+
+
+def _member(user: User) -> str:
+    return f"{int(user.tenant_id)}:{user.id}"
 
 
 def _digest(device: str) -> str:

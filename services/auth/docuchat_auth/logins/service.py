@@ -107,13 +107,27 @@ class PasswordSignIn:
         return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
 
     async def forget_failures(self, user: User) -> int:
-        """Forget failures at the user's password and second factor, and known devices; how many keys."""
+        """Forget failures at the user's password and second factor, and known devices; how many keys.
+
+        It is an operator's to do: what is counted of an address is whoever's it is, also where it is merely claimed.
+        """
+        of_address = [self._pseudonyms.of_email(user.claimed_email)] if user.claimed_email else []
+        return await self._attempts.forget(*of_address) + await self.forget_removed(user)
+
+    async def forget_removed(self, user: User) -> int:
+        """Forget what was counted of a user who goes; of an address that was merely claimed only what is this user's.
+
+        Else whoever claims somebody's address in a tenant of their own could begin to guess anew, again and again.
+        """
+        devices = 0
         subjects = [str(user.id), f"{int(user.tenant_id)}:{user.id}", f"{int(user.tenant_id)}:user:{user.id}"]
-        if address := user.email or user.claimed_email:
-            subjects.append(self._pseudonyms.of_email(address))
+        if user.email:
+            subjects.append(self._pseudonyms.of_email(user.email))
+        elif user.claimed_email:
+            devices = await self._attempts.forget_devices(self._pseudonyms.of_email(user.claimed_email), user)
         if user.username:
             subjects.append(f"{int(user.tenant_id)}:{self._pseudonyms.of_username(user.username)}")
-        return await self._attempts.forget(*subjects)
+        return devices + await self._attempts.forget(*subjects)
 
     async def _require_still(self, tx: Tx, one: Candidate, attempt: Attempt) -> None:
         """Raise InvalidCredentials when the password was changed since it was read; hold the user until `tx` ends."""

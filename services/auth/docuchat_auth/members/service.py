@@ -106,13 +106,14 @@ class Members:
                 if user is None or user.email is not None or (user.last_login_at or user.created_at) >= before:
                     continue
                 await self._delete(tx, user, None, detail="the address was never proven")
+            await self._forget(user)
             removed += 1
         if removed:
             logger.info("users.unproven_removed", removed=removed)
         return removed
 
     async def _forget(self, user: User) -> int:
-        """Forget what was counted under the user's address: first, because nobody knows it afterwards."""
+        """Forget what was counted under the user's address, which nobody knows once the user is gone."""
         return sum([await forget(user) for forget in self._forget_guesses])
 
     async def _delete(

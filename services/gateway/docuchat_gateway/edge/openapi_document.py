@@ -119,7 +119,9 @@ def describe(document: JsonObject) -> JsonObject:
                 operation["security"] = []
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
             operation.setdefault("security", [])
-            if operation.get(EXTENSION) not in {"public", "operator"}:
+            if operation.get(EXTENSION) == "operator":
+                operation["responses"] = with_problems(operation["responses"], SessionEnded)
+            elif operation.get(EXTENSION) != "public":
                 resting = [] if method in _READS or "x-read" in operation else [TenantSuspended, TenantDeleting]
                 operation["responses"] = with_problems(operation["responses"], TokenOutdated, SessionEnded, *resting)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})

@@ -49,6 +49,7 @@ from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.second_factors.check import SecondFactorCheck
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.second_factors.totp import TotpSeal
+from docuchat_auth.sessions.domain import SessionPolicy
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
@@ -195,7 +196,15 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             TotpSeal(secret), limiter, settings.otp_failures, settings.failures_per_network, clock
         )
         sessions = Sessions(
-            uow, keys, revisions, clock, settings.refresh_token_ttl, derive_key(secret, _SUCCESSOR), groups_of, check
+            uow,
+            keys,
+            revisions,
+            clock,
+            limiter,
+            SessionPolicy(settings.refresh_token_ttl, settings.session_longest, settings.refreshes_per_session),
+            derive_key(secret, _SUCCESSOR),
+            groups_of,
+            check,
         )
         tenants = TenantDirectory(uow, revisions)
         # a local run reads codes from the log: there they are before the answer is
@@ -234,7 +243,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         )
         audit = AuditLog(uow)
         notices, grace = Notices(uow, hand_letter), settings.tenant_deletion_grace
-        tenant_settings = TenantSettings(uow, clock, grace, notices)
+        tenant_settings = TenantSettings(uow, revisions, clock, grace, notices)
         deletion, people = (
             Deletion(uow, revisions, mailer, notices, clock, grace),
             UserErasures(uow, members, audit, clock),

@@ -93,6 +93,9 @@ class Settings(EgressSettings, ServiceSettings):
     algorithm: Annotated[SigningAlgorithm, BeforeValidator(_algorithm)] = SigningAlgorithm.EDDSA
     access_token_ttl: Duration = timedelta(hours=1)
     refresh_token_ttl: Duration = timedelta(days=30)
+    session_longest: Period = timedelta(days=90)
+    """A session ends at this age, however often it was refreshed."""
+    refreshes_per_session: Rates = parse_rates("20/m;200/h")
     signing_key_publish_ahead: Duration = timedelta(minutes=10)
     signing_key_rotation: Annotated[Period, AfterValidator(_after_publishing)] = timedelta(days=90)
     """The age at which a signing key is replaced."""

@@ -34,6 +34,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.second_factors.check import SecondFactorCheck
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.second_factors.totp import TotpSeal
+from docuchat_auth.sessions.domain import SessionPolicy
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.domain import SigningAlgorithm
@@ -208,7 +209,8 @@ async def make_world(
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
             successor_key = derive_key(SECRET, "refresh-token-successor")
             check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), parse_rates("12/h"), clock)
-            sessions = Sessions(uow, keys, revisions, clock, timedelta(days=30), successor_key, groups_of, check)
+            lasting = SessionPolicy(timedelta(days=30), timedelta(days=90), parse_rates("60/m"))
+            sessions = Sessions(uow, keys, revisions, clock, limiter, lasting, successor_key, groups_of, check)
             requests: list[CodeRequest] = []
 
             async def keep(request: CodeRequest) -> None:

@@ -27,7 +27,11 @@ from docuchat_testkit.eventually import eventually
 
 from .conftest import SECRET
 
-WEAK = ("password", "12345678", "qwertyuiop", "aaaaaaaa", "docuchat", "ann@example.com", "P@ssw0rd")
+WEAK = (
+    "password", "12345678", "qwertyuiop", "aaaaaaaa", "docuchat", "ann@example.com", "P@ssw0rd",
+    "password" * 25, "qwertyuiop" * 5, "ann@example.com" * 5, "password" * 4 + "1987", "a" * 199 + "b",
+    "abcdefghijklmnopqrstuvwxyz0123456789",
+)  # fmt: skip
 LOGIN, TOKEN, REGISTER = (f"/v1/auth/{name}" for name in ("login", "token", "register"))
 FORGOT, RESET, PASSWORD = "/v1/auth/password/forgot", "/v1/auth/password/reset", "/v1/users/me/password"
 GOOD, OTHER = "seven purple harbours", "a different long secret"
@@ -321,8 +325,9 @@ async def test_a_network_that_fills_its_room_keeps_nobody_else_waiting_nor_the_e
 
 def test_no_password_takes_long_to_judge() -> None:
     began = time.process_time()
-    with suppress(PasswordTooWeak):
-        require_strength(SLOW, ["ann@example.com"])
+    for slow in (SLOW, "a" * 24 + SLOW):
+        with suppress(PasswordTooWeak):
+            require_strength(slow, ["ann@example.com"])
     assert time.process_time() - began < 1.0
 
 
@@ -333,12 +338,22 @@ async def test_new_passwords_of_an_address_are_counted_before_they_are_judged(ru
     assert answers == ["password_too_weak", "password_too_weak", "too_many_attempts"]
 
 
+async def test_every_character_of_a_password_counts() -> None:
+    whole = "seven purple harbours " * 9  # far more than bcrypt reads
+    async with PasswordPool.open(1, 4) as pool:
+        hash_ = await pool.hash(whole, "192.0.2.1")
+        for password, is_right in ((whole, True), (whole[:-1], False), (whole[:-1] + "x", False), (whole[:72], False)):
+            assert await pool.check(password, [hash_], "192.0.2.1") == [is_right]
+
+
 @pytest.mark.parametrize("weak", WEAK)
 def test_what_is_guessed_first_is_no_password(weak: str) -> None:
     with pytest.raises(PasswordTooWeak):
         require_strength(weak, ["ann@example.com", "Ann Example", None])
 
 
-@pytest.mark.parametrize("good", [GOOD, "گذرواژه دراز من اینجاست", "x" * 3 + "9fK2-vv" * 20])
+@pytest.mark.parametrize(
+    "good", [GOOD, "گذرواژه دراز من اینجاست", "x" * 3 + "9fK2-vv" * 20, "password" * 4 + GOOD, "a" * 178 + OTHER]
+)
 def test_any_other_is_one(good: str) -> None:
     require_strength(good, ["ann@example.com"])

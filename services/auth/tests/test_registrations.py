@@ -154,3 +154,29 @@ async def test_registrations_of_an_address_are_counted(run_auth: Any) -> None:
 def test_a_slug_is_made_of_what_is_readable_and_of_chance() -> None:
     for name, begin in (("Acmé & Co. KG", "acme-co-kg-"), ("شرکت", "tenant-"), ("x" * 200, "x" * 40 + "-")):
         assert new_slug(name).startswith(begin) and len(new_slug(name)) <= 63 and new_slug(name) != new_slug(name)
+
+
+async def test_with_a_key_who_registers_is_made_once_and_only_who_knows_the_password_is_told_again(
+    run_auth: Any,
+) -> None:
+    async with run_auth(SELF_SERVICE_TENANTS="true") as auth:
+        await auth.tokens_of("owner@example.com")
+        key = {"Idempotency-Key": "the-same"}
+
+        async def ask(tenant: str | None = "1", **body: Any) -> Any:
+            return await auth.post(REGISTER, {"email": ANN, "password": GOOD, **body}, tenant, **key)
+
+        for tenant, more in ((None, {"organization": "Acme"}), ("1", {})):
+            made, again = [await ask(tenant, **more) for _ in range(2)]
+            assert (made.status_code, again.status_code, again.content) == (201, 201, made.content)
+            assert (again.headers["idempotent-replayed"], again.headers["cache-control"]) == ("true", "no-store")
+            for changed in ({"password": OTHER}, {"name": "Somebody"}):
+                other = await ask(tenant, **more, **changed)
+                assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        assert (await ask(email="bob@example.com")).status_code == 201  # another person's key is another one
+        assert (await register(auth, tenant="1")).status_code == 201  # without one, it is what a repetition asks for
+        tenants = await auth.query("SELECT id FROM auth.tenants")
+        users = await auth.query("SELECT id FROM auth.users WHERE claimed_email = $1", ANN)
+        assert (len(tenants), len(users)) == (2, 3)
+        kept = str([tuple(row) for row in await auth.query("SELECT * FROM auth.idempotent_requests")])
+        assert ANN not in kept and GOOD not in kept and "access_token" not in kept

@@ -1,14 +1,20 @@
 """Refresh tokens: they rotate, and reuse ends the family (S5)."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from docuchat_auth.members.domain import MemberChange
-from docuchat_auth.sessions.domain import MOST_SESSIONS, SignInMethod, successor_of
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused
+from docuchat_auth.sessions.domain import MOST_SESSIONS, SessionPolicy, SignInMethod, successor_of
+from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused, TooManyRefreshes
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.ids import uuid7
+from docuchat_common.rate_limits import parse_rates
+
+MONTH = timedelta(days=30)
 
 from .conftest import OPERATOR
 
@@ -126,7 +132,6 @@ async def test_only_the_hash_of_a_token_is_stored(make_world: Any) -> None:
 
 
 async def test_expired_tokens_are_swept(make_world: Any) -> None:
-    from datetime import timedelta
 
     world = await make_world()
     tenant = await world.tenant()
@@ -236,3 +241,36 @@ async def test_who_was_closed_or_removed_meanwhile_begins_no_session(make_world:
             async with world.uow(tenant.id) as tx:
                 await world.sessions.start(tx, user, SignInMethod.CODE)
         await world.admin.execute("DELETE FROM auth.users WHERE id = $1", user.id)
+
+
+async def test_a_session_comes_to_an_age_however_often_it_is_refreshed(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    pair = await world.sign_in_as(tenant, "ann@example.com")
+    for _ in range(4):
+        world.clock.advance(days=22)
+        pair = await world.sessions.refresh(tenant.id, pair.refresh_token)
+    ends = await world.admin.fetchval("SELECT max(expires_at) FROM auth.refresh_tokens")
+    assert ends - world.clock.now() < timedelta(days=2, minutes=1)  # told to who lists sessions
+    world.clock.advance(days=2)
+    with pytest.raises(InvalidRefreshToken):
+        await world.sessions.refresh(tenant.id, pair.refresh_token)
+    assert SessionPolicy(timedelta(days=30), None, ()).ends_at(uuid7(), world.clock.now()) == world.clock.now() + MONTH
+
+
+async def test_a_session_is_refreshed_so_often_and_another_one_for_itself(make_world: Any) -> None:
+    world = await make_world()
+    tenant = await world.tenant()
+    busy, other = [await world.sign_in_as(tenant, "ann@example.com") for _ in range(2)]
+    first, room = busy, world.sessions._policy
+    world.sessions._policy = replace(room, refreshes=parse_rates("3/h"))
+    for _ in range(3):
+        busy = await world.sessions.refresh(tenant.id, busy.refresh_token)
+    with pytest.raises(TooManyRefreshes):
+        await world.sessions.refresh(tenant.id, busy.refresh_token)
+    assert await world.sessions.refresh(tenant.id, other.refresh_token)
+    world.sessions._policy = room
+    busy = await world.sessions.refresh(tenant.id, busy.refresh_token)  # what was refused was not spent
+    world.sessions._policy = replace(room, refreshes=parse_rates("3/h"))
+    with pytest.raises(RefreshTokenReused):  # a thief is noticed all the same
+        await world.sessions.refresh(tenant.id, first.refresh_token)

@@ -15,12 +15,14 @@ from docuchat_auth.lifecycle.errors import OperatorsOpen
 from docuchat_auth.lifecycle.service import Notices, Settings
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, Retention, SignUp, SignUpMode, Tenant
+from docuchat_auth.users.service import outdate
 from docuchat_common.events.catalogue import AuditRecorded, TenantSettings
 from docuchat_testkit.eventually import eventually
 
 from .test_deletion import GRACE, Mails
 from .test_members import People
 from .test_operators import TENANTS, bearer, make
+from .test_revisions import claims_of, told
 
 WAITING = (
     "SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) "
@@ -30,7 +32,7 @@ OF_ACME = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
 
 
 def settings_of(world: Any, mails: Mails | None = None) -> Settings:
-    return Settings(world.uow, world.clock, GRACE, Notices(world.uow, (mails or Mails()).send_notice))
+    return Settings(world.uow, world.revisions, world.clock, GRACE, Notices(world.uow, (mails or Mails()).send_notice))
 
 
 async def test_an_admin_keeps_narrows_or_drops_the_rule_and_an_operator_alone_widens_it(make_world: Any) -> None:
@@ -171,3 +173,33 @@ async def waits_for_a_lock(world: Any, transactions: int = 1) -> None:
         return bool(await world.admin.fetchval(WAITING) == transactions)
 
     await eventually(waiting)
+
+
+async def test_a_demand_for_a_second_factor_is_felt_at_once_by_who_has_none_and_by_nobody_else(make_world: Any) -> None:
+    world = await make_world()
+    tenant, other = await world.tenant(), await world.tenant("other")
+    people = {name: await world.sign_in_as(tenant, f"{name}@example.com") for name in ("ann", "bob", "cid", "dan")}
+    await world.sign_in_as(other, "eve@example.com")
+    ann, bob, cid, dan, _ = await world.users()
+    factors = "INSERT INTO auth.totp (tenant_id, user_id, sealed_secret, confirmed_at, last_step) "
+    await world.admin.execute(f"{factors} VALUES ($1, $2, 'x', now(), 0)", tenant.id, bob.id)
+    pending = "INSERT INTO auth.totp (tenant_id, user_id, pending_secret, pending_at) VALUES ($1, $2, 'x', now())"
+    await world.admin.execute(pending, tenant.id, cid.id)
+    async with world.uow(tenant.id) as tx:
+        await outdate(tx, world.revisions, tenant.id, dan.id)  # who is at another version already
+    settings, (_, after) = settings_of(world), await told(world, None)
+
+    async def outdated(change: SettingsChange) -> dict[str, int]:
+        nonlocal after
+        await settings.change(admin(tenant.id), change)
+        found, after = await told(world, after)
+        assert {(kind, state) for kind, _, _, state in found} <= {("user", "changed")}
+        return {subject: version for _, subject, version, _ in found}
+
+    assert await outdated(SettingsChange(name="Other")) == {}
+    first = await outdated(SettingsChange(require_second_factor=True))
+    assert first == {str(ann.id): 1, str(cid.id): 1, str(dan.id): 2}
+    assert await outdated(SettingsChange(require_second_factor=True)) == {}
+    claims = claims_of((await world.sessions.refresh(tenant.id, people["ann"].refresh_token)).access_token)
+    assert (claims["ver"], claims["scope"]) == (1, "account.use")  # and is still signed in
+    assert set(await outdated(SettingsChange(require_second_factor=False))) == set(first)

@@ -1,7 +1,9 @@
 """Answers that hold a secret, kept for a repetition of the request."""
 
+import hmac
 import os
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -30,6 +32,11 @@ class SealedAnswers:
         except InvalidTag as error:
             raise IdempotencyKeyReused("The answer can no longer be told again; use a new key.") from error
         return replace(stored, body=body)
+
+    def name_of(self, *texts: str) -> UUID:
+        """A name for what must not be told: only who has JWT_SECRET can try what it stands for."""
+        key = derive_key(self.secret, "names-beside-answers")
+        return UUID(bytes=hmac.digest(key, "\0".join(texts).encode(), "sha256")[:16])
 
     def _cipher(self, key: str) -> AESGCM:
         return AESGCM(derive_key(self.secret, f"sealed-answer/{key}"))

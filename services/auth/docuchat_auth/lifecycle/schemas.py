@@ -13,7 +13,7 @@ from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
 from docuchat_common.http.json_body import Flag, Name, StrictBody, Whole
 
-_DEMANDED = "Whether who has no second factor may do nothing but set one up; felt by sessions at their next refresh."
+_DEMANDED = "Whether who has no second factor may do nothing but set one up; felt within seconds, and by nobody else."
 Days = Annotated[Whole, Field(ge=1, le=36_500)]
 
 

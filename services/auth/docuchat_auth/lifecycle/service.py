@@ -64,9 +64,12 @@ class Notices:
 class Settings:
     """What admins see and change of their tenant."""
 
-    def __init__(self, uow: UnitOfWork[Tx], clock: Clock, grace: timedelta, notices: Notices) -> None:
+    def __init__(
+        self, uow: UnitOfWork[Tx], revisions: Revisions, clock: Clock, grace: timedelta, notices: Notices
+    ) -> None:
         """`grace` is how long it takes until less is kept."""
         self._uow = uow
+        self._revisions = revisions
         self._clock = clock
         self._grace = grace
         self._notices = notices
@@ -141,6 +144,9 @@ class Settings:
     async def _put(self, tx: Tx, before: Tenant, after: Tenant, by: Caller | None) -> None:
         changed = _differences(before, after)
         await tx.tenants.change(after)
+        if after.require_second_factor != before.require_second_factor:  # who has shown one goes on, all stay signed in
+            outdated = await tx.second_factors.outdate_without(after.id)
+            await self._revisions.record_users(tx, after.id, outdated)
         if after.retention != before.retention:
             version = await tx.tenants.next_settings_version(after.id)
             tx.outbox.add(TenantSettings(tenant_id=after.id, version=version, **asdict(after.retention)))

@@ -135,8 +135,8 @@ class Members:
         await self._sessions.end_all(tx, user)
         await tx.users.delete(user.tenant_id, user.id)
         await tx.requests.forget_subjects(user.tenant_id, gone.subjects)
-        for key_id in keys:
-            await tx.requests.forget_about(user.tenant_id, key_id)
+        for told_of in (user.id, *keys):
+            await tx.requests.forget_about(user.tenant_id, told_of)
         tx.outbox.add(
             UserRemoved(
                 tenant_id=user.tenant_id,

@@ -1,14 +1,18 @@
 """HTTP: register, and prove an address."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.codes.domain import Challenge
 from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
 from docuchat_auth.codes.schemas import CodeSent
-from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.http import ClientAddress
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak
+from docuchat_auth.registrations.domain import Registered
 from docuchat_auth.registrations.errors import AlreadyRegistered, NothingToVerify, SignUpClosed, UsernameTaken
 from docuchat_auth.registrations.schemas import RegisterBody, RegisteredView, VerificationBody
 from docuchat_auth.registrations.service import Registrations
@@ -17,11 +21,15 @@ from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
+NOBODY: Final = UUID(int=0)
+"""Of whom an answer tells that made nobody, and is therefore not kept."""
 
 
 async def _registrations(request: Request) -> Registrations:
@@ -29,7 +37,13 @@ async def _registrations(request: Request) -> Registrations:
     return found
 
 
+async def _seal(request: Request) -> SealedAnswers:
+    found: SealedAnswers = request.app.state.container.sealed_answers
+    return found
+
+
 Service = Annotated[Registrations, Depends(_registrations)]
+Sealed = Annotated[SealedAnswers, Depends(_seal)]
 Self = Annotated[Caller, requires("account.use")]
 
 
@@ -40,28 +54,51 @@ Self = Annotated[Caller, requires("account.use")]
     responses={202: {"description": "Send the request again with the code that was mailed", "model": CodeSent}},
     openapi_extra=TENANT_PARAMETER,
     operation_id="register",
-    dependencies=[NoStore],
+    response_model=RegisteredView,
 )
 @public
 @raises(
     SignUpClosed, UsernameTaken, AlreadyRegistered, InvalidCode, MailBacklog, TooManyAttempts, PasswordTooWeak,
-    PasswordsBusy, NoSigningKey,
+    PasswordsBusy, NoSigningKey, *IDEMPOTENCY_ERRORS,
 )  # fmt: skip
 @audited("user.register")
 async def register(
-    body: RegisterBody, tenant: PersonsTenant, address: ClientAddress, registrations: Service, response: Response
-) -> RegisteredView | CodeSent:
+    body: RegisterBody,
+    tenant: PersonsTenant,
+    address: ClientAddress,
+    registrations: Service,
+    seal: Sealed,
+    creating: CurrentCreation,
+) -> Response:
     """With `organization`: founds a tenant whose owner is who asks, where the installation allows it.
 
     Without: joins the tenant that is named, as its sign-up has it. `invite`: 403. `domains`: a code is mailed (202),
     and the request sent again with it makes the user. `open`: the user is made at once and the address is proven later.
-    The answer does not depend on whether the address has an account; who has proven it is told (409).
+    The answer does not depend on whether the address has an account; who has proven it is told (409). With an
+    `Idempotency-Key` who was made is made once; that a code was mailed (202) settles nothing.
     """
-    done = await registrations.register(tenant, body.application(), address)
+    application = body.application()
+    home = await registrations.home_of(tenant, application)
+    return await creating.once(
+        Caller(home, "visitor", seal.name_of(application.email or "", application.username or "")),
+        body.told_apart(seal.name_of),
+        lambda settle: registrations.register(tenant, application, address, settle),
+        _present,
+        about=_about,
+        seal=seal,
+    )
+
+
+def _present(done: Registered | Challenge) -> StoredResponse:
     if isinstance(done, Challenge):
-        response.status_code = 202
-        return CodeSent.of(done)
-    return RegisteredView.of_registration(done)
+        answer = created(CodeSent.of(done), 202)
+    else:
+        answer = created(RegisteredView.of_registration(done))
+    return replace(answer, headers={"Cache-Control": "no-store"})
+
+
+def _about(done: Registered | Challenge) -> UUID:
+    return NOBODY if isinstance(done, Challenge) else done.entry.user.id
 
 
 @router.post(

@@ -24,7 +24,8 @@ from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
-from docuchat_common.http.caller import Caller
+from docuchat_common.http.caller import NO_TENANT, Caller
+from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
 
@@ -72,8 +73,18 @@ class Registrations:
         self._clock = clock
         self._policy = policy
 
-    async def register(self, tenant_id: TenantId, application: Application, network: str) -> Registered | Challenge:
-        """The user, or the challenge of a code that must be shown first.
+    async def home_of(self, tenant_id: TenantId, application: Application) -> TenantId:
+        """The tenant that keeps what was answered: NO_TENANT for who founds one. Raises SignUpClosed."""
+        return NO_TENANT if application.organization else (await self._admit(tenant_id, application)).id
+
+    async def register(
+        self,
+        tenant_id: TenantId,
+        application: Application,
+        network: str,
+        settle: Settle[Registered | Challenge] = without_key,
+    ) -> Registered | Challenge:
+        """The user, or the challenge of a code that must be shown first; what was made is settled.
 
         Raises SignUpClosed, UsernameTaken, AlreadyRegistered (to who has proven the address), InvalidCode,
         TooManyAttempts, MailBacklog, PasswordTooWeak, PasswordsBusy.
@@ -92,8 +103,8 @@ class Registrations:
             application.password, network, application.email, application.username, application.name
         )
         if tenant is None:
-            return await self._found(application, hash_, network)
-        return await self._join(tenant, application, hash_, network)
+            return await self._found(application, hash_, network, settle)
+        return await self._join(tenant, application, hash_, network, settle)
 
     async def verify(self, caller: Caller, code: str, challenge: str | None, network: str) -> User:
         """Make the address that the caller claims the caller's own.
@@ -126,34 +137,45 @@ class Registrations:
             raise SignUpClosed
         return tenant
 
-    async def _join(self, tenant: Tenant, application: Application, hash_: str, network: str) -> Registered | Challenge:
+    async def _join(
+        self,
+        tenant: Tenant,
+        application: Application,
+        hash_: str,
+        network: str,
+        settle: Settle[Registered | Challenge],
+    ) -> Registered | Challenge:
         account = Account(tenant.id, application.email, Purpose.VERIFY) if application.email else None
         if account is not None and application.code is not None:
             await self._codes.prove(account, application.code, network, application.challenge)
-            return Registered(await self._enter(tenant, application, hash_, is_proven=True), None)
+            return await self._enter(tenant, application, hash_, None, settle)
         if account is not None and tenant.signup.mode is SignUpMode.DOMAINS:
             excuse_act()
             return await self._codes.issue(account, network)
-        return await self._claim(tenant, application, hash_, network)
+        return await self._enter(tenant, application, hash_, network, settle)
 
-    async def _found(self, application: Application, hash_: str, network: str) -> Registered:
+    async def _found(
+        self, application: Application, hash_: str, network: str, settle: Settle[Registered | Challenge]
+    ) -> Registered:
         """A tenant whose owner is there before anybody else can come: nobody joins it uninvited."""
         name = application.organization or ""
         tenant, _ = await self._tenants.create(new_slug(name), name, tenant_id=None, signup=INVITED_ONLY, is_part=True)
-        return await self._claim(tenant, application, hash_, network)
+        done = await self._enter(tenant, application, hash_, network, without_key)
+        # the answer is kept apart from the tenant: whoever repeats it after a crash just here founds another one
+        async with self._uow(NO_TENANT) as tx:
+            await settle(tx, done)
+        return done
 
-    async def _claim(self, tenant: Tenant, application: Application, hash_: str, network: str) -> Registered:
-        signed_in = await self._enter(tenant, application, hash_, is_proven=False)
-        verification = None
-        if application.email is not None:
-            try:
-                account = Account(tenant.id, application.email, Purpose.VERIFY)
-                verification = await self._codes.issue(account, network)
-            except (TooManyAttempts, MailBacklog) as error:  # the user is there, and asks for another code later
-                logger.info("registration.no_code", tenant_id=tenant.id, reason=error.code)
-        return Registered(signed_in, verification)
-
-    async def _enter(self, tenant: Tenant, application: Application, hash_: str, *, is_proven: bool) -> SignedIn:
+    async def _enter(
+        self,
+        tenant: Tenant,
+        application: Application,
+        hash_: str,
+        network: str | None,
+        settle: Settle[Registered | Challenge],
+    ) -> Registered:
+        """The user, signed in. Without a `network` the address was proven; else a code is mailed to it there."""
+        is_proven = network is None
         newcomer = Newcomer(
             email=application.email if is_proven else None,
             claimed_email=None if is_proven else application.email,
@@ -174,8 +196,21 @@ class Registrations:
             founded = "founded the tenant" if application.organization is not None else None
             tx.outbox.add(entry(Caller(tenant.id, "user", user.id), "user.register", user.id, detail=founded))
             tx.outbox.add(UserRegistered(tenant_id=tenant.id, user_id=user.id, role=user.role.value))
+            verification = await self._mail_code(user, network)
+            signed_in = SignedIn(user, tenant, await self._sessions.pair(session, tenant), "")
+            done = Registered(signed_in, verification)
+            await settle(tx, done)
         logger.info("user.registered", tenant_id=tenant.id, user_id=str(user.id), role=user.role.value, by="password")
-        return SignedIn(user, tenant, await self._sessions.pair(session, tenant), "")
+        return done
+
+    async def _mail_code(self, user: User, network: str | None) -> Challenge | None:
+        if network is None or user.claimed_email is None:
+            return None
+        try:
+            return await self._codes.issue(Account(user.tenant_id, user.claimed_email, Purpose.VERIFY), network)
+        except (TooManyAttempts, MailBacklog) as error:  # the user is there, and asks for another code later
+            logger.info("registration.no_code", tenant_id=user.tenant_id, reason=error.code)
+            return None
 
     async def _find_own(self, caller: Caller) -> User:
         async with self._uow(caller.tenant_id) as tx:

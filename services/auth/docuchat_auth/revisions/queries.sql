@@ -1,9 +1,9 @@
--- name: record_revisions(tenant_id, kind, subjects, version, state, moment, expires_at)!
+-- name: record_revisions(tenant_id, kind, subjects, versions, state, moment, expires_at)!
 -- How somebody stands now. One row each: an older version never takes the place of a newer one.
 INSERT INTO auth.revisions (tenant_id, kind, subject, version, state, recorded_at, expires_at)
-SELECT :tenant_id::integer, :kind::text, subject, :version::integer, :state::text, :moment::timestamptz,
+SELECT :tenant_id::integer, :kind::text, subject, version, :state::text, :moment::timestamptz,
        :expires_at::timestamptz
-FROM unnest(:subjects::text[]) AS subject
+FROM unnest(:subjects::text[], :versions::integer[]) AS told (subject, version)
 ON CONFLICT ON CONSTRAINT revisions_pkey DO UPDATE
 SET version = greatest(revisions.version, excluded.version),
     state = excluded.state,

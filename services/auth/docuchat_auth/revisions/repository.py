@@ -1,6 +1,6 @@
 """Revisions in Postgres: rows in, contracts out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +23,8 @@ class RevisionRepository:
         self,
         tenant_id: TenantId,
         kind: RevisionKind,
-        subjects: Sequence[str],
+        subjects: Mapping[str, int],
         *,
-        version: int,
         state: RevisionState,
         moment: datetime,
         expires_at: datetime | None,
@@ -34,8 +33,8 @@ class RevisionRepository:
             self._connection,
             tenant_id=tenant_id,
             kind=kind,
-            subjects=subjects,
-            version=version,
+            subjects=list(subjects),
+            versions=list(subjects.values()),
             state=state,
             moment=moment,
             expires_at=expires_at,

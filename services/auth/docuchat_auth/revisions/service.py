@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -10,7 +11,7 @@ import structlog
 
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.revisions import RevisionKind, RevisionPage, RevisionState
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import TenantId, UserId
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -47,14 +48,22 @@ class Revisions:
         A user: `changed` with the new version (`outdate` of the users' slice does both). A session or key: `ended`. A
         key whose rights or addresses changed: `changed`. A tenant: `suspended`, `deleting`, `active`, and `deleted`.
         """
+        await self._record(tx, kind, tenant_id, {str(subject): version for subject in subjects}, state)
+
+    async def record_users(self, tx: Tx, tenant_id: TenantId, versions: Mapping[UserId, int]) -> None:
+        """As `record`, for users of whom each has come to a version of their own."""
+        await self._record(tx, "user", tenant_id, {str(one): version for one, version in versions.items()}, "changed")
+
+    async def _record(
+        self, tx: Tx, kind: RevisionKind, tenant_id: TenantId, versions: Mapping[str, int], state: RevisionState
+    ) -> None:
+        if not versions:
+            return
         moment = self._clock.now()
         expires_at = None if state in {"suspended", "deleting"} else moment + self._keep
-        if not (names := [str(subject) for subject in subjects]):
-            return
-        await tx.revisions.record(
-            tenant_id, kind, names, version=version, state=state, moment=moment, expires_at=expires_at
-        )
-        logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subjects=names[:_SHOWN], state=state)
+        await tx.revisions.record(tenant_id, kind, versions, state=state, moment=moment, expires_at=expires_at)
+        shown = list(versions)[:_SHOWN]
+        logger.info("revision.recorded", tenant_id=tenant_id, kind=kind, subjects=shown, state=state)
 
     async def list_after(self, after: str | None, page: str | None = None, limit: int | None = None) -> RevisionPage:
         """What became visible since `after`, of all tenants; `limit` of them, from a `page` that was told before on."""

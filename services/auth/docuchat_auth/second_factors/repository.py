@@ -8,6 +8,7 @@ import asyncpg
 
 from docuchat_auth.users.domain import User
 from docuchat_common.db import load_queries
+from docuchat_common.ids import TenantId, UserId
 
 _queries: Any = load_queries("docuchat_auth.second_factors")
 
@@ -22,6 +23,11 @@ class SecondFactorRepository:
         """Whether there is an authenticator app, and how many recovery codes are left."""
         row = await _queries.count_factors(self._connection, tenant_id=user.tenant_id, user_id=user.id)
         return row["has_totp"], row["recovery_codes"]
+
+    async def outdate_without(self, tenant_id: TenantId) -> dict[UserId, int]:
+        """System transactions only: the next version of each user of a tenant who has no second factor."""
+        rows = _queries.outdate_one_factor(self._connection, tenant_id=tenant_id)
+        return {UserId(row["user_id"]): row["user_version"] async for row in rows}
 
     async def find_totp(self, user: User) -> bytes | None:
         found: bytes | None = await _queries.find_totp(self._connection, tenant_id=user.tenant_id, user_id=user.id)

@@ -13,6 +13,7 @@ from uuid import UUID
 from docuchat_auth.origin import NOWHERE, Origin
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
+from docuchat_common.rate_limits import Rates
 
 MOST_SESSIONS: Final = 50
 """Of one user: whoever signs in once more ends the one that was not used for longest."""
@@ -32,6 +33,23 @@ class SignInMethod(StrEnum):
     def is_enough(self) -> bool:
         """Whether no second factor is asked for: a passkey is two in one, and a provider asks for its own."""
         return self in {SignInMethod.PASSKEY, SignInMethod.OIDC}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How long sessions last, and how often each may be refreshed."""
+
+    refresh_lifetime: timedelta
+    """A session ends that was not refreshed for so long."""
+    longest: timedelta | None
+    """It ends at this age however often it was; None: never."""
+    refreshes: Rates
+    """Of one session."""
+
+    def ends_at(self, session_id: UUID, moment: datetime) -> datetime:
+        """When a session ends that is refreshed at `moment` and not again."""
+        idle = moment + self.refresh_lifetime
+        return idle if self.longest is None else min(idle, began_at(session_id) + self.longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What can go wrong with sessions. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import Forbidden, NotFound, Unauthenticated
+from docuchat_common.errors import Forbidden, NotFound, RateLimited, Unauthenticated
 
 
 class InvalidRefreshToken(Unauthenticated):
@@ -31,6 +31,12 @@ class SessionNotFound(NotFound):
     """There is no such session of yours."""
 
     code = "session_not_found"
+
+
+class TooManyRefreshes(RateLimited):
+    """The session is refreshed far more often than its tokens end; keep the access token until it does."""
+
+    code = "too_many_refreshes"
 
 
 class RefreshTokenReused(Unauthenticated):

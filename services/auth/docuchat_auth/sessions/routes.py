@@ -6,7 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from docuchat_auth.http import ClientAddress, NoStore
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from docuchat_auth.sessions.errors import (
+    InvalidRefreshToken,
+    RefreshTokenReused,
+    SessionNotFound,
+    TooManyRefreshes,
+)
 from docuchat_auth.sessions.schemas import RefreshBody, SessionView, Tokens
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.errors import NoSigningKey
@@ -40,7 +45,7 @@ Self = Annotated[Caller, requires("account.use")]
     dependencies=[NoStore],
 )
 @public
-@raises(InvalidRefreshToken, RefreshTokenReused, UserGone, NoSigningKey)
+@raises(InvalidRefreshToken, RefreshTokenReused, TooManyRefreshes, UserGone, NoSigningKey)
 @audited("session.refresh")
 async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.

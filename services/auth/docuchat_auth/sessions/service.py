@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -18,6 +19,7 @@ from docuchat_auth.sessions.domain import (
     OpenSession,
     RefreshToken,
     Session,
+    SessionPolicy,
     SignInMethod,
     TokenPair,
     began_at,
@@ -29,6 +31,7 @@ from docuchat_auth.sessions.errors import (
     RecentSignInRequired,
     RefreshTokenReused,
     SessionNotFound,
+    TooManyRefreshes,
 )
 from docuchat_auth.sessions.ports import SecondFactor
 from docuchat_auth.signing_keys.service import KeyRing
@@ -40,9 +43,11 @@ from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import ENROLMENT
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import AuditRecorded, AuditResult
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.rate_limits import Limit, RateLimiter
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -75,7 +80,8 @@ class Sessions:
         keys: KeyRing,
         revisions: Revisions,
         clock: Clock,
-        refresh_lifetime: timedelta,
+        limiter: RateLimiter,
+        policy: SessionPolicy,
         successor_key: bytes,
         groups_of: GroupsOf,
         second_factor: SecondFactor,
@@ -87,7 +93,8 @@ class Sessions:
         self._groups_of = groups_of
         self._second_factor = second_factor
         self._clock = clock
-        self._refresh_lifetime = refresh_lifetime
+        self._limiter = limiter
+        self._policy = policy
         self._successor_key = successor_key
 
     async def start(
@@ -128,7 +135,7 @@ class Sessions:
         return TokenPair(access_token, self._keys.token_lifetime, session.refresh_token, session.scopes)
 
     async def refresh(self, tenant_id: TenantId, refresh_token: str) -> TokenPair:
-        """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused."""
+        """Exchange a refresh token for a new pair. Raises InvalidRefreshToken, RefreshTokenReused, TooManyRefreshes."""
         tenant_id = await self._find_home(tenant_id, refresh_token)
         async with self._uow(tenant_id) as tx:
             tenant = await tx.tenants.find_by_id(tenant_id)
@@ -246,6 +253,10 @@ class Sessions:
         token = await tx.refresh_tokens.find(tenant_id, token_hash)
         if token is None:
             raise InvalidRefreshToken
+        if self._policy.ends_at(token.family_id, moment) <= moment:
+            raise InvalidRefreshToken("The session has come to its age; sign in again.")
+        if token.is_fresh_at(moment):  # else it makes nothing, and reuse must be noticed however often it is tried
+            await self._count(token.family_id)
         next_text = successor_of(text, self._successor_key)
         session = await self._session(tx, user, token, next_text)
         if await tx.refresh_tokens.use(tenant_id, token.id, moment):
@@ -276,6 +287,15 @@ class Sessions:
             )
         return None
 
+    async def _count(self, session_id: UUID) -> None:
+        """Raise TooManyRefreshes when a session is refreshed too often. Without Redis people stay signed in."""
+        with suppress(UpstreamUnavailable):
+            decision = await self._limiter.hit(
+                *(Limit("refresh", str(session_id), rate) for rate in self._policy.refreshes)
+            )
+            if decision is not None and not decision.allowed:
+                raise TooManyRefreshes(retry_after=decision.reset_after)
+
     async def _session(self, tx: Tx, user: User, link: RefreshToken, text: str) -> Session:
         """A session as the next pair tells it: good for setting up a second factor only, while a demanded one lacks."""
         must_enrol = not link.method.is_enough and await self._second_factor.is_missing(
@@ -303,7 +323,7 @@ class Sessions:
             method=method,
             parent_id=parent_id,
             created_at=moment,
-            expires_at=moment + self._refresh_lifetime,
+            expires_at=self._policy.ends_at(family_id, moment),
             used_at=None,
             revoked_at=None,
             factor_shown=factor_shown,

@@ -245,3 +245,38 @@ class ErasureReceipt(Model):
     finished_at: datetime | None = None
     parts: list[ErasedPart]
     waiting_for: list[str]
+
+
+class JoinRule(Model):
+    """Who becomes a user by signing in by a provider for the first time."""
+
+    enabled: bool = False
+    default_role: str = "member"
+    domains: list[str] = Field(default=[])
+
+
+class GroupMapping(Model):
+    """What somebody gets in whose claim a value stands."""
+
+    value: str
+    group_id: UUID | None = None
+    role: str | None = None
+
+
+class IdentityProvider(Model):
+    """A provider that speaks OpenID Connect; `redirect_uri` is registered there."""
+
+    id: UUID
+    name: str
+    issuer: str
+    client_id: str
+    has_client_secret: bool
+    scopes: list[str] = Field(default=[])
+    active: bool = True
+    jit: JoinRule = JoinRule()
+    groups_claim: str = "groups"
+    group_mappings: list[GroupMapping] = Field(default=[])
+    links_owners: bool = False
+    redirect_uri: str
+    start_url: str
+    created_at: datetime

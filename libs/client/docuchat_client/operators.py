@@ -131,6 +131,10 @@ class OperatorClient:
         body = {"signup": signup, "domains": [*domains]}
         return await self._send("PATCH", f"tenants/{tenant}", body, repeatable=True)
 
+    async def release_domain(self, tenant: str, domain: str) -> None:
+        """Take a proven domain of mail from a tenant, so that another one can prove it."""
+        await self._send("DELETE", f"tenants/{tenant}/domains/{domain}", repeatable=True)
+
     async def set_suspended(self, tenant: str, *, is_suspended: bool) -> dict[str, Any]:
         """Allow nothing but reading in a tenant, or everything again."""
         return await self._send("PATCH", f"tenants/{tenant}", {"suspended": is_suspended}, repeatable=True)

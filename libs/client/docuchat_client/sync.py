@@ -277,6 +277,11 @@ class DocuChat:
     add_domain = _blocking(AsyncDocuChat.add_domain)
     verify_domain = _blocking(AsyncDocuChat.verify_domain)
     delete_domain = _blocking(AsyncDocuChat.delete_domain)
+    identity_providers = _iterating(AsyncDocuChat.identity_providers)
+    find_identity_provider = _blocking(AsyncDocuChat.find_identity_provider)
+    add_identity_provider = _blocking(AsyncDocuChat.add_identity_provider)
+    change_identity_provider = _blocking(AsyncDocuChat.change_identity_provider)
+    remove_identity_provider = _blocking(AsyncDocuChat.remove_identity_provider)
 
     collections = _iterating(AsyncDocuChat.collections)
     collection = _blocking(AsyncDocuChat.collection)

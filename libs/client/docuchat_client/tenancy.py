@@ -1,15 +1,17 @@
-"""The tenant itself: its settings, its end, and the domains of mail that are its own."""
+"""The tenant itself: its settings, its end, the domains of mail that are its own, and its identity providers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
-from docuchat_client.identity import Domain, TenantSettings
+from docuchat_client.identity import Domain, IdentityProvider, TenantSettings
 from docuchat_client.models import Page
+
+_PROVIDERS: Final = "/v1/identity-providers"
 
 
 class Tenancy(Calls):
@@ -69,3 +71,32 @@ class Tenancy(Calls):
     async def delete_domain(self, domain_id: UUID | str) -> None:
         """Give a domain up."""
         await self._transport.request("DELETE", f"/v1/domains/{domain_id}")
+
+    def identity_providers(self) -> AsyncIterator[IdentityProvider]:
+        """Every identity provider of the tenant."""
+        return self._every(Page[IdentityProvider], _PROVIDERS)
+
+    async def find_identity_provider(self, reference: UUID | str) -> IdentityProvider:
+        """The provider of this name or id. Raises NotFound."""
+        named = str(reference).strip().casefold()
+        async for provider in self.identity_providers():
+            if named in (str(provider.id), provider.name.casefold()):
+                return provider
+        message = f"There is no identity provider {reference!r}; `docuchat identity-providers list` shows them."
+        raise NotFound(message, code="identity_provider_not_found")
+
+    async def add_identity_provider(
+        self, name: str, issuer: str, client_id: str, *, idempotency_key: str | None = None, **more: Any
+    ) -> IdentityProvider:
+        """Register its `redirect_uri` at the provider; `more` are fields of POST /v1/identity-providers."""
+        body = {"name": name, "issuer": issuer, "client_id": client_id, **more}
+        return await self._create(IdentityProvider, _PROVIDERS, body, idempotency_key)
+
+    async def change_identity_provider(self, provider_id: UUID | str, **fields: Any) -> IdentityProvider:
+        """What is left out stays."""
+        path = f"{_PROVIDERS}/{provider_id}"
+        return await self._get(IdentityProvider, "PATCH", path, json=fields, repeatable=True)
+
+    async def remove_identity_provider(self, provider_id: UUID | str) -> None:
+        """People sign in by it no more; their accounts stay."""
+        await self._transport.request("DELETE", f"{_PROVIDERS}/{provider_id}")

@@ -368,3 +368,10 @@ async def test_a_receipt_says_what_is_gone_and_what_is_kept(service: Service, ad
 
     assert (done.code, done.out) == (0, "usage: 4 sums erased\nusage: ledger kept (the books)\n")
     assert unfinished.code == 1 and "chat did not say yet" in unfinished.err
+
+
+async def test_a_domain_is_taken_from_a_tenant(service: Service, admin: Command) -> None:
+    service.on("DELETE", "/v1/operator/tenants/acme/domains/acme.example", Response(status_code=204))
+    done = await admin("admin", "release-domain", "acme", "acme.example", "--yes")
+    assert (done.code, done.out) == (0, "acme.example is no domain of acme any more.\n")
+    assert (await admin("admin", "release-domain", "acme", "acme.example", text="n\n")).code == 1

@@ -86,3 +86,47 @@ async def test_a_domain_is_proven_by_a_record(service: Service, docuchat: Comman
     assert (await docuchat("domains", "verify", "acme.example")).out == "acme.example is proven.\n"
     assert (await docuchat("domains", "remove", "ACME.example", "--yes")).out == "acme.example is given up.\n"
     assert (await docuchat("domains", "remove", "other.example", "--yes")).code == 4
+
+
+async def test_an_identity_provider_is_added_changed_and_removed(service: Service, docuchat: Command) -> None:
+    provider = {
+        "id": DOCUMENT, "name": "Acme", "issuer": "https://login.example.com", "client_id": "us", "active": True,
+        "has_client_secret": True, "scopes": ["openid"], "groups_claim": "groups", "links_owners": False,
+        "jit": {"enabled": True, "default_role": "viewer", "domains": ["acme.example"]},
+        "group_mappings": [{"value": "legal", "group_id": CHAT, "role": None}], "created_at": NOW,
+        "redirect_uri": "https://chat.example/callback", "start_url": "https://chat.example/start",
+    }  # fmt: skip
+    sent: list[Any] = []
+
+    async def take(request: Request) -> Response:
+        sent.append(json.loads(await request.body()))
+        return JSONResponse(provider, 201 if request.method == "POST" else 200)
+
+    path = f"/v1/identity-providers/{DOCUMENT}"
+    service.on("POST", "/v1/identity-providers", take)
+    service.on("GET", "/v1/identity-providers", JSONResponse({"items": [provider]}))
+    service.on("PATCH", path, take)
+    service.on("DELETE", path, Response(status_code=204))
+    group = {"id": CHAT, "name": "Legal", "members": 0, "created_at": NOW}
+    service.on("GET", "/v1/groups", JSONResponse({"items": [group]}))
+    docuchat.environment["DOCUCHAT_CLIENT_SECRET"] = "hush"
+    added = await docuchat(
+        "identity-providers", "add", "Acme", "--issuer", "https://login.example.com", "--client-id", "us", "--join",
+        "--group", "legal=Legal", "--role", "a=b=admin",
+    )  # fmt: skip
+    assert added.code == 0 and "register there: https://chat.example/callback" in added.out
+    assert "people of acme.example join as viewer" in added.out and "hush" not in added.out + added.err
+    del docuchat.environment["DOCUCHAT_CLIENT_SECRET"]
+    assert (await docuchat("identity-providers", "list")).out.startswith("Acme\thttps://login.example.com\t")
+    assert (await docuchat("identity-providers", "change", "acme", "--inactive", "--join-role", "member")).code == 0
+    wrong = [await docuchat("identity-providers", "change", "acme", *more) for more in ((), ("--role", "x"))]
+    assert [done.code for done in wrong] == [2, 2]
+    assert (await docuchat("identity-providers", "remove", "Acme", "--yes")).out == "Acme is removed.\n"
+    assert sent == [
+        {
+            "name": "Acme", "issuer": "https://login.example.com", "client_id": "us", "client_secret": "hush",
+            "jit": {"enabled": True},
+            "group_mappings": [{"value": "legal", "group_id": CHAT}, {"value": "a=b", "role": "admin"}],
+        },
+        {"active": False, "jit": {"enabled": True, "default_role": "member", "domains": ["acme.example"]}},
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -341,3 +342,23 @@ async def test_a_progress_stream_ends_when_its_reader_is_no_member_any_more(open
             assert (await stream.content.readline()).startswith(b"event: progress")
             assert (await admin.call("DELETE", f"/v1/collections/{collection}/members/{member.id}"))[0] == 204
             assert b"document_not_found" in await stream.content.read()
+
+
+async def test_a_collection_has_so_many_members_also_when_they_come_at_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("docuchat_knowledge.collections.repository.MOST_MEMBERS", 4)
+    admin = Person(gateway, "admin")
+    collection = await admin.make()  # who makes it is one
+
+    async def put(member: uuid.UUID, access: str = "read") -> tuple[int, Any]:
+        return await admin.call("PUT", f"/v1/collections/{collection}/members/{member}", {"access": access})
+
+    members = [uuid.uuid4() for _ in range(8)]
+    done = await asyncio.gather(*(put(member) for member in members))
+    assert sorted(status for status, _ in done) == [200] * 3 + [409] * 5
+    assert {body["code"] for status, body in done if status == 409} == {"too_many_members"}
+    there = [member for member, (status, _) in zip(members, done, strict=True) if status == 200]
+    assert (await put(there[0], "write"))[0] == 200  # what one has may always change
+    assert (await admin.call("DELETE", f"/v1/collections/{collection}/members/{there[0]}"))[0] == 204
+    assert (await put(uuid.uuid4()))[0] == 200

@@ -25,6 +25,7 @@ from docuchat_client.cli.collections import collections_app
 from docuchat_client.cli.files import files_app
 from docuchat_client.cli.groups import groups_app
 from docuchat_client.cli.people import invitations_app, invite, users_app
+from docuchat_client.cli.providers import providers_app
 from docuchat_client.cli.second_factor import second_factor_app
 from docuchat_client.cli.sign_in import (
     accept,
@@ -71,6 +72,7 @@ for name, group in {
     "collections": collections_app,
     "tenant": tenant_app,
     "domains": domains_app,
+    "identity-providers": providers_app,
     "users": users_app,
     "invitations": invitations_app,
     "groups": groups_app,

@@ -114,6 +114,20 @@ def set_signup(
     screen.line(f"Sign-up of tenant {changed['id']} ({changed['slug']}) is {state}.")
 
 
+@admin_app.command("release-domain")
+def release_domain(
+    context: typer.Context,
+    tenant: Tenant,
+    domain: Annotated[str, typer.Argument(metavar="acme.example", help="One that the tenant has added.")],
+    yes: Yes = False,
+) -> None:
+    """Take a domain from a tenant that does not give it up; another one can prove it then."""
+    if not yes:
+        confirm(f"Take {domain} from {tenant}? Its people join no more by it, and are linked no more.")
+    operate(context, lambda it: it.release_domain(tenant, domain))
+    screen.line(f"{domain} is no domain of {tenant} any more.")
+
+
 @admin_app.command("suspend-tenant")
 def suspend_tenant(context: typer.Context, tenant: Tenant, yes: Yes = False) -> None:
     """Allow nothing but reading in a tenant: changes, questions and open answers end within seconds."""

@@ -29,6 +29,12 @@ class TooManyCollections(Conflict):
     code = "too_many_collections"
 
 
+class TooManyMembers(Conflict):
+    """The collection has as many members as it can have; make a group of them a member instead."""
+
+    code = "too_many_members"
+
+
 class MemberNotFound(NotFound):
     """This is no member of the collection."""
 

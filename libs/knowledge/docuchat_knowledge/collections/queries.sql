@@ -69,6 +69,12 @@ WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND (:after::uui
 ORDER BY member_id
 LIMIT :page_size;
 
+-- name: count_members_beside$
+-- How many members a collection has; 0 when this one is among them, whose access may always change.
+SELECT CASE WHEN bool_or(member_id = :member_id) THEN 0 ELSE count(*) END
+FROM knowledge.collection_members
+WHERE tenant_id = :tenant_id AND collection_id = :collection_id;
+
 -- name: put_member^
 -- A member with this access, whatever it had before.
 INSERT INTO knowledge.collection_members (collection_id, member_id, tenant_id, access)

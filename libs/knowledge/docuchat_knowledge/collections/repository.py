@@ -18,12 +18,15 @@ from docuchat_knowledge.collections.errors import (
     DefaultCollection,
     MemberNotFound,
     TooManyCollections,
+    TooManyMembers,
 )
 
 _queries = load_queries(__package__)
 
 MOST_COLLECTIONS = 500
 """Of one tenant: a search looks each word up in each collection of its reader."""
+MOST_MEMBERS = 1000
+"""Of one collection; a group is one."""
 
 
 @contextmanager
@@ -120,11 +123,13 @@ class CollectionRepository:
     async def put_member(
         self, tenant_id: TenantId, collection_id: CollectionId, member_id: UUID, access: Access
     ) -> Member:
-        """Give a user, a group or a key this access, instead of what it had. Raises NotAllowed."""
+        """Give a user, a group or a key this access, instead of what it had. Raises NotAllowed, TooManyMembers."""
+        named = {"tenant_id": tenant_id, "collection_id": collection_id}
         with refused_by_policy():
-            row = await _queries.put_member(
-                self._connection, tenant_id=tenant_id, collection_id=collection_id, member_id=member_id, access=access
-            )
+            await _queries.lock_collection(self._connection, **named)  # those who come at once are counted in turn
+            if await _queries.count_members_beside(self._connection, member_id=member_id, **named) >= MOST_MEMBERS:
+                raise TooManyMembers(limit=MOST_MEMBERS)
+            row = await _queries.put_member(self._connection, member_id=member_id, access=access, **named)
         return _member(row)
 
     async def remove_member(self, tenant_id: TenantId, collection_id: CollectionId, member_id: UUID) -> None:

@@ -29,6 +29,7 @@ from docuchat_knowledge.collections.errors import (
     DefaultCollection,
     MemberNotFound,
     TooManyCollections,
+    TooManyMembers,
 )
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
@@ -119,7 +120,7 @@ async def list_collection_members(
 
 
 @router.put("/{collection_id}/members/{member_id}", summary="Make somebody a member of a collection")
-@raises(CollectionNotFound)
+@raises(CollectionNotFound, TooManyMembers)
 @audited("collection.put_member")
 async def put_collection_member(
     caller: Writer, collections: Collections, collection_id: CollectionPath, member_id: MemberPath, body: NewMember

@@ -102,7 +102,7 @@ class CollectionService:
             return await tx.collections.list_members(caller.tenant_id, collection_id, limit=limit, after=after)
 
     async def put_member(self, caller: Caller, collection_id: CollectionId, member_id: UUID, access: Access) -> Member:
-        """Give a user, a group or a key this access. Raises CollectionNotFound, NotAllowed."""
+        """Give a user, a group or a key this access. Raises CollectionNotFound, NotAllowed, TooManyMembers."""
         async with self._uow.as_caller(caller) as tx:
             await _managed(tx, caller, collection_id)
             detail = f"{member_id} may {access.value}"

@@ -84,7 +84,7 @@ async def endow(product: Product, user: User) -> Victim:
     ids["tenant"] = user.tenant_id
     domain = await user.http.post("/v1/domains", json={"domain": f"{uuid4().hex}.example"})
     assert domain.status_code == 201, domain.text
-    ids["domain_id"] = domain.json()["id"]
+    ids["domain_id"], ids["domain_name"] = domain.json()["id"], domain.json()["domain"]
     export = await user.http.post(f"/v1/users/{user.id}/export")
     assert export.status_code == 202, export.text
     ids["export_id"] = export.json()["id"]

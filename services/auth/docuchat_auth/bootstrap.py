@@ -37,7 +37,7 @@ from docuchat_auth.links.service import Links
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
 from docuchat_auth.members.service import ForgetGuesses, Members
-from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding, UserImport
+from docuchat_auth.operators.service import DomainRelease, Operators, SignInReset, TenantFounding, UserImport
 from docuchat_auth.passkeys.ceremonies import RelyingParty
 from docuchat_auth.passkeys.challenges import Challenges
 from docuchat_auth.passkeys.service import Passkeys
@@ -123,6 +123,7 @@ class Container:
     refusals: Refusals
     dead_letters: DeadLetterOffice
     sign_in_reset: SignInReset
+    domain_release: DomainRelease
     exporter: Exporter
     idempotency: Idempotency
     checks: dict[str, Check]
@@ -317,6 +318,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             refusals=Refusals(uow),
             dead_letters=dead_letters,
             sign_in_reset=SignInReset(uow, sessions, [forget_codes, password_sign_in.forget_failures]),
+            domain_release=DomainRelease(uow, tenants),
             exporter=Exporter(uow, load_queries("docuchat_auth", "exports.sql"), EXPORTED),
             idempotency=Idempotency(uow),
             checks={"postgres": database.check, "redis": partial(check_redis, client)},

@@ -25,7 +25,9 @@ from docuchat_auth.domains.errors import (
     TooManyDomains,
 )
 from docuchat_auth.domains.service import Domains, require_proven, unproven
+from docuchat_auth.operators.service import DomainRelease
 from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
+from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import uuid7
 
@@ -211,3 +213,35 @@ async def test_a_tenant_has_fifty_domains_at_most_also_when_several_add_at_once(
     adding = [names.domains.create(admin, f"b{number}.example") for number, admin in enumerate(admins)]
     outcomes = await asyncio.gather(*adding, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(TooManyDomains) == 3, outcomes
+
+
+async def test_an_operator_takes_a_domain_from_a_tenant_and_another_one_may_prove_it(world: World) -> None:
+    rule = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
+    first, _ = await world.tenants.create("first", "First", tenant_id=None, signup=rule)
+    second = await world.tenant("second")
+    release = DomainRelease(world.uow, world.tenants)
+    proven = [OwnedDomain(one.id, uuid7(), "acme.example", "x", world.clock.now(), None) for one in (first, second)]
+    for domain in proven:
+        async with world.uow(domain.tenant_id) as tx:
+            await tx.domains.add(domain)
+    async with world.uow(first.id) as tx:
+        assert await tx.domains.verify(first.id, proven[0].id, world.clock.now())
+    with pytest.raises(DomainTaken):
+        async with world.uow(second.id) as tx:
+            await tx.domains.verify(second.id, proven[1].id, world.clock.now())
+    for name in ("acme.test", "other.example", "no domain"):  # added by nobody: what an operator has set stays
+        with pytest.raises(DomainNotFound):
+            await release.release(first, name, None)
+    await release.release(first, "Acme.Example", None)
+    assert (await world.tenants.get_by_reference("first")).signup.domains == {"acme.test"}
+    async with world.uow(second.id) as tx:
+        assert await tx.domains.verify(second.id, proven[1].id, world.clock.now())
+    told = [(event.action, event.object_id, event.detail) for event in await world.events()
+            if isinstance(event, AuditRecorded)]  # fmt: skip
+    assert told[-2:] == [
+        ("tenant.change", str(first.id), "signup domains acme.test"),
+        ("domain.release", str(proven[0].id), "acme.example"),
+    ]
+    assert {event.tenant_id for event in (await world.events())[-2:]} == {first.id}
+    with pytest.raises(DomainNotFound):
+        await release.release(first, "acme.example", None)

@@ -17,6 +17,12 @@ SELECT tenant_id, id, domain, token, created_at, verified_at
 FROM auth.domains
 WHERE tenant_id = :tenant_id AND id = :domain_id;
 
+-- name: find_domain_by_name(tenant_id, domain)^
+-- A domain by its name.
+SELECT tenant_id, id, domain, token, created_at, verified_at
+FROM auth.domains
+WHERE tenant_id = :tenant_id AND domain = :domain;
+
 -- name: list_domains_after(tenant_id, after, max_rows)
 -- A tenant's domains by id.
 SELECT tenant_id, id, domain, token, created_at, verified_at

@@ -42,6 +42,10 @@ class DomainRepository:
         row = await _queries.find_domain(self._connection, tenant_id=tenant_id, domain_id=domain_id)
         return None if row is None else _domain(row)
 
+    async def find_by_name(self, tenant_id: TenantId, domain: str) -> OwnedDomain | None:
+        row = await _queries.find_domain_by_name(self._connection, tenant_id=tenant_id, domain=domain)
+        return None if row is None else _domain(row)
+
     async def list_after(self, tenant_id: TenantId, after: UUID | None, limit: int) -> list[OwnedDomain]:
         rows = _queries.list_domains_after(self._connection, tenant_id=tenant_id, after=after, max_rows=limit)
         return [_domain(row) async for row in rows]

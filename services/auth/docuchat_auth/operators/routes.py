@@ -3,9 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.domains.errors import DomainNotFound
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.members.errors import LastOwner
 from docuchat_auth.members.schemas import MemberChangeBody
@@ -24,7 +25,7 @@ from docuchat_auth.operators.schemas import (
     SignInResetBody,
     TenantChange,
 )
-from docuchat_auth.operators.service import Operators, SignInReset, TenantFounding
+from docuchat_auth.operators.service import DomainRelease, Operators, SignInReset, TenantFounding
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.tenants.domain import Tenant
@@ -71,6 +72,11 @@ async def _users(request: Request) -> UserDirectory:
 
 async def _members(request: Request) -> Members:
     found: Members = request.app.state.container.members
+    return found
+
+
+async def _domain_release(request: Request) -> DomainRelease:
+    found: DomainRelease = request.app.state.container.domain_release
     return found
 
 
@@ -170,6 +176,28 @@ async def change_tenant(
     rule, found = body.rule(), await tenants.get_by_reference(tenant)
     changed = await tenants.change(found.id, signup=rule, is_suspended=body.suspended, by=operator)
     return OperatedTenant.of(changed)
+
+
+@router.delete(
+    "/tenants/{tenant}/domains/{domain_name}",
+    summary="Take a domain of mail from a tenant",
+    status_code=204,
+    operation_id="releaseDomain",
+)
+@raises(TenantNotFound, DomainNotFound)
+@audited("domain.release")
+async def release_domain(
+    tenant: str,
+    domain_name: Annotated[str, Path(max_length=253, examples=["acme.example"])],
+    operator: CurrentOperator,
+    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    domains: Annotated[DomainRelease, Depends(_domain_release)],
+) -> None:
+    """For one that has changed hands and is not given up: another tenant may prove it then.
+
+    `tenant` is its number, its customer id or its slug. Its sign-up names the domain no more, either.
+    """
+    await domains.release(await tenants.get_by_reference(tenant), domain_name, operator)
 
 
 @router.get(

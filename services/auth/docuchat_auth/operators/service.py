@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.domains.errors import DomainNotFound
 from docuchat_auth.members.service import ForgetGuesses
 from docuchat_auth.operators.domain import Operator, OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
 from docuchat_auth.second_factors.service import drop_factors
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.signing_keys.service import OPERATOR_TOKEN_LIFETIME, KeyRing
-from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, Tenant
+from docuchat_auth.tenants.domain import INVITED_ONLY, SignUp, SignUpMode, Tenant, parse_domain
 from docuchat_auth.tenants.errors import TenantTaken
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, Newcomer
@@ -154,6 +155,32 @@ class TenantFounding:
         async with self._uow(NO_TENANT) as tx:
             await settle(tx, (tenant, is_new))
         return tenant, is_new
+
+
+class DomainRelease:
+    """Takes a domain from a tenant that does not give it up, though it has changed hands."""
+
+    def __init__(self, uow: UnitOfWork[Tx], tenants: TenantDirectory) -> None:
+        self._uow = uow
+        self._tenants = tenants
+
+    async def release(self, tenant: Tenant, text: str, by: Caller | None) -> None:
+        """The tenant's sign-up names it no more, either. Another tenant may prove it then. Raises DomainNotFound."""
+        name = parse_domain(text)
+        async with self._uow(tenant.id) as tx:
+            domain = None if name is None else await tx.domains.find_by_name(tenant.id, name)
+        if name is None or domain is None:
+            raise DomainNotFound("The tenant has added no such domain; what its sign-up names is `set-signup`'s.")
+        if name in tenant.signup.domains:  # first: whoever repeats it after a crash in between finds the domain
+            rest = tenant.signup.domains - {name}
+            part_act("tenant.change")
+            await self._tenants.set_signup(tenant.id, SignUp(SignUpMode.DOMAINS, rest) if rest else INVITED_ONLY, by=by)
+        async with self._uow(tenant.id) as tx:
+            if not await tx.domains.delete(tenant.id, domain.id):
+                raise DomainNotFound("The tenant has given the domain up meanwhile.")
+            await tx.requests.forget_about(tenant.id, domain.id)
+            tx.outbox.add(entry(by, "domain.release", domain.id, tenant_id=tenant.id, detail=name))
+        logger.info("domain.released", tenant_id=tenant.id, domain_id=str(domain.id))
 
 
 class UserImport:

@@ -118,6 +118,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/operator/tenants/{tenant}", ("PATCH", "DELETE"), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/restore", ("POST",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/receipt", ("GET",), "auth", "operator"),
+    Row("/v1/operator/tenants/{tenant}/domains/{domain_name}", ("DELETE",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/users", ("GET",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/users/{user}", ("PATCH",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in", ("POST",), "auth", "operator"),

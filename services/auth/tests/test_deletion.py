@@ -163,7 +163,7 @@ async def test_everything_goes_but_what_the_receipt_names(ending: Ending) -> Non
     with acting(Act("user.change", lambda: "192.0.2.1")):
         acts = [entry(ending.people.caller(name), "user.change", uuid7()) for name in ("ann", "bob", "eve")]
     await ending.log.book(acts)
-    attempts = Attempts(world.codes._client, cast(RateLimiter, None), GuessBudget(5, 100))
+    attempts = Attempts(world.codes._client, cast(RateLimiter, None), GuessBudget(5, 100), ())
     await attempts.remember(f"{tenant.id}:by-name", None, (await world.users())[0])
     of_other = await rows_of(world.admin, other.id)
     await ending.ask()

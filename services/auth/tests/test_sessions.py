@@ -14,9 +14,9 @@ from docuchat_auth.users.errors import UserGone
 from docuchat_common.ids import uuid7
 from docuchat_common.rate_limits import parse_rates
 
-MONTH = timedelta(days=30)
-
 from .conftest import OPERATOR
+
+MONTH = timedelta(days=30)
 
 
 async def test_a_refresh_token_is_exchanged_for_a_new_pair(make_world: Any) -> None:

@@ -178,11 +178,15 @@ async def waits_for_a_lock(world: Any, transactions: int = 1) -> None:
 async def test_a_demand_for_a_second_factor_is_felt_at_once_by_who_has_none_and_by_nobody_else(make_world: Any) -> None:
     world = await make_world()
     tenant, other = await world.tenant(), await world.tenant("other")
-    people = {name: await world.sign_in_as(tenant, f"{name}@example.com") for name in ("ann", "bob", "cid", "dan")}
+    people = {
+        name: await world.sign_in_as(tenant, f"{name}@example.com") for name in ("ann", "bob", "cid", "dan", "eli")
+    }
     await world.sign_in_as(other, "eve@example.com")
-    ann, bob, cid, dan, _ = await world.users()
+    ann, bob, cid, dan, eli, _ = await world.users()
     factors = "INSERT INTO auth.totp (tenant_id, user_id, sealed_secret, confirmed_at, last_step) "
     await world.admin.execute(f"{factors} VALUES ($1, $2, 'x', now(), 0)", tenant.id, bob.id)
+    await world.admin.execute("UPDATE auth.refresh_tokens SET factor_shown = true WHERE user_id = $1", bob.id)
+    await world.admin.execute("UPDATE auth.refresh_tokens SET method = 'oidc' WHERE user_id = $1", eli.id)
     pending = "INSERT INTO auth.totp (tenant_id, user_id, pending_secret, pending_at) VALUES ($1, $2, 'x', now())"
     await world.admin.execute(pending, tenant.id, cid.id)
     async with world.uow(tenant.id) as tx:

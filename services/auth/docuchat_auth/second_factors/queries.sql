@@ -6,7 +6,7 @@ SELECT EXISTS (
        (SELECT count(*) FROM auth.recovery_codes WHERE tenant_id = :tenant_id AND user_id = :user_id) AS recovery_codes;
 
 -- name: outdate_one_factor(tenant_id)
--- The next version of each user of a tenant who has no second factor.
+-- The next version of each user of a tenant with a session in which no second factor was shown.
 SELECT user_id, user_version FROM auth.outdate_one_factor_v1(:tenant_id);
 
 -- name: find_totp(tenant_id, user_id)$

@@ -25,7 +25,7 @@ class SecondFactorRepository:
         return row["has_totp"], row["recovery_codes"]
 
     async def outdate_without(self, tenant_id: TenantId) -> dict[UserId, int]:
-        """System transactions only: the next version of each user of a tenant who has no second factor."""
+        """System transactions only: the next version of each user with a session in which none was shown."""
         rows = _queries.outdate_one_factor(self._connection, tenant_id=tenant_id)
         return {UserId(row["user_id"]): row["user_version"] async for row in rows}
 

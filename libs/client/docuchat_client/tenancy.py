@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -86,16 +86,22 @@ class Tenancy(Calls):
         raise NotFound(message, code="identity_provider_not_found")
 
     async def add_identity_provider(
-        self, name: str, issuer: str, client_id: str, *, idempotency_key: str | None = None, **more: Any
+        self,
+        name: str,
+        issuer: str,
+        client_id: str,
+        more: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> IdentityProvider:
         """Register its `redirect_uri` at the provider; `more` are fields of POST /v1/identity-providers."""
-        body = {"name": name, "issuer": issuer, "client_id": client_id, **more}
+        body = {"name": name, "issuer": issuer, "client_id": client_id, **(more or {})}
         return await self._create(IdentityProvider, _PROVIDERS, body, idempotency_key)
 
-    async def change_identity_provider(self, provider_id: UUID | str, **fields: Any) -> IdentityProvider:
+    async def change_identity_provider(self, provider_id: UUID | str, fields: Mapping[str, Any]) -> IdentityProvider:
         """What is left out stays."""
         path = f"{_PROVIDERS}/{provider_id}"
-        return await self._get(IdentityProvider, "PATCH", path, json=fields, repeatable=True)
+        return await self._get(IdentityProvider, "PATCH", path, json=dict(fields), repeatable=True)
 
     async def remove_identity_provider(self, provider_id: UUID | str) -> None:
         """People sign in by it no more; their accounts stay."""

@@ -215,7 +215,8 @@ async def test_a_tenant_has_fifty_domains_at_most_also_when_several_add_at_once(
     assert [type(outcome) for outcome in outcomes].count(TooManyDomains) == 3, outcomes
 
 
-async def test_an_operator_takes_a_domain_from_a_tenant_and_another_one_may_prove_it(world: World) -> None:
+async def test_an_operator_takes_a_domain_from_a_tenant_and_another_one_may_prove_it(make_world: Any) -> None:
+    world = await make_world()
     rule = SignUp(SignUpMode.DOMAINS, frozenset({"acme.example", "acme.test"}))
     first, _ = await world.tenants.create("first", "First", tenant_id=None, signup=rule)
     second = await world.tenant("second")

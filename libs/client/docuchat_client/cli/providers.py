@@ -76,7 +76,7 @@ def add_provider(
     async def add(client: AsyncDocuChat) -> IdentityProvider:
         given = _given(client_secret, scope, groups_claim, link_owners) | await _mapped(client, group, role)
         given |= _joining({}, join, join_role, join_domain)
-        return await client.add_identity_provider(name, issuer, client_id, **given)
+        return await client.add_identity_provider(name, issuer, client_id, given)
 
     _tell(run(with_client(add)), as_json)
 
@@ -108,7 +108,7 @@ def change_provider(
         given |= _joining(found.jit.model_dump(), join, join_role, join_domain)
         if not given:
             raise typer.BadParameter("say what is to change, such as --inactive or --client-secret; --help names all")
-        return await client.change_identity_provider(found.id, **given)
+        return await client.change_identity_provider(found.id, given)
 
     _tell(run(with_client(change)), as_json)
 

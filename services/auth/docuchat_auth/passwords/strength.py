@@ -22,18 +22,18 @@ def require_strength(password: str, about: Iterable[str | None]) -> None:
     """Raise PasswordTooWeak for what is guessed soon by somebody who knows all that is `about` the person.
 
     A password is as hard to guess as its hardest part at least. So the beginning is judged, and of a long one that
-    begins badly the end, as it is and without its repetitions.
+    begins badly the end; each as it is, and without its repetitions.
     """
     words = {word for text in about if text for word in (text, *re.split(r"[\W_]+", text)) if word}
 
     def judge(part: str) -> dict[str, Any]:
         return zxcvbn(part, user_inputs=[*words, *_ALWAYS_TRIED])  # type: ignore[no-any-return]
 
-    result = judge(password[:_READ])
+    forms = {password, _REPEATED.sub(r"\1", password)}
+    result = min((judge(form[:_READ]) for form in forms), key=lambda found: int(found["score"]))
     if result["score"] >= _ENOUGH:
         return
-    ends = (password[-_READ:], _REPEATED.sub(r"\1", password)[-_READ:])
-    if len(password) > _READ and all(judge(end)["score"] >= _ENOUGH_AT_THE_END for end in ends):
+    if len(password) > _READ and all(judge(form[-_READ:])["score"] >= _ENOUGH_AT_THE_END for form in forms):
         return
     advice = " ".join((result["feedback"]["warning"], *result["feedback"]["suggestions"])).strip()
     raise PasswordTooWeak(f"The password is too easy to guess. {advice}".strip())

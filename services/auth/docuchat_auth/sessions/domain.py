@@ -46,10 +46,10 @@ class SessionPolicy:
     refreshes: Rates
     """Of one session."""
 
-    def ends_at(self, session_id: UUID, moment: datetime) -> datetime:
+    def ends_at(self, began: datetime, moment: datetime) -> datetime:
         """When a session ends that is refreshed at `moment` and not again."""
         idle = moment + self.refresh_lifetime
-        return idle if self.longest is None else min(idle, began_at(session_id) + self.longest)
+        return idle if self.longest is None else min(idle, began + self.longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ class Sessions:
         token = await tx.refresh_tokens.find(tenant_id, token_hash)
         if token is None:
             raise InvalidRefreshToken
-        if self._policy.ends_at(token.family_id, moment) <= moment:
+        if self._policy.ends_at(began_at(token.family_id), moment) <= moment:
             raise InvalidRefreshToken("The session has come to its age; sign in again.")
         if token.is_fresh_at(moment):  # else it makes nothing, and reuse must be noticed however often it is tried
             await self._count(token.family_id)
@@ -323,7 +323,7 @@ class Sessions:
             method=method,
             parent_id=parent_id,
             created_at=moment,
-            expires_at=self._policy.ends_at(family_id, moment),
+            expires_at=self._policy.ends_at(moment if parent_id is None else began_at(family_id), moment),
             used_at=None,
             revoked_at=None,
             factor_shown=factor_shown,

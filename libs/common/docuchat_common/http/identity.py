@@ -222,14 +222,14 @@ class TokenVerifier:
         asked_at = self._asked_at
         async with self._lock:
             if self._asked_at == asked_at:  # nobody else did while we waited
+                is_away = True  # also when we are cancelled; known when it ends, since others go on meanwhile
                 try:
-                    self._is_away = True  # also when we are cancelled
                     await self._fetch()
-                    self._is_away = False
+                    is_away = False
                 except _NO_KEYS as error:
                     raise self._unavailable() from error
                 finally:
-                    self._asked_at = self._elapsed()
+                    self._is_away, self._asked_at = is_away, self._elapsed()
             elif self._is_away:
                 raise self._unavailable()
 

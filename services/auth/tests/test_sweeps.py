@@ -73,8 +73,9 @@ async def test_who_never_proved_the_address_and_did_not_come_back_is_removed_and
 
     forgotten: list[User] = []
 
-    async def forget(user: User) -> None:
+    async def forget(user: User) -> int:
         forgotten.append(user)
+        return 1
 
     members = Members(world.uow, world.sessions, world.revisions, [forget])
     assert await members.forget_unproven(world.clock.now() - KEPT) == 1

@@ -111,8 +111,10 @@ class PasswordSignIn:
 
         It is an operator's to do: what is counted of an address is whoever's it is, also where it is merely claimed.
         """
-        of_address = [self._pseudonyms.of_email(user.claimed_email)] if user.claimed_email else []
-        return await self._attempts.forget(*of_address) + await self.forget_removed(user)
+        forgotten = 0
+        if user.claimed_email:
+            forgotten = await self._attempts.forget(self._pseudonyms.of_email(user.claimed_email))
+        return forgotten + await self.forget_removed(user)
 
     async def forget_removed(self, user: User) -> int:
         """Forget what was counted of a user who goes; of an address that was merely claimed only what is this user's.

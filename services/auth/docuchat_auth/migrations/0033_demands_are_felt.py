@@ -4,8 +4,8 @@ from alembic import op
 
 from docuchat_common.db.ddl import forward_only
 
-revision = "0031"
-down_revision = "0030"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 

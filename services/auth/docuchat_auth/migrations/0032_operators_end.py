@@ -4,8 +4,8 @@ from alembic import op
 
 from docuchat_common.db.ddl import forward_only
 
-revision = "0030"
-down_revision = "0029"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 

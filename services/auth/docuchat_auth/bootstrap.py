@@ -282,7 +282,12 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             passwords=passwords,
             second_factors=second_factors,
             passkeys=Passkeys(
-                uow, _party(settings), Challenges(client, secret, clock), sessions, second_factors, clock
+                uow,
+                RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins),
+                Challenges(client, secret, clock),
+                sessions,
+                second_factors,
+                clock,
             ),
             registrations=Registrations(
                 uow,
@@ -354,10 +359,6 @@ async def _open_federation(
                 Places(settings.public_url, settings.sign_in_return_urls),
             ),
         )
-
-
-def _party(settings: Settings) -> RelyingParty:
-    return RelyingParty(settings.webauthn_rp_id, settings.totp_issuer, settings.webauthn_origins)
 
 
 def _start_mail(

@@ -54,7 +54,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.settings import Settings
 from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.signing_keys.service import KeyRing
-from docuchat_auth.sweeps import forget_unproven, rotate_keys, sweep
+from docuchat_auth.sweeps import forget_keys, forget_unproven, rotate_keys, sweep
 from docuchat_auth.tenant_erasure import make_erasure, start_erasures
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.transaction import Tx, compose
@@ -69,7 +69,7 @@ from docuchat_common.exporting import Exporter
 from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
-from docuchat_common.idempotency import KEY_LIFE, Idempotency
+from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
@@ -257,7 +257,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             background,
             {
                 "refresh_tokens": sessions.forget_expired,
-                "idempotency_keys": partial(_forget_keys, uow),
+                "idempotency_keys": partial(forget_keys, uow),
                 "revisions": revisions.forget_expired,
                 "invitations": partial(invitations.forget_expired, settings.expired_invitations_kept),
                 "unproven_accounts": partial(forget_unproven, members, clock, settings.unproven_accounts_kept),
@@ -372,11 +372,6 @@ def _start_mail(
     for number in range(workers):
         background.start(f"{name}.delivery.{number}", partial(queue.deliver, deliver))
     stack.push_async_callback(queue.drain, _DRAIN)
-
-
-async def _forget_keys(uow: UnitOfWork[Tx]) -> None:
-    async with uow.system() as tx:
-        await tx.requests.forget(KEY_LIFE)
 
 
 async def _forget_codes(codes: CodeStore, user: User) -> int:

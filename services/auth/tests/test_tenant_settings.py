@@ -191,11 +191,12 @@ async def test_a_demand_for_a_second_factor_is_felt_at_once_by_who_has_none_and_
     await world.admin.execute(pending, tenant.id, cid.id)
     async with world.uow(tenant.id) as tx:
         await outdate(tx, world.revisions, tenant.id, dan.id)  # who is at another version already
+    boss = await world.new_admin(tenant)
     settings, (_, after) = settings_of(world), await told(world, None)
 
     async def outdated(change: SettingsChange) -> dict[str, int]:
         nonlocal after
-        await settings.change(admin(tenant.id), change)
+        await settings.change(boss, change)
         found, after = await told(world, after)
         assert {(kind, state) for kind, _, _, state in found} <= {("user", "changed")}
         return {subject: version for _, subject, version, _ in found}

@@ -16,7 +16,7 @@ from services.gateway.tests.fakes import Behind, Chat, event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage, signer_id
+from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage
 from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
@@ -74,33 +74,6 @@ async def test_a_session_that_was_ended_is_refused_and_another_of_the_same_user_
 
     await eventually(refused)
     assert await code_of(gateway, gateway.headers(claims={"sid": str(other)})) == (200, None)
-
-
-async def test_what_a_revoked_operator_shows_is_refused(gateway: Gateway) -> None:
-    claims = {"typ": "operator", "scope": "operator", "tenant": None, "tenant_slug": None, "role": None, "email": None}
-    revoked, other = uuid.uuid4(), uuid.uuid4()
-    headers, others = (gateway.mint.headers(user_id=one, claims=claims) for one in (revoked, other))
-    gateway.mint.take_back("key", revoked, tenant_id=0)
-    for path in ("/v1/operator/pauses", "/v1/operator/tenants"):  # its own, and one that is relayed
-
-        async def refused(path: str = path) -> bool:
-            return await code_of(gateway, headers, path=path) == (401, "session_ended")
-
-        await eventually(refused)
-        assert (await code_of(gateway, others, path=path))[0] != 401
-
-
-async def test_what_a_dropped_key_signed_is_refused_whoever_still_publishes_it(gateway: Gateway) -> None:
-    kid, old = gateway.mint.kid, gateway.headers()
-    gateway.mint.rotate()
-    assert (await code_of(gateway, old))[0] == 200
-    gateway.mint.take_back("key", signer_id(kid), tenant_id=0)
-
-    async def refused() -> bool:
-        return await code_of(gateway, old) == (401, "session_ended")
-
-    await eventually(refused)
-    assert (await code_of(gateway, gateway.headers()))[0] == 200
 
 
 async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resumed(gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import jwt
 import pytest
 from services.gateway.tests.conftest import Gateway
+from services.gateway.tests.repeatable import MAKES_NOTHING_TWICE
 
 from docuchat_common.contracts.permissions import ENROLMENT, Action
 from docuchat_common.http.permissions import EXTENSION
@@ -59,45 +60,6 @@ PUBLIC = {
     ("/v1/invitations/accept", "POST"),
     ("/v1/operator/token", "POST"),
 }
-
-
-MAKES_NOTHING_TWICE = {
-    "/v1/invitations/accept": "an invitation is accepted once",
-    "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",
-    "/scim/v2/Users": "a `userName` is there once; SCIM knows no such header",
-    "/scim/v2/Groups": "as above, of a `displayName`",
-    "/v1/domains/{domain_id}/verify": "a domain that is proven stays so",
-    "/v1/users/me/second-factor/totp": "another secret takes the place of what was not confirmed",
-    "/v1/users/me/second-factor/totp/confirm": "a code is taken once",
-    "/v1/users/me/second-factor/recovery-codes": "others in place of those before are what a repetition asks for",
-    "/v1/users/me/passkeys/options": "a challenge takes nothing away",
-    "/v1/users/me/passkeys": "a challenge is good once",
-    "/v1/operator/token": "a token is no object; another one takes nothing away",
-    "/v1/operator/tenants/{tenant}/users/{user}/reset-sign-in": "what has ended ends once",
-    "/v1/tenant/restore": "what was taken back stays",
-    "/v1/operator/tenants/{tenant}/restore": "as above",
-    "/v1/operator/signing-keys/rotate": "rotating again is what a repetition asks for",
-    "/v1/operator/dead-letters/replay": "what was brought back is not there any more",
-    "/v1/operator/dead-letters/discard": "what was forgotten is not there any more",
-    "/v1/operator/documents/reembed": "what is queued already is not queued again",
-    "/v1/operator/documents/recount": "counting again finds the same",
-    "/v1/turns/{turn_id}/stop": "a turn is stopped once",
-    "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
-    "/v1/auth/request-code": "another mail is what a repetition asks for, and how many there are is bounded",
-    "/v1/auth/verify-code": "a code is taken once; the user is there once",
-    "/v1/auth/login": "a session is no object: it proves itself anew, and the oldest of 50 ends",
-    "/v1/auth/token": "as above",
-    "/v1/auth/refresh": "the same refresh token yields the same successor until that is used",
-    "/v1/auth/logout": "what has ended ends once",
-    "/v1/auth/verify-email": "an address is proven once",
-    "/v1/auth/verify-email/request": "another mail is what a repetition asks for, and how many there are is bounded",
-    "/v1/auth/password/forgot": "as above",
-    "/v1/auth/password/reset": "a code is taken once",
-    "/v1/auth/passkeys": "a challenge is good once",
-    "/v1/auth/passkeys/options": "a challenge takes nothing away",
-    "/v1/auth/oidc/exchange": "a code is good once",
-}
-"""POSTs without an Idempotency-Key, and why a repetition does no harm."""
 
 
 ENROLLING = {

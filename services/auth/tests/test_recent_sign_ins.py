@@ -28,7 +28,7 @@ async def test_a_stolen_token_makes_nothing_that_outlives_it_and_destroys_nothin
     providers = IdentityProviders(world.uow, world.sessions, SealedSecrets(SECRET), EgressPolicy(), world.clock)
     mails = Mails()
     notices = Notices(world.uow, mails.send_notice)
-    settings = Settings(world.uow, world.clock, GRACE, notices)
+    settings = Settings(world.uow, world.revisions, world.clock, GRACE, notices)
     deletion = Deletion(world.uow, world.revisions, mails, notices, world.clock, GRACE)
     key = (await keys.create(ann, new_key("mine"))).key
     await settings.change(ann, SettingsChange(require_second_factor=True))

@@ -157,9 +157,10 @@ async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(
     async with run_auth(CODE_SENDS_PER_EMAIL="100000/minute") as auth:
         await auth.tokens_of("known@example.com")
         auth.command("set-signup", "--slug", "demo", "closed")
-        emails = ["known@example.com", "unknown@example.com"] * 18  # less than the failures that an account has
-        random.Random(6).shuffle(emails)
-        for path, more in ((REQUEST, {}), (VERIFY, {"code": "000000"})):
+        # on a busy machine the least of many tells; tries are less than the failures that an account has
+        for path, more, tries in ((REQUEST, {}, 80), (VERIFY, {"code": "000000"}, 18)):
+            emails = ["known@example.com", "unknown@example.com"] * tries
+            random.Random(6).shuffle(emails)
             times: dict[str, list[float]] = {}
             shapes = set()
             for email in emails:
@@ -171,7 +172,7 @@ async def test_known_and_unknown_addresses_get_the_same_answer_in_the_same_time(
                 assert not {"challenge"} & set(body) or len(body.pop("challenge")) == 32
                 shapes.add((answer.status_code, json.dumps(body), tuple(sorted(answer.headers))))
             assert len(shapes) == 1, shapes
-            known, unknown = (min(times[email]) for email in sorted(times))  # what a busy machine adds is left out
+            known, unknown = (min(times[email]) for email in sorted(times))
             print(f"{path}: known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms")
             assert 0.6 < known / unknown < 1.6
         assert "email=unknown@example.com" not in auth.log()
@@ -248,5 +249,5 @@ def test_the_openapi_document_says_everything(
             assert "application/problem+json" in operation["responses"][status]["content"]
         if path.startswith("/v1/auth/") and "/oidc/" not in path:  # those name the tenant by their path or their code
             assert "422" in problems and "404" not in problems
-            assert operation["parameters"][0]["name"] == "X-Tenant-ID"
+            assert "X-Tenant-ID" in [parameter["name"] for parameter in operation["parameters"]]
     assert operations["get", "/v1/users/me"]["security"]

@@ -88,7 +88,7 @@ async def test_who_has_an_authenticator_app_signs_in_with_its_code(product: Prod
 
     async def login(otp: str) -> str:
         arguments = ["login", "--password", "--email", "ann"]
-        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, f"{otp}\n", environment)
+        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, f"{otp}\n" * 3, environment)
         return done.output
 
     assert "[otp_invalid]" in await login("aaaa-bbbb-cccc-dddd")

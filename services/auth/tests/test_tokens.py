@@ -185,7 +185,8 @@ async def test_the_key_set_is_public_only_and_cacheable(auth: Any) -> None:
 
 
 async def test_rotation_loses_no_request(run_auth: Any) -> None:
-    async with run_auth(SIGNING_KEY_PUBLISH_AHEAD="2s", CODE_SENDS_PER_EMAIL="100000/minute") as auth:
+    unlimited = {"CODE_SENDS_PER_EMAIL": "100000/minute", "REFRESHES_PER_SESSION": "100000/minute"}
+    async with run_auth(SIGNING_KEY_PUBLISH_AHEAD="2s", **unlimited) as auth:
         tokens = await auth.tokens_of("user@example.com")
         first_kid = jwt.get_unverified_header(tokens["access_token"])["kid"]
         statuses: list[int] = []

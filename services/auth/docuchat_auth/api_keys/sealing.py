@@ -1,17 +1,11 @@
 """Answers that hold a secret, kept for a repetition of the request."""
 
 import hmac
-import os
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.derived_keys import Seal, derive_key
 from docuchat_common.idempotency import IdempotencyKeyReused, StoredResponse
-
-_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +16,13 @@ class SealedAnswers:
 
     def close(self, answer: StoredResponse, key: str) -> StoredResponse:
         """The answer as it is stored."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return replace(answer, body=nonce + self._cipher(key).encrypt(nonce, answer.body, None))
+        return replace(answer, body=self._under(key).close(answer.body))
 
     def open(self, stored: StoredResponse, key: str) -> StoredResponse:
         """The answer as it was sent. Raises IdempotencyKeyReused when JWT_SECRET has changed since."""
-        try:
-            body = self._cipher(key).decrypt(stored.body[:_NONCE_BYTES], stored.body[_NONCE_BYTES:], None)
-        except InvalidTag as error:
-            raise IdempotencyKeyReused("The answer can no longer be told again; use a new key.") from error
+        body = self._under(key).open(stored.body)
+        if body is None:
+            raise IdempotencyKeyReused("The answer can no longer be told again; use a new key.")
         return replace(stored, body=body)
 
     def name_of(self, *texts: str) -> UUID:
@@ -38,5 +30,5 @@ class SealedAnswers:
         key = derive_key(self.secret, "names-beside-answers")
         return UUID(bytes=hmac.digest(key, "\0".join(texts).encode(), "sha256")[:16])
 
-    def _cipher(self, key: str) -> AESGCM:
-        return AESGCM(derive_key(self.secret, f"sealed-answer/{key}"))
+    def _under(self, key: str) -> Seal:
+        return Seal(self.secret, f"sealed-answer/{key}")

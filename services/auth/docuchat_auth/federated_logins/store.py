@@ -1,22 +1,17 @@
 """Sign-ins on their way, in Redis: each is read once, and only by who brings its secret."""
 
-import os
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from redis.asyncio import Redis
 
-from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.derived_keys import Seal
 from docuchat_auth.federated_logins.domain import CODE_LIFETIME, FLOW_LIFETIME, Flow, Grant, Person, name_of
 from docuchat_auth.users.domain import Email
 from docuchat_common.ids import TenantId
 from docuchat_common.redis import redis_errors_translated
-
-_NONCE_BYTES: Final = 12
 
 
 class PendingSignIns:
@@ -85,25 +80,18 @@ class PendingSignIns:
         return Grant(TenantId(kept["tenant"]), UUID(kept["provider"]), kept["challenge"], person)
 
     async def _put(self, kind: str, secret: str, kept: dict[str, Any], lifetime: timedelta) -> None:
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._cipher(kind, secret).encrypt(nonce, orjson.dumps(kept), None)
+        sealed = self._under(kind, secret).close(orjson.dumps(kept))
         with redis_errors_translated():
             await self._client.set(_key(kind, secret), sealed, px=lifetime)
 
     async def _take(self, kind: str, secret: str) -> dict[str, Any] | None:
         with redis_errors_translated():
             sealed = await self._client.getdel(_key(kind, secret))
-        if not isinstance(sealed, bytes):
-            return None
-        try:
-            opened = self._cipher(kind, secret).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-        except InvalidTag:  # JWT_SECRET has changed since
-            return None
-        kept: dict[str, Any] = orjson.loads(opened)
-        return kept
+        opened = self._under(kind, secret).open(sealed) if isinstance(sealed, bytes) else None
+        return None if opened is None else orjson.loads(opened)
 
-    def _cipher(self, kind: str, secret: str) -> AESGCM:
-        return AESGCM(derive_key(self._secret, f"federated-login/{kind}/{secret}"))
+    def _under(self, kind: str, secret: str) -> Seal:
+        return Seal(self._secret, f"federated-login/{kind}/{secret}")
 
 
 def _key(kind: str, secret: str) -> str:

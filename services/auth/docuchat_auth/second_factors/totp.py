@@ -1,18 +1,14 @@
 """Secrets of authenticator apps (RFC 6238: SHA-1, six digits, 30 seconds), as every app has them."""
 
 import hmac
-import os
 from datetime import datetime
 from typing import Final
 
 import pyotp
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.derived_keys import Seal
 from docuchat_auth.users.domain import User
 
-_NONCE_BYTES: Final = 12
 _STEP_SECONDS: Final = 30
 _WINDOW: Final = (-1, 0, 1)
 """Clocks of telephones may be off by a step (RFC 6238 §5.2)."""
@@ -40,23 +36,20 @@ def _is_of(totp: pyotp.TOTP, step: int, digits: str) -> bool:
 
 
 class TotpSeal:
-    """AES-256-GCM under JWT_SECRET, bound to whose secret it is."""
+    """Under JWT_SECRET, bound to whose secret it is."""
 
     def __init__(self, secret: str) -> None:
-        self._cipher = AESGCM(derive_key(secret, "totp-seal"))
+        self._seal = Seal(secret, "totp-seal")
 
     def close(self, user: User, secret: str) -> bytes:
         """The secret as it is stored."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret.encode(), _whose(user))
+        return self._seal.close(secret.encode(), _whose(user))
 
     def open(self, user: User, sealed: bytes) -> str | None:
         """The secret; None when it was sealed under another JWT_SECRET, or is somebody else's."""
-        try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _whose(user)).decode()
-        except InvalidTag:
-            return None
+        secret = self._seal.open(sealed, _whose(user))
+        return None if secret is None else secret.decode()
 
 
-def _whose(user: User) -> bytes:
-    return f"{user.tenant_id}|{user.id}".encode()
+def _whose(user: User) -> str:
+    return f"{user.tenant_id}|{user.id}"

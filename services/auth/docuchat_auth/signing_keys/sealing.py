@@ -2,30 +2,26 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 
 import jwt
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from docuchat_auth.derived_keys import derive_key
+from docuchat_auth.derived_keys import Seal
 from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey
 from docuchat_auth.signing_keys.errors import KeySealBroken
 
-_NONCE_BYTES = 12
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068, not a secret
 
 
 class SealedKeyForge:
-    """Makes Ed25519 and P-256 pairs; the private half is stored under AES-256-GCM, bound to its kid."""
+    """Makes Ed25519 and P-256 pairs; the private half is stored sealed, bound to its kid."""
 
     def __init__(self, secret: str) -> None:
-        self._seal = AESGCM(derive_key(secret, "signing-key-seal"))
+        self._seal = Seal(secret, "signing-key-seal")
         self._opened: dict[str, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey] = {}
 
     def create(self, algorithm: SigningAlgorithm, *, created_at: datetime, not_before: datetime) -> SigningKey:
@@ -42,12 +38,11 @@ class SealedKeyForge:
         der = private.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        nonce = os.urandom(_NONCE_BYTES)
         return SigningKey(
             kid=kid,
             algorithm=algorithm,
             public_jwk={**public, "kid": kid, "alg": algorithm.value, "use": "sig"},
-            sealed_private_key=nonce + self._seal.encrypt(nonce, der, kid.encode()),
+            sealed_private_key=self._seal.close(der, kid),
             created_at=created_at,
             not_before=not_before,
             retired_at=None,
@@ -70,11 +65,9 @@ class SealedKeyForge:
         known = self._opened.get(key.kid)
         if known is not None:
             return known
-        nonce, sealed = key.sealed_private_key[:_NONCE_BYTES], key.sealed_private_key[_NONCE_BYTES:]
-        try:
-            der = self._seal.decrypt(nonce, sealed, key.kid.encode())
-        except InvalidTag as error:
-            raise KeySealBroken(key.kid) from error
+        der = self._seal.open(key.sealed_private_key, key.kid)
+        if der is None:
+            raise KeySealBroken(key.kid)
         private = serialization.load_der_private_key(der, password=None)
         if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise KeySealBroken(key.kid)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
@@ -13,6 +13,7 @@ from docuchat_common.db import Database, UnitOfWork, load_queries
 from docuchat_common.erasure import ERASE_EVERY
 from docuchat_common.exporting import Exporter
 from docuchat_common.http.client import ServiceClient, open_http_client
+from docuchat_common.http.health import Check
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import KEY_LIFE, Idempotency
@@ -27,14 +28,9 @@ from docuchat_usage.ledger.service import LedgerService
 from docuchat_usage.people.service import People
 from docuchat_usage.prices.service import PriceService
 from docuchat_usage.quotas.service import Policy, QuotaService
+from docuchat_usage.settings import Settings
 from docuchat_usage.tenant_erasure import make_erasure
 from docuchat_usage.transaction import Tx, compose
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from docuchat_common.http.health import Check
-    from docuchat_usage.settings import Settings
 
 SCHEMA = "usage"
 EXPORTED = ("usage", "usage_days", "quotas")

@@ -1,6 +1,8 @@
 """`/internal/dead-letters`, the same at every service that consumes; its container has `dead_letters`."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter
 
 from docuchat_common.contracts.dead_letters import (
     DeadLetter,
@@ -11,15 +13,18 @@ from docuchat_common.contracts.dead_letters import (
     ReplayResult,
 )
 from docuchat_common.http.identity import InternalCaller
+from docuchat_common.http.provided import provided
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 
 router = APIRouter(prefix="/internal/dead-letters", dependencies=[InternalCaller], include_in_schema=False)
 
+Office = Annotated[DeadLetterOffice, provided("dead_letters")]
+
 
 @router.get("")
-async def list_dead_letters(request: Request) -> DeadLetterList:
+async def list_dead_letters(office: Office) -> DeadLetterList:
     """What this service gave up, by queue, type and reason."""
-    found = await _office(request).list()
+    found = await office.list()
     return DeadLetterList(
         items=[
             DeadLetter(
@@ -36,17 +41,12 @@ async def list_dead_letters(request: Request) -> DeadLetterList:
 
 
 @router.post("/replay")
-async def replay_dead_letters(request: Request, body: ReplayRequest) -> ReplayResult:
+async def replay_dead_letters(body: ReplayRequest, office: Office) -> ReplayResult:
     """Bring dead letters back to the queue that they came from, with a fresh ladder."""
-    return ReplayResult(replayed=await _office(request).replay(body.queue))
+    return ReplayResult(replayed=await office.replay(body.queue))
 
 
 @router.post("/discard")
-async def discard_dead_letters(request: Request, body: DiscardRequest) -> DiscardResult:
+async def discard_dead_letters(body: DiscardRequest, office: Office) -> DiscardResult:
     """Forget the dead letters of one queue for good."""
-    return DiscardResult(discarded=await _office(request).discard(body.queue))
-
-
-def _office(request: Request) -> DeadLetterOffice:
-    office: DeadLetterOffice = request.app.state.container.dead_letters
-    return office
+    return DiscardResult(discarded=await office.discard(body.queue))

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from docuchat_auth.api_keys.domain import IssuedKey
@@ -16,6 +16,7 @@ from docuchat_auth.api_keys.errors import (
     TooManyApiKeys,
 )
 from docuchat_auth.api_keys.schemas import ApiKeyPage, ApiKeyView, IssuedApiKey, NewApiKey, Rotation
+from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
 from docuchat_auth.sessions.errors import RecentSignInRequired
@@ -23,29 +24,20 @@ from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.contracts.api_keys import PATH, KeyExchange, KeyToken
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.idempotency import CurrentCreation, Seal, created
+from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 
 router = APIRouter(route_class=JsonRoute, tags=["api-keys"])
 inside = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller, NoStore], include_in_schema=False)
 
 
-async def _api_keys(request: Request) -> ApiKeys:
-    found: ApiKeys = request.app.state.container.api_keys
-    return found
-
-
-async def _seal(request: Request) -> Seal:
-    found: Seal = request.app.state.container.sealed_answers
-    return found
-
-
-Service = Annotated[ApiKeys, Depends(_api_keys)]
-Sealed = Annotated[Seal, Depends(_seal)]
+Service = Annotated[ApiKeys, provided("api_keys")]
+Sealed = Annotated[SealedAnswers, provided("sealed_answers")]
 Holder = Annotated[Caller, requires("keys.use")]
 
 

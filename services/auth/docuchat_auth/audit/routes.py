@@ -19,6 +19,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import InvalidCursor, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import TenantId
 
 router = APIRouter(route_class=JsonRoute, tags=["audit"], prefix="/v1/audit")
@@ -29,16 +30,6 @@ operator = APIRouter(
 _CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A page; as CSV all of it"}
 }
-
-
-async def _log(request: Request) -> AuditLog:
-    found: AuditLog = request.app.state.container.audit
-    return found
-
-
-async def _tenants(request: Request) -> TenantDirectory:
-    found: TenantDirectory = request.app.state.container.tenants
-    return found
 
 
 async def _wanted(
@@ -61,7 +52,7 @@ async def _wanted(
     )
 
 
-Log = Annotated[AuditLog, Depends(_log)]
+Log = Annotated[AuditLog, provided("audit")]
 Wanted = Annotated[Filter, Depends(_wanted)]
 
 
@@ -85,7 +76,7 @@ async def list_operator_audit(request: Request, log: Log, wanted: Wanted, paging
 @raises(TenantNotFound)
 async def verify_audit(
     log: Log,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
     tenant: Annotated[str | None, Query(description="Its id or slug; the installation's log without.")] = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="The `next_after` of the call before.")] = 0,
 ) -> AuditVerification:

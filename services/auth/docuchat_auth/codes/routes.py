@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent, CodeVerifyBody
@@ -18,16 +18,12 @@ from docuchat_common.audit import audited
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
 
 
-async def _sign_in(request: Request) -> SignIn:
-    found: SignIn = request.app.state.container.sign_in
-    return found
-
-
-Service = Annotated[SignIn, Depends(_sign_in)]
+Service = Annotated[SignIn, provided("sign_in")]
 
 
 @router.post(

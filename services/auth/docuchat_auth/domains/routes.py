@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from docuchat_auth.domains.errors import (
     DnsUnavailable,
@@ -24,17 +24,13 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 
 router = APIRouter(tags=["identity"], route_class=JsonRoute, prefix="/v1/domains")
 
 
-async def _domains(request: Request) -> Domains:
-    found: Domains = request.app.state.container.domains
-    return found
-
-
-Service = Annotated[Domains, Depends(_domains)]
+Service = Annotated[Domains, provided("domains")]
 Admin = Annotated[Caller, requires("identity.manage")]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
@@ -28,6 +28,7 @@ from docuchat_common.audit import audited
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 
 class _CallbackRoute(JsonRoute):
@@ -41,12 +42,7 @@ router = APIRouter(tags=["auth"], route_class=JsonRoute, prefix="/v1/auth/oidc")
 callback = APIRouter(tags=["auth"], route_class=_CallbackRoute, prefix="/v1/auth/oidc/callback")
 
 
-async def _sign_in(request: Request) -> FederatedSignIn:
-    found: FederatedSignIn = request.app.state.container.federated_sign_in
-    return found
-
-
-Service = Annotated[FederatedSignIn, Depends(_sign_in)]
+Service = Annotated[FederatedSignIn, provided("federated_sign_in")]
 _Shown = Annotated[str | None, Query(max_length=4096)]
 _REDIRECT: dict[int | str, dict[str, Any]] = {
     303: {"description": "Go there", "headers": {"Location": {"schema": {"type": "string"}}}}

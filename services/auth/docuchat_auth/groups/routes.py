@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from docuchat_auth.groups.errors import GroupNameTaken, GroupNotFound, TooManyGroups
 from docuchat_auth.groups.schemas import GroupBody, GroupView, MembershipView
@@ -16,18 +16,14 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["groups"], route_class=JsonRoute, prefix="/v1/groups")
 
 
-async def _groups(request: Request) -> Groups:
-    found: Groups = request.app.state.container.groups
-    return found
-
-
-Service = Annotated[Groups, Depends(_groups)]
+Service = Annotated[Groups, provided("groups")]
 Admin = Annotated[Caller, requires("groups.manage")]
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import SecretStr
 
 from docuchat_auth.groups.errors import GroupNotFound
@@ -29,23 +29,14 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 
 router = APIRouter(tags=["identity"], route_class=JsonRoute, prefix="/v1/identity-providers")
 
 
-async def _providers(request: Request) -> IdentityProviders:
-    found: IdentityProviders = request.app.state.container.identity_providers
-    return found
-
-
-async def _public_url(request: Request) -> str:
-    found: str = request.app.state.container.settings.public_url
-    return found
-
-
-Service = Annotated[IdentityProviders, Depends(_providers)]
-PublicUrl = Annotated[str, Depends(_public_url)]
+Service = Annotated[IdentityProviders, provided("identity_providers")]
+PublicUrl = Annotated[str, provided("settings.public_url")]
 Admin = Annotated[Caller, requires("identity.manage")]
 
 

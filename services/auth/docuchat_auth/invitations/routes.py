@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from docuchat_auth.codes.errors import MailBacklog, TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
@@ -22,17 +22,13 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/invitations")
 
 
-async def _invitations(request: Request) -> Invitations:
-    found: Invitations = request.app.state.container.invitations
-    return found
-
-
-Service = Annotated[Invitations, Depends(_invitations)]
+Service = Annotated[Invitations, provided("invitations")]
 Admin = Annotated[Caller, requires("users.manage")]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from docuchat_auth.domains.errors import DomainNotProven
 from docuchat_auth.lifecycle.errors import (
@@ -23,6 +23,7 @@ from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(tags=["tenant"], route_class=JsonRoute, prefix="/v1/tenant")
 operator = APIRouter(
@@ -30,24 +31,9 @@ operator = APIRouter(
 )
 
 
-async def _settings(request: Request) -> Settings:
-    found: Settings = request.app.state.container.tenant_settings
-    return found
-
-
-async def _deletion(request: Request) -> Deletion:
-    found: Deletion = request.app.state.container.deletion
-    return found
-
-
-async def _tenants(request: Request) -> TenantDirectory:
-    found: TenantDirectory = request.app.state.container.tenants
-    return found
-
-
-Service = Annotated[Settings, Depends(_settings)]
-Ending = Annotated[Deletion, Depends(_deletion)]
-Directory = Annotated[TenantDirectory, Depends(_tenants)]
+Service = Annotated[Settings, provided("tenant_settings")]
+Ending = Annotated[Deletion, provided("deletion")]
+Directory = Annotated[TenantDirectory, provided("tenants")]
 Owner = Annotated[Caller, requires("tenant.own")]
 Confirmation = Annotated[
     str, Query(min_length=1, max_length=63, description="The slug of the tenant, so that none is deleted by mistake.")

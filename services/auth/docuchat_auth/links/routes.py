@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.links.errors import LinkedIdentityNotFound
 from docuchat_auth.links.schemas import LinkedIdentityList, LinkedIdentityView
@@ -16,17 +16,13 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
 
 
-async def _links(request: Request) -> Links:
-    found: Links = request.app.state.container.links
-    return found
-
-
-Service = Annotated[Links, Depends(_links)]
+Service = Annotated[Links, provided("links")]
 Self = Annotated[Caller, requires("account.use")]
 Admin = Annotated[Caller, requires("users.manage")]
 

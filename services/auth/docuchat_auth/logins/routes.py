@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.http.json_body import SHORT_BODY, JsonRoute, read_bounded
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import TenantId
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
@@ -48,18 +49,8 @@ _TOKEN_BODY: Final[dict[str, Any]] = {
 }
 
 
-async def _sign_in(request: Request) -> PasswordSignIn:
-    found: PasswordSignIn = request.app.state.container.password_sign_in
-    return found
-
-
-async def _tenants(request: Request) -> TenantDirectory:
-    found: TenantDirectory = request.app.state.container.tenants
-    return found
-
-
-Service = Annotated[PasswordSignIn, Depends(_sign_in)]
-Tenants = Annotated[TenantDirectory, Depends(_tenants)]
+Service = Annotated[PasswordSignIn, provided("password_sign_in")]
+Tenants = Annotated[TenantDirectory, provided("tenants")]
 
 
 @router.post(

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
 from docuchat_auth.members.errors import InvalidHandOver, LastOwner, OwnersOnly
 from docuchat_auth.members.schemas import MemberChangeBody
@@ -21,24 +21,15 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging, encode_cursor
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import TenantId, UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
 inside = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False)
 
 
-async def _members(request: Request) -> Members:
-    found: Members = request.app.state.container.members
-    return found
-
-
-async def _directory(request: Request) -> UserDirectory:
-    found: UserDirectory = request.app.state.container.users
-    return found
-
-
-Service = Annotated[Members, Depends(_members)]
-Directory = Annotated[UserDirectory, Depends(_directory)]
+Service = Annotated[Members, provided("members")]
+Directory = Annotated[UserDirectory, provided("users")]
 Admin = Annotated[Caller, requires("users.manage")]
 
 

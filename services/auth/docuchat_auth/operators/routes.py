@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.domains.errors import DomainNotFound
@@ -41,6 +41,7 @@ from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_common.ids import UserId
 
@@ -48,46 +49,6 @@ door = APIRouter(route_class=JsonRoute, tags=["operators"], prefix="/v1/operator
 router = APIRouter(
     route_class=JsonRoute, tags=["operators"], prefix="/v1/operator", dependencies=[Depends(current_operator)]
 )
-
-
-async def _operators(request: Request) -> Operators:
-    found: Operators = request.app.state.container.operators
-    return found
-
-
-async def _founding(request: Request) -> TenantFounding:
-    found: TenantFounding = request.app.state.container.founding
-    return found
-
-
-async def _tenants(request: Request) -> TenantDirectory:
-    found: TenantDirectory = request.app.state.container.tenants
-    return found
-
-
-async def _users(request: Request) -> UserDirectory:
-    found: UserDirectory = request.app.state.container.users
-    return found
-
-
-async def _members(request: Request) -> Members:
-    found: Members = request.app.state.container.members
-    return found
-
-
-async def _domain_release(request: Request) -> DomainRelease:
-    found: DomainRelease = request.app.state.container.domain_release
-    return found
-
-
-async def _sign_in_reset(request: Request) -> SignInReset:
-    found: SignInReset = request.app.state.container.sign_in_reset
-    return found
-
-
-async def _keys(request: Request) -> KeyRing:
-    found: KeyRing = request.app.state.container.keys
-    return found
 
 
 @door.post(
@@ -100,7 +61,7 @@ async def _keys(request: Request) -> KeyRing:
 @raises(TooManyAttempts, InvalidOperatorKey, NoSigningKey)
 @audited("operator.sign_in")
 async def create_token(
-    body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, Depends(_operators)]
+    body: OperatorKeyBody, address: ClientAddress, operators: Annotated[Operators, provided("operators")]
 ) -> OperatorTokenView:
     """A token of 15 minutes that opens `/v1/operator` and nothing of any tenant."""
     return OperatorTokenView.of(await operators.exchange(body.key, address))
@@ -112,7 +73,7 @@ async def create_token(
     operation_id="listTenants",
 )
 async def list_tenants(
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[int, Query(ge=0, lt=2**31, description="The `next_cursor` of the page before.")] = 0,
 ) -> OperatedTenantPage:
@@ -136,7 +97,7 @@ async def list_tenants(
 async def create_tenant(
     body: NewTenant,
     operator: CurrentOperator,
-    founding: Annotated[TenantFounding, Depends(_founding)],
+    founding: Annotated[TenantFounding, provided("founding")],
     creating: CurrentCreation,
 ) -> Response:
     """The same slug and owner again change nothing and answer 200. Nobody joins uninvited unless the body says so."""
@@ -166,7 +127,7 @@ async def change_tenant(
     tenant: str,
     operator: CurrentOperator,
     body: TenantChange,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
 ) -> OperatedTenant:
     """`tenant` is its number, its customer id or its slug.
 
@@ -190,8 +151,8 @@ async def release_domain(
     tenant: str,
     domain_name: Annotated[str, Path(max_length=253, examples=["acme.example"])],
     operator: CurrentOperator,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
-    domains: Annotated[DomainRelease, Depends(_domain_release)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
+    domains: Annotated[DomainRelease, provided("domain_release")],
 ) -> None:
     """For one that has changed hands and is not given up: another tenant may prove it then.
 
@@ -208,8 +169,8 @@ async def release_domain(
 @raises(TenantNotFound)
 async def list_users(
     tenant: str,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
-    users: Annotated[UserDirectory, Depends(_users)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
+    users: Annotated[UserDirectory, provided("users")],
     email: Annotated[Address | None, Query(description="Only the user of this address.")] = None,
     user_id: Annotated[UUID | None, Query(description="Only the user of this id.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -236,8 +197,8 @@ async def change_user(
     user: UUID,
     operator: CurrentOperator,
     body: MemberChangeBody,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
-    members: Annotated[Members, Depends(_members)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
+    members: Annotated[Members, provided("members")],
 ) -> OperatedUser:
     """Felt within seconds, also by open sockets."""
     tenant_id = (await tenants.get_by_reference(tenant)).id
@@ -255,8 +216,8 @@ async def change_user(
 async def reset_sign_in(
     tenant: str,
     user: UUID,
-    tenants: Annotated[TenantDirectory, Depends(_tenants)],
-    sign_in: Annotated[SignInReset, Depends(_sign_in_reset)],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
+    sign_in: Annotated[SignInReset, provided("sign_in_reset")],
     body: SignInResetBody | None = None,
 ) -> None:
     """For who is locked out by others' guesses, and for who has lost a device: known devices are forgotten too.
@@ -274,7 +235,7 @@ async def reset_sign_in(
 )
 @audited("signing_keys.rotate")
 async def rotate_signing_keys(
-    operator: CurrentOperator, keys: Annotated[KeyRing, Depends(_keys)], body: KeyRotation | None = None
+    operator: CurrentOperator, keys: Annotated[KeyRing, provided("keys")], body: KeyRotation | None = None
 ) -> RotatedKey:
     """A new key is published at once and signs after a while; the older ones stay until their last token has ended."""
     return RotatedKey.of(await keys.rotate(revoke=body is not None and body.revoke, by=operator))

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.passkeys.errors import (
@@ -25,17 +25,13 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(route_class=JsonRoute)
 _OWN = "/v1/users/me/passkeys"
 
 
-async def _passkeys(request: Request) -> Passkeys:
-    found: Passkeys = request.app.state.container.passkeys
-    return found
-
-
-Service = Annotated[Passkeys, Depends(_passkeys)]
+Service = Annotated[Passkeys, provided("passkeys")]
 Self = Annotated[Caller, requires("account.use")]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent
@@ -19,16 +19,12 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(route_class=JsonRoute)
 
 
-async def _passwords(request: Request) -> Passwords:
-    found: Passwords = request.app.state.container.passwords
-    return found
-
-
-Service = Annotated[Passwords, Depends(_passwords)]
+Service = Annotated[Passwords, provided("passwords")]
 
 
 @router.put(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.codes.domain import Challenge
@@ -25,6 +25,7 @@ from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
@@ -32,18 +33,8 @@ NOBODY: Final = UUID(int=0)
 """Of whom an answer tells that made nobody, and is therefore not kept."""
 
 
-async def _registrations(request: Request) -> Registrations:
-    found: Registrations = request.app.state.container.registrations
-    return found
-
-
-async def _seal(request: Request) -> SealedAnswers:
-    found: SealedAnswers = request.app.state.container.sealed_answers
-    return found
-
-
-Service = Annotated[Registrations, Depends(_registrations)]
-Sealed = Annotated[SealedAnswers, Depends(_seal)]
+Service = Annotated[Registrations, provided("registrations")]
+Sealed = Annotated[SealedAnswers, provided("sealed_answers")]
 Self = Annotated[Caller, requires("account.use")]
 
 

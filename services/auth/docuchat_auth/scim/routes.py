@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -45,6 +45,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises, response_for
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import UserId
 
 
@@ -94,28 +95,8 @@ def _refusal(error: DocuChatError) -> Response:
 router = APIRouter(tags=["scim"], route_class=ScimRoute, prefix=PATH, default_response_class=ScimResponse)
 
 
-async def _provisioning(request: Request) -> Provisioning:
-    found: Provisioning = request.app.state.container.provisioning
-    return found
-
-
-async def _members(request: Request) -> Members:
-    found: Members = request.app.state.container.members
-    return found
-
-
-async def _groups(request: Request) -> Groups:
-    found: Groups = request.app.state.container.groups
-    return found
-
-
-async def _public_url(request: Request) -> str:
-    found: str = request.app.state.container.settings.public_url
-    return found
-
-
-Service = Annotated[Provisioning, Depends(_provisioning)]
-PublicUrl = Annotated[str, Depends(_public_url)]
+Service = Annotated[Provisioning, provided("provisioning")]
+PublicUrl = Annotated[str, provided("settings.public_url")]
 Directory = Annotated[Caller, requires("directory.sync")]
 _Wanted = Annotated[str | None, Query(alias="filter", max_length=500, examples=['userName eq "ann@acme.example"'])]
 _Start = Annotated[int, Query(alias="startIndex", ge=-(2**31), le=2**31 - 1, description="From 1.")]
@@ -185,7 +166,7 @@ async def patch_user(
 @router.delete("/Users/{user_id}", summary="Remove a user", status_code=204, operation_id="scimDeleteUser")
 @raises(UserNotFound, OwnersOnly, ScimInvalidSyntax)
 @audited("user.remove")
-async def delete_user(user_id: UUID, caller: Directory, members: Annotated[Members, Depends(_members)]) -> Response:
+async def delete_user(user_id: UUID, caller: Directory, members: Annotated[Members, provided("members")]) -> Response:
     """With what the user owns. Directories that may bring people back deactivate them instead."""
     await members.remove(caller.tenant_id, UserId(user_id), caller, hand_over_to=None)
     return Response(status_code=204)
@@ -258,7 +239,7 @@ async def patch_group(
 @router.delete("/Groups/{group_id}", summary="Delete a group", status_code=204, operation_id="scimDeleteGroup")
 @raises(GroupNotFound, ScimInvalidSyntax)
 @audited("group.delete")
-async def delete_group(group_id: UUID, caller: Directory, groups: Annotated[Groups, Depends(_groups)]) -> Response:
+async def delete_group(group_id: UUID, caller: Directory, groups: Annotated[Groups, provided("groups")]) -> Response:
     """Its members lose within seconds what it gave them."""
     await groups.delete(caller, group_id)
     return Response(status_code=204)

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.http import NoStore
@@ -18,18 +18,14 @@ from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
 _OWN = "/me/second-factor"
 
 
-async def _second_factors(request: Request) -> SecondFactors:
-    found: SecondFactors = request.app.state.container.second_factors
-    return found
-
-
-Service = Annotated[SecondFactors, Depends(_second_factors)]
+Service = Annotated[SecondFactors, provided("second_factors")]
 Self = Annotated[Caller, requires("account.use")]
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.sessions.errors import (
@@ -23,16 +23,12 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(route_class=JsonRoute)
 
 
-async def _sessions(request: Request) -> Sessions:
-    found: Sessions = request.app.state.container.sessions
-    return found
-
-
-Service = Annotated[Sessions, Depends(_sessions)]
+Service = Annotated[Sessions, provided("sessions")]
 Self = Annotated[Caller, requires("account.use")]
 
 

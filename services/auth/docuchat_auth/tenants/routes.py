@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import TenantId
 
 TENANT_PARAMETER: Final[dict[str, Any]] = {
@@ -24,10 +25,12 @@ TENANT_PARAMETER: Final[dict[str, Any]] = {
 }
 
 
-async def _persons_tenant(request: Request) -> TenantId:
-    header = request.app.state.container.settings.tenant_header
+async def _persons_tenant(
+    request: Request,
+    header: Annotated[str, provided("settings.tenant_header")],
+    tenants: Annotated[TenantDirectory, provided("tenants")],
+) -> TenantId:
     reference = request.headers.get(header, "").strip()
-    tenants: TenantDirectory = request.app.state.container.tenants
     found = await (tenants.find_by_reference(reference) if reference else tenants.find_only())
     if found is not None:
         return found.id

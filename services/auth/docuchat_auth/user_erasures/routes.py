@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from docuchat_auth.members.errors import InvalidHandOver, LastOwner, OwnersOnly
 from docuchat_auth.user_erasures.errors import ErasureNotFound
@@ -16,18 +16,14 @@ from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")
 
 
-async def _erasures(request: Request) -> UserErasures:
-    found: UserErasures = request.app.state.container.user_erasures
-    return found
-
-
-Service = Annotated[UserErasures, Depends(_erasures)]
+Service = Annotated[UserErasures, provided("user_erasures")]
 Admin = Annotated[Caller, requires("users.manage")]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.schemas import Me, OwnChange
@@ -12,13 +12,9 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 
 router = APIRouter(tags=["users"], route_class=JsonRoute)
-
-
-async def _profiles(request: Request) -> Profiles:
-    found: Profiles = request.app.state.container.profiles
-    return found
 
 
 @router.get(
@@ -28,7 +24,7 @@ async def _profiles(request: Request) -> Profiles:
 )
 @raises(UserGone)
 async def me(
-    caller: Annotated[Caller, requires("account.use")], profiles: Annotated[Profiles, Depends(_profiles)]
+    caller: Annotated[Caller, requires("account.use")], profiles: Annotated[Profiles, provided("profiles")]
 ) -> Me:
     """The user and tenant of the access token."""
     return Me.of(*await profiles.get_own(caller.tenant_id, caller.user_id))
@@ -40,7 +36,7 @@ async def me(
 async def change_me(
     body: OwnChange,
     caller: Annotated[Caller, requires("account.use")],
-    profiles: Annotated[Profiles, Depends(_profiles)],
+    profiles: Annotated[Profiles, provided("profiles")],
 ) -> Me:
     """The signed-in user's name for people."""
     return Me.of(*await profiles.rename(caller.tenant_id, caller.user_id, body.name))

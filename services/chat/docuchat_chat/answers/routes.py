@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.schemas import FoundPassage, SearchView
@@ -15,15 +15,11 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import DocumentId
 from docuchat_knowledge.documents.errors import DocumentNotFound
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
-
-
-async def _search(request: Request) -> SearchService:
-    service: SearchService = request.app.state.container.search
-    return service
 
 
 @router.get(
@@ -34,7 +30,7 @@ async def _search(request: Request) -> SearchService:
 @raises(MessageEmpty, DocumentNotFound, *HOLD_REFUSED)
 async def search(
     caller: Annotated[Caller, requires("documents.read")],
-    service: Annotated[SearchService, Depends(_search)],
+    service: Annotated[SearchService, provided("search")],
     q: Annotated[str, Query(min_length=1, max_length=2000, description="A question or words.")],
     limit: Annotated[int, Query(ge=1, le=50)] = 6,
     document_id: Annotated[list[UUID] | None, Query(max_length=100, description="Search these documents only.")] = None,

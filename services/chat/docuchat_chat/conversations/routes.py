@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong, TooManyMessages
@@ -29,18 +29,14 @@ from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.pages import InvalidCursor, Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import ChatId, DocumentId, TenantId
 
 router = APIRouter(prefix="/v1", route_class=TextRoute)
 
 
-async def _conversations(request: Request) -> ConversationService:
-    service: ConversationService = request.app.state.container.conversations
-    return service
-
-
-Conversations = Annotated[ConversationService, Depends(_conversations)]
+Conversations = Annotated[ConversationService, provided("conversations")]
 Asker = Annotated[Caller, requires("chats.use")]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
@@ -36,6 +36,7 @@ from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import TurnId, uuid7
 from docuchat_knowledge.collections.errors import CollectionNotFound
@@ -68,12 +69,7 @@ class Turns:
     replay: ReplayService
 
 
-async def _turns(request: Request) -> Turns:
-    turns: Turns = request.app.state.container.turns
-    return turns
-
-
-Held = Annotated[Turns, Depends(_turns)]
+Held = Annotated[Turns, provided("turns")]
 Asker = Annotated[Caller, requires("chats.use")]
 TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
 

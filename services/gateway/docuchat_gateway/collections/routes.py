@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
@@ -12,6 +12,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_common.ids import CollectionId
 from docuchat_gateway.collections.schemas import (
@@ -35,12 +36,7 @@ from docuchat_knowledge.collections.errors import (
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 
-async def _collections(request: Request) -> CollectionService:
-    service: CollectionService = request.app.state.container.collections
-    return service
-
-
-Collections = Annotated[CollectionService, Depends(_collections)]
+Collections = Annotated[CollectionService, provided("collections")]
 Reader = Annotated[Caller, requires("documents.read")]
 Writer = Annotated[Caller, requires("documents.add")]
 Admin = Annotated[Caller, requires("collections.manage")]

@@ -3,12 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import ChunkId
 from docuchat_gateway.documents.schemas import PassageView
 from docuchat_gateway.documents.service import DocumentService
@@ -23,10 +24,9 @@ router = APIRouter(prefix="/v1/passages", tags=["documents"], route_class=JsonRo
 )
 @raises(PassageNotFound)
 async def get_passage(
-    request: Request,
     caller: Annotated[Caller, requires("documents.read")],
+    documents: Annotated[DocumentService, provided("documents")],
     chunk_id: UUID,
     neighbours: Annotated[int, Query(ge=0, le=5, description="Passages before and after it.")] = 1,
 ) -> PassageView:
-    service: DocumentService = request.app.state.container.documents
-    return PassageView.of(await service.get_passage(caller, ChunkId(chunk_id), neighbours=neighbours))
+    return PassageView.of(await documents.get_passage(caller, ChunkId(chunk_id), neighbours=neighbours))

@@ -20,6 +20,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, problem_response, raises, reference
+from docuchat_common.http.provided import provided
 from docuchat_common.ids import CollectionId, DocumentId
 from docuchat_gateway.documents.errors import TooManyRetries, TooManyStreams
 from docuchat_gateway.documents.schemas import DeletionReceiptView, DocumentView, PageTextView
@@ -58,12 +59,7 @@ _EVENTS_RESPONSES: Final[Responses] = {
 }
 
 
-def documents(request: Request) -> DocumentService:
-    """The use cases."""
-    service: DocumentService = request.app.state.container.documents
-    return service
-
-
+Documents = Annotated[DocumentService, provided("documents")]
 Reader = Annotated[Caller, requires("documents.read")]
 Owner = Annotated[Caller, requires("documents.add")]
 
@@ -71,8 +67,8 @@ Owner = Annotated[Caller, requires("documents.add")]
 @router.get("", summary="List documents, newest first")
 @raises(InvalidCursor)
 async def list_files(
-    request: Request,
     caller: Reader,
+    documents: Documents,
     limit: Limit = 20,
     cursor: Cursor = None,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
@@ -86,7 +82,7 @@ async def list_files(
         except ValueError as error:
             raise InvalidCursor from error
     title_contains = q.replace("\x00", "").strip() if q else None
-    found = await documents(request).list_documents(
+    found = await documents.list_documents(
         caller,
         limit=limit + 1,
         before=before,
@@ -104,8 +100,8 @@ async def list_files(
 
 @router.get("/{document_id}", summary="A document and its progress")
 @raises(DocumentNotFound)
-async def get_file(request: Request, caller: Reader, document_id: UUID) -> DocumentView:
-    return DocumentView.of(await documents(request).get(caller, DocumentId(document_id)))
+async def get_file(caller: Reader, documents: Documents, document_id: UUID) -> DocumentView:
+    return DocumentView.of(await documents.get(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -118,18 +114,18 @@ async def get_file(request: Request, caller: Reader, document_id: UUID) -> Docum
 async def get_content(
     request: Request,
     caller: Reader,
+    documents: Documents,
     document_id: UUID,
     range_header: Annotated[str | None, Header(alias="Range")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     start, end = _parse_range(range_header)
-    service = documents(request)
     if if_none_match is not None:
-        document = await service.get(caller, DocumentId(document_id))
+        document = await documents.get(caller, DocumentId(document_id))
         if f'"{document.sha256}"' in if_none_match:
             return Response(status_code=304, headers={"ETag": f'"{document.sha256}"'})
     try:
-        document, content = await service.open_content(caller, DocumentId(document_id), start, end)
+        document, content = await documents.open_content(caller, DocumentId(document_id), start, end)
     except RangeUnsatisfiable as error:
         return problem_response(
             416,
@@ -181,19 +177,19 @@ def _parse_range(value: str | None) -> tuple[int | None, int | None]:
 )
 @raises(DocumentNotFound, PageNotFound)
 async def get_text(
-    request: Request,
     caller: Reader,
+    documents: Documents,
     document_id: UUID,
     page: Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")] = 1,
 ) -> PageTextView:
-    return PageTextView.of(await documents(request).read_page(caller, DocumentId(document_id), page))
+    return PageTextView.of(await documents.read_page(caller, DocumentId(document_id), page))
 
 
 @router.delete("/{document_id}", summary="Delete a document now")
 @raises(DocumentNotFound)
 @audited("document.delete")
-async def delete_file(request: Request, caller: Owner, document_id: UUID) -> DeletionReceiptView:
-    return DeletionReceiptView.of(await documents(request).delete(caller, DocumentId(document_id)))
+async def delete_file(caller: Owner, documents: Documents, document_id: UUID) -> DeletionReceiptView:
+    return DeletionReceiptView.of(await documents.delete(caller, DocumentId(document_id)))
 
 
 @router.post(
@@ -203,8 +199,8 @@ async def delete_file(request: Request, caller: Owner, document_id: UUID) -> Del
 )
 @raises(DocumentNotFound, DocumentNotFailed, TooManyRetries)
 @audited("document.retry")
-async def retry_file(request: Request, caller: Owner, document_id: UUID) -> DocumentView:
-    return DocumentView.of(await documents(request).retry(caller, DocumentId(document_id)))
+async def retry_file(caller: Owner, documents: Documents, document_id: UUID) -> DocumentView:
+    return DocumentView.of(await documents.retry(caller, DocumentId(document_id)))
 
 
 @router.get(
@@ -216,10 +212,10 @@ async def retry_file(request: Request, caller: Owner, document_id: UUID) -> Docu
 )
 @raises(DocumentNotFound, TooManyStreams)
 async def watch_file(
-    request: Request, caller: Reader, identity: CurrentIdentity, document_id: UUID
+    request: Request, caller: Reader, documents: Documents, identity: CurrentIdentity, document_id: UUID
 ) -> StreamingResponse:
     # what can be refused must be before the stream begins
-    await documents(request).get(caller, DocumentId(document_id))
+    await documents.get(caller, DocumentId(document_id))
     request.app.state.container.progress_streams.require_room(caller.holder)
     return StreamingResponse(
         _progress(request, identity, DocumentId(document_id)),
@@ -240,7 +236,7 @@ async def _progress(request: Request, identity: Identity, document_id: DocumentI
     heartbeat = settings.progress_heartbeat.total_seconds()
     try:
         with container.progress_streams.one_more(caller.holder):
-            async for document in documents(request).watch(caller, document_id, poll=settings.progress_poll):
+            async for document in container.documents.watch(caller, document_id, poll=settings.progress_poll):
                 container.verifier.recheck(identity, "documents.read", "GET")
                 if loop.time() - began >= settings.progress_longest.total_seconds():
                     yield _AGAIN

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
@@ -15,6 +15,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_gateway.exports.errors import PersonNotFound, TooManyExports
 from docuchat_gateway.exports.following import FollowedResponse
@@ -35,13 +36,7 @@ _ARCHIVE_RESPONSES: Final[Responses] = {
 READ: Final[dict[str, Any]] = {"x-read": True}
 """Changes nothing that is the tenant's, whatever its method: a suspended tenant may do it."""
 
-
-async def _exports(request: Request) -> ExportService:
-    service: ExportService = request.app.state.container.exports
-    return service
-
-
-Exports = Annotated[ExportService, Depends(_exports)]
+Exports = Annotated[ExportService, provided("exports")]
 Owner = Annotated[Caller, requires("tenant.own", is_read=True)]
 Person = Annotated[Caller, requires("data.export", is_read=True)]
 Reader = Annotated[Caller, requires("data.export")]

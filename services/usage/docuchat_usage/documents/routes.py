@@ -3,22 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
 from docuchat_common.contracts.holdings import PAGE_SIZE, Corrected, Holding, Holdings
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.provided import provided
 from docuchat_usage.documents.domain import StoredDocument
 from docuchat_usage.documents.service import DocumentService
 
-
-async def document_service(request: Request) -> DocumentService:
-    """The use cases of this process."""
-    service: DocumentService = request.app.state.container.documents
-    return service
-
-
-Service = Annotated[DocumentService, Depends(document_service)]
+Service = Annotated[DocumentService, provided("documents")]
 
 internal = APIRouter(
     prefix="/internal/holdings", route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False

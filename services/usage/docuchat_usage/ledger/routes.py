@@ -2,23 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
+from docuchat_common.http.provided import provided
 from docuchat_usage.ledger.schemas import KnownBody, KnownView, UsageReport
 from docuchat_usage.ledger.service import LedgerService
 
-
-async def ledger_service(request: Request) -> LedgerService:
-    """The use cases of this process."""
-    service: LedgerService = request.app.state.container.ledger
-    return service
-
-
-Service = Annotated[LedgerService, Depends(ledger_service)]
+Service = Annotated[LedgerService, provided("ledger")]
 
 router = APIRouter(prefix="/v1", tags=["usage"], route_class=JsonRoute)
 internal = APIRouter(

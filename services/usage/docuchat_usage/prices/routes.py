@@ -3,26 +3,20 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from docuchat_common.audit import audited
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 from docuchat_usage.prices.errors import PriceExists, PriceInvalid
 from docuchat_usage.prices.schemas import PriceBody, PricePage, PriceView
 from docuchat_usage.prices.service import PriceService
 
-
-async def price_service(request: Request) -> PriceService:
-    """The use cases of this process."""
-    service: PriceService = request.app.state.container.prices
-    return service
-
-
-Service = Annotated[PriceService, Depends(price_service)]
+Service = Annotated[PriceService, provided("prices")]
 
 operator = APIRouter(
     prefix="/v1/operator/prices", tags=["operators"], route_class=JsonRoute, dependencies=[Depends(current_operator)]

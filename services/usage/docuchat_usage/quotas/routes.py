@@ -10,18 +10,12 @@ from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
 from docuchat_common.http.identity import CurrentOperator, InternalCaller, bearer_token, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
+from docuchat_common.http.provided import provided
 from docuchat_usage.quotas.errors import TenantUnknown, UserUnknown
 from docuchat_usage.quotas.schemas import QuotaBody, QuotaView, TenantNumber, hold_view
 from docuchat_usage.quotas.service import QuotaService
 
-
-async def quota_service(request: Request) -> QuotaService:
-    """The use cases of this process."""
-    service: QuotaService = request.app.state.container.quotas
-    return service
-
-
-Service = Annotated[QuotaService, Depends(quota_service)]
+Service = Annotated[QuotaService, provided("quotas")]
 
 
 async def _assert_user(request: Request, tenant_id: int, user_id: UUID | None) -> None:

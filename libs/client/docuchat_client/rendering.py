@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import segno
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,13 +20,15 @@ from docuchat_client.models import Citation, Document, Usage, UsageWindow
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _QUOTE_LENGTH = 240
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{4}([0-9a-f]{8})")
-_MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)(?: (.+))?")
 _FOLDED = frozenset({"parts", "queue", "reason", "state"})
 _SPARED = ("customer id", "expires", "prefix", "size", "messages", "uploaded")
 """Columns that go where a line does not fit: one's own page, or --json, has them."""
-_FOLDED_WIDTH = 24
+_FOLDED_WIDTH = 30
 _NARROWEST = 8
 _GAP = 2
+_QUIET = 2
+"""Light modules around a QR code."""
 
 
 def clean(text: str | None) -> str:
@@ -86,7 +90,7 @@ class Screen:
             for row in cells:
                 self.out.file.write("\t".join(row) + "\n")
             return
-        columns = [[title(heading), *(row[place] for row in cells)] for place, heading in enumerate(headings)]
+        columns = [zoned(title(heading), [row[place] for row in cells]) for place, heading in enumerate(headings)]
         table = Table(box=None, pad_edge=False, header_style="bold")
         fitted = fit([column for column in columns if not cells or any(column[1:])], self.out.width)
         for heading, *_ in fitted:
@@ -94,6 +98,17 @@ class Screen:
         for line in zip(*(column[1:] for column in fitted), strict=True):
             table.add_row(*map(Text, line))
         self.out.print(table, soft_wrap=False)
+
+    def qr_code(self, content: str) -> bool:
+        """A QR code in half blocks; False where no terminal shows it, or where it does not fit."""
+        code = segno.make(content, error="l", micro=False)
+        has_room = self.is_terminal and code.symbol_size(border=_QUIET)[0] <= self.out.width
+        if not has_room or not self.out.encoding.startswith("utf"):
+            return False
+        drawn = io.StringIO()
+        code.terminal(drawn, border=_QUIET, compact=True)
+        self.out.print(Text(drawn.getvalue(), style="bright_white on black"), end="")
+        return True
 
     def citations(self, citations: Sequence[Citation]) -> None:
         """Citations, one a line: number, document, page and quote."""
@@ -104,6 +119,15 @@ class Screen:
 def title(name: str) -> str:
     """What stands above a column: `last used` of `last_used_at`."""
     return name.removeprefix("is_").removesuffix("_at").replace("_", " ")
+
+
+def zoned(heading: str, cells: Sequence[str]) -> list[str]:
+    """A column; where all its times are of one zone, its heading names that in place of each of them."""
+    times = [_MINUTE.fullmatch(cell) for cell in cells if cell]
+    zones = {time[2] if time else None for time in times}
+    if len(zones) != 1 or None in zones:
+        return [heading, *cells]
+    return [f"{heading} ({zones.pop()})", *(cell and cell[: len("2026-12-31 08:00")] for cell in cells)]
 
 
 def fit(columns: Sequence[Sequence[str]], width: int) -> list[list[str]]:
@@ -124,7 +148,7 @@ def fit(columns: Sequence[Sequence[str]], width: int) -> list[list[str]]:
         fitted[1:] = [[_ID.sub(r"…\1", cell) for cell in column] for column in fitted[1:]]
     for spared in _SPARED:
         if surplus() > 0:
-            fitted = [column for column in fitted if column[0] != spared]
+            fitted = [column for column in fitted if column[0].partition(" (")[0] != spared]
     while (over := surplus()) > 0:
         shrinking = [
             column
@@ -172,8 +196,8 @@ def size(number: int) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """A time in the zone of this machine."""
-    return value.astimezone().strftime("%Y-%m-%d %H:%M") if value else ""
+    """A time in the zone of this machine, which it names."""
+    return value.astimezone().strftime("%Y-%m-%d %H:%M %Z") if value else ""
 
 
 def document_state(document: Document) -> str:

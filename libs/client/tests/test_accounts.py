@@ -74,6 +74,9 @@ async def test_who_founds_a_tenant_works_in_it_from_then_on(service: Service, ac
     wanted = {"email": "a@example.com", "password": SECRET, "name": "Ann", "organization": "Acme"}
     assert service.bodies == [wanted]  # type: ignore[attr-defined]
     assert json.loads((account.folder / "credentials.json").read_text())["tenant"] == "7"
+    assert service.count("POST", "/v1/auth/logout") == 0
+    await account("register", "--email", "a@example.com", "--organization", "Second")
+    assert service.count("POST", "/v1/auth/logout") == 1  # whose tokens were kept there before
 
 
 async def test_an_address_is_proven_by_the_mailed_code(service: Service, account: Command) -> None:

@@ -67,7 +67,7 @@ async def test_a_local_runs_credential_is_found_above_the_folder(service: Servic
 
     assert (done.code, done.out) == (
         0,
-        f"2\tacme\tAcme\tinvite\t{TENANT['customer_id']}\t2026-11-21 12:00\tactive\n",
+        f"2\tacme\tAcme\tinvite\t{TENANT['customer_id']}\t{moment(datetime(2026, 11, 21, 12, tzinfo=UTC))}\tactive\n",
     )
     assert [path for _, path in service.requests] == ["/v1/operator/token", "/v1/operator/tenants"]
     assert all("x-tenant-id" not in headers for headers in service.headers)

@@ -188,6 +188,7 @@ async def test_an_invitation_is_made_and_accepted_with_the_link_or_the_code(
     docuchat.environment |= {"DOCUCHAT_PASSWORD": "seven purple harbours", "DOCUCHAT_SERVER": service.url}
     link = await docuchat("invitations", "accept", "http://localhost:8000/invitation#token=dci_1_x", "--name", "Eve")
     code = await docuchat("invitations", "accept", "--no-password", text="dci_1_y\n")
+    assert service.count("POST", "/v1/auth/logout") == 2  # of the sign-in that was kept before each
     assert (link.code, code.code) == (0, 0) and "Signed in as eve@example.com" in link.out
     assert bodies == [{"token": "dci_1_x", "name": "Eve", "password": "seven purple harbours"}, {"token": "dci_1_y"}]
     assert json.loads((docuchat.folder / "credentials.json").read_text())["access_token"] == access

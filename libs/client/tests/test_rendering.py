@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from docuchat_client.cli import auditing
 from docuchat_client.cli.session import screen, table
+from docuchat_client.rendering import moment, zoned
 
 ID = str(uuid.UUID("0199a1b2-c3d4-7e5f-8a6b-1c2d3e4f5a6b"))
 MOMENT = "2026-11-22T08:06:00Z"
@@ -42,6 +44,27 @@ def test_one_of_a_list_is_one_line(shown: io.StringIO, item: dict[str, Any], who
     assert len(lines) == 2 and max(map(len, lines)) <= 80, shown.getvalue()
     assert all(cell in lines[0] for cell in whole), lines[0]
     assert "_" not in heading and "username" not in heading
+    time, _, zone = moment(datetime.fromisoformat(MOMENT)).rpartition(" ")
+    assert (f"({zone})" in heading) is (time in lines[0]) and zone not in lines[0]
+
+
+def test_times_of_several_zones_each_name_theirs() -> None:
+    summer, winter = "2026-07-01 12:00 CEST", "2026-12-01 12:00 CET"
+    assert zoned("expires", [summer, winter]) == ["expires", summer, winter]
+    assert zoned("expires", [winter, "", winter]) == ["expires (CET)", winter[:-4], "", winter[:-4]]
+    assert zoned("name", ["", "CET"]) == ["name", "", "CET"] and zoned("name", [""]) == ["name", ""]
+
+
+def test_a_qr_code_is_drawn_where_it_can_be_scanned(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = f"otpauth://totp/DocuChat:{'somebody' * 4}%40example.com?secret={'ABCD' * 8}&issuer=DocuChat"
+    assert screen.qr_code(content)
+    lines = shown.getvalue().splitlines()
+    assert len({len(line) for line in lines}) == 1 and len(lines[0]) <= 60 and len(lines) <= 30
+    assert set("".join(lines)) == set(" ▀▄█")
+    narrow = Console(file=io.StringIO(), force_terminal=True, width=40)
+    for elsewhere in (narrow, Console(file=io.StringIO(), width=80)):
+        monkeypatch.setattr(screen, "out", elsewhere)
+        assert not screen.qr_code(content)
 
 
 def test_an_entry_of_the_audit_log_is_one_line_with_names(shown: io.StringIO) -> None:

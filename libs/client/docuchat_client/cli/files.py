@@ -21,7 +21,7 @@ from docuchat_client.cli.session import (
     with_client,
 )
 from docuchat_client.models import Document
-from docuchat_client.rendering import document_state, moment, one_line, size
+from docuchat_client.rendering import counted, document_state, moment, one_line, size
 
 files_app = typer.Typer(help="List, show, delete, retry and download documents.", no_args_is_help=True)
 
@@ -77,7 +77,7 @@ def delete_file(document_id: str, yes: Yes = False) -> None:
     if not yes:
         confirm(f"Delete document {document_id}?")
     receipt = run(with_client(lambda client: client.delete_document(document_id)))
-    screen.line(f"Deleted {receipt.id} and {receipt.chunks_deleted} chunks at {receipt.deleted_at.isoformat()}.")
+    screen.line(f"Deleted {receipt.id} and {counted(receipt.chunks_deleted, 'chunk')} at {moment(receipt.deleted_at)}.")
 
 
 @files_app.command("retry")

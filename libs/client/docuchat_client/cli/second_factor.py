@@ -30,7 +30,12 @@ def set_up() -> None:
 
     async def enrol(client: AsyncDocuChat) -> RecoveryCodes:
         secret = await client.begin_totp()
-        screen.note("Give this to your authenticator app, as a QR code or typed:")
+        drawn = screen.qr_code(secret.otpauth_uri)
+        screen.note(
+            "Scan this with your authenticator app, or type the secret, which is the last line:"
+            if drawn
+            else "Give this to your authenticator app; the secret to be typed is the last line:"
+        )
         screen.line(secret.otpauth_uri)
         screen.line(secret.secret)
         return await client.confirm_totp(str(typer.prompt("Code that the app shows")).strip())

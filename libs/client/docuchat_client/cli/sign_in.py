@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from docuchat_client.cli.session import (
     screen,
     with_client,
 )
-from docuchat_client.credentials import Credentials, FileCredentials, MemoryCredentials
+from docuchat_client.credentials import FileCredentials, MemoryCredentials
 from docuchat_client.errors import Conflict, DocuChatError, InvalidInput, Unauthenticated
 from docuchat_client.models import CodeSent, Registered
 
@@ -119,10 +119,8 @@ def login(
     at = tenant or (None if by_password else _strangers_tenant(where))
     address = email or typer.prompt("E-mail")
 
-    former = FileCredentials().load()
-
     async def sign_in() -> None:
-        async with AsyncDocuChat(where, tenant=at, credentials=FileCredentials()) as client:
+        async with _new_sign_in(where, at) as client:
             if by_password:
                 await _enter_by_password(client, address)
             else:
@@ -133,14 +131,18 @@ def login(
                     note_local_mail(where)
                 await _enter(client, address, code)
             await _greet(client)
-        if former is not None:
-            await _end(former)
 
     run(sign_in())
 
 
-async def _end(former: Credentials) -> None:
-    """End the sign-in whose tokens were replaced: nobody can use it any more."""
+@asynccontextmanager
+async def _new_sign_in(server: str, tenant: str | None = None) -> AsyncIterator[AsyncDocuChat]:
+    """A client whose sign-in takes the place of the kept one, which ends then: nobody could use it any more."""
+    former = FileCredentials().load()
+    async with AsyncDocuChat(server, tenant=tenant, credentials=FileCredentials()) as client:
+        yield client
+    if former is None:
+        return
     with suppress(DocuChatError):  # it may be over, or its service away
         async with AsyncDocuChat(former.server, credentials=MemoryCredentials(former), timeout=5) as client:
             await client.logout()
@@ -160,7 +162,7 @@ def register(
     async def enter() -> None:
         where = server or local_server()
         at = tenant or _strangers_tenant(where)
-        async with AsyncDocuChat(where, tenant=at, credentials=FileCredentials()) as client:
+        async with _new_sign_in(where, at) as client:
             made = await client.register(who, password, name=name, organization=organization)
             if isinstance(made, CodeSent):
                 screen.note(f"A code was sent to {who}, which proves that it is yours.")
@@ -226,7 +228,7 @@ def accept(
     secret = None if no_password else _password(is_new=True)
 
     async def enter() -> None:
-        async with AsyncDocuChat(server or local_server(), credentials=FileCredentials()) as client:
+        async with _new_sign_in(server or local_server()) as client:
             await client.accept_invitation(given.rpartition("#token=")[2], name=name, password=secret)
             await _greet(client)
 

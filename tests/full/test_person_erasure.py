@@ -45,8 +45,8 @@ async def test_of_an_erased_person_nothing_is_left_but_ids_where_the_receipt_say
         erased = {service: part["erased"] for service, part in parts.items()}
         assert (erased["auth"]["users"], erased["auth"]["api_keys"]) == (1, 1)
         assert erased["chat"]["chats"] == 1 and erased["chat"]["messages"] >= 2
-        assert erased["ingest"]["documents"] == 1 and erased["ingest"]["chunks"] >= 1
-        assert erased["ingest"].get("objects", 0) <= 1, "the event of the document's deletion may have been quicker"
+        assert (erased["ingest"]["documents"], erased["ingest"]["objects"]) == (1, 1)
+        assert erased["ingest"]["chunks"] >= 1
         told = {name for part in parts.values() for name in part["kept"]}
         assert {name.partition(".")[2] for name in KEPT} - {"sums"} <= told, "what is kept is named"
 

@@ -45,15 +45,14 @@ def entry(
     tenant_id: TenantId | None = None,
     result: AuditResult = "done",
     detail: str | None = None,
-    by: Literal["command", "retention"] = "command",
+    by: Literal["command", "retention", "removal"] = "command",
 ) -> AuditRecorded:
     """The entry of an act, for `tx.outbox.add`.
 
     `name` is what its route says by `audited`; what stands before the dot is the object's type unless one is given.
     Without a `caller` it is the request's, and where there is no request what `by` says: a command of the operator's,
-    or what a tenant has chosen for how long things are kept. `tenant_id` is
-    the transaction's where that is not the caller's.
-    `detail` are facts in words of ours.
+    what a tenant has chosen for how long things are kept, or that its user was removed. `tenant_id` is the
+    transaction's where that is not the caller's. `detail` are facts in words of ours.
     """
     act = current_act()
     if caller is None and act is not None and isinstance(act.caller, Caller):

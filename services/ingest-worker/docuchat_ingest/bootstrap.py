@@ -147,7 +147,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             worker_id=presence.process_id,
         )
         quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
-        people = People(uow, announcer, quotes.forget, sweeps.remove_blobs, exports.sweep)
+        people = People(uow, announcer, quotes.forget, sweeps.count_blobs, sweeps.remove_blobs, exports.sweep)
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
         retention = Retention(uow, SystemClock(), sweeps.delete_older)

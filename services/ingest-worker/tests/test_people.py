@@ -8,7 +8,7 @@ import pytest
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import CollectionId, DocumentId, UserId, uuid7
+from docuchat_common.ids import CollectionId, DocumentId, TenantId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
 from docuchat_ingest.jobs.people import People
 from docuchat_knowledge.collections.domain import Access, Visibility
@@ -27,18 +27,24 @@ def people(bench: Bench) -> People:
 
 
 def make_people(bench: Bench) -> People:
-    """Whose documents are quoted twice and have one object each."""
+    """Whose documents are quoted twice and have one object each, as long as nobody heard of their deletion."""
+    forgotten: set[DocumentId] = set()
 
-    async def forget_quotes(*_: object) -> int:
-        return 2
+    async def forget_quotes(_: TenantId, document_id: DocumentId) -> int:
+        quotes = 0 if document_id in forgotten or document_id not in await uploaders(bench) else 2
+        forgotten.add(document_id)
+        return quotes
+
+    async def count_blobs(_: TenantId, document_id: DocumentId) -> int:
+        return 1 if document_id in await uploaders(bench) else 0
 
     async def remove_blobs(*_: object) -> int:
-        return 1
+        return 0  # the event's handler was quicker
 
     async def delete_archives() -> None:
         """There are none."""
 
-    return People(bench.uow, bench.around, forget_quotes, remove_blobs, delete_archives)
+    return People(bench.uow, bench.around, forget_quotes, count_blobs, remove_blobs, delete_archives)
 
 
 def gone(user: UserId, heir: UserId | None = None, *keys: UUID) -> RemovedUser:
@@ -77,7 +83,13 @@ async def uploaders(bench: Bench) -> dict[UUID, UUID | None]:
 
 
 async def deleted(bench: Bench) -> list[UUID]:
-    return [UUID(body["data"]["document_id"]) for kind, body in await bench.events() if kind == "document.deleted.v1"]
+    """Those of whose deletion the event tells, and the audit log as well."""
+    events = await bench.events()
+    told = [UUID(body["data"]["document_id"]) for kind, body in events if kind == "document.deleted.v1"]
+    entries = [body["data"] for kind, body in events if kind == "audit.recorded.v1"]
+    assert [UUID(entry["object_id"]) for entry in entries] == told
+    assert {(entry["action"], entry["subject_type"]) for entry in entries} <= {("document.delete", "removal")}
+    return told
 
 
 async def test_without_an_heir_documents_go_by_the_ordinary_path_also_while_they_are_read(
@@ -199,7 +211,14 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, peop
     assert (told["user_id"], told["service"]) == (str(EVE), "ingest")
     counted = told["erased"]
     assert isinstance(counted, dict) and counted["documents"] == 2, "however often it was begun anew"
-    assert counted["quotes"] <= 4 and counted["objects"] <= 2
+    assert counted["objects"] == 2 and counted.get("quotes", 0) <= 4
+
+
+async def test_what_goes_with_a_document_is_told_whoever_takes_it_away(bench: Bench, people: People) -> None:
+    for _ in range(2):
+        await add(bench, EVE)
+    await people.settle(replace(gone(EVE), is_erasure=True))
+    assert [told["erased"] for told in await erasures(bench)] == [{"documents": 2, "quotes": 4, "objects": 2}]
 
 
 async def test_what_an_heir_of_an_erased_user_gets_is_told_as_handed_over(bench: Bench, people: People) -> None:

@@ -106,6 +106,7 @@ async def test_a_living_document_keeps_its_file(stored: Bench, folder: Path) -> 
     await put(folder, key)
     await stored.sweeps.remove_blobs(TENANT, document.id)
     assert key in walk(folder)
+    assert await stored.sweeps.count_blobs(TENANT, document.id) == 1
 
 
 async def test_a_document_that_took_its_worker_down_too_often_fails(stored: Bench) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.removals import RemovedUser, repeat
+from docuchat_ingest.jobs.deletions import delete_document
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
 from docuchat_knowledge.documents.errors import DocumentNotFound
@@ -30,9 +30,9 @@ _KEPT: Final = {
 }
 
 ForgetQuotes = Callable[[TenantId, DocumentId], Awaitable[int | None]]
-"""Empties a deleted document's quotes in answers: how many, None when chat hears of it later, by the event."""
-RemoveBlobs = Callable[[TenantId, DocumentId], Awaitable[int]]
-"""Deletes a deleted document's files: how many."""
+"""Empties a document's quotes in answers: how many, None when chat hears of it later, by the event."""
+OfFiles = Callable[[TenantId, DocumentId], Awaitable[int]]
+"""Counts a document's files, or deletes those of a deleted one: how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class People:
     uow: IngestUnitOfWork
     announcer: Announcer
     forget_quotes: ForgetQuotes
-    remove_blobs: RemoveBlobs
+    count_blobs: OfFiles
+    remove_blobs: OfFiles
     delete_expired_archives: Callable[[], Awaitable[None]]
 
     async def settle(self, who: RemovedUser) -> None:
@@ -95,21 +96,22 @@ class People:
         async with self.uow(who.tenant_id) as tx:
             documents = await tx.legacies.list_documents(who, _DELETED_AT_ONCE)
         for document_id in documents:
+            objects = await self._find_traces(who, document_id) if who.is_erasure else 0
             try:
                 async with self.uow(who.tenant_id) as tx:
-                    receipt = await tx.documents.delete(who.tenant_id, document_id)
-                    await tx.legacies.removed.count(who, documents=1, chunks=receipt.chunks_deleted)
-                    tx.outbox.add(DocumentDeleted(tenant_id=who.tenant_id, document_id=document_id, user_id=None))
+                    receipt = await delete_document(tx, who.tenant_id, document_id, by="removal")
+                    gone = {"documents": 1, "chunks": receipt.chunks_deleted, "objects": objects}
+                    await tx.legacies.removed.count(who, **gone)
             except DocumentNotFound:
                 continue  # somebody else was quicker
             await self.announcer.announce(who.tenant_id, document_id)
-            if who.is_erasure:
-                await self._delete_traces(who, document_id)
+            if who.is_erasure:  # at once, so that it is not told before
+                await self.remove_blobs(who.tenant_id, document_id)
         return len(documents)
 
-    async def _delete_traces(self, who: RemovedUser, document_id: DocumentId) -> None:
-        """Do at once, so that it is counted, what the event of the deletion has others do."""
-        quotes = await self.forget_quotes(who.tenant_id, document_id)
-        objects = await self.remove_blobs(who.tenant_id, document_id)
-        async with self.uow(who.tenant_id) as tx:
-            await tx.legacies.removed.count(who, quotes=quotes or 0, objects=objects)
+    async def _find_traces(self, who: RemovedUser, document_id: DocumentId) -> int:
+        """Count quotes and files before the deletion: who hears of that takes them away uncounted. How many files."""
+        if quotes := await self.forget_quotes(who.tenant_id, document_id):
+            async with self.uow(who.tenant_id) as tx:
+                await tx.legacies.removed.count(who, quotes=quotes)
+        return await self.count_blobs(who.tenant_id, document_id)

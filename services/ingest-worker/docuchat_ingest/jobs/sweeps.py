@@ -7,12 +7,12 @@ from typing import Final
 
 import structlog
 
-from docuchat_common.audit import entry
 from docuchat_common.blobs import Blobs
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.catalogue import DocumentDeleted, DocumentFailed
+from docuchat_common.events.catalogue import DocumentFailed
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.metering import Metering
+from docuchat_ingest.jobs.deletions import delete_document
 from docuchat_ingest.jobs.ports import DeadLetters, Meter
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
@@ -55,13 +55,17 @@ class Sweeps:
             await self.dead_letters.bury(document)
             await self.announcer.announce(document.tenant_id, document.document_id)
 
+    async def count_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> int:
+        """How many objects a document has."""
+        return len([blob async for blob in self.blobs.list(_folder(tenant_id, document_id))])
+
     async def remove_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """Delete what is left of a deleted document; does nothing for one that is there. How many objects it was."""
         async with self.uow(tenant_id) as tx:
             if await tx.writes.exists(tenant_id, document_id):
                 logger.warning("document.not_deleted", document_id=str(document_id))
                 return 0
-        objects = await self.blobs.delete_prefix(f"tenants/{tenant_id}/documents/{document_id}")
+        objects = await self.blobs.delete_prefix(_folder(tenant_id, document_id))
         async with self.uow.system() as tx:
             await tx.claims.purge(Tombstone(document_id, tenant_id, ""))
         logger.info("document.blobs_deleted", document_id=str(document_id), objects=objects)
@@ -101,9 +105,8 @@ class Sweeps:
             for document_id in old:
                 with suppress(DocumentNotFound):  # somebody was quicker
                     async with self.uow(tenant_id) as tx:
-                        await tx.documents.delete(tenant_id, document_id)
-                        tx.outbox.add(DocumentDeleted(tenant_id=tenant_id, document_id=document_id, user_id=None))
-                        tx.outbox.add(entry(None, "document.delete", document_id, tenant_id=tenant_id, by="retention"))
+                        await delete_document(tx, tenant_id, document_id, by="retention")
+                    await self.announcer.announce(tenant_id, document_id)
                     deleted += 1
             if len(old) < _BATCH:
                 return deleted
@@ -141,3 +144,7 @@ class Sweeps:
         async with self.uow.system() as tx:
             depth = await tx.claims.measure_queue()
         self.meter.queue(depth)
+
+
+def _folder(tenant_id: TenantId, document_id: DocumentId) -> str:
+    return f"tenants/{tenant_id}/documents/{document_id}"

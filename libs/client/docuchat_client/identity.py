@@ -93,6 +93,7 @@ class KeySecret(Model):
 
     prefix: str
     created_at: datetime
+    shown_to: UUID | None = None
     ends_at: datetime | None = None
     last_used_at: datetime | None = None
     last_used_from: str | None = None

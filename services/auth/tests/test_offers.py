@@ -14,13 +14,14 @@ from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.errors import AddressUnproven, InvitationNotFound
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations
 from docuchat_auth.members.domain import MemberChange
+from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.scim.domain import UserChange
 from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email, Newcomer, User
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.events.catalogue import AuditRecorded
-from docuchat_common.http.caller import Caller
+from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import uuid7
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 
@@ -135,7 +136,7 @@ async def test_what_was_offered_by_hand_or_by_key_ends_also_when_a_directory_clo
     eve, caller = await offers.person(tenant, "eve", Role.ADMIN)
     by_key = Caller(tenant.id, "key", uuid7(), role="admin", owner_id=eve.id)
     for by, name in ((boss, "a"), (caller, "b"), (by_key, "c"), (directory, "d")):
-        await offers.invitations.invite(by, Email(f"{name}@example.com"), Role.ADMIN)
+        await offers.invitations.invite(by, Email(f"{name}@example.com"), Role.MEMBER)
     provisioning = Provisioning(world.uow, world.sessions, world.revisions, world.clock)
     await provisioning.change_user(directory, eve.id, UserChange(is_active=False))
     assert await offers.pending(tenant) == {"a@example.com", "d@example.com"}
@@ -143,3 +144,21 @@ async def test_what_was_offered_by_hand_or_by_key_ends_also_when_a_directory_clo
     assert await offers.pending(tenant) == {"a@example.com"}
     told = [event.detail for event in await world.events() if isinstance(event, AuditRecorded)]
     assert {"deactivated; 2 invitations void", "1 invitations void"} <= set(told)
+
+
+async def test_no_key_invites_somebody_who_would_run_the_tenant(offers: Offers) -> None:
+    tenant = await offers.world.tenant()
+    _, boss = await offers.person(tenant, "boss", Role.OWNER)
+    eve, _ = await offers.person(tenant, "eve", Role.ADMIN)
+    pending = await offers.invitations.invite(boss, VIC, Role.ADMIN)
+    for key in (
+        await offers.world.service_key(tenant),
+        Caller(tenant.id, "key", uuid7(), role="admin", owner_id=eve.id),
+    ):
+        with pytest.raises(NotAllowed):
+            await offers.invitations.invite(key, Email("a@example.com"), Role.ADMIN)
+        with pytest.raises(NotAllowed):
+            await offers.invitations.resend(key, pending.id)
+        with pytest.raises(OwnersOnly):
+            await offers.invitations.invite(key, Email("a@example.com"), Role.OWNER)
+    assert [mail.email for mail in offers.mails] == [VIC]

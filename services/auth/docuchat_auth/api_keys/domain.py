@@ -38,6 +38,8 @@ class KeySecret:
     prefix: str
     secret_hash: bytes = field(repr=False)
     created_at: datetime
+    shown_to: UUID
+    """Who made it, and may have kept it."""
     ends_at: datetime | None
     """When it gives way to the newer one."""
     last_used_at: datetime | None = None

@@ -30,18 +30,26 @@ SELECT id FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id = :user_id
 -- How many keys a user has, or the tenant itself.
 SELECT count(*) FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id IS NOT DISTINCT FROM :user_id::uuid;
 
--- name: count_service_keys(tenant_id, created_by)$
--- How many of the tenant's own keys somebody made, who has seen their secrets.
-SELECT count(*)
-FROM auth.api_keys
-WHERE tenant_id = :tenant_id AND created_by = :created_by AND user_id IS NULL;
+-- name: count_service_keys(tenant_id, shown_to)$
+-- How many of the tenant's own keys have a secret that somebody was shown.
+SELECT count(DISTINCT k.id)
+FROM auth.api_keys AS k JOIN auth.api_key_secrets AS s ON s.tenant_id = k.tenant_id AND s.key_id = k.id
+WHERE k.tenant_id = :tenant_id AND k.user_id IS NULL AND coalesce(s.shown_to, k.created_by) = :shown_to
+  AND (s.ends_at IS NULL OR s.ends_at > now());
+
+-- name: list_shown_to(tenant_id, key_id)
+-- Who was shown what opens a key.
+SELECT DISTINCT coalesce(s.shown_to, k.created_by) AS shown_to
+FROM auth.api_keys AS k JOIN auth.api_key_secrets AS s ON s.tenant_id = k.tenant_id AND s.key_id = k.id
+WHERE k.tenant_id = :tenant_id AND k.id = :key_id AND (s.ends_at IS NULL OR s.ends_at > now());
 
 -- name: list_secrets(tenant_id, key_ids)
 -- The secrets of some keys, the newest first.
-SELECT id, key_id, prefix, secret_hash, created_at, ends_at, last_used_at, last_used_from
-FROM auth.api_key_secrets
-WHERE tenant_id = :tenant_id AND key_id = ANY (:key_ids::uuid[])
-ORDER BY key_id, ends_at IS NULL DESC, id DESC;
+SELECT s.id, s.key_id, s.prefix, s.secret_hash, s.created_at, coalesce(s.shown_to, k.created_by) AS shown_to,
+       s.ends_at, s.last_used_at, s.last_used_from
+FROM auth.api_key_secrets AS s JOIN auth.api_keys AS k ON k.tenant_id = s.tenant_id AND k.id = s.key_id
+WHERE s.tenant_id = :tenant_id AND s.key_id = ANY (:key_ids::uuid[])
+ORDER BY s.key_id, s.ends_at IS NULL DESC, s.id DESC;
 
 -- name: add_key(tenant_id, key_id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at)!
 -- A new key.
@@ -50,10 +58,10 @@ INSERT INTO auth.api_keys
 VALUES
     (:tenant_id, :key_id, :name, :user_id, :role, :scopes, :addresses, :created_by, :created_at, :expires_at);
 
--- name: add_secret(tenant_id, secret_id, key_id, prefix, secret_hash, created_at)!
+-- name: add_secret(tenant_id, secret_id, key_id, prefix, secret_hash, created_at, shown_to)!
 -- What opens a key from now on.
-INSERT INTO auth.api_key_secrets (tenant_id, id, key_id, prefix, secret_hash, created_at)
-VALUES (:tenant_id, :secret_id, :key_id, :prefix, :secret_hash, :created_at);
+INSERT INTO auth.api_key_secrets (tenant_id, id, key_id, prefix, secret_hash, created_at, shown_to)
+VALUES (:tenant_id, :secret_id, :key_id, :prefix, :secret_hash, :created_at, :shown_to);
 
 -- name: end_secret(tenant_id, secret_id, new_id, moment)!
 -- When a secret gives way to the newer one. With another id, the tokens that name the older one can be ended.

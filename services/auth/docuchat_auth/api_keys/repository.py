@@ -46,9 +46,14 @@ class ApiKeyRepository:
         )
         return await self._with_secrets(tenant_id, [row async for row in rows])
 
-    async def count_service_keys(self, tenant_id: TenantId, created_by: UUID) -> int:
-        """How many of the tenant's own keys somebody made."""
-        return int(await _queries.count_service_keys(self._connection, tenant_id=tenant_id, created_by=created_by))
+    async def count_service_keys(self, tenant_id: TenantId, shown_to: UUID) -> int:
+        """How many of the tenant's own keys somebody could use."""
+        return int(await _queries.count_service_keys(self._connection, tenant_id=tenant_id, shown_to=shown_to))
+
+    async def list_shown_to(self, tenant_id: TenantId, key_id: UUID) -> set[UUID]:
+        """Who could use a key: whoever was shown what opens it."""
+        rows = _queries.list_shown_to(self._connection, tenant_id=tenant_id, key_id=key_id)
+        return {row["shown_to"] async for row in rows}
 
     async def list_ids(self, tenant_id: TenantId, user_id: UserId) -> list[UUID]:
         """The ids of a user's keys."""
@@ -87,6 +92,7 @@ class ApiKeyRepository:
             prefix=secret.prefix,
             secret_hash=secret.secret_hash,
             created_at=secret.created_at,
+            shown_to=secret.shown_to,
         )
 
     async def end_secret(self, tenant_id: TenantId, secret_id: UUID, kept: KeySecret) -> None:

@@ -74,6 +74,7 @@ class KeySecretView(BaseModel):
 
     prefix: str = Field(examples=["dck_019a00000000700080000000000000aa_1f2e"])
     created_at: datetime
+    shown_to: UUID = Field(description="Who made it, and may have kept it.")
     ends_at: datetime | None = Field(description="When it gives way to the newer one.")
     last_used_at: datetime | None = Field(description="To a few minutes.")
     last_used_from: str | None = Field(description="The client's address.", examples=["192.0.2.7"])
@@ -84,6 +85,7 @@ class KeySecretView(BaseModel):
         return cls(
             prefix=secret.prefix,
             created_at=secret.created_at,
+            shown_to=secret.shown_to,
             ends_at=secret.ends_at,
             last_used_at=secret.last_used_at,
             last_used_from=secret.last_used_from,

@@ -76,7 +76,7 @@ class ApiKeys:
             created_by=caller.subject_id,
             created_at=moment,
             expires_at=wanted.expires_at,
-            secrets=(_secret(shown, moment),),
+            secrets=(_secret(shown, moment, caller),),
         )
         issued = IssuedKey(key, shown.text)
         async with self._uow(caller.tenant_id) as tx:
@@ -137,7 +137,7 @@ class ApiKeys:
                 await tx.api_keys.end_secret(key.tenant_id, newest.id, kept[0])
                 if is_brief:
                     await self._revisions.record(tx, "key", key.tenant_id, newest.id, state="ended")
-            secret = _secret(shown, moment)
+            secret = _secret(shown, moment, caller)
             await tx.api_keys.add_secret(key.tenant_id, secret)
             issued = IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
             tx.outbox.add(entry(caller, "api_key.rotate", key_id))
@@ -230,8 +230,8 @@ def _require_rights(caller: Caller, wanted: NewKey) -> None:
             raise RightsExceeded
 
 
-def _secret(shown: ApiKeySecret, moment: datetime) -> KeySecret:
-    return KeySecret(uuid7(), shown.id, shown.text[:_PREFIX], shown.secret_hash, moment, None)
+def _secret(shown: ApiKeySecret, moment: datetime, caller: Caller) -> KeySecret:
+    return KeySecret(uuid7(), shown.id, shown.text[:_PREFIX], shown.secret_hash, moment, caller.subject_id, None)
 
 
 def _opened_by(key: ApiKey, shown: ApiKeySecret) -> KeySecret | None:

@@ -14,7 +14,7 @@ from docuchat_auth.groups.errors import GroupNotFound, TooManyGroups
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.service import outdate, require_still
+from docuchat_auth.users.service import outdate, require_no_way_back, require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -136,7 +136,7 @@ async def regroup(
     """Put users into groups and take them out, by whomever; what of it was not so before, each told in the log.
 
     Groups are held by id, then users by id, so that two changes never wait for each other. Raises GroupNotFound,
-    UserNotFound for somebody who is to come, TooManyGroups.
+    UserNotFound for somebody who is to come, TooManyGroups, NotAllowed.
     """
     tenant_id, coming, going = by.tenant_id, sorted(joining), sorted(leaving)
     for group_id in sorted({group_id for group_id, _ in (*coming, *going)}):
@@ -146,6 +146,7 @@ async def regroup(
         # before the membership, as a removal of the user does it
         if not await tx.users.lock(tenant_id, user_id) and user_id in {user_id for _, user_id in coming}:
             raise UserNotFound(f"There is no user {user_id}.")
+    await require_no_way_back(tx, by, "groups.manage", *(user_id for _, user_id in coming))
     went = [place for place in going if await tx.groups.remove_member(tenant_id, *place)]
     came = [place for place in coming if await tx.groups.add_member(tenant_id, *place, moment)]
     for user_id in sorted({user_id for _, user_id in (*went, *came)}):

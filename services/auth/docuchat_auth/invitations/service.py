@@ -20,7 +20,7 @@ from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, Newcomer, User
-from docuchat_auth.users.service import require_still
+from docuchat_auth.users.service import require_person, require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -210,6 +210,7 @@ class Invitations:
         await require_still(tx, caller, "users.manage")
         if wanted.role is Role.OWNER and not await owns(tx, caller):
             raise OwnersOnly
+        require_person(caller, wanted.role)
         if not await tx.users.has_proven_manager(wanted.tenant_id):  # whoever founds a tenant is nobody yet
             raise AddressUnproven
         if await tx.users.find_by_email(wanted.tenant_id, wanted.email) is not None:

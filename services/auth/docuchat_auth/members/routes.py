@@ -56,7 +56,8 @@ async def list_members(
 async def change_member(user_id: UUID, body: MemberChangeBody, caller: Admin, members: Service) -> UserView:
     """Within seconds no older access token works; one that is refreshed says the new role.
 
-    Deactivation ends all sessions, also open sockets. Only an owner makes or changes owners, and the last one stays.
+    Deactivation ends all sessions, also open sockets. Only an owner makes or changes owners, and the last one stays;
+    no API key makes, changes or removes an admin.
     """
     return UserView.of(await members.change(caller.tenant_id, UserId(user_id), body.change(), caller))
 

@@ -14,7 +14,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.service import outdate, require_still
+from docuchat_auth.users.service import outdate, require_no_way_back, require_person, require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.contracts.permissions import PERMISSIONS, Role
@@ -157,6 +157,7 @@ class Members:
             heir = await tx.users.find_by_id(tenant_id, heir_id)
             if heir is None or not heir.is_active or heir.id == user_id:
                 raise InvalidHandOver
+            await require_no_way_back(tx, by, "users.manage", heir.id)
         return user
 
     async def _judge(self, tx: Tx, tenant_id: TenantId, user_id: UserId, change: MemberChange, by: Caller) -> User:
@@ -168,6 +169,9 @@ class Members:
             raise UserNotFound
         if change.makes_or_breaks_an_owner(user) and by.subject_type != "operator" and not await owns(tx, by):
             raise OwnersOnly
+        require_person(by, user.role, change.role)
+        if change != _NOBODY:
+            await require_no_way_back(tx, by, "users.manage", user_id)
         was_owner = user.is_active and user.role is Role.OWNER
         if was_owner and not change.is_owner_after(user) and await tx.users.count_owners(tenant_id) == 1:
             raise LastOwner
@@ -194,7 +198,7 @@ async def set_rights(
 async def _void_offers(tx: Tx, user: User, role: Role | None) -> str:
     """Take back invitations that the user, now of `role` or of none, may not send any more; what the log says then.
 
-    Keys of the tenant that the user made go on, because programs need them: who reads the log rotates them.
+    Keys of the tenant that the user was shown go on, because programs need them: who reads the log rotates them.
     """
     if role is Role.OWNER:
         return ""
@@ -202,7 +206,7 @@ async def _void_offers(tx: Tx, user: User, role: Role | None) -> str:
     voided = await tx.invitations.void(user.tenant_id, user.id, all_roles=not manages)
     keys = 0 if manages else await tx.api_keys.count_service_keys(user.tenant_id, user.id)
     said = [f"{voided} invitations void"] if voided else []
-    said += [f"{keys} service keys of this user's making go on: rotate them"] if keys else []
+    said += [f"{keys} service keys known to this user go on: rotate them"] if keys else []
     return "".join(f"; {one}" for one in said)
 
 

@@ -32,7 +32,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, Newcomer, User, parse_username
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.schemas import parse_address
-from docuchat_auth.users.service import require_still
+from docuchat_auth.users.service import require_no_way_back, require_still
 from docuchat_common.acts import excuse_act, part_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -92,6 +92,8 @@ class Provisioning:
                 return before
             if user.role is Role.OWNER:
                 raise OwnersOnly
+            if change.is_active:
+                await require_no_way_back(tx, caller, "directory.sync", user_id)
             tx.outbox.add(entry(caller, "user.sync", user_id, detail=await self._apply(tx, user, change)))
             return await _get_user(tx, tenant_id, user_id)
 
@@ -197,8 +199,11 @@ class Provisioning:
             await tx.external_ids.put_user(user.tenant_id, user.id, change.external_id)
             changed.append("external id")
         if change.is_active is not None:
-            said = await set_rights(tx, self._sessions, self._revisions, user, user.role, is_active=change.is_active)
-            changed.append(("active" if change.is_active else "deactivated") + said)
+            # who runs the tenant is for people to say, not for a key: a closed admin comes back as a member
+            role = Role.MEMBER if change.is_active and user.role is Role.ADMIN else user.role
+            said = await set_rights(tx, self._sessions, self._revisions, user, role, is_active=change.is_active)
+            lowered = f", {user.role.value} to {role.value}" if role is not user.role else ""
+            changed.append(("active" if change.is_active else "deactivated") + lowered + said)
         return ", ".join(changed)
 
     async def _move(self, tx: Tx, caller: Caller, coming: Sequence[Place], leaving: Sequence[Place]) -> bool:

@@ -9,7 +9,7 @@ from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import User, UserFilter
 from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.audit import entry
-from docuchat_common.contracts.permissions import PERMISSIONS, Action
+from docuchat_common.contracts.permissions import PERMISSIONS, Action, Role
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import InvalidApiKey
 from docuchat_common.ids import TenantId, UserId
@@ -93,3 +93,24 @@ async def require_still(tx: Tx, by: Caller, action: Action, *about: UserId) -> N
         raise UserGone
     if action not in PERMISSIONS[present.role]:
         raise NotAllowed
+
+
+def require_person(by: Caller, *roles: Role | None) -> None:
+    """Raise NotAllowed for a key, a person's or the tenant's, where one of the roles is an admin's or an owner's.
+
+    A key outlives the rights of who was shown it, or is found by somebody: who runs the tenant is for people to say.
+    """
+    if by.subject_type == "key" and {Role.ADMIN, Role.OWNER}.intersection(roles):
+        raise NotAllowed("A key makes no admins or owners, and changes and removes none; sign in as a user.")
+
+
+async def require_no_way_back(tx: Tx, by: Caller, action: Action, *given_to: UserId) -> None:
+    """Raise NotAllowed when a key of the tenant is to give somebody something who was shown the key.
+
+    Unless they may do it themselves. The key goes on when they are demoted or closed, and is not their way back.
+    """
+    shown_to = set() if by.service_key_id is None else await tx.api_keys.list_shown_to(by.tenant_id, by.service_key_id)
+    for user_id in shown_to.intersection(given_to):
+        person = await tx.users.find_by_id(by.tenant_id, UserId(user_id))
+        if person is None or not person.is_active or action not in PERMISSIONS[person.role]:
+            raise NotAllowed("This user was shown the secret of this key and may do this no more: rotate the key.")

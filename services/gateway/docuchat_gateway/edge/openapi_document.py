@@ -102,7 +102,8 @@ def describe(document: JsonObject) -> JsonObject:
         "type": "apiKey",
         "in": "header",
         "name": HEADER,
-        "description": "The `secret` of POST /v1/api-keys; it may stand as `Authorization: Bearer` as well.",
+        "description": "The `secret` of POST /v1/api-keys; it may stand as `Authorization: Bearer` as well, and in no "
+        "address: `?token=` of a socket takes access tokens only.",
     }
     document["servers"] = [{"url": "/", "description": "The gateway that serves this document"}]
     document["info"] |= {

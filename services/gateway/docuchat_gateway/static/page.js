@@ -66,12 +66,22 @@ export const element = (id) => document.getElementById(id);
 export const say = (key, ...given) =>
   typeof words[language][key] === "function" ? words[language][key](...given) : words[language][key];
 
+// what is told at present, by the element that shows it: said anew in the other language
+const nothing = () => "";
+const tells = { problem: nothing, outcome: nothing };
+
+function tell(id, told) {
+  tells[id] = told;
+  element(id).textContent = told();
+}
+
 function show() {
   document.documentElement.lang = language;
   document.documentElement.dir = language === "fa" ? "rtl" : "ltr";
   for (const one of document.querySelectorAll("[data-text]")) one.textContent = say(one.dataset.text);
   element("language").textContent = say("other");
   element("language").lang = language === "fa" ? "en" : "fa";
+  for (const [id, told] of Object.entries(tells)) element(id).textContent = told();
 }
 
 element("language").addEventListener("click", () => {
@@ -83,9 +93,13 @@ show();
 /** Why the service refused, in words. */
 export class Refused extends Error {
   constructor(problem) {
-    super(words[language].problems[problem.code] ?? problem.detail ?? say("unreachable"));
+    super(problem.code);
     this.code = problem.code;
     this.problem = problem;
+  }
+
+  said() {
+    return words[language].problems[this.code] ?? this.problem.detail ?? say("unreachable");
   }
 }
 
@@ -108,18 +122,18 @@ export async function ask(method, path, body, headers = {}) {
   return answer;
 }
 
-/** Run `act` when the form is sent, once at a time; what it returns is shown, and why it failed. */
+/** Run `act` when the form is sent, once at a time; what the function says that it returns is shown, and why it failed. */
 export function onSubmit(form, act) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
     button.disabled = true;
-    element("problem").textContent = "";
-    element("outcome").textContent = "";
+    tell("problem", nothing);
+    tell("outcome", nothing);
     try {
-      element("outcome").textContent = await act(new FormData(form));
+      tell("outcome", await act(new FormData(form)));
     } catch (error) {
-      element("problem").textContent = error instanceof Refused ? error.message : say("unreachable");
+      tell("problem", () => (error instanceof Refused ? error.said() : say("unreachable")));
     } finally {
       button.disabled = false;
     }

@@ -8,7 +8,7 @@ onSubmit(element("ask"), async (given) => {
   asked = { email, challenge: sent.challenge };
   element("reset").hidden = false;
   element("code").focus();
-  return say("sent");
+  return () => say("sent");
 });
 
 onSubmit(element("reset"), async (given) => {
@@ -19,8 +19,8 @@ onSubmit(element("reset"), async (given) => {
     if (error instanceof Refused && error.code === "choose_tenant") offer(error.problem.tenants);
     throw error;
   }
-  element("ask").hidden = element("reset").hidden = true;
-  return say("reset");
+  element("ask").hidden = element("reset").hidden = element("lead").hidden = true;
+  return () => say("reset");
 });
 
 function offer(tenants) {

@@ -115,7 +115,7 @@ async def test_a_domain_is_proven_by_the_record_of_this_tenant_and_domain(names:
         with pytest.raises(DomainNotProven):
             await names.domains.verify(acme, domain.id)
     del names.name_server.texts["_docuchat-challenge.acme.example"]
-    with pytest.raises(DomainNotProven):
+    with pytest.raises(DomainNotProven, match=f"{domain.record_name} with the value {domain.record_value}"):
         await names.domains.verify(acme, domain.id)
     assert await names.unproven(acme, "acme.example") == {"acme.example"}
 

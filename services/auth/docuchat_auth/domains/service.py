@@ -76,7 +76,10 @@ class Domains:
             excuse_act()
             return domain
         if domain.record_value not in await self._records.texts_of(domain.record_name):
-            raise DomainNotProven
+            raise DomainNotProven(
+                f"The DNS does not hold the TXT record {domain.record_name} with the value {domain.record_value}; "
+                "publish it, wait until it is seen, and try again."
+            )
         moment = self._clock.now()
         async with self._uow(caller.tenant_id) as tx:
             await require_still(tx, caller, "identity.manage")
@@ -111,4 +114,8 @@ async def unproven(tx: Tx, tenant: Tenant, domains: Iterable[str]) -> frozenset[
 async def require_proven(tx: Tx, tenant: Tenant, domains: Iterable[str]) -> None:
     """Raise DomainNotProven, with the names in `domains`, unless all of them are the tenant's."""
     if missing := await unproven(tx, tenant, domains):
-        raise DomainNotProven(domains=sorted(missing))
+        raise DomainNotProven(
+            f"The tenant has not proven {', '.join(sorted(missing))}: POST /v1/domains names the record to publish, "
+            "and POST /v1/domains/{domain_id}/verify looks for it.",
+            domains=sorted(missing),
+        )

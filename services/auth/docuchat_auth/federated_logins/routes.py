@@ -20,6 +20,7 @@ from docuchat_auth.federated_logins.schemas import CodeExchange
 from docuchat_auth.federated_logins.service import FederatedSignIn
 from docuchat_auth.groups.errors import TooManyGroups
 from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.identity_providers.domain import CALLBACK
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
@@ -39,7 +40,7 @@ class _CallbackRoute(JsonRoute):
 
 
 router = APIRouter(tags=["auth"], route_class=JsonRoute, prefix="/v1/auth/oidc")
-callback = APIRouter(tags=["auth"], route_class=_CallbackRoute, prefix="/v1/auth/oidc/callback")
+callback = APIRouter(tags=["auth"], route_class=_CallbackRoute, prefix=CALLBACK)
 
 
 Service = Annotated[FederatedSignIn, provided("federated_sign_in")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from docuchat_auth.federated_logins.errors import (
 )
 from docuchat_auth.federated_logins.ports import OpenIdProviders
 from docuchat_auth.federated_logins.store import PendingSignIns
-from docuchat_auth.identity_providers.domain import IdentityProvider
+from docuchat_auth.identity_providers.domain import IdentityProvider, callback_of
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.service import Sessions
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-_CALLBACK: Final = "/v1/auth/oidc/callback"
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -57,10 +55,6 @@ class Places:
 
     public_url: str
     return_urls: frozenset[str]
-
-    def redirect_uri(self, provider_id: UUID) -> str:
-        """One for each provider: no provider can have another one's code brought to it (RFC 9700 §4.4.2)."""
-        return f"{self.public_url}{_CALLBACK}/{provider_id}"
 
     def admits(self, url: str) -> bool:
         """Whether a browser may be sent there with a code: exactly an address that is allowed, or our own pages."""
@@ -164,7 +158,7 @@ class FederatedSignIn:
         person = await self._openid.redeem(
             provider,
             answer.code,
-            redirect_uri=self._places.redirect_uri(provider.id),
+            redirect_uri=callback_of(self._places.public_url, provider.id),
             verifier=flow.verifier,
             nonce=flow.nonce,
         )
@@ -181,7 +175,7 @@ class FederatedSignIn:
         return {
             "response_type": "code",
             "client_id": provider.client_id,
-            "redirect_uri": self._places.redirect_uri(provider.id),
+            "redirect_uri": callback_of(self._places.public_url, provider.id),
             "scope": " ".join(provider.scopes),
             "state": state,
             "nonce": flow.nonce,

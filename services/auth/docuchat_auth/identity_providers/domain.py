@@ -12,6 +12,7 @@ from docuchat_common.ids import TenantId
 MOST_PROVIDERS: Final = 20
 """Of one tenant."""
 DEFAULT_SCOPES: Final = ("openid", "email", "profile")
+CALLBACK: Final = "/v1/auth/oidc/callback"
 _RANKS: Final = (Role.VIEWER, Role.MEMBER, Role.ADMIN)
 """The roles that a provider may give, the least first: it makes no owners."""
 
@@ -74,6 +75,11 @@ class IdentityProvider:
             return None
         given = {mapping.role for mapping in self.mappings if mapping.value in values}
         return next((role for role in reversed(_RANKS) if role in given), self.join.role)
+
+
+def callback_of(public_url: str, provider_id: UUID) -> str:
+    """Where a provider sends browsers back to: no two have the same, nor each other's codes (RFC 9700 §4.4.2)."""
+    return f"{public_url}{CALLBACK}/{provider_id}"
 
 
 def domain_of(email: str) -> str:

@@ -11,6 +11,7 @@ from docuchat_auth.identity_providers.domain import (
     GroupMapping,
     IdentityProvider,
     JoinRule,
+    callback_of,
     with_openid,
 )
 from docuchat_auth.tenants.domain import parse_domain
@@ -198,7 +199,7 @@ class IdentityProviderView(BaseModel):
                 for one in provider.mappings
             ],
             links_owners=provider.links_owners,
-            redirect_uri=f"{public_url}/v1/auth/oidc/callback/{provider.id}",
+            redirect_uri=callback_of(public_url, provider.id),
             start_url=f"{public_url}/v1/auth/oidc/{provider.tenant_id}/{provider.id}/start",
             created_at=provider.created_at,
         )

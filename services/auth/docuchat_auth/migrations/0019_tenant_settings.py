@@ -1,4 +1,7 @@
-"""Admins change their tenant's name, and for how long it keeps chats and documents."""
+"""Admins change their tenant's name, and for how long it keeps chats and documents.
+
+No file is missing before it: the numbers 0016 to 0018 were never used.
+"""
 
 from alembic import op
 

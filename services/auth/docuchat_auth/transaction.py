@@ -1,4 +1,16 @@
-"""One transaction: the slices' repositories and the outbox."""
+"""One transaction: the slices' repositories and the outbox.
+
+Who holds more than one thing takes them in this order, so that two transactions never wait for each other:
+
+1. `users.lock_all`: what is counted or decided over all users of a tenant
+2. `tenants.lock`: the tenant
+3. `groups.lock`: groups, by id
+4. `api_keys.lock`: the key that asks, or that is changed
+5. `users.lock`: users, by id, who asks among them (`users.service.require_still`)
+6. what hangs on a user: sessions, passwords, second factors, memberships
+
+Signing keys and the chains of the log (by number) are held in transactions of their own.
+"""
 
 from dataclasses import dataclass
 

@@ -81,7 +81,7 @@ class ApiKeys:
         issued = IssuedKey(key, shown.text)
         async with self._uow(caller.tenant_id) as tx:
             if owner is None:
-                await tx.users.lock_all(caller.tenant_id)  # as all do who change what somebody may, and before the user
+                await tx.users.lock_all(caller.tenant_id)  # before who asks: see transaction.py
             await require_still(tx, caller, "keys.use" if owner else "keys.manage")  # keys of one owner take turns
             if await tx.api_keys.count(caller.tenant_id, owner) >= MOST_LIVE:
                 raise TooManyApiKeys

@@ -32,7 +32,6 @@ class AuditLog:
     async def book(self, events: Sequence[AuditRecorded]) -> None:
         """Append each event once to its chain, in the order given."""
         entries = {event.id: _entry(event) for event in events}
-        # everybody locks in this order, so that nobody waits for somebody who waits for them
         chains = sorted({entry.chain for entry in entries.values()})
         async with self._uow.system() as tx:
             for chain in chains:

@@ -97,7 +97,7 @@ class Admission:
         """Give and take what is mapped, and nothing else; returns what changed."""
         role = provider.role_for(values)
         if role is not None and role is not user.role and user.role is not Role.OWNER:
-            await tx.users.lock_all(user.tenant_id)  # before groups, and those before the user, as all others do it
+            await tx.users.lock_all(user.tenant_id)  # before groups and the user: see transaction.py
             user = await tx.users.find_by_id(user.tenant_id, user.id) or user
         changes = await self._align_groups(tx, provider, user, values)
         if role is None or role is user.role or user.role is Role.OWNER:

@@ -111,7 +111,7 @@ class Groups:
     ) -> None:
         async with self._uow(by.tenant_id) as tx:
             for group_id, _ in (*joining, *leaving):
-                await tx.groups.lock(by.tenant_id, group_id)  # before the users
+                await tx.groups.lock(by.tenant_id, group_id)  # before who asks: see transaction.py
             await require_still(tx, by, "groups.manage", user_id)
             if not await regroup(tx, self._revisions, self._clock.now(), by, joining=joining, leaving=leaving):
                 excuse_act()
@@ -135,15 +135,14 @@ async def regroup(
 ) -> list[Place]:
     """Put users into groups and take them out, by whomever; what of it was not so before, each told in the log.
 
-    Groups are held by id, then users by id, so that two changes never wait for each other. Raises GroupNotFound,
-    UserNotFound for somebody who is to come, TooManyGroups, NotAllowed.
+    All are held, in the order of `transaction.py`. Raises GroupNotFound, UserNotFound for somebody who is to come,
+    TooManyGroups, NotAllowed.
     """
     tenant_id, coming, going = by.tenant_id, sorted(joining), sorted(leaving)
     for group_id in sorted({group_id for group_id, _ in (*coming, *going)}):
         if not await tx.groups.lock(tenant_id, group_id):
             raise GroupNotFound
     for user_id in sorted({user_id for _, user_id in (*coming, *going)}):
-        # before the membership, as a removal of the user does it
         if not await tx.users.lock(tenant_id, user_id) and user_id in {user_id for _, user_id in coming}:
             raise UserNotFound(f"There is no user {user_id}.")
     await require_no_way_back(tx, by, "groups.manage", *(user_id for _, user_id in coming))

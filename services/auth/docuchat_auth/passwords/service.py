@@ -114,7 +114,7 @@ class Passwords:
         logger.info("password.reset", tenant_id=user.tenant_id, user_id=str(user.id))
 
     async def _put(self, tx: Tx, user: User, hash_: str, *, keep: Caller | None) -> None:
-        await tx.users.lock(user.tenant_id, user.id)  # before the password, as who signs in does it
+        await tx.users.lock(user.tenant_id, user.id)  # before the password: see transaction.py
         await tx.passwords.put(user.tenant_id, user.id, hash_, self._clock.now())
         await self._sessions.end_all(tx, user, keep=None if keep is None else keep.session_id)
 

@@ -77,7 +77,7 @@ async def require_still(tx: Tx, by: Caller, action: Action, *about: UserId) -> N
     """Raise NotAllowed, UserGone or InvalidApiKey when who asks may do so no more, whatever the token says.
 
     For what outlives the token that made it. Who asks is held until `tx` ends, so that no demotion comes between, and
-    whom it is `about` with them: by id, as everybody does who holds several. A key holds for whose it is.
+    whom it is `about` with them, in the order of `transaction.py`. A key holds for whose it is.
     """
     if by.service_key_id is not None:
         await tx.api_keys.lock(by.service_key_id)

@@ -50,9 +50,10 @@ def entry(
     """The entry of an act, for `tx.outbox.add`.
 
     `name` is what its route says by `audited`; what stands before the dot is the object's type unless one is given.
-    Without a `caller` it is the request's, and where there is no request what `by` says: a command of the operator's,
-    what a tenant has chosen for how long things are kept, or that its user was removed. `tenant_id` is the
-    transaction's where that is not the caller's. `detail` are facts in words of ours.
+    `tenant_id` is the transaction's, where that is not the caller's. `detail` are facts in words of ours.
+
+    Without a `caller` it is the request's. Where there is no request, `by` says whose act it was: a command of the
+    operator's, what a tenant has chosen for how long things are kept, or that the user was removed whose object it was.
     """
     act = current_act()
     if caller is None and act is not None and isinstance(act.caller, Caller):

@@ -38,7 +38,7 @@ logger = structlog.get_logger()
 
 
 _SHARES: Final = 4
-"""Tenants that may use up what they have at one address before no more mails reach it."""
+"""All tenants together may send an address this many times what one of them may."""
 
 
 @dataclass(frozen=True, slots=True)

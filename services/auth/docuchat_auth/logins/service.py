@@ -80,7 +80,7 @@ class PasswordSignIn:
             raise InvalidCredentials
         for group, limits in groups:
             if all(one in right and (one.is_proven(attempt) or one.user.id in known) for one in group):
-                await self._attempts.forgive(limits)  # else it was a guess at somebody, whoever else has that password
+                await self._attempts.forgive(limits)  # right for all of them, so that it was a guess at nobody
             elif any(one.is_proven(attempt) or one.user.id in known for one in right):
                 await self._attempts.forgive_network(limits)
         homes = {one.tenant.id: one for one in reversed(right)}  # of two in a tenant the one who has proven the address

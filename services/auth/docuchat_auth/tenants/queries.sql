@@ -50,8 +50,8 @@ RETURNING id, customer_id, slug, name, signup, signup_domains, suspended_at, del
        created_at;
 
 -- name: add_tenant_with_id(tenant_id, slug, name, signup, domains)^
--- A new tenant with a chosen id, none when id or name is taken, or the id was a deleted tenant's; the sequence is moved past it, so that the next free id
--- stays free.
+-- A new tenant with a chosen id; none when its id or name is taken, or the id was that of a deleted tenant.
+-- The sequence is moved past the id, so that the next free one is free.
 WITH moved AS (
     -- setval takes effect at once and is never rolled back: a gap at worst
     SELECT setval('auth.tenants_id_seq', greatest(last_value, :tenant_id::bigint)) AS at

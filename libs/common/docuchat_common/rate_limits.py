@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import structlog
 from prometheus_client import Counter
@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 
 from docuchat_common.background import cancel
 from docuchat_common.durations import parse_duration
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_common.redis import REDIS_TROUBLE
 
 logger = structlog.get_logger()
@@ -222,6 +222,13 @@ class RateLimiter:
         if not allowed:
             _refused.labels(self._name, limit.name).inc()
         return RateDecision(bool(allowed), limit, remaining, timedelta(milliseconds=wait))
+
+    async def require(self, *limits: Limit, error: type[RateLimited] = RateLimited, **extensions: Any) -> None:
+        """Count one hit as `hit` does. Raises `error`, which tells the `extensions`, when a limit has no room."""
+        decision = await self.hit(*limits)
+        if decision is not None and not decision.allowed:
+            logger.warning("rate_limit.refused", limiter=self._name, limit=decision.limit.name)
+            raise error(retry_after=decision.reset_after, **extensions)
 
     async def give_back(self, *limits: Limit) -> None:
         """Take a hit back that turned out to count for nothing; what cannot be taken back now stays counted."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
 from docuchat_testkit.eventually import eventually
@@ -50,6 +50,15 @@ async def test_a_hit_that_one_subject_refuses_counts_for_none(limiter: RateLimit
         assert (refused.allowed, refused.limit) == (False, user)
         assert timedelta(0) < refused.reset_after <= 2 * HOUR
     assert (await decide(limiter, address)).remaining == 8
+
+
+async def test_a_try_that_has_no_room_is_refused_and_says_when_there_is(limiter: RateLimiter) -> None:
+    limit = Limit("guess", "a", Rate(1, HOUR))
+    await limiter.require(limit)
+    with pytest.raises(RateLimited) as refused:
+        await limiter.require(limit, limit=1)
+    assert refused.value.extensions == {"limit": 1}
+    assert refused.value.retry_after and timedelta(0) < refused.value.retry_after <= 2 * HOUR
 
 
 async def test_what_is_counted_is_forgotten(limiter: RateLimiter, client: Redis) -> None:

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from docuchat_auth.api_keys.service import ApiKeys
-from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.invitations.errors import AddressUnproven, InvitationNotFound
 from docuchat_auth.invitations.service import InvitationPolicy, Invitations

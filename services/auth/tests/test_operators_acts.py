@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from docuchat_auth.codes.domain import Account, GuessBudget, Redemption
-from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.operators.service import SignInReset
 from docuchat_auth.sessions.errors import InvalidRefreshToken

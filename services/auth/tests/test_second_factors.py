@@ -13,8 +13,9 @@ import pyotp
 import pytest
 
 from docuchat_auth.codes.domain import Account, GuessBudget, challenge_name
-from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt
 from docuchat_auth.logins.service import PasswordSignIn

@@ -9,7 +9,8 @@ import jwt
 import pytest
 
 from docuchat_auth.codes.domain import Account, new_code
-from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, SignUpMode, parse_tenant_reference
 from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFound, TenantTaken

@@ -1,18 +1,12 @@
 """What can go wrong when signing in. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import RateLimited, Unauthenticated, UpstreamUnavailable
+from docuchat_common.errors import Unauthenticated, UpstreamUnavailable
 
 
 class InvalidCode(Unauthenticated):
     """The code is wrong, used up or expired; request a new one."""
 
     code = "invalid_code"
-
-
-class TooManyAttempts(RateLimited):
-    """Too many attempts; wait before the next one."""
-
-    code = "too_many_attempts"
 
 
 class MailBacklog(UpstreamUnavailable):

@@ -20,9 +20,10 @@ from docuchat_auth.codes.domain import (
     new_challenge,
     new_code,
 )
-from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.origin import note_known_device
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
@@ -101,7 +102,7 @@ class CodeDesk:
             limits = _limits("send-address", client_address, self._policy.send_per_address)
             limits += _limits(f"{apart}send-email", subject, self._policy.send_per_email)
             limits += _limits(f"{apart}send-pair", pair, self._policy.send_per_email_and_address)
-        await self._count(limits)
+        await self._limiter.require(*limits, error=TooManyAttempts)
         code, new = new_code(), new_challenge()
         await self._codes.put(account, new, code, lifetime=self._policy.code_lifetime, is_known=is_known)
         await self._hand_over(CodeRequest(account, code))
@@ -115,7 +116,7 @@ class CodeDesk:
         """
         # who shows a challenge has budgets of the account; only bare guesses share one with others at the same address
         counted = [] if challenge else _limits("verify-address", client_address, self._policy.verify_per_address)
-        await self._count(counted)
+        await self._limiter.require(*counted, error=TooManyAttempts)
         outcome, wait = await self._codes.redeem(account, challenge, code, network=client_address)
         _guesses.labels(outcome.value).inc()
         if outcome is Redemption.LIMITED:
@@ -151,12 +152,6 @@ class CodeDesk:
         if proven.left > timedelta(0):
             challenge = proven.challenge or new_challenge()
             await self._codes.put(proven.account, challenge, proven.code, lifetime=proven.left, is_known=False)
-
-    async def _count(self, limits: list[Limit]) -> None:
-        decision = await self._limiter.hit(*limits)
-        if decision is not None and not decision.allowed:
-            logger.warning("auth.limited", limit=decision.limit.name)
-            raise TooManyAttempts(retry_after=decision.reset_after)
 
 
 class SignIn:

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from docuchat_auth.codes.errors import MailBacklog, TooManyAttempts
+from docuchat_auth.codes.errors import MailBacklog
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.invitations.errors import AddressUnproven, AlreadyMember, InvalidInvitation, InvitationNotFound
 from docuchat_auth.invitations.schemas import AcceptanceBody, InvitationBody, InvitationView

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.invitations.domain import Invitation, InvitationMail, hash_token, new_token, tenant_in
 from docuchat_auth.invitations.errors import AddressUnproven, AlreadyMember, InvalidInvitation, InvitationNotFound
 from docuchat_auth.members.errors import OwnersOnly
@@ -221,10 +221,7 @@ class Invitations:
         subject = self._pseudonyms.of_email(wanted.email)
         limits = [Limit("invite-tenant", str(wanted.tenant_id), rate) for rate in self._policy.per_tenant]
         limits += [Limit("invite-pair", f"{wanted.tenant_id}:{subject}", rate) for rate in self._policy.per_email]
-        decision = await self._limiter.hit(*limits)
-        if decision is not None and not decision.allowed:
-            logger.warning("auth.limited", limit=decision.limit.name)
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        await self._limiter.require(*limits, error=TooManyAttempts)
         shared = [
             Limit("invite-email", subject, Rate(rate.amount * _SHARES, rate.window)) for rate in self._policy.per_email
         ]

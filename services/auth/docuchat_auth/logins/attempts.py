@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from docuchat_auth.codes.domain import GuessBudget
-from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
@@ -49,9 +49,7 @@ class Attempts:
 
     async def count(self, limits: list[Limit]) -> None:
         """Count a try, which `forgive` takes back. Raises TooManyAttempts."""
-        decision = await self._limiter.hit(*limits)
-        if decision is not None and not decision.allowed:
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        await self._limiter.require(*limits, error=TooManyAttempts)
 
     async def forgive(self, limits: list[Limit]) -> None:
         """Take a try back that was no failure."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.logins.schemas import LoginBody, SignedInTokens, TokenBody
 from docuchat_auth.logins.service import PasswordSignIn

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import Counter
 
-from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
 from docuchat_auth.origin import note_known_device

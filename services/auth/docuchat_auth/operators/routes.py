@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.domains.errors import DomainNotFound
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.members.errors import LastOwner
 from docuchat_auth.members.schemas import MemberChangeBody

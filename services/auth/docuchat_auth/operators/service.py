@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from docuchat_auth.codes.errors import TooManyAttempts
 from docuchat_auth.domains.errors import DomainNotFound
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.members.service import ForgetGuesses
 from docuchat_auth.operators.domain import Operator, OperatorToken
 from docuchat_auth.operators.errors import InvalidOperatorKey
@@ -56,9 +56,8 @@ class Operators:
         try:
             operator = await self._prove(text)
         except InvalidOperatorKey:  # 256 bits are not guessed: only junk is counted, and refuses nobody who is right
-            decision = await self._limiter.hit(Limit("operator-address", client_address, _FAILURES_PER_ADDRESS))
-            if decision is not None and not decision.allowed:
-                raise TooManyAttempts(retry_after=decision.reset_after) from None
+            junk = Limit("operator-address", client_address, _FAILURES_PER_ADDRESS)
+            await self._limiter.require(junk, error=TooManyAttempts)
             raise
         logger.info("operator.signed_in", operator_id=str(operator.id), operator=operator.name)
         return OperatorToken(await self._keys.sign_operator_token(operator.id), OPERATOR_TOKEN_LIFETIME)

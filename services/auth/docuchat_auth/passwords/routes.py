@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode, MailBacklog
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak, WrongPassword
 from docuchat_auth.passwords.schemas import PasswordChange, PasswordReset

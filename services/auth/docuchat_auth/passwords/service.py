@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from docuchat_auth.codes.domain import Account, Challenge, Purpose
-from docuchat_auth.codes.errors import InvalidCode, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.service import CodeDesk
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.passwords.errors import WrongPassword
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.strength import require_strength
@@ -59,9 +60,8 @@ class Passwords:
 
         Raises TooManyAttempts, PasswordTooWeak, PasswordsBusy.
         """
-        decision = await self._limiter.hit(*(Limit("password-new", network, rate) for rate in self._made_per_address))
-        if decision is not None and not decision.allowed:
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        limits = (Limit("password-new", network, rate) for rate in self._made_per_address)
+        await self._limiter.require(*limits, error=TooManyAttempts)
         await self._pool.run(lambda: require_strength(password, about), network)
         return await self._pool.hash(password, network)
 
@@ -120,9 +120,7 @@ class Passwords:
 
     async def _prove(self, caller: Caller, older: str, current: str | None, network: str) -> None:
         limit = Limit("password-change", caller.subject, _WRONG_PER_USER)
-        decision = await self._limiter.hit(limit)
-        if decision is not None and not decision.allowed:
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        await self._limiter.require(limit, error=TooManyAttempts)
         if current is None or not any(await self._pool.check(current, [older], network)):
             raise WrongPassword
         await self._limiter.give_back(limit)

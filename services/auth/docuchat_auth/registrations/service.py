@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from docuchat_auth.codes.domain import Account, Challenge, Purpose
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog, TooManyAttempts
+from docuchat_auth.codes.errors import InvalidCode, MailBacklog
 from docuchat_auth.codes.service import CodeDesk
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.domain import SignedIn
 from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.registrations.domain import Application, Registered, new_slug
@@ -94,11 +95,8 @@ class Registrations:
             tenant = await self._admit(tenant_id, application)
         elif not self._policy.self_service_tenants:
             raise SignUpClosed("Tenants are made by the operator here; ask for one, or for an invitation.")
-        decision = await self._limiter.hit(
-            *(Limit("register-address", network, rate) for rate in self._policy.per_address)
-        )
-        if decision is not None and not decision.allowed:
-            raise TooManyAttempts(retry_after=decision.reset_after)
+        limits = (Limit("register-address", network, rate) for rate in self._policy.per_address)
+        await self._limiter.require(*limits, error=TooManyAttempts)
         hash_ = await self._passwords.make(
             application.password, network, application.email, application.username, application.name
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import Counter
 
-from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.origin import Origin, current_origin
 from docuchat_auth.second_factors.domain import Factors, hash_recovery_code, is_totp, totp_digits
 from docuchat_auth.second_factors.totp import TotpSeal, matching_step
@@ -91,10 +91,11 @@ class SecondFactorCheck:
         limits = [Limit("otp", f"{user.tenant_id}:{user.id}", rate) for rate in self._failures]
         if network.address and not network.is_known:
             limits += [Limit("otp-anybody", network.address, rate) for rate in self._per_network]
-        decision = await self._limiter.hit(*limits)
-        if decision is not None and not decision.allowed:
+        try:
+            await self._limiter.require(*limits, error=TooManyAttempts)
+        except TooManyAttempts:
             _proofs.labels("limited").inc()
-            raise TooManyAttempts(retry_after=decision.reset_after)
+            raise
         return limits
 
     async def _settle(self, limits: list[Limit], *, is_right: bool) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from docuchat_auth.codes.errors import TooManyAttempts
+from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import NoStore
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, TotpNotFound

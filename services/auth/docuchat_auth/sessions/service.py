@@ -290,11 +290,8 @@ class Sessions:
     async def _count(self, session_id: UUID) -> None:
         """Raise TooManyRefreshes when a session is refreshed too often. Without Redis people stay signed in."""
         with suppress(UpstreamUnavailable):
-            decision = await self._limiter.hit(
-                *(Limit("refresh", str(session_id), rate) for rate in self._policy.refreshes)
-            )
-            if decision is not None and not decision.allowed:
-                raise TooManyRefreshes(retry_after=decision.reset_after)
+            limits = (Limit("refresh", str(session_id), rate) for rate in self._policy.refreshes)
+            await self._limiter.require(*limits, error=TooManyRefreshes)
 
     async def _session(self, tx: Tx, user: User, link: RefreshToken, text: str) -> Session:
         """A session as the next pair tells it: good for setting up a second factor only, while a demanded one lacks."""

@@ -141,9 +141,8 @@ class ConversationService:
         text = content.replace("\x00", "").strip()
         if not text:
             raise MessageEmpty
-        decision = await self._limiter.hit(Limit("messages", caller.subject, MOST_STORED))
-        if decision is not None and not decision.allowed:
-            raise TooManyMessages(retry_after=decision.reset_after, limit=MOST_STORED.amount)
+        limit = Limit("messages", caller.subject, MOST_STORED)
+        await self._limiter.require(limit, error=TooManyMessages, limit=MOST_STORED.amount)
         async with self._transactions.as_caller(caller) as tx:
             message = await tx.chats.add_message(caller, chat_id, MessageId(uuid7()), text, metadata)
             if message is None:

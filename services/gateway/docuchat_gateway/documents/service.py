@@ -85,9 +85,8 @@ class DocumentService:
             document = await _own(tx, caller, document_id)
         if document.status is not DocumentStatus.FAILED:
             raise DocumentNotFailed
-        decision = await self._limiter.hit(Limit("retry", f"{tenant}:{document_id}", MOST_RETRIES))
-        if decision is not None and not decision.allowed:
-            raise TooManyRetries(retry_after=decision.reset_after, limit=MOST_RETRIES.amount)
+        limit = Limit("retry", f"{tenant}:{document_id}", MOST_RETRIES)
+        await self._limiter.require(limit, error=TooManyRetries, limit=MOST_RETRIES.amount)
         async with self._uow.as_caller(caller) as tx:
             document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))

@@ -88,9 +88,8 @@ class ExportService:
     async def _count(self, caller: Caller, user_id: UUID | None) -> None:
         by = "self" if user_id == caller.maker_id else "others"
         kind = f"{caller.tenant_id}:all" if user_id is None else f"{caller.tenant_id}:{user_id}:{by}"
-        decision = await self._limiter.hit(Limit("export", kind, MOST_EXPORTS))
-        if decision is not None and not decision.allowed:
-            raise TooManyExports(retry_after=decision.reset_after, limit=MOST_EXPORTS.amount)
+        limit = Limit("export", kind, MOST_EXPORTS)
+        await self._limiter.require(limit, error=TooManyExports, limit=MOST_EXPORTS.amount)
 
     async def _is_there(self, caller: Caller, user_id: UUID) -> bool:
         return user_id == caller.maker_id or await self._has_user(caller.tenant_id, user_id)

@@ -12,7 +12,7 @@ from docuchat_testkit.product import Product, User, started_test_product
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.servers import TestServers
 
-_START_SECONDS = 180
+_START_SECONDS = 600
 _LOG_LINES = 30
 
 

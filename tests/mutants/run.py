@@ -6,6 +6,7 @@ be collected, or does not end, counts as a fault of the table.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import queue
@@ -28,15 +29,18 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.toml")
 # Where each package's import root is: put before the installed ones, so that a copy's code is what its tests import.
 PACKAGES = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("[!.]*/**/pyproject.toml") if path.parent != ROOT)
-LONGEST_SECONDS = 120
+# What a change makes hang fails soon; what is not changed has all the time that a busy machine takes.
+CHANGED_TEST_SECONDS, CHANGED_SECONDS = 60, 300
+UNCHANGED_TEST_SECONDS, UNCHANGED_SECONDS = 300, 1800
 # Each run is forked off a process that has imported what takes long and is not ours.
 _SLOW = "pytest aio_pika aiohttp alembic.config asyncpg fastapi httpx2 jwt numpy pgvector.asyncpg redis.asyncio uvicorn"
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([*_SLOW.split(), "sqlalchemy.ext.asyncio"])
 _PYTEST = [
-    *("-q", "-rA", "--tb=no", "--no-header", "--timeout=60", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("-q", "-rA", "--tb=no", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
     *("-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "pytest_socket"),
 ]
+_SECONDS = itertools.count(1)
 _OUTCOME = re.compile(r"^(PASSED|FAILED|ERROR|SKIPPED) (\S+)", re.MULTILINE)
 
 
@@ -124,12 +128,12 @@ def shared_servers() -> Iterator[dict[str, str]]:
         process.wait(60)
 
 
-def run_tests(copy: Path, tests: list[str], environment: dict[str, str], seconds: float) -> Run:
-    """Run tests in a copy; a run that does not end is killed, and has no outcomes."""
+def run_tests(copy: Path, tests: list[str], environment: dict[str, str], of_test: int, of_all: int) -> Run:
+    """Run tests in a copy, each as many seconds at most; a run that does not end is killed, and has no outcomes."""
     with tempfile.NamedTemporaryFile("r") as printed:
-        process = _PROCESSES.Process(target=_in_copy, args=(copy, tests, environment, printed.name))
+        process = _PROCESSES.Process(target=_in_copy, args=(copy, tests, environment, printed.name, of_test))
         process.start()
-        process.join(seconds)
+        process.join(of_all)
         if process.exitcode is None:
             os.killpg(process.pid or 0, signal.SIGKILL)
             process.join()
@@ -138,7 +142,7 @@ def run_tests(copy: Path, tests: list[str], environment: dict[str, str], seconds
     return Run(process.exitcode, {name: outcome for outcome, name in _OUTCOME.findall(output)}, output)
 
 
-def _in_copy(copy: Path, tests: list[str], environment: dict[str, str], printed: str) -> None:
+def _in_copy(copy: Path, tests: list[str], environment: dict[str, str], printed: str, seconds: int) -> None:
     """Run pytest in a process of its own, with the copy's packages before the installed ones."""
     os.setsid()
     with Path(printed).open("w") as file:
@@ -146,15 +150,14 @@ def _in_copy(copy: Path, tests: list[str], environment: dict[str, str], printed:
         os.dup2(file.fileno(), 2)
     packages = [str(copy / package) for package in PACKAGES]
     os.environ.update(environment | {"PYTHONPATH": os.pathsep.join(packages), "COLUMNS": "400"})
-    os.environ.update(
-        {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "EVENTUALLY_SECONDS": "10"}
-    )
+    os.environ.update({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "EVENTUALLY_SECONDS": str(seconds // 6)})
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.chdir(copy)
-    sys.dont_write_bytecode = True
+    sys.dont_write_bytecode = False
     sys.path[:0] = [str(copy), *packages]
     import pytest
 
-    status = int(pytest.main([*_PYTEST, *tests]))
+    status = int(pytest.main([*_PYTEST, f"--timeout={seconds}", *tests]))
     sys.stdout.flush()
     os._exit(status)
 
@@ -167,12 +170,15 @@ def of_test(outcomes: dict[str, str], test: str) -> list[str]:
 def verdict(mutant: Mutant, copy: Path, environment: dict[str, str]) -> str | None:
     """Why the mutant counts as missed; None when every test that it names failed."""
     path = copy / mutant.file
-    unchanged = path.read_text()
+    unchanged, written = path.read_text(), path.stat().st_mtime_ns
     path.write_text(unchanged.replace(mutant.text, mutant.replacement))
+    # cached bytecode is known by its source's size and whole second: no two mutants may share one
+    os.utime(path, ns=(written, written + next(_SECONDS) * 10**9))
     try:
-        run = run_tests(copy, list(mutant.tests), environment, LONGEST_SECONDS)
+        run = run_tests(copy, list(mutant.tests), environment, CHANGED_TEST_SECONDS, CHANGED_SECONDS)
     finally:
         path.write_text(unchanged)
+        os.utime(path, ns=(written, written))
     if run.status == -1:
         return "the tests did not end"
     if run.status not in {0, 1}:
@@ -187,7 +193,12 @@ def baseline(folders: list[Path], mutants: list[Mutant], environment: dict[str, 
     share = -(-len(tests) // len(folders))
     shares = [tests[first : first + share] for first in range(0, len(tests), share)]
     with ThreadPoolExecutor(len(folders)) as threads:
-        runs = list(threads.map(lambda of: run_tests(*of, environment, 900), zip(folders, shares, strict=False)))
+        runs = list(
+            threads.map(
+                lambda of: run_tests(*of, environment, UNCHANGED_TEST_SECONDS, UNCHANGED_SECONDS),
+                zip(folders, shares, strict=False),
+            )
+        )
     outcomes = {name: outcome for run in runs for name, outcome in run.outcomes.items()}
     bad = [test for test in tests if set(of_test(outcomes, test)) != {"PASSED"}]
     return (
@@ -202,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Change the product a line at a time; the tests named must notice.")
     parser.add_argument("words", nargs="*", help="only mutants whose name contains one of these")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1)  # tests wait more than they compute
     arguments = parser.parse_args()
     began = time.monotonic()
     chosen = [

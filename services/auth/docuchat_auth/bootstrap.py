@@ -14,7 +14,7 @@ from docuchat_auth.adapters.openid import OpenIdClient
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
-from docuchat_auth.codes.delivery import CodeDelivery, DeliveryQueue, M
+from docuchat_auth.codes.delivery import CodeDelivery
 from docuchat_auth.codes.domain import Account, CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
@@ -36,6 +36,7 @@ from docuchat_auth.lifecycle.service import Settings as TenantSettings
 from docuchat_auth.links.service import Links
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.logins.service import PasswordSignIn
+from docuchat_auth.mail import DeliveryQueue, M
 from docuchat_auth.members.service import ForgetGuesses, Members
 from docuchat_auth.operators.service import DomainRelease, Operators, SignInReset, TenantFounding, UserImport
 from docuchat_auth.passkeys.ceremonies import RelyingParty
@@ -186,8 +187,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
         revisions = Revisions(uow, clock, settings.access_token_ttl)
         keys = make_keyring(settings, uow, revisions, clock)
         await keys.ensure_key()
-        queue = DeliveryQueue[CodeRequest](settings.mail_queue_size)
-        letters = DeliveryQueue[InvitationMail | OwnersNotice](settings.mail_queue_size)
+        queue = DeliveryQueue[CodeRequest]("codes", settings.mail_queue_size)
+        letters = DeliveryQueue[InvitationMail | OwnersNotice]("letters", settings.mail_queue_size)
         mailer = open_mailer(settings.smtp_url, settings.mail_from, settings.invitation_page)
         delivery = CodeDelivery(uow, mailer, settings.code_ttl)
         limiter = await stack.enter_async_context(
@@ -266,8 +267,8 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             },
         )
         start_erasures(background, tenant_settings, deletion, make_erasure(uow, audit, client, dead_letters), people)
-        _start_mail(stack, background, letters, mailer.send_letter, "letters", 1)
-        _start_mail(stack, background, queue, delivery.deliver, "codes", settings.mail_workers)
+        _start_mail(stack, background, letters, mailer.send_letter, 1)
+        _start_mail(stack, background, queue, delivery.deliver, settings.mail_workers)
         consumer.start()
         stack.push_async_callback(consumer.stop, settings.shutdown_grace)
         second_factors = SecondFactors(uow, check, sessions, revisions, clock, settings.totp_issuer)
@@ -366,11 +367,10 @@ def _start_mail(
     background: Background,
     queue: DeliveryQueue[M],
     deliver: Callable[[M], Awaitable[None]],
-    name: str,
     workers: int,
 ) -> None:
     for number in range(workers):
-        background.start(f"{name}.delivery.{number}", partial(queue.deliver, deliver))
+        background.start(f"{queue.name}.delivery.{number}", partial(queue.deliver, deliver))
     stack.push_async_callback(queue.drain, _DRAIN)
 
 

@@ -10,11 +10,11 @@ import pytest
 from docuchat_auth.adapters.mail import notice_message, receipt_message
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.domain import GuessBudget
-from docuchat_auth.codes.errors import MailRefused
 from docuchat_auth.lifecycle.domain import OwnersNotice, ReceiptMail
 from docuchat_auth.lifecycle.errors import ErasureBegun, ReceiptNotFound, SlugMismatch
 from docuchat_auth.lifecycle.service import Deletion, Notices
 from docuchat_auth.logins.attempts import Attempts
+from docuchat_auth.mail import MailRefused
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.tenant_erasure import make_erasure
 from docuchat_auth.tenants.errors import TenantNotFound, TenantTaken

@@ -9,11 +9,11 @@ from datetime import timedelta
 from email.message import Message
 
 import pytest
+from prometheus_client import REGISTRY
 
 from docuchat_auth.adapters.mail import MailServer, SmtpMailer, code_message
-from docuchat_auth.codes.delivery import DeliveryQueue
 from docuchat_auth.codes.domain import Account, CodeRequest, Purpose
-from docuchat_auth.codes.errors import MailBacklog, MailRefused
+from docuchat_auth.mail import DeliveryQueue, MailBacklog, MailRefused
 from docuchat_auth.users.domain import Email
 from docuchat_common.background import Background
 from docuchat_common.ids import TenantId
@@ -163,8 +163,12 @@ def test_mail_urls() -> None:
             MailServer.from_url(wrong)
 
 
+def lost(queue: str) -> float:
+    return REGISTRY.get_sample_value("docuchat_auth_mails_lost_total", {"queue": queue}) or 0
+
+
 async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
-    queue = DeliveryQueue(2)
+    queue = DeliveryQueue("codes", 2)
     delivered: list[CodeRequest] = []
 
     async def deliver(request: CodeRequest) -> None:
@@ -181,8 +185,9 @@ async def test_the_queue_refuses_when_full_and_delivers_what_it_took() -> None:
     assert delivered == [REQUEST, REQUEST]
 
 
-async def test_a_failed_delivery_does_not_stop_the_next() -> None:
-    queue = DeliveryQueue(10)
+async def test_a_failed_delivery_is_counted_and_does_not_stop_the_next() -> None:
+    before = lost("codes")
+    queue = DeliveryQueue("codes", 10)
     delivered: list[CodeRequest] = []
 
     async def deliver(request: CodeRequest) -> None:
@@ -195,12 +200,13 @@ async def test_a_failed_delivery_does_not_stop_the_next() -> None:
     await queue.offer(REQUEST)
     async with Background() as background:
         background.start("delivery", lambda: queue.deliver(deliver))
-        await queue.drain(timedelta(seconds=5))
+        await queue.drain(timedelta(seconds=60))
     assert len(delivered) == 2
+    assert lost("codes") == before + 1
 
 
 async def test_a_mail_server_that_hangs_does_not_hold_the_end_of_the_process() -> None:
-    queue = DeliveryQueue(10)
+    queue = DeliveryQueue("codes", 10)
     never = asyncio.Event()
 
     async def deliver(_: CodeRequest) -> None:

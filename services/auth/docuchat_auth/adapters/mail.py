@@ -14,9 +14,9 @@ import structlog
 from pydantic import SecretStr
 
 from docuchat_auth.codes.domain import CodeRequest, Purpose
-from docuchat_auth.codes.errors import MailRefused
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.lifecycle.domain import OwnersNotice, Receipt, ReceiptMail
+from docuchat_auth.mail import MailRefused
 from docuchat_common.ids import TenantId
 
 logger = structlog.get_logger()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter
 
 from docuchat_auth.codes.domain import Account, CodeRequest, Purpose
-from docuchat_auth.codes.errors import MailBacklog
 from docuchat_auth.codes.ports import CodeMailer
 from docuchat_auth.tenants.domain import ANY_TENANT
-from docuchat_common.errors import DocuChatError
-from docuchat_common.ids import TenantId
 
 if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
@@ -63,50 +58,3 @@ class CodeDelivery:
             return tenant.name if user.is_active else None
         may_join = account.purpose is Purpose.SIGN_IN and tenant.admits(account.email)
         return tenant.name if may_join else None
-
-
-class _Mail(Protocol):
-    @property
-    def tenant_id(self) -> TenantId: ...
-
-
-M = TypeVar("M", bound=_Mail)
-
-
-class DeliveryQueue(Generic[M]):
-    """A bounded queue of mails, so that no answer waits for a mail server.
-
-    What is still queued when the process dies is lost: its owner asks for another one.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._waiting: asyncio.Queue[M] = asyncio.Queue(size)
-
-    async def offer(self, request: M) -> None:
-        """Take a mail to be delivered soon. Raises MailBacklog when too many are waiting."""
-        try:
-            self._waiting.put_nowait(request)
-        except asyncio.QueueFull as error:
-            raise MailBacklog(retry_after=timedelta(seconds=10)) from error
-
-    async def deliver(self, deliver: Callable[[M], Awaitable[None]]) -> None:
-        """Deliver one after the other until cancelled; several may run beside each other."""
-        while True:
-            request = await self._waiting.get()
-            try:
-                await deliver(request)
-            except Exception as error:  # noqa: BLE001 - one bad delivery must not stop the others
-                # no traceback: what is being handled is a secret
-                _deliveries.labels("failed").inc()
-                reason = error.code if isinstance(error, DocuChatError) else type(error).__name__
-                logger.error("auth.code_undelivered", tenant_id=request.tenant_id, error=reason)
-            finally:
-                self._waiting.task_done()
-
-    async def drain(self, patience: timedelta) -> None:
-        """Give what is queued time to go out."""
-        try:
-            async with asyncio.timeout(patience.total_seconds()):
-                await self._waiting.join()
-        except TimeoutError:
-            logger.warning("auth.codes_dropped", waiting=self._waiting.qsize())

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent, CodeVerifyBody
 from docuchat_auth.codes.service import SignIn
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey

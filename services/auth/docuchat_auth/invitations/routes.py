@@ -5,12 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from docuchat_auth.codes.errors import MailBacklog
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_auth.invitations.errors import AddressUnproven, AlreadyMember, InvalidInvitation, InvitationNotFound
 from docuchat_auth.invitations.schemas import AcceptanceBody, InvitationBody, InvitationView
 from docuchat_auth.invitations.service import Invitations
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak
 from docuchat_auth.sessions.schemas import Tokens

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from docuchat_auth.codes.errors import MailBacklog, MailRefused
 from docuchat_auth.domains.service import require_proven
 from docuchat_auth.lifecycle.domain import OwnersNotice, Part, Receipt, SettingsChange
 from docuchat_auth.lifecycle.errors import (
@@ -19,6 +18,7 @@ from docuchat_auth.lifecycle.errors import (
     SlugMismatch,
 )
 from docuchat_auth.lifecycle.ports import ReceiptMailer
+from docuchat_auth.mail import MailBacklog, MailRefused
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.revisions.service import Revisions

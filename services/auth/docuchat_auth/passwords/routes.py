@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.schemas import CodeRequestBody, CodeSent
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak, WrongPassword
 from docuchat_auth.passwords.schemas import PasswordChange, PasswordReset
 from docuchat_auth.passwords.service import Passwords

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.codes.domain import Challenge
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.schemas import CodeSent
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.http import ClientAddress
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak
 from docuchat_auth.registrations.domain import Registered
 from docuchat_auth.registrations.errors import AlreadyRegistered, NothingToVerify, SignUpClosed, UsernameTaken

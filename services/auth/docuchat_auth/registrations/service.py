@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from docuchat_auth.codes.domain import Account, Challenge, Purpose
-from docuchat_auth.codes.errors import InvalidCode, MailBacklog
+from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.service import CodeDesk
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.domain import SignedIn
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.passwords.service import Passwords
 from docuchat_auth.registrations.domain import Application, Registered, new_slug
 from docuchat_auth.registrations.errors import AlreadyRegistered, NothingToVerify, SignUpClosed, UsernameTaken

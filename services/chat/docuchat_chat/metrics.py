@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-OPEN_TURNS = Gauge("docuchat_chat_open_turns", "Turns being answered in this process.")
+OPEN_TURNS = Gauge(
+    "docuchat_chat_open_turns", "Turns being answered or settled in this process: what MAX_RUNNING_TURNS counts."
+)
 TURNS = Counter("docuchat_chat_turns", "Turns by how they ended.", ["state"])
 FIRST_TOKEN_SECONDS = Histogram(
     "docuchat_chat_provider_first_token_seconds",

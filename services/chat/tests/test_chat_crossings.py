@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from docuchat_chat.turns.domain import Outcome, Question, TurnState
 from docuchat_chat.turns.errors import TooBusy
@@ -46,6 +47,23 @@ async def test_one_caller_has_a_share_of_the_slots_and_is_told_soon_to_come_back
     world.holds.gate.set()
     for answering in await asyncio.gather(first, other):
         await answering.result()
+
+
+async def test_only_turns_that_run_count_as_running(world: Any) -> None:
+    world.with_policy(max_running_turns=1)
+    ended = await world.ask()
+    live = await begin_answer(world)
+    assert ended[-1]["type"] == "end" and (world.registry.turns, running()) == ({live.turn.id: live}, 1)
+    with pytest.raises(TooBusy):
+        await world.asking.ask(world.caller, QUESTION)
+    live.stop()
+    await live.finished.wait()
+    assert (world.registry.turns, running()) == ({}, 0)
+
+
+def running() -> float | None:
+    """What Prometheus is told."""
+    return REGISTRY.get_sample_value("docuchat_chat_open_turns")
 
 
 @pytest.mark.parametrize(("failure", "asked"), [(ProviderTimeout(), 3), (ProviderFailed(), 3), (None, 5)])

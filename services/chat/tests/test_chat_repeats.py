@@ -256,11 +256,14 @@ async def test_a_notice_whose_commit_was_not_answered_is_told_when_the_key_is_re
 
 @pytest.mark.parametrize("running", [False, True])
 async def test_the_key_of_a_question_whose_chat_was_deleted_says_so(world: Any, *, running: bool) -> None:
-    if running:
-        world.model.scripts = [["The warranty", asyncio.Event()]]
+    gate = asyncio.Event()
+    world.model.scripts = [["The warranty", gate]]
     answering = await world.asking.ask(world.caller, Question("How long is the warranty?"), key="k")
     live = world.registry.turns[answering.turn.id]
     await eventually(lambda: live.log.texts)
+    if not running:
+        gate.set()
+        await live.finished.wait()
     await world.conversations.delete(world.caller, answering.turn.chat_id)
     await live.finished.wait()
     for process in (world, await world.other_process()):

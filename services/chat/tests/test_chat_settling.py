@@ -103,7 +103,7 @@ async def test_a_turn_that_cannot_be_recovered_keeps_no_other_waiting(world: Any
     world.model.scripts = [["The warranty", asyncio.Event()]]
     first = await world.asking.ask(world.caller, Question("How long is the warranty?"))
     second = await world.asking.ask(world.caller, Question("How long is the warranty?"))
-    await eventually(lambda: all(live.log.texts for live in world.registry.running()))
+    await eventually(lambda: all(live.log.texts for live in world.registry.turns.values()))
     other = await world.other_process()
     await world.die()
     await world.rows("UPDATE chat.turns SET sources = '[{}]' WHERE id = $1", first.turn.id)

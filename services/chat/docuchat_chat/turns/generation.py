@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
-from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, OPEN_TURNS, TURNS
+from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
 from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
 from docuchat_chat.turns.frames import terminal_frame
@@ -77,7 +77,7 @@ class Generator:
 
     def start(self, live: LiveTurn) -> None:
         """Begin to answer, apart from the caller's task."""
-        self._registry.turns[live.turn.id] = live
+        self._registry.begin(live)
         # The request may be dropped, the answer goes on: hence a task of its own.
         live.generation = asyncio.create_task(self._generate(live))
         task = asyncio.create_task(self._run(live))
@@ -89,7 +89,7 @@ class Generator:
         self._registry.closing = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._policy.drain.total_seconds())
-        for live in self._registry.running():
+        for live in list(self._registry.turns.values()):
             live.interrupt()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
@@ -99,7 +99,6 @@ class Generator:
         generation = live.generation
         assert generation is not None  # set by `start`
         background = asyncio.create_task(self._keep_hold(live))
-        OPEN_TURNS.inc()
         self._board.publish(live.log)
         try:
             try:
@@ -112,10 +111,8 @@ class Generator:
             logger.exception("turn.failed", turn_id=str(live.turn.id))
             self._close_unsettled(live, StorageUnavailable())
         finally:
-            OPEN_TURNS.dec()
             live.finished.set()
-            self._registry.open.discard(live.turn.id)  # if it is not settled, the sweep does it, from the spool
-            self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
+            self._registry.end(live.turn.id)  # if it is not settled, the sweep does it, from the spool
 
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
         counter = self._counter_for(live.turn.model)
@@ -261,9 +258,7 @@ class Generator:
         if outcome.usage is None and turn.hold_id is not None:
             await self._holds.release(turn.hold_id)
         live.outcome = outcome
-        if live.log.closed:
-            self._registry.turns.pop(turn.id, None)  # its readers were told otherwise; from now on the store knows
-        else:
+        if not live.log.closed:  # else its readers were told otherwise; from now on the store knows
             live.log.close(terminal_frame(len(outcome.frame_lengths) + 1, turn, outcome))
         if settlement is Settlement.CHAT_GONE or live.log.hidden:
             live.log.hidden = True

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from docuchat_chat.answers.domain import Prompt
+from docuchat_chat.metrics import OPEN_TURNS
 from docuchat_chat.turns.domain import Outcome, Question, Turn
 from docuchat_chat.turns.frames import delta_frame, opening_frame
 from docuchat_common.errors import DocuChatError
@@ -104,16 +105,23 @@ class LiveTurn:
 
 @dataclass(slots=True)
 class Registry:
-    """The live turns of this process."""
+    """The live turns of this process. One that is settled is none: who resumes it is answered from the store."""
 
     turns: dict[TurnId, LiveTurn] = field(default_factory=dict)
     open: set[TurnId] = field(default_factory=set)
     """Turns that this process prepares, answers or settles: all others that the database has as its own are left."""
     closing: bool = False
 
-    def running(self) -> list[LiveTurn]:
-        """Return the turns that are not settled."""
-        return [live for live in self.turns.values() if not live.finished.is_set()]
+    def begin(self, live: LiveTurn) -> None:
+        """Count a turn as running here, until its `end`."""
+        self.turns[live.turn.id] = live
+        OPEN_TURNS.set(len(self.turns))
+
+    def end(self, turn_id: TurnId) -> None:
+        """Forget a turn; whoever reads it keeps its frames."""
+        self.turns.pop(turn_id, None)
+        self.open.discard(turn_id)
+        OPEN_TURNS.set(len(self.turns))
 
     def find(self, caller: Caller, turn_id: TurnId) -> LiveTurn | None:
         """Return the caller's own live turn, of a chat that is not deleted."""
@@ -132,7 +140,3 @@ class Registry:
         if live is not None:
             live.log.hidden = True
             live.stop()
-
-    def keep_for(self, seconds: float, turn_id: TurnId) -> None:
-        """Forget a finished turn after a while, in which those who resume it find it here."""
-        asyncio.get_running_loop().call_later(seconds, self.turns.pop, turn_id, None)

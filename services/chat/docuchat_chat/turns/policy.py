@@ -30,8 +30,6 @@ class Policy:
     """How long an answer runs before its hold is cut to what it can still use."""
     storage_patience: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=20)
-    linger: timedelta = timedelta(seconds=30)
-    """How long a finished turn is kept in memory for those who resume it."""
     sweep: timedelta = timedelta(seconds=1)
     """How often turns of dead processes are looked for."""
     key_life: timedelta = timedelta(hours=24)

@@ -328,9 +328,7 @@ class AskService:
         live.log.append(text)
         live.log.close(terminal_frame(2, live.turn, outcome))
         live.finished.set()
-        self._registry.turns[live.turn.id] = live
-        self._registry.open.discard(live.turn.id)
-        self._registry.keep_for(self._policy.linger.total_seconds(), live.turn.id)
+        self._registry.end(live.turn.id)
         logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
 
 

@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from docuchat_local.processes import Account
 _CANDIDATES = ("nobody", "daemon")
 _SOURCE = "source"
 _DATA_ID = "data-id"
+_ABANDONED_SECONDS = 24 * 3600
 _FALLBACK = Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it, and its owner is checked
 
 
@@ -96,6 +98,8 @@ def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
     checkout) and is emptied; data at their own place are left alone, and SetupFailed says what to do.
     """
     _bring_along(folder, data_id, account)
+    if account is not None:
+        sweep()
     place = server_folder(folder, account)
     mark = place / _DATA_ID
     if mark.exists() and mark.read_text() != data_id:
@@ -110,7 +114,7 @@ def claim_folder(folder: Path, data_id: str, account: Account | None) -> Path:
 def _bring_along(folder: Path, data_id: str, account: Account | None) -> None:
     """Fetch the data of a folder that was moved: from the stand-in of its old path, or from itself into a stand-in."""
     place = place_of(folder, account)
-    for other in (folder, *_abandoned()):
+    for other in (folder, *(stand_in for stand_in, source in _stand_ins() if not source.exists())):
         mark = other / _DATA_ID
         if not place.exists() and mark.is_file() and mark.read_text() == data_id:
             shutil.move(other, place)
@@ -156,11 +160,8 @@ def stand_in_of(path: Path) -> Path:
 
 
 def _stand_in(path: Path) -> Path:
-    """Make the stand-in for `path`, and remove those whose folder is no more."""
+    """Make the stand-in for `path`."""
     stand_in = stand_in_of(path)
-    for other in _abandoned():
-        if other != stand_in:  # which may have been brought along just now
-            shutil.rmtree(other, ignore_errors=True)
     stand_in.mkdir(exist_ok=True, mode=0o711)
     if stand_in.is_symlink() or stand_in.stat().st_uid != os.geteuid():
         raise SetupFailed(f"{stand_in} belongs to somebody else; remove it")
@@ -168,9 +169,37 @@ def _stand_in(path: Path) -> Path:
     return stand_in
 
 
-def _abandoned() -> Iterator[Path]:
-    """Our stand-ins whose folder is no more at its place."""
+def sweep(below: Path | None = None) -> None:
+    """Remove our stand-ins whose folder is no more, and all `below` a folder; in use none is.
+
+    Data wait for a day after they were claimed last: their folder may have been moved, and fetches them at its start.
+    """
+    used = _places_in_use()
+    for stand_in, source in _stand_ins():
+        is_below = below is not None and source.is_relative_to(below.resolve())
+        if (is_below or not (source.exists() or _is_fresh(stand_in))) and not any(
+            place.is_relative_to(stand_in) for place in used
+        ):
+            shutil.rmtree(stand_in, ignore_errors=True)
+
+
+def _stand_ins() -> Iterator[tuple[Path, Path]]:
+    """Our stand-ins, and in which folder that is what each stands for."""
     for other in _FALLBACK.glob(f"docuchat-{os.geteuid()}-*"):
         with suppress(OSError):
-            if other.stat().st_uid == os.geteuid() and not Path((other / _SOURCE).read_text()).exists():
-                yield other
+            if other.lstat().st_uid == os.geteuid():
+                yield other, Path((other / _SOURCE).read_text())
+
+
+def _is_fresh(stand_in: Path) -> bool:
+    mark = stand_in / _DATA_ID
+    return mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED_SECONDS
+
+
+def _places_in_use() -> set[Path]:
+    """Where processes run, and which programs."""
+    places = set()
+    for link in (*Path("/proc").glob("[0-9]*/cwd"), *Path("/proc").glob("[0-9]*/exe")):
+        with suppress(OSError):
+            places.add(link.readlink())
+    return places

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from docuchat_local.accounts import remove_stand_in
+from docuchat_local.accounts import remove_stand_in, sweep
 from docuchat_local.control import Restart, obeyed_requests, request_restart
 from docuchat_local.environment import ROOT, read_settings
 from docuchat_local.errors import LocalError
@@ -146,6 +146,7 @@ def clean(folder: FolderOption = _FOLDER) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with Warden(folder / "lock"):  # refuses while a product runs
             remove_stand_in(folder / "servers")
+            sweep(below=Path(sys.prefix))  # the copy of PostgreSQL's programs
             for path in folder.iterdir():
                 if path.is_dir() and path.name != "tiktoken":
                     shutil.rmtree(path)

@@ -1,5 +1,8 @@
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from docuchat_local.accounts import (
     reachable_programs,
     remove_stand_in,
     server_folder,
+    sweep,
 )
 from docuchat_local.errors import SetupFailed
 from docuchat_local.processes import Account
@@ -41,10 +45,37 @@ def test_programs_below_a_private_folder_are_copied_with_their_libraries(tmp_pat
     shutil.rmtree(tmp_path)
     server_folder_elsewhere = tmp_path.with_name(f"{tmp_path.name}-other")
     server_folder_elsewhere.mkdir(mode=0o700)
-    stand_in = server_folder(server_folder_elsewhere / "servers", STRANGER)
-    assert not copy.exists()  # the next stand-in sweeps up those whose folder is no more
+    stand_in = claim_folder(server_folder_elsewhere / "servers", "one", STRANGER)
+    assert not copy.exists()  # the next start sweeps up those whose folder is no more
     remove_stand_in(server_folder_elsewhere / "servers")
     assert not stand_in.exists()
+
+
+def test_data_whose_folder_is_no_more_go_a_day_after_their_last_use_and_never_while_they_are_used(tmp_path):
+    tmp_path.chmod(0o700)
+    (tmp_path / "checkout").mkdir()
+    data = claim_folder(tmp_path / "checkout" / "servers", str(tmp_path), STRANGER)
+    (tmp_path / "checkout").rename(tmp_path / "moved")
+    sweep()
+    assert data.exists()
+    long_ago = time.time() - 25 * 3600
+    os.utime(data / "data-id", (long_ago, long_ago))
+    server = subprocess.Popen([sys.executable, "-c", "input()"], cwd=data, stdin=subprocess.PIPE)
+    sweep()
+    assert data.exists()
+    server.communicate(b"\n")
+    sweep()
+    assert not data.exists()
+
+
+def test_what_stands_in_for_a_folder_goes_with_what_it_is_in(tmp_path):
+    tmp_path.chmod(0o700)
+    places = {}
+    for name in ("session", "other"):
+        (tmp_path / name).mkdir()
+        places[name] = claim_folder(tmp_path / name / "servers", name, STRANGER)
+    sweep(below=tmp_path / "session")
+    assert [place.exists() for place in places.values()] == [False, True]
 
 
 def test_data_made_with_other_secrets_are_not_taken_over(tmp_path):

@@ -62,6 +62,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
     return _OneProduct(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove what products of the session keep outside of its folder, as root they do: pytest knows nothing of it."""
+    yield
+    from docuchat_local.accounts import sweep
+
+    sweep(below=tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[TestServers]:
     """Real servers: given by the environment, else containers, else child processes."""

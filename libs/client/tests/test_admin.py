@@ -314,11 +314,15 @@ async def test_a_tenant_is_suspended_when_that_is_confirmed_and_resumed(service:
     service.on("PATCH", "/v1/operator/tenants/acme", change)
     refused = await admin("admin", "suspend-tenant", "acme")
     suspended = await admin("admin", "suspend-tenant", "acme", "--yes")
+    again = await admin("admin", "resume-tenant", "acme")
+    service.answers["GET", "/v1/operator/tenants"].clear()
+    service.on("GET", "/v1/operator/tenants", JSONResponse({"items": [TENANT | {"suspended_at": "x"}]}))
     resumed = await admin("admin", "resume-tenant", "acme")
 
-    assert refused.code != 0 and service.count("PATCH", "/v1/operator/tenants/acme") == 2
+    assert refused.code != 0 and service.count("PATCH", "/v1/operator/tenants/acme") == 3
     assert (suspended.code, suspended.out) == (0, "Tenant 2 (acme) is suspended: what is there can be read.\n")
-    assert (resumed.code, resumed.out) == (0, "Tenant 2 (acme) is not suspended.\n")
+    assert (again.code, again.out) == (0, "Tenant 2 (acme) was not suspended.\n")
+    assert (resumed.code, resumed.out) == (0, "Tenant 2 (acme) is not suspended any more.\n")
 
 
 async def test_a_user_gets_a_role_and_a_sign_in_is_reset(service: Service, admin: Command) -> None:
@@ -350,11 +354,15 @@ async def test_a_tenant_is_deleted_when_that_is_confirmed_and_taken_back(service
     refused = await admin("admin", "delete-tenant", "acme")
     done = await admin("admin", "delete-tenant", "acme", "--yes")
     unknown = await admin("admin", "delete-tenant", "acne", "--yes")
+    unasked = await admin("admin", "restore-tenant", "acme")
+    service.answers["GET", "/v1/operator/tenants"].clear()
+    service.on("GET", "/v1/operator/tenants", JSONResponse({"items": [TENANT | {"deletes_at": "x"}]}))
     back = await admin("admin", "restore-tenant", "acme")
 
     assert refused.code != 0 and unknown.code != 0 and asked == ["acme"]
     ends = moment(datetime(2026, 11, 28, 12, tzinfo=UTC))
     assert done.out == f"Tenant 2 (acme) is erased at {ends}; until then: restore-tenant.\n"
+    assert unasked.out == "Tenant 2 (acme) stays; nobody had asked for its deletion.\n"
     assert (back.code, back.out) == (0, "Tenant 2 (acme) stays; it is active.\n")
 
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from docuchat_client import AsyncDocuChat, DocuChat, MemoryCredentials, NotFound
-from docuchat_client.cli import access, app
+from docuchat_client.cli import access, app, auditing
 from docuchat_client.rendering import moment
 from docuchat_common.contracts.permissions import ACTIONS
 
@@ -150,6 +150,16 @@ async def test_the_audit_log_is_narrowed_and_read_as_csv(
     assert (await docuchat("audit", "--from", "2d")).code == 0
     assert timedelta(days=2) <= datetime.now(UTC) - datetime.fromisoformat(asked[-1]["from"]) < timedelta(days=3)
     assert "ago" in (await docuchat("audit", "--from", "yesterday")).err
+
+
+async def test_an_audit_log_is_shown_with_the_names_of_people_and_keys(
+    service: Service, client: AsyncDocuChat, tenant: list[Any]
+) -> None:
+    entry = {"actor_type": "user", "actor_id": ANN, "object_type": "group", "object_id": GROUP}
+    assert await auditing._names(client, [entry]) == {ANN: "ann@example.com"}
+    assert service.count("GET", "/v1/api-keys") == 0
+    by_key = entry | {"actor_type": "key", "actor_id": KEY, "object_type": "user", "object_id": BEN}
+    assert await auditing._names(client, [by_key]) == {BEN: "ben", KEY: "key nightly"}
 
 
 async def test_sessions_are_ended_one_or_all_others(service: Service, docuchat: Command, tenant: list[Any]) -> None:

@@ -142,8 +142,14 @@ def suspend_tenant(context: typer.Context, tenant: Tenant, yes: Yes = False) -> 
 @admin_app.command("resume-tenant")
 def resume_tenant(context: typer.Context, tenant: Tenant) -> None:
     """End the suspension of a tenant."""
-    changed = operate(context, lambda it: it.set_suspended(tenant, is_suspended=False))
-    screen.line(f"Tenant {changed['id']} ({changed['slug']}) is not suspended.")
+
+    async def resume(operator: OperatorClient) -> tuple[dict[str, Any], bool]:
+        was = await operator.find_tenant(tenant)
+        return await operator.set_suspended(tenant, is_suspended=False), was.get("suspended_at") is not None
+
+    changed, was_suspended = operate(context, resume)
+    how = "is not suspended any more" if was_suspended else "was not suspended"
+    screen.line(f"Tenant {changed['id']} ({changed['slug']}) {how}.")
 
 
 @admin_app.command("set-role")

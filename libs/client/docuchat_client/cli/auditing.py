@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -105,17 +107,23 @@ def _short(entry: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 
 async def _names(client: AsyncDocuChat, entries: list[dict[str, Any]]) -> dict[str, str]:
-    """What the people of entries are called, as far as they are still there."""
-    ids = {entry[of] for entry in entries for of in ("actor_id", "object_id")}
+    """What the people and keys of entries are called, as far as they are still there."""
+    ids = {entry[of] for entry in entries for of in ("actor_id", "object_id")} - {None}
     names: dict[str, str] = {}
-    with suppress(DocuChatError):  # a log without names is one all the same
+
+    async def note(called: AsyncIterator[tuple[UUID, str]]) -> None:
         seen = 0
-        async for user in client.users():
-            seen += 1
-            if str(user.id) in ids:
-                names[str(user.id)] = user.called
-            if seen == _MOST_NAMES:
-                break
+        with suppress(DocuChatError):  # a log without names is one all the same
+            async for thing, name in called:
+                seen += 1
+                if str(thing) in ids:
+                    names[str(thing)] = name
+                if seen == _MOST_NAMES or ids <= names.keys():
+                    break
+
+    await note((user.id, user.called) async for user in client.users())
+    if any(entry["actor_type"] == "key" or entry["object_type"] == "api_key" for entry in entries):
+        await note((key.id, f"key {key.name}") async for key in client.api_keys())
     return names
 
 

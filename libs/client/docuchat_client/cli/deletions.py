@@ -33,8 +33,14 @@ def _at(said: str) -> str:
 
 def restore_tenant(context: typer.Context, tenant: _Tenant) -> None:
     """Take the deletion of a tenant back, until its erasure begins."""
-    back = operate(context, lambda it: it.restore_tenant(tenant))
-    screen.line(f"Tenant {back['id']} ({back['slug']}) stays; it is {back['state']}.")
+
+    async def restore(operator: OperatorClient) -> tuple[dict[str, Any], bool]:
+        was = await operator.find_tenant(tenant)
+        return await operator.restore_tenant(tenant), was.get("deletes_at") is not None
+
+    back, was_asked = operate(context, restore)
+    how = f"it is {back['state']}" if was_asked else "nobody had asked for its deletion"
+    screen.line(f"Tenant {back['id']} ({back['slug']}) stays; {how}.")
 
 
 def deletion_receipt(

@@ -16,6 +16,7 @@ import pytest
 
 from docuchat_common.blobs import Blobs
 from docuchat_common.db import UnitOfWork
+from docuchat_common.db.presence import Presence
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.exporting import Exported, Exporter
 from docuchat_common.ids import TenantId, UserId, uuid7
@@ -23,6 +24,7 @@ from docuchat_common.removals import RemovedUser
 from docuchat_ingest.exports.service import Exports
 from docuchat_ingest.transaction import SCHEMA, compose
 from docuchat_knowledge.exports.repository import FILES, ROWS
+from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_testkit.eventually import eventually
 
 from .bench import TENANT, Bench
@@ -256,10 +258,31 @@ async def test_an_archive_whose_worker_dies_is_made_anew_and_never_half(desk: De
     assert (await desk.state(export_id))["attempts"] == 2
 
 
+async def test_a_worker_goes_on_with_what_it_has_claimed_without_hearing_of_it(desk: Desk) -> None:
+    export_id = await desk.ask()
+    async with Presence.open(desk.bench.database.system_url("ingest"), LOCK_CLASS) as alive:
+        async with desk.bench.uow.system() as tx:  # the answer to this COMMIT is lost
+            await tx.exports.claim(alive.process_id, LOCK_CLASS, timedelta(0), most_attempts=6, lifetime=WEEK)
+        assert not await desk.worker(2).make_next(), "whose worker lives is nobody else's"
+        assert await desk.worker(alive.process_id).make_next()
+    desk.open()
+    assert (await desk.state(export_id))["attempts"] == 2
+
+
+async def test_what_ends_its_worker_each_time_is_given_up(desk: Desk) -> None:
+    export_id = await desk.ask()
+    for worker in range(2, 8):
+        async with desk.bench.uow.system() as tx:
+            assert await tx.exports.claim(worker, 1, timedelta(0), most_attempts=6, lifetime=WEEK)
+    assert not await desk.worker().make_next()
+    row = await desk.state(export_id)
+    assert (row["state"], row["attempts"]) == ("failed", 6) and row["expires_at"] is not None
+
+
 async def test_a_worker_that_was_thought_dead_changes_nothing_any_more(desk: Desk) -> None:
     await desk.ask()
     async with desk.bench.uow.system() as tx:
-        late = await tx.exports.claim(1, 1, timedelta(0))
+        late = await tx.exports.claim(1, 1, timedelta(0), most_attempts=6, lifetime=WEEK)
     assert late is not None and await desk.worker(2).make_next()
     async with desk.bench.uow(TENANT) as tx:
         assert await tx.exports.finish(late, "key", 1, WEEK) is None

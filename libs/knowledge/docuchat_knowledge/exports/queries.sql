@@ -29,13 +29,24 @@ LIMIT :page_size;
 
 -- name: claim_export^
 -- An export that waits, or whose worker is dead: the oldest of the tenant for which none was begun for the longest time.
+-- A worker that asks is at none: what is its own was claimed, or not postponed, by a COMMIT that it heard nothing of.
+-- What has ended its worker at each attempt is given up.
+WITH living AS MATERIALIZED (
+    SELECT knowledge.living_v1(:lock_class, :restart_grace::interval) AS workers
+),
+given_up AS (
+    UPDATE knowledge.exports g
+    SET state = 'failed', worker_id = NULL, expires_at = least(coalesce(g.expires_at, 'infinity'), now() + :lifetime::interval)
+    WHERE g.state = 'running' AND g.attempts >= :most_attempts
+      AND (g.worker_id = :worker_id OR NOT g.worker_id::bigint <@ (SELECT l.workers FROM living l))
+)
 UPDATE knowledge.exports e
 SET state = 'running', worker_id = :worker_id, attempts = e.attempts + 1, claimed_at = now()
 WHERE e.id = (
     SELECT w.id FROM knowledge.exports w
     WHERE (w.state = 'queued' AND w.not_before <= now())
-       OR (w.state = 'running'
-           AND NOT w.worker_id::bigint <@ (SELECT knowledge.living_v1(:lock_class, :restart_grace::interval)))
+       OR (w.state = 'running' AND w.attempts < :most_attempts
+           AND (w.worker_id = :worker_id OR NOT w.worker_id::bigint <@ (SELECT l.workers FROM living l)))
     ORDER BY (SELECT max(o.claimed_at) FROM knowledge.exports o WHERE o.tenant_id = w.tenant_id) NULLS FIRST, w.created_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED)

@@ -73,10 +73,20 @@ class ExportWork:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def claim(self, worker_id: int, lock_class: int, restart_grace: timedelta) -> ExportClaim | None:
-        """One that waits, or whose worker is dead, of the tenant that has waited longest for its turn."""
+    async def claim(
+        self, worker_id: int, lock_class: int, restart_grace: timedelta, *, most_attempts: int, lifetime: timedelta
+    ) -> ExportClaim | None:
+        """One that waits, or whose worker is dead, of the tenant that has waited longest for its turn.
+
+        For a worker that is at none. What was not finished by so many workers has failed, and is told for `lifetime`.
+        """
         row = await _queries.claim_export(
-            self._connection, worker_id=worker_id, lock_class=lock_class, restart_grace=restart_grace
+            self._connection,
+            worker_id=worker_id,
+            lock_class=lock_class,
+            restart_grace=restart_grace,
+            most_attempts=most_attempts,
+            lifetime=lifetime,
         )
         if row is None:
             return None

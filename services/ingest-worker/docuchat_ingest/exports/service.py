@@ -72,7 +72,9 @@ class Exports:
     async def make_next(self) -> bool:
         """Make the archive that was asked for first; False when there is none to make."""
         async with self.uow.system() as tx:
-            claim = await tx.exports.claim(self.worker_id, LOCK_CLASS, RESTART_GRACE)
+            claim = await tx.exports.claim(
+                self.worker_id, LOCK_CLASS, RESTART_GRACE, most_attempts=_MOST_ATTEMPTS, lifetime=self.lifetime
+            )
         if claim is None:
             return False
         try:

@@ -61,6 +61,19 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(world: Any) -> Non
     assert said["erased"] == {"chats": 2, "messages": 4} and "provider_calls" in said["kept"]
 
 
+async def test_of_whom_it_was_not_told_it_is_told_in_the_end(world: Any) -> None:
+    eve, people = world.caller, People(world.transactions, world.replay)
+    async with world.transactions(eve.tenant_id) as tx:  # its event lies with the dead letters
+        await tx.legacies.removed.remember(replace(gone(eve), is_erasure=True))
+    said = "SELECT FROM chat.outbox WHERE type = 'user.erased.v1'"
+    await people.sweep()
+    assert await world.rows(said) == [], "its event may be at work"
+    await world.rows("UPDATE chat.removed_users SET removed_at = now() - interval '1 hour'")
+    for _ in range(2):
+        await people.sweep()
+    assert len(await world.rows(said)) == 1
+
+
 async def told(world: Any, *subjects: Caller) -> dict[str, list[dict[str, Any]]]:
     exporter = Exporter(
         world.transactions._transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED

@@ -214,6 +214,17 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, peop
     assert counted["objects"] == 2 and counted.get("quotes", 0) <= 4
 
 
+async def test_of_whom_it_was_not_told_it_is_told_in_the_end(bench: Bench, people: People) -> None:
+    async with bench.uow(TENANT) as tx:  # its event lies with the dead letters
+        await tx.legacies.removed.remember(replace(gone(EVE), is_erasure=True))
+    await people.sweep()
+    assert await erasures(bench) == [], "its event may be at work"
+    await bench.rows("UPDATE knowledge.removed_users SET removed_at = now() - interval '1 hour'")
+    for _ in range(2):
+        await people.sweep()
+    assert [told["user_id"] for told in await erasures(bench)] == [str(EVE)]
+
+
 async def test_what_goes_with_a_document_is_told_whoever_takes_it_away(bench: Bench, people: People) -> None:
     for _ in range(2):
         await add(bench, EVE)

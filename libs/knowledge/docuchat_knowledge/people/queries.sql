@@ -2,7 +2,8 @@
 -- tenant_id stands first in every condition although row-level security would do.
 
 -- name: list_left
--- Removed users of all tenants under whose id something is found.
+-- Removed users of all tenants under whose id something is found, and those of whom it is not told what went: for so
+-- long their event may be at work.
 SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to, r.is_erasure
 FROM knowledge.removed_users r
 WHERE EXISTS (SELECT FROM knowledge.documents d
@@ -10,6 +11,7 @@ WHERE EXISTS (SELECT FROM knowledge.documents d
    OR EXISTS (SELECT FROM knowledge.collection_members m
               WHERE m.tenant_id = r.tenant_id AND m.member_id = ANY (r.user_id || r.key_ids))
    OR EXISTS (SELECT FROM knowledge.collections c WHERE c.tenant_id = r.tenant_id AND c.created_by = r.user_id)
+   OR (r.is_erasure AND r.told_at IS NULL AND r.removed_at < now() - interval '15 minutes')
 ORDER BY r.removed_at
 LIMIT :row_limit;
 

@@ -1,9 +1,11 @@
 -- name: list_left
--- Removed users of all tenants under whose ids a chat is found (system role).
+-- Removed users of all tenants under whose ids a chat is found, and those of whom it is not told what went: for so long
+-- their event may be at work (system role).
 SELECT r.tenant_id, r.user_id, r.key_ids, r.hand_over_to, r.is_erasure
 FROM chat.removed_users r
 WHERE EXISTS (SELECT FROM chat.chats c
               WHERE c.tenant_id = r.tenant_id AND c.subject_id = ANY (r.user_id || r.key_ids) AND c.deleted_at IS NULL)
+   OR (r.is_erasure AND r.told_at IS NULL AND r.removed_at < now() - interval '15 minutes')
 ORDER BY r.removed_at
 LIMIT :row_limit;
 

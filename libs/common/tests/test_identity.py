@@ -254,6 +254,7 @@ async def test_an_operators_token_opens_nothing_of_a_tenant_and_no_tenants_token
     identity = await verifier.verify_operator(token)
     assert (identity.caller.tenant_id, identity.caller.subject_type) == (NO_TENANT, "operator")
     assert identity.caller.user_id is None
+    assert await verifier.identify(token) == identity
     for _ in range(2):  # fresh, then remembered
         with pytest.raises(OperatorToken):
             await verifier.verify(token)

@@ -174,6 +174,10 @@ class TokenVerifier:
             raise OperatorRequired
         return identity
 
+    async def identify(self, token: str) -> Identity:
+        """As `verify`, for an operator's token as well: for who only asks whose it is."""
+        return await self._verify(token)
+
     def permit(self, identity: Identity, action: Action, method: str) -> None:
         """Raise NotAllowed unless who is `identity` may do `action`; `method` is the request's, for who asks more."""
         identity.caller.require(action)

@@ -15,7 +15,7 @@ from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.addresses import client_address
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import OperatorToken, bearer_token
+from docuchat_common.http.identity import bearer_token
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.outbox import Outbox
 
@@ -80,11 +80,7 @@ async def note_refusal(request: Request, path: str) -> None:
     if refusals is None:
         return
     try:
-        token = bearer_token(request.headers)
-        try:
-            identity = await container.verifier.verify(token)
-        except OperatorToken:
-            identity = await container.verifier.verify_operator(token)
+        identity = await container.verifier.identify(bearer_token(request.headers))
     except DocuChatError:
         return  # nobody is
     refusals.note(request, identity.caller, path)

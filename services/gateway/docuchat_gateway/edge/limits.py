@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError, RateLimited
 from docuchat_common.http.addresses import limited_address
-from docuchat_common.http.identity import OperatorToken, bearer_token
+from docuchat_common.http.identity import bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_common.http.slots import Slot
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter
@@ -166,11 +166,7 @@ class RateLimit:
 
 async def _subject(verifier: Admission, headers: Headers) -> str | None:
     try:
-        token = bearer_token(headers)
-        try:
-            identity = await verifier.verify(token)
-        except OperatorToken:
-            identity = await verifier.verify_operator(token)
+        identity = await verifier.identify(bearer_token(headers))
     except DocuChatError:
         return None
     return identity.caller.holder

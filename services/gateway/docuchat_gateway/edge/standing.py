@@ -169,15 +169,15 @@ class Admission:
 
     async def verify(self, token: str) -> Identity:
         """As `TokenVerifier.verify`. Raises TokenOutdated and SessionEnded besides."""
-        identity = await self._verifier.verify(token)
-        self._require_standing(identity)
-        return identity
+        return self._of_standing(await self._verifier.verify(token))
 
     async def verify_operator(self, token: str) -> Identity:
         """As `TokenVerifier.verify_operator`. Raises SessionEnded besides."""
-        identity = await self._verifier.verify_operator(token)
-        self._require_not_taken_back(identity)  # also while auth is silent: operators mend that
-        return identity
+        return self._of_standing(await self._verifier.verify_operator(token))
+
+    async def identify(self, token: str) -> Identity:
+        """As `TokenVerifier.identify`. Raises what `verify` and `verify_operator` do besides."""
+        return self._of_standing(await self._verifier.identify(token))
 
     def recheck(self, identity: Identity, action: Action, method: str) -> None:
         """Raise when who came in with `identity` may go on no more: for after any wait for the client."""
@@ -188,6 +188,13 @@ class Admission:
         """As `TokenVerifier.permit`. Raises TenantSuspended and TenantDeleting besides."""
         self._verifier.permit(identity, action, method)
         self._require_service(identity, action, method)
+
+    def _of_standing(self, identity: Identity) -> Identity:
+        if identity.caller.subject_type == "operator":
+            self._require_not_taken_back(identity)  # also while auth is silent: operators mend that
+        else:
+            self._require_standing(identity)
+        return identity
 
     def _require_standing(self, identity: Identity) -> None:
         self.standing.require_heard()

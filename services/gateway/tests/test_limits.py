@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,8 +15,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from docuchat_common.contracts.api_keys import new_api_key
+from docuchat_common.errors import RateLimited
 from docuchat_common.ids import uuid7
-from docuchat_gateway.edge.limits import Turns
+from docuchat_gateway.edge.limits import SignIn, Turn, Turns
+from docuchat_gateway.edge.table import TABLE
 from docuchat_testkit.eventually import eventually
 
 
@@ -86,7 +89,7 @@ async def test_a_flood_at_a_path_of_signing_in_makes_others_of_the_address_wait_
             return (await gateway.call("POST", "/v1/auth/login", json={"password": password})).status
 
         async def waiting(count: int) -> bool:
-            return gateway.container.limits.turns._waiting.total() == count
+            return sum(lane.waiting for lane in gateway.container.limits.turns._lanes.values()) == count
 
         gateway.behind.answer = answer
         room.set()
@@ -101,6 +104,61 @@ async def test_a_flood_at_a_path_of_signing_in_makes_others_of_the_address_wait_
         room.set()
         assert set(await asyncio.gather(*flood)) == {401}
         assert (await mine, most) == (200, Turns.AT_ONCE)
+
+
+def concrete(template: str) -> str:
+    return re.sub(r"{\w+}", lambda _: uuid7().hex, template)
+
+
+SIGN_IN = [row.path for row in TABLE if row.service == "auth" and row.action == "public"]
+
+
+def test_every_path_of_signing_in_is_known_by_what_it_is_asked_for_with() -> None:
+    """R26: paths with parameters, too."""
+    assert any("{" in template for template in SIGN_IN)
+    for template in SIGN_IN:
+        found = [SignIn.find(concrete(template)) for _ in range(2)]
+        assert [place and place.template for place in found] == [template] * 2
+        assert SignIn.find(f"{concrete(template)}/more") is None
+
+
+async def test_each_path_of_signing_in_counts_for_itself_whatever_its_parameters_are(
+    open_gateway: OpenGateway, behind: Behind
+) -> None:
+    async with open_gateway(rate_limit_per_address=100, auth_url=behind.url) as gateway:
+        await gateway.call("GET", "/v1/chats")
+        left = {
+            template: [
+                (await gateway.call(method, concrete(template))).headers["RateLimit-Remaining"] for _ in range(2)
+            ]
+            for template, method in ((row.path, row.methods[0]) for row in TABLE if row.path in SIGN_IN)
+        }
+        assert left == {template: ["99", "98"] for template in SIGN_IN}
+
+
+async def test_one_tenants_slow_provider_keeps_nobody_elses_from_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turns, "WAITING", 2)
+    turns = Turns()
+
+    def turn_of(tenant: str) -> Turn:
+        place = SignIn.find(f"/v1/auth/oidc/{tenant}/{uuid7()}/start")
+        assert place is not None
+        return turns.turn_of("192.0.2.1", place)
+
+    slow = [turn_of("slow") for _ in range(Turns.AT_ONCE // 2)]
+    for turn in slow:
+        await turn.take()
+    one_more = turn_of("slow")
+    waiting = asyncio.create_task(one_more.take())
+    await eventually(lambda: sum(lane.waiting for lane in turns._lanes.values()) == 2)
+    with pytest.raises(RateLimited):
+        await turn_of("slow").take()
+    others = [turn_of(tenant) for tenant in ("fast", "other")]
+    for turn in others:
+        await turn.take()
+    assert not waiting.done()
+    slow[0].end()
+    await waiting
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from weakref import WeakValueDictionary
 
 from starlette.datastructures import Headers
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError, RateLimited
@@ -29,15 +31,34 @@ REFUSED: Final = "docuchat.refused"
 TURN: Final = "docuchat.turn"
 """In the scope of a request that comes from a busy address: its turn, to be taken before a service is asked."""
 
-_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.service == "auth" and row.action == "public")
+_SIGN_IN: Final = [
+    (row.path, compile_path(row.path)[0]) for row in TABLE if row.service == "auth" and row.action == "public"
+]
 _WINDOW: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A path of signing in, by its template; `whose` is its first parameter, a tenant or a provider."""
+
+    template: str
+    whose: str | None
+
+    @classmethod
+    def find(cls, path: str) -> "SignIn | None":
+        """What a request's path is; None for any other."""
+        for template, pattern in _SIGN_IN:
+            if match := pattern.match(path):
+                return cls(template, next(iter(match.groups()), None))
+        return None
 
 
 class Turns:
     """Whoever signs in at an address that has used up its limit waits for a turn.
 
     Nobody can tell junk from a credential that is right before auth has looked at it: so the one does not refuse the
-    other, and junk costs no more than so many requests at once.
+    other, and junk costs no more than so many requests at once; half of them at most at one tenant's or provider's
+    path, because that may be slow to answer.
     """
 
     AT_ONCE: Final = 8
@@ -45,37 +66,48 @@ class Turns:
     PATIENCE: Final = timedelta(seconds=10)
 
     def __init__(self) -> None:
-        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._waiting: Counter[str] = Counter()
+        self._lanes: WeakValueDictionary[str, _Lane] = WeakValueDictionary()
 
-    def turn_of(self, address: str, path: str) -> "Turn":
+    def turn_of(self, address: str, place: SignIn) -> "Turn":
         """A turn at a path, not taken yet."""
-        name = f"{limited_address(address)}:{path}"
-        return Turn(name, self._lanes.setdefault(name, asyncio.Semaphore(self.AT_ONCE)), self._waiting)
+        name = f"{limited_address(address)}:{place.template}"
+        lanes = [self._lane(name, 1)]
+        if place.whose is not None:
+            lanes.insert(0, self._lane(f"{name}:{place.whose}", 2))
+        return Turn(lanes)
+
+    def _lane(self, name: str, part: int) -> "_Lane":
+        return self._lanes.setdefault(name, _Lane(self.AT_ONCE // part, self.WAITING // part))
+
+
+class _Lane:
+    def __init__(self, at_once: int, most_waiting: int) -> None:
+        self.room = asyncio.Semaphore(at_once)
+        self.most_waiting = most_waiting
+        self.waiting = 0
 
 
 class Turn:
     """One request's turn."""
 
-    def __init__(self, name: str, lane: asyncio.Semaphore, waiting: Counter[str]) -> None:
-        self._name = name
-        self._slot = Slot((lane,))
-        self._waiting = waiting
+    def __init__(self, lanes: Sequence[_Lane]) -> None:
+        self._lanes = lanes
+        self._slot = Slot(tuple(lane.room for lane in lanes))
 
     async def take(self) -> None:
         """Wait for it, once the client has sent all: who is slow keeps nobody waiting. Raises RateLimited."""
-        if self._waiting[self._name] >= Turns.WAITING:
+        if any(lane.waiting >= lane.most_waiting for lane in self._lanes):
             raise RateLimited(retry_after=Turns.PATIENCE)
-        self._waiting[self._name] += 1
+        for lane in self._lanes:
+            lane.waiting += 1
         try:
             async with asyncio.timeout(Turns.PATIENCE.total_seconds()):
                 await self._slot.take()
         except TimeoutError as error:
             raise RateLimited(retry_after=Turns.PATIENCE) from error
         finally:
-            self._waiting[self._name] -= 1
-            if not self._waiting[self._name]:
-                del self._waiting[self._name]
+            for lane in self._lanes:
+                lane.waiting -= 1
 
     def end(self) -> None:
         """Let the next one have it."""
@@ -96,12 +128,12 @@ class RequestLimits:
         """Count one request of a caller; None when nothing is counted, and it may pass."""
         return await self._hit("user", subject, self._per_user)
 
-    async def hit_address(self, address: str, path: str = "") -> RateDecision | None:
-        """As `hit_caller`, for an address; each path of signing in counts for itself.
+    async def hit_address(self, address: str, place: SignIn | None = None) -> RateDecision | None:
+        """As `hit_caller`, for an address; each path of signing in counts for itself, whatever its parameters are.
 
         Otherwise junk that one sends elsewhere would keep all who share the address from signing in, and signed in.
         """
-        own = f":{path}" if path in _SIGN_IN else ""
+        own = "" if place is None else f":{place.template}"
         return await self._hit("address", f"{limited_address(address)}{own}", self._per_address)
 
     async def hit_new_key(self, address: str) -> RateDecision | None:
@@ -135,8 +167,10 @@ class RateLimit:
         container = scope["app"].state.container
         limits: RequestLimits = container.limits
         subject = await _subject(container.verifier, Headers(scope=scope))
+        place: SignIn | None = None
         if subject is None:  # not signed in: whether that matters is the route's to say
-            decision = await limits.hit_address(client_address(scope), scope["path"])
+            place = SignIn.find(scope["path"])
+            decision = await limits.hit_address(client_address(scope), place)
         else:
             decision = await limits.hit_caller(subject)
         refused: DocuChatError | None = scope.get(REFUSED)
@@ -154,8 +188,8 @@ class RateLimit:
         if decision.allowed:
             await app(scope, receive, send_with_limits)
             return
-        if subject is None and refused is None and scope["path"] in _SIGN_IN:
-            turn = scope[TURN] = limits.turns.turn_of(client_address(scope), scope["path"])
+        if place is not None and refused is None:
+            turn = scope[TURN] = limits.turns.turn_of(client_address(scope), place)
             try:
                 await app(scope, receive, send_with_limits)
             finally:

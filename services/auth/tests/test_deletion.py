@@ -10,7 +10,7 @@ import pytest
 from docuchat_auth.adapters.mail import notice_message, receipt_message
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.domain import GuessBudget
-from docuchat_auth.lifecycle.domain import OwnersNotice, ReceiptMail
+from docuchat_auth.lifecycle.domain import OwnersNotice, Receipt
 from docuchat_auth.lifecycle.errors import ErasureBegun, ReceiptNotFound, SlugMismatch
 from docuchat_auth.lifecycle.service import Deletion, Notices
 from docuchat_auth.logins.attempts import Attempts
@@ -41,14 +41,16 @@ class NoDeadLetters:
 
 @dataclass
 class Mails:
-    sent: list[ReceiptMail] = field(default_factory=list)
+    sent: list[tuple[Receipt, str]] = field(default_factory=list)
     notices: list[OwnersNotice] = field(default_factory=list)
-    failure: Exception | None = None
+    failures: dict[str, Exception] = field(default_factory=dict)
+    tries: list[str] = field(default_factory=list)
 
-    async def send_receipt(self, mail: ReceiptMail) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.sent.append(mail)
+    async def send_receipt(self, receipt: Receipt, address: str) -> None:
+        self.tries.append(address.partition("@")[0])
+        if address in self.failures:
+            raise self.failures[address]
+        self.sent.append((receipt, address))
 
     async def send_notice(self, notice: OwnersNotice) -> None:
         self.notices.append(notice)
@@ -210,8 +212,8 @@ async def test_the_receipt_is_complete_when_all_have_spoken_and_is_mailed_once(e
     await ending.finish()
     for _ in range(2):
         await ending.deletion.mail()
-    (mail,) = ending.mails.sent
-    assert mail.to == ("ann@example.com",)
+    ((_, address),) = ending.mails.sent
+    assert address == "ann@example.com"
     done = await ending.deletion.get_receipt(str(ending.tenant.id))
     assert (done.finished_at, done.waiting_for) == (ending.world.clock.now(), [])
     assert done.parts["chat"].erased == {"rows": 3}, "what was said first"
@@ -221,13 +223,28 @@ async def test_the_receipt_is_complete_when_all_have_spoken_and_is_mailed_once(e
     assert "ann" not in str(done)
 
 
-async def test_a_mail_that_nobody_takes_is_not_tried_for_ever(ending: Ending) -> None:
+async def test_a_receipt_is_mailed_until_its_owner_has_it_and_for_some_days_at_most(ending: Ending) -> None:
+    mails, clock = ending.mails, ending.world.clock
+    await ending.world.admin.execute("UPDATE auth.users SET role = 'owner'")
     await ending.ask()
     await ending.pass_the_grace()
     await ending.finish()
-    ending.mails.failure = MailRefused()
-    await ending.deletion.mail()
-    assert await ending.world.admin.fetchval("SELECT mail_to FROM auth.tenant_receipts") == []
+    mails.failures = {"ann@example.com": MailRefused(), "bob@example.com": ValueError()}
+
+    async def waiting() -> set[str]:
+        for _ in range(2):  # at once again nobody is tried
+            await ending.deletion.mail()
+        left: list[str] = await ending.world.admin.fetchval("SELECT mail_to FROM auth.tenant_receipts")
+        return {address.partition("@")[0] for address in left}
+
+    assert (await waiting(), sorted(mails.tries)) == ({"ann", "bob"}, ["ann", "bob", "eve"])
+    del mails.failures["ann@example.com"]
+    clock.advance(hours=1)
+    assert (await waiting(), [address for _, address in mails.sent]) == (
+        {"bob"}, ["eve@example.com", "ann@example.com"],
+    )  # fmt: skip
+    clock.advance(days=5)
+    assert (await waiting(), mails.tries.count("bob"), len(mails.sent)) == (set(), 3, 2)
 
 
 async def test_who_does_it_is_in_the_log(ending: Ending) -> None:

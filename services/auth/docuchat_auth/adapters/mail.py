@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from docuchat_auth.codes.domain import CodeRequest, Purpose
 from docuchat_auth.invitations.domain import InvitationMail
-from docuchat_auth.lifecycle.domain import OwnersNotice, Receipt, ReceiptMail
+from docuchat_auth.lifecycle.domain import OwnersNotice, Receipt
 from docuchat_auth.mail import MailRefused
 from docuchat_common.ids import TenantId
 
@@ -107,11 +107,10 @@ class SmtpMailer:
         await self._send(notice_message(mail, self._sender), mail.tenant_id)
         logger.info("auth.notice_mailed", tenant_id=mail.tenant_id)
 
-    async def send_receipt(self, mail: ReceiptMail) -> None:
+    async def send_receipt(self, receipt: Receipt, address: str) -> None:
         """Raises MailRefused when every try failed or the server refused for good."""
-        for address in mail.to:
-            await self._send(receipt_message(mail.receipt, address, self._sender), mail.receipt.tenant_id)
-        logger.info("auth.receipt_mailed", tenant_id=mail.receipt.tenant_id)
+        await self._send(receipt_message(receipt, address, self._sender), receipt.tenant_id)
+        logger.info("auth.receipt_mailed", tenant_id=receipt.tenant_id)
 
     async def _send(self, message: EmailMessage, tenant_id: TenantId) -> None:
         for pause in (*self._pauses, None):
@@ -176,9 +175,9 @@ class LogMailer:
         else:
             logger.info("auth.notice_issued", tenant_id=mail.tenant_id, at=mail.at.isoformat())
 
-    async def send_receipt(self, mail: ReceiptMail) -> None:
+    async def send_receipt(self, receipt: Receipt, _: str) -> None:
         """One line; what it says, operators read with `docuchat admin deletion-receipt`."""
-        logger.info("auth.receipt_issued", tenant_id=mail.receipt.tenant_id)
+        logger.info("auth.receipt_issued", tenant_id=receipt.tenant_id)
 
 
 def open_mailer(url: SecretStr | None, sender: str, invitation_url: str) -> LogMailer | SmtpMailer:

@@ -65,7 +65,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptMail:
-    """A receipt on its way to those who owned the tenant."""
+    """A receipt, and who owned the tenant and has not got it yet."""
 
     receipt: Receipt
     to: tuple[str, ...] = field(repr=False)

@@ -2,11 +2,11 @@
 
 from typing import Protocol
 
-from docuchat_auth.lifecycle.domain import ReceiptMail
+from docuchat_auth.lifecycle.domain import Receipt
 
 
 class ReceiptMailer(Protocol):
     """Sends mail."""
 
-    async def send_receipt(self, mail: ReceiptMail) -> None:
+    async def send_receipt(self, receipt: Receipt, address: str) -> None:
         """Raises MailRefused when every try failed or the server refused for good."""

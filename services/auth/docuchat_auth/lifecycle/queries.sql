@@ -23,14 +23,21 @@ SET parts = n.parts,
 FROM noted AS n
 WHERE r.tenant_id = n.tenant_id;
 
--- name: list_to_mail
--- Receipts that are complete and were not mailed.
-SELECT tenant_id, customer_id, begun_at, finished_at, parts, mail_to
-FROM auth.tenant_receipts
-WHERE finished_at IS NOT NULL AND cardinality(mail_to) > 0
-ORDER BY tenant_id
-LIMIT 100;
+-- name: take_to_mail(moment, again_at)
+-- Complete receipts that somebody is still to get; nobody else finds them before `again_at`.
+UPDATE auth.tenant_receipts
+SET mail_after = :again_at
+WHERE tenant_id IN (
+    SELECT r.tenant_id
+    FROM auth.tenant_receipts AS r
+    WHERE r.finished_at IS NOT NULL AND cardinality(r.mail_to) > 0
+      AND (r.mail_after IS NULL OR r.mail_after <= :moment)
+    ORDER BY r.tenant_id
+    LIMIT 100
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING tenant_id, customer_id, begun_at, finished_at, parts, mail_to;
 
--- name: forget_addresses(tenant_id)!
--- The owners have their receipt.
-UPDATE auth.tenant_receipts SET mail_to = '{}' WHERE tenant_id = :tenant_id;
+-- name: forget_address(tenant_id, address)!
+-- An owner has the receipt, or cannot be reached.
+UPDATE auth.tenant_receipts SET mail_to = array_remove(mail_to, :address) WHERE tenant_id = :tenant_id;

@@ -22,7 +22,7 @@ class ReceiptRepository:
         self._connection = connection
 
     async def add(self, tenant_id: TenantId, customer_id: UUID, moment: datetime, mail_to: Sequence[str]) -> None:
-        """Note that an erasure begins; `mail_to` is forgotten once the receipt was mailed."""
+        """Note that an erasure begins; who of `mail_to` has the receipt is forgotten."""
         await _queries.add_receipt(
             self._connection, tenant_id=tenant_id, customer_id=customer_id, moment=moment, mail_to=list(mail_to)
         )
@@ -45,15 +45,14 @@ class ReceiptRepository:
             moment=moment,
         )
 
-    async def list_to_mail(self) -> list[ReceiptMail]:
-        """Receipts that are complete and were not mailed."""
-        return [
-            ReceiptMail(_receipt(row), tuple(row["mail_to"])) async for row in _queries.list_to_mail(self._connection)
-        ]
+    async def take_to_mail(self, moment: datetime, again_at: datetime) -> list[ReceiptMail]:
+        """Complete receipts that somebody is still to get. Nobody else takes them before `again_at`."""
+        rows = _queries.take_to_mail(self._connection, moment=moment, again_at=again_at)
+        return [ReceiptMail(_receipt(row), tuple(row["mail_to"])) async for row in rows]
 
-    async def forget_addresses(self, tenant_id: TenantId) -> None:
-        """The owners have their receipt."""
-        await _queries.forget_addresses(self._connection, tenant_id=tenant_id)
+    async def forget_address(self, tenant_id: TenantId, address: str) -> None:
+        """An owner has the receipt, or cannot be reached."""
+        await _queries.forget_address(self._connection, tenant_id=tenant_id, address=address)
 
 
 def _receipt(row: asyncpg.Record) -> Receipt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ from docuchat_auth.lifecycle.errors import (
     SlugMismatch,
 )
 from docuchat_auth.lifecycle.ports import ReceiptMailer
-from docuchat_auth.mail import MailBacklog, MailRefused
+from docuchat_auth.mail import MailBacklog
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.revisions.service import Revisions
@@ -29,6 +29,7 @@ from docuchat_auth.users.service import require_still
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
+from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import TenantDeleted, TenantErased, TenantSettings
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from docuchat_common.db import UnitOfWork
 
 logger = structlog.get_logger()
+
+_MAIL_AGAIN: Final = timedelta(hours=1)
+_MAIL_FOR: Final = timedelta(days=5)
+"""After that a receipt is given up whose owner no mail server knows; operators have it."""
 
 
 class Notices:
@@ -228,17 +233,15 @@ class Deletion:
             await tx.receipts.note(TenantId(event.tenant_id), event.service, part, self._clock.now())
 
     async def mail(self) -> None:
-        """Mail complete receipts to those who owned the tenants, and forget who that was."""
+        """Mail complete receipts to those who owned the tenants, and forget each who has one, or cannot be reached."""
+        moment = self._clock.now()
         async with self._uow.system() as tx:
-            waiting = await tx.receipts.list_to_mail()
+            waiting = await tx.receipts.take_to_mail(moment, moment + _MAIL_AGAIN)
         for mail in waiting:
-            tenant_id = mail.receipt.tenant_id
-            try:
-                await self._mailer.send_receipt(mail)
-            except MailRefused:
-                logger.warning("tenant.receipt_undelivered", tenant_id=tenant_id)
-            async with self._uow.system() as tx:
-                await tx.receipts.forget_addresses(tenant_id)
+            for address in mail.to:
+                if await self._hand_in(mail.receipt, address, moment):
+                    async with self._uow.system() as tx:
+                        await tx.receipts.forget_address(mail.receipt.tenant_id, address)
 
     async def get_receipt(self, reference: str) -> Receipt:
         """The receipt of a deleted tenant, by its number or customer id. Raises ReceiptNotFound."""
@@ -250,6 +253,19 @@ class Deletion:
         if found is None:
             raise ReceiptNotFound
         return found
+
+    async def _hand_in(self, receipt: Receipt, address: str, moment: datetime) -> bool:
+        """Whether this address is done with."""
+        try:
+            await self._mailer.send_receipt(receipt, address)
+        except Exception as error:  # noqa: BLE001 - one bad address must not keep the others from theirs
+            is_given_up = receipt.finished_at is not None and moment - receipt.finished_at >= _MAIL_FOR
+            reason = error.code if isinstance(error, DocuChatError) else type(error).__name__
+            logger.warning(
+                "tenant.receipt_undelivered", tenant_id=receipt.tenant_id, error=reason, is_given_up=is_given_up
+            )
+            return is_given_up
+        return True
 
     async def _begin(self, tenant_id: TenantId) -> None:
         async with self._uow(tenant_id) as tx:

@@ -45,11 +45,15 @@ _PREFIX = len("dck_") + 32 + len("_") + 4
 class ApiKeys:
     """The keys of a tenant and of its users."""
 
-    def __init__(self, uow: UnitOfWork[Tx], keys: KeyRing, revisions: Revisions, clock: Clock) -> None:
+    def __init__(
+        self, uow: UnitOfWork[Tx], keys: KeyRing, revisions: Revisions, clock: Clock, *, most: int = MOST_LIVE
+    ) -> None:
+        """`most` is how many keys a user may have, and the tenant itself."""
         self._uow = uow
         self._keys = keys
         self._revisions = revisions
         self._clock = clock
+        self._most = most
 
     async def create(self, caller: Caller, wanted: NewKey, settle: Settle[IssuedKey] = without_key) -> IssuedKey:
         """A key of the caller, or of the tenant.
@@ -83,7 +87,7 @@ class ApiKeys:
             if owner is None:
                 await tx.users.lock_all(caller.tenant_id)  # before who asks: see transaction.py
             await require_still(tx, caller, "keys.use" if owner else "keys.manage")  # keys of one owner take turns
-            if await tx.api_keys.count(caller.tenant_id, owner) >= MOST_LIVE:
+            if await tx.api_keys.count(caller.tenant_id, owner) >= self._most:
                 raise TooManyApiKeys
             await tx.api_keys.add(key)
             tx.outbox.add(entry(caller, "api_key.create", key.id))

@@ -48,6 +48,7 @@ from docuchat_auth.registrations.service import RegistrationPolicy, Registration
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.scim.service import Provisioning
 from docuchat_auth.second_factors.check import SecondFactorCheck
+from docuchat_auth.second_factors.devices import KnownDevices
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.second_factors.totp import TotpSeal
 from docuchat_auth.sessions.domain import SessionPolicy
@@ -195,7 +196,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
         )
         check = SecondFactorCheck(
-            TotpSeal(secret), limiter, settings.otp_failures, settings.failures_per_network, clock
+            TotpSeal(secret), limiter, KnownDevices(client), settings.otp_failures, settings.failures_per_network, clock
         )
         sessions = Sessions(
             uow,
@@ -224,7 +225,7 @@ async def open_container(settings: Settings, *, clock: Clock | None = None) -> A
             clock,
             settings.login_refused_after,
         )
-        forget_codes: ForgetGuesses = partial(_forget_codes, store)
+        forget_codes: ForgetGuesses = partial(_forget_codes, store, check.devices)
         members = Members(uow, sessions, revisions, [forget_codes, password_sign_in.forget_removed])
         passwords = Passwords(uow, pool, desk, sessions, limiter, clock, settings.passwords_per_address)
         invitations = Invitations(
@@ -374,8 +375,8 @@ def _start_mail(
     stack.push_async_callback(queue.drain, _DRAIN)
 
 
-async def _forget_codes(codes: CodeStore, user: User) -> int:
-    return await codes.forget(Account(user.tenant_id, user.email)) if user.email else 0
+async def _forget_codes(codes: CodeStore, devices: KnownDevices, user: User) -> int:
+    return await devices.forget(user) + (await codes.forget(Account(user.tenant_id, user.email)) if user.email else 0)
 
 
 @asynccontextmanager

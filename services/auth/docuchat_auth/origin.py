@@ -12,8 +12,10 @@ class Origin:
     device: str = ""
     """What the client says of itself, shortened."""
     address: str = ""
-    is_known: bool = False
-    """Whether this device has signed in to the account before, as far as it was asked."""
+    shown: str = ""
+    """A name that the client was given at an earlier sign-in, which nobody else can show; empty: it shows none."""
+    named: str = ""
+    """What it will show the next time."""
 
 
 NOWHERE: Final = Origin()
@@ -25,9 +27,9 @@ def note_origin(origin: Origin) -> None:
     _noted.set(origin)
 
 
-def note_known_device() -> None:
-    """Say that the device has signed in to the account before."""
-    _noted.set(replace(_noted.get(), is_known=True))
+def note_device(shown: str, named: str) -> None:
+    """Say by which name the client shows to have been here before, and by which one it will the next time."""
+    _noted.set(replace(_noted.get(), shown=shown, named=named))
 
 
 def current_origin() -> Origin:

@@ -115,7 +115,7 @@ class Settings(EgressSettings, ServiceSettings):
     code_tries_per_address: Rates = parse_rates("60/m;600/h")
 
     otp_failures: Rates = parse_rates("10/h;40/d")
-    """Wrong codes of a second factor, an account."""
+    """Wrong codes of a second factor, of an account, and of each device on which one was shown before."""
     totp_issuer: str = Field(default="DocuChat", pattern=r"^[^:]{1,60}$")
     """What authenticator apps show beside the account."""
 

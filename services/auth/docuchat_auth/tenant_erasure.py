@@ -37,8 +37,8 @@ def make_erasure(uow: UnitOfWork[Tx], audit: AuditLog, redis: Redis, dead_letter
     """The erasure of tenants from auth."""
 
     async def erase_keys_of(tenant_id: TenantId) -> Mapping[str, int]:
-        patterns = (f"auth:code:{tenant_id}:*", f"auth:devices:{tenant_id}:*", f"auth:limit:*:*:{tenant_id}:*")
-        return {"keys": await erase_keys(redis, *patterns)}
+        kinds = ("code", "devices", "factors", "limit:*:*")
+        return {"keys": await erase_keys(redis, *(f"auth:{kind}:{tenant_id}:*" for kind in kinds))}
 
     async def drop(tenant_id: TenantId) -> Mapping[str, int]:
         async with uow.system() as tx:

@@ -32,6 +32,7 @@ from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import TenantFounding
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.second_factors.check import SecondFactorCheck
+from docuchat_auth.second_factors.devices import KnownDevices
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.second_factors.totp import TotpSeal
 from docuchat_auth.sessions.domain import SessionPolicy
@@ -208,7 +209,8 @@ async def make_world(
             pseudonyms = KeyedPseudonyms(SECRET)
             codes = CodeStore(client, CodeDigests(SECRET), pseudonyms, GuessBudget(5, 100))
             successor_key = derive_key(SECRET, "refresh-token-successor")
-            check = SecondFactorCheck(TotpSeal(SECRET), limiter, parse_rates("10/h;40/d"), parse_rates("12/h"), clock)
+            devices, failures = KnownDevices(client), parse_rates("10/h;40/d")
+            check = SecondFactorCheck(TotpSeal(SECRET), limiter, devices, failures, parse_rates("12/h"), clock)
             lasting = SessionPolicy(timedelta(days=30), timedelta(days=90), parse_rates("60/m"))
             sessions = Sessions(uow, keys, revisions, clock, limiter, lasting, successor_key, groups_of, check)
             requests: list[CodeRequest] = []

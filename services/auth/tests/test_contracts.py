@@ -53,20 +53,20 @@ async def guess(
 
 class TestCodeStore:
     async def test_the_right_guess_is_accepted_once(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
         assert await guess(store, "123456") is Redemption.ACCEPTED
         assert await guess(store, "123456") is Redemption.MISSING
         assert await guess(store, "123456", None) is Redemption.MISSING
 
     async def test_without_a_challenge_the_newest_code_is_meant(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
-        await store.put(ACCOUNT, "b" * 32, "654321", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
+        await store.put(ACCOUNT, "b" * 32, "654321", lifetime=LIFE)
         assert await guess(store, "123456", None) is Redemption.WRONG
         assert await guess(store, "654321", None) is Redemption.ACCEPTED
         assert await guess(store, "123456") is Redemption.ACCEPTED
 
     async def test_accounts_are_apart(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
         for other in (replace(ACCOUNT, tenant_id=TenantId(2)), replace(ACCOUNT, email=Email("b@example.com"))):
             assert await guess(store, "123456", CHALLENGE, other) is Redemption.MISSING
             assert await guess(store, "123456", None, other) is Redemption.MISSING
@@ -75,7 +75,7 @@ class TestCodeStore:
     async def test_a_code_ends_with_its_life(self, store: CodeStore) -> None:
         from docuchat_testkit.eventually import eventually
 
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=timedelta(milliseconds=1), is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=timedelta(milliseconds=1))
 
         async def gone() -> bool:
             return not await store._client.exists(f"{store._prefix(ACCOUNT)}:{challenge_name(CHALLENGE)}")
@@ -84,12 +84,12 @@ class TestCodeStore:
         assert await guess(store, "123456") is Redemption.MISSING
 
     async def test_fifty_parallel_tries_have_one_winner_and_are_no_failures(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
         outcomes = await asyncio.gather(*(guess(store, "123456", None) for _ in range(50)))
         assert (outcomes.count(Redemption.ACCEPTED), outcomes.count(Redemption.MISSING)) == (1, 49)
 
     async def test_fifty_parallel_wrong_tries_cost_what_a_code_bears(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
         shown = [CHALLENGE, None] * 10
         outcomes = await asyncio.gather(*(guess(store, "000000", challenge) for challenge in shown))
         assert outcomes.count(Redemption.WRONG) == 5 - 2
@@ -97,7 +97,7 @@ class TestCodeStore:
         assert await guess(store, "123456") is Redemption.MISSING
 
     async def test_a_browser_is_known_once_it_signed_in_with_its_challenge(self, store: CodeStore) -> None:
-        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+        await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
         assert not await store.knows(ACCOUNT, CHALLENGE)
         await guess(store, "123456")
         assert await store.knows(ACCOUNT, CHALLENGE)
@@ -106,7 +106,7 @@ class TestCodeStore:
 
 
 async def test_redis_holds_neither_code_nor_address_nor_challenge(store: CodeStore) -> None:
-    await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE, is_known=False)
+    await store.put(ACCOUNT, CHALLENGE, "123456", lifetime=LIFE)
     await guess(store, "000000")
     seen = ""
     for key in await store._client.keys():

@@ -16,6 +16,7 @@ from docuchat_auth.lifecycle.service import Deletion, Notices
 from docuchat_auth.logins.attempts import Attempts
 from docuchat_auth.mail import MailRefused
 from docuchat_auth.members.errors import OwnersOnly
+from docuchat_auth.second_factors.devices import KnownDevices
 from docuchat_auth.tenant_erasure import make_erasure
 from docuchat_auth.tenants.errors import TenantNotFound, TenantTaken
 from docuchat_common.acts import Act, acting
@@ -166,7 +167,9 @@ async def test_everything_goes_but_what_the_receipt_names(ending: Ending) -> Non
         acts = [entry(ending.people.caller(name), "user.change", uuid7()) for name in ("ann", "bob", "eve")]
     await ending.log.book(acts)
     attempts = Attempts(world.codes._client, cast(RateLimiter, None), GuessBudget(5, 100), ())
-    await attempts.remember(f"{tenant.id}:by-name", None, (await world.users())[0])
+    (ann, *_) = await world.users()
+    await attempts.remember(f"{tenant.id}:by-name", "a device", ann)
+    await KnownDevices(world.codes._client).remember(ann, "a device", world.clock.now())
     of_other = await rows_of(world.admin, other.id)
     await ending.ask()
     for _ in range(2):

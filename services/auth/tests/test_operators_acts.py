@@ -69,7 +69,7 @@ async def test_failures_at_passwords_and_known_devices_are_forgotten_and_those_o
                 for _ in range(101):
                     await attempts.count(attempts.of_strangers(subject, "192.0.2.1"))
 
-        device = await attempts.remember("ann", None, ann)
+        await attempts.remember("ann", device := "a device", ann)
         assert await attempts.find_known("ann", device) == {ann.id: ann.tenant_id}
         for subject in ("ann", "bob"):
             await use_up(subject)

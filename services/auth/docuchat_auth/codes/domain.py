@@ -109,6 +109,8 @@ class ProvenCode:
     challenge: str | None = field(repr=False)
     left: timedelta
     """How long it would still be good."""
+    browser: str = field(default="", repr=False)
+    """As `CodeStore.put`."""
 
 
 @dataclass(frozen=True, slots=True)

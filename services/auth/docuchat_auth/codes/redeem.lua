@@ -14,7 +14,7 @@ if shown == '' then
   counters = {{account .. ':failures:bare', ARGV[5]}}
 elseif redis.call('EXISTS', account .. ':' .. shown) == 0 then
   return {'missing', 0} -- made up or over: it can never be right, and uses nothing up
-elseif redis.call('HGET', account .. ':' .. shown, 'known') == '1' then
+elseif (redis.call('HGET', account .. ':' .. shown, 'browser') or '') ~= '' then
   counters = {{account .. ':failures:known', ARGV[4]}}
 else
   counters = {{account .. ':failures:strangers', ARGV[6]}, {account .. ':failures:strangers:' .. network, ARGV[7]}}

@@ -17,6 +17,7 @@ from docuchat_auth.codes.domain import (
     ProvenCode,
     Purpose,
     Redemption,
+    challenge_name,
     new_challenge,
     new_code,
 )
@@ -24,7 +25,7 @@ from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.origin import note_known_device
+from docuchat_auth.origin import note_device
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.service import Sessions
@@ -104,7 +105,8 @@ class CodeDesk:
             limits += _limits(f"{apart}send-pair", pair, self._policy.send_per_email_and_address)
         await self._limiter.require(*limits, error=TooManyAttempts)
         code, new = new_code(), new_challenge()
-        await self._codes.put(account, new, code, lifetime=self._policy.code_lifetime, is_known=is_known)
+        browser = challenge_name(challenge) if is_known and challenge else ""
+        await self._codes.put(account, new, code, lifetime=self._policy.code_lifetime, browser=browser)
         await self._hand_over(CodeRequest(account, code))
         return Challenge(new, self._policy.code_lifetime)
 
@@ -117,6 +119,7 @@ class CodeDesk:
         # who shows a challenge has budgets of the account; only bare guesses share one with others at the same address
         counted = [] if challenge else _limits("verify-address", client_address, self._policy.verify_per_address)
         await self._limiter.require(*counted, error=TooManyAttempts)
+        browser = await self._codes.browser_of(account, challenge) if challenge else ""
         outcome, wait = await self._codes.redeem(account, challenge, code, network=client_address)
         _guesses.labels(outcome.value).inc()
         if outcome is Redemption.LIMITED:
@@ -125,33 +128,29 @@ class CodeDesk:
             raise InvalidCode
         await self._limiter.give_back(*counted)
         if account.tenant_id != ANY_TENANT:
-            return ProvenCode(account, code, challenge, wait)
+            return ProvenCode(account, code, challenge, wait, browser)
         async with self._uow.system() as tx:
             homes = [await tx.tenants.find_by_id(home) for home in await tx.users.find_homes(account.email)]
         tenants = [tenant for tenant in homes if tenant is not None]
         if not tenants:
             raise InvalidCode
         if len(tenants) == 1:
-            return ProvenCode(replace(account, tenant_id=tenants[0].id), code, challenge, wait)
+            return ProvenCode(replace(account, tenant_id=tenants[0].id), code, challenge, wait, browser)
         for tenant in tenants:
             await self._codes.put(
                 replace(account, tenant_id=tenant.id),
                 challenge or new_challenge(),
                 code,
                 lifetime=_TIME_TO_CHOOSE,
-                is_known=False,
+                browser=browser,
             )
         raise choice_of(tenants)
-
-    async def knows(self, account: Account, challenge: str | None) -> bool:
-        """Whether the browser with this challenge has signed in to the account before."""
-        return await self._codes.knows(account, challenge)
 
     async def give_back(self, proven: ProvenCode) -> None:
         """Make a code good again for what it had left: it was right, and something else was missing."""
         if proven.left > timedelta(0):
             challenge = proven.challenge or new_challenge()
-            await self._codes.put(proven.account, challenge, proven.code, lifetime=proven.left, is_known=False)
+            await self._codes.put(proven.account, challenge, proven.code, lifetime=proven.left, browser=proven.browser)
 
 
 class SignIn:
@@ -188,9 +187,8 @@ class SignIn:
         ChooseTenant, OtpRequired, OtpInvalid.
         """
         account = Account(tenant_id, email)
-        if otp is not None and await self._desk.knows(account, challenge):
-            note_known_device()
         proven = await self._desk.prove(account, code, client_address, challenge)
+        note_device(proven.browser, challenge_name(challenge) if challenge else "")
         try:
             async with self._uow(proven.account.tenant_id) as tx:
                 user, tenant = await self._enter(tx, proven.account)

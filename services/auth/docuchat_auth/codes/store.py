@@ -34,14 +34,17 @@ class CodeStore:
         with redis_errors_translated():
             return bool(await self._client.exists(f"{self._prefix(account)}:browser:{challenge_name(challenge)}"))
 
-    async def put(self, account: Account, challenge: str, code: str, *, lifetime: timedelta, is_known: bool) -> None:
-        """Keep a code for its challenge; it becomes the one that guesses without a challenge are about."""
+    async def put(self, account: Account, challenge: str, code: str, *, lifetime: timedelta, browser: str = "") -> None:
+        """Keep a code for its challenge; it becomes the one that guesses without a challenge are about.
+
+        `browser` is the name of the challenge that whoever asked signed in with before.
+        """
         prefix, name = self._prefix(account), challenge_name(challenge)
         fields: dict[_Field, _Field] = {
             "digest": self._digests.digest(account, code),
             "guesses_left": self._budget.bound_guesses,
             "bare_guesses_left": self._budget.bare_guesses,
-            "known": int(is_known),
+            "browser": browser,
         }
         with redis_errors_translated():
             async with self._client.pipeline(transaction=True) as pipe:
@@ -49,6 +52,12 @@ class CodeStore:
                 pipe.pexpire(f"{prefix}:{name}", lifetime)
                 pipe.set(f"{prefix}:latest", name, px=lifetime)
                 await pipe.execute()
+
+    async def browser_of(self, account: Account, challenge: str) -> str:
+        """As `put` was told of the code of this challenge."""
+        with redis_errors_translated():
+            found = await self._client.hget(f"{self._prefix(account)}:{challenge_name(challenge)}", "browser")
+        return found.decode() if isinstance(found, bytes) else found or ""
 
     async def redeem(
         self, account: Account, challenge: str | None, code: str, *, network: str

@@ -68,16 +68,14 @@ class Attempts:
         found = ((member if isinstance(member, str) else member.decode()).partition(":") for member in members)
         return {UserId(UUID(user_id)): TenantId(int(tenant_id)) for tenant_id, _, user_id in found}
 
-    async def remember(self, subject: str, device: str | None, user: User) -> str:
-        """The name of a device that has signed in to the account now; `device` is one that is known already."""
-        name = device or secrets.token_urlsafe(24)
-        key = _key(subject, _digest(name))
+    async def remember(self, subject: str, device: str, user: User) -> None:
+        """Keep that this device has signed in to the account."""
+        key = _key(subject, _digest(device))
         with redis_errors_translated():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.sadd(key, _member(user))
                 pipe.pexpire(key, _DEVICE_IS_KNOWN_FOR)
                 await pipe.execute()
-        return name
 
     async def forget_devices(self, subject: str, user: User) -> int:
         """Forget which devices have signed in to one account of an address, how many; others' of that address stay."""
@@ -91,6 +89,11 @@ class Attempts:
         """Forget whatever is counted of an account, and its devices; how many keys. Looks through all of Redis."""
         patterns = [(_key(subject, "*"), f"auth:limit:*:*:{subject}:*") for subject in subjects]
         return await erase_keys(self._client, *chain.from_iterable(patterns))
+
+
+def new_device() -> str:
+    """A name for a device, which only that device will know."""
+    return secrets.token_urlsafe(24)
 
 
 def _key(subject: str, device_digest: str) -> str:

@@ -13,9 +13,9 @@ from prometheus_client import Counter
 
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.logins.attempts import Attempts
+from docuchat_auth.logins.attempts import Attempts, new_device
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
-from docuchat_auth.origin import note_known_device
+from docuchat_auth.origin import note_device
 from docuchat_auth.passwords.errors import InvalidCredentials
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.sessions.domain import SignInMethod
@@ -86,8 +86,6 @@ class PasswordSignIn:
         homes = {one.tenant.id: one for one in reversed(right)}  # of two in a tenant the one who has proven the address
         if len(homes) > 1:
             raise choice_of(home.tenant for home in reversed(homes.values()))
-        if right[0].user.id in known:
-            note_known_device()
         return await self.enter(right[0], attempt, subject, attempt.device if known else None)
 
     async def enter(self, one: Candidate, attempt: Attempt, subject: str, device: str | None) -> SignedIn:
@@ -95,16 +93,18 @@ class PasswordSignIn:
         better = None
         if is_outdated(one.hash):
             better = await self._pool.hash(attempt.password, attempt.network)
+        named = device or new_device()
+        note_device(device or "", named)
         async with self._uow(one.tenant.id) as tx:
             await self._require_still(tx, one, attempt)
             if better is not None:
                 await tx.passwords.rehash(one.tenant.id, one.user.id, one.hash, better)
             await tx.users.record_login(one.tenant.id, one.user.id, self._clock.now())
             session = await self._sessions.start(tx, one.user, SignInMethod.PASSWORD, otp=attempt.otp)
-        device = await self._attempts.remember(subject, device, one.user)
+        await self._attempts.remember(subject, named, one.user)
         _logins.labels("accepted").inc()
         logger.info("user.signed_in", tenant_id=one.tenant.id, user_id=str(one.user.id), by="password")
-        return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), device)
+        return SignedIn(one.user, one.tenant, await self._sessions.pair(session, one.tenant), named)
 
     async def forget_failures(self, user: User) -> int:
         """Forget failures at the user's password and second factor, and known devices; how many keys.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter
 
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.origin import Origin, current_origin
+from docuchat_auth.origin import NOWHERE, Origin, current_origin
+from docuchat_auth.second_factors.devices import KnownDevices, digest
 from docuchat_auth.second_factors.domain import Factors, hash_recovery_code, is_totp, totp_digits
 from docuchat_auth.second_factors.totp import TotpSeal, matching_step
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
@@ -23,19 +24,27 @@ logger = structlog.get_logger()
 
 _proofs = Counter("docuchat_auth_second_factors", "Codes of a second factor that were shown.", ["outcome"])
 
-_SIGNED_IN: Final = Origin(is_known=True)
-
 
 class SecondFactorCheck:
     """Takes a code of the app once, and a recovery code once.
 
-    Wrong ones have budgets of their own, an account's and a network's over all accounts: only who has proven the first
-    factor can use them up. A device that has signed in to the account before is not asked for the network's. A recovery
-    code is let through all the same: its 80 random bits are not guessed, and it is the last way in.
+    Wrong ones have budgets of their own: only who has proven the first factor can use them up. Each device on which the
+    user has shown a second factor before has one, which nobody else can use up; all others share the account's, and of
+    a network one over all accounts. A recovery code is let through all the same: its 80 random bits are not guessed,
+    and it is the last way in.
     """
 
-    def __init__(self, seal: TotpSeal, limiter: RateLimiter, failures: Rates, per_network: Rates, clock: Clock) -> None:
+    def __init__(
+        self,
+        seal: TotpSeal,
+        limiter: RateLimiter,
+        devices: KnownDevices,
+        failures: Rates,
+        per_network: Rates,
+        clock: Clock,
+    ) -> None:
         self.seal = seal
+        self.devices = devices
         self._limiter = limiter
         self._failures = failures
         self._per_network = per_network
@@ -51,6 +60,7 @@ class SecondFactorCheck:
         limits = await self._count(user, current_origin()) if hash_recovery_code(user, otp) is None else []
         how = await self._take(tx, user, otp)
         await self._settle(limits, is_right=how is not None)
+        await self.devices.remember(user, current_origin().named, self._clock.now())
         return how
 
     async def is_missing(self, tx: Tx, user: User, *, was_shown: bool) -> bool:
@@ -62,7 +72,7 @@ class SecondFactorCheck:
 
     async def step_of(self, user: User, sealed: bytes, otp: str) -> int:
         """The time step of a code of this secret. Raises OtpInvalid, TooManyAttempts."""
-        limits = await self._count(user, _SIGNED_IN)
+        limits = await self._count(user, NOWHERE)
         step = self._matching_step(user, sealed, otp) if is_totp(otp) else None
         await self._settle(limits, is_right=step is not None)
         return step or 0
@@ -86,11 +96,14 @@ class SecondFactorCheck:
             return None
         return matching_step(secret, totp_digits(otp), self._clock.now())
 
-    async def _count(self, user: User, network: Origin) -> list[Limit]:
+    async def _count(self, user: User, origin: Origin) -> list[Limit]:
         """Count a try before it is made. Raises TooManyAttempts."""
-        limits = [Limit("otp", f"{user.tenant_id}:{user.id}", rate) for rate in self._failures]
-        if network.address and not network.is_known:
-            limits += [Limit("otp-anybody", network.address, rate) for rate in self._per_network]
+        subject = f"{user.tenant_id}:{user.id}"
+        if await self.devices.knows(user, origin.shown):
+            limits = [Limit("otp-known", f"{subject}:{digest(origin.shown)}", rate) for rate in self._failures]
+        else:
+            limits = [Limit("otp", subject, rate) for rate in self._failures]
+            limits += [Limit("otp-anybody", origin.address, rate) for rate in self._per_network if origin.address]
         try:
             await self._limiter.require(*limits, error=TooManyAttempts)
         except TooManyAttempts:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docuchat_common.http.pages import InvalidCursor, PageRequest, decode_cursor, encode_cursor
+from docuchat_common.http.pages import InvalidCursor, PageRequest, decode_cursor, encode_cursor, number
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
@@ -27,14 +27,21 @@ def test_pages_together_are_the_list(length: int, limit: int) -> None:
         page = PageRequest(limit, cursor)
         after = page.after(1, int)
         found = [item for item in items if after is None or item > after][: page.rows]
-        shown, cursor = page.cut(found, lambda item: (item,))
-        assert len(shown) <= limit
-        seen += shown
+        shown = page.page(found, str, lambda item: (item,))
+        assert len(shown.items) <= limit
+        seen += shown.items
+        cursor = shown.next_cursor
         if cursor is None:
             break
-    assert seen == items
+    assert seen == [str(item) for item in items]
 
 
 def test_a_position_that_cannot_be_read_is_a_foreign_cursor() -> None:
     with pytest.raises(InvalidCursor):
         PageRequest(cursor=encode_cursor("soon")).after(1, int)
+
+
+@pytest.mark.parametrize("text", ["-1", "+1", "1_0", "٣", "", str(1 << 63)])
+def test_a_number_that_was_never_given_is_none(text: str) -> None:
+    with pytest.raises(InvalidCursor):
+        PageRequest(cursor=encode_cursor(text)).after(1, number)

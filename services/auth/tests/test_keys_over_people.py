@@ -84,7 +84,7 @@ async def test_a_key_of_the_tenant_is_no_way_back_for_who_was_shown_its_secret(p
     await keys.rotate(people.caller("ann"), made.key.id, timedelta(0))
     back = await directory.change_user(key, bob.id, UserChange(is_active=True))
     assert back.user.is_active
-    assert (await keys.list_after(people.caller("ann"), None, 10))[0][0].secrets[0].shown_to == ann.id
+    assert (await keys.list_after(people.caller("ann"), None, 10))[0].secrets[0].shown_to == ann.id
 
 
 async def test_an_admin_whom_a_directory_closed_and_opens_again_is_a_member(people: People) -> None:

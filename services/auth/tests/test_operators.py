@@ -5,6 +5,7 @@ from typing import Any
 from docuchat_auth.tenants.domain import INVITED_ONLY, OPEN, SignUp, SignUpMode
 from docuchat_auth.users.domain import Email
 from docuchat_common.contracts.operator_keys import OperatorKey, new_operator_key, parse_operator_key
+from docuchat_common.http.pages import encode_cursor
 from docuchat_setup.operator import make_operator
 
 TOKEN, TENANTS, ROTATE = "/v1/operator/token", "/v1/operator/tenants", "/v1/operator/signing-keys/rotate"
@@ -58,7 +59,7 @@ async def test_an_operator_creates_a_closed_tenant_whose_owner_signs_in(auth: An
     second = (await auth.http.get(TENANTS, params={"cursor": first["next_cursor"]}, headers=headers)).json()
     assert [tenant["slug"] for tenant in first["items"] + second["items"]] == ["demo", "acme"]
     assert second["next_cursor"] is None
-    assert (await auth.http.get(TENANTS, params={"cursor": 2**31}, headers=headers)).status_code == 422
+    assert (await auth.http.get(TENANTS, params={"cursor": encode_cursor(2**31)}, headers=headers)).status_code == 422
 
 
 async def test_a_tenant_is_created_once_for_each_key(auth: Any) -> None:

@@ -82,10 +82,20 @@ class PageRequest:
         except (ValueError, OverflowError) as error:
             raise InvalidCursor from error
 
-    def cut(self, found: Sequence[T], position: Callable[[T], Sequence[Any]]) -> tuple[Sequence[T], str | None]:
-        """What is shown of up to `rows` rows, and the cursor of the next page; `position` is a row's sort key."""
+    def page(self, found: Sequence[T], show: Callable[[T], P], position: Callable[[T], Sequence[Any]]) -> Page[P]:
+        """The page of up to `rows` rows, as `show` presents each; `position` is a row's sort key."""
         shown = found[: self.limit]
-        return shown, encode_cursor(*position(shown[-1])) if len(found) > self.limit else None
+        more = len(found) > self.limit
+        return Page(
+            items=[show(row) for row in shown], next_cursor=encode_cursor(*position(shown[-1])) if more else None
+        )
+
+
+def number(text: str, below: int = 1 << 63) -> int:
+    """A position that is a count, for `PageRequest.after`; ValueError for what was never given."""
+    if not (text.isascii() and text.isdecimal() and (found := int(text)) < below):
+        raise ValueError
+    return found
 
 
 @raises(InvalidCursor)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from docuchat_auth.api_keys.domain import IssuedKey
@@ -15,7 +15,7 @@ from docuchat_auth.api_keys.errors import (
     RightsExceeded,
     TooManyApiKeys,
 )
-from docuchat_auth.api_keys.schemas import ApiKeyPage, ApiKeyView, IssuedApiKey, NewApiKey, Rotation
+from docuchat_auth.api_keys.schemas import ApiKeyView, IssuedApiKey, NewApiKey, Rotation
 from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
@@ -27,6 +27,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -80,15 +81,10 @@ async def create_api_key(
     summary="List API keys",
     operation_id="listApiKeys",
 )
-async def list_api_keys(
-    caller: Holder,
-    keys: Service,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the page before.")] = None,
-) -> ApiKeyPage:
+async def list_api_keys(caller: Holder, keys: Service, paging: Paging) -> Page[ApiKeyView]:
     """Your own; all of the tenant for who may manage them."""
-    page, more = await keys.list_after(caller, cursor, limit)
-    return ApiKeyPage(items=[ApiKeyView.of(key) for key in page], next_cursor=str(page[-1].id) if more else None)
+    found = await keys.list_after(caller, paging.after(1, UUID), paging.rows)
+    return paging.page(found, ApiKeyView.of, lambda key: (key.id,))
 
 
 @router.delete(

@@ -130,13 +130,6 @@ class IssuedApiKey(ApiKeyView):
         return cls(**_members(issued.key), secret=issued.text)
 
 
-class ApiKeyPage(BaseModel):
-    """One page of keys, by id."""
-
-    items: list[ApiKeyView]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
-
-
 def _members(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,

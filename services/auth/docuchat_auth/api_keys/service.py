@@ -94,12 +94,11 @@ class ApiKeys:
             await settle(tx, issued)
         return issued
 
-    async def list_after(self, caller: Caller, after: UUID | None, limit: int) -> tuple[list[ApiKey], bool]:
-        """The next of the caller's keys by id, of all keys for who manages them, and whether there are more."""
+    async def list_after(self, caller: Caller, after: UUID | None, limit: int) -> list[ApiKey]:
+        """The next of the caller's keys by id, of all keys for who manages them."""
         subject = None if caller.can("keys.manage") else caller.subject_id
         async with self._uow(caller.tenant_id) as tx:
-            found = await tx.api_keys.list_after(caller.tenant_id, after, subject, limit + 1)
-        return found[:limit], len(found) > limit
+            return await tx.api_keys.list_after(caller.tenant_id, after, subject, limit)
 
     async def revoke(self, caller: Caller, key_id: UUID) -> None:
         """End a key and all its tokens. Raises ApiKeyNotFound."""

@@ -9,14 +9,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from docuchat_auth.audit.domain import Filter
-from docuchat_auth.audit.schemas import CSV_COLUMNS, AuditEntry, AuditPage, AuditVerification, csv_line, csv_of
+from docuchat_auth.audit.schemas import CSV_COLUMNS, AuditEntry, AuditVerification, csv_line, csv_of
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.tenants.errors import TenantNotFound
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.http.identity import current_operator
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.pages import InvalidCursor, Paging
+from docuchat_common.http.pages import Page, Paging, number
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -56,18 +56,18 @@ Log = Annotated[AuditLog, provided("audit")]
 Wanted = Annotated[Filter, Depends(_wanted)]
 
 
-@router.get("", summary="Read the audit log", response_model=AuditPage, responses=_CSV)
-@raises(InvalidCursor)
+@router.get("", summary="Read the audit log", response_model=Page[AuditEntry], responses=_CSV)
 async def list_audit(
     request: Request, caller: Annotated[Caller, requires("audit.read")], log: Log, wanted: Wanted, paging: Paging
-) -> Response | AuditPage:
+) -> Response | Page[AuditEntry]:
     """Who did what in the tenant, the latest first; with `Accept: text/csv` all of it as one file."""
     return await _answer(request, log, caller.tenant_id, wanted, paging)
 
 
-@operator.get("", summary="Read the audit log of the installation", response_model=AuditPage, responses=_CSV)
-@raises(InvalidCursor)
-async def list_operator_audit(request: Request, log: Log, wanted: Wanted, paging: Paging) -> Response | AuditPage:
+@operator.get("", summary="Read the audit log of the installation", response_model=Page[AuditEntry], responses=_CSV)
+async def list_operator_audit(
+    request: Request, log: Log, wanted: Wanted, paging: Paging
+) -> Response | Page[AuditEntry]:
     """What operators and their commands did, the latest first; with `Accept: text/csv` all of it as one file."""
     return await _answer(request, log, NO_TENANT, wanted, paging)
 
@@ -87,25 +87,18 @@ async def verify_audit(
 
 async def _answer(
     request: Request, log: AuditLog, chain: TenantId, wanted: Filter, paging: Paging
-) -> Response | AuditPage:
+) -> Response | Page[AuditEntry]:
     if "text/csv" in request.headers.get("accept", ""):
         return StreamingResponse(
             _lines(log, chain, wanted),
             media_type="text/csv",
             headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
         )
-    found = await log.page(chain, wanted, paging.after(1, _number), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda link: (link.seq,))
-    return AuditPage(items=[AuditEntry.of(link) for link in shown], next_cursor=next_cursor)
+    found = await log.page(chain, wanted, paging.after(1, number), paging.rows)
+    return paging.page(found, AuditEntry.of, lambda link: (link.seq,))
 
 
 async def _lines(log: AuditLog, chain: TenantId, wanted: Filter) -> AsyncIterator[bytes]:
     yield csv_line(list(CSV_COLUMNS))
     async for link in log.every(chain, wanted):
         yield csv_of(link)
-
-
-def _number(seq: str) -> int:
-    if not (seq.isascii() and seq.isdecimal() and len(seq) < 18):
-        raise InvalidCursor
-    return int(seq)

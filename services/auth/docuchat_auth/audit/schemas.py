@@ -51,13 +51,6 @@ class AuditEntry(BaseModel):
         )
 
 
-class AuditPage(BaseModel):
-    """One page of the log, the latest entry first."""
-
-    items: list[AuditEntry]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
-
-
 class AuditBreak(BaseModel):
     """Where a chain does not hold."""
 

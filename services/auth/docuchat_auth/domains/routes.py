@@ -54,8 +54,7 @@ async def create_domain(body: NewDomain, caller: Admin, domains: Service, creati
 async def list_domains(caller: Admin, domains: Service, paging: Paging) -> Page[DomainView]:
     """The tenant's domains, proven and not yet, each with its record."""
     found = await domains.list_after(caller.tenant_id, paging.after(1, UUID), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda domain: (domain.id,))
-    return Page(items=[DomainView.of(domain) for domain in shown], next_cursor=next_cursor)
+    return paging.page(found, DomainView.of, lambda domain: (domain.id,))
 
 
 @router.post("/{domain_id}/verify", summary="Prove a domain", operation_id="verifyDomain")

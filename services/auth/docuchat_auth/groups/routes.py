@@ -45,8 +45,7 @@ async def create_group(body: GroupBody, caller: Admin, groups: Service, creating
 async def list_groups(caller: Admin, groups: Service, paging: Paging) -> Page[GroupView]:
     """The tenant's groups, in the order in which they were made."""
     found = await groups.list_after(caller.tenant_id, paging.after(1, UUID), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda group: (group.id,))
-    return Page(items=[GroupView.of(group) for group in shown], next_cursor=next_cursor)
+    return paging.page(found, GroupView.of, lambda group: (group.id,))
 
 
 @router.get("/{group_id}", summary="Get a group", operation_id="getGroup")
@@ -78,8 +77,7 @@ async def list_members(group_id: UUID, caller: Admin, groups: Service, paging: P
     """Who is in a group, by id."""
     after = paging.after(1, lambda text: UserId(UUID(text)))
     found = await groups.list_members(caller.tenant_id, group_id, after, paging.rows)
-    shown, next_cursor = paging.cut(found, lambda member: (member.user_id,))
-    return Page(items=[MembershipView.of(member) for member in shown], next_cursor=next_cursor)
+    return paging.page(found, MembershipView.of, lambda member: (member.user_id,))
 
 
 @router.put("/{group_id}/members/{user_id}", summary="Add a user", status_code=204, operation_id="addGroupMember")

@@ -89,8 +89,7 @@ async def list_identity_providers(
 ) -> Page[IdentityProviderView]:
     """The tenant's, in the order in which they were added."""
     found = await providers.list_after(caller.tenant_id, paging.after(1, UUID), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda provider: (provider.id,))
-    return Page(items=[IdentityProviderView.of(one, public_url) for one in shown], next_cursor=next_cursor)
+    return paging.page(found, lambda one: IdentityProviderView.of(one, public_url), lambda provider: (provider.id,))
 
 
 @router.get("/{provider_id}", summary="Get an identity provider", operation_id="getIdentityProvider")

@@ -55,8 +55,7 @@ async def invite(body: InvitationBody, caller: Admin, invitations: Service, crea
 async def list_invitations(caller: Admin, invitations: Service, paging: Paging) -> Page[InvitationView]:
     """Those that nobody has accepted or revoked, also when they have expired."""
     found = await invitations.list_after(caller.tenant_id, paging.after(1, UUID), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda invitation: (invitation.id,))
-    return Page(items=[InvitationView.of(invitation) for invitation in shown], next_cursor=next_cursor)
+    return paging.page(found, InvitationView.of, lambda invitation: (invitation.id,))
 
 
 @router.post(

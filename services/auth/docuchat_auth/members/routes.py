@@ -18,7 +18,7 @@ from docuchat_common.contracts.users import PATH
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import InternalCaller
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.pages import Page, Paging, encode_cursor
+from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -45,9 +45,8 @@ async def list_members(
     """The tenant's users, in the order in which they joined."""
     wanted = UserFilter(None if email is None else Email(email), role=role, is_active=active)
     after = paging.after(1, lambda text: UserId(UUID(text)))
-    found, more = await directory.list_after(caller.tenant_id, after, wanted, paging.limit)
-    next_cursor = encode_cursor(found[-1].id) if more else None
-    return Page(items=[UserView.of(user) for user in found], next_cursor=next_cursor)
+    found = await directory.list_after(caller.tenant_id, after, wanted, paging.rows)
+    return paging.page(found, UserView.of, lambda user: (user.id,))
 
 
 @router.patch("/{user_id}", summary="Change a user's role, or deactivate a user", operation_id="changeMember")

@@ -16,9 +16,6 @@ from docuchat_auth.operators.schemas import (
     KeyRotation,
     NewTenant,
     OperatedTenant,
-    OperatedTenantPage,
-    OperatedUser,
-    OperatedUserPage,
     OperatorKeyBody,
     OperatorTokenView,
     RotatedKey,
@@ -33,12 +30,13 @@ from docuchat_auth.tenants.errors import InvalidSignUp, InvalidSlug, TenantNotFo
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Email, UserFilter
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.schemas import Address
+from docuchat_auth.users.schemas import Address, UserView
 from docuchat_auth.users.service import UserDirectory
 from docuchat_common.audit import audited
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import CurrentOperator, current_operator
 from docuchat_common.http.json_body import JsonRoute
+from docuchat_common.http.pages import Page, Paging, number
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -73,15 +71,12 @@ async def create_token(
     operation_id="listTenants",
 )
 async def list_tenants(
-    tenants: Annotated[TenantDirectory, provided("tenants")],
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[int, Query(ge=0, lt=2**31, description="The `next_cursor` of the page before.")] = 0,
-) -> OperatedTenantPage:
+    tenants: Annotated[TenantDirectory, provided("tenants")], paging: Paging
+) -> Page[OperatedTenant]:
     """Every tenant, by id."""
-    page, more = await tenants.list_after(cursor, limit)
-    return OperatedTenantPage(
-        items=[OperatedTenant.of(tenant) for tenant in page], next_cursor=str(page[-1].id) if more else None
-    )
+    after = paging.after(1, lambda text: number(text, below=1 << 31))
+    found = await tenants.list_after(after or 0, paging.rows)
+    return paging.page(found, OperatedTenant.of, lambda tenant: (tenant.id,))
 
 
 @router.post(
@@ -171,18 +166,15 @@ async def list_users(
     tenant: str,
     tenants: Annotated[TenantDirectory, provided("tenants")],
     users: Annotated[UserDirectory, provided("users")],
+    paging: Paging,
     email: Annotated[Address | None, Query(description="Only the user of this address.")] = None,
     user_id: Annotated[UUID | None, Query(description="Only the user of this id.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the page before.")] = None,
-) -> OperatedUserPage:
+) -> Page[UserView]:
     """Every user of a tenant, by id, or the one that is wanted. `tenant` is its number, customer id or slug."""
     wanted = UserFilter(None if email is None else Email(email), None if user_id is None else UserId(user_id))
-    after = None if cursor is None else UserId(cursor)
-    page, more = await users.list_after((await tenants.get_by_reference(tenant)).id, after, wanted, limit)
-    return OperatedUserPage(
-        items=[OperatedUser.of(user) for user in page], next_cursor=str(page[-1].id) if more else None
-    )
+    after = paging.after(1, lambda text: UserId(UUID(text)))
+    found = await users.list_after((await tenants.get_by_reference(tenant)).id, after, wanted, paging.rows)
+    return paging.page(found, UserView.of, lambda user: (user.id,))
 
 
 @router.patch(
@@ -199,10 +191,10 @@ async def change_user(
     body: MemberChangeBody,
     tenants: Annotated[TenantDirectory, provided("tenants")],
     members: Annotated[Members, provided("members")],
-) -> OperatedUser:
+) -> UserView:
     """Felt within seconds, also by open sockets."""
     tenant_id = (await tenants.get_by_reference(tenant)).id
-    return OperatedUser.of(await members.change(tenant_id, UserId(user), body.change(), operator))
+    return UserView.of(await members.change(tenant_id, UserId(user), body.change(), operator))
 
 
 @router.post(

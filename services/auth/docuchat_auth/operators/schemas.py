@@ -12,7 +12,7 @@ from docuchat_auth.tenants.domain import SignUp, SignUpMode, Tenant
 from docuchat_auth.tenants.errors import InvalidSignUp
 from docuchat_auth.tenants.service import make_signup
 from docuchat_auth.users.domain import Email, Newcomer, Username
-from docuchat_auth.users.schemas import Address, UserView
+from docuchat_auth.users.schemas import Address
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.json_body import Flag, Name, StrictBody
 
@@ -109,24 +109,6 @@ class OperatedTenant(BaseModel):
             deletes_at=tenant.deletes_at,
             created_at=tenant.created_at,
         )
-
-
-class OperatedTenantPage(BaseModel):
-    """One page of tenants, by id."""
-
-    items: list[OperatedTenant]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
-
-
-class OperatedUser(UserView):
-    """A user as an operator sees it."""
-
-
-class OperatedUserPage(BaseModel):
-    """One page of a tenant's users, by id."""
-
-    items: list[OperatedUser]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page.")
 
 
 class ImportedUser(StrictBody):

@@ -72,8 +72,7 @@ async def logout(body: RefreshBody, tenant: PersonsTenant, sessions: Service) ->
 async def list_sessions(caller: Self, sessions: Service, paging: Paging) -> Page[SessionView]:
     """One's sign-ins that go on, the newest first."""
     found = await sessions.list_own(caller, paging.after(1, UUID), paging.rows)
-    shown, next_cursor = paging.cut(found, lambda session: (session.id,))
-    return Page(items=[SessionView.of(one, caller.session_id) for one in shown], next_cursor=next_cursor)
+    return paging.page(found, lambda one: SessionView.of(one, caller.session_id), lambda session: (session.id,))
 
 
 @router.delete(

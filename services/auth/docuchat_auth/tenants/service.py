@@ -97,11 +97,10 @@ class TenantDirectory:
             raise TenantTaken(f"The slug belongs to tenant {known.id}.")
         return known, False
 
-    async def list_after(self, tenant_id: int, limit: int) -> tuple[list[Tenant], bool]:
-        """The next tenants by id, and whether there are more."""
+    async def list_after(self, tenant_id: int, limit: int) -> list[Tenant]:
+        """The next tenants by id."""
         async with self._uow.system() as tx:
-            found = await tx.tenants.list_after(tenant_id, limit + 1)
-        return found[:limit], len(found) > limit
+            return await tx.tenants.list_after(tenant_id, limit)
 
     async def set_signup(self, tenant_id: TenantId, signup: SignUp, *, by: Caller | None = None) -> Tenant:
         """Say who may join without being invited. Raises TenantNotFound."""

@@ -51,13 +51,10 @@ class UserDirectory:
     def __init__(self, uow: UnitOfWork[Tx]) -> None:
         self._uow = uow
 
-    async def list_after(
-        self, tenant_id: TenantId, after: UserId | None, wanted: UserFilter, limit: int
-    ) -> tuple[list[User], bool]:
-        """The next of the wanted users by id, and whether there are more."""
+    async def list_after(self, tenant_id: TenantId, after: UserId | None, wanted: UserFilter, limit: int) -> list[User]:
+        """The next of the wanted users by id."""
         async with self._uow(tenant_id) as tx:
-            found = await tx.users.list_after(tenant_id, after, wanted, limit + 1)
-        return found[:limit], len(found) > limit
+            return await tx.users.list_after(tenant_id, after, wanted, limit)
 
     async def require(self, tenant_id: TenantId, user_id: UserId) -> None:
         """Raise UserNotFound when the tenant has no such user."""

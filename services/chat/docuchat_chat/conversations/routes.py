@@ -26,7 +26,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import require_internal_token
 from docuchat_common.http.json_body import TextRoute
-from docuchat_common.http.pages import InvalidCursor, Page, Paging
+from docuchat_common.http.pages import InvalidCursor, Page, Paging, number
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -69,8 +69,7 @@ async def list_chats(
     """List one's chats, most recently used first."""
     query = q.replace("\x00", "") if q else None
     found = await chats.list_chats(caller, paging.rows, paging.after(2, _chat_position), query)
-    shown, next_cursor = paging.cut(found, lambda chat: (chat.updated_at.isoformat(), chat.id))
-    return Page(items=[ChatView.of(chat) for chat in shown], next_cursor=next_cursor)
+    return paging.page(found, ChatView.of, lambda chat: (chat.updated_at.isoformat(), chat.id))
 
 
 @router.get(
@@ -167,10 +166,9 @@ async def forget_document(document_id: UUID, body: ForgetDocument, chats: Conver
 async def _page_of(
     chats: ConversationService, caller: Caller, chat_id: UUID, paging: Paging
 ) -> tuple[Conversation, Page[MessageView]]:
-    after = paging.after(1, _message_position) or 0
+    after = paging.after(1, number) or 0
     found = await chats.get(caller, ChatId(chat_id), paging.rows, after)
-    shown, next_cursor = paging.cut(found.messages, lambda message: (message.seq,))
-    return found, Page(items=[MessageView.of(message) for message in shown], next_cursor=next_cursor)
+    return found, paging.page(found.messages, MessageView.of, lambda message: (message.seq,))
 
 
 def _chat_position(moment: str, chat_id: str) -> tuple[datetime, ChatId]:
@@ -179,9 +177,3 @@ def _chat_position(moment: str, chat_id: str) -> tuple[datetime, ChatId]:
         raise InvalidCursor
     # in UTC already here: at either end of the calendar another zone's time cannot be converted
     return at.astimezone(UTC), ChatId(UUID(chat_id))
-
-
-def _message_position(seq: str) -> int:
-    if not (seq.isascii() and seq.isdecimal() and len(seq) < 18):
-        raise InvalidCursor
-    return int(seq)

@@ -65,8 +65,7 @@ async def list_collections(caller: Reader, collections: Collections, paging: Pag
     """List the collections that you may read."""
     before = paging.after(1, lambda last: CollectionId(UUID(last)))
     found = await collections.page(caller, limit=paging.rows, before=before)
-    shown, next_cursor = paging.cut(found, lambda collection: (collection.id,))
-    return Page(items=[CollectionView.of(collection) for collection in shown], next_cursor=next_cursor)
+    return paging.page(found, CollectionView.of, lambda collection: (collection.id,))
 
 
 @router.get("/{collection_id}", summary="A collection")
@@ -111,8 +110,7 @@ async def list_collection_members(
     found = await collections.list_members(
         caller, CollectionId(collection_id), limit=paging.rows, after=paging.after(1, UUID)
     )
-    shown, next_cursor = paging.cut(found, lambda member: (member.id,))
-    return Page(items=[MemberView.of(member) for member in shown], next_cursor=next_cursor)
+    return paging.page(found, MemberView.of, lambda member: (member.id,))
 
 
 @router.put("/{collection_id}/members/{member_id}", summary="Make somebody a member of a collection")

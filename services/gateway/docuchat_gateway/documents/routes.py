@@ -17,7 +17,7 @@ from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import CurrentIdentity, Identity
 from docuchat_common.http.json_body import JsonRoute
-from docuchat_common.http.pages import Cursor, InvalidCursor, Limit, Page, decode_cursor, encode_cursor
+from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, problem_response, raises, reference
 from docuchat_common.http.provided import provided
@@ -65,37 +65,24 @@ Owner = Annotated[Caller, requires("documents.add")]
 
 
 @router.get("", summary="List documents, newest first")
-@raises(InvalidCursor)
 async def list_files(
     caller: Reader,
     documents: Documents,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    paging: Paging,
     status: Annotated[DocumentStatus | None, Query(description="Only documents in this state.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="Only documents whose title contains this.")] = None,
     collection_id: Annotated[UUID | None, Query(description="Only documents of this collection.")] = None,
 ) -> Page[DocumentView]:
-    before: DocumentId | None = None
-    if cursor is not None:
-        try:
-            before = DocumentId(UUID(decode_cursor(cursor, 1)[0]))
-        except ValueError as error:
-            raise InvalidCursor from error
     title_contains = q.replace("\x00", "").strip() if q else None
     found = await documents.list_documents(
         caller,
-        limit=limit + 1,
-        before=before,
+        limit=paging.rows,
+        before=paging.after(1, lambda text: DocumentId(UUID(text))),
         status=status,
         title_contains=title_contains or None,
         collection_id=None if collection_id is None else CollectionId(collection_id),
     )
-    shown = found[:limit]
-    more = len(found) > limit
-    return Page(
-        items=[DocumentView.of(document) for document in shown],
-        next_cursor=encode_cursor(shown[-1].id) if more else None,
-    )
+    return paging.page(found, DocumentView.of, lambda document: (document.id,))
 
 
 @router.get("/{document_id}", summary="A document and its progress")

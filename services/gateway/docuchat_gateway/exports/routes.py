@@ -94,8 +94,7 @@ async def export_user(caller: Person, exports: Exports, creating: CurrentCreatio
 async def list_exports(caller: Reader, exports: Exports, paging: Paging) -> Page[ExportView]:
     """Those that you may fetch."""
     found = await exports.page(caller, limit=paging.rows, before=paging.after(1, UUID))
-    shown, next_cursor = paging.cut(found, lambda export: (export.id,))
-    return Page(items=[ExportView.of(export) for export in shown], next_cursor=next_cursor)
+    return paging.page(found, ExportView.of, lambda export: (export.id,))
 
 
 @router.get("/exports/{export_id}", summary="An export and how far it has come")

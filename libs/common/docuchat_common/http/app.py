@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from docuchat_common.background import Background
 from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_router, watched_by
 from docuchat_common.http.middleware import RequestContext
-from docuchat_common.http.permissions import EXTENSION, permission_of
+from docuchat_common.http.permissions import extensions_of
 from docuchat_common.http.problems import Problem, install_problem_handlers
 from docuchat_common.http.refusals import WRITE_EVERY, Refusals
 
@@ -83,9 +83,9 @@ def create_service_app(
 
 def _add_permissions(app: FastAPI, schema: dict[str, Any]) -> None:
     for route in iter_route_contexts(app.routes):
-        if getattr(route, "include_in_schema", False) and (permission := permission_of(route.dependant)):
+        if getattr(route, "include_in_schema", False) and (told := extensions_of(route.dependant)):
             for method in route.methods or ():
-                schema["paths"][route.path_format][method.lower()][EXTENSION] = permission
+                schema["paths"][route.path_format][method.lower()] |= told
 
 
 def _operation_id(route: APIRoute) -> str:

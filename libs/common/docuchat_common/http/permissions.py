@@ -1,6 +1,6 @@
 """Who may do what to what. Each operation names its permission once, and that both asks for it and describes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -16,6 +16,8 @@ from docuchat_common.ids import TenantId
 
 EXTENSION: Final = "x-permission"
 """Where the OpenAPI document says what an operation asks of its caller."""
+READ: Final = "x-read"
+"""What it says of an operation that changes nothing of the tenant's, whatever its method."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,7 +33,7 @@ def requires(action: Action, *, is_read: bool = False) -> Any:
         request.app.state.container.verifier.permit(identity, action, "GET" if is_read else request.method)
         return identity.caller
 
-    vars(permitted)["permission"] = action
+    vars(permitted).update(permission=action, is_read=is_read)
     return Depends(permitted)
 
 
@@ -41,16 +43,12 @@ def public(endpoint: _F) -> _F:
     return endpoint
 
 
-def permission_of(route: Dependant) -> Permission | None:
-    """What a route asks of its caller; None when it does not say."""
-    return next(_permissions(route), None)
-
-
-def _permissions(dependant: Dependant) -> Iterator[Permission]:
-    if (permission := getattr(dependant.call, "permission", None)) is not None:
-        yield permission
-    for needed in dependant.dependencies:
-        yield from _permissions(needed)
+def extensions_of(route: Dependant) -> dict[str, Any]:
+    """What the OpenAPI document says of who may; nothing when the route does not."""
+    permission: Permission | None = getattr(route.call, "permission", None)
+    if permission is None:
+        return next(filter(None, map(extensions_of, route.dependencies)), {})
+    return {EXTENSION: permission} | ({READ: True} if getattr(route.call, "is_read", False) else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from docuchat_common.http.identity import (
     TenantMismatch,
     TokenExpired,
 )
-from docuchat_common.http.permissions import EXTENSION
+from docuchat_common.http.permissions import EXTENSION, READ
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session
 from docuchat_gateway.edge.aliases.middleware import TABLE as ALIASES
@@ -123,7 +123,7 @@ def describe(document: JsonObject) -> JsonObject:
             if operation.get(EXTENSION) == "operator":
                 operation["responses"] = with_problems(operation["responses"], SessionEnded)
             elif operation.get(EXTENSION) != "public":
-                resting = [] if method in _READS or "x-read" in operation else [TenantSuspended, TenantDeleting]
+                resting = [] if method in _READS or READ in operation else [TenantSuspended, TenantDeleting]
                 operation["responses"] = with_problems(operation["responses"], TokenOutdated, SessionEnded, *resting)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
             if path.startswith(LIMITED):

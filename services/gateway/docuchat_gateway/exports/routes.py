@@ -1,6 +1,6 @@
 """`/v1/exports`: archives of all that is kept of the tenant, or of one of its people."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
@@ -33,8 +33,6 @@ _ARCHIVE_RESPONSES: Final[Responses] = {
         "headers": {"Content-Disposition": {"description": "An attachment.", "schema": {"type": "string"}}},
     }
 }
-READ: Final[dict[str, Any]] = {"x-read": True}
-"""Changes nothing that is the tenant's, whatever its method: a suspended tenant may do it."""
 
 Exports = Annotated[ExportService, provided("exports")]
 Owner = Annotated[Caller, requires("tenant.own", is_read=True)]
@@ -49,7 +47,6 @@ UserPath = Annotated[UUID, Path(description="Id of a user of the tenant.")]
     summary="Ask for an archive of the tenant",
     status_code=202,
     response_model=ExportView,
-    openapi_extra=READ,
 )
 @raises(ExportRunning, TooManyExports, *IDEMPOTENCY_ERRORS)
 @audited("tenant.export")
@@ -72,7 +69,6 @@ async def export_tenant(caller: Owner, exports: Exports, creating: CurrentCreati
     summary="Ask for an archive of one person",
     status_code=202,
     response_model=ExportView,
-    openapi_extra=READ,
 )
 @raises(PersonNotFound, ExportRunning, TooManyExports, UpstreamUnavailable, *IDEMPOTENCY_ERRORS)
 @audited("user.export")

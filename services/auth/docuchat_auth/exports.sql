@@ -1,9 +1,15 @@
 -- What auth keeps of a tenant, or of one person: one JSON object a row, and no hash of a secret.
 
 -- name: tenant
--- The tenant itself; of one person nothing.
+-- The tenant itself, as `GET /v1/tenant` shows it; of one person nothing.
 SELECT jsonb_build_object('id', t.id, 'customer_id', t.customer_id, 'slug', t.slug, 'name', t.name, 'signup', t.signup,
-    'signup_domains', t.signup_domains, 'created_at', t.created_at)::text AS row
+    'domains', (SELECT coalesce(jsonb_agg(d ORDER BY d), '[]') FROM unnest(t.signup_domains) AS d),
+    'state', CASE WHEN t.deletes_at IS NOT NULL THEN 'deleting' WHEN t.suspended_at IS NOT NULL THEN 'suspended' ELSE 'active' END,
+    'deletes_at', t.deletes_at, 'retention', jsonb_build_object('chats_days', t.chats_days, 'documents_days', t.documents_days),
+    'next_retention', CASE WHEN t.retention_changes_at IS NOT NULL THEN
+        jsonb_build_object('chats_days', t.next_chats_days, 'documents_days', t.next_documents_days) END,
+    'retention_changes_at', t.retention_changes_at, 'require_second_factor', t.require_second_factor,
+    'created_at', t.created_at)::text AS row
 FROM auth.tenants t WHERE t.id = :tenant_id AND :user_id::uuid IS NULL;
 
 -- name: domains

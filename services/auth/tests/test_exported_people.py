@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from docuchat_auth.bootstrap import EXPORTED
+from docuchat_auth.lifecycle.schemas import TenantSettings
+from docuchat_auth.tenants.domain import SignUp, SignUpMode
 from docuchat_common.exporting import Exported
 from docuchat_common.ids import uuid7
 
@@ -72,3 +74,27 @@ async def test_a_person_gets_what_a_directory_and_a_second_factor_say_and_nobody
     assert len(of_eve["sessions"]) == 1 and "device" in of_eve["sessions"][0]
     everybody = await told(world, Exported(tenant))
     assert [len(everybody[file]) for file in ("external_ids", "second_factors", "passkeys", "invitations")] == [2] * 4
+
+
+async def test_of_a_tenant_everything_is_told_that_its_people_are_shown(people: People) -> None:
+    world, tenant = people.world, people.tenant.id
+
+    async def archived() -> TenantSettings:
+        (row,) = (await told(world, Exported(tenant)))["tenant"]
+        assert row.keys() == TenantSettings.model_fields.keys()
+        async with world.uow(tenant) as tx:
+            shown = TenantSettings.of(await tx.tenants.find_by_id(tenant))
+        assert TenantSettings.model_validate(row) == shown
+        return shown
+
+    assert (await archived()).next_retention is None
+    async with world.uow.system() as tx:
+        await tx.tenants.set_signup(tenant, SignUp(SignUpMode.DOMAINS, frozenset({"b.example", "a.example"})))
+    for state in ("suspended", "deleting"):
+        column = {"suspended": "suspended_at", "deleting": "deletes_at"}[state]
+        await world.admin.execute(
+            "UPDATE auth.tenants SET chats_days = 90, next_documents_days = 30, retention_changes_at = now(), "
+            f"require_second_factor = true, {column} = now() WHERE id = $1",
+            tenant,
+        )
+        assert (await archived()).state == state

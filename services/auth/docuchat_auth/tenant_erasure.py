@@ -42,12 +42,17 @@ def make_erasure(uow: UnitOfWork[Tx], audit: AuditLog, redis: Redis, dead_letter
 
     async def drop(tenant_id: TenantId) -> Mapping[str, int]:
         async with uow.system() as tx:
-            return {"tenants": await tx.tenants.drop(tenant_id)}
+            await tx.erasures.count(tenant_id, {"tenants": await tx.tenants.drop(tenant_id)})
+        return {}
+
+    async def strip_log(tenant_id: TenantId) -> Mapping[str, int]:
+        await audit.strip(tenant_id)
+        return {}
 
     async def discard_messages(tenant_id: TenantId) -> Mapping[str, int]:
         return {"messages_in_queues": await dead_letters.discard_of(tenant_id)}
 
-    return TenantErasure(uow, "auth", after=[drop, audit.strip, erase_keys_of, discard_messages], kept=KEPT)
+    return TenantErasure(uow, "auth", after=[drop, strip_log, erase_keys_of, discard_messages], kept=KEPT)
 
 
 def start_erasures(

@@ -1,6 +1,7 @@
 """Tenants are deleted after a time of grace, wholly, and a receipt says what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
@@ -21,6 +22,7 @@ from docuchat_auth.tenant_erasure import make_erasure
 from docuchat_auth.tenants.errors import TenantNotFound, TenantTaken
 from docuchat_common.acts import Act, acting
 from docuchat_common.audit import entry
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import AuditRecorded, TenantDeleted, TenantErased
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
@@ -33,6 +35,29 @@ from .test_operators import TENANTS, bearer, make
 
 GRACE = timedelta(days=7)
 OPERATOR = Caller(NO_TENANT, "operator", uuid7())
+
+
+class LosesAnswers:
+    """A unit of work whose system transactions take place; of one of them nobody hears."""
+
+    def __init__(self, uow: Any) -> None:
+        self.uow, self.lost, self.ended = uow, 0, 0
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[Any]:
+        async with self.uow.system() as tx:
+            yield tx
+        self.ended += 1
+        if self.ended == self.lost:
+            raise UpstreamUnavailable
+
+    async def repeat(self, work: Callable[[], Awaitable[object]]) -> int:
+        """Do it until it hears of everything, a later transaction lost each time; how often it was begun."""
+        while True:
+            self.lost, self.ended = self.lost + 1, 0
+            with suppress(UpstreamUnavailable):
+                await work()
+                return self.lost
 
 
 class NoDeadLetters:
@@ -201,6 +226,20 @@ async def test_everything_goes_but_what_the_receipt_names(ending: Ending) -> Non
     with pytest.raises(TenantTaken):
         await world.tenants.create("new", "New", tenant_id=tenant.id, signup=tenant.signup)
     assert (await world.tenant()).id != tenant.id
+
+
+async def test_what_is_erased_is_counted_whatever_is_not_heard_of(ending: Ending) -> None:
+    with acting(Act("user.change", lambda: "192.0.2.1")):
+        await ending.log.book([entry(ending.people.caller("ann"), "user.change", uuid7())])
+    await ending.ask()
+    await ending.pass_the_grace()
+    losing = LosesAnswers(ending.world.uow)
+    office = cast(DeadLetterOffice, NoDeadLetters())
+    erasure = make_erasure(cast(Any, losing), AuditLog(cast(Any, losing)), ending.world.codes._client, office)
+    assert await losing.repeat(lambda: erasure.erase(ending.tenant.id)) > 4
+    (own,) = await ending.told(TenantErased)
+    counted = {name: own.erased[name] for name in ("users", "tenants", "addresses_in_the_audit_log")}
+    assert counted == {"users": 3, "tenants": 1, "addresses_in_the_audit_log": 1}
 
 
 async def test_the_receipt_is_complete_when_all_have_spoken_and_is_mailed_once(ending: Ending) -> None:

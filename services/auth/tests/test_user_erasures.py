@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from docuchat_common.events.catalogue import AuditRecorded, UserErased, UserRemo
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import UserId, uuid7
 
+from .test_deletion import LosesAnswers
 from .test_members import People, new_key
 
 EVES, BOBS = "192.0.2.66", "192.0.2.1"
@@ -104,6 +105,18 @@ async def test_nothing_is_left_of_a_person_but_what_the_receipt_names(erasing: E
     assert (await erasing.log.verify(people.tenant.id, 0)).breaks == ()
     assert await erasing.traces("eve@", EVES) == set()
     assert await erasing.traces(str(eve.id), str(key.id)) <= told.kept.keys()
+
+
+async def test_what_is_erased_is_counted_whatever_is_not_heard_of(erasing: Erasing) -> None:
+    for _ in range(2):
+        await erasing.act(erasing.people.caller("eve"), EVES)
+    await erasing.erase("eve")
+    losing = LosesAnswers(erasing.world.uow)
+    log = AuditLog(cast(Any, losing))
+    erasures = UserErasures(cast(Any, losing), erasing.world.members, log, erasing.world.clock)
+    assert await losing.repeat(erasures.go_on) > 3
+    (told,) = await erasing.told(UserErased)
+    assert told.erased["addresses_in_the_audit_log"] == 2
 
 
 async def test_every_table_that_goes_with_a_user_is_counted(erasing: Erasing) -> None:

@@ -32,13 +32,12 @@ def make_erasure(transactions: Transactions[UsageErasingTx], dead_letters: DeadL
     """The erasure of tenants from usage."""
 
     async def strip_ledger(tenant_id: TenantId) -> Mapping[str, int]:
-        stripped = 0
-        while True:
+        batch = BATCH
+        while batch == BATCH:
             async with transactions.system() as tx:
                 batch = await tx.ledger.strip(tenant_id, BATCH)
-            stripped += batch
-            if batch < BATCH:
-                return {"names_in_the_ledger": stripped}
+                await tx.erasures.count(tenant_id, {"names_in_the_ledger": batch} if batch else {})
+        return {}
 
     async def discard_messages(tenant_id: TenantId) -> Mapping[str, int]:
         return {"messages_in_queues": await dead_letters.discard_of(tenant_id)}

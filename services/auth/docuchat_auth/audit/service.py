@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ _PAGE: Final = 1_000
 MOST_VERIFIED: Final = 20_000
 """Entries that one call looks at."""
 _MOST_BREAKS: Final = 100
+_ADDRESSES: Final = "addresses_in_the_audit_log"
 
 
 class AuditLog:
@@ -99,25 +100,22 @@ class AuditLog:
                 forgotten += gone
             after = chain
 
-    async def strip(self, tenant_id: TenantId) -> Mapping[str, int]:
-        """Leave the addresses out of the log of a tenant that is being erased."""
-        stripped = 0
-        while True:
+    async def strip(self, tenant_id: TenantId) -> None:
+        """Leave the addresses out of the log of a tenant that is being erased; its erasure counts them."""
+        batch = 1
+        while batch:
             async with self._uow.system() as tx:
                 batch = await tx.audit.strip(tenant_id, _PAGE)
-            stripped += batch
-            if not batch:
-                return {"addresses_in_the_audit_log": stripped}
+                await tx.erasures.count(tenant_id, {_ADDRESSES: batch} if batch else {})
 
-    async def strip_person(self, tenant_id: TenantId, user_id: UserId) -> int:
-        """Leave the addresses of an erased user, and of the user's keys, out of the log; in how many entries."""
-        stripped = 0
-        while True:
+    async def strip_person(self, tenant_id: TenantId, user_id: UserId) -> None:
+        """Leave the addresses of an erased user, and of the user's keys, out of the log; the receipt counts them."""
+        batch = _PAGE
+        while batch == _PAGE:
             async with self._uow.system() as tx:
                 batch = await tx.audit.strip_person(tenant_id, user_id, _PAGE)
-            stripped += batch
-            if batch < _PAGE:
-                return stripped
+                if batch:
+                    await tx.user_receipts.count(tenant_id, user_id, _ADDRESSES, batch)
 
 
 def _entry(event: AuditRecorded) -> Entry:

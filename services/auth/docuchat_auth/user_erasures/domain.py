@@ -45,5 +45,3 @@ class OpenErasure:
 
     tenant_id: TenantId
     user_id: UserId
-    erased: Mapping[str, int]
-    """What went with the user."""

@@ -25,11 +25,22 @@ WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: list_open
 -- Of all tenants: users of whom auth has not said what is gone.
-SELECT tenant_id, user_id, erased
+SELECT tenant_id, user_id
 FROM auth.user_receipts
 WHERE finished_at IS NULL AND NOT parts ? 'auth'
 ORDER BY begun_at
 LIMIT 100;
+
+-- name: count_erased(tenant_id, user_id, name, amount)!
+-- Adds to what auth has erased of a user.
+UPDATE auth.user_receipts
+SET erased = erased || jsonb_build_object(:name::text, coalesce((erased ->> :name)::bigint, 0) + :amount::bigint)
+WHERE tenant_id = :tenant_id AND user_id = :user_id;
+
+-- name: find_erased(tenant_id, user_id)$
+-- What auth has erased of a user so far.
+SELECT erased FROM auth.user_receipts
+WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: note_part(tenant_id, user_id, service, part, expected, moment)$
 -- What a service erased, once, and whether it was the last; no row when it had said so.

@@ -53,9 +53,18 @@ class UserReceiptRepository:
     async def list_open(self) -> list[OpenErasure]:
         """System transactions only: users of whom auth has not said what is gone, some of them."""
         return [
-            OpenErasure(TenantId(row["tenant_id"]), UserId(row["user_id"]), json.loads(row["erased"]))
+            OpenErasure(TenantId(row["tenant_id"]), UserId(row["user_id"]))
             async for row in _queries.list_open(self._connection)
         ]
+
+    async def count(self, tenant_id: TenantId, user_id: UserId, name: str, amount: int) -> None:
+        """System transactions only: add to what auth has erased of a user, in the transaction that does it."""
+        await _queries.count_erased(self._connection, tenant_id=tenant_id, user_id=user_id, name=name, amount=amount)
+
+    async def find_erased(self, one: OpenErasure) -> dict[str, int]:
+        """System transactions only: what auth has erased of a user so far."""
+        found = await _queries.find_erased(self._connection, tenant_id=one.tenant_id, user_id=one.user_id)
+        return dict(json.loads(found or "{}"))
 
     async def note(self, tenant_id: TenantId, user_id: UserId, service: str, part: Part, moment: datetime) -> bool:
         """System transactions only: add what a service said; False, and nothing is changed, when it had."""

@@ -78,10 +78,10 @@ class UserErasures:
             await self._finish(one)
 
     async def _finish(self, one: OpenErasure) -> None:
-        stripped = await self._audit.strip_person(one.tenant_id, one.user_id)
-        erased = {**one.erased, **({"addresses_in_the_audit_log": stripped} if stripped else {})}
-        told = UserErased(tenant_id=one.tenant_id, user_id=one.user_id, service="auth", erased=erased, kept=KEPT)
+        await self._audit.strip_person(one.tenant_id, one.user_id)
         async with self._uow.system() as tx:
+            erased = await tx.user_receipts.find_erased(one)
+            told = UserErased(tenant_id=one.tenant_id, user_id=one.user_id, service="auth", erased=erased, kept=KEPT)
             if await self._note(tx, told):
                 tx.outbox.add(told)
         logger.info("user.erased", tenant_id=one.tenant_id, user_id=str(one.user_id))

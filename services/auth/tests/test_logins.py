@@ -1,5 +1,7 @@
 """Strangers at one's address: whose failures are whose, and who is found."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -101,6 +103,20 @@ async def test_a_device_that_is_not_known_gets_a_name_of_ours(logins: Logins) ->
     home = await logins.world.tenant("home")
     await logins.account(home, ANNS, proven=True)
     assert (await logins.enter(ANNS, "my-own-choice-of-a-name")).device != "my-own-choice-of-a-name"
+
+
+async def test_who_is_told_to_come_back_has_guessed_nothing(logins: Logins) -> None:
+    home = await logins.world.tenant("home")
+    await logins.account(home, ANNS, proven=True)
+    gate = threading.Event()
+    try:
+        flood = [asyncio.ensure_future(logins.pool.run(gate.wait, HOME)) for _ in range(16)]
+        await asyncio.sleep(0)  # the network's room is full
+        assert {await logins.fail(ANNS) for _ in range(12)} == {"passwords_busy"}
+    finally:
+        gate.set()
+    await asyncio.gather(*flood)
+    assert (await logins.enter(ANNS)).tenant.id == home.id
 
 
 async def test_the_right_password_of_a_claim_is_no_free_guess_at_anothers(logins: Logins) -> None:

@@ -16,7 +16,7 @@ from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.attempts import Attempts, new_device
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
 from docuchat_auth.origin import note_device
-from docuchat_auth.passwords.errors import InvalidCredentials
+from docuchat_auth.passwords.errors import InvalidCredentials, PasswordsBusy
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.sessions.service import Sessions
@@ -73,7 +73,12 @@ class PasswordSignIn:
         known = await self._attempts.find_known(subject, attempt.device)
         groups = await self._count(subject, attempt, await self._find_candidates(attempt, known), known, began)
         candidates = [one for group, _ in groups for one in group]
-        found = await self._pool.check(attempt.password, [one.hash for one in candidates], attempt.network)
+        try:
+            found = await self._pool.check(attempt.password, [one.hash for one in candidates], attempt.network)
+        except PasswordsBusy:
+            for _, limits in groups:
+                await self._attempts.forgive(limits)  # nothing was looked at, so that it was no guess
+            raise
         right = [one for one, is_right in zip(candidates, found, strict=True) if is_right]
         if not right:
             await self._wait(began)

@@ -11,7 +11,7 @@ from docuchat_auth.codes.domain import Account, Challenge, Purpose
 from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.service import CodeDesk
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.passwords.errors import WrongPassword
+from docuchat_auth.passwords.errors import PasswordsBusy, WrongPassword
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.strength import require_strength
 from docuchat_auth.sessions.service import Sessions, require_recent
@@ -121,6 +121,11 @@ class Passwords:
     async def _prove(self, caller: Caller, older: str, current: str | None, network: str) -> None:
         limit = Limit("password-change", caller.subject, _WRONG_PER_USER)
         await self._limiter.require(limit, error=TooManyAttempts)
-        if current is None or not any(await self._pool.check(current, [older], network)):
+        try:
+            is_right = current is not None and any(await self._pool.check(current, [older], network))
+        except PasswordsBusy:
+            await self._limiter.give_back(limit)
+            raise
+        if not is_right:
             raise WrongPassword
         await self._limiter.give_back(limit)

@@ -93,6 +93,8 @@ async def test_nobody_joins_uninvited_nor_by_guessing_a_tenant(auth: Any) -> Non
     await auth.create_tenant("closed", is_open=False)
     answers = [await register(auth, tenant) for tenant in ("closed", "2", "99", "no-such-slug", None)]
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "signup_closed")}
+    assert len({answer.json()["detail"] for answer in answers[:-1]}) == 1
+    assert answers[-1].json()["detail"].startswith("Name a tenant")
     founding = await register(auth, organization="Acme")
     assert (founding.status_code, founding.json()["code"]) == (403, "signup_closed")
     assert await auth.query("SELECT 1 FROM auth.users") == []

@@ -1,5 +1,6 @@
 """Bodies of signing in by password."""
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ from docuchat_auth.users.domain import Email, Username, parse_username
 from docuchat_auth.users.schemas import parse_address
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.ids import TenantId
+from docuchat_common.text import western_digits
 
 Identifier = Annotated[str, Field(min_length=2, max_length=254, examples=["user@example.com"])]
 Device = Annotated[
@@ -60,7 +62,14 @@ class TokenBody(LoginBody):
     client_id: str | None = Field(
         default=None, max_length=200, description="May name the tenant, for clients that can say it nowhere else."
     )
-    client_secret: str | None = Field(default=None, max_length=200, description="Taken and not used.")
+    client_secret: str | None = Field(
+        default=None, max_length=200, description="May be the `otp`, for clients that can say it nowhere else."
+    )
+
+    def attempt(self, tenant_id: TenantId, network: str) -> Attempt:
+        """As of any sign-in."""
+        found, secret = super().attempt(tenant_id, network), str(western_digits(self.client_secret or ""))
+        return replace(found, otp=secret) if found.otp is None and 6 <= len(secret) <= 32 else found
 
     @classmethod
     def fields_of_form(cls, body: bytes) -> dict[str, str]:

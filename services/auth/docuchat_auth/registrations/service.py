@@ -18,7 +18,7 @@ from docuchat_auth.registrations.domain import Application, Registered, new_slug
 from docuchat_auth.registrations.errors import AlreadyRegistered, NothingToVerify, SignUpClosed, UsernameTaken
 from docuchat_auth.sessions.domain import SignInMethod
 from docuchat_auth.sessions.service import Sessions
-from docuchat_auth.tenants.domain import INVITED_ONLY, SignUpMode, Tenant
+from docuchat_auth.tenants.domain import ANY_TENANT, INVITED_ONLY, SignUpMode, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Newcomer, User
 from docuchat_auth.users.errors import UserGone
@@ -132,6 +132,8 @@ class Registrations:
     async def _admit(self, tenant_id: TenantId, application: Application) -> Tenant:
         async with self._uow.system() as tx:
             tenant = await tx.tenants.find_by_id(tenant_id)
+        if tenant_id == ANY_TENANT:
+            raise SignUpClosed("Name a tenant (`X-Tenant-ID`), or an `organization` to found one.")
         if tenant is None or not tenant.admits(application.email):
             raise SignUpClosed
         return tenant

@@ -95,7 +95,8 @@ def describe(document: JsonObject) -> JsonObject:
     document["components"]["headers"] = _HEADERS
     document["components"].setdefault("securitySchemes", {})[_AUTHORIZE] = {
         "type": "oauth2",
-        "description": "By password. `client_id` names the tenant, where somebody is in several.",
+        "description": "By password. `client_id` names the tenant, where somebody is in several; `client_secret` is "
+        "the code of the authenticator app, or a recovery code, of who has a second factor.",
         "flows": {"password": {"tokenUrl": "/v1/auth/token", "scopes": {}}},
     }
     document["components"]["securitySchemes"][_API_KEY] = {

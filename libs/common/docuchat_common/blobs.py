@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,8 @@ logger = structlog.get_logger()
 _CHUNK_BYTES: Final = 2**20
 _PART_BYTES: Final = 5 * 2**20
 """The smallest part that S3 takes in a multipart upload."""
+_UNFINISHED: Final = re.compile(r".+#\d+")
+"""What a local store calls a blob until it is whole; it lists none of that name."""
 _NO_ROOM: Final = ("(os error 28)", "(os error 122)", "(os error 27)")
 """ENOSPC, EDQUOT and EFBIG, as obstore writes them into the text of its errors."""
 
@@ -144,14 +147,17 @@ class Blobs:
                 await obstore.delete_async(self._store, key)
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Delete all blobs below the folder `prefix`, and the folder; returns how many blobs."""
+        """Delete all blobs below the folder `prefix`, and the folder; returns how many blobs.
+
+        On a local disk also what writers that were killed have left of theirs; a bucket does that by a rule of its own.
+        """
         deleted = 0
         async for entry in self.list(prefix):
             await self.delete(entry.key)
             deleted += 1
         if self._root is not None:
             async with _translated():
-                await asyncio.to_thread(_remove_empty_folders, self._root, prefix)
+                await asyncio.to_thread(_remove_folder, self._root, prefix)
         return deleted
 
     async def list(self, prefix: str) -> AsyncIterator[BlobEntry]:
@@ -272,10 +278,12 @@ async def _translated() -> AsyncIterator[None]:
         raise BlobStoreUnavailable from error
 
 
-def _remove_empty_folders(root: Path, prefix: str) -> None:
-    """Remove the folder `prefix` and those in it, as far as they are empty, then its parents likewise."""
+def _remove_folder(root: Path, prefix: str) -> None:
+    """Remove the folder `prefix` and those in it, as far as they have no blobs, then its parents that are empty."""
     top = root / prefix
-    for folder, _, _ in os.walk(top, topdown=False):
+    for folder, _, files in os.walk(top, topdown=False):
+        for unfinished in filter(_UNFINISHED.fullmatch, files):
+            Path(folder, unfinished).unlink(missing_ok=True)
         with suppress(OSError):
             Path(folder).rmdir()
     for parent in top.parents:

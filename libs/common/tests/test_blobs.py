@@ -10,6 +10,7 @@ import pytest
 
 from docuchat_common.blobs import BlobCorrupt, BlobMissing, Blobs, BlobTooLarge, RangeUnsatisfiable
 from docuchat_common.errors import StorageFull
+from docuchat_testkit.eventually import eventually
 
 CONTENT = bytes(range(256)) * 8192 * 3  # 6 MB: more than one part
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -107,6 +108,16 @@ async def test_deleting_takes_the_empty_folders_along_and_nothing_else(blobs: Bl
     await blobs.delete("tenants/2/z")
     assert await blobs.delete_prefix("tenants") == 0
     assert everything(root) == []
+
+
+async def test_what_a_killed_writer_left_goes_with_its_folder(root: Path, blobs: Blobs) -> None:
+    await put(blobs, "tenants/2/z")
+    killed = blobs.open_writer("tenants/1/exports/a/1.zip")
+    await killed.write(CONTENT)
+    await eventually(lambda: "tenants/1/exports/a/1.zip#1" in everything(root))
+    assert await blobs.delete_prefix("tenants/1") == 0
+    assert everything(root) == ["tenants", "tenants/2", "tenants/2/z"]
+    await killed.abort()
 
 
 async def test_a_moved_blob_is_listed_at_its_new_place_only(blobs: Blobs) -> None:

@@ -155,6 +155,8 @@ async def test_an_admin_reads_filters_pages_and_saves_the_log_of_the_tenant(auth
     assert (latest["result"], latest["address"], latest["tenant_id"]) == ("done", "127.0.0.1", 1)
     assert "example.com" not in str(latest), "no address of mail"
     assert (await read(actor=first["actor_id"]))["items"] == [first]
+    by_address = await auth.http.get("/v1/audit", headers=owner, params={"actor": "ann@example.com"})
+    assert by_address.status_code == 422 and "must be the id of a user, key or operator" in by_address.text
     assert (await read(action="session.start", object=f"session:{first['object_id']}"))["items"] == [first]
     assert (await read(action="chat.ask"))["items"] == (await read(object="document"))["items"] == []
     assert (await read(to=first["at"]))["items"] == []

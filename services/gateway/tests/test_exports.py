@@ -97,6 +97,19 @@ async def test_each_sees_the_exports_that_each_may_ask_for(gateway: Gateway) -> 
     assert (await admin.call("POST", TENANT))[1]["code"] == "not_allowed"
 
 
+async def test_me_is_who_asks_and_a_key_of_the_tenants_is_nobody(gateway: Gateway) -> None:
+    eve = Person(gateway)
+    key = Person(gateway, sub_type="key", scope="data.export", user=str(eve.id))
+    service = Person(gateway, "owner", sub_type="key", scope="data.export tenant.own")
+    path = "/v1/users/me/export"
+    status, asked = await eve.call("POST", path)
+    assert (status, asked["user_id"]) == (202, str(eve.id))
+    assert (await key.call("POST", path))[1]["export_id"] == asked["id"], "one is made at a time"
+    assert (await service.call("POST", path))[1]["code"] == "person_not_found"
+    status, refused = await eve.call("POST", "/v1/users/eve/export")
+    assert (status, refused["errors"][0]["problem"]) == (422, "must be the id of a user of the tenant, or `me`")
+
+
 async def test_nobody_is_exported_who_is_no_user_of_the_tenant(gateway: Gateway) -> None:
     admin, stranger = Person(gateway, "admin"), uuid.uuid4()
     gateway.mint.users.add(users.path_of(TenantId(2), stranger))

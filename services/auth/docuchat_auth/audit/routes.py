@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from docuchat_auth.audit.domain import Filter
 from docuchat_auth.audit.schemas import CSV_COLUMNS, AuditEntry, AuditVerification, csv_line, csv_of
@@ -32,8 +32,18 @@ _CSV: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+def _of_actor(value: object, is_id: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return is_id(value)
+    except ValidationError as error:
+        raise ValueError("must be the id of a user, key or operator; `GET /v1/users` has those of users") from error
+
+
 async def _wanted(
-    actor: Annotated[UUID | None, Query(description="Only what this user, key or operator did.")] = None,
+    actor: Annotated[
+        Annotated[UUID, WrapValidator(_of_actor)] | None,
+        Query(description="Only what the user, key or operator of this id did."),
+    ] = None,
     action: Annotated[str | None, Query(max_length=100, examples=["document.delete"])] = None,
     object: Annotated[  # noqa: A002 - the name of the parameter
         str | None, Query(max_length=300, description="A type, or `type:id`.", examples=["document"])

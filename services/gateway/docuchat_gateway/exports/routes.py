@@ -1,9 +1,10 @@
 """`/v1/exports`: archives of all that is kept of the tenant, or of one of its people."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
@@ -39,7 +40,18 @@ Owner = Annotated[Caller, requires("tenant.own", is_read=True)]
 Person = Annotated[Caller, requires("data.export", is_read=True)]
 Reader = Annotated[Caller, requires("data.export")]
 ExportPath = Annotated[UUID, Path(description="Id of an export.")]
-UserPath = Annotated[UUID, Path(description="Id of a user of the tenant.")]
+
+
+def _whose(value: object, is_one: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return is_one(value)
+    except ValidationError as error:
+        raise ValueError("must be the id of a user of the tenant, or `me`") from error
+
+
+UserPath = Annotated[
+    UUID | Literal["me"], WrapValidator(_whose), Path(description="Id of a user of the tenant, or `me`.")
+]
 
 
 @router.post(
@@ -77,10 +89,13 @@ async def export_user(caller: Person, exports: Exports, creating: CurrentCreatio
 
     An archive that somebody else asked for has no chats; the person sees that it was asked for.
     """
+    whose = caller.maker_id if user_id == "me" else user_id
+    if whose is None:  # a key of the tenant's is nobody
+        raise PersonNotFound
     return await creating.once(
         caller,
         None,
-        lambda settle: exports.request(caller, user_id, settle),
+        lambda settle: exports.request(caller, whose, settle),
         lambda export: created(ExportView.of(export), 202),
         about=lambda export: export.id,
     )

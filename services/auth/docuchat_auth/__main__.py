@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from docuchat_auth.app import create_app
-from docuchat_auth.bootstrap import Administration, open_administration
+from docuchat_auth.bootstrap import open_administration
+from docuchat_auth.container import Administration
 from docuchat_auth.operators.schemas import ImportedUser
 from docuchat_auth.settings import Settings
 from docuchat_auth.tenants.domain import SignUpMode

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from docuchat_auth.bootstrap import Container, open_container
+from docuchat_auth.bootstrap import open_container
+from docuchat_auth.container import Container
 from docuchat_auth.registrations.domain import Application
 from docuchat_auth.settings import Settings
 from docuchat_auth.tenants.domain import OPEN

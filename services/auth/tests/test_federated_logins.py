@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from docuchat_auth.federated_logins.domain import challenge_of, name_of, new_secret
+from docuchat_auth.federated_logins.domain import Grant, challenge_of, name_of, new_secret
 from docuchat_auth.federated_logins.errors import InvalidSignInCode, NotAdmitted, ReturnNotAllowed, SignInEnded
+from docuchat_auth.federated_logins.store import PendingSignIns
 from docuchat_auth.identity_providers.domain import MOST_PROVIDERS
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound, TooManyIdentityProviders
 from docuchat_auth.invitations.domain import Invitation, hash_token, new_token
@@ -17,10 +18,11 @@ from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.users.domain import Email
 from docuchat_common.contracts.permissions import Role
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import uuid7
 
 from .company import RETURN, Company, fields_for, open_company
-from .conftest import OPERATOR
+from .conftest import OPERATOR, SECRET
 from .provider import CLIENT_SECRET, query_of
 
 
@@ -255,6 +257,20 @@ async def test_one_provider_gets_no_code_of_another(company: Company) -> None:
     assert [form["redirect_uri"] for form in company.provider.forms] == [
         f"https://docuchat.example/v1/auth/oidc/callback/{company.known.id}"
     ]
+
+
+class Forgetful(PendingSignIns):
+    """Redis goes away while the provider is asked."""
+
+    async def put_grant(self, code: str, grant: Grant) -> None:
+        raise UpstreamUnavailable
+
+
+async def test_who_comes_while_nothing_can_be_kept_is_sent_back_with_that(company: Company) -> None:
+    answer, cookies, _ = await company.there_and_back()
+    company.sign_in._pending = Forgetful(company.redis, SECRET)
+    back = await company.sign_in.receive(company.known.id, answer, cookies)
+    assert back.url.startswith(f"{RETURN}?error=upstream_unavailable&")
 
 
 async def test_who_is_refused_by_the_provider_comes_back_with_that(company: Company) -> None:

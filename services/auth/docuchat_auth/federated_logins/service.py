@@ -120,14 +120,13 @@ class FederatedSignIn:
         if not is_same(name_of(cookies.get(cookie_name, "")), flow.browser):
             logger.warning("oidc.other_browser", tenant_id=flow.tenant_id, provider_id=str(provider_id))
             raise SignInEnded
+        code = new_secret()
         try:
-            grant = await self._redeem(flow, answer)
+            await self._pending.put_grant(code, await self._redeem(flow, answer))
         except DocuChatError as error:
             logger.info("oidc.failed", tenant_id=flow.tenant_id, provider_id=str(provider_id), code=error.code)
             told = {"error": error.code, "error_description": error.detail}
             return Turn(_with(flow.return_to, told), cookie_name)
-        code = new_secret()
-        await self._pending.put_grant(code, grant)
         return Turn(_with(flow.return_to, {"code": code}), cookie_name)
 
     async def exchange(self, code: str, verifier: str) -> TokenPair:

@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError
 from docuchat_common.background import cancel
 from docuchat_common.durations import parse_duration
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_common.redis import REDIS_TROUBLE
+from docuchat_common.redis import REDIS_TROUBLE, forget_keys
 
 logger = structlog.get_logger()
 
@@ -72,6 +72,8 @@ class Limit:
     name: str
     subject: str
     rate: Rate
+    of: str = ""
+    """With what it is forgotten by `RateLimiter.forget`; empty: with nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class RateDecision:
 
 # A sliding window from two fixed ones: the earlier window counts by the share of it that the sliding one still covers
 # (Cloudflare, "How we built rate limiting capable of scaling to millions of domains"). KEYS[i] is a subject with its
-# limit ARGV[2i] and its window ARGV[2i + 1] in milliseconds; a hit of ARGV[1] counts for all of them or, when one of
-# them has no room, for none. Answers whether it may pass, and of the tightest subject its number, what remains and the
-# milliseconds until there is room (or the window ends).
+# limit ARGV[3i - 1], its window ARGV[3i] in milliseconds, and ARGV[3i + 1], where its keys are named, or nothing; a hit
+# of ARGV[1] counts for all of them or, when one of them has no room, for none. Answers whether it may pass, and of the
+# tightest subject its number, what remains and the milliseconds until there is room (or the window ends).
 _HIT: Final = """
 local cost = tonumber(ARGV[1])
 local asked = math.max(cost, 1)
@@ -98,8 +100,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local allowed, tightest = 1, nil
 local names = {}
 for i, key in ipairs(KEYS) do
-  local limit = tonumber(ARGV[2 * i])
-  local window = tonumber(ARGV[2 * i + 1])
+  local limit = tonumber(ARGV[3 * i - 1])
+  local window = tonumber(ARGV[3 * i])
   local number = math.floor(now / window)
   local elapsed = now - number * window
   local name = key .. ':' .. number
@@ -119,11 +121,16 @@ for i, key in ipairs(KEYS) do
   elseif tightest == nil or (tightest[1] == 1 and room - cost < tightest[3]) then
     tightest = {1, i, room - cost, wait}
   end
-  names[i] = {name, window}
+  names[i] = {name, window, ARGV[3 * i + 1]}
 end
 if allowed == 1 and cost > 0 then
   for _, entry in ipairs(names) do
     if redis.call('INCRBY', entry[1], cost) == cost then redis.call('PEXPIRE', entry[1], entry[2] * 2) end
+    if entry[3] ~= '' then
+      redis.call('ZADD', entry[3], now + entry[2] * 2, entry[1])
+      redis.call('ZREMRANGEBYSCORE', entry[3], '-inf', now)
+      if redis.call('PTTL', entry[3]) < entry[2] * 2 then redis.call('PEXPIRE', entry[3], entry[2] * 2) end
+    end
   end
 end
 return {tightest[1], tightest[2], tightest[3], math.ceil(tightest[4])}
@@ -242,6 +249,13 @@ class RateLimiter:
         except REDIS_TROUBLE as error:
             logger.warning("rate_limit.kept", limiter=self._name, error=type(error).__name__)
 
+    async def forget(self, *owners: str) -> int:
+        """Forget what was counted of limits that are `of` them; how many keys it was. Raises UpstreamUnavailable."""
+        return await forget_keys(self._redis, *map(self._names, owners))
+
+    def _names(self, owner: str) -> str:
+        return f"{self._name}:keys::{owner}"
+
     def _key(self, limit: Limit) -> str:
         return f"{self._name}:{limit.name}:{int(limit.rate.window / timedelta(milliseconds=1))}:{limit.subject}"
 
@@ -273,11 +287,12 @@ class RateLimiter:
     async def _ask(self, batch: list[_Hit]) -> list[list[int]]:
         pipeline = self._redis.pipeline(transaction=False)
         for hit in batch:
-            keys, arguments = [], [hit.cost]
+            keys: list[str] = []
+            arguments: list[int | str] = [hit.cost]
             for limit in hit.limits:
                 window = int(limit.rate.window / timedelta(milliseconds=1))
                 keys.append(self._key(limit))
-                arguments += [limit.rate.amount, window]
+                arguments += [limit.rate.amount, window, self._names(limit.of) if limit.of else ""]
             pipeline.evalsha(self._digest, len(keys), *keys, *arguments)
         answers: list[list[int]] = await pipeline.execute()
         return answers

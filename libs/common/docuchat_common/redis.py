@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -66,6 +67,44 @@ async def check_redis(client: Redis) -> None:
     """Raise UpstreamUnavailable when Redis does not answer (readiness)."""
     with redis_errors_translated():
         await client.ping()
+
+
+# Adds the key ARGV[1], which lives for ARGV[2] milliseconds, to the names KEYS[1]; those that are over go.
+_NOTE: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+"""
+_FORGET: Final = """
+local gone = 0
+for _, names in ipairs(KEYS) do
+  for _, name in ipairs(redis.call('ZRANGE', names, 0, -1)) do gone = gone + redis.call('UNLINK', name) end
+  redis.call('UNLINK', names)
+end
+return gone
+"""
+
+
+def note_key(pipe: Pipeline, names: str, key: str, lifetime: timedelta) -> None:
+    """Add a key to the `names` of those that `forget_keys` is to find without looking through all."""
+    pipe.eval(_NOTE, 1, names, key, lifetime // timedelta(milliseconds=1))
+
+
+async def noted_keys(client: Redis, names: str) -> list[str]:
+    """What was added to `names` and is not over."""
+    with redis_errors_translated():
+        found: list[Any] = await client.zrange(names, 0, -1)
+    return [key if isinstance(key, str) else key.decode() for key in found]
+
+
+async def forget_keys(client: Redis, *names: str) -> int:
+    """Delete the keys whose names were noted; returns how many."""
+    if not names:
+        return 0
+    with redis_errors_translated():
+        return int(await client.eval(_FORGET, len(names), *names))
 
 
 async def erase_keys(client: Redis, *patterns: str) -> int:

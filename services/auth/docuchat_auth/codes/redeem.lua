@@ -8,6 +8,14 @@ local hour = 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- what forgets the account finds its keys by their names
+local function note(key, lifetime)
+  local names = account .. ':keys'
+  redis.call('ZADD', names, now + lifetime, key)
+  redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
+  if redis.call('PTTL', names) < tonumber(lifetime) then redis.call('PEXPIRE', names, lifetime) end
+end
+
 local challenge, counters, guesses = shown, nil, 'guesses_left'
 if shown == '' then
   challenge, guesses = redis.call('GET', account .. ':latest') or '', 'bare_guesses_left'
@@ -35,7 +43,11 @@ if kept and tonumber(redis.call('HGET', code, guesses)) > 0 then
     local left = redis.call('PTTL', code)
     redis.call('DEL', code)
     redis.call('SET', code .. ':used', 1, 'PX', 60000)
-    if shown ~= '' then redis.call('SET', account .. ':browser:' .. shown, 1, 'PX', ARGV[8]) end
+    note(code .. ':used', 60000)
+    if shown ~= '' then
+      redis.call('SET', account .. ':browser:' .. shown, 1, 'PX', ARGV[8])
+      note(account .. ':browser:' .. shown, ARGV[8])
+    end
     return {'accepted', left}
   end
   outcome = redis.call('HINCRBY', code, guesses, -1) > 0 and 'wrong' or 'exhausted'
@@ -45,5 +57,6 @@ if not kept and redis.call('EXISTS', code .. ':used') == 1 then return {outcome,
 for _, counter in ipairs(counters) do
   redis.call('ZADD', counter[1], now, clock[1] .. '.' .. clock[2] .. '.' .. redis.call('ZCARD', counter[1]))
   redis.call('PEXPIRE', counter[1], hour)
+  note(counter[1], hour)
 end
 return {outcome, 0}

@@ -94,15 +94,16 @@ class CodeDesk:
         is_known = await self._codes.knows(account, challenge)
         if is_known:  # whatever others do at the same address
             subject = self._pseudonyms.of_account(account)
-            limits = _limits("send-browser", subject, self._policy.send_per_browser)
+            owner = self._pseudonyms.of_email(account.email)
+            limits = _limits("send-browser", subject, self._policy.send_per_browser, of=owner)
         else:
             subject = self._pseudonyms.of_email(account.email)
             # mails to those who claim an address use up nothing of whoever's it is
             apart = "claim-" if account.purpose is Purpose.VERIFY else ""
             pair = f"{subject}:{client_address}"
             limits = _limits("send-address", client_address, self._policy.send_per_address)
-            limits += _limits(f"{apart}send-email", subject, self._policy.send_per_email)
-            limits += _limits(f"{apart}send-pair", pair, self._policy.send_per_email_and_address)
+            limits += _limits(f"{apart}send-email", subject, self._policy.send_per_email, of=subject)
+            limits += _limits(f"{apart}send-pair", pair, self._policy.send_per_email_and_address, of=subject)
         await self._limiter.require(*limits, error=TooManyAttempts)
         code, new = new_code(), new_challenge()
         browser = challenge_name(challenge) if is_known and challenge else ""
@@ -221,5 +222,5 @@ class SignIn:
         return user, tenant
 
 
-def _limits(name: str, subject: str, rates: Rates) -> list[Limit]:
-    return [Limit(name, subject, rate) for rate in rates]
+def _limits(name: str, subject: str, rates: Rates, of: str = "") -> list[Limit]:
+    return [Limit(name, subject, rate, of) for rate in rates]

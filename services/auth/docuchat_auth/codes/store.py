@@ -1,14 +1,15 @@
 """Codes in Redis."""
 
+from dataclasses import replace
 from datetime import timedelta
 from importlib.resources import files
 from typing import Final
 
 from redis.asyncio import Redis
 
-from docuchat_auth.codes.domain import Account, GuessBudget, Redemption, challenge_name
+from docuchat_auth.codes.domain import Account, GuessBudget, Purpose, Redemption, challenge_name
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-from docuchat_common.redis import erase_keys, redis_errors_translated
+from docuchat_common.redis import forget_keys, note_key, redis_errors_translated
 
 _BROWSER_IS_KNOWN_FOR: Final = timedelta(days=90)
 _Field = bytes | bytearray | memoryview | str | int | float  # as the library has it, invariantly
@@ -51,6 +52,8 @@ class CodeStore:
                 pipe.hset(f"{prefix}:{name}", mapping=fields)
                 pipe.pexpire(f"{prefix}:{name}", lifetime)
                 pipe.set(f"{prefix}:latest", name, px=lifetime)
+                for key in (f"{prefix}:{name}", f"{prefix}:latest"):
+                    note_key(pipe, f"{prefix}:keys", key, lifetime)
                 await pipe.execute()
 
     async def browser_of(self, account: Account, challenge: str) -> str:
@@ -81,8 +84,9 @@ class CodeStore:
         return Redemption(outcome.decode()), timedelta(milliseconds=wait)
 
     async def forget(self, account: Account) -> int:
-        """Forget live codes, failures and known browsers of an account; how many keys. Looks through all of Redis."""
-        return await erase_keys(self._client, f"{self._prefix(account)}:*")
+        """Forget live codes of whatever purpose, failures and known browsers of an account; how many keys."""
+        every = (self._prefix(replace(account, purpose=purpose)) for purpose in Purpose)
+        return await forget_keys(self._client, *(f"{prefix}:keys" for prefix in every))
 
     def _prefix(self, account: Account) -> str:
         return f"auth:code:{self._pseudonyms.of_account(account)}"

@@ -223,7 +223,8 @@ class Invitations:
         limits += [Limit("invite-pair", f"{wanted.tenant_id}:{subject}", rate) for rate in self._policy.per_email]
         await self._limiter.require(*limits, error=TooManyAttempts)
         shared = [
-            Limit("invite-email", subject, Rate(rate.amount * _SHARES, rate.window)) for rate in self._policy.per_email
+            Limit("invite-email", subject, Rate(rate.amount * _SHARES, rate.window), of=subject)
+            for rate in self._policy.per_email
         ]
         decision = await self._limiter.hit(*shared)
         return decision is None or decision.allowed

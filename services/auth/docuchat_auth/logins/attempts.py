@@ -3,7 +3,6 @@
 import hashlib
 import secrets
 from datetime import timedelta
-from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -14,11 +13,13 @@ from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
-from docuchat_common.redis import erase_keys, redis_errors_translated
+from docuchat_common.redis import forget_keys, note_key, noted_keys, redis_errors_translated
 
 _HOUR: Final = timedelta(hours=1)
 _DEVICE_IS_KNOWN_FOR: Final = timedelta(days=90)
 _ANYBODY: Final = "password-anybody"
+_NAMES: Final = "keys"
+"""In the place of a device: the names of the keys of an account."""
 
 
 class Attempts:
@@ -37,13 +38,16 @@ class Attempts:
 
     def of_device(self, device: str, user_id: UserId) -> list[Limit]:
         """The budget of a device that has signed in to the account."""
-        return [Limit("password-known", f"{user_id}:{_digest(device)}", Rate(self._budget.known_failures, _HOUR))]
+        rate = Rate(self._budget.known_failures, _HOUR)
+        return [Limit("password-known", f"{user_id}:{_digest(device)}", rate, of=str(user_id))]
 
     def of_strangers(self, subject: str, network: str) -> list[Limit]:
         """The budgets of all others."""
+        of_all = Rate(self._budget.failures - self._budget.known_failures, _HOUR)
+        of_network = Rate(self._budget.network_failures, _HOUR)
         return [
-            Limit("password-account", subject, Rate(self._budget.failures - self._budget.known_failures, _HOUR)),
-            Limit("password-network", f"{subject}:{network}", Rate(self._budget.network_failures, _HOUR)),
+            Limit("password-account", subject, of_all, of=subject),
+            Limit("password-network", f"{subject}:{network}", of_network, of=subject),
             *(Limit(_ANYBODY, network, rate) for rate in self._per_network),
         ]
 
@@ -75,20 +79,21 @@ class Attempts:
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.sadd(key, _member(user))
                 pipe.pexpire(key, _DEVICE_IS_KNOWN_FOR)
+                note_key(pipe, _key(subject, _NAMES), key, _DEVICE_IS_KNOWN_FOR)
                 await pipe.execute()
 
     async def forget_devices(self, subject: str, user: User) -> int:
         """Forget which devices have signed in to one account of an address, how many; others' of that address stay."""
         forgotten = 0
-        with redis_errors_translated():
-            async for key in self._client.scan_iter(match=_key(subject, "*"), count=1000):
+        for key in await noted_keys(self._client, _key(subject, _NAMES)):
+            with redis_errors_translated():
                 forgotten += await self._client.srem(key, _member(user))
         return forgotten
 
     async def forget(self, *subjects: str) -> int:
-        """Forget whatever is counted of an account, and its devices; how many keys. Looks through all of Redis."""
-        patterns = [(_key(subject, "*"), f"auth:limit:*:*:{subject}:*") for subject in subjects]
-        return await erase_keys(self._client, *chain.from_iterable(patterns))
+        """Forget whatever is counted of an account, and its devices; how many keys."""
+        devices = await forget_keys(self._client, *(_key(subject, _NAMES) for subject in subjects))
+        return devices + await self._limiter.forget(*subjects)
 
 
 def new_device() -> str:

@@ -119,7 +119,7 @@ class Passwords:
         await self._sessions.end_all(tx, user, keep=None if keep is None else keep.session_id)
 
     async def _prove(self, caller: Caller, older: str, current: str | None, network: str) -> None:
-        limit = Limit("password-change", caller.subject, _WRONG_PER_USER)
+        limit = Limit("password-change", caller.subject, _WRONG_PER_USER, of=caller.subject)
         await self._limiter.require(limit, error=TooManyAttempts)
         try:
             is_right = current is not None and any(await self._pool.check(current, [older], network))

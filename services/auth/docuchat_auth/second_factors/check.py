@@ -100,9 +100,10 @@ class SecondFactorCheck:
         """Count a try before it is made. Raises TooManyAttempts."""
         subject = f"{user.tenant_id}:{user.id}"
         if await self.devices.knows(user, origin.shown):
-            limits = [Limit("otp-known", f"{subject}:{digest(origin.shown)}", rate) for rate in self._failures]
+            known = f"{subject}:{digest(origin.shown)}"
+            limits = [Limit("otp-known", known, rate, of=subject) for rate in self._failures]
         else:
-            limits = [Limit("otp", subject, rate) for rate in self._failures]
+            limits = [Limit("otp", subject, rate, of=subject) for rate in self._failures]
             limits += [Limit("otp-anybody", origin.address, rate) for rate in self._per_network if origin.address]
         try:
             await self._limiter.require(*limits, error=TooManyAttempts)

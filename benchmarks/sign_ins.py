@@ -39,9 +39,10 @@ async def _run(bench: Bench) -> None:
         alone: list[float] = []
         beside: list[float] = []
         taken: list[float] = []
+        begun: list[float] = []
         for _ in range(windows):
             alone += await _ask_for(seconds, conversations, questions)
-            signing = asyncio.create_task(_sign_in_for_ever(bench, session, people, taken))
+            signing = asyncio.create_task(_sign_in_for_ever(bench, session, people, begun, taken))
             beside += await _ask_for(seconds, conversations, questions)
             signing.cancel()
             with suppress(asyncio.CancelledError):
@@ -52,9 +53,11 @@ async def _run(bench: Bench) -> None:
     before, after = percentile(alone, 0.95), percentile(beside, 0.95)
     add = bench.report.add
     add("P10", f"chat p95 without sign-ins, {AT_ONCE} at once, {len(alone)} turns", f"{before * 1000:.0f} ms")
+    is_met = after <= 1.2 * before and len(taken) >= 0.9 * len(begun)
     what = f"chat p95 beside {SIGN_INS_A_SECOND} password sign-ins/s, times that without"
-    add("P10", what, f"{after / before:.2f} x ({after * 1000:.0f} ms)", "<= 1.2 x", after <= 1.2 * before)
-    add("P10", f"  a sign-in, p50 and p95 of {len(taken)}", _both(taken))
+    add("P10", what, f"{after / before:.2f} x ({after * 1000:.0f} ms)", "<= 1.2 x", is_met)
+    add("P10", "  sign-ins let in, of those begun; fewer than 9 of 10 show nothing", f"{len(taken)} of {len(begun)}")
+    add("P10", "  a sign-in, p50 and p95", _both(taken))
 
 
 def _both(taken: list[float]) -> str:
@@ -73,7 +76,7 @@ async def _register(bench: Bench, session: aiohttp.ClientSession, number: int) -
 
 
 async def _sign_in_for_ever(
-    bench: Bench, session: aiohttp.ClientSession, people: list[str], taken: list[float]
+    bench: Bench, session: aiohttp.ClientSession, people: list[str], begun: list[float], taken: list[float]
 ) -> None:
     """Begin one every tenth of a second, whether or not those before have ended."""
     loop = asyncio.get_running_loop()
@@ -81,6 +84,7 @@ async def _sign_in_for_ever(
 
     async def sign_in(name: str) -> None:
         began = loop.time()
+        begun.append(began)
         body = {"username": name, "password": PASSWORD}
         async with session.post(url, json=body, headers=headers) as answer:
             await answer.read()

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import random
 import statistics
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -290,6 +292,25 @@ async def test_the_pool_refuses_beyond_its_room_and_leaves_room_for_other_networ
         assert await pool.check(GOOD, [hashed, "$argon2id$broken", "$2b$broken"], "one") == [True, False, False]
         assert await pool.check(GOOD, [], "one") == []
         assert not is_outdated(hashed) and is_outdated(hashed.replace("t=2", "t=1")) and is_outdated("$2b$04$x")
+
+
+@pytest.mark.parametrize("started_with", [0, 15])
+def test_passwords_give_way_to_all_else_of_the_process(started_with: int) -> None:
+    found: list[int] = []
+
+    async def compute() -> None:
+        async with PasswordPool.open(1, 8) as pool:
+            found.append(await pool.run(lambda: os.nice(0), "one"))
+
+    def process() -> None:
+        """A thread stands for it: on Linux each has a priority of its own, which those that it starts begin with."""
+        found.append(os.nice(started_with))
+        asyncio.run(compute())
+
+    standing_in = threading.Thread(target=process)
+    standing_in.start()
+    standing_in.join()
+    assert found[1] == (min(19, found[0] + 10) if sys.platform == "linux" else found[0])
 
 
 async def test_a_network_that_fills_its_room_keeps_nobody_else_waiting_nor_the_end() -> None:

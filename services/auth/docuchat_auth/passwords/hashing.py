@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import sys
-import threading
 import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -87,7 +86,7 @@ class PasswordPool:
 def _give_way() -> None:
     """Let whatever else this machine does go first: who signs in waits a little, who chats does not."""
     if sys.platform == "linux":  # where a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.nice(_NICE)  # by so much below the process, which may have been started with a low one: none is ever raised
 
 
 def is_outdated(hash_: str) -> bool:

@@ -39,7 +39,7 @@ from docuchat_ingest.adapters.work_folders import remove_orphans
 from docuchat_ingest.chunking.chunker import Chunker
 from docuchat_ingest.exports.service import Exports
 from docuchat_ingest.handlers import subscriptions
-from docuchat_ingest.jobs.people import People
+from docuchat_ingest.jobs.removals import Removals
 from docuchat_ingest.jobs.service import Jobs
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
@@ -147,13 +147,13 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             worker_id=presence.process_id,
         )
         quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
-        people = People(uow, announcer, quotes.forget, sweeps.count_blobs, sweeps.remove_blobs, exports.sweep)
+        removals = Removals(uow, announcer, quotes.forget, sweeps.count_blobs, sweeps.remove_blobs, exports.sweep)
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
         retention = Retention(uow, SystemClock(), sweeps.delete_older)
         consumer = Consumer(
             broker,
-            subscriptions(sweeps, people, exports, slots, erasure, retention, settings.ingest_concurrency),
+            subscriptions(sweeps, removals, exports, slots, erasure, retention, settings.ingest_concurrency),
         )
         drain = min(settings.ingest_drain, settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
@@ -164,7 +164,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("retention", SWEEP_EVERY, retention.sweep)
         background.every("late_files", timedelta(minutes=10), lambda: delete_late_files(uow, blobs))
-        background.every("people", _MINUTE, people.sweep)
+        background.every("removals", _MINUTE, removals.sweep)
         background.every("expired_exports", _MINUTE, exports.sweep)
         stack.push_async_callback(metering.settle_late)
         consumer.start()

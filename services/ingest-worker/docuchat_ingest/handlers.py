@@ -21,7 +21,7 @@ from docuchat_common.messaging.topology import RetryLadder, queue_name
 from docuchat_common.removals import RemovedUser
 from docuchat_common.retention import Retention
 from docuchat_ingest.exports.service import Exports
-from docuchat_ingest.jobs.people import People
+from docuchat_ingest.jobs.removals import Removals
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
 
@@ -56,8 +56,8 @@ async def on_settings(retention: Retention, event: TenantSettings, _: Delivery) 
     await retention.hear(TenantId(event.tenant_id), event.version, event.documents_days)
 
 
-async def on_removed(people: People, event: UserRemoved, _: Delivery) -> None:
-    await people.settle(RemovedUser.of(event))
+async def on_removed(removals: Removals, event: UserRemoved, _: Delivery) -> None:
+    await removals.settle(RemovedUser.of(event))
 
 
 async def on_export_requested(exports: Exports, _: ExportRequested, __: Delivery) -> None:
@@ -67,7 +67,7 @@ async def on_export_requested(exports: Exports, _: ExportRequested, __: Delivery
 
 def subscriptions(
     sweeps: Sweeps,
-    people: People,
+    removals: Removals,
     exports: Exports,
     slots: Slots,
     erasure: TenantErasure,
@@ -79,7 +79,7 @@ def subscriptions(
         (DocumentDeleted, partial(on_deleted, sweeps), 8),
         (TenantDeleted, partial(on_tenant_deleted, erasure), 8),
         (TenantSettings, partial(on_settings, retention), 8),
-        (UserRemoved, partial(on_removed, people), 1),
+        (UserRemoved, partial(on_removed, removals), 1),
         (ExportRequested, partial(on_export_requested, exports), 8),
     ]
     return [

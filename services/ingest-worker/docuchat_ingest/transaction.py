@@ -24,7 +24,7 @@ from docuchat_knowledge.exports.repository import ExportWork
 from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import WorkerStore
-from docuchat_knowledge.people.repository import LegacyRepository
+from docuchat_knowledge.removals.repository import LegacyRepository
 
 SCHEMA = "knowledge"
 

@@ -117,7 +117,7 @@ async def test_all_that_must_go_on_beside_the_documents_is_started(
             "queue",
             "tombstones",
             "abandoned_uploads",
-            "people",
+            "removals",
             "exports",
             "expired_exports",
             "provider_calls",

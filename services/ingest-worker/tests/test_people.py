@@ -10,7 +10,7 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import CollectionId, DocumentId, TenantId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
-from docuchat_ingest.jobs.people import People
+from docuchat_ingest.jobs.removals import Removals
 from docuchat_knowledge.collections.domain import Access, Visibility
 from docuchat_knowledge.documents.domain import NewDocument
 from docuchat_knowledge.jobs.errors import ClaimLost
@@ -22,11 +22,11 @@ ADMIN = Caller(TENANT, "user", uuid7(), role="admin")
 
 
 @pytest.fixture
-def people(bench: Bench) -> People:
-    return make_people(bench)
+def removals(bench: Bench) -> Removals:
+    return make_removals(bench)
 
 
-def make_people(bench: Bench) -> People:
+def make_removals(bench: Bench) -> Removals:
     """Whose documents are quoted twice and have one object each, as long as nobody heard of their deletion."""
     forgotten: set[DocumentId] = set()
 
@@ -44,7 +44,7 @@ def make_people(bench: Bench) -> People:
     async def delete_archives() -> None:
         """There are none."""
 
-    return People(bench.uow, bench.around, forget_quotes, count_blobs, remove_blobs, delete_archives)
+    return Removals(bench.uow, bench.around, forget_quotes, count_blobs, remove_blobs, delete_archives)
 
 
 def gone(user: UserId, heir: UserId | None = None, *keys: UUID) -> RemovedUser:
@@ -93,13 +93,13 @@ async def deleted(bench: Bench) -> list[UUID]:
 
 
 async def test_without_an_heir_documents_go_by_the_ordinary_path_also_while_they_are_read(
-    bench: Bench, people: People
+    bench: Bench, removals: Removals
 ) -> None:
     claim = await bench.claim()
     await bench.rows("UPDATE knowledge.documents SET uploaded_by = $1", EVE)
     waiting, others = await add(bench, EVE), await add(bench, BOB)
     for _ in range(3):
-        await people.settle(gone(EVE))
+        await removals.settle(gone(EVE))
     assert await uploaders(bench) == {others: BOB}
     assert sorted(await deleted(bench)) == sorted([claim.document_id, waiting])
     with pytest.raises(ClaimLost):
@@ -108,73 +108,73 @@ async def test_without_an_heir_documents_go_by_the_ordinary_path_also_while_they
 
 
 async def test_with_an_heir_documents_change_hands_and_what_the_heir_has_as_well_goes(
-    bench: Bench, people: People
+    bench: Bench, removals: Removals
 ) -> None:
     first, same = await add(bench, EVE), await add(bench, EVE, content="same")
     kept = await add(bench, BOB, content="same")
     for _ in range(2):
-        await people.settle(gone(EVE, BOB))
+        await removals.settle(gone(EVE, BOB))
     assert await uploaders(bench) == {first: BOB, kept: BOB}
     assert await deleted(bench) == [same]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_who_inherits_from_whom_does_not_depend_on_what_is_heard_first(
-    bench: Bench, people: People, order: tuple[int, int]
+    bench: Bench, removals: Removals, order: tuple[int, int]
 ) -> None:
     """R4: eve's documents go to bob and from him to ann, or are nobody's when he left none."""
     to_ann, removed = await add(bench, EVE), [gone(EVE, BOB), gone(BOB, ANN)]
     for number in order:
-        await people.settle(removed[number])
+        await removals.settle(removed[number])
     assert await uploaders(bench) == {to_ann: ANN}
-    await people.settle(gone(ANN, EVE))
+    await removals.settle(gone(ANN, EVE))
     assert await uploaders(bench) == {}, "a ring of heirs has nobody"
 
 
-async def test_an_upload_that_ends_after_its_user_is_gone_leaves_no_orphan(bench: Bench, people: People) -> None:
+async def test_an_upload_that_ends_after_its_user_is_gone_leaves_no_orphan(bench: Bench, removals: Removals) -> None:
     document_id = DocumentId(uuid7())
     async with bench.registry(TENANT) as (collections, registry):
         collection = await collections.open_default(TENANT)
         await registry.begin_receiving(
             TENANT, document_id, collection_id=collection.id, uploaded_by=EVE, media_type="application/pdf"
         )
-    await people.settle(gone(EVE))
+    await removals.settle(gone(EVE))
     async with bench.registry(TENANT) as (_, registry):
         await registry.register(new_document(document_id, collection.id, EVE, ""))
     assert await uploaders(bench) == {document_id: EVE}
-    await people.sweep()
+    await removals.sweep()
     assert await uploaders(bench) == {}
     await bench.rows("UPDATE knowledge.removed_users SET removed_at = now() - interval '40 days'")
-    await people.sweep()
+    await removals.sweep()
     assert await bench.rows("SELECT FROM knowledge.removed_users") == []
 
 
-async def test_memberships_end_and_what_the_user_made_is_managed_by_the_heir(bench: Bench, people: People) -> None:
+async def test_memberships_end_and_what_the_user_made_is_managed_by_the_heir(bench: Bench, removals: Removals) -> None:
     key = uuid7()
     async with bench.registry.as_caller(ADMIN) as (collections, _):
         made = await collections.create(TENANT, "Made", Visibility.RESTRICTED, created_by=EVE)
         joined = await collections.create(TENANT, "Joined", Visibility.RESTRICTED, created_by=ANN)
         for member in (EVE, key):
             await collections.put_member(TENANT, joined.id, member, Access.WRITE)
-    await people.settle(gone(EVE, BOB, key))
+    await removals.settle(gone(EVE, BOB, key))
     members = await bench.rows("SELECT collection_id, member_id, access FROM knowledge.collection_members ORDER BY 1")
     assert [tuple(row) for row in members] == [(made.id, BOB, "manage"), (joined.id, ANN, "manage")]
     makers = await bench.rows("SELECT created_by FROM knowledge.collections ORDER BY id")
     assert [row["created_by"] for row in makers] == [BOB, ANN]
     async with bench.registry.as_caller(ADMIN) as (collections, _):
         await collections.put_member(TENANT, joined.id, EVE, Access.READ)  # by an admin who had not heard
-    await people.sweep()
+    await removals.sweep()
     assert len(await bench.rows("SELECT FROM knowledge.collection_members")) == 2
 
 
-async def test_a_worker_that_stops_in_the_midst_of_it_goes_on(bench: Bench, people: People) -> None:
+async def test_a_worker_that_stops_in_the_midst_of_it_goes_on(bench: Bench, removals: Removals) -> None:
     documents = [await add(bench, EVE) for _ in range(3)]
     ends = 0
     while True:
         begun = bench.uow.ended
         bench.uow.away_after = ends
         try:
-            await people.settle(gone(EVE))
+            await removals.settle(gone(EVE))
             break
         except UpstreamUnavailable:
             assert bench.uow.ended - begun == ends
@@ -187,25 +187,25 @@ async def erasures(bench: Bench) -> list[dict[str, object]]:
     return [body["data"] for kind, body in await bench.events() if kind == "user.erased.v1"]
 
 
-async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, people: People) -> None:
+async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, removals: Removals) -> None:
     claim = await bench.claim()
     await bench.rows("UPDATE knowledge.documents SET uploaded_by = $1 WHERE id = $2", EVE, claim.document_id)
     await add(bench, EVE, content="same")
     await add(bench, BOB, content="same")
-    await people.settle(gone(BOB))
+    await removals.settle(gone(BOB))
     assert await erasures(bench) == [], "a removal tells nothing"
     erased = replace(gone(EVE), is_erasure=True)
     ends = 0
     while True:
         bench.uow.away_after = ends
         try:
-            await people.settle(erased)
+            await removals.settle(erased)
             break
         except UpstreamUnavailable:
             ends += 1
     bench.uow.away_after = None
     await add(bench, EVE)
-    await people.sweep()
+    await removals.sweep()
     assert await uploaders(bench) == {}
     (told,) = await erasures(bench)
     assert (told["user_id"], told["service"]) == (str(EVE), "ingest")
@@ -214,25 +214,25 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(bench: Bench, peop
     assert counted["objects"] == 2 and counted.get("quotes", 0) <= 4
 
 
-async def test_of_whom_it_was_not_told_it_is_told_in_the_end(bench: Bench, people: People) -> None:
+async def test_of_whom_it_was_not_told_it_is_told_in_the_end(bench: Bench, removals: Removals) -> None:
     async with bench.uow(TENANT) as tx:  # its event lies with the dead letters
         await tx.legacies.removed.remember(replace(gone(EVE), is_erasure=True))
-    await people.sweep()
+    await removals.sweep()
     assert await erasures(bench) == [], "its event may be at work"
     await bench.rows("UPDATE knowledge.removed_users SET removed_at = now() - interval '1 hour'")
     for _ in range(2):
-        await people.sweep()
+        await removals.sweep()
     assert [told["user_id"] for told in await erasures(bench)] == [str(EVE)]
 
 
-async def test_what_goes_with_a_document_is_told_whoever_takes_it_away(bench: Bench, people: People) -> None:
+async def test_what_goes_with_a_document_is_told_whoever_takes_it_away(bench: Bench, removals: Removals) -> None:
     for _ in range(2):
         await add(bench, EVE)
-    await people.settle(replace(gone(EVE), is_erasure=True))
+    await removals.settle(replace(gone(EVE), is_erasure=True))
     assert [told["erased"] for told in await erasures(bench)] == [{"documents": 2, "quotes": 4, "objects": 2}]
 
 
-async def test_what_an_heir_of_an_erased_user_gets_is_told_as_handed_over(bench: Bench, people: People) -> None:
+async def test_what_an_heir_of_an_erased_user_gets_is_told_as_handed_over(bench: Bench, removals: Removals) -> None:
     await add(bench, EVE)
-    await people.settle(replace(gone(EVE, BOB), is_erasure=True))
+    await removals.settle(replace(gone(EVE, BOB), is_erasure=True))
     assert [told["erased"] for told in await erasures(bench)] == [{"documents_handed_over": 1}]

@@ -25,9 +25,9 @@ from docuchat_usage.adapters.users import TenantUsers
 from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.handlers import subscriptions
 from docuchat_usage.ledger.service import LedgerService
-from docuchat_usage.people.service import People
 from docuchat_usage.prices.service import PriceService
 from docuchat_usage.quotas.service import Policy, QuotaService
+from docuchat_usage.removals.service import Removals
 from docuchat_usage.settings import Settings
 from docuchat_usage.tenant_erasure import make_erasure
 from docuchat_usage.transaction import Tx, compose
@@ -81,9 +81,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         ledger = LedgerService(uow, clock, settings.ledger_retention)
         dead_letters = DeadLetterOffice(broker, SCHEMA)
         erasure = make_erasure(uow, dead_letters)
-        people = People(uow, clock)
+        removals = Removals(uow, clock)
         consumer = Consumer(
-            broker, subscriptions(quotas, documents, ledger, people, erasure, batch=settings.usage_batch)
+            broker, subscriptions(quotas, documents, ledger, removals, erasure, batch=settings.usage_batch)
         )
 
         async def forget_repeats() -> None:
@@ -98,7 +98,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("hold_sweep", settings.hold_sweep_interval, quotas.sweep)
         background.every("hold_purge", timedelta(hours=1), quotas.purge)
         background.every("ledger_forget", timedelta(hours=1), ledger.forget)
-        background.every("people", timedelta(minutes=1), people.sweep)
+        background.every("removals", timedelta(minutes=1), removals.sweep)
         background.every("documents_forget", timedelta(hours=1), documents.forget)
         background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("forget_repeats", timedelta(hours=1), forget_repeats)

@@ -24,8 +24,8 @@ from docuchat_usage.documents.domain import StoredDocument
 from docuchat_usage.documents.service import DocumentService
 from docuchat_usage.ledger.domain import Kind, Usage
 from docuchat_usage.ledger.service import LedgerService
-from docuchat_usage.people.service import People
 from docuchat_usage.quotas.service import QuotaService
+from docuchat_usage.removals.service import Removals
 
 
 async def book_usage(ledger: LedgerService, events: Sequence[UsageRecorded]) -> None:
@@ -70,16 +70,16 @@ async def begin_erasure(erasure: TenantErasure, event: TenantDeleted, _: Deliver
     await erasure.begin(TenantId(event.tenant_id))
 
 
-async def forget_user(people: People, event: UserRemoved, _: Delivery) -> None:
+async def forget_user(removals: Removals, event: UserRemoved, _: Delivery) -> None:
     """A user is gone: the documents count for the heir, the user's own budgets go."""
-    await people.settle(RemovedUser.of(event))
+    await removals.settle(RemovedUser.of(event))
 
 
 def subscriptions(
     quotas: QuotaService,
     documents: DocumentService,
     ledger: LedgerService,
-    people: People,
+    removals: Removals,
     erasure: TenantErasure,
     *,
     batch: int,
@@ -91,7 +91,7 @@ def subscriptions(
         (DocumentUploaded, partial(count_upload, documents)),
         (DocumentReady, partial(count_pages, documents)),
         (DocumentDeleted, partial(forget_document, documents)),
-        (UserRemoved, partial(forget_user, people)),
+        (UserRemoved, partial(forget_user, removals)),
     ]
     return [
         BatchSubscription(

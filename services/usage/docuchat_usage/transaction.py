@@ -12,9 +12,9 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_usage.documents.repository import DocumentRepository
 from docuchat_usage.ledger.repository import LedgerRepository
-from docuchat_usage.people.repository import LegacyRepository
 from docuchat_usage.prices.repository import PriceRepository
 from docuchat_usage.quotas.repository import QuotaRepository
+from docuchat_usage.removals.repository import LegacyRepository
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(settings: Sett
             "hold_purge",
             "ledger_forget",
             "documents_forget",
-            "people",
+            "removals",
             "forget_repeats",
             "erasures",
         }

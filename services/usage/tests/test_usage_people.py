@@ -14,8 +14,8 @@ from docuchat_common.ids import TenantId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
 from docuchat_usage.bootstrap import EXPORTED
 from docuchat_usage.documents.domain import StoredDocument
-from docuchat_usage.people.service import People
 from docuchat_usage.quotas.domain import Unit
+from docuchat_usage.removals.service import Removals
 from docuchat_usage.transaction import compose
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def people(world: World, database: ClonedDatabase) -> AsyncIterator[People]:
+async def removals(world: World, database: ClonedDatabase) -> AsyncIterator[Removals]:
     async with database.open("usage", max_size=2) as pools:
-        yield People(UnitOfWork(pools, compose, schema="usage"), world.clock)
+        yield Removals(UnitOfWork(pools, compose, schema="usage"), world.clock)
 
 
 async def budgets(database: ClonedDatabase, subject: object) -> dict[str, int]:
@@ -45,7 +45,7 @@ async def limit(world: World, user: Any) -> None:
 
 @pytest.mark.parametrize("has_heir", [True, False])
 async def test_documents_count_for_the_heir_and_the_users_own_budgets_go(
-    world: World, database: ClonedDatabase, people: People, has_heir: bool
+    world: World, database: ClonedDatabase, removals: Removals, has_heir: bool
 ) -> None:
     heir, key = UserId(uuid7()), uuid7()
     await limit(world, world.user)
@@ -55,7 +55,7 @@ async def test_documents_count_for_the_heir_and_the_users_own_budgets_go(
     tenant = await budgets(database, world.tenant)
     removed = RemovedUser(TenantId(world.tenant), UserId(world.user), (key,), heir if has_heir else None)
     for _ in range(2):
-        await people.settle(removed)
+        await removals.settle(removed)
     assert await budgets(database, world.user) == {} and await budgets(database, world.tenant) == tenant
     inherited = {"tokens": 0, "documents": int(has_heir), "bytes": 100 * has_heir}
     assert await budgets(database, heir) == inherited
@@ -64,11 +64,11 @@ async def test_documents_count_for_the_heir_and_the_users_own_budgets_go(
 
 
 async def test_of_an_erased_user_it_is_told_once_what_is_gone(
-    world: World, database: ClonedDatabase, people: People
+    world: World, database: ClonedDatabase, removals: Removals
 ) -> None:
     await limit(world, world.user)
     for _ in range(2):
-        await people.settle(RemovedUser(TenantId(world.tenant), UserId(world.user), is_erasure=True))
+        await removals.settle(RemovedUser(TenantId(world.tenant), UserId(world.user), is_erasure=True))
     async with database.connect() as connection:
         rows = await connection.fetch("SELECT body FROM usage.outbox WHERE type = 'user.erased.v1'")
     (said,) = [orjson.loads(row["body"])["data"] for row in rows]
@@ -77,16 +77,16 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(
 
 
 async def test_what_is_heard_after_the_user_is_gone_is_counted_for_the_heir_by_the_sweep(
-    world: World, database: ClonedDatabase, people: People
+    world: World, database: ClonedDatabase, removals: Removals
 ) -> None:
     """R4: the events of an upload come late, and again."""
     heir, document = UserId(uuid7()), StoredDocument(world.tenant, uuid7(), world.user, 100)
     await limit(world, heir)
-    await people.settle(RemovedUser(TenantId(world.tenant), UserId(world.user), (), heir))
+    await removals.settle(RemovedUser(TenantId(world.tenant), UserId(world.user), (), heir))
     for _ in range(2):
         await world.documents.store(document)
         await world.quotas.set_quota(world.tenant, world.user, {Unit.DOCUMENTS: 5})
-        await people.sweep()
+        await removals.sweep()
         assert (await budgets(database, heir))["documents"] == 1
         assert await budgets(database, world.user) == {}
     async with database.connect() as connection:

@@ -36,7 +36,7 @@ OfFiles = Callable[[TenantId, DocumentId], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class Removals:
     """Each step is a transaction that can be repeated, so whoever stops in the midst of it goes on later."""
 
     uow: IngestUnitOfWork

@@ -24,7 +24,7 @@ _KEPT: Final = {
 }
 
 
-class People:
+class Removals:
     """Takes who is gone out of the counts. The ledger stays: it has ids, and no names."""
 
     def __init__(self, uow: UnitOfWork[Tx], clock: Clock) -> None:

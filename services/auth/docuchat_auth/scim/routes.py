@@ -44,7 +44,7 @@ from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
-from docuchat_common.http.problems import raises, response_for
+from docuchat_common.http.problems import raises, response_for, with_problems
 from docuchat_common.http.provided import provided
 from docuchat_common.ids import UserId
 
@@ -60,9 +60,10 @@ class ScimRoute(JsonRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        self.responses = with_problems(self.responses, ScimInvalidSyntax)  # where others answer 422
         for status, response in self.responses.items():
             if str(status) >= "400" and "content" in response:
-                response["content"][ScimResponse.media_type] = {"schema": ScimRefusal.model_json_schema()}
+                response["model"] = ScimRefusal
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -102,11 +103,11 @@ _Wanted = Annotated[str | None, Query(alias="filter", max_length=500, examples=[
 _Start = Annotated[int, Query(alias="startIndex", ge=-(2**31), le=2**31 - 1, description="From 1.")]
 _Count = Annotated[int, Query(ge=-(2**31), le=2**31 - 1, description="At most 200.")]
 _Unused = Annotated[str | None, Query(max_length=500, description="Taken and not used.")]
-_CHANGES: Final = (OwnersOnly, ScimInvalidValue, ScimInvalidSyntax)
+_CHANGES: Final = (OwnersOnly, ScimInvalidValue)
 
 
 @router.get("/Users", summary="List users", operation_id="scimListUsers")
-@raises(ScimInvalidFilter, ScimInvalidSyntax)
+@raises(ScimInvalidFilter)
 async def list_users(
     caller: Directory,
     service: Service,
@@ -135,7 +136,7 @@ async def create_user(
 
 
 @router.get("/Users/{user_id}", summary="Get a user", operation_id="scimGetUser")
-@raises(UserNotFound, ScimInvalidSyntax)
+@raises(UserNotFound)
 async def get_user(user_id: UUID, caller: Directory, service: Service, public_url: PublicUrl) -> ScimUserResource:
     """One of the tenant's."""
     return ScimUserResource.of(await service.get_user(caller.tenant_id, UserId(user_id)), public_url)
@@ -164,7 +165,7 @@ async def patch_user(
 
 
 @router.delete("/Users/{user_id}", summary="Remove a user", status_code=204, operation_id="scimDeleteUser")
-@raises(UserNotFound, OwnersOnly, ScimInvalidSyntax)
+@raises(UserNotFound, OwnersOnly)
 @audited("user.remove")
 async def delete_user(user_id: UUID, caller: Directory, members: Annotated[Members, provided("members")]) -> Response:
     """With what the user owns. Directories that may bring people back deactivate them instead."""
@@ -173,7 +174,7 @@ async def delete_user(user_id: UUID, caller: Directory, members: Annotated[Membe
 
 
 @router.get("/Groups", summary="List groups", operation_id="scimListGroups")
-@raises(ScimInvalidFilter, ScimInvalidSyntax)
+@raises(ScimInvalidFilter)
 async def list_groups(
     caller: Directory,
     service: Service,
@@ -202,7 +203,7 @@ async def create_group(
 
 
 @router.get("/Groups/{group_id}", summary="Get a group", operation_id="scimGetGroup")
-@raises(GroupNotFound, ScimInvalidSyntax)
+@raises(GroupNotFound)
 async def get_group(
     group_id: UUID,
     caller: Directory,
@@ -237,7 +238,7 @@ async def patch_group(
 
 
 @router.delete("/Groups/{group_id}", summary="Delete a group", status_code=204, operation_id="scimDeleteGroup")
-@raises(GroupNotFound, ScimInvalidSyntax)
+@raises(GroupNotFound)
 @audited("group.delete")
 async def delete_group(group_id: UUID, caller: Directory, groups: Annotated[Groups, provided("groups")]) -> Response:
     """Its members lose within seconds what it gave them."""

@@ -12,6 +12,12 @@ class Act:
 
     name: str
     address: Callable[[], str]
+    device: str = ""
+    """What the client says of itself, shortened."""
+    shown: str = ""
+    """A name that the client was given at an earlier sign-in, which nobody else can show; empty: it shows none."""
+    named: str = ""
+    """What it will show the next time."""
     written: list[str] = field(default_factory=list)
     """The names of the audit entries that its transactions wrote."""
     caller: object = None
@@ -44,6 +50,12 @@ def note_caller(caller: object) -> None:
     """Say who does it."""
     if (act := _current.get()) is not None:
         act.caller = caller
+
+
+def note_device(shown: str, named: str) -> None:
+    """Say by which name the client shows to have been here before, and by which one it will the next time."""
+    if (act := _current.get()) is not None:
+        act.shown, act.named = shown, named
 
 
 def excuse_act() -> None:

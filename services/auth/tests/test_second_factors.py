@@ -30,6 +30,7 @@ from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpInvalid, OtpRe
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.errors import UserGone
+from docuchat_common.acts import Act, acting
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import RateLimiter, parse_rates
@@ -92,12 +93,11 @@ async def passwords_of(world: World) -> AsyncIterator[tuple[Passwords, PasswordS
         attempts = Attempts(client, limiter, GuessBudget(5, 100), parse_rates("1000/h"))
         pseudonyms, refuse_after = KeyedPseudonyms(SECRET), timedelta(milliseconds=1)
         desk = world.sign_in._desk
-        yield (
-            Passwords(world.uow, pool, desk, world.sessions, limiter, world.clock, parse_rates("60/m")),
-            PasswordSignIn(
-                world.uow, world.sessions, pool, attempts, pseudonyms, world.clock, refuse_after
-            ),
-        )  # fmt: skip
+        with acting(Act("session.start", str)):  # as a route does
+            yield (
+                Passwords(world.uow, pool, desk, world.sessions, limiter, world.clock, parse_rates("60/m")),
+                PasswordSignIn(world.uow, world.sessions, pool, attempts, pseudonyms, world.clock, refuse_after),
+            )
 
 
 def attempt(tenant: Tenant, otp: str | None = None, password: str = GOOD) -> Attempt:

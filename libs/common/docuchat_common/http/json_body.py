@@ -32,13 +32,14 @@ from docuchat_common.errors import (
 from docuchat_common.http.addresses import client_address
 from docuchat_common.http.problems import with_problems
 from docuchat_common.http.refusals import note_refusal
-from docuchat_common.text import UNSAFE
+from docuchat_common.text import UNSAFE, one_line
 
 SHORT_BODY: Final = 64 * 2**10
 """Bytes that are enough for anything but texts: a thousand ids have 40 KB."""
 LONG_BODY: Final = 256 * 2**10
 """Bytes for a text: 16,000 characters beyond the basic plane, each escaped, have 192 KB."""
 MOST_UNKNOWN: Final = 20
+LONGEST_DEVICE: Final = 120
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -155,7 +156,8 @@ class JsonRoute(APIRoute):
 
     @staticmethod
     async def _audited(request: Request, name: str, handle: _Handler) -> Response:
-        with acting(Act(name, lambda: client_address(request))) as act:
+        device = one_line(request.headers.get("user-agent", ""))[:LONGEST_DEVICE]
+        with acting(Act(name, lambda: client_address(request), device)) as act:
             response = await handle(request)
         if response.status_code < 400:
             assert_told(act, request.app.state.container.settings.environment)

@@ -25,13 +25,13 @@ from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.origin import note_device
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.tenants.service import choice_of
 from docuchat_auth.users.domain import Email, Newcomer, User
+from docuchat_common.acts import note_device
 from docuchat_common.clock import Clock
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId

@@ -19,7 +19,7 @@ from docuchat_auth.federated_logins.errors import (
 from docuchat_auth.federated_logins.schemas import CodeExchange
 from docuchat_auth.federated_logins.service import FederatedSignIn
 from docuchat_auth.groups.errors import TooManyGroups
-from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.http import NoStore
 from docuchat_auth.identity_providers.domain import CALLBACK
 from docuchat_auth.identity_providers.errors import IdentityProviderNotFound
 from docuchat_auth.sessions.schemas import Tokens
@@ -122,7 +122,7 @@ async def receive(
 @public
 @audited("session.start")
 @raises(InvalidSignInCode, NotAdmitted, TooManyGroups, UserGone, NoSigningKey)
-async def exchange(body: CodeExchange, _: ClientAddress, sign_in: Service) -> Tokens:
+async def exchange(body: CodeExchange, sign_in: Service) -> Tokens:
     """With the `code` of the address that the browser came back to. Works once."""
     return Tokens.of(await sign_in.exchange(body.code, body.code_verifier))
 

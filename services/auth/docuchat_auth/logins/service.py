@@ -15,7 +15,6 @@ from docuchat_auth.codes.pseudonyms import KeyedPseudonyms
 from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.logins.attempts import Attempts, new_device
 from docuchat_auth.logins.domain import Attempt, Candidate, SignedIn
-from docuchat_auth.origin import note_device
 from docuchat_auth.passwords.errors import InvalidCredentials, PasswordsBusy
 from docuchat_auth.passwords.hashing import PasswordPool, is_outdated
 from docuchat_auth.sessions.domain import SignInMethod
@@ -23,6 +22,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.tenants.service import choice_of
 from docuchat_auth.users.domain import Email, User, Username
+from docuchat_common.acts import note_device
 from docuchat_common.clock import Clock
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Limit

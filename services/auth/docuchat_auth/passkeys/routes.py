@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.http import NoStore
 from docuchat_auth.passkeys.errors import (
     InvalidPasskey,
     PasskeyNotFound,
@@ -98,7 +98,7 @@ async def begin_sign_in(passkeys: Service) -> PasskeyOptions:
 @public
 @raises(InvalidPasskey, NoSigningKey)
 @audited("session.start")
-async def sign_in(body: PasskeySignIn, tenant: PersonsTenant, _: ClientAddress, passkeys: Service) -> Tokens:
+async def sign_in(body: PasskeySignIn, tenant: PersonsTenant, passkeys: Service) -> Tokens:
     """Counts as both factors: the authenticator has asked for a PIN, a finger or a face.
 
     It is also the answer to `otp_required` whose `methods` name `passkey`; no password is needed beside it. A tenant

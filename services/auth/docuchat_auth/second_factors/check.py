@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter
 
 from docuchat_auth.errors import TooManyAttempts
-from docuchat_auth.origin import NOWHERE, Origin, current_origin
 from docuchat_auth.second_factors.devices import KnownDevices, digest
 from docuchat_auth.second_factors.domain import Factors, hash_recovery_code, is_totp, totp_digits
 from docuchat_auth.second_factors.totp import TotpSeal, matching_step
 from docuchat_auth.sessions.errors import OtpInvalid, OtpRequired
 from docuchat_auth.users.domain import User
+from docuchat_common.acts import Act, current_act
 from docuchat_common.clock import Clock
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from docuchat_auth.transaction import Tx
 
 logger = structlog.get_logger()
+
+_NO_ACT: Final = Act("", str)
 
 _proofs = Counter("docuchat_auth_second_factors", "Codes of a second factor that were shown.", ["outcome"])
 
@@ -57,10 +59,11 @@ class SecondFactorCheck:
             return None
         if otp is None:
             raise OtpRequired(methods=factors.methods)
-        limits = await self._count(user, current_origin()) if hash_recovery_code(user, otp) is None else []
+        act = current_act() or _NO_ACT
+        limits = await self._count(user, act) if hash_recovery_code(user, otp) is None else []
         how = await self._take(tx, user, otp)
         await self._settle(limits, is_right=how is not None)
-        await self.devices.remember(user, current_origin().named, self._clock.now())
+        await self.devices.remember(user, act.named, self._clock.now())
         return how
 
     async def is_missing(self, tx: Tx, user: User, *, was_shown: bool) -> bool:
@@ -72,7 +75,7 @@ class SecondFactorCheck:
 
     async def step_of(self, user: User, sealed: bytes, otp: str) -> int:
         """The time step of a code of this secret. Raises OtpInvalid, TooManyAttempts."""
-        limits = await self._count(user, NOWHERE)
+        limits = await self._count(user, _NO_ACT)
         step = self._matching_step(user, sealed, otp) if is_totp(otp) else None
         await self._settle(limits, is_right=step is not None)
         return step or 0
@@ -96,15 +99,16 @@ class SecondFactorCheck:
             return None
         return matching_step(secret, totp_digits(otp), self._clock.now())
 
-    async def _count(self, user: User, origin: Origin) -> list[Limit]:
+    async def _count(self, user: User, act: Act) -> list[Limit]:
         """Count a try before it is made. Raises TooManyAttempts."""
         subject = f"{user.tenant_id}:{user.id}"
-        if await self.devices.knows(user, origin.shown):
-            known = f"{subject}:{digest(origin.shown)}"
+        if await self.devices.knows(user, act.shown):
+            known = f"{subject}:{digest(act.shown)}"
             limits = [Limit("otp-known", known, rate, of=subject) for rate in self._failures]
         else:
             limits = [Limit("otp", subject, rate, of=subject) for rate in self._failures]
-            limits += [Limit("otp-anybody", origin.address, rate) for rate in self._per_network if origin.address]
+            address = act.address()
+            limits += [Limit("otp-anybody", address, rate) for rate in self._per_network if address]
         try:
             await self._limiter.require(*limits, error=TooManyAttempts)
         except TooManyAttempts:

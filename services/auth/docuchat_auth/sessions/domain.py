@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from docuchat_auth.origin import NOWHERE, Origin
 from docuchat_auth.users.domain import User
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import Rates
@@ -53,6 +52,15 @@ class SessionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from."""
+
+    device: str = ""
+    """What the client says of itself, shortened."""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshToken:
     """One link of a chain of refresh tokens. Only the hash of the token itself is ever stored."""
 
@@ -69,7 +77,7 @@ class RefreshToken:
     revoked_at: datetime | None
     factor_shown: bool
     """Whether a second factor was shown, or set up, in the family."""
-    origin: Origin = NOWHERE
+    origin: Origin = Origin()
     """Of the request that brought it."""
 
     def is_fresh_at(self, moment: datetime) -> bool:

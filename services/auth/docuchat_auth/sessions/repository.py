@@ -6,8 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from docuchat_auth.origin import Origin
-from docuchat_auth.sessions.domain import OpenSession, RefreshToken, SignInMethod
+from docuchat_auth.sessions.domain import OpenSession, Origin, RefreshToken, SignInMethod
 from docuchat_auth.users.presence import user_still_there
 from docuchat_common.db import load_queries
 from docuchat_common.ids import TenantId, UserId

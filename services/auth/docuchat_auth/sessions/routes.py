@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from docuchat_auth.http import ClientAddress, NoStore
+from docuchat_auth.http import NoStore
 from docuchat_auth.sessions.errors import (
     InvalidRefreshToken,
     RefreshTokenReused,
@@ -43,7 +43,7 @@ Self = Annotated[Caller, requires("account.use")]
 @public
 @raises(InvalidRefreshToken, RefreshTokenReused, TooManyRefreshes, UserGone, NoSigningKey)
 @audited("session.refresh")
-async def refresh(body: RefreshBody, tenant: PersonsTenant, _: ClientAddress, sessions: Service) -> Tokens:
+async def refresh(body: RefreshBody, tenant: PersonsTenant, sessions: Service) -> Tokens:
     """The token that comes back replaces the one that was sent.
 
     Until it is used the older one may be sent again and yields the same, so that a lost answer costs nothing. After

@@ -12,11 +12,11 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from docuchat_auth.origin import current_origin
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.sessions.domain import (
     MOST_SESSIONS,
     OpenSession,
+    Origin,
     RefreshToken,
     Session,
     SessionPolicy,
@@ -39,7 +39,7 @@ from docuchat_auth.tenants.domain import ANY_TENANT, Tenant
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone
 from docuchat_auth.users.service import outdate
-from docuchat_common.acts import excuse_act
+from docuchat_common.acts import current_act, excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import ENROLMENT
@@ -324,10 +324,15 @@ class Sessions:
             used_at=None,
             revoked_at=None,
             factor_shown=factor_shown,
-            origin=current_origin(),
+            origin=_origin(),
         )
         await tx.refresh_tokens.add(link, hash_refresh_token(text))
         return link
+
+
+def _origin() -> Origin:
+    act = current_act()
+    return Origin() if act is None else Origin(act.device, act.address())
 
 
 def require_recent(caller: Caller, moment: datetime) -> UUID:

@@ -102,7 +102,7 @@ def test_what_no_request_does_is_a_commands() -> None:
 class Verifier:
     """Knows one token."""
 
-    async def verify(self, token: str) -> SimpleNamespace:
+    async def identify(self, token: str) -> SimpleNamespace:
         if token != "ann":
             raise Unauthenticated
         return SimpleNamespace(caller=ANN)

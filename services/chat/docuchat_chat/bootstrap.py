@@ -16,7 +16,7 @@ from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
-from docuchat_chat.conversations.people import People
+from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
@@ -179,12 +179,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.start("relay", relay.run)
         background.start("board", board.run)
         background.start("stops", lambda: board.listen_for_stops(registry.stop))
-        people = People(transactions, replay)
+        removals = Removals(transactions, replay)
         conversations = ConversationService(transactions, replay, limiter, max_message_chars=settings.max_message_chars)
         retention = Retention(transactions, clock, conversations.delete_unused)
         upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
-        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, people, retention)
-        consumer = Consumer(broker, subscriptions(transactions, erasure, retention, people))
+        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention)
+        consumer = Consumer(broker, subscriptions(transactions, erasure, retention, removals))
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=2))
         stack.push_async_callback(metering.settle_late)
@@ -233,7 +233,7 @@ def _start_sweeps(
     metering: Metering,
     upkeep: Upkeep,
     erasure: TenantErasure,
-    people: People,
+    removals: Removals,
     retention: Retention,
 ) -> None:
     background.every("recovery", policy.sweep, recovery.sweep)
@@ -242,7 +242,7 @@ def _start_sweeps(
     background.every("compare_books", policy.booking_patience / 2, upkeep.compare_books)
     background.every("purge", timedelta(minutes=1), upkeep.purge)
     background.every("erasures", ERASE_EVERY, erasure.go_on)
-    background.every("people", timedelta(minutes=1), people.sweep)
+    background.every("removals", timedelta(minutes=1), removals.sweep)
     background.every("retention", SWEEP_EVERY, retention.sweep)
     background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docuchat_chat.conversations.people import People
+from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.transaction import ChatTx
 from docuchat_common.db import UnitOfWork
 from docuchat_common.erasure import TenantErasure
@@ -15,7 +15,7 @@ from docuchat_common.retention import Retention
 
 
 def subscriptions(
-    transactions: UnitOfWork[ChatTx], erasure: TenantErasure, retention: Retention, people: People
+    transactions: UnitOfWork[ChatTx], erasure: TenantErasure, retention: Retention, removals: Removals
 ) -> list[AnySubscription]:
     """Return what the service asks of the broker."""
 
@@ -33,7 +33,7 @@ def subscriptions(
         await retention.hear(TenantId(event.tenant_id), event.version, event.chats_days)
 
     async def end_chats(event: UserRemoved, _: Delivery) -> None:
-        await people.settle(RemovedUser.of(event))
+        await removals.settle(RemovedUser.of(event))
 
     return [
         Subscription(queue=queue_name("chat", TenantSettings.type), event=TenantSettings, handler=keep_rule),

@@ -24,7 +24,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "take_over",
             "compare_books",
             "purge",
-            "people",
+            "removals",
             "forget_calls",
             "erasures",
             "retention",

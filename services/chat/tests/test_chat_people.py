@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from docuchat_chat.bootstrap import EXPORTED
-from docuchat_chat.conversations.people import People
+from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.turns.domain import Question
 from docuchat_common.db import load_queries
 from docuchat_common.exporting import Exported, Exporter
@@ -38,9 +38,9 @@ async def test_the_chats_of_a_removed_user_and_of_the_users_keys_go_and_nobody_e
         for number in range(3):
             world.caller = caller
             await world.ask(key=f"question-{number}", session_id=f"session {number}")
-    people = People(world.transactions, world.replay)
+    removals = Removals(world.transactions, world.replay)
     for _ in range(2):
-        await people.settle(gone(eve, key))
+        await removals.settle(gone(eve, key))
     assert await left(world) == [3, 6, 3, 3]
     (owners,) = await world.rows("SELECT array_agg(DISTINCT subject_id) AS ids FROM chat.chats")
     assert owners["ids"] == [other.subject_id]
@@ -51,10 +51,10 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(world: Any) -> Non
     eve = world.caller
     await world.ask(session_id="one")
     await world.ask(session_id="two")
-    people = People(world.transactions, world.replay)
-    await people.settle(gone(world.new_caller()))
+    removals = Removals(world.transactions, world.replay)
+    await removals.settle(gone(world.new_caller()))
     for _ in range(2):
-        await people.settle(replace(gone(eve), is_erasure=True))
+        await removals.settle(replace(gone(eve), is_erasure=True))
     rows = await world.rows("SELECT body FROM chat.outbox WHERE type = 'user.erased.v1'")
     (said,) = [orjson.loads(row["body"])["data"] for row in rows]
     assert (said["user_id"], said["service"]) == (str(eve.subject_id), "chat")
@@ -62,15 +62,15 @@ async def test_of_an_erased_user_it_is_told_once_what_is_gone(world: Any) -> Non
 
 
 async def test_of_whom_it_was_not_told_it_is_told_in_the_end(world: Any) -> None:
-    eve, people = world.caller, People(world.transactions, world.replay)
+    eve, removals = world.caller, Removals(world.transactions, world.replay)
     async with world.transactions(eve.tenant_id) as tx:  # its event lies with the dead letters
         await tx.legacies.removed.remember(replace(gone(eve), is_erasure=True))
     said = "SELECT FROM chat.outbox WHERE type = 'user.erased.v1'"
-    await people.sweep()
+    await removals.sweep()
     assert await world.rows(said) == [], "its event may be at work"
     await world.rows("UPDATE chat.removed_users SET removed_at = now() - interval '1 hour'")
     for _ in range(2):
-        await people.sweep()
+        await removals.sweep()
     assert len(await world.rows(said)) == 1
 
 
@@ -110,17 +110,17 @@ async def test_what_is_being_answered_ends_and_is_booked(world: Any) -> None:
     live = world.registry.turns[answering.turn.id]
     await eventually(lambda: live.log.texts == ["The warranty "])
     other = await world.other_process()
-    await People(other.transactions, other.replay).settle(gone(world.caller))
+    await Removals(other.transactions, other.replay).settle(gone(world.caller))
     await asyncio.wait_for(live.finished.wait(), 60)
     assert await left(world) == [0, 0, 0, 0] and len(await world.chat_usage()) == 1
 
 
 async def test_a_question_that_comes_after_its_user_is_gone_leaves_no_orphan(world: Any) -> None:
-    people = People(world.transactions, world.replay)
-    await people.settle(gone(world.caller))
+    removals = Removals(world.transactions, world.replay)
+    await removals.settle(gone(world.caller))
     await world.ask()
     assert (await left(world))[0] == 1
-    await people.sweep()
+    await removals.sweep()
     assert await left(world) == [0, 0, 0, 0]
 
 

@@ -22,7 +22,7 @@ _KEPT: Final = {
 }
 
 
-class People:
+class Removals:
     """Each step is a transaction that can be repeated, so whoever stops in the midst of it goes on later."""
 
     def __init__(self, transactions: Transactions[ConversationsTx], running: RunningTurns) -> None:

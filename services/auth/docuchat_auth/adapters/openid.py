@@ -17,8 +17,8 @@ from docuchat_auth.federated_logins.errors import IdentityProviderUnavailable, P
 from docuchat_auth.federated_logins.id_tokens import UnknownKey, listed, read_id_token, signing_keys
 from docuchat_auth.identity_providers.domain import IdentityProvider
 from docuchat_auth.identity_providers.sealing import SealedSecrets
+from docuchat_auth.users.addresses import parse_address
 from docuchat_auth.users.domain import Email
-from docuchat_auth.users.schemas import parse_address
 from docuchat_common.clock import Clock
 from docuchat_common.egress import Egress, EgressPolicy, Fetched, UrlRefused, UrlUnreachable
 from docuchat_common.ids import TenantId

@@ -45,12 +45,16 @@ class CodeSent(BaseModel):
         return cls(expires_in=int(challenge.expires_in.total_seconds()), challenge=challenge.text)
 
 
-class CodeVerifyBody(CodeRequestBody):
-    """The code that came by mail."""
+class MailedCode(CodeRequestBody):
+    """A code that came by mail, for whatever it was asked for."""
 
     challenge: str | None = Field(
         default=None, min_length=16, max_length=64, description="From the answer to the request for this code."
     )
-
     code: Code
+
+
+class CodeVerifyBody(MailedCode):
+    """The code that came by mail."""
+
     otp: Otp

@@ -9,8 +9,8 @@ from pydantic import AliasChoices, Field, model_validator
 from docuchat_auth.logins.domain import Attempt, SignedIn
 from docuchat_auth.passwords.schemas import GivenPassword
 from docuchat_auth.sessions.schemas import Otp, Tokens
+from docuchat_auth.users.addresses import parse_address
 from docuchat_auth.users.domain import Email, Username, parse_username
-from docuchat_auth.users.schemas import parse_address
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.ids import TenantId
 from docuchat_common.text import western_digits

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from docuchat_auth.codes.schemas import Code, CodeRequestBody
+from docuchat_auth.codes.schemas import MailedCode
 from docuchat_common.http.json_body import StrictBody
 
 GivenPassword = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra={"format": "password"})]
@@ -28,11 +28,7 @@ class PasswordChange(StrictBody):
     new: NewPassword
 
 
-class PasswordReset(CodeRequestBody):
+class PasswordReset(MailedCode):
     """A new password, by the code of a mail."""
 
-    challenge: str | None = Field(
-        default=None, min_length=16, max_length=64, description="From the answer to the request for this code."
-    )
-    code: Code
     password: NewPassword

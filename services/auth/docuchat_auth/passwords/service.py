@@ -16,7 +16,7 @@ from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.strength import require_strength
 from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.users.domain import Email, User
-from docuchat_auth.users.errors import UserGone
+from docuchat_auth.users.service import find_own
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.http.caller import Caller
@@ -71,13 +71,9 @@ class Passwords:
         Who has none shows a recent sign-in in place of the present one. Raises WrongPassword, RecentSignInRequired,
         TooManyAttempts, PasswordTooWeak, PasswordsBusy, UserGone.
         """
-        if caller.user_id is None:
-            raise UserGone
         async with self._uow(caller.tenant_id) as tx:
-            user = await tx.users.find_by_id(caller.tenant_id, caller.user_id)
-            older = await tx.passwords.find(caller.tenant_id, caller.user_id)
-        if user is None or not user.is_active:
-            raise UserGone
+            user = await find_own(tx, caller)
+            older = await tx.passwords.find(user.tenant_id, user.id)
         if older is not None:
             await self._prove(caller, older, current, network)
         else:

@@ -10,8 +10,9 @@ from docuchat_auth.codes.schemas import Code, CodeSent
 from docuchat_auth.passwords.schemas import NewPassword
 from docuchat_auth.registrations.domain import Application, Registered
 from docuchat_auth.sessions.schemas import Tokens
+from docuchat_auth.users.addresses import parse_address
 from docuchat_auth.users.domain import Email, parse_username
-from docuchat_auth.users.schemas import Address, Me, parse_address
+from docuchat_auth.users.schemas import Address, Me
 from docuchat_common.http.json_body import Name, StrictBody
 
 ChallengeOfCode = Annotated[

@@ -21,7 +21,7 @@ from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT, INVITED_ONLY, SignUpMode, Tenant
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_auth.users.domain import Newcomer, User
-from docuchat_auth.users.errors import UserGone
+from docuchat_auth.users.service import find_own
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
@@ -215,12 +215,7 @@ class Registrations:
 
     async def _find_own(self, caller: Caller) -> User:
         async with self._uow(caller.tenant_id) as tx:
-            user = None
-            if caller.user_id is not None:
-                user = await tx.users.find_by_id(caller.tenant_id, caller.user_id)
-        if user is None or not user.is_active:
-            raise UserGone
-        return user
+            return await find_own(tx, caller)
 
 
 __all__ = ["InvalidCode", "RegistrationPolicy", "Registrations"]

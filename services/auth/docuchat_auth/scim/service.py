@@ -29,9 +29,9 @@ from docuchat_auth.scim.domain import (
 )
 from docuchat_auth.scim.errors import ScimInvalidValue, ScimMutability, ScimUniqueness
 from docuchat_auth.sessions.service import Sessions
+from docuchat_auth.users.addresses import parse_address
 from docuchat_auth.users.domain import Email, Newcomer, User, parse_username
 from docuchat_auth.users.errors import UserNotFound
-from docuchat_auth.users.schemas import parse_address
 from docuchat_auth.users.service import require_no_way_back, require_still
 from docuchat_common.acts import excuse_act, part_act
 from docuchat_common.audit import entry

@@ -22,8 +22,8 @@ from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, To
 from docuchat_auth.second_factors.totp import new_secret, uri_of
 from docuchat_auth.sessions.service import Sessions, require_recent
 from docuchat_auth.users.domain import User
-from docuchat_auth.users.errors import UserGone, UserNotFound
-from docuchat_auth.users.service import outdate, require_still
+from docuchat_auth.users.errors import UserNotFound
+from docuchat_auth.users.service import find_own, hold_own, outdate, require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
@@ -161,18 +161,3 @@ async def drop_factors(tx: Tx, user: User) -> None:
     """Take all second factors of a user away."""
     await tx.second_factors.forget(user)
     await tx.passkeys.forget(user)
-
-
-async def hold_own(tx: Tx, caller: Caller) -> User:
-    """As `find_own`; changes of what the user has take turns until the transaction ends."""
-    if caller.user_id is not None:
-        await tx.users.lock(caller.tenant_id, caller.user_id)
-    return await find_own(tx, caller)
-
-
-async def find_own(tx: Tx, caller: Caller) -> User:
-    """The user who asks. Raises UserGone, also for who is no user."""
-    user = None if caller.user_id is None else await tx.users.find_by_id(caller.tenant_id, caller.user_id)
-    if user is None or not user.is_active:
-        raise UserGone
-    return user

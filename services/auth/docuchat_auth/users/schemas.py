@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field
 
 from docuchat_auth.tenants.domain import Tenant
+from docuchat_auth.users.addresses import parse_address
 from docuchat_auth.users.domain import User
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.json_body import Name, StrictBody
@@ -15,24 +15,12 @@ from docuchat_common.http.json_body import Name, StrictBody
 _LONGEST_ADDRESS = 254
 
 
-def _address(value: str) -> str:
-    """Lower case, with an international domain in its ASCII form; deliverability is for the mail server to find out."""
-    try:
-        checked = validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False, test_environment=True)
-    except EmailNotValidError as error:
-        raise ValueError(f"is not an e-mail address: {error}") from None
-    return (checked.ascii_email or checked.normalized).lower()
-
-
-parse_address = _address
-
-
 Address = Annotated[
     str,
     Field(
         min_length=3, max_length=_LONGEST_ADDRESS, json_schema_extra={"format": "email"}, examples=["user@example.com"]
     ),
-    AfterValidator(_address),
+    AfterValidator(parse_address),
 ]
 
 

@@ -63,6 +63,21 @@ class UserDirectory:
                 raise UserNotFound
 
 
+async def hold_own(tx: Tx, caller: Caller) -> User:
+    """As `find_own`; changes of what the user has take turns until the transaction ends."""
+    if caller.user_id is not None:
+        await tx.users.lock(caller.tenant_id, caller.user_id)
+    return await find_own(tx, caller)
+
+
+async def find_own(tx: Tx, caller: Caller) -> User:
+    """The user who asks. Raises UserGone, also for who is no user."""
+    user = None if caller.user_id is None else await tx.users.find_by_id(caller.tenant_id, caller.user_id)
+    if user is None or not user.is_active:
+        raise UserGone
+    return user
+
+
 async def outdate(tx: Tx, revisions: Revisions, tenant_id: TenantId, user_id: UserId) -> None:
     """End what the user's access tokens say; the next refresh brings one that says what is true after `tx`."""
     version = await tx.users.outdate(tenant_id, user_id)

@@ -53,7 +53,7 @@ def find_codes(text: str) -> list[str]:
     return [match.group(1) for match in _CODE.finditer(_ANSI.sub("", text))]
 
 
-def wait_for_code(log: Path, since: int, seconds: float = 10) -> str:
+def wait_for_code(log: Path, since: int, seconds: float = 60) -> str:
     """Return the newest code written to `log` after byte `since`, waiting for one; raises ServerFailed."""
     deadline = time.monotonic() + seconds
     while True:

@@ -196,7 +196,8 @@ class TestDeadLetters:
         async def handle(event: UsageRecorded, _: Delivery) -> None:
             raise InvalidInput
 
-        async with consuming(Subscription(QUEUE, UsageRecorded, handle, retry=LADDER), rabbitmq) as broker:
+        ladder = RetryLadder((timedelta(hours=1),))
+        async with consuming(Subscription(QUEUE, UsageRecorded, handle, retry=ladder), rabbitmq) as broker:
             await broker.publish(usage("dead"))
 
             async def dead() -> None:
@@ -209,7 +210,7 @@ class TestDeadLetters:
         ):
             await (await admin.channel()).queue_delete(QUEUE)
             assert await DeadLetterOffice(own, "usage").replay() == 1
-            places = [dead_letter_queue(QUEUE), LADDER.queue_name(QUEUE, 1)]
+            places = [dead_letter_queue(QUEUE), ladder.queue_name(QUEUE, 1)]
 
             async def waits() -> None:
                 assert [await count_messages(admin, place) for place in places] == [0, 1]

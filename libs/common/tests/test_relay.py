@@ -162,7 +162,7 @@ class TestRelay:
             tx.outbox.add(completed())
         rabbitmq.declare("chat")
         async with Broker.connect(rabbitmq.url("chat"), name="chat") as chat:
-            relay = Relay(opened, SCHEMA, Publisher(chat), service="chat")
+            relay = Relay(opened, SCHEMA, Publisher(chat), service="chat", held_up_seconds=3600)
             passes = 0
             while await relay.relay_batch():
                 passes += 1

@@ -177,7 +177,7 @@ async def make_world(
         admin = await stack.enter_async_context(database.connect())
         client = await stack.enter_async_context(open_redis(redis_url, client_name="test-auth"))
         limiter = await stack.enter_async_context(
-            RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=1))
+            RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=60))
         )
 
         async def make(*, publish_ahead: timedelta = timedelta(minutes=10), **limits: str) -> World:

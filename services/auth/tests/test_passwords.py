@@ -120,8 +120,14 @@ async def test_failures_are_counted_and_hinder_neither_a_known_device_nor_anybod
 async def test_parallel_guesses_do_not_overrun_the_budget(run_auth: Any) -> None:
     async with run_auth(PASSWORD_ROOM="400") as auth:
         await member(auth)
-        tries = await asyncio.gather(*(login(auth, password="wrong password") for _ in range(60)))
-        statuses = [status for status, _ in tries]
+
+        async def guess() -> int:
+            """A busy service may send one away; that was no try."""
+            while (status := (await login(auth, password="wrong password"))[0]) == 503:
+                pass
+            return int(status)
+
+        statuses = await asyncio.gather(*(guess() for _ in range(60)))
         assert (statuses.count(401), statuses.count(429)) == (25, 35)
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -78,6 +79,9 @@ class ClonedDatabase:
             application_name=f"test-{service}",
             max_size=max_size,
             init=register_vector if service in ("chat", "ingest") else None,
+            # who waits here waits for a busy machine
+            acquire_timeout=timedelta(seconds=60),
+            command_timeout=timedelta(seconds=60),
         ) as database:
             yield database
 

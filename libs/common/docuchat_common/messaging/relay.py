@@ -71,6 +71,7 @@ class Relay:
         batch: int = 256,
         poll_seconds: float = 0.5,
         gather_seconds: float = 0.02,
+        held_up_seconds: float = _FIRST_PAUSE,
     ) -> None:
         """Relays the events of `service`, which has the schema's name unless said; two services may share a schema.
 
@@ -82,6 +83,7 @@ class Relay:
         self._batch = batch
         self._poll_seconds = poll_seconds
         self._gather_seconds = gather_seconds
+        self._held_up_seconds = held_up_seconds
         self._wakeup = asyncio.Event()
         self._service = service or schema
         self._types = frozenset(published_types(self._service))
@@ -141,7 +143,7 @@ class Relay:
                 del self._held_up[kind]
         for kind in unroutable:
             before = self._held_up.get(kind)
-            pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+            pause = min(before.pause * 2, _LONGEST_PAUSE) if before else self._held_up_seconds
             self._held_up[kind] = _HeldUp(until=now + pause, pause=pause)
             logger.warning("relay.unroutable", service=self._service, type=kind, retry_seconds=pause, hint=_HINT)
 

@@ -84,7 +84,10 @@ class PasswordPool:
 
 
 def _give_way() -> None:
-    """Let whatever else this machine does go first: who signs in waits a little, who chats does not."""
+    """Let auth's own event loop go first, and all of the machine where its kernel ranks threads by themselves.
+
+    Linux with autogroups (each session for itself) or CPU groups (each container) compares threads within one alone.
+    """
     if sys.platform == "linux":  # where a thread has a priority of its own
         os.nice(_NICE)  # by so much below the process, which may have been started with a low one: none is ever raised
 

@@ -28,7 +28,7 @@ from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_testkit.eventually import eventually
 
 from .bench import TENANT, Bench
-from .test_people import add, make_people
+from .test_people import add, make_removals
 
 KEY, GROUP = uuid7(), uuid7()
 CONTENT = b"%PDF-1.7 the original"
@@ -186,7 +186,7 @@ async def test_a_persons_archive_shows_what_the_person_may_read_and_of_the_rest_
     eve, heir = UserId(uuid7()), UserId(uuid7())
     inherited, own = await desk.upload(eve), await desk.upload(heir)
     collection = await desk.restrict(inherited)
-    await make_people(desk.bench).settle(RemovedUser(TENANT, eve, hand_over_to=heir))
+    await make_removals(desk.bench).settle(RemovedUser(TENANT, eve, hand_over_to=heir))
 
     async def shown() -> dict[str, Any]:
         await desk.ask(heir)
@@ -298,7 +298,7 @@ async def test_archives_go_when_their_time_is_over_and_with_their_person(desk: D
         pass
     await desk.worker().sweep()
     assert len(desk.archives()) == 2
-    await make_people(desk.bench).settle(RemovedUser(TENANT, eve))
+    await make_removals(desk.bench).settle(RemovedUser(TENANT, eve))
     await desk.worker().sweep()
     assert len(desk.archives()) == 1
     await desk.bench.rows("UPDATE knowledge.exports SET expires_at = now()")

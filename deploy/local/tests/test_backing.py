@@ -101,6 +101,7 @@ async def test_servers_accept_clients_and_come_back_after_being_killed(tmp_path)
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.full
 def test_a_folder_in_use_is_refused_and_ports_and_data_outlive_a_stop(tmp_path):
     with started_servers(tmp_path, fast=True) as servers:
         url = servers.postgres_admin_url
@@ -125,7 +126,10 @@ def supervisor_of(folder: Path) -> Iterator[subprocess.Popen[str]]:
             supervisor.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(gentle, marks=pytest.mark.full) for gentle in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_nothing_outlives_the_supervisor(tmp_path, number):
     with supervisor_of(tmp_path) as supervisor:
         names = " ".join(processes_of(tmp_path))
@@ -163,6 +167,7 @@ async def test_a_server_that_crashes_is_started_again_and_the_terminal_is_told(t
         await connection.close()
 
 
+@pytest.mark.full
 def test_a_supervisor_whose_warden_was_killed_says_so_and_ends(tmp_path):
     command = [sys.executable, "-m", "docuchat_local", "servers", "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as supervisor:

@@ -90,6 +90,7 @@ def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_st
     assert http_status(f"{product.gateway_url}/healthz") is None
 
 
+@pytest.mark.full
 def test_given_servers_are_used_and_left_running(tmp_path):
     with started_servers(tmp_path / "given", fast=True) as given:
         settings = {
@@ -138,6 +139,7 @@ def test_a_service_that_never_serves_is_given_up_with_the_end_of_its_log(tmp_pat
         assert not service.is_wanted
 
 
+@pytest.mark.full
 def test_processes_of_one_service_share_its_socket_and_a_restart_refuses_nobody(tmp_path):
     with started_product(tmp_path, {"CHAT_PROCESSES": "2"}, fast=True) as product:
         assert {"chat", "chat-2"} <= set(product.processes)

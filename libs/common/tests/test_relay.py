@@ -284,6 +284,7 @@ async def test_only_old_claims_are_forgotten(uow_and_database: Opened, database:
 
 # aiormq leaves a coroutine of its own unawaited when the broker dies in the middle of a handshake
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.full
 async def test_consumer_and_relay_recover_from_a_killed_broker(
     uow_and_database: Opened, breakable_servers: TestServers
 ) -> None:

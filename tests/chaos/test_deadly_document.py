@@ -47,7 +47,7 @@ async def upload_another(user: User, number: int) -> float:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_document_that_takes_its_worker_down_is_given_up_and_brought_back_by_one_command(
     product: Product, stub_provider: StubProviderHandle
 ) -> None:

@@ -15,7 +15,7 @@ from docuchat_client.cli import app
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product, User, small_pdf
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 PASSWORD = "seven purple harbours"
 _TOKEN = re.compile(r"auth\.invitation_issued token=(\S+)")

@@ -18,7 +18,7 @@ from docuchat_testkit.chromium import Page, chromium_page
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product, User
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 PASSWORD = "seven purple harbours"
 _TOKEN = re.compile(r"auth\.invitation_issued token=(\S+)")

@@ -10,7 +10,7 @@ import pytest
 from docuchat_testkit.chromium import chromium_page
 from docuchat_testkit.product import Product, User
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 _ASK = """
 const ask = async (method, path, token, body) => {

@@ -283,7 +283,7 @@ async def test_subjects_that_no_document_names_are_refused(shared_data: Path, da
     assert refused >= 0.9 and wrongly <= 0.1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SETS)
 async def test_few_answerable_questions_are_refused_and_most_others_are(
     shared_data: Path, database: ClonedDatabase, name: str

@@ -25,7 +25,7 @@ from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product
 from docuchat_testkit.vocabulary import repository_root
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = repository_root()
 _FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -18,7 +18,7 @@ from docuchat_testkit.product import Product, User, frames_until_end, small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.provider_rules import Rule
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 _SLOWLY = Rule(endpoint="embeddings", header_delay=0.8)
 _RATE = 30  # tokens a second

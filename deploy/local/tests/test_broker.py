@@ -92,7 +92,7 @@ async def test_a_copied_folder_starts_and_leaves_the_original_alone(open_folder:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_broker_that_comes_back_empty_is_declared_and_consumed_again(tmp_path: Path) -> None:
     async with running_product(tmp_path) as product:
         assert product.servers is not None

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_demonstration_starts_a_product_goes_the_whole_way_and_leaves_nothing_running(tmp_path):

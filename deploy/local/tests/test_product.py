@@ -27,7 +27,7 @@ from docuchat_local.state import Ports
 from docuchat_testkit.eventually import eventually_sync
 
 # a machine that is busy with other tests starts five services slowly
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(

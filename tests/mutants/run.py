@@ -213,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Change the product a line at a time; the tests named must notice.")
     parser.add_argument("words", nargs="*", help="only mutants whose name contains one of these")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1)  # tests wait more than they compute
+    parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 2))  # tests wait more than they compute
     arguments = parser.parse_args()
     began = time.monotonic()
     chosen = [

@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError
 from docuchat_common.background import cancel
 from docuchat_common.durations import parse_duration
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_common.redis import REDIS_TROUBLE, forget_keys
+from docuchat_common.redis import NOTING, REDIS_TROUBLE, forget_keys
 
 logger = structlog.get_logger()
 
@@ -92,7 +92,9 @@ class RateDecision:
 # limit ARGV[3i - 1], its window ARGV[3i] in milliseconds, and ARGV[3i + 1], where its keys are named, or nothing; a hit
 # of ARGV[1] counts for all of them or, when one of them has no room, for none. Answers whether it may pass, and of the
 # tightest subject its number, what remains and the milliseconds until there is room (or the window ends).
-_HIT: Final = """
+_HIT: Final = (
+    NOTING
+    + """
 local cost = tonumber(ARGV[1])
 local asked = math.max(cost, 1)
 local clock = redis.call('TIME')
@@ -126,15 +128,12 @@ end
 if allowed == 1 and cost > 0 then
   for _, entry in ipairs(names) do
     if redis.call('INCRBY', entry[1], cost) == cost then redis.call('PEXPIRE', entry[1], entry[2] * 2) end
-    if entry[3] ~= '' then
-      redis.call('ZADD', entry[3], now + entry[2] * 2, entry[1])
-      redis.call('ZREMRANGEBYSCORE', entry[3], '-inf', now)
-      if redis.call('PTTL', entry[3]) < entry[2] * 2 then redis.call('PEXPIRE', entry[3], entry[2] * 2) end
-    end
+    if entry[3] ~= '' then note(entry[3], entry[1], now, entry[2] * 2) end
   end
 end
 return {tightest[1], tightest[2], tightest[3], math.ceil(tightest[4])}
 """
+)
 # Takes one hit back from each subject KEYS[i] with its window ARGV[i], out of the present window or the one before.
 _GIVE_BACK: Final = """
 local clock = redis.call('TIME')

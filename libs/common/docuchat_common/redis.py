@@ -69,13 +69,18 @@ async def check_redis(client: Redis) -> None:
         await client.ping()
 
 
-# Adds the key ARGV[1], which lives for ARGV[2] milliseconds, to the names KEYS[1]; those that are over go.
-_NOTE: Final = """
+NOTING: Final = """
+local function note(names, key, now, lifetime)
+  redis.call('ZADD', names, now + lifetime, key)
+  redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
+  if redis.call('PTTL', names) < tonumber(lifetime) then redis.call('PEXPIRE', names, lifetime) end
+end
+"""
+"""Put before a script of Lua: adds a key that lives for so many milliseconds from `now` on to the `names` of those that
+`forget_keys` is to find; names of what is over go."""
+_NOTE: Final = f"""{NOTING}
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+note(KEYS[1], ARGV[1], clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[2])
 """
 _FORGET: Final = """
 local gone = 0

@@ -7,14 +7,7 @@ local account, shown, digest, network = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local hour = 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
--- what forgets the account finds its keys by their names
-local function note(key, lifetime)
-  local names = account .. ':keys'
-  redis.call('ZADD', names, now + lifetime, key)
-  redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
-  if redis.call('PTTL', names) < tonumber(lifetime) then redis.call('PEXPIRE', names, lifetime) end
-end
+local names = account .. ':keys' -- what forgets the account finds its keys by them
 
 local challenge, counters, guesses = shown, nil, 'guesses_left'
 if shown == '' then
@@ -43,10 +36,10 @@ if kept and tonumber(redis.call('HGET', code, guesses)) > 0 then
     local left = redis.call('PTTL', code)
     redis.call('DEL', code)
     redis.call('SET', code .. ':used', 1, 'PX', 60000)
-    note(code .. ':used', 60000)
+    note(names, code .. ':used', now, 60000)
     if shown ~= '' then
       redis.call('SET', account .. ':browser:' .. shown, 1, 'PX', ARGV[8])
-      note(account .. ':browser:' .. shown, ARGV[8])
+      note(names, account .. ':browser:' .. shown, now, ARGV[8])
     end
     return {'accepted', left}
   end
@@ -57,6 +50,6 @@ if not kept and redis.call('EXISTS', code .. ':used') == 1 then return {outcome,
 for _, counter in ipairs(counters) do
   redis.call('ZADD', counter[1], now, clock[1] .. '.' .. clock[2] .. '.' .. redis.call('ZCARD', counter[1]))
   redis.call('PEXPIRE', counter[1], hour)
-  note(counter[1], hour)
+  note(names, counter[1], now, hour)
 end
 return {outcome, 0}

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from docuchat_auth.codes.domain import Account, GuessBudget, Purpose, Redemption, challenge_name
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
-from docuchat_common.redis import forget_keys, note_key, redis_errors_translated
+from docuchat_common.redis import NOTING, forget_keys, note_key, redis_errors_translated
 
 _BROWSER_IS_KNOWN_FOR: Final = timedelta(days=90)
 _Field = bytes | bytearray | memoryview | str | int | float  # as the library has it, invariantly
@@ -26,7 +26,8 @@ class CodeStore:
         self._digests = digests
         self._pseudonyms = pseudonyms
         self._budget = budget
-        self._redeem = client.register_script(files("docuchat_auth.codes").joinpath("redeem.lua").read_text())
+        script = files("docuchat_auth.codes").joinpath("redeem.lua").read_text()
+        self._redeem = client.register_script(NOTING + script)
 
     async def knows(self, account: Account, challenge: str | None) -> bool:
         """Whether the browser with this challenge has signed in to the account with it."""

@@ -38,8 +38,8 @@ def make_removals(bench: Bench) -> Removals:
     async def count_blobs(_: TenantId, document_id: DocumentId) -> int:
         return 1 if document_id in await uploaders(bench) else 0
 
-    async def remove_blobs(*_: object) -> int:
-        return 0  # the event's handler was quicker
+    async def remove_blobs(*_: object) -> None:
+        """The event's handler was quicker."""
 
     async def delete_archives() -> None:
         """There are none."""

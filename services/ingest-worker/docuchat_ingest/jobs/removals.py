@@ -31,8 +31,10 @@ _KEPT: Final = {
 
 ForgetQuotes = Callable[[TenantId, DocumentId], Awaitable[int | None]]
 """Empties a document's quotes in answers: how many, None when chat hears of it later, by the event."""
-OfFiles = Callable[[TenantId, DocumentId], Awaitable[int]]
-"""Counts a document's files, or deletes those of a deleted one: how many."""
+CountBlobs = Callable[[TenantId, DocumentId], Awaitable[int]]
+"""Counts a document's files."""
+RemoveBlobs = Callable[[TenantId, DocumentId], Awaitable[None]]
+"""Deletes a deleted document's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Removals:
     uow: IngestUnitOfWork
     announcer: Announcer
     forget_quotes: ForgetQuotes
-    count_blobs: OfFiles
-    remove_blobs: OfFiles
+    count_blobs: CountBlobs
+    remove_blobs: RemoveBlobs
     delete_expired_archives: Callable[[], Awaitable[None]]
 
     async def settle(self, who: RemovedUser) -> None:

@@ -59,17 +59,16 @@ class Sweeps:
         """How many objects a document has."""
         return len([blob async for blob in self.blobs.list(_folder(tenant_id, document_id))])
 
-    async def remove_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> int:
-        """Delete what is left of a deleted document; does nothing for one that is there. How many objects it was."""
+    async def remove_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> None:
+        """Delete what is left of a deleted document; does nothing for one that is there."""
         async with self.uow(tenant_id) as tx:
             if await tx.writes.exists(tenant_id, document_id):
                 logger.warning("document.not_deleted", document_id=str(document_id))
-                return 0
+                return
         objects = await self.blobs.delete_prefix(_folder(tenant_id, document_id))
         async with self.uow.system() as tx:
             await tx.claims.purge(Tombstone(document_id, tenant_id, ""))
         logger.info("document.blobs_deleted", document_id=str(document_id), objects=objects)
-        return objects
 
     async def bury_abandoned(self, older_than: timedelta) -> None:
         """Turn uploads whose file never came into tombstones, which the other sweep takes away with what is stored."""

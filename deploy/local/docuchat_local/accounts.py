@@ -174,12 +174,15 @@ def sweep(below: Path | None = None) -> None:
 
     Data wait for a day after they were claimed last: their folder may have been moved, and fetches them at its start.
     """
-    used = _places_in_use()
-    for stand_in, source in _stand_ins():
-        is_below = below is not None and source.is_relative_to(below.resolve())
-        if (is_below or not (source.exists() or _is_fresh(stand_in))) and not any(
-            place.is_relative_to(stand_in) for place in used
-        ):
+    below = below and below.resolve()
+    over = [
+        stand_in
+        for stand_in, source in _stand_ins()
+        if (below and source.is_relative_to(below)) or not (source.exists() or _is_fresh(stand_in))
+    ]
+    used = _places_in_use() if over else set()
+    for stand_in in over:
+        if not any(place.is_relative_to(stand_in) for place in used):
             shutil.rmtree(stand_in, ignore_errors=True)
 
 

@@ -1,10 +1,12 @@
 """Redis and RabbitMQ from the machine: found, else installed with apt when that is possible, else named exactly."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from docuchat_local.errors import MissingPackages
 
 _SEARCH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 _APT_TIMEOUT_SECONDS = 900
+_LOCK = Path("/run/docuchat-packages.lock")
+_OTHERS_SECONDS = 600
+"""How long apt waits for other programs of the machine that install something."""
 _STARTERS = ("systemctl", "invoke-rc.d", "start-stop-daemon", "deb-systemd-invoke", "deb-systemd-helper", "update-rc.d")
 # Debian's wrapper around RabbitMQ changes the user; the program that it calls does not
 _RABBITMQ_PROGRAMS = (
@@ -54,8 +59,11 @@ def ensure_programs(say: Callable[[str], None] = lambda _: None) -> ServerProgra
     if os.geteuid() != 0 or not _which("apt-get"):
         raise MissingPackages(missing_message(found, has_apt=bool(_which("apt-get"))))
     say(f"installing {' and '.join(found)} with apt-get; that can take minutes")
-    _install(found)
-    found = find_programs()
+    with _one_at_a_time():
+        found = find_programs()  # another process of ours may have installed them meanwhile
+        if not isinstance(found, ServerPrograms):
+            _install(found)
+            found = find_programs()
     if isinstance(found, ServerPrograms):
         return found
     raise MissingPackages(missing_message(found, has_apt=True))
@@ -84,7 +92,8 @@ def install_commands(packages: Sequence[str], stand_ins: Path) -> list[list[str]
         (str(stand_ins), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
     )
     install = ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", "--no-upgrade"]
-    return [["apt-get", "update", "--quiet=2"], [*install, "--option", f"DPkg::Path={path}", *packages]]
+    options = ["--option", f"DPkg::Path={path}", "--option", f"DPkg::Lock::Timeout={_OTHERS_SECONDS}"]
+    return [["apt-get", "update", "--quiet=2"], [*install, *options, *packages]]
 
 
 def write_stand_ins(folder: Path) -> None:
@@ -94,6 +103,17 @@ def write_stand_ins(folder: Path) -> None:
         program = folder / name
         program.write_text("#!/bin/sh\nexit 0\n")
         program.chmod(0o755)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let one process of the machine install at a time: apt refuses a second one instead of waiting for the first."""
+    descriptor = os.open(_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _install(packages: Sequence[str]) -> None:

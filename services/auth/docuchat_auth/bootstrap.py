@@ -6,7 +6,6 @@ from functools import partial
 
 from docuchat_auth.adapters.name_servers import NameServers
 from docuchat_auth.adapters.openid import OpenIdClient
-from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.background import start_mail, start_sweeps
@@ -57,6 +56,7 @@ from docuchat_common.messaging.consumer import Consumer
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.redis import check_redis
+from docuchat_common.sealing import SealedAnswers
 
 EXPORTED = (
     "tenant", "domains", "identity_providers", "users", "identities", "external_ids", "second_factors", "passkeys",

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.codes.service import SignIn
@@ -35,6 +34,7 @@ from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.refusals import Refusals
 from docuchat_common.idempotency import Idempotency
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
+from docuchat_common.sealing import SealedAnswers
 
 
 @dataclass(frozen=True, kw_only=True)

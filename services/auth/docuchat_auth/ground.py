@@ -12,7 +12,6 @@ from docuchat_auth.codes.delivery import CodeDelivery
 from docuchat_auth.codes.domain import Account, CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.store import CodeStore
-from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import groups_of
 from docuchat_auth.invitations.domain import InvitationMail
 from docuchat_auth.lifecycle.domain import OwnersNotice
@@ -33,6 +32,7 @@ from docuchat_common.clock import Clock
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import open_redis
+from docuchat_common.sealing import derive_key
 
 SCHEMA = "auth"
 _SUCCESSOR = "refresh-token-successor"

@@ -26,7 +26,6 @@ from docuchat_auth.codes.domain import CodeRequest, GuessBudget
 from docuchat_auth.codes.pseudonyms import CodeDigests, KeyedPseudonyms
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.codes.store import CodeStore
-from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.groups.service import Groups, groups_of
 from docuchat_auth.members.service import Members
 from docuchat_auth.operators.service import TenantFounding
@@ -54,6 +53,7 @@ from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import uuid7
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
+from docuchat_common.sealing import derive_key
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.documented import documented
 from docuchat_testkit.eventually import eventually

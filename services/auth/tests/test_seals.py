@@ -7,8 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from docuchat_auth.api_keys.sealing import SealedAnswers
-from docuchat_auth.derived_keys import Seal
 from docuchat_auth.federated_logins.domain import Flow
 from docuchat_auth.federated_logins.store import PendingSignIns
 from docuchat_auth.identity_providers.sealing import SealedSecrets
@@ -20,6 +18,7 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.idempotency import StoredResponse
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.redis import open_redis
+from docuchat_common.sealing import Seal, SealedAnswers
 
 from .conftest import SECRET
 

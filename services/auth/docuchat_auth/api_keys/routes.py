@@ -16,7 +16,6 @@ from docuchat_auth.api_keys.errors import (
     TooManyApiKeys,
 )
 from docuchat_auth.api_keys.schemas import ApiKeyView, IssuedApiKey, NewApiKey, Rotation
-from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
 from docuchat_auth.sessions.errors import RecentSignInRequired
@@ -32,6 +31,7 @@ from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
+from docuchat_common.sealing import SealedAnswers
 
 router = APIRouter(route_class=JsonRoute, tags=["api-keys"])
 inside = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller, NoStore], include_in_schema=False)

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 
 from docuchat_auth.codes.domain import Account, Purpose
-from docuchat_auth.derived_keys import derive_key
 from docuchat_auth.users.domain import Email, Username
+from docuchat_common.sealing import derive_key
 
 
 def _beyond_sign_in(account: Account) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from uuid import UUID
 import orjson
 from redis.asyncio import Redis
 
-from docuchat_auth.derived_keys import Seal
 from docuchat_auth.federated_logins.domain import CODE_LIFETIME, FLOW_LIFETIME, Flow, Grant, Person, name_of
 from docuchat_auth.users.domain import Email
 from docuchat_common.ids import TenantId
 from docuchat_common.redis import redis_errors_translated
+from docuchat_common.sealing import Seal
 
 
 class PendingSignIns:

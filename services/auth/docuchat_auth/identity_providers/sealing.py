@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from docuchat_auth.derived_keys import Seal
 from docuchat_common.ids import TenantId
+from docuchat_common.sealing import Seal
 
 
 class SealedSecrets:

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from redis.asyncio import Redis
 
-from docuchat_auth.derived_keys import derive_key
 from docuchat_common.clock import Clock
 from docuchat_common.redis import redis_errors_translated
+from docuchat_common.sealing import derive_key
 
 Ceremony = Literal["sign-in", "registration"]
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from docuchat_auth.api_keys.sealing import SealedAnswers
 from docuchat_auth.codes.domain import Challenge
 from docuchat_auth.codes.errors import InvalidCode
 from docuchat_auth.codes.schemas import CodeSent
@@ -29,6 +28,7 @@ from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
+from docuchat_common.sealing import SealedAnswers
 
 router = APIRouter(route_class=JsonRoute, tags=["auth"])
 NOBODY: Final = UUID(int=0)

@@ -6,8 +6,8 @@ from typing import Final
 
 import pyotp
 
-from docuchat_auth.derived_keys import Seal
 from docuchat_auth.users.domain import User
+from docuchat_common.sealing import Seal
 
 _STEP_SECONDS: Final = 30
 _WINDOW: Final = (-1, 0, 1)

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from docuchat_auth.derived_keys import Seal
 from docuchat_auth.signing_keys.domain import SigningAlgorithm, SigningKey
 from docuchat_auth.signing_keys.errors import KeySealBroken
+from docuchat_common.sealing import Seal
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068, not a secret
 

@@ -32,6 +32,8 @@ class ChatRequest:
     messages: Sequence[ChatMessage]
     max_output_tokens: int
     user: str
+    temperature: float | None = None
+    """None leaves it to the provider."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class OpenAIChat:
                 stream_options={"include_usage": True},
                 max_completion_tokens=request.max_output_tokens,
                 user=request.user,
+                temperature=openai.omit if request.temperature is None else request.temperature,
                 # As extra body, because the SDK walks through typed messages piece by piece, 1 ms a call.
                 extra_body={"messages": [{"role": m.role, "content": m.content} for m in request.messages]},
             ) as response:

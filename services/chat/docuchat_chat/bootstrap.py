@@ -22,10 +22,10 @@ from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import composer
+from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS

@@ -24,11 +24,11 @@ from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.transaction import composer
+from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS

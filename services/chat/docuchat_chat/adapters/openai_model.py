@@ -19,5 +19,11 @@ class OpenAIModel:
     def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer; all text of one read is one piece."""
         return self._chat.answer(
-            ChatRequest(request.model, request.messages, request.max_output_tokens, user=str(request.tenant_id))
+            ChatRequest(
+                request.setup.model,
+                request.messages,
+                request.max_output_tokens,
+                user=str(request.tenant_id),
+                temperature=request.setup.temperature,
+            )
         )

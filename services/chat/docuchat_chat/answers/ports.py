@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import DocumentName, Findings, Hold, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
+from docuchat_chat.answers.setup import Setup
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, HoldId, TenantId
 from docuchat_common.messaging.outbox import Outbox
@@ -108,7 +109,7 @@ class PassageSearch(Protocol):
 class AnswerRequest:
     """What a model is asked."""
 
-    model: str
+    setup: Setup
     messages: tuple[PromptMessage, ...]
     sources: tuple[Source, ...]
     question: str

@@ -41,7 +41,7 @@ MESSAGE_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; `model` empty asks the default one, `tokens` and `asked` are set when it has been checked."""
+    """A question; `model` empty asks the setup's, `tokens` and `asked` are set when it has been checked."""
 
     text: str
     model: str = ""

@@ -162,7 +162,7 @@ class Generator:
         """Call the provider, again while it took nothing and may later; the text goes into the log as it comes."""
         policy = self._policy
         request = AnswerRequest(
-            model=live.turn.model,
+            setup=live.setup,
             messages=live.prompt.messages,
             sources=live.prompt.sources,
             question=live.question.text,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from docuchat_chat.answers.setup import Setup
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -46,3 +48,7 @@ class Policy:
     """Questions that are prepared at once; more wait here, in order, rather than for a connection of the pool."""
     preparation_patience: timedelta = timedelta(seconds=15)
     """How long a question waits for its turn to be prepared, before it is told to come back."""
+
+    def setup(self, model: str = "") -> Setup:
+        """Return what answers where no chatbot is asked; `model` empty is the default one."""
+        return Setup(model=model or self.default_model, top_k=self.top_k)

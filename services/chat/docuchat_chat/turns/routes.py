@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.turns.answering import Answering
+from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.errors import (
     ANSWER_ERRORS,
     ChatbotNotFound,
@@ -23,7 +24,6 @@ from docuchat_chat.turns.errors import (
     TurnNotFound,
 )
 from docuchat_chat.turns.frames import refusal_frame
-from docuchat_chat.turns.preparation import AskService
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
 from docuchat_chat.turns.streaming import EventStream

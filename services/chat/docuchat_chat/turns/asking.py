@@ -1,0 +1,159 @@
+"""Asking: from a question to a running turn, without a token spent that is not held."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.service import Retrieval
+from docuchat_chat.conversations.errors import ChatNotFound
+from docuchat_chat.conversations.service import readable
+from docuchat_chat.metrics import PREPARATION_SECONDS
+from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn, readable_turn
+from docuchat_chat.turns.checks import Checks
+from docuchat_chat.turns.domain import Question, TurnState
+from docuchat_chat.turns.drafts import Draft, take
+from docuchat_chat.turns.errors import RequestInProgress, ShuttingDown, TooBusy
+from docuchat_chat.turns.generation import Generator
+from docuchat_chat.turns.histories import Histories
+from docuchat_chat.turns.live import Registry
+from docuchat_chat.turns.policy import Policy
+from docuchat_chat.turns.ports import Holds, TurnsTx
+from docuchat_chat.turns.preparation import Preparation
+from docuchat_chat.turns.sources import Sources
+from docuchat_chat.turns.writing import Writing
+from docuchat_common.acts import excuse_act
+from docuchat_common.clock import Clock
+from docuchat_common.db.uow import Transactions
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.slots import SharedSlots
+from docuchat_common.idempotency import Idempotency, IdempotencyKeyRunning
+from docuchat_common.ids import TurnId, uuid7
+
+
+class AskService:
+    """Takes questions."""
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions[TurnsTx],
+        holds: Holds,
+        retrieval: Retrieval,
+        generator: Generator,
+        registry: Registry,
+        counter_for: CounterFor,
+        policy: Policy,
+        owner: str,
+        clock: Clock,
+    ) -> None:
+        self._transactions = transactions
+        self._idempotency = Idempotency(transactions)
+        self._registry = registry
+        self._policy = policy
+        self._checks = Checks(policy, counter_for)
+        self._preparation = Preparation(
+            holds=holds,
+            histories=Histories(transactions, policy),
+            sources=Sources(retrieval, policy),
+            writing=Writing(
+                transactions=transactions,
+                counter_for=counter_for,
+                registry=registry,
+                provider=generator.provider,
+                owner=owner,
+                clock=clock,
+            ),
+            generator=generator,
+            policy=policy,
+        )
+        self._slots = SharedSlots(policy.max_preparing)
+
+    @property
+    def head_patience(self) -> timedelta:
+        """How long a stream's head waits for what may refuse the question."""
+        return self._policy.head_patience
+
+    async def ask(
+        self,
+        caller: Caller,
+        question: Question,
+        *,
+        key: str | None = None,
+        attach: bool = False,
+        turn_id: TurnId | None = None,
+    ) -> Answering:
+        """Begin to answer a question, or return the turn that the idempotency key already stands for.
+
+        `attach` allows to listen to such a turn while it runs; without it that is RequestInProgress.
+        """
+        began = asyncio.get_running_loop().time()
+        fingerprint = question.fingerprint()
+        self._require_room()
+        draft = Draft(
+            caller,
+            self._checks.clean(question),
+            self._policy.setup(question.model),
+            turn_id or TurnId(uuid7()),
+            self._slots.slot_of(caller),
+        )
+        self._checks.measure(draft)
+        await take(draft.slot, self._policy.preparation_patience)
+        try:
+            # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
+            asking = self._begin(draft) if key is None else self._begin_once(draft, key, fingerprint, attach=attach)
+            return await asyncio.shield(asyncio.create_task(asking))
+        finally:
+            draft.slot.give_up()
+            PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
+
+    def _require_room(self) -> None:
+        if self._registry.closing or len(self._registry.turns) >= self._policy.max_running_turns:
+            raise (ShuttingDown if self._registry.closing else TooBusy)(retry_after=timedelta(seconds=2))
+
+    async def _begin_once(self, draft: Draft, key: str, fingerprint: bytes, *, attach: bool) -> Answering:
+        """Begin to answer, or return the turn that the request began which had this key before."""
+        try:
+            async with self._idempotency.claim(draft.caller, key, fingerprint) as claim:
+                if claim.reference is None:
+                    draft.claim = claim
+                    return await self._begin(draft)
+        except IdempotencyKeyRunning as error:
+            running = RequestInProgress()
+            running.retry_after = error.retry_after
+            raise running from error
+        return await self._find_earlier(draft.caller, TurnId(claim.reference), attach=attach)
+
+    async def _find_earlier(self, caller: Caller, turn_id: TurnId, *, attach: bool) -> Answering:
+        excuse_act()
+        live = self._registry.find(caller, turn_id)
+        if live is not None and live.outcome is None:
+            if not live.finished.is_set() and not attach:
+                raise RequestInProgress(turn_id=str(turn_id))
+            if not attach:
+                return LiveAnswering(live)
+            async with self._transactions.as_caller(caller) as tx:
+                return LiveAnswering(live, await readable_turn(tx, caller, live.turn))
+        async with self._transactions.as_caller(caller) as tx:
+            turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
+            message = await tx.chats.find_message(caller, turn.message_id) if turn is not None else None
+            if turn is not None and message is not None:
+                turn = await readable_turn(tx, caller, turn)
+                (message,) = await readable(tx, caller, [message])
+        if turn is not None and turn.state is TurnState.RUNNING:
+            raise RequestInProgress(turn_id=str(turn_id))
+        if turn is None or message is None:
+            raise ChatNotFound("The chat that this was answered in has been deleted.")
+        return StoredTurn(replace(turn, has_key=True), message)
+
+    async def _begin(self, draft: Draft) -> Answering:
+        self._registry.open.add(draft.turn_id)
+        try:
+            return LiveAnswering(await self._preparation.begin(draft))
+        except BaseException:
+            self._registry.open.discard(draft.turn_id)
+            raise
+        finally:
+            draft.slot.give_up()  # whoever asked may be gone

@@ -1,0 +1,59 @@
+"""What is asked of a question before it costs anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, fixed_tokens, seamless
+from docuchat_chat.conversations.errors import MessageTooLong
+from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.drafts import Draft
+from docuchat_chat.turns.errors import ModelNotAllowed
+from docuchat_chat.turns.policy import Policy
+
+
+class Checks:
+    """Refuses questions that cannot be answered, and tells what the others may cost."""
+
+    def __init__(self, policy: Policy, counter_for: CounterFor) -> None:
+        self._policy = policy
+        self._counter_for = counter_for
+
+    def clean(self, question: Question) -> Question:
+        """Return a question as it is stored. Raises MessageTooLong or MessageEmpty."""
+        limit = self._policy.max_message_chars
+        if len(question.text) > limit:
+            raise MessageTooLong(
+                f"The message has {len(question.text)} characters; {limit} are allowed.",
+                limit=limit,
+            )
+        text = question.text.replace("\x00", "").strip()
+        if not text:
+            raise MessageEmpty
+        session_id = question.session_id.replace("\x00", "") if question.session_id else None
+        return replace(question, text=text, session_id=session_id)
+
+    def measure(self, draft: Draft) -> None:
+        """Count a question under its setup and give it its budget. Raises ModelNotAllowed or MessageTooLong."""
+        policy, question, setup = self._policy, draft.question, draft.setup
+        if setup.model not in policy.allowed_models:
+            raise ModelNotAllowed(
+                f"This model is not allowed; allowed are {', '.join(policy.allowed_models)}.",
+                allowed_models=list(policy.allowed_models),
+            )
+        counter = self._counter_for(setup.model)
+        tokens, asked = counter.count(question.text), seamless(question.text)
+        fixed = fixed_tokens(asked, counter)
+        if fixed > policy.max_context_tokens:
+            raise MessageTooLong(
+                f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
+                limit=policy.max_context_tokens,
+            )
+        has_history = question.chat_id is not None or question.session_id is not None
+        history = policy.max_history_tokens if has_history else 0
+        draft.question = replace(question, tokens=tokens, asked=asked)
+        draft.budget = min(
+            policy.max_context_tokens, fixed + setup.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
+        )

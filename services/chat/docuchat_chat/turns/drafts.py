@@ -1,0 +1,50 @@
+"""A question on its way to a turn: what each step of the preparation adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from docuchat_chat.answers.domain import Findings, PastMessage
+from docuchat_chat.answers.service import Books
+from docuchat_chat.answers.setup import Setup
+from docuchat_chat.conversations.domain import Chat
+from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.errors import TooBusy
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.slots import Slot
+from docuchat_common.idempotency import Claim
+from docuchat_common.ids import TurnId
+
+
+@dataclass(slots=True)
+class Draft:
+    """A question on its way to a turn, and what each step found for it."""
+
+    caller: Caller
+    question: Question
+    setup: Setup
+    turn_id: TurnId
+    slot: Slot
+    budget: int = 0
+    """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
+    claim: Claim | None = None
+    """The idempotency key of the request."""
+    chat: Chat | None = None
+    history: tuple[PastMessage, ...] = ()
+    findings: Findings = field(default_factory=lambda: Findings(()))
+
+    @property
+    def books(self) -> Books:
+        """Under which names its embedding is booked."""
+        return Books(self.caller, turn_id=self.turn_id)
+
+
+async def take(slot: Slot, patience: timedelta) -> None:
+    """Wait for a place among the questions that are prepared at once. Raises TooBusy."""
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            await slot.take()
+    except TimeoutError as error:
+        raise TooBusy(retry_after=timedelta(seconds=2)) from error

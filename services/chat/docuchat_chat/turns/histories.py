@@ -1,0 +1,47 @@
+"""The chat that a question goes on with, and what was said in it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound
+from docuchat_chat.turns.drafts import Draft
+from docuchat_chat.turns.policy import Policy
+from docuchat_chat.turns.ports import TurnsTx
+from docuchat_common.db.uow import Transactions
+from docuchat_common.ids import ChatId
+
+
+class Histories:
+    """Finds the chat of a question."""
+
+    def __init__(self, transactions: Transactions[TurnsTx], policy: Policy) -> None:
+        self._transactions = transactions
+        self._policy = policy
+
+    async def look_up(self, draft: Draft) -> None:
+        """Find chat and history of a question that names one. Raises ChatNotFound or ChatFull."""
+        question = draft.question
+        if question.chat_id is None and question.session_id is None:
+            return
+        async with self._transactions.as_caller(draft.caller) as tx:
+            draft.chat = await tx.chats.find(
+                draft.caller,
+                chat_id=question.chat_id or _as_chat_id(question.session_id),
+                session_key=question.session_id if question.chat_id is None else None,
+            )
+            if draft.chat is None:
+                if question.chat_id is not None:
+                    raise ChatNotFound
+                return
+            if draft.chat.is_full:
+                raise ChatFull
+            limit = self._policy.max_history_messages
+            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat.id, limit))
+
+
+def _as_chat_id(session_id: str | None) -> ChatId | None:
+    try:
+        return ChatId(UUID(session_id)) if session_id is not None else None
+    except ValueError:
+        return None

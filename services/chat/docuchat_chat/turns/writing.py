@@ -1,0 +1,100 @@
+"""A prepared question written down: its prompt, its turn, and what is said when there is nothing to answer from."""
+
+from __future__ import annotations
+
+import structlog
+
+from docuchat_chat.answers.domain import Hold, Library, Prompt
+from docuchat_chat.answers.notices import notice
+from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.prompt import build_prompt
+from docuchat_chat.conversations.domain import title_of
+from docuchat_chat.turns.domain import Outcome, Turn, TurnState
+from docuchat_chat.turns.drafts import Draft
+from docuchat_chat.turns.frames import terminal_frame
+from docuchat_chat.turns.live import LiveTurn, Registry
+from docuchat_chat.turns.ports import TurnsTx
+from docuchat_chat.turns.settling import settle
+from docuchat_common.clock import Clock
+from docuchat_common.db.uow import Transactions
+from docuchat_common.ids import ChatId, MessageId, uuid7
+
+logger = structlog.get_logger()
+
+
+class Writing:
+    """Writes turns before they are answered."""
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions[TurnsTx],
+        counter_for: CounterFor,
+        registry: Registry,
+        provider: str,
+        owner: str,
+        clock: Clock,
+    ) -> None:
+        self._transactions = transactions
+        self._counter_for = counter_for
+        self._registry = registry
+        self._provider = provider
+        self._owner = owner
+        self._clock = clock
+
+    async def write_down(self, draft: Draft, hold: Hold) -> tuple[LiveTurn, Library | None]:
+        """Build the prompt and write the turn. A library comes back when nothing was found."""
+        question, counter = draft.question, self._counter_for(draft.setup.model)
+        budget = min(draft.budget, hold.tokens)
+        prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, counter)
+        async with self._transactions.as_caller(draft.caller) as tx:
+            library = None
+            if not prompt.sources:
+                library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
+                prompt = Prompt((), (), 0)
+            opened = await tx.chats.open(
+                draft.caller,
+                draft.chat.id if draft.chat is not None else ChatId(uuid7()),
+                question.session_id if draft.chat is None else None,
+                title_of(question.text),
+            )
+            turn = Turn(
+                id=draft.turn_id,
+                caller=draft.caller,
+                chat_id=opened.id,
+                session_id=opened.session_id,
+                user_message_id=MessageId(uuid7()),
+                message_id=MessageId(uuid7()),
+                model=draft.setup.model,
+                provider=self._provider,
+                hold_id=hold.id if library is None else None,
+                prompt_tokens=prompt.tokens,
+                owner=self._owner,
+                created_at=self._clock.now(),
+                sources=prompt.sources,
+                notice=draft.findings.notice,
+                has_key=draft.claim is not None,
+            )
+            await tx.turns.begin(turn, opened, question, counter.name)
+            if draft.claim is not None:
+                await tx.requests.begin(draft.claim, turn.id)
+        return LiveTurn(turn, question, prompt, draft.setup), library
+
+    async def say_nothing_found(self, live: LiveTurn, library: Library) -> None:
+        """Answer a question to which nothing was found, without asking a model."""
+        text = notice(live.question.text, library)
+        outcome = Outcome(
+            state=TurnState.COMPLETED,
+            text=text,
+            frame_lengths=(len(text),),
+            finish_reason="no_sources",
+            usage=None,
+            finished_at=self._clock.now(),
+        )
+        await settle(self._transactions, live.turn, outcome, self._owner)
+        live.outcome = outcome
+        live.log.append(text)
+        live.log.close(terminal_frame(2, live.turn, outcome))
+        live.finished.set()
+        self._registry.end(live.turn.id)
+        logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)

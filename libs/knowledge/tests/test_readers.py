@@ -1,7 +1,7 @@
 """What a reader may not see is neither shown nor counted, by row-level security alone."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
@@ -10,8 +10,8 @@ import pytest
 
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import TenantId, UserId, uuid7
-from docuchat_knowledge.collections.domain import Access, Visibility
-from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_knowledge.collections.domain import Access, Kind, Visibility
+from docuchat_knowledge.collections.errors import CollectionNotFound, CollectionOfChatbot
 from docuchat_knowledge.collections.repository import CollectionRepository
 from docuchat_knowledge.documents.domain import NewDocument
 from docuchat_knowledge.documents.repository import DocumentRegistry
@@ -24,8 +24,9 @@ LEVELS = ("read", "write", "manage")
 FILL = """
 WITH made AS (
     INSERT INTO knowledge.collections
-        (id, tenant_id, name, is_default, visibility, chunk_count, term_total, languages)
-    VALUES ($1, $2, 'c', $3, $4, $5::integer, $5::integer * 3, ARRAY['en']) RETURNING id
+        (id, tenant_id, name, is_default, visibility, chunk_count, term_total, languages, kind, owner_id)
+    VALUES ($1::uuid, $2, 'c', $3, $4, $5::integer, $5::integer * 3, ARRAY['en'], $8::text,
+            CASE WHEN $8::text = 'attachments' THEN $1::uuid END) RETURNING id
 ),
 document AS (
     INSERT INTO knowledge.documents
@@ -58,10 +59,13 @@ class Shelf:
     members: dict[UUID, str]
 
 
-async def put(knowledge, visibility="restricted", *, members=None, chunks=2, tenant=TENANT, is_default=False) -> Shelf:
-    shelf = Shelf(uuid7(), uuid7(), f"shelf{random.randrange(10**9)}", visibility, dict(members or {}))
+async def put(
+    knowledge, visibility="restricted", *, members=None, chunks=2, tenant=TENANT, is_default=False, of=None, kind=None
+) -> Shelf:
+    shelf = Shelf(of or uuid7(), uuid7(), f"shelf{random.randrange(10**9)}", visibility, dict(members or {}))
+    kind = kind or ("attachments" if of else "documents")
     async with knowledge.database.connect() as admin:
-        arguments = (shelf.id, tenant, is_default, visibility, chunks, shelf.document_id, shelf.word)
+        arguments = (shelf.id, tenant, is_default, visibility, chunks, shelf.document_id, shelf.word, kind)
         await admin.execute(FILL, *arguments)
         for member, access in shelf.members.items():
             await admin.execute(
@@ -89,7 +93,7 @@ def may(reader: Caller, shelf: Shelf, wanted: str) -> bool:
 
 
 async def accessible(connection: asyncpg.Connection, wanted: str) -> set[UUID]:
-    return set(await connection.fetchval("SELECT knowledge.accessible_v1($1)", wanted))
+    return set(await connection.fetchval("SELECT knowledge.accessible_v2($1)", wanted))
 
 
 async def test_whatever_the_collections_groups_and_roles_a_reader_gets_what_the_rule_says(knowledge):
@@ -163,6 +167,121 @@ async def test_raw_statements_see_what_the_reader_may_see_in_every_table(knowled
         assert await connection.fetchval(count) == 1
         await connection.execute("SELECT set_config('app.tenant_id', '2', true)")
         assert await connection.fetchval(count) == 0
+
+
+async def seen_by(knowledge, service: str, reader: Caller | None) -> dict[str, set[UUID]]:
+    """What is seen of each table, by collection."""
+    seen = {}
+    for table in ("collections", "documents", "chunks", "chunk_vectors"):
+        async with knowledge.transaction(service, TENANT, reader) as connection:
+            column = "id" if table == "collections" else "collection_id"
+            query = await connection.fetchval(
+                "SELECT format('SELECT %I FROM knowledge.%I', $1::text, $2::text)", column, table
+            )
+            seen[table] = {row[0] for row in await connection.fetch(query)}
+    return seen
+
+
+async def test_a_transaction_that_names_its_collections_reads_exactly_these_whoever_asks(knowledge):
+    """Publishing is sharing: who may ask a chatbot reads what its version names, and writes nothing."""
+    opened, hidden, other = await put(knowledge, "tenant"), await put(knowledge), await put(knowledge, kind="chatbot")
+    theirs = await put(knowledge, "tenant", tenant=TenantId(2))
+    for role in ("owner", "admin", "member", "viewer", "visitor", None):
+        anyone = reader_of(role)
+        for named in ((), (hidden.id,), (hidden.id, other.id, theirs.id), (theirs.id,), (uuid7(),)):
+            reader = replace(anyone, collections=named)
+            expected = {hidden.id, other.id} & set(named)
+            for service in ("chat", "gateway"):
+                assert set(map(frozenset, (await seen_by(knowledge, service, reader)).values())) == {
+                    frozenset(expected)
+                }
+            for words, vector in (("apple", None), ("", knowledge.axis(0)), ("apple", knowledge.axis(0))):
+                for bounds in (SearchBounds(), SearchBounds(exact_scan=0, count_cap=1, candidates=60)):
+                    knowledge.statistics = SearchStatistics(bounds)
+                    found = await knowledge.search(TENANT, words, vector, limit=60, reader=reader)
+                    assert {chunk.collection_id for chunk in found} == expected
+                    assert len(found) == 2 * len(expected)
+            async with knowledge.transaction("gateway", TENANT, reader) as connection:
+                assert await accessible(connection, "write") == await accessible(connection, "manage") == set()
+            for statement in (
+                "UPDATE knowledge.documents SET deleted_at = now()",
+                "DELETE FROM knowledge.chunks",
+                "DELETE FROM knowledge.collections",
+                "UPDATE knowledge.collections SET chunk_count = 0",
+            ):
+                assert await affected(knowledge, reader, statement) == 0
+            with pytest.raises((NotAllowed, CollectionNotFound)):
+                async with knowledge.transaction("gateway", TENANT, reader) as connection:
+                    await DocumentRegistry(connection).register(new_document(hidden.id))
+    assert opened.id not in expected
+
+
+async def test_attachments_are_read_by_their_owner_alone_and_searched_only_where_they_are_named(knowledge):
+    me, key = uuid7(), uuid7()
+    mine, opened = await put(knowledge, of=me), await put(knowledge, "tenant")
+    own = [reader_of(role, subject=me) for role in ("viewer", "member", "admin")] + [
+        reader_of("member", me, subject=key)
+    ]
+    others = [reader_of(role) for role in ("owner", "admin", "member", "viewer")] + [None]
+    for reader in own:
+        assert all(mine.id in seen for seen in (await seen_by(knowledge, "gateway", reader)).values())
+        seen = await seen_by(knowledge, "chat", reader)
+        assert [table for table, ids in seen.items() if mine.id in ids] == ["documents"]
+        assert await knowledge.search(TENANT, mine.word, knowledge.axis(0), limit=60, reader=reader) == (
+            await knowledge.search(TENANT, mine.word, knowledge.axis(0), limit=60, reader=reader_of("member"))
+        )
+        found = await knowledge.search(TENANT, "apple", reader=replace(reader, collections=(me,)))
+        assert {chunk.collection_id for chunk in found} == {mine.id}
+        async with knowledge.transaction("gateway", TENANT, reader) as connection:
+            assert mine.id in await accessible(connection, "write")
+            assert mine.id not in await accessible(connection, "manage")
+            registry = DocumentRegistry(connection)
+            assert [d.collection_id for d in await registry.list_documents(TENANT, limit=9)] == [opened.id]
+            assert (await registry.get(TENANT, mine.document_id)).collection_id == mine.id
+            listed = await registry.list_documents(TENANT, limit=9, collection_id=mine.id)
+            assert [document.id for document in listed] == [mine.document_id]
+            assert mine.id not in {
+                c.id for c in await CollectionRepository(connection).page(TENANT, limit=9, before=None)
+            }
+    for reader in others:
+        named = None if reader is None else replace(reader, collections=(me, opened.id))
+        for asking in (reader, named):
+            for service in ("gateway", "chat"):
+                assert all(mine.id not in seen for seen in (await seen_by(knowledge, service, asking)).values())
+        if named is not None:
+            found = await knowledge.search(TENANT, mine.word + " apple", reader=named)
+            assert {chunk.collection_id for chunk in found} == {opened.id}
+
+
+async def test_a_collection_for_attachments_is_made_for_oneself_alone_and_once(knowledge):
+    me, key = uuid7(), uuid7()
+    for reader in (reader_of("viewer", subject=me), reader_of("member", me, subject=key)):
+        async with knowledge.transaction("gateway", TENANT, reader) as connection:
+            collection = await CollectionRepository(connection).open_attachments(TENANT, me)
+            assert (collection.id, collection.access) == (me, Access.WRITE)
+            assert (await DocumentRegistry(connection).register(new_document(collection.id))).created
+    for reader in (reader_of("owner"), reader_of("member"), replace(reader_of("member"), collections=())):
+        with pytest.raises(NotAllowed):
+            async with knowledge.transaction("gateway", TENANT, reader) as connection:
+                await CollectionRepository(connection).open_attachments(TENANT, uuid7())
+
+
+async def test_the_collection_of_a_chatbot_stays_closed_and_stays(knowledge):
+    chatbot_id, admin = uuid7(), reader_of("admin")
+    async with knowledge.transaction("gateway", TENANT, admin) as connection:
+        collections = CollectionRepository(connection)
+        made = await collections.open_of_chatbot(TENANT, chatbot_id, "Bot", created_by=admin.subject_id)
+        assert made == await collections.open_of_chatbot(TENANT, chatbot_id, "Other", created_by=None)
+        assert (made.id, made.kind, made.visibility) == (chatbot_id, Kind.CHATBOT, Visibility.RESTRICTED)
+        with pytest.raises(CollectionOfChatbot):
+            await collections.delete(TENANT, made.id)
+        with pytest.raises(CollectionOfChatbot):
+            await collections.update(TENANT, made.id, name=None, visibility=Visibility.TENANT)
+        assert (await collections.update(TENANT, made.id, name="New", visibility=None)).name == "New"
+    assert await affected(knowledge, admin, "DELETE FROM knowledge.collections WHERE id = $1", chatbot_id) == 0
+    with pytest.raises(NotAllowed):
+        async with knowledge.transaction("gateway", TENANT, reader_of("member")) as connection:
+            await CollectionRepository(connection).open_of_chatbot(TENANT, uuid7(), "Bot", created_by=None)
 
 
 async def test_the_worker_sees_all_of_the_tenant(knowledge):

@@ -16,6 +16,7 @@ _FOR_READER: Final = (
     ", set_config('app.user_id', '@user@', true), set_config('app.role', '@role@', true)"
     ", set_config('app.groups', '{@groups@}', true)"
 )
+_NAMING: Final = ", set_config('app.collections', '{@collections@}', true)"
 _SNAPSHOT: Final = " ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ROLE: Final = re.compile(r"[a-z_]{1,32}")
 _NO_ROLE: Final = "none"
@@ -38,6 +39,10 @@ class Reader(Protocol):
 
     @property
     def groups(self) -> Iterable[UUID]: ...
+
+    @property
+    def collections(self) -> Iterable[UUID] | None:
+        """The collections that are read, whoever asks, and none besides; None: those that the reader may read."""
 
 
 @asynccontextmanager
@@ -74,11 +79,20 @@ def _settings_of(reader: Reader | None) -> str:
     role = reader.role or _NO_ROLE
     if not _ROLE.fullmatch(role):
         raise ValueError(f"not the name of a role: {role!r}")
-    return (
+    settings = (
         _FOR_READER.replace("@user@", str(UUID(str(reader.subject_id))))
         .replace("@role@", role)
-        .replace("@groups@", ",".join(str(UUID(str(group))) for group in reader.groups))
+        .replace("@groups@", _ids(reader.groups))
     )
+    return (
+        settings
+        if reader.collections is None
+        else settings + _NAMING.replace("@collections@", _ids(reader.collections))
+    )
+
+
+def _ids(ids: Iterable[UUID]) -> str:
+    return ",".join(str(UUID(str(one))) for one in ids)
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:

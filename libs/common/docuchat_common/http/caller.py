@@ -45,6 +45,9 @@ class Caller:
     """The state of the user that the credential was made of; it grows with each change of rights."""
     owner_id: UUID | None = None
     """The user whose API key this is; None for a user, and for a key of the tenant's own."""
+    collections: tuple[UUID, ...] | None = None
+    """What a transaction for the caller reads, whoever asks: exactly these collections of the tenant, and it writes to
+    none. None: what the caller may read and write."""
 
     @property
     def user_id(self) -> UserId | None:

@@ -17,6 +17,17 @@ class Visibility(StrEnum):
     RESTRICTED = "restricted"
 
 
+class Kind(StrEnum):
+    """What a collection is for."""
+
+    DOCUMENTS = "documents"
+    CHATBOT = "chatbot"
+    """The documents of one chatbot, whose id it has: restricted as long as the chatbot is there."""
+    ATTACHMENTS = "attachments"
+    """The files that one subject attached to messages; it has that subject's id, no list shows it and nobody else
+    reads it."""
+
+
 class Access(StrEnum):
     """What one may do in a collection, each more than the one before."""
 
@@ -34,6 +45,7 @@ class Collection:
     id: CollectionId
     tenant_id: TenantId
     name: str
+    kind: Kind
     is_default: bool
     visibility: Visibility
     created_by: UUID | None

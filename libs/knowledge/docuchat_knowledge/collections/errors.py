@@ -23,6 +23,12 @@ class DefaultCollection(Conflict):
     code = "default_collection"
 
 
+class CollectionOfChatbot(Conflict):
+    """The collection belongs to a chatbot: it goes with the chatbot, and who may ask the chatbot need not read it."""
+
+    code = "collection_of_chatbot"
+
+
 class TooManyCollections(Conflict):
     """The tenant has as many collections as it can have; delete one first."""
 

@@ -11,10 +11,11 @@ import asyncpg
 from docuchat_common.db import load_queries
 from docuchat_common.http.caller import NotAllowed
 from docuchat_common.ids import CollectionId, TenantId, uuid7
-from docuchat_knowledge.collections.domain import Access, Collection, Member, Visibility
+from docuchat_knowledge.collections.domain import Access, Collection, Kind, Member, Visibility
 from docuchat_knowledge.collections.errors import (
     CollectionNotEmpty,
     CollectionNotFound,
+    CollectionOfChatbot,
     DefaultCollection,
     MemberNotFound,
     TooManyCollections,
@@ -69,8 +70,7 @@ class CollectionRepository:
         self, tenant_id: TenantId, name: str, visibility: Visibility, *, created_by: UUID | None
     ) -> Collection:
         """Make one, which the caller manages, also when no admin any more. Raises TooManyCollections, NotAllowed."""
-        if await _queries.count_collections(self._connection, tenant_id=tenant_id) >= MOST_COLLECTIONS:
-            raise TooManyCollections(limit=MOST_COLLECTIONS)
+        await self._require_room(tenant_id)
         collection_id = CollectionId(uuid7())
         with refused_by_policy():
             await _queries.insert_collection(
@@ -83,16 +83,38 @@ class CollectionRepository:
             )
         if created_by is not None:
             await self.put_member(tenant_id, collection_id, created_by, Access.MANAGE)
-        await self._connection.execute("SELECT set_config('app.readable', '', true)")
-        return await self.get(tenant_id, collection_id)
+        return await self._get_new(tenant_id, collection_id)
+
+    async def open_of_chatbot(
+        self, tenant_id: TenantId, chatbot_id: UUID, name: str, *, created_by: UUID | None
+    ) -> Collection:
+        """The collection of a chatbot's documents, made when there is none; safe when called by many at once.
+
+        Raises TooManyCollections, NotAllowed.
+        """
+        found = await self._find(tenant_id, CollectionId(chatbot_id))
+        if found is not None:
+            return found
+        await self._require_room(tenant_id)
+        return await self._open(tenant_id, CollectionId(chatbot_id), Kind.CHATBOT, name, created_by)
+
+    async def open_attachments(self, tenant_id: TenantId, owner_id: UUID) -> Collection:
+        """The collection of a subject's attachments, made when there is none; safe when called by many at once.
+
+        Raises NotAllowed when the owner is another than the caller.
+        """
+        found = await self._find(tenant_id, CollectionId(owner_id))
+        return found or await self._open(tenant_id, CollectionId(owner_id), Kind.ATTACHMENTS, "Attachments", None)
 
     async def update(
         self, tenant_id: TenantId, collection_id: CollectionId, *, name: str | None, visibility: Visibility | None
     ) -> Collection:
-        """Rename, open or restrict. Raises CollectionNotFound, DefaultCollection, NotAllowed."""
+        """Rename, open or restrict. Raises CollectionNotFound, DefaultCollection, CollectionOfChatbot, NotAllowed."""
         collection = await self.get(tenant_id, collection_id)
         if collection.is_default and visibility is Visibility.RESTRICTED:
             raise DefaultCollection
+        if collection.kind is Kind.CHATBOT and visibility is Visibility.TENANT:
+            raise CollectionOfChatbot
         with refused_by_policy():
             changed = await _queries.update_collection(
                 self._connection, tenant_id=tenant_id, collection_id=collection_id, name=name, visibility=visibility
@@ -102,14 +124,22 @@ class CollectionRepository:
         return await self.get(tenant_id, collection_id)
 
     async def delete(self, tenant_id: TenantId, collection_id: CollectionId) -> None:
-        """Delete an empty one. Raises CollectionNotFound, DefaultCollection, CollectionNotEmpty."""
-        if (await self.get(tenant_id, collection_id)).is_default:
-            raise DefaultCollection
+        """Delete an empty one. Raises what `require_deletable` raises, and CollectionNotEmpty."""
+        await self.require_deletable(tenant_id, collection_id)
         place = {"tenant_id": tenant_id, "collection_id": collection_id}
         if await _queries.lock_collection(self._connection, **place) is None:
             raise CollectionNotFound
         if await _queries.delete_empty_collection(self._connection, **place) is None:
             raise CollectionNotEmpty
+
+    async def require_deletable(self, tenant_id: TenantId, collection_id: CollectionId) -> Collection:
+        """Raises CollectionNotFound, DefaultCollection, CollectionOfChatbot."""
+        collection = await self.get(tenant_id, collection_id)
+        if collection.is_default:
+            raise DefaultCollection
+        if collection.kind is Kind.CHATBOT:
+            raise CollectionOfChatbot
+        return collection
 
     async def list_members(
         self, tenant_id: TenantId, collection_id: CollectionId, *, limit: int, after: UUID | None
@@ -140,6 +170,28 @@ class CollectionRepository:
         if gone is None:
             raise MemberNotFound
 
+    async def _require_room(self, tenant_id: TenantId) -> None:
+        if await _queries.count_collections(self._connection, tenant_id=tenant_id) >= MOST_COLLECTIONS:
+            raise TooManyCollections(limit=MOST_COLLECTIONS)
+
+    async def _open(
+        self, tenant_id: TenantId, collection_id: CollectionId, kind: Kind, name: str, created_by: UUID | None
+    ) -> Collection:
+        with refused_by_policy():
+            await _queries.open_collection(
+                self._connection,
+                tenant_id=tenant_id,
+                collection_id=collection_id,
+                kind=kind,
+                name=name,
+                created_by=created_by,
+            )
+        return await self._get_new(tenant_id, collection_id)
+
+    async def _get_new(self, tenant_id: TenantId, collection_id: CollectionId) -> Collection:
+        await self._connection.execute("SELECT set_config('app.readable', '', true)")
+        return await self.get(tenant_id, collection_id)
+
     async def _find(self, tenant_id: TenantId, collection_id: CollectionId | None) -> Collection | None:
         row = await _queries.find_collection(self._connection, tenant_id=tenant_id, collection_id=collection_id)
         return None if row is None else _collection(row)
@@ -150,6 +202,7 @@ def _collection(row: asyncpg.Record) -> Collection:
         id=row["id"],
         tenant_id=row["tenant_id"],
         name=row["name"],
+        kind=Kind(row["kind"]),
         is_default=row["is_default"],
         visibility=Visibility(row["visibility"]),
         created_by=row["created_by"],

@@ -32,12 +32,17 @@ WHERE tenant_id = :tenant_id AND collection_id = :collection_id AND sha256 = :sh
 
 -- name: list_documents
 -- A page of documents, newest first, or one of them, with their place in the tenant's queue. Each collection that the reader
--- may see gives its newest: what others hold is not walked over.
+-- may see gives its newest: what others hold is not walked over. Attachments are listed where their collection is named.
 WITH places AS MATERIALIZED (
+    -- one document's; the one that is named, whose documents the reader sees or not; or all that a list is of
+    SELECT d.collection_id AS id FROM knowledge.documents d
+    WHERE :oldest::uuid = :newest::uuid AND d.tenant_id = :tenant_id AND d.id = :newest::uuid
+    UNION ALL
+    SELECT :collection_id::uuid WHERE :oldest::uuid <> :newest::uuid AND :collection_id::uuid IS NOT NULL
+    UNION ALL
     SELECT c.id FROM knowledge.collections c
-    WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)
-      AND (:oldest::uuid <> :newest::uuid
-           OR c.id = (SELECT d.collection_id FROM knowledge.documents d WHERE d.tenant_id = :tenant_id AND d.id = :newest::uuid))
+    WHERE :oldest::uuid <> :newest::uuid AND :collection_id::uuid IS NULL
+      AND c.tenant_id = :tenant_id AND c.kind <> 'attachments'
 ),
 page AS MATERIALIZED (
     SELECT d.*
@@ -74,7 +79,7 @@ pace AS MATERIALIZED (
               WHERE h.tenant_id = :tenant_id AND h.collection_id = c.id AND h.status = 'ready' AND h.deleted_at IS NULL
               ORDER BY h.ready_at DESC LIMIT 20
           ) r
-          WHERE c.tenant_id = :tenant_id
+          WHERE c.tenant_id = :tenant_id AND c.kind <> 'attachments'
           ORDER BY r.ready_at DESC LIMIT 20) recent
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,

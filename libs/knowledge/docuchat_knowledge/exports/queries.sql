@@ -94,7 +94,7 @@ DELETE FROM knowledge.exports WHERE id = :export_id;
 
 -- name: find_readable$
 -- The collections that the caller may read.
-SELECT knowledge.accessible_v1('read');
+SELECT knowledge.accessible_v2('read');
 
 -- name: list_files
 -- The originals of the tenant's documents, or of one person's as far as the person may read them, by id.

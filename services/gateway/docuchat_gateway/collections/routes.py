@@ -27,6 +27,7 @@ from docuchat_gateway.collections.service import CollectionService
 from docuchat_knowledge.collections.errors import (
     CollectionNotEmpty,
     CollectionNotFound,
+    CollectionOfChatbot,
     DefaultCollection,
     MemberNotFound,
     TooManyCollections,
@@ -75,7 +76,7 @@ async def get_collection(caller: Reader, collections: Collections, collection_id
 
 
 @router.patch("/{collection_id}", summary="Rename, open or restrict a collection")
-@raises(CollectionNotFound, DefaultCollection)
+@raises(CollectionNotFound, DefaultCollection, CollectionOfChatbot)
 @audited("collection.change")
 async def change_collection(
     caller: Writer, collections: Collections, collection_id: CollectionPath, body: CollectionChange
@@ -86,7 +87,7 @@ async def change_collection(
 
 
 @router.delete("/{collection_id}", summary="Delete a collection")
-@raises(CollectionNotFound, DefaultCollection, CollectionNotEmpty)
+@raises(CollectionNotFound, DefaultCollection, CollectionOfChatbot, CollectionNotEmpty)
 @audited("collection.delete")
 async def delete_collection(
     caller: Writer,

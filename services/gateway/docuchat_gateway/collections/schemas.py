@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from docuchat_common.defusing import defuse
 from docuchat_common.http.json_body import Name, StrictBody
-from docuchat_knowledge.collections.domain import Access, Collection, Member, Visibility
+from docuchat_knowledge.collections.domain import Access, Collection, Kind, Member, Visibility
 
 
 class NewCollection(StrictBody):
@@ -29,6 +29,9 @@ class CollectionView(BaseModel):
 
     id: UUID
     name: str
+    kind: Kind = Field(
+        description="`chatbot`: the documents of the chatbot that has this id; `attachments`: your files in chats."
+    )
     visibility: Visibility = Field(
         description="`tenant`: read by all of the tenant; `restricted`: by its members, admins and owners."
     )
@@ -43,6 +46,7 @@ class CollectionView(BaseModel):
         return cls(
             id=collection.id,
             name=defuse(collection.name),
+            kind=collection.kind,
             visibility=collection.visibility,
             is_default=collection.is_default,
             access=collection.access,

@@ -14,7 +14,6 @@ from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.transaction import GatewayTx
 from docuchat_knowledge.collections.domain import Access, Collection, Member, Visibility
-from docuchat_knowledge.collections.errors import DefaultCollection
 from docuchat_knowledge.documents.errors import DocumentNotFound
 
 logger = structlog.get_logger()
@@ -52,7 +51,7 @@ class CollectionService:
     async def update(
         self, caller: Caller, collection_id: CollectionId, *, name: str | None, visibility: Visibility | None
     ) -> Collection:
-        """Rename, open or restrict. Raises CollectionNotFound, NotAllowed, DefaultCollection."""
+        """Rename, open or restrict. Raises CollectionNotFound, NotAllowed, DefaultCollection, CollectionOfChatbot."""
         async with self._uow.as_caller(caller) as tx:
             await _managed(tx, caller, collection_id)
             detail = None if visibility is None else f"visibility {visibility.value}"
@@ -62,11 +61,11 @@ class CollectionService:
     async def delete(self, caller: Caller, collection_id: CollectionId, *, with_documents: bool) -> int:
         """Delete a collection, its documents only when asked to; gives how many they were. Safe to repeat.
 
-        Raises CollectionNotFound, NotAllowed, DefaultCollection, CollectionNotEmpty.
+        Raises CollectionNotFound, NotAllowed, DefaultCollection, CollectionOfChatbot, CollectionNotEmpty.
         """
         async with self._uow.as_caller(caller) as tx:
-            if (await _managed(tx, caller, collection_id)).is_default:
-                raise DefaultCollection
+            await _managed(tx, caller, collection_id)
+            await tx.collections.require_deletable(caller.tenant_id, collection_id)
         deleted = await self._empty(caller, collection_id) if with_documents else 0
         async with self._uow.as_caller(caller) as tx:
             await tx.collections.delete(caller.tenant_id, collection_id)

@@ -1,12 +1,58 @@
-"""A path that means another."""
+"""A path that means another, and what is different about its bodies."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from docuchat_common.http.identity import Identity
+
+JsonObject: TypeAlias = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request at an alias, for what makes its answer."""
+
+    path: str
+    """As the client wrote it."""
+    named: Mapping[str, str]
+    """The parameters of the path."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    sent: JsonObject = field(default_factory=dict)
+    """The client's own body, when it is a JSON object."""
+    identity: Identity | None = None
+    """Who asked; None when nobody is signed in."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """What the answer says besides."""
+
+    @property
+    def user_id(self) -> str | None:
+        """The user who asked, with a token or a key."""
+        maker = self.identity.caller.maker_id if self.identity is not None else None
+        return None if maker is None else str(maker)
+
+    @property
+    def customer_id(self) -> str | None:
+        """The UUID of the tenant."""
+        return self.identity.customer_id if self.identity is not None else None
+
+
+Asked: TypeAlias = Callable[[JsonObject], JsonObject]
+Answered: TypeAlias = Callable[[Any, Exchange], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """What a foreign client asks for, and what of ours that is. Bodies are the same, or ours takes both."""
+    """What a foreign client asks for, and what of ours that is; where nothing else stands, the bodies are the same."""
 
     path: str
     methods: tuple[str, ...]
     target: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Their names of parameters, and ours."""
+    tenant: str | None = None
+    """The parameter of the path that names the tenant, as its header would."""
+    asked: Asked | None = None
+    """Makes our body of theirs; what it does not know it leaves in, so that the service behind refuses it."""
+    answered: Answered | None = None
+    """Makes their body of ours, when ours is JSON and no refusal."""

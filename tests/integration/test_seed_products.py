@@ -1,0 +1,194 @@
+"""Every endpoint and every column of the documents that the product was asked for from, by `docs/from-the-seeds.md`.
+
+What is here is called at its own path and found in the answer; what comes later stands there by name, and is 404.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from docuchat_testkit.product import Product
+from docuchat_testkit.vocabulary import repository_root
+
+DEMO = {"X-Tenant-ID": "1"}
+SECRET = "seven purple harbours"
+LATER = {"billing", "chatbots", "embedding", "metadata", "presence", "when a user was changed"}
+"""What the tables may put off; each goes with what brings it."""
+INDIFLY, PLATFORM = "indifly-chat.md", "chatbot-platform.md"
+_PLACE = re.compile(r"`(\S+ \S+)` → `([\w.]+)`")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table of the page."""
+
+    document: str
+    theirs: str
+    here: str
+
+    @property
+    def is_later(self) -> bool:
+        return self.here.startswith("later: ")
+
+
+def table(title: str) -> list[Line]:
+    """The lines of a table of `docs/from-the-seeds.md`."""
+    page = (repository_root() / "docs" / "from-the-seeds.md").read_text()
+    part = re.split(rf"^## {title}$", page, flags=re.MULTILINE)[1].partition("\n## ")[0]
+    return [Line(*found) for found in re.findall(r"^\| (\S+\.md) \| `([^`]+)` \| (.+) \|$", part, re.MULTILINE)]
+
+
+def endpoints_of(text: str) -> set[str]:
+    """What a document lists as its endpoints."""
+    listed = re.findall(r"^- `((?:GET|POST|PUT|DELETE|WS) /\S*)`", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(/\S+)`\s*\| (\w+)\s*\|", text, re.MULTILINE)
+    named = re.findall(r"via `(/\S+)` endpoint", text)
+    return {*listed, *(f"{method} {path}" for path, method in rows), *(f"POST {path}" for path in named)}
+
+
+def columns_of(text: str) -> set[str]:
+    """What a document lists as the columns of its tables, as `table.column`."""
+    found = set()
+    for name, body in re.findall(r"^\d+\. \*\*(\w+)\*\*.*\n((?:   - .*\n)+)", text, re.MULTILINE):
+        for line in body.splitlines():
+            names = re.sub(r"\([^)]*\)", "", line.strip(" -")).split(",")
+            found |= {f"{name}.{column.strip()}" for column in names}
+    for name, body in re.findall(r"^    (\w+) \{\n(.*?)^    \}", text, re.MULTILINE | re.DOTALL):
+        found |= {f"{name}.{column}" for column in re.findall(r"^\s+\S+ (\w+)", body, re.MULTILINE)}
+    return found
+
+
+def test_the_tables_name_everything_that_the_documents_list(seeds: Path) -> None:
+    for name in ("docuchat-readme.md", "docuchat-guide-fa.md", "docuchat-report.md", INDIFLY, PLATFORM):
+        text = (seeds / name).read_text()
+        listed = endpoints_of(text)
+        assert listed
+        assert {line.theirs for line in table("Endpoints") if line.document == name} == listed
+        assert {line.theirs for line in table("Columns") if line.document == name} == columns_of(text)
+
+
+def test_what_comes_later_is_named_and_nothing_else_is_missing() -> None:
+    lines = table("Endpoints") + table("Columns")
+    assert len(lines) == len({(line.document, line.theirs) for line in lines})
+    assert {line.here.removeprefix("later: ") for line in lines if line.is_later} == LATER
+    for line in table("Columns"):
+        assert line.is_later or line.here.startswith("never shown: ") or _PLACE.fullmatch(line.here), line
+
+
+@dataclass
+class Client:
+    """Calls what a document lists, and keeps what was answered."""
+
+    http: httpx2.AsyncClient
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    async def call(self, operation: str, status: int = 200, /, **options: Any) -> Any:
+        """The answer of an operation, whose path may have `named` parameters."""
+        named = options.pop("named", {})
+        method, path = operation.split(" ")
+        answer = await self.http.request(method, path.format(**named), **options)
+        assert answer.status_code == status, f"{operation}: {answer.status_code} {answer.text}"
+        self.answers[operation] = answer.json() if answer.content else None
+        return self.answers[operation]
+
+    async def signed_in(self, operation: str, **options: Any) -> None:
+        tokens = await self.call(operation, **options)
+        self.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+
+    def found(self, line: Line) -> bool:
+        """Whether a column stands where the page says, in what was answered."""
+        place = _PLACE.fullmatch(line.here)
+        assert place is not None
+        value = self.answers[place[1]]
+        for name in place[2].split("."):
+            value = value[0] if isinstance(value, list) else value
+            if name not in value:
+                return False
+            value = value[name]
+        return True
+
+    def assert_complete(self, document: str) -> None:
+        """All that the page says to be here was called and found."""
+        endpoints = [line for line in table("Endpoints") if line.document == document and not line.is_later]
+        assert {line.theirs for line in endpoints} <= self.answers.keys()
+        for line in table("Columns"):
+            if line.document == document and _PLACE.fullmatch(line.here):
+                assert self.found(line), line
+
+
+@pytest.fixture
+async def client(embedded_product: Product) -> AsyncIterator[Client]:
+    async with embedded_product.client() as http:
+        yield Client(http)
+
+
+async def test_what_comes_later_is_not_there(client: Client) -> None:
+    for line in table("Endpoints"):
+        if line.is_later:
+            names = dict.fromkeys(re.findall(r"\{(\w+)\}", line.theirs), str(uuid.uuid4()))
+            await client.call(line.theirs, 404, named=names)
+
+
+async def test_a_client_of_indifly_chat_finds_everything_under_its_own_names(client: Client, documents: Path) -> None:
+    person = f"{uuid.uuid4().hex[:10]}@example.com"
+    assert (await client.call("GET /health"))["status"] == "ok"
+    await client.call("GET /")
+    body = {"name": "Ann", "email": person, "password": SECRET}
+    await client.call("POST /auth/register", 201, json=body, headers=DEMO)
+    await client.signed_in("POST /auth/login", json={"email": person, "password": SECRET})
+    me = await client.call("GET /users/me")
+    assert (me["name"], me["email"], me["is_active"]) == ("Ann", person, True)
+
+    chat = await client.call("POST /chats", 201, json={"title": "Warranty"})
+    assert (chat["title"], chat["user_id"]) == ("Warranty", me["id"])
+    second = await client.call("POST /chats", 201, json={})
+    pages = [await client.http.get("/chats", params={"limit": 1})]
+    pages.append(await client.http.get(pages[0].links["next"]["url"]))
+    assert [page.json()[0]["id"] for page in pages] == [second["id"], chat["id"]]
+    assert [row["id"] for row in await client.call("GET /chats", params={"search": "warranty"})] == [chat["id"]]
+    named = {"chat_id": chat["id"]}
+    renamed = await client.call("PUT /chats/{chat_id}", named=named, json={"title": "Handbook"})
+    assert renamed["title"] == "Handbook"
+
+    with (documents / "handbook-en.pdf").open("rb") as content:
+        form = {"file": ("handbook.pdf", content, "application/pdf")}
+        file = await client.call("POST /files/upload", 202, files=form)
+    assert (file["original_name"], file["content_type"]) == ("handbook.pdf", "application/pdf")
+    said = {**named, "content": "See this.", "file_name": "handbook.pdf", "file_url": file["file_url"]}
+    await client.call("POST /messages", 422, json={**said, "type": "bot"})
+    message = await client.call("POST /messages", 201, json={**said, "type": "user", "metadata": {"lang": "en"}})
+    assert (message["type"], message["metadata"]) == ("user", {"lang": "en"})
+    answer = await client.call("POST /chat", json={**named, "message": "What is this about?"})
+    assert answer["response"] == answer["message"]["content"]
+    assert (answer["message"]["type"], answer["ai_usage"]["message_id"]) == ("bot", answer["message"]["id"])
+
+    whole = await client.call("GET /chats/{chat_id}", named=named)
+    shown = [(row["type"], row["file_url"]) for row in whole["messages"]]
+    assert shown == [("user", file["file_url"]), ("user", None), ("bot", None)]
+    await client.call("GET /v1/usage")
+    await client.call("DELETE /chats/{chat_id}", 204, named=named)
+    assert (await client.http.get(f"/chats/{chat['id']}")).json()["code"] == "chat_not_found"
+    client.assert_complete(INDIFLY)
+
+
+async def test_a_client_of_the_chatbot_platform_finds_everything_under_its_own_names(client: Client) -> None:
+    customer = uuid.uuid4().hex[:10]
+    founding = {"username": customer, "password": SECRET, "customer_name": "Acme"}
+    founded = await client.call("POST /auth/register", 201, json=founding)
+    assert founded["customer_id"] == founded["user"]["tenant"]["customer_id"]
+    # a form, as OAuth 2 and FastAPI's own clients send it; JSON is taken, too
+    await client.signed_in("POST /auth/token", json={"username": customer, "password": SECRET})
+    form = {"grant_type": "password", "username": customer, "password": SECRET}
+    await client.signed_in("POST /auth/token", data=form)
+    me = await client.call("GET /users/me")
+    assert (me["username"], me["customer_id"]) == (customer, founded["customer_id"])
+    await client.call("GET /v1/usage")
+    client.assert_complete(PLATFORM)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
+from docuchat_chat.chatbots.repository import ChatbotRepository
 from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.turns.repository import TurnRepository
@@ -25,6 +26,7 @@ from docuchat_models.spaces import EmbeddingSpace
 class ChatTx:
     """One transaction."""
 
+    chatbots: ChatbotRepository
     chats: ChatRepository
     legacies: LegacyRepository
     turns: TurnRepository
@@ -42,6 +44,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
 
     def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
         return ChatTx(
+            chatbots=ChatbotRepository(connection),
             chats=ChatRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),

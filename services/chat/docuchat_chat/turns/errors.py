@@ -63,12 +63,6 @@ class AnswerNotStored(UpstreamUnavailable):
     code = "answer_not_stored"
 
 
-class ChatbotNotFound(NotFound):
-    """There is no such chatbot."""
-
-    code = "chatbot_not_found"
-
-
 class AnswerInterrupted(UpstreamUnavailable):
     """The service was restarted in mid-answer; what came is kept. Ask again with a new Idempotency-Key."""
 

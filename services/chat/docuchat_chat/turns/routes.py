@@ -11,12 +11,12 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
 from docuchat_chat.turns.answering import Answering
 from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.errors import (
     ANSWER_ERRORS,
-    ChatbotNotFound,
     ModelNotAllowed,
     RequestInProgress,
     ShuttingDown,

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from docuchat_chat.answers.schemas import UsageView
+from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Question
-from docuchat_chat.turns.errors import ChatbotNotFound
 from docuchat_common.contracts.frames import AskMessage, FinishReason
 from docuchat_common.ids import ChatId, CollectionId, DocumentId
 from docuchat_common.metering import Used

@@ -1,0 +1,1 @@
+"""Chatbots: rows, drafts and published versions."""

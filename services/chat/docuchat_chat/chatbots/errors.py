@@ -1,0 +1,41 @@
+"""Errors of chatbots."""
+
+from __future__ import annotations
+
+from docuchat_common.errors import Conflict, NotFound
+
+
+class ChatbotNotFound(NotFound):
+    """There is no such chatbot."""
+
+    code = "chatbot_not_found"
+
+
+class ChatbotNotPublished(Conflict):
+    """No version of this chatbot is live; publish its draft first."""
+
+    code = "chatbot_not_published"
+
+
+class ChatbotVersionNotFound(NotFound):
+    """The chatbot has no such version."""
+
+    code = "chatbot_version_not_found"
+
+
+class ChatbotChanged(Conflict):
+    """The chatbot was changed since you read it; read it again, and repeat your change with its `revision`."""
+
+    code = "chatbot_changed"
+
+
+class NothingToPublish(Conflict):
+    """What is live says the same already; change the draft first."""
+
+    code = "nothing_to_publish"
+
+
+class TooManyChatbots(Conflict):
+    """The tenant has as many chatbots as it can have; delete one first."""
+
+    code = "too_many_chatbots"

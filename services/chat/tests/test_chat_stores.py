@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from docuchat_chat.answers.domain import Citation, Passage, Source
-from docuchat_chat.conversations.domain import MessageStatus
+from docuchat_chat.conversations.domain import ChatChange, ChatFilter, MessageStatus
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.transaction import composer
 from docuchat_chat.turns.domain import Outcome, Question, Settlement, Turn, TurnState
@@ -124,7 +124,7 @@ class TestStores:
             assert await tx.chats.find(other, chat_id=first.id) is None
             assert (await tx.chats.find(user, chat_id=first.id, session_key="x")).id == first.id
             assert await tx.chats.find(user, session_key="x") is None
-            assert await tx.chats.rename(other, first.id, "stolen") is None
+            assert await tx.chats.change(other, first.id, ChatChange(title="stolen")) is None
             assert await tx.chats.delete(other, first.id) is None
             assert await tx.chats.add_message(other, first.id, MessageId(uuid7()), "x", {}) is None
 
@@ -156,13 +156,12 @@ class TestStores:
         async with transactions(user.tenant_id) as tx:
             await tx.chats.add_message(user, chats[0].id, MessageId(uuid7()), "كتاب ۱۰۰%", {"k": "v"})
         async with transactions(user.tenant_id) as tx:
-            page = await tx.chats.page(user, 2, None, None)
+            page = await tx.chats.page(user, 2, None, ChatFilter())
             assert [c.title for c in page] == ["eins", "drei"]
-            rest = await tx.chats.page(user, 2, (page[-1].updated_at, page[-1].id), None)
+            rest = await tx.chats.page(user, 2, (False, page[-1].updated_at, page[-1].id), ChatFilter())
             assert [c.title for c in rest] == ["zwei"]
-            assert [c.title for c in await tx.chats.page(user, 9, None, "کتاب 100%")] == ["eins"]
-            assert await tx.chats.page(user, 9, None, "%") == [page[0]]
-            assert [c.title for c in await tx.chats.page(user, 9, None, "wei")] == ["zwei"]
+            for needle, title in (("کتاب 100%", "eins"), ("%", "eins"), ("wei", "zwei")):
+                assert [c.title for c in await tx.chats.page(user, 9, None, ChatFilter(needle=needle))] == [title]
 
     async def test_orphans_are_turns_whose_process_holds_no_lock(self, transactions: Any, database: Any) -> None:
         user, source = a_caller(), a_source()
@@ -244,7 +243,7 @@ class TestStores:
                 await tx.chats.create(user, ChatId(uuid7()), "gone")
                 raise ZeroDivisionError
         async with transactions(user.tenant_id) as tx:
-            assert await tx.chats.page(user, 9, None, None) == []
+            assert await tx.chats.page(user, 9, None, ChatFilter()) == []
 
     async def test_a_failed_answer_is_kept_empty(self, transactions: Any) -> None:
         user, source = a_caller(), a_source()

@@ -27,6 +27,15 @@ class MessageStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Where the words of a search stand in a chat."""
+
+    message_id: MessageId | None
+    """None where they stand in the title alone."""
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chat:
     """One conversation, private to its caller."""
 
@@ -36,6 +45,10 @@ class Chat:
     created_at: datetime
     updated_at: datetime
     message_count: int
+    pinned: bool = False
+    archived: bool = False
+    match: Match | None = None
+    """Of a search."""
 
     @property
     def is_full(self) -> bool:
@@ -46,6 +59,34 @@ class Chat:
     def session_id(self) -> str:
         """The name the client chose, or the chat's own id."""
         return self.session_key if self.session_key is not None else str(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChange:
+    """What is to be another of a chat; None leaves it as it is."""
+
+    title: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+
+    @property
+    def names(self) -> str:
+        """What is changed, for the audit log."""
+        return ", ".join(name for name in ("title", "pinned", "archived") if getattr(self, name) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFilter:
+    """Which chats are listed; archived ones stand apart."""
+
+    archived: bool = False
+    pinned: bool | None = None
+    needle: str | None = None
+    """Folded text that stands in the title or in a message."""
+
+
+ChatPosition = tuple[bool, datetime, ChatId]
+"""A place in the list: whether pinned, when used last, which."""
 
 
 @dataclass(frozen=True, slots=True)

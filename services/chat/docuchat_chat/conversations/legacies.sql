@@ -32,6 +32,10 @@ WITH gone AS (
 ), emptied AS (
     DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id
     RETURNING m.id
+), unshared AS (
+    DELETE FROM chat.shares s USING gone WHERE s.tenant_id = :tenant_id AND s.chat_id = gone.id
+), closed AS (
+    DELETE FROM chat.chat_sessions s USING gone WHERE s.tenant_id = :tenant_id AND s.chat_id = gone.id
 ), finished AS (
     DELETE FROM chat.turns t USING gone WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'
 )

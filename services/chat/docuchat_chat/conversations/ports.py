@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.ports import PassageSearch
-from docuchat_chat.conversations.domain import Chat, Message
+from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
@@ -47,14 +47,12 @@ class ChatStore(Protocol):
         """Make an empty chat."""
         ...
 
-    async def page(
-        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
-    ) -> list[Chat]:
-        """Return chats, most recently used first; with `needle` (folded) only those that hold it."""
+    async def page(self, caller: Caller, limit: int, after: ChatPosition | None, which: ChatFilter) -> list[Chat]:
+        """Return chats, pinned ones first, then most recently used first; with a needle what matched as well."""
         ...
 
-    async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat | None:
-        """Give a chat another title."""
+    async def change(self, caller: Caller, chat_id: ChatId, change: ChatChange) -> Chat | None:
+        """Change a chat; None when there is no such chat."""
         ...
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> list[TurnId] | None:

@@ -1,6 +1,6 @@
 -- name: find_chat^
 -- One chat of a caller by its id or by the session key that the client chose.
-SELECT id, session_key, title, created_at, updated_at, message_count
+SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived
 FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (id = :chat_id::uuid OR session_key = :session_key::text)
@@ -10,10 +10,10 @@ LIMIT 1;
 
 -- name: create_chat^
 -- A new chat; nothing is returned when the session key is taken.
-INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key)
-VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key)
+INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key, title_by)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key, :title_by)
 ON CONFLICT (tenant_id, subject_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
-RETURNING id, session_key, title, created_at, updated_at, message_count;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: open_chat^
 -- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is another's or deleted.
@@ -24,7 +24,7 @@ SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at =
     title = coalesce(c.title, excluded.title),
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
 WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, last_seq;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
 
 -- name: continue_chat^
 -- Reserve `places` consecutive message numbers, count one stored message, and give an untitled chat its title.
@@ -32,7 +32,7 @@ UPDATE chat.chats
 SET last_seq = last_seq + :places, message_count = message_count + 1, updated_at = now(),
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, last_seq;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
 
 -- name: list_history
 -- The newest messages of a chat that have text, newest first, as the prompt needs them.
@@ -82,32 +82,54 @@ WHERE m.tenant_id = :tenant_id AND m.citations <> '[]' AND m.citations @> :cites
               WHERE c ->> 'document_id' = :document_id AND c -> 'deleted' IS NULL);
 
 -- name: list_chats
--- A page of a caller's chats, most recently used first.
-SELECT id, session_key, title, created_at, updated_at, message_count
+-- A page of a caller's chats, archived or not: pinned ones first, then most recently used first.
+SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived
 FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
-  AND (:before_time::timestamptz IS NULL OR (updated_at, id) < (:before_time::timestamptz, :before_id::uuid))
-ORDER BY updated_at DESC, id DESC
+  AND archived = :archived::boolean
+  AND (:pinned::boolean IS NULL OR pinned = :pinned::boolean)
+  AND (:after_id::uuid IS NULL
+       OR (pinned, updated_at, id) < (:after_pinned::boolean, :after_time::timestamptz, :after_id::uuid))
+ORDER BY pinned DESC, updated_at DESC, id DESC
 LIMIT :row_limit;
 
 -- name: search_chats
--- A page of the caller's chats whose title or one of whose messages holds the folded text.
-SELECT c.id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count
+-- As `list_chats`, of those whose title or one of whose messages holds the folded text; with some text around where it
+-- stands in the last such message. Keys are shorter or longer than their text: where it stands in that is estimated.
+SELECT c.id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count, c.pinned, c.archived,
+       hit.message_id, hit.excerpt
 FROM chat.chats c
+LEFT JOIN LATERAL (
+    SELECT m.id AS message_id,
+           -- position() and not LIKE, so that percent and underscore are letters like any other
+           substr(m.content,
+                  greatest(1, (position(:needle::text IN m.content_key)::bigint * length(m.content)
+                               / greatest(1, length(m.content_key)))::integer - 400),
+                  800 + 2 * length(:needle::text)) AS excerpt
+    FROM chat.messages m
+    WHERE m.tenant_id = c.tenant_id AND m.chat_id = c.id AND position(:needle::text IN m.content_key) > 0
+    ORDER BY m.seq DESC
+    LIMIT 1
+) hit ON true
 WHERE c.tenant_id = :tenant_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL
-  AND (:before_time::timestamptz IS NULL OR (c.updated_at, c.id) < (:before_time::timestamptz, :before_id::uuid))
-  -- position() and not LIKE, so that percent and underscore are letters like any other
-  AND (position(:needle::text IN c.title_key) > 0
-       OR EXISTS (SELECT FROM chat.messages m
-                  WHERE m.tenant_id = c.tenant_id AND m.chat_id = c.id AND position(:needle::text IN m.content_key) > 0))
-ORDER BY c.updated_at DESC, c.id DESC
+  AND c.archived = :archived::boolean
+  AND (:pinned::boolean IS NULL OR c.pinned = :pinned::boolean)
+  AND (:after_id::uuid IS NULL
+       OR (c.pinned, c.updated_at, c.id)
+          < (:after_pinned::boolean, :after_time::timestamptz, :after_id::uuid))
+  AND (position(:needle::text IN c.title_key) > 0 OR hit.message_id IS NOT NULL)
+ORDER BY c.pinned DESC, c.updated_at DESC, c.id DESC
 LIMIT :row_limit;
 
--- name: rename_chat^
--- Give a chat another title.
-UPDATE chat.chats SET title = :title, title_key = :title_key, updated_at = now()
+-- name: change_chat^
+-- Another title, pinned, archived, or what of it is given; only another title counts as use.
+UPDATE chat.chats
+SET title = coalesce(:title, title), title_key = CASE WHEN :title::text IS NULL THEN title_key ELSE :title_key END,
+    title_by = CASE WHEN :title::text IS NULL THEN title_by ELSE 'user' END,
+    updated_at = CASE WHEN :title::text IS NULL THEN updated_at ELSE now() END,
+    pinned = coalesce(:pinned, pinned), archived = coalesce(:archived, archived)
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: lock_chat^
 -- An own chat, kept from being written to: what a question that was quicker has stored is seen by the next statement.
@@ -135,6 +157,10 @@ WITH gone AS (
     RETURNING id
 ), emptied AS (
     DELETE FROM chat.messages m USING gone WHERE m.tenant_id = :tenant_id AND m.chat_id = gone.id
+), unshared AS (
+    DELETE FROM chat.shares s USING gone WHERE s.tenant_id = :tenant_id AND s.chat_id = gone.id
+), closed AS (
+    DELETE FROM chat.chat_sessions s USING gone WHERE s.tenant_id = :tenant_id AND s.chat_id = gone.id
 ), finished AS (
     DELETE FROM chat.turns t USING gone
     WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,19 @@ import orjson
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.snapshots import citation_of
-from docuchat_chat.conversations.domain import MOST_MESSAGES, Chat, Message, MessageStatus
+from docuchat_chat.conversations.domain import (
+    MOST_MESSAGES,
+    Chat,
+    ChatChange,
+    ChatFilter,
+    ChatPosition,
+    Match,
+    Message,
+    MessageStatus,
+)
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound
 from docuchat_chat.conversations.ports import OpenedChat
+from docuchat_chat.conversations.snippets import snippet_of
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
@@ -69,6 +80,7 @@ class ChatRepository:
                 session_key=session_key,
                 title=title,
                 title_key=fold(title),
+                title_by="question",
             )
             if made is None:
                 other = await self.find(caller, session_key=session_key)
@@ -91,26 +103,37 @@ class ChatRepository:
             session_key=None,
             title=title,
             title_key=fold(title or ""),
+            title_by="user" if title is not None else "question",
         )
         return _chat(row)
 
-    async def page(
-        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, needle: str | None
-    ) -> list[Chat]:
-        """Return chats, most recently used first; with `needle` (folded) only those that hold it."""
-        before_time, before_id = before if before is not None else (None, None)
-        page = {**_own(caller), "row_limit": limit, "before_time": before_time, "before_id": before_id}
-        found = (
-            _queries.list_chats(self._connection, **page)
-            if needle is None
-            else _queries.search_chats(self._connection, **page, needle=needle)
-        )
-        return [_chat(row) async for row in found]
+    async def page(self, caller: Caller, limit: int, after: ChatPosition | None, which: ChatFilter) -> list[Chat]:
+        """Return chats, pinned ones first, then most recently used first; with a needle what matched as well."""
+        after_pinned, after_time, after_id = after if after is not None else (None, None, None)
+        page = {
+            **_own(caller),
+            "row_limit": limit,
+            "archived": which.archived,
+            "pinned": which.pinned,
+            "after_pinned": after_pinned,
+            "after_time": after_time,
+            "after_id": after_id,
+        }
+        if which.needle is None:
+            return [_chat(row) async for row in _queries.list_chats(self._connection, **page)]
+        found = _queries.search_chats(self._connection, **page, needle=which.needle)
+        return [replace(_chat(row), match=_match(row, which.needle)) async for row in found]
 
-    async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat | None:
-        """Give a chat another title."""
-        row = await _queries.rename_chat(
-            self._connection, **_own(caller), chat_id=chat_id, title=title, title_key=fold(title)
+    async def change(self, caller: Caller, chat_id: ChatId, change: ChatChange) -> Chat | None:
+        """Change a chat; None when there is no such chat."""
+        row = await _queries.change_chat(
+            self._connection,
+            **_own(caller),
+            chat_id=chat_id,
+            title=change.title,
+            title_key=fold(change.title or ""),
+            pinned=change.pinned,
+            archived=change.archived,
         )
         return _chat(row) if row is not None else None
 
@@ -208,6 +231,15 @@ def _chat(row: asyncpg.Record) -> Chat:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         message_count=row["message_count"],
+        pinned=row["pinned"],
+        archived=row["archived"],
+    )
+
+
+def _match(row: asyncpg.Record, needle: str) -> Match:
+    return Match(
+        MessageId(row["message_id"]) if row["message_id"] is not None else None,
+        snippet_of(row["excerpt"] if row["excerpt"] is not None else row["title"], needle),
     )
 
 

@@ -9,8 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.conversations.domain import ChatFilter, ChatPosition
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.schemas import (
+    ChangeChat,
     ChatView,
     ChatWithMessages,
     ForgetDocument,
@@ -65,11 +67,14 @@ async def list_chats(
     q: Annotated[
         str | None, Query(max_length=200, description="Searched in titles and messages, spelling variants folded.")
     ] = None,
+    archived: Annotated[bool, Query(description="List the archived chats, and those alone.")] = False,
+    pinned: Annotated[bool | None, Query(description="List the pinned chats alone, or the others.")] = None,
 ) -> Page[ChatView]:
-    """List one's chats, most recently used first."""
+    """List one's chats, pinned ones first, then most recently used first."""
     query = q.replace("\x00", "") if q else None
-    found = await chats.list_chats(caller, paging.rows, paging.after(2, _chat_position), query)
-    return paging.page(found, ChatView.of, lambda chat: (chat.updated_at.isoformat(), chat.id))
+    which = ChatFilter(archived=archived, pinned=pinned)
+    found = await chats.list_chats(caller, paging.rows, paging.after(3, _chat_position), query, which=which)
+    return paging.page(found, ChatView.of, lambda chat: (int(chat.pinned), chat.updated_at.isoformat(), chat.id))
 
 
 @router.get(
@@ -84,6 +89,7 @@ async def get_chat(chat_id: ChatPath, caller: Asker, chats: Conversations, pagin
     return ChatWithMessages(**ChatView.of(found.chat).model_dump(), messages=page.items, next_cursor=page.next_cursor)
 
 
+@router.put("/chats/{chat_id}", tags=["chats"], summary="Rename a chat")
 @raises(ChatNotFound)
 @audited("chat.rename")
 async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: Asker, chats: Conversations) -> ChatView:
@@ -91,16 +97,12 @@ async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: Asker, chats:
     return ChatView.of(await chats.rename(caller, ChatId(chat_id), body.title))
 
 
-for _method in ("PATCH", "PUT"):
-    router.add_api_route(
-        "/chats/{chat_id}",
-        rename_chat,
-        methods=[_method],
-        tags=["chats"],
-        summary="Rename a chat",
-        name=f"rename_chat_{_method.lower()}",
-        response_model=ChatView,
-    )
+@router.patch("/chats/{chat_id}", tags=["chats"], summary="Rename, pin or archive a chat")
+@raises(ChatNotFound)
+@audited("chat.change")
+async def change_chat(chat_id: ChatPath, body: ChangeChat, caller: Asker, chats: Conversations) -> ChatView:
+    """Give a chat another title, pin or archive it, or take that back."""
+    return ChatView.of(await chats.change(caller, ChatId(chat_id), body.to_change()))
 
 
 @router.delete(
@@ -171,9 +173,9 @@ async def _page_of(
     return found, paging.page(found.messages, MessageView.of, lambda message: (message.seq,))
 
 
-def _chat_position(moment: str, chat_id: str) -> tuple[datetime, ChatId]:
+def _chat_position(is_pinned: str, moment: str, chat_id: str) -> ChatPosition:
     at = datetime.fromisoformat(moment)
     if at.tzinfo is None:
         raise InvalidCursor
     # in UTC already here: at either end of the calendar another zone's time cannot be converted
-    return at.astimezone(UTC), ChatId(UUID(chat_id))
+    return number(is_pinned, 2) == 1, at.astimezone(UTC), ChatId(UUID(chat_id))

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, field_validator
+from pydantic import BaseModel, Field, JsonValue, field_validator, model_validator
 
 from docuchat_chat.answers.schemas import CitationView, UsageView
-from docuchat_chat.conversations.domain import Chat, Message
+from docuchat_chat.conversations.domain import Chat, ChatChange, Message
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.text import one_line
 
@@ -46,6 +46,13 @@ class MessageView(BaseModel):
         )
 
 
+class MatchView(BaseModel):
+    """Where a search found its words."""
+
+    message_id: UUID | None = Field(description="The last message that holds them; null when only the title does.")
+    snippet: str = Field(description="Plain text around them.")
+
+
 class ChatView(BaseModel):
     """A chat."""
 
@@ -55,6 +62,9 @@ class ChatView(BaseModel):
     created_at: datetime
     updated_at: datetime
     message_count: int
+    pinned: bool
+    archived: bool
+    match: MatchView | None = Field(default=None, description="In the answer to a search: what was found.")
 
     @classmethod
     def of(cls, chat: Chat) -> ChatView:
@@ -66,6 +76,9 @@ class ChatView(BaseModel):
             created_at=chat.created_at,
             updated_at=chat.updated_at,
             message_count=chat.message_count,
+            pinned=chat.pinned,
+            archived=chat.archived,
+            match=MatchView(message_id=chat.match.message_id, snippet=chat.match.snippet) if chat.match else None,
         )
 
 
@@ -96,6 +109,26 @@ class RenameChat(StrictBody):
     title: str = Field(min_length=1, max_length=200)
 
     _title = field_validator("title")(_readable)
+
+
+class ChangeChat(StrictBody):
+    """What is to be another of a chat; what is left out stays as it is."""
+
+    title: str | None = Field(default=None, min_length=1, max_length=200)
+    pinned: bool | None = Field(default=None, description="Pinned chats stand first in the list.")
+    archived: bool | None = Field(default=None, description="Archived chats are listed apart.")
+
+    _title = field_validator("title")(_readable)
+
+    @model_validator(mode="after")
+    def _changes(self) -> ChangeChat:
+        if self.title is None and self.pinned is None and self.archived is None:
+            raise ValueError("say what is to be changed: title, pinned or archived")
+        return self
+
+    def to_change(self) -> ChatChange:
+        """As the use case takes it."""
+        return ChatChange(title=self.title, pinned=self.pinned, archived=self.archived)
 
 
 class ForgetDocument(StrictBody):

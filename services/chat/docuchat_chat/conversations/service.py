@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.conversations.domain import Chat, Message
+from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_common.audit import entry
@@ -22,6 +22,7 @@ from docuchat_common.text import one_line
 from docuchat_knowledge.folding import fold
 
 _BATCH: Final = 100
+_NOT_ARCHIVED: Final = ChatFilter()
 MOST_STORED: Final = Rate(2_000, timedelta(days=1))
 """Of one caller. What is asked is held to a budget; a message that is only stored takes up room and costs nothing."""
 
@@ -66,12 +67,18 @@ class ConversationService:
         return chat
 
     async def list_chats(
-        self, caller: Caller, limit: int, before: tuple[datetime, ChatId] | None, query: str | None
+        self,
+        caller: Caller,
+        limit: int,
+        after: ChatPosition | None,
+        query: str | None = None,
+        *,
+        which: ChatFilter = _NOT_ARCHIVED,
     ) -> list[Chat]:
-        """List chats, most recently used first; `query` is searched in titles and messages, spelling folded."""
+        """List chats, pinned ones first; `query` is searched in titles and messages, spelling folded."""
         needle = fold(query).strip() if query else None
         async with self._transactions.as_caller(caller) as tx:
-            return await tx.chats.page(caller, limit, before, needle or None)
+            return await tx.chats.page(caller, limit, after, replace(which, needle=needle or None))
 
     async def get(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> Conversation:
         """Return a chat with its messages after a message number."""
@@ -84,11 +91,22 @@ class ConversationService:
 
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""
+        return await self._change(caller, chat_id, ChatChange(title=title), "chat.rename")
+
+    async def change(self, caller: Caller, chat_id: ChatId, change: ChatChange) -> Chat:
+        """Give a chat another title, pin or archive it, or take that back."""
+        return await self._change(caller, chat_id, change, "chat.change", change.names)
+
+    async def _change(
+        self, caller: Caller, chat_id: ChatId, change: ChatChange, act: str, detail: str | None = None
+    ) -> Chat:
+        if change.title is not None:
+            change = replace(change, title=one_line(change.title))
         async with self._transactions.as_caller(caller) as tx:
-            chat = await tx.chats.rename(caller, chat_id, one_line(title))
+            chat = await tx.chats.change(caller, chat_id, change)
             if chat is None:
                 raise ChatNotFound
-            tx.outbox.add(entry(caller, "chat.rename", chat_id))
+            tx.outbox.add(entry(caller, act, chat_id, detail=detail))
         return chat
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> None:

@@ -15,7 +15,8 @@ from statistics import median
 
 from docuchat_common.contracts.api_keys import KeyToken
 from docuchat_common.contracts.revisions import Revision, RevisionPage
-from docuchat_common.http.identity import Identity, TokenVerifier
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import TokenVerifier
 from docuchat_gateway.edge.api_keys import ApiKeyCredential, ApiKeyIdentities
 from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.standing import Admission, Standing

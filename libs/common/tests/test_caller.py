@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from docuchat_common.contracts.permissions import PERMISSIONS, PERSONAL, Action, Role
+from docuchat_common.contracts.permissions import CHATBOT, PERMISSIONS, PERSONAL, VISITOR, Action, Role
 from docuchat_common.http.caller import NO_TENANT, Caller, NotAllowed, SecondFactorRequired
 from docuchat_common.http.permissions import Resource, may
 from docuchat_common.ids import TenantId, uuid7
@@ -100,10 +100,33 @@ def test_a_users_key_pays_and_makes_for_its_user_and_a_services_for_the_tenant()
     assert not may(of_user, "documents.add", Resource(ONE, key))
 
 
+def test_a_chatbots_key_and_visitor_pay_with_the_chatbot_and_may_only_ask_it() -> None:
+    chatbot, key, visitor = uuid7(), uuid7(), uuid7()
+    scopes = frozenset({"chatbots.ask", "chats.follow"})
+    program = Caller(ONE, "chatbot", chatbot, role=CHATBOT, scopes=scopes, chatbot_id=chatbot, key_id=key)
+    guest = Caller(ONE, "visitor", visitor, role=VISITOR, scopes=scopes, chatbot_id=chatbot)
+    assert program.subjects == (("chatbot", chatbot), ("key", key))
+    assert guest.subjects == (("visitor", visitor), ("chatbot", chatbot))
+    for caller in program, guest:
+        assert {action for action in get_args(Action) if caller.can(action)} == scopes
+        assert caller.user_id is None and caller.service_key_id is None
+
+
+def test_who_may_ask_may_follow_the_answer() -> None:
+    assert Caller(ONE, "key", uuid7(), role="viewer", scopes=frozenset({"chats.use"})).can("chats.follow")
+    assert not Caller(ONE, "key", uuid7(), role="viewer", scopes=frozenset({"chats.follow"})).can("chats.use")
+
+
 def test_the_page_for_operators_has_the_table_of_roles() -> None:
     page = (Path(__file__).parents[3] / "docs" / "identity.md").read_text()
-    printed = re.findall(r"^\| `([a-z.]+)` \|((?: x? ?\|){5})$", page, re.MULTILINE)
+    printed = re.findall(r"^\| `([a-z.]+)` \|((?: x? ?\|){6})$", page, re.MULTILINE)
     marks = {action: [cell.strip() == "x" for cell in cells.split("|")[:-1]] for action, cells in printed}
     assert marks == {
-        action: [*(action in PERMISSIONS[role] for role in Role), action not in PERSONAL] for action in get_args(Action)
+        action: [
+            *(action in PERMISSIONS[role] for role in Role),
+            action not in PERSONAL and any(action in PERMISSIONS[role] for role in Role),
+            action in PERMISSIONS[CHATBOT],
+        ]
+        for action in get_args(Action)
     }
+    assert PERMISSIONS[CHATBOT] == PERMISSIONS[VISITOR]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,20 +14,25 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.datastructures import Headers
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.claims import InvalidToken
 from docuchat_common.http.identity import (
-    InvalidToken,
     OperatorRequired,
     OperatorToken,
+    OriginNotAllowed,
     TokenExpired,
     TokenVerifier,
+    assert_same_origin,
     keys_of_auth,
 )
 from docuchat_common.settings import ServiceSettings
 from docuchat_testkit.eventually import eventually
-from docuchat_testkit.identity import AUDIENCE, ISSUER, TokenMint
+from docuchat_testkit.identity import AUDIENCE, ISSUER, PAGE, TokenMint
+
+CHATBOT = uuid4()
 
 
 @dataclass
@@ -223,12 +229,16 @@ async def test_a_token_names_groups_session_and_version(verifier: TokenVerifier,
     assert (caller.version, caller.groups, caller.session_id) == (3, frozenset({group}), session)
 
 
-@pytest.mark.parametrize("kind", ["key", "visitor"])
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("key", {}), ("visitor", {"chatbot": str(CHATBOT), "origin": PAGE}), ("chatbot", {"key": str(uuid4())})],
+)
 async def test_who_is_no_user_may_only_what_the_token_names(
-    verifier: TokenVerifier, token_mint: TokenMint, kind: str
+    verifier: TokenVerifier, token_mint: TokenMint, kind: str, more: dict[str, str]
 ) -> None:
-    bare = (await verifier.verify(token_mint.token(role="owner", claims={"sub_type": kind}))).caller
-    scoped = token_mint.token(role="owner", claims={"sub_type": kind, "scope": "chats.use usage.read"})
+    claims = {"sub_type": kind, **more}
+    bare = (await verifier.verify(token_mint.token(role="owner", claims=claims))).caller
+    scoped = token_mint.token(role="owner", claims={**claims, "scope": "chats.use usage.read"})
     caller = (await verifier.verify(scoped)).caller
     assert not bare.can("chats.use")
     assert (caller.subject_type, caller.user_id) == (kind, None)
@@ -237,13 +247,62 @@ async def test_who_is_no_user_may_only_what_the_token_names(
 
 
 @pytest.mark.parametrize(
-    "claims", [{"sub_type": "operator"}, {"groups": ["x"]}, {"groups": 3}, {"sid": "x"}, {"ver": "x"}, {"ver": [1]}]
+    "claims",
+    [
+        {"sub_type": "operator"},
+        {"groups": ["x"]},
+        {"groups": 3},
+        {"sid": "x"},
+        {"ver": "x"},
+        {"ver": [1]},
+        {"sub_type": "visitor", "origin": PAGE},
+        {"sub_type": "visitor", "chatbot": str(CHATBOT)},
+        {"sub_type": "visitor", "chatbot": str(CHATBOT), "origin": 1},
+        {"sub_type": "chatbot"},
+    ],
 )
 async def test_claims_that_nobody_signs_are_refused(
     verifier: TokenVerifier, token_mint: TokenMint, claims: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidToken):
         await verifier.verify(token_mint.token(claims=claims))
+
+
+async def test_a_chatbots_key_and_visitor_are_the_chatbots(verifier: TokenVerifier, token_mint: TokenMint) -> None:
+    key = uuid4()
+    program = (await verifier.verify(token_mint.chatbot_token(CHATBOT, claims={"key": str(key)}))).caller
+    assert (program.subject_type, program.subject_id, program.chatbot_id, program.key_id) == (
+        "chatbot",
+        CHATBOT,
+        CHATBOT,
+        key,
+    )
+    guest = (await verifier.verify(token_mint.visitor_token(CHATBOT))).caller
+    assert (guest.subject_type, guest.chatbot_id, guest.key_id) == ("visitor", CHATBOT, None)
+    assert program.can("chatbots.ask") and guest.can("chatbots.ask")
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_let_in"),
+    [
+        ([PAGE], True),
+        ([], False),
+        (["https://evil.example"], False),
+        ([PAGE + ".evil.example"], False),
+        (["null"], False),
+        ([PAGE, "https://evil.example"], False),
+        (["https://evil.example", PAGE], False),
+    ],
+)
+async def test_a_visitors_token_is_good_on_the_pages_it_was_made_for(
+    verifier: TokenVerifier, token_mint: TokenMint, sent: list[str], is_let_in: bool
+) -> None:
+    headers = Headers(raw=[(b"origin", origin.encode()) for origin in sent])
+    identity = await verifier.verify(token_mint.visitor_token(CHATBOT))
+    with nullcontext() if is_let_in else pytest.raises(OriginNotAllowed):
+        assert_same_origin(identity, headers)
+    assert_same_origin(await verifier.verify(token_mint.token()), headers)
+    assert_same_origin(await verifier.verify(token_mint.chatbot_token(CHATBOT)), headers)
 
 
 async def test_an_operators_token_opens_nothing_of_a_tenant_and_no_tenants_token_opens_what_is_the_operators(

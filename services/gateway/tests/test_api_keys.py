@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 
 from docuchat_common.contracts.api_keys import KeyToken, new_api_key, parse_api_key
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
-from docuchat_common.http.identity import Identity, InvalidApiKey, TokenVerifier
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import InvalidApiKey, TokenVerifier
 from docuchat_common.rate_limits import Limit, Rate, RateDecision
 from docuchat_gateway.edge.api_keys import ApiKeyIdentities
 from docuchat_testkit.eventually import eventually

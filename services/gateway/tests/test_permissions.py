@@ -15,10 +15,11 @@ from services.gateway.tests.test_surface import PERMISSIONS, READING
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from docuchat_common.contracts.permissions import CHATBOT, VISITOR, Action, Permission, Role
 from docuchat_common.contracts.permissions import PERMISSIONS as OF_ROLES
-from docuchat_common.contracts.permissions import Action, Permission, Role
 from docuchat_gateway.edge.standing import READS
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import OF_CHATBOTS, PAGE
 
 PASSES = (0, "passes")
 Answer = tuple[int, str]
@@ -63,8 +64,21 @@ def enrolling(action: Action, _: str) -> Answer:
     return PASSES if action == "account.use" else (403, "second_factor_required")
 
 
+def elsewhere(action: Action, _: str) -> Answer:
+    """A visitor's token on another page than it was made for."""
+    return 403, "origin_not_allowed" if action in OF_ROLES[VISITOR] else "not_allowed"
+
+
 def key(scope: str) -> dict[str, Any]:
     return {"role": "owner", "claims": {"sub_type": "key", "scope": scope}}
+
+
+def of_chatbot(kind: str, **claims: str) -> dict[str, Any]:
+    return {"role": kind, "claims": {"sub_type": kind, "scope": OF_CHATBOTS, **claims}}
+
+
+def of_visitor() -> dict[str, Any]:
+    return of_chatbot("visitor", chatbot=str(uuid.uuid4()), origin=PAGE)
 
 
 COLUMNS: dict[str, Column] = {
@@ -90,7 +104,10 @@ COLUMNS: dict[str, Column] = {
     "key without scope": Column(key(""), within(frozenset())),
     "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
     "key of a directory": Column(key("directory.sync identity.manage"), within(frozenset({"directory.sync"}))),
-    "visitor": Column({"role": "member", "claims": {"sub_type": "visitor"}}, within(frozenset())),
+    "chatbot's key": Column(of_chatbot("chatbot", key=str(uuid.uuid4())), within(OF_ROLES[CHATBOT])),
+    "visitor": Column(of_visitor(), within(OF_ROLES[VISITOR]), more={"Origin": PAGE}),
+    "visitor on another page": Column(of_visitor(), elsewhere, more={"Origin": f"{PAGE}.evil"}),
+    "visitor on no page": Column(of_visitor(), elsewhere),
 }
 
 
@@ -146,6 +163,7 @@ async def test_every_operation_answers_each_caller_as_the_table_says(taken_back:
         ("deleted tenant", "session_ended"),
         ("ended session", "session_ended"),
         ("operator", "operator_token"),
+        ("chatbot's key", "not_allowed"),
     ],
 )
 async def test_the_socket_asks_for_the_action_of_chats(taken_back: Gateway, name: str, code: str | None) -> None:

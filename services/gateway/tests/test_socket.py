@@ -21,7 +21,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import Identity, TokenExpired
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import TokenExpired
 from docuchat_common.ids import TenantId
 from docuchat_gateway.edge.session import ChatSession
 from docuchat_gateway.settings import Settings

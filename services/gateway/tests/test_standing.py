@@ -20,7 +20,7 @@ from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage
 from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import Identity
+from docuchat_common.http.claims import Identity
 from docuchat_common.ids import TenantId
 from docuchat_gateway.adapters.revisions import AuthRevisions
 from docuchat_gateway.edge.errors import SessionEnded, TenantSuspended, TokenOutdated

@@ -25,6 +25,10 @@ INTERNAL_TOKEN = "internal-token-of-the-tests-and-of-nothing-else"
 # known to every session, since sessions may share a server that is thrown away with its data
 SERVICE_PASSWORD = "docuchat-tests-only"
 ISSUER = AUDIENCE = "docuchat"
+PAGE = "https://shop.example.com"
+"""The origin of the pages of visitors."""
+OF_CHATBOTS = "chatbots.ask chats.follow"
+"""What a chatbot's key and a visitor may do."""
 
 
 @dataclass(slots=True)
@@ -93,6 +97,31 @@ class TokenMint:
         """Request headers with a fresh token."""
         return {"Authorization": f"Bearer {self.token(**of_token)}"}
 
+    def visitor_token(self, chatbot_id: uuid.UUID, origin: str = PAGE, **of_token: Any) -> str:
+        """A token of a visitor of the chatbot's, on a page of `origin`."""
+        claims = {"sub_type": "visitor", "chatbot": str(chatbot_id), "origin": origin, "scope": OF_CHATBOTS}
+        return self.token(role="visitor", claims=claims | of_token.pop("claims", {}), **of_token)
+
+    def visitor_headers(self, chatbot_id: uuid.UUID, origin: str = PAGE, **of_token: Any) -> dict[str, str]:
+        """Request headers of a page of `origin` that shows the chatbot, with a fresh token."""
+        token = self.visitor_token(chatbot_id, origin, **of_token)
+        return {"Authorization": f"Bearer {token}", "Origin": origin}
+
+    def chatbot_token(self, chatbot_id: uuid.UUID, **of_token: Any) -> str:
+        """A token for a chatbot's key."""
+        more = {"user_id": chatbot_id, "role": "chatbot", **of_token}
+        return self.token(**more | {"claims": self._of_chatbot() | of_token.get("claims", {})})
+
+    def make_chatbot_key(self, chatbot_id: uuid.UUID, **of_token: Any) -> str:
+        """A chatbot's key as auth would make it."""
+        more = {"user_id": chatbot_id, "role": "chatbot", **of_token}
+        return self.make_key(OF_CHATBOTS, **more | {"claims": self._of_chatbot() | of_token.get("claims", {})})
+
+    @staticmethod
+    def _of_chatbot() -> dict[str, Any]:
+        key, secret = str(uuid.uuid4()), str(uuid.uuid4())
+        return {"sub_type": "chatbot", "key": key, "sid": secret, "scope": OF_CHATBOTS}
+
     def rotate(self, *, keep_old: bool = True) -> None:
         """Sign with a new key from now on; the old one stays published unless told otherwise."""
         if not keep_old:
@@ -114,7 +143,7 @@ class TokenMint:
         """An API key as auth would make it."""
         key = new_api_key(uuid.uuid4())
         claims = {"sub_type": "key", "scope": scope, "sid": str(uuid.uuid4()), **of_token.pop("claims", {})}
-        self.api_keys[key.text] = {"user_id": key.id, "claims": claims, **of_token}
+        self.api_keys[key.text] = {"user_id": key.id, **of_token, "claims": claims}
         return key.text
 
     def exchange(self, body: bytes) -> tuple[int, dict[str, Any]]:

@@ -20,6 +20,9 @@ Action = Literal[
     "documents.manage",
     "collections.manage",
     "chats.use",
+    "chats.follow",
+    "chatbots.manage",
+    "chatbots.ask",
     "usage.read",
     "usage.manage",
     "account.use",
@@ -37,26 +40,39 @@ Action = Literal[
     "directory.sync",
 ]
 """What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
-one's own; `….manage` is about what belongs to others of the tenant."""
+one's own; `….manage` is about what belongs to others of the tenant. `chatbots.ask` is to ask in public, which needs a
+chatbot's key or a visitor's token; `chats.follow` is what is done with an answer: resume, stop, rate it."""
 
 Permission = Action | Literal["public", "operator"]
 """What an operation asks of its caller: an action, to be an operator, or nothing."""
 
 ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action))
 
+_OWNER: Final[frozenset[Action]] = ACTIONS - {"chatbots.ask"}
+_ADMIN: Final[frozenset[Action]] = _OWNER - {"tenant.own"}
 _VIEWER: Final[frozenset[Action]] = frozenset(
-    {"documents.read", "chats.use", "usage.read", "account.use", "data.export", "tenant.read"}
+    {"documents.read", "chats.use", "chats.follow", "usage.read", "account.use", "data.export", "tenant.read"}
 )
 _MEMBER: Final[frozenset[Action]] = _VIEWER | {"documents.add", "keys.use"}
-_ADMIN: Final[frozenset[Action]] = ACTIONS - {"tenant.own"}
+_OF_CHATBOT: Final[frozenset[Action]] = frozenset({"chatbots.ask", "chats.follow"})
+
+CHATBOT: Final = "chatbot"
+"""The role of a chatbot's program, which comes with the chatbot's key."""
+VISITOR: Final = "visitor"
+"""The role of whoever asks a chatbot on a page that shows it."""
 
 PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
-    Role.OWNER: ACTIONS,
+    Role.OWNER: _OWNER,
     Role.ADMIN: _ADMIN,
     Role.MEMBER: _MEMBER,
     Role.VIEWER: _VIEWER,
+    CHATBOT: _OF_CHATBOT,
+    VISITOR: _OF_CHATBOT,
 }
 """Which role may do what; a role that does not stand here may do nothing."""
+
+IMPLIED: Final[Mapping[Action, Action]] = {"chats.follow": "chats.use"}
+"""What the scope of another action allows as well: who may ask may follow the answer."""
 
 PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage"})
 """What no API key may do: whoever finds one could make a provider that lets in whom they like."""

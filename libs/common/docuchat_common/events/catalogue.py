@@ -283,7 +283,7 @@ class AuditRecorded(Event):
     published_by: ClassVar[tuple[str, ...]] = ("auth", "chat", "gateway", "ingest", "usage")
     taken_by: ClassVar[tuple[str, ...]] = ("auth",)
 
-    subject_type: Literal["user", "visitor", "key", "operator", "command", "retention", "removal"]
+    subject_type: Literal["user", "visitor", "key", "chatbot", "operator", "command", "retention", "removal"]
     subject_id: UUID | None
     action: str
     object_type: str

@@ -1,14 +1,14 @@
-"""Who asks: a user, a visitor, an API key or an operator. No use case and no table assumes a user."""
+"""Who asks: a user, an API key, a chatbot's program, a visitor or an operator. No use case or table assumes a user."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from docuchat_common.contracts.permissions import ENROLMENT, PERMISSIONS, PERSONAL, Action
+from docuchat_common.contracts.permissions import ENROLMENT, IMPLIED, PERMISSIONS, PERSONAL, Action
 from docuchat_common.errors import Forbidden
 from docuchat_common.ids import TenantId, UserId
 
-SubjectType = Literal["user", "visitor", "key", "operator"]
+SubjectType = Literal["user", "visitor", "key", "chatbot", "operator"]
 
 NO_TENANT: Final = TenantId(0)
 """The tenant of an operator: row-level security shows it no rows."""
@@ -48,6 +48,10 @@ class Caller:
     collections: tuple[UUID, ...] | None = None
     """What a transaction for the caller reads, whoever asks: exactly these collections of the tenant, and it writes to
     none. None: what the caller may read and write."""
+    chatbot_id: UUID | None = None
+    """The chatbot whose key or whose visitor this is; None for everybody else."""
+    key_id: UUID | None = None
+    """The API key with which a chatbot's program comes; None for everybody else."""
 
     @property
     def user_id(self) -> UserId | None:
@@ -56,11 +60,15 @@ class Caller:
 
     @property
     def subjects(self) -> tuple[tuple[Any, UUID], ...]:
-        """Who pays for what the caller uses, besides the tenant; a user's key uses the user's share with its own."""
+        """Who pays for what the caller uses, besides the tenant.
+
+        A user's key uses the user's share with its own, and so do a chatbot's key and visitor with the chatbot's.
+        """
         if self.subject_type == "operator":
             return ()
-        own = (self.subject_type, self.subject_id)
-        return (own,) if self.owner_id is None else (own, ("user", self.owner_id))
+        others = ("user", self.owner_id), ("chatbot", self.chatbot_id), ("key", self.key_id)
+        named = {kind: subject for kind, subject in others if subject is not None}
+        return tuple(({self.subject_type: self.subject_id} | named).items())
 
     @property
     def maker_id(self) -> UUID | None:
@@ -88,7 +96,7 @@ class Caller:
         """Whether role and scopes both allow `action`; an unknown role allows nothing, and no key what is personal."""
         if self.subject_type == "key" and action in PERSONAL:
             return False
-        if self.scopes is not None and action not in self.scopes:
+        if self.scopes is not None and self.scopes.isdisjoint((action, IMPLIED.get(action, action))):
             return False
         return action in PERMISSIONS.get(self.role or "", frozenset())
 

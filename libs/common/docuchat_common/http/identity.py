@@ -9,10 +9,8 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Final, get_args
-from uuid import UUID
+from typing import Annotated, Any, Final
 
 import aiohttp
 import jwt
@@ -26,9 +24,9 @@ from docuchat_common.background import Background
 from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.contracts.permissions import Action
 from docuchat_common.errors import Forbidden, Unauthenticated, UpstreamUnavailable
-from docuchat_common.http.caller import NO_TENANT, Caller, SubjectType
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.claims import Identity, InvalidToken, identity_of
 from docuchat_common.http.problems import raises
-from docuchat_common.ids import TenantId
 from docuchat_common.settings import ServiceSettings
 
 ALGORITHMS: Final = ("EdDSA", "ES256")
@@ -41,12 +39,6 @@ _REMEMBERED_TOKENS: Final = 10_000
 
 PublishedKeys = Callable[[], Awaitable[dict[str, Any]]]
 """Gives auth's JSON Web Key Set (RFC 7517) as it is now."""
-
-
-class InvalidToken(Unauthenticated):
-    """The access token is not valid; sign in again."""
-
-    code = "invalid_token"
 
 
 class TokenExpired(Unauthenticated):
@@ -73,6 +65,12 @@ class TenantMismatch(Forbidden):
     code = "tenant_mismatch"
 
 
+class OriginNotAllowed(Forbidden):
+    """This page may not ask the chatbot; the chatbot's `origins` name the pages that may."""
+
+    code = "origin_not_allowed"
+
+
 class OperatorToken(Unauthenticated):
     """This is an operator's token, which opens /v1/operator only; sign in as a user of a tenant."""
 
@@ -83,24 +81,6 @@ class OperatorRequired(Forbidden):
     """Only an operator may do this; exchange an operator's credential at POST /v1/operator/token."""
 
     code = "operator_required"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a valid token says."""
-
-    caller: Caller
-    tenant_slug: str
-    """Empty for an operator."""
-    customer_id: str
-    """The tenant's UUID; empty for an operator."""
-    email: str | None
-    expires_at: float
-    """Unix time at which the token ends."""
-    token: str = field(repr=False)
-    """The token itself, to forward to another service."""
-    kid: str = ""
-    """The key that signed it."""
 
 
 class TokenVerifier:
@@ -203,7 +183,7 @@ class TokenVerifier:
             raise TokenExpired from error
         except (jwt.PyJWTError, ValueError) as error:
             raise InvalidToken from error
-        identity = _identity(claims, token, str(key.key_id))
+        identity = identity_of(claims, token, str(key.key_id))
         if len(self._verified) >= _REMEMBERED_TOKENS:
             self._verified.clear()
         self._verified[token] = identity
@@ -287,50 +267,6 @@ def keys_of_auth(session: aiohttp.ClientSession, url: str) -> PublishedKeys:
     return published
 
 
-def _identity(claims: dict[str, Any], token: str, kid: str) -> Identity:
-    email = claims.get("email")
-    try:
-        if claims["typ"] == "operator":
-            tenant_slug = ""
-            scopes = frozenset(str(claims["scope"]).split())
-            caller = Caller(NO_TENANT, "operator", UUID(claims["sub"]), scopes=scopes)
-        elif claims["typ"] == "access":
-            tenant_slug = str(claims["tenant_slug"])
-            caller = _tenants_caller(claims)
-        else:
-            raise InvalidToken("This is not an access token; send the `access_token`, not the refresh token.")
-    except (KeyError, ValueError, TypeError) as error:
-        raise InvalidToken from error
-    return Identity(
-        caller=caller,
-        tenant_slug=tenant_slug,
-        customer_id=str(claims.get("customer_id") or ""),
-        email=email if isinstance(email, str) else None,
-        expires_at=float(claims["exp"]),
-        token=token,
-        kid=kid,
-    )
-
-
-def _tenants_caller(claims: dict[str, Any]) -> Caller:
-    kind: SubjectType = claims.get("sub_type", "user")
-    if kind not in get_args(SubjectType) or kind == "operator":
-        raise InvalidToken
-    # a user may have all that the role has; anybody else only what the token names
-    has_scopes = kind != "user" or "scope" in claims
-    return Caller(
-        TenantId(int(claims["tenant"])),
-        kind,
-        UUID(claims["sub"]),
-        role=str(claims["role"]),
-        scopes=frozenset(str(claims.get("scope", "")).split()) if has_scopes else None,
-        groups=frozenset(map(UUID, claims.get("groups", ()))),
-        session_id=UUID(claims["sid"]) if "sid" in claims else None,
-        version=int(claims.get("ver", 0)),
-        owner_id=UUID(claims["user"]) if "user" in claims else None,
-    )
-
-
 def bearer_token(headers: Headers) -> str:
     """The token of an `Authorization: Bearer` header; Unauthenticated without one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -346,6 +282,15 @@ def assert_same_tenant(identity: Identity, named: str | None) -> None:
     name = named.strip()
     if name not in {str(identity.caller.tenant_id), identity.tenant_slug} and name.lower() != identity.customer_id:
         raise TenantMismatch
+
+
+def assert_same_origin(identity: Identity, headers: Headers) -> None:
+    """OriginNotAllowed when a visitor's token comes from another page than it was made for, or from none.
+
+    A page cannot choose this header, so a token that was copied from one is of no use to any other.
+    """
+    if identity.origin is not None and headers.getlist("origin") != [identity.origin]:
+        raise OriginNotAllowed
 
 
 _bearer = HTTPBearer(auto_error=False, description="The `access_token` of POST /v1/auth/verify-code.")

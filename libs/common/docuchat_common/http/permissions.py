@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
-from docuchat_common.contracts.permissions import ENROLMENT, Action, Permission
+from docuchat_common.contracts.permissions import ENROLMENT, PERMISSIONS, VISITOR, Action, Permission
 from docuchat_common.http.caller import Caller, NotAllowed, SecondFactorRequired
-from docuchat_common.http.identity import CurrentIdentity
+from docuchat_common.http.identity import CurrentIdentity, OriginNotAllowed, assert_same_origin
 from docuchat_common.http.problems import raises
 from docuchat_common.ids import TenantId
 
@@ -27,10 +27,12 @@ def requires(action: Action, *, is_read: bool = False) -> Any:
 
     What `is_read` whatever its method says changes nothing that is the tenant's, so a suspended one may do it.
     """
+    of_visitors = (OriginNotAllowed,) if action in PERMISSIONS[VISITOR] else ()
 
-    @raises(NotAllowed, *(() if action in ENROLMENT else (SecondFactorRequired,)))
+    @raises(NotAllowed, *(() if action in ENROLMENT else (SecondFactorRequired,)), *of_visitors)
     async def permitted(request: Request, identity: CurrentIdentity) -> Caller:
         request.app.state.container.verifier.permit(identity, action, "GET" if is_read else request.method)
+        assert_same_origin(identity, request.headers)
         return identity.caller
 
     vars(permitted).update(permission=action, is_read=is_read)

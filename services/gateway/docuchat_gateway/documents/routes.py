@@ -15,7 +15,8 @@ from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
 from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import CurrentIdentity, Identity
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from docuchat_common.contracts.api_keys import PREFIX, KeyToken, parse_api_key
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
-from docuchat_common.http.identity import Identity, InvalidApiKey
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import InvalidApiKey
 from docuchat_gateway.edge.errors import SessionEnded, TokenOutdated, TwoCredentials
 from docuchat_gateway.edge.limits import LIMITED, REFUSED, RequestLimits, refusal
 from docuchat_gateway.edge.requests import client_address

@@ -19,14 +19,8 @@ from docuchat_common.errors import (
     UpstreamUnavailable,
 )
 from docuchat_common.http.caller import NotAllowed, SecondFactorRequired
-from docuchat_common.http.identity import (
-    AddressNotAllowed,
-    InvalidApiKey,
-    InvalidToken,
-    OperatorToken,
-    TenantMismatch,
-    TokenExpired,
-)
+from docuchat_common.http.claims import InvalidToken
+from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey, OperatorToken, TenantMismatch, TokenExpired
 from docuchat_common.http.permissions import EXTENSION, READ
 from docuchat_common.http.problems import codes_of, reference, with_problems
 from docuchat_gateway.edge import session

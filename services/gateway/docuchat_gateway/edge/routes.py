@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from docuchat_common.errors import Forbidden
-from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_tenant, bearer_token
+from docuchat_common.http.identity import INTERNAL_HEADER, assert_same_origin, assert_same_tenant, bearer_token
 from docuchat_common.http.json_body import read_bounded
 from docuchat_common.http.refusals import note_refusal
 from docuchat_gateway.edge.errors import SlowBody
@@ -59,6 +59,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
                 identity = await container.verifier.verify(bearer_token(request.headers))
                 assert_same_tenant(identity, request.headers.get(settings.tenant_header))
                 container.verifier.permit(identity, row.action, request.method)
+                assert_same_origin(identity, request.headers)
                 structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
             body = await _body_of(request, row)
             if TURN in request.scope:

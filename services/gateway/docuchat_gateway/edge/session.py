@@ -27,8 +27,9 @@ from docuchat_common.contracts.frames import (
     with_message_id,
 )
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
+from docuchat_common.http.claims import Identity
 from docuchat_common.http.client import error_from_response
-from docuchat_common.http.identity import INTERNAL_HEADER, Identity, TokenExpired
+from docuchat_common.http.identity import INTERNAL_HEADER, TokenExpired
 from docuchat_common.http.json_body import without_surplus
 from docuchat_gateway.edge.api_keys import RENEW
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge

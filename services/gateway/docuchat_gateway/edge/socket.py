@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from docuchat_common.errors import DocuChatError, RateLimited, Unauthenticated
 from docuchat_common.http.addresses import limited_address
-from docuchat_common.http.identity import assert_same_tenant
+from docuchat_common.http.identity import assert_same_origin, assert_same_tenant
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.errors import OriginRefused, TooManySockets
 from docuchat_gateway.edge.limits import REFUSED, refusal
@@ -71,6 +71,7 @@ async def _serve(websocket: WebSocket) -> None:
         identity = await container.verifier.verify(_token_of(websocket.headers, scope, offered))
         named = websocket.headers.get(container.settings.tenant_header) or _query(scope, "tenant")
         assert_same_tenant(identity, named)
+        assert_same_origin(identity, websocket.headers)
         container.verifier.permit(identity, "chats.use", "POST")
     except DocuChatError as error:
         decision = await container.limits.hit_address(client_address(scope))

@@ -16,7 +16,8 @@ from docuchat_common.contracts.permissions import Action
 from docuchat_common.contracts.revisions import Revision, RevisionPage, RevisionState, signer_id
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.identity import Identity, TokenVerifier
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import TokenVerifier
 from docuchat_gateway.edge.errors import SessionEnded, TenantDeleting, TenantSuspended, TokenOutdated
 
 logger = structlog.get_logger()

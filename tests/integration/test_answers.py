@@ -30,6 +30,7 @@ from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.prompt import build_prompt, seamless
 from docuchat_chat.answers.questions import stems
 from docuchat_chat.answers.service import Books, Retrieval
+from docuchat_chat.answers.setup import Setup
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
 from docuchat_common.http.caller import Caller
@@ -50,6 +51,7 @@ from docuchat_models.wordllama import WordLlamaEmbedder
 from docuchat_testkit.databases import ClonedDatabase
 
 TOP_K, CONTEXT = 6, 8_000
+SETUP = Setup(MODEL, TOP_K)
 Article = dict[str, Any]
 SETS = {"germanquad": "de", "pquad": "fa", "squad": "en"}
 ASKED = 60
@@ -157,8 +159,8 @@ class Library:
         vector = await retrieval.embed_or_not(question, Books(caller))
         findings = await retrieval.find(question, vector, caller, TOP_K, None, None)
         counter = Counters({MODEL: self.embedder})(MODEL)
-        prompt = build_prompt(seamless(question), findings.passages, (), CONTEXT, counter)
-        return AnswerRequest(MODEL, prompt.messages, prompt.sources, question, 1_000, TenantId(tenant))
+        prompt = build_prompt(seamless(question), findings.passages, (), CONTEXT, SETUP, counter)
+        return AnswerRequest(SETUP, prompt.messages, prompt.sources, question, 1_000, TenantId(tenant))
 
     async def ask(self, tenant: int, question: str) -> Answer:
         """Search and answer."""

@@ -29,6 +29,7 @@ class ScriptedModel:
     requests: list[AnswerRequest] = field(default_factory=list)
     closed: int = 0
     provider: str = "openai"
+    has_own_knowledge: bool = True
 
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]

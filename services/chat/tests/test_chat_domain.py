@@ -19,6 +19,7 @@ from docuchat_chat.answers.extractive import candidates, compose, rank
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.prompt import build_prompt, count_prompt, seamless, source_block
 from docuchat_chat.answers.sentences import sentences
+from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.text import is_right_to_left, language_of, shorten
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.frames import delta_frame, delta_frames
@@ -27,6 +28,7 @@ from docuchat_common.defusing import Defuser, defuse
 from docuchat_common.ids import ChunkId, DocumentId, TurnId, uuid7
 
 COUNTERS = Counters()
+PLAIN = Setup("gpt-4o-mini", 6)
 TEXTS = st.text(
     alphabet=string.ascii_letters + string.digits + " \n\t.,;/[](){}<>«»می‌شود؟كتابäöü日本🙂\r", max_size=400
 )
@@ -53,7 +55,7 @@ def test_a_prompt_keeps_to_its_budget_and_its_count_is_exact(
     counter = COUNTERS(model)
     passages = [passage(text, title) for text, title in zip(texts, titles, strict=False)]
     past = [PastMessage(role, text) for role, text in history]
-    prompt = build_prompt(seamless(question), passages, past, budget, counter)
+    prompt = build_prompt(seamless(question), passages, past, budget, PLAIN, counter)
     assert prompt.tokens == count_prompt(prompt.messages, counter)
     assert prompt.tokens <= budget
     assert [source.number for source in prompt.sources] == list(range(1, len(prompt.sources) + 1))
@@ -64,7 +66,7 @@ def test_a_prompt_keeps_to_its_budget_and_its_count_is_exact(
 def test_history_gives_way_to_sources_and_the_oldest_goes_first() -> None:
     counter = COUNTERS("gpt-4o-mini")
     history = [PastMessage("user", f"question {i} " + "word " * 50) for i in range(5)]
-    prompt = build_prompt("q", [passage("text " * 200)], history, 700, counter)
+    prompt = build_prompt("q", [passage("text " * 200)], history, 700, PLAIN, counter)
     kept = [message.content.split(" word")[0] for message in prompt.messages[1:-1]]
     assert len(prompt.sources) == 1 and kept and kept == [f"question {i}" for i in range(5 - len(kept), 5)]
 
@@ -188,7 +190,7 @@ def test_every_notice_is_in_every_language() -> None:
     from docuchat_chat.answers.domain import Library
 
     for library in (Library(0, 0, 0), Library(0, 2, 1), Library(0, 0, 3), Library(4, 5, 0)):
-        said = {notice(q, library) for q in ("How is it?", "Wie ist das?", "این چیست؟", "ما هو هذا في؟")}
+        said = {notice(q, library, PLAIN) for q in ("How is it?", "Wie ist das?", "این چیست؟", "ما هو هذا في؟")}
         assert len(said) == 4 and all("{" not in text for text in said)
 
 

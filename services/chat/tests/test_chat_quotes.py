@@ -15,6 +15,7 @@ from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.questions import asks_about_document, understand
 from docuchat_chat.answers.sentences import is_sentence, sentences
 from docuchat_chat.answers.service import begin_with
+from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.text import language_of
 from docuchat_common.ids import ChunkId, DocumentId, TenantId
 from docuchat_models.wordllama import WordLlamaEmbedder
@@ -33,7 +34,7 @@ def source(number: int, text: str, score: float = 1.5) -> Source:
 
 def answer(question: str, *sources: Source) -> str:
     async def collect() -> str:
-        request = AnswerRequest("extractive", (), sources, question, 1_000, TenantId(1))
+        request = AnswerRequest(Setup("extractive", 6), (), sources, question, 1_000, TenantId(1))
         return "".join([piece.text async for piece in ExtractiveModel(WordLlamaEmbedder()).answer(request)])
 
     return asyncio.run(collect())

@@ -18,8 +18,9 @@ LAST_FRAMES: Final = frozenset({b"end", b"error"})
 """Names of the events after which a turn has no more."""
 MOST_DOCUMENTS: Final = 100
 
-FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources"]
-"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, or nothing to answer from."""
+FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations"]
+"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, nothing to answer from, or cited
+nothing where the chatbot asks for citations, so that something else was said."""
 
 
 def _as_text(value: object) -> object:
@@ -141,6 +142,8 @@ class StartFrame(_Frame):
     session_id: str
     message_id: UUID
     model: str
+    chatbot_id: UUID | None = Field(default=None, description="The chatbot that answers, if one does.")
+    chatbot_version: int | None = Field(default=None, ge=0, description="Which version of it: from 1; 0 is its draft.")
 
 
 class SourcesFrame(_Frame):
@@ -172,6 +175,10 @@ class EndFrame(_Frame):
     usage: TurnUsage
     citations: list[CitationReference]
     not_cited: list[int] = Field(description="Numbers in the answer that point at nothing that was retrieved.")
+    own_knowledge: list[str] = Field(
+        default=[],
+        description="The sentences that rest on no document, where a chatbot may say such; each ends with † there.",
+    )
 
 
 class ErrorFrame(_Frame):

@@ -234,7 +234,7 @@ class ChatMessageCompleted(Event):
     turn_id: UUID
     user_id: UUID
     model: str
-    finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "error"]
+    finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "error"]
     citations: NonNegativeInt
 
 

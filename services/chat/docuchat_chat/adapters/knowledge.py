@@ -173,6 +173,7 @@ class ModelCounter:
         self._passages: dict[ChunkId, int] = {}
         # The instructions and the words around sources are the same in every prompt.
         self._short = lru_cache(maxsize=256)(counter.count)
+        self._rules = lru_cache(maxsize=256)(counter.count)
 
     @property
     def name(self) -> str:
@@ -182,6 +183,10 @@ class ModelCounter:
     def count(self, text: str) -> int:
         """Return the number of tokens of a text."""
         return self._short(text) if len(text) < 2000 else self._counter.count(text)
+
+    def count_rules(self, text: str) -> int:
+        """Return the number of tokens of a system message."""
+        return self._rules(text)
 
     def count_passage(self, passage: Passage) -> int:
         """Return the number of tokens of a passage's block; any number up to 999 is one token."""

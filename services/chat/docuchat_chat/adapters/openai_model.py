@@ -12,6 +12,8 @@ from docuchat_models.openai_chat import OpenAIChat
 class OpenAIModel:
     """Streams completions of an OpenAI-compatible provider."""
 
+    has_own_knowledge = True
+
     def __init__(self, chat: OpenAIChat) -> None:
         self._chat = chat
         self.provider = chat.provider

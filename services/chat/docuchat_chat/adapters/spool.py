@@ -25,7 +25,7 @@ from docuchat_common.ids import TurnId
 logger = structlog.get_logger()
 
 _HEAD = struct.Struct(">16scI")
-_SENT, _REFUSED, _TEXT, _THOUGHT = b"S", b"R", b"T", b"H"
+_SENT, _REFUSED, _TEXT, _THOUGHT, _KEPT_BACK, _LET_OUT = b"S", b"R", b"T", b"H", b"K", b"O"
 _SUFFIX = ".spool"
 
 
@@ -58,6 +58,14 @@ class FileSpool:
     def thought(self, turn_id: TurnId, text: str) -> None:
         """Note what arrived and is not shown."""
         self._write(turn_id, _THOUGHT, text.encode())
+
+    def keep_back(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived and is not shown yet."""
+        self._write(turn_id, _KEPT_BACK, text.encode())
+
+    def let_out(self, turn_id: TurnId) -> None:
+        """Note that what was kept back is about to be shown, and noted as such."""
+        self._write(turn_id, _LET_OUT, b"")
 
     def settled(self, turn_id: TurnId) -> None:
         """Forget a turn, which the database has now."""
@@ -144,9 +152,11 @@ class SpoolFolder:
             for record_turn, kind, text in _records(path.read_bytes()):
                 if record_turn != turn_id.bytes:
                     continue
-                if kind in {_TEXT, _THOUGHT}:
-                    into = received.pieces if kind == _TEXT else received.thoughts
+                into = {_TEXT: received.pieces, _THOUGHT: received.thoughts, _KEPT_BACK: received.kept_back}.get(kind)
+                if into is not None:
                     into.append(text.decode(errors="replace"))
+                elif kind == _LET_OUT:
+                    received.kept_back.clear()
                 else:
                     received.sent = kind == _SENT
         return received

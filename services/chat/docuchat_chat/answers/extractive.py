@@ -199,13 +199,19 @@ def _is_defined(candidate: Candidate, question: Question) -> bool:
     return any(word in question.subject for word in first)
 
 
-def compose(question: str, chosen: Sequence[Candidate]) -> list[str]:
+def is_refused(text: str, subjects: Sequence[str]) -> bool:
+    """Tell whether a question is about a subject that is not talked about: whether it holds all words of its name."""
+    asked = set(stems(text))
+    return any(named <= asked for subject in subjects if (named := set(stems(subject))))
+
+
+def compose(question: str, chosen: Sequence[Candidate], language: Language | None = None) -> list[str]:
     """Return the answer in the pieces in which it is streamed.
 
     A quote that runs against the direction of the answer stands in a first-strong isolate (UAX #9), so that neither its
     quotation marks nor its [n] move to the wrong end.
     """
-    language = language_of(question)
+    language = language or language_of(question)
     if not chosen:
         return [_NOTHING[language]]
     lead = _LEAD[language]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docuchat_chat.answers.domain import Library
+from docuchat_chat.answers.setup import Setup, language_for
 from docuchat_chat.answers.text import Language, language_of
 
 _EMPTY: dict[Language, str] = {
@@ -44,17 +45,51 @@ _OUTDATED: dict[Language, str] = {
 }
 
 
+_REFUSED: dict[Language, str] = {
+    "en": "I cannot help with this subject.",
+    "fa": "در این موضوع نمی‌توانم کمک کنم.",
+    "de": "Zu diesem Thema kann ich nicht helfen.",
+    "ar": "لا أستطيع المساعدة في هذا الموضوع.",
+}
+_OWN_KNOWLEDGE: dict[Language, str] = {
+    "en": "From no document: the model's own knowledge.",
+    "fa": "از هیچ سندی نیست: دانش خود مدل.",
+    "de": "Aus keinem Dokument: eigenes Wissen des Modells.",
+    "ar": "ليس من أي مستند: معرفة النموذج نفسه.",
+}
+
+
 def outdated_notice(question: str, outdated: int) -> str | None:
     """Return what to tell of documents that only words find; None when there are none."""
     return _OUTDATED[language_of(question)].format(n=outdated) if outdated else None
 
 
-def notice(question: str, library: Library) -> str:
-    """Return the answer for a question to which no passage was found."""
-    language = language_of(question)
-    if library.ready:
-        text = _NOTHING[language]
+def notice(question: str, library: Library, setup: Setup) -> str:
+    """Return the answer for a question to which no passage was found.
+
+    Who asks a chatbot has no documents to upload and none to look after: such a one only says that nothing was found,
+    or that documents are not ready.
+    """
+    language = language_for(setup, question)
+    is_chatbot = setup.chatbot_id is not None
+    if library.ready or (is_chatbot and not library.processing):
+        text = nothing_found(setup, question)
         return text + _STILL[language].format(n=library.processing) if library.processing else text
     if library.processing:
         return _PROCESSING[language].format(n=library.processing)
     return _FAILED[language].format(n=library.failed) if library.failed else _EMPTY[language]
+
+
+def nothing_found(setup: Setup, question: str) -> str:
+    """Return what is said when the documents say nothing about a question."""
+    return setup.nothing_found or _NOTHING[language_for(setup, question)]
+
+
+def subject_refused(setup: Setup, question: str) -> str:
+    """Return what is said to a question about a subject that is not talked about."""
+    return _REFUSED[language_for(setup, question)]
+
+
+def own_knowledge(setup: Setup, question: str) -> str:
+    """Return what the mark of the model's own knowledge means."""
+    return _OWN_KNOWLEDGE[language_for(setup, question)]

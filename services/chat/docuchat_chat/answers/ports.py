@@ -125,6 +125,11 @@ class AnswerModel(Protocol):
         """The provider's name in the books."""
         ...
 
+    @property
+    def has_own_knowledge(self) -> bool:
+        """Whether it can say more than stands in the sources."""
+        ...
+
     def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer. Raises Provider… errors; nothing is retried inside. Closing the iterator ends the call."""
         ...

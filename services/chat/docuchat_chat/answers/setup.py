@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from uuid import UUID
 
-from docuchat_chat.answers.text import Language
-from docuchat_common.ids import CollectionId
+from docuchat_chat.answers.text import Language, language_of
+from docuchat_common.ids import ChatbotId, CollectionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,11 @@ class Setup:
     """Said when there is nothing to answer from; None says so in words of the product."""
     collections: tuple[CollectionId, ...] | None = None
     """All that is read for the answer, whoever asks; None reads what the caller may read."""
-    chatbot_id: UUID | None = None
+    chatbot_id: ChatbotId | None = None
     chatbot_version: int | None = None
     """The published version of the chatbot, from 1; 0 is its draft."""
+
+
+def language_for(setup: Setup, question: str) -> Language:
+    """Return the language in which a question is answered, of those that the product speaks itself."""
+    return setup.language or language_of(question)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from docuchat_knowledge.folding import fold
 
 Language = Literal["en", "fa", "de", "ar"]
+LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "fa": "Persian", "de": "German", "ar": "Arabic"}
+"""Those that the product says something in itself, by their names in English."""
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _PERSIAN_ONLY = frozenset("پچژگکی")
@@ -29,11 +32,20 @@ PAGE_BREAK = "\f"
 """Stands between two pages in the text of a passage."""
 FIRST_STRONG_ISOLATE = "\u2068"
 POP_ISOLATE = "\u2069"
+MARK = "†"
+"""Ends a sentence of an answer that rests on no document; what it means stands under the answer, behind LEGEND."""
+LEGEND = f"\n\n{MARK} "
 
 
 def words(text: str) -> list[str]:
     """Return the folded words of a text, long ones cut to a stem that inflections share."""
     return [word if len(word) <= 6 else word[:6] for word in _WORD.findall(fold(text))]
+
+
+def unmarked(answer: str) -> str:
+    """Return an answer without its marks and what they mean, as the model wrote it."""
+    body, legend, _ = answer.rpartition(LEGEND)
+    return body.replace(MARK, "") if legend else answer
 
 
 def shorten(text: str, limit: int) -> str:

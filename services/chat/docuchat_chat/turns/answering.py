@@ -8,7 +8,7 @@ from typing import Protocol
 
 from docuchat_chat.answers.citations import with_names
 from docuchat_chat.conversations.domain import Message
-from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState
+from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState, metadata_of
 from docuchat_chat.turns.errors import AnswerInterrupted, error_of, final
 from docuchat_chat.turns.frames import delta_frames, opening_frame, terminal_frame
 from docuchat_chat.turns.live import FRAMES_AT_ONCE, LiveTurn
@@ -132,7 +132,7 @@ def answer_of(turn: Turn, outcome: Outcome) -> Answer:
         usage=outcome.usage or Used(0),
         model=turn.model,
         status=MESSAGE_STATUS[outcome.state],
-        metadata={"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)},
+        metadata=metadata_of(turn, outcome),
         created_at=outcome.finished_at,
     )
     return Answer(turn, message)
@@ -149,6 +149,7 @@ def stored_outcome(turn: Turn, message: Message) -> Outcome:
         finished_at=message.created_at,
         citations=message.citations,
         not_cited=tuple(message.metadata.get("not_cited", [])),
+        own_knowledge=tuple(message.metadata.get("own_knowledge", [])),
         error_code=turn.error_code,
         error_message=turn.error_message,
         retry_after_seconds=turn.retry_after_seconds,

@@ -45,7 +45,7 @@ class Checks:
             )
         counter = self._counter_for(setup.model)
         tokens, asked = counter.count(question.text), seamless(question.text)
-        fixed = fixed_tokens(asked, counter)
+        fixed = fixed_tokens(asked, setup, counter)
         if fixed > policy.max_context_tokens:
             raise MessageTooLong(
                 f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -14,7 +14,7 @@ from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import fingerprint_of
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, HoldId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
 
 Reason = FinishReason | Literal["error"]
@@ -79,6 +79,9 @@ class Turn:
     created_at: datetime
     sources: tuple[Source, ...] = ()
     notice: str | None = None
+    chatbot_id: ChatbotId | None = None
+    chatbot_version: int | None = None
+    """As of the setup."""
     has_key: bool = False
     """Whether it is known to be asked for with a key, which then stands for it however it ended."""
     state: TurnState = TurnState.RUNNING
@@ -109,11 +112,23 @@ class Outcome:
     finished_at: datetime
     citations: tuple[Citation, ...] = ()
     not_cited: tuple[int, ...] = ()
+    own_knowledge: tuple[str, ...] = ()
+    """The sentences that rest on no document, where such are allowed."""
     error_code: str | None = None
     error_message: str | None = None
     retry_after_seconds: int | None = None
     text_tokens: int | None = None
     tokenizer: str | None = None
+
+
+def metadata_of(turn: Turn, outcome: Outcome) -> dict[str, Any]:
+    """Return what is told of an answer beside its text and its books."""
+    metadata: dict[str, Any] = {"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)}
+    if outcome.own_knowledge:
+        metadata["own_knowledge"] = list(outcome.own_knowledge)
+    if turn.chatbot_id is not None:
+        metadata |= {"chatbot_id": str(turn.chatbot_id), "chatbot_version": turn.chatbot_version}
+    return metadata
 
 
 class Settlement(StrEnum):
@@ -141,5 +156,7 @@ class Received:
     pieces: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
     """What the model wrote before its answer: not shown, and billed."""
+    kept_back: list[str] = field(default_factory=list)
+    """What the model wrote of an answer that was not shown, for want of citations: billed too."""
     sent: bool = False
     """Whether the request may have reached the provider."""

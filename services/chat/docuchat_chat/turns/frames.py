@@ -22,7 +22,7 @@ from docuchat_common.ids import TurnId
 
 def opening_frame(turn: Turn) -> bytes:
     """Return `start` and `sources`."""
-    start = {
+    start: dict[str, Any] = {
         "type": "start",
         "turn_id": str(turn.id),
         "chat_id": str(turn.chat_id),
@@ -30,6 +30,8 @@ def opening_frame(turn: Turn) -> bytes:
         "message_id": str(turn.message_id),
         "model": turn.model,
     }
+    if turn.chatbot_id is not None:
+        start |= {"chatbot_id": str(turn.chatbot_id), "chatbot_version": turn.chatbot_version}
     sources: dict[str, Any] = {
         "type": "sources",
         "turn_id": str(turn.id),
@@ -81,6 +83,8 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
         "citations": [citation_fields(citation) for citation in outcome.citations],
         "not_cited": list(outcome.not_cited),
     }
+    if outcome.own_knowledge:
+        fields["own_knowledge"] = list(outcome.own_knowledge)
     return write_event(b"end", orjson.dumps(fields), seq)
 
 

@@ -9,7 +9,10 @@ from datetime import timedelta
 
 import structlog
 
+from docuchat_chat.answers.notices import nothing_found
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
+from docuchat_chat.answers.release import Release
+from docuchat_chat.answers.text import unmarked
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
 from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
@@ -20,11 +23,11 @@ from docuchat_chat.turns.ports import Holds, Spool, TurnBoard, TurnsTx
 from docuchat_chat.turns.settling import conclude, settle_or_reduce
 from docuchat_common.background import cancel
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.db.uow import Transactions
-from docuchat_common.defusing import Defuser
 from docuchat_common.errors import DocuChatError, TenantGone
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
-from docuchat_models.chat import FinishReason, TokenUsage
+from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderTimeout, billed
 
 logger = structlog.get_logger()
@@ -117,10 +120,12 @@ class Generator:
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
         counter = self._counter_for(live.turn.model)
         text = "".join(live.log.texts)
-        counted, thought = [
+        counted, written, unseen = [
             counter.count(part) if len(part) < _LONG else await asyncio.to_thread(counter.count, part)
-            for part in (text, "".join(live.thoughts))
+            for part in (text, unmarked(text), "".join((*live.thoughts, *live.kept_back)))
         ]
+        if live.kept_back:
+            written = 0  # what was said instead is not the model's
         failure = None if generation.cancelled() else generation.exception()
         reported: TokenUsage | None = None
         error: DocuChatError | None = None
@@ -142,7 +147,7 @@ class Generator:
             text=text,
             frame_lengths=tuple(map(len, live.log.texts)),
             sources=live.prompt.sources,
-            usage=self._usage(live, counted + thought, reported) if live.log.sent else None,
+            usage=self._usage(live, written + unseen, reported) if live.log.sent else None,
             text_tokens=counted,
             tokenizer=counter.name,
             error=error,
@@ -187,7 +192,9 @@ class Generator:
         began = loop.time()
         ends_at = began + policy.turn_timeout.total_seconds()
         between = policy.between_tokens_timeout.total_seconds()
-        defuser = Defuser()
+        release = Release(
+            live.setup, live.prompt.sources, live.question.text, has_own_knowledge=self._model.has_own_knowledge
+        )
         finish_reason: FinishReason = "stop"
         usage, accepted = None, False
         silent_at: float | None = None
@@ -202,7 +209,10 @@ class Generator:
                         if piece.text:
                             if not live.log.texts:
                                 FIRST_TOKEN_SECONDS.observe(loop.time() - began)
-                            self._show(live, defuser.feed(piece.text))
+                            self._show(live, release.feed(piece.text))
+                            if release.is_shut:
+                                self._spool.keep_back(turn_id, piece.text)
+                                live.kept_back.append(piece.text)
                         if piece.thoughts:
                             self._spool.thought(turn_id, piece.thoughts)
                             live.thoughts.append(piece.thoughts)
@@ -220,12 +230,21 @@ class Generator:
                 live.log.sent = False
             raise
         finally:
-            self._show(live, defuser.finish())
+            self._show(live, release.finish())
+        if live.kept_back:
+            finish_reason = "no_citations"
+            self._show(live, nothing_found(live.setup, live.question.text), instead=True)
         return _Ending(finish_reason, usage)
 
-    def _show(self, live: LiveTurn, text: str) -> None:
-        """Show a text to all who listen; on disk first, so that what anybody saw is kept and booked."""
+    def _show(self, live: LiveTurn, text: str, *, instead: bool = False) -> None:
+        """Show a text to all who listen; on disk first, so that what anybody saw is kept and booked.
+
+        What was kept back until now is part of it, unless it is shown `instead`.
+        """
         if text:
+            if live.kept_back and not instead:
+                self._spool.let_out(live.turn.id)
+                live.kept_back.clear()
             self._spool.append(live.turn.id, text)
             live.log.append(text)
             self._board.publish(live.log)

@@ -81,6 +81,8 @@ class LiveTurn:
         self.log = LiveLog(turn)
         self.thoughts: list[str] = []
         """What the model wrote before its answer: not shown, and billed."""
+        self.kept_back: list[str] = []
+        """What it wrote of an answer that is not shown for want of citations: billed too."""
         self.outcome: Outcome | None = None
         self.failure: DocuChatError | None = None
         self.stop_requested = False

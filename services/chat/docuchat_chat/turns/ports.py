@@ -145,6 +145,14 @@ class Spool(Protocol):
         """Note what arrived and is not shown."""
         ...
 
+    def keep_back(self, turn_id: TurnId, text: str) -> None:
+        """Note what arrived and is not shown yet."""
+        ...
+
+    def let_out(self, turn_id: TurnId) -> None:
+        """Note that what was kept back is about to be shown, and noted as such."""
+        ...
+
     def settled(self, turn_id: TurnId) -> None:
         """Forget a turn, which the database has now."""
         ...

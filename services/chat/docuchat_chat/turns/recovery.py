@@ -13,6 +13,7 @@ import structlog
 
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.text import unmarked
 from docuchat_chat.metrics import RECOVERED
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerInterrupted
@@ -127,14 +128,15 @@ class Recovery:
         sent = received.sent or bool(received.pieces)
         text = "".join(received.pieces)
         tokens = counter.count(text)
-        thought = counter.count("".join(received.thoughts))
+        unseen = counter.count("".join(received.thoughts)) + counter.count("".join(received.kept_back))
+        written = 0 if received.kept_back else counter.count(unmarked(text))  # else what was said instead is ours
         return conclude(
             state=TurnState.INTERRUPTED if sent else TurnState.FAILED,
             finish_reason="error",
             text=text,
             frame_lengths=tuple(map(len, received.pieces)),
             sources=[_with_text(source, texts.get(source.passage.chunk_id, "")) for source in turn.sources],
-            usage=Used(turn.prompt_tokens, tokens + thought, estimated=True) if sent else None,
+            usage=Used(turn.prompt_tokens, written + unseen, estimated=True) if sent else None,
             text_tokens=tokens,
             tokenizer=counter.name,
             error=AnswerInterrupted(),

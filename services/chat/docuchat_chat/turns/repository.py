@@ -12,10 +12,19 @@ import orjson
 
 from docuchat_chat.answers.snapshots import citation_fields, source_fields, source_of
 from docuchat_chat.conversations.ports import OpenedChat
-from docuchat_chat.turns.domain import MESSAGE_STATUS, OrphanedTurn, Outcome, Question, Settlement, Turn, TurnState
+from docuchat_chat.turns.domain import (
+    MESSAGE_STATUS,
+    OrphanedTurn,
+    Outcome,
+    Question,
+    Settlement,
+    Turn,
+    TurnState,
+    metadata_of,
+)
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, HoldId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatbotId, ChatId, HoldId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used, without_waiting
 from docuchat_knowledge.folding import fold
 
@@ -58,6 +67,8 @@ class TurnRepository:
             notice=turn.notice,
             owner=turn.owner,
             key_owner_id=turn.caller.owner_id,
+            chatbot_id=turn.chatbot_id,
+            chatbot_version=turn.chatbot_version,
         )
 
     async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:
@@ -96,9 +107,7 @@ class TurnRepository:
             citations=orjson.dumps([citation_fields(citation) for citation in outcome.citations]).decode(),
             usage=_usage_json(usage),
             status=MESSAGE_STATUS[outcome.state].value,
-            metadata=orjson.dumps(
-                {"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)}
-            ).decode(),
+            metadata=orjson.dumps(metadata_of(turn, outcome)).decode(),
         )
         if not row["settled"]:
             return Settlement.DONE_BEFORE
@@ -169,6 +178,8 @@ def _turn(row: asyncpg.Record) -> Turn:
         created_at=row["created_at"],
         sources=tuple(source_of(fields) for fields in orjson.loads(row["sources"])),
         notice=row["notice"],
+        chatbot_id=ChatbotId(row["chatbot_id"]) if row["chatbot_id"] is not None else None,
+        chatbot_version=row["chatbot_version"],
         state=TurnState(row["state"]),
         usage=Used(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
         finish_reason=row["finish_reason"],

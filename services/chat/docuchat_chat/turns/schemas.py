@@ -54,7 +54,8 @@ class AnswerView(BaseModel):
     model: str
     finish_reason: FinishReason = Field(
         description="`stop` (whole), `length` (cut at its limit), `content_filter` (held back by the provider), "
-        "`stopped` (by the user) or `no_sources` (nothing to answer from)."
+        "`stopped` (by the user), `no_sources` (nothing to answer from) or `no_citations` (the answer cited nothing "
+        "where its chatbot asks for citations, and something else was said)."
     )
 
     @classmethod

@@ -10,6 +10,7 @@ import structlog
 
 from docuchat_chat.answers.citations import check_citations, documents_of, without_words
 from docuchat_chat.answers.domain import Source
+from docuchat_chat.answers.release import marked_parts
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
@@ -46,6 +47,7 @@ def conclude(
         finished_at=now,
         citations=citations,
         not_cited=not_cited,
+        own_knowledge=marked_parts(text),
         error_code=error.code if error else None,
         error_message=error.detail if error else None,
         retry_after_seconds=_seconds(error.retry_after) if error else None,
@@ -112,6 +114,7 @@ async def settle_or_reduce(
         finish_reason="error",
         citations=(),
         not_cited=(),
+        own_knowledge=(),
         error_code=error.code,
         error_message=error.detail,
         retry_after_seconds=None,

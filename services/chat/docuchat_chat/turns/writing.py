@@ -46,7 +46,7 @@ class Writing:
         """Build the prompt and write the turn. A library comes back when nothing was found."""
         question, counter = draft.question, self._counter_for(draft.setup.model)
         budget = min(draft.budget, hold.tokens)
-        prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, counter)
+        prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, draft.setup, counter)
         async with self._transactions.as_caller(draft.caller) as tx:
             library = None
             if not prompt.sources:
@@ -73,6 +73,8 @@ class Writing:
                 created_at=self._clock.now(),
                 sources=prompt.sources,
                 notice=draft.findings.notice,
+                chatbot_id=draft.setup.chatbot_id,
+                chatbot_version=draft.setup.chatbot_version,
                 has_key=draft.claim is not None,
             )
             await tx.turns.begin(turn, opened, question, counter.name)
@@ -82,7 +84,7 @@ class Writing:
 
     async def say_nothing_found(self, live: LiveTurn, library: Library) -> None:
         """Answer a question to which nothing was found, without asking a model."""
-        text = notice(live.question.text, library)
+        text = notice(live.question.text, library, live.setup)
         outcome = Outcome(
             state=TurnState.COMPLETED,
             text=text,

@@ -43,6 +43,9 @@ RABBITMQ_MANAGEMENT_URL = "DOCUCHAT_TEST_RABBITMQ_MANAGEMENT_URL"
 RABBITMQ_CONTROL = "DOCUCHAT_TEST_RABBITMQ_CONTROL"
 _IMAGES = {"postgres": "pgvector/pgvector:pg18", "redis": "redis:8", "rabbitmq": "rabbitmq:4-management"}
 _VHOST_BATCH = 16
+_IN_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 * 2**30
+"""What the servers of a session may come to, WAL and the databases of its tests together."""
 
 
 class Breakable(Protocol):
@@ -142,13 +145,24 @@ def _enter_if(stack: ExitStack, possible: bool, context: Callable[[], Any]) -> T
     return stack.enter_context(context()) if possible else None
 
 
+def has_room(folder: Path, needed: int = _ROOM_BYTES) -> bool:
+    """Whether a folder is there, may be written to, and has so many bytes left."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize >= needed
+
+
 @contextmanager
 def local_servers() -> Iterator[TestServers]:
-    """A set of child processes with data in a temporary folder, without fsync."""
+    """A set of child processes without fsync; their data is in memory where there is room, else in a temporary folder.
+
+    Cloning a database of 12 MB takes 20 ms in memory; on a disk that is busy with other work it took 2 s.
+    """
     from docuchat_local.accounts import remove_stand_in
     from docuchat_local.backing import started_servers
 
-    folder = Path(tempfile.mkdtemp(prefix="docuchat-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="docuchat-tests-", dir=_IN_MEMORY if has_room(_IN_MEMORY) else None))
     folder.chmod(0o711)
     # the broker sets its logins again at each start
     (folder / "secrets.json").write_text(json.dumps({f"broker_{service}": SERVICE_PASSWORD for service in SERVICES}))

@@ -23,13 +23,19 @@ from docuchat_testkit.databases import ClonedDatabase, clone, drop, fingerprint,
 from docuchat_testkit.event_watch import UnfitEvent, check_events
 from docuchat_testkit.eventually import eventually, eventually_sync
 from docuchat_testkit.identity import TokenMint
-from docuchat_testkit.servers import TestServers, servers_given
+from docuchat_testkit.servers import TestServers, has_room, servers_given
 
 ENV = {
     "DOCUCHAT_TEST_POSTGRES_URL": "postgresql://a:b@h/db",
     "DOCUCHAT_TEST_REDIS_URL": "redis://h/0",
     "DOCUCHAT_TEST_RABBITMQ_URL": "amqp://a:b@h/",
 }
+
+
+def test_servers_are_put_into_memory_only_where_there_is_room(tmp_path: Path) -> None:
+    assert has_room(tmp_path, 1)
+    assert not has_room(tmp_path, 1 << 60)
+    assert not has_room(tmp_path / "missing", 1)
 
 
 async def test_database_is_migrated_and_opens_with_weak_roles(database: ClonedDatabase) -> None:

@@ -106,20 +106,20 @@ class TestStores:
             assert message.metadata == {"finish_reason": "stop", "not_cited": [9]}
             chat = await tx.chats.find(user, session_key="123")
             assert (chat.title, chat.message_count) == ("The title", 2)
-            history = await tx.chats.history(user, chat.id, 10)
+            history = await tx.chats.history(user, chat, chat.tree.head, 10)
             assert [(m.role, m.content, m.tokens) for m in history] == [
                 ("user", "Why?", 2),
                 ("assistant", outcome.text, 7),
             ]
-            assert [m.seq for m in await tx.chats.messages(user, chat.id, 10, 0)] == [1, 2]
-            assert [m.role for m in await tx.chats.messages(user, chat.id, 10, 1)] == ["assistant"]
+            assert [m.seq for m in await tx.chats.messages(user, chat, chat.tree.all(), 10)] == [1, 2]
+            assert [m.role for m in await tx.chats.messages(user, chat, chat.tree.all(1), 10)] == ["assistant"]
 
     async def test_a_session_is_one_chat_and_an_own_id_goes_first(self, transactions: Any) -> None:
         user, other = a_caller(), a_caller()
         async with transactions(user.tenant_id) as tx:
             first = await tx.chats.open(user, ChatId(uuid7()), "s", "a")
             again = await tx.chats.open(user, ChatId(uuid7()), "s", "b")
-            assert again.id == first.id and again.question_seq == first.question_seq + 2
+            assert again.id == first.id and again.answer_seq == first.answer_seq + 2
             assert (await tx.chats.open(other, ChatId(uuid7()), "s", "a")).id != first.id
             assert await tx.chats.find(other, chat_id=first.id) is None
             assert (await tx.chats.find(user, chat_id=first.id, session_key="x")).id == first.id
@@ -265,5 +265,6 @@ class TestStores:
         async with transactions(user.tenant_id) as tx:
             message = await tx.chats.find_message(user, turn.message_id)
             assert message.status is MessageStatus.FAILED and message.usage is None
-            assert len(await tx.chats.history(user, opened.id, 9)) == 1
+            chat = await tx.chats.find(user, chat_id=opened.id)
+            assert len(await tx.chats.history(user, chat, chat.tree.head, 9)) == 1
             assert (await tx.turns.find(user.tenant_id, turn.id, None)).error_code == "provider_error"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from docuchat_chat.answers.domain import Citation
-from docuchat_common.ids import ChatId, MessageId
+from docuchat_chat.conversations.tree import Tree
+from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
 from docuchat_common.text import one_line
 
@@ -49,6 +50,8 @@ class Chat:
     archived: bool = False
     match: Match | None = None
     """Of a search."""
+    tree: Tree = field(default_factory=Tree)
+    """Known of a chat that is looked up by itself, not of those in a list."""
 
     @property
     def is_full(self) -> bool:
@@ -90,6 +93,14 @@ ChatPosition = tuple[bool, datetime, ChatId]
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which documents a question is asked of; None: all that its asker may read."""
+
+    document_ids: tuple[DocumentId, ...] | None = None
+    collection_id: CollectionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a chat; citations are a snapshot, so they outlive their documents."""
 
@@ -104,6 +115,24 @@ class Message:
     status: MessageStatus
     metadata: dict[str, Any]
     created_at: datetime
+    scope: Scope = Scope()
+    parent_id: MessageId | None = None
+    """What it follows; None at the beginning of a chat, and of a message that is looked up by itself."""
+    siblings: tuple[MessageId, ...] = ()
+    """All that follow the same message, itself among them, in the order in which they were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a chat a question and its answer go."""
+
+    after: int | None = None
+    """The number of the message that they follow; None: the end of what is shown then."""
+    question_is_there: bool = False
+    """Whether only an answer is to come, beside another to the same question."""
+
+
+ANYWHERE = Place()
 
 
 def title_of(question: str) -> str:

@@ -3,7 +3,8 @@
 -- name: chats
 -- Chats that are not deleted.
 SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', c.session_key,
-    'title', c.title, 'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count)::text AS row
+    'title', c.title, 'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
+    'branches', c.branches, 'head_seq', c.head_seq)::text AS row
 FROM chat.chats c
 WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
   AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
@@ -15,7 +16,7 @@ SELECT jsonb_build_object('id', m.id, 'chat_id', m.chat_id, 'seq', m.seq, 'role'
     'citations', CASE WHEN :subject_ids::uuid[] IS NULL THEN m.citations
                       ELSE (SELECT coalesce(jsonb_agg(c.value - '{quote,title,filename}'::text[] ORDER BY c.ordinality), '[]')
                             FROM jsonb_array_elements(m.citations) WITH ORDINALITY c) END,
-    'usage', m.usage, 'model', m.model, 'status', m.status, 'metadata', m.metadata, 'created_at', m.created_at)::text AS row
+    'usage', m.usage, 'model', m.model, 'status', m.status, 'metadata', m.metadata, 'scope', m.scope, 'created_at', m.created_at)::text AS row
 FROM chat.chats c
 JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.chat_id = c.id
 WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL

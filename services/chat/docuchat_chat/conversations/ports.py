@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.ports import PassageSearch
-from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
+from docuchat_chat.conversations.domain import ANYWHERE, Chat, ChatChange, ChatFilter, ChatPosition, Message, Place
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
@@ -19,11 +19,11 @@ from docuchat_common.removals import RemovedUser, RemovedUsers
 
 @dataclass(frozen=True, slots=True)
 class OpenedChat:
-    """A chat in which a question's number is reserved; the answer's is the one after it."""
+    """A chat in which the number of an answer is reserved, and the one before it for its question if that is new."""
 
     id: ChatId
     session_id: str
-    question_seq: int
+    answer_seq: int
 
 
 class ChatStore(Protocol):
@@ -35,11 +35,13 @@ class ChatStore(Protocol):
         """Return the caller's own chat by id, else by session key."""
         ...
 
-    async def history(self, caller: Caller, chat_id: ChatId, limit: int) -> list[PastMessage]:
-        """Return the last messages that have text, in order of time."""
+    async def history(self, caller: Caller, chat: Chat, end: int, limit: int) -> list[PastMessage]:
+        """Return the last messages that have text on the way to number `end`, in order of time."""
         ...
 
-    async def open(self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
+    async def open(
+        self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str, place: Place = ANYWHERE
+    ) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         ...
 
@@ -73,8 +75,17 @@ class ChatStore(Protocol):
         """Store a user's message that nobody answers; None when there is no such chat. Raises ChatFull."""
         ...
 
-    async def messages(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> list[Message]:
-        """Return messages after a message number, in order of time."""
+    async def messages(
+        self, caller: Caller, chat: Chat, stretches: Sequence[tuple[int, int]], limit: int
+    ) -> list[Message]:
+        """Return the first messages in some stretches of numbers, each with what it follows and what is beside it.
+
+        `chat.tree.path(end)` are the stretches of the way to a message, `chat.tree.all()` those of all branches.
+        """
+        ...
+
+    async def list_ids(self, caller: Caller, chat_id: ChatId, seqs: Sequence[int]) -> dict[int, tuple[MessageId, bool]]:
+        """Return the ids of messages by their numbers, each with whether it is there or still being written."""
         ...
 
     async def keep_quotes(self, tenant_id: TenantId) -> None:

@@ -1,6 +1,6 @@
 -- name: find_chat^
--- One chat of a caller by its id or by the session key that the client chose.
-SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived
+-- One chat of a caller by its id or by the session key that the client chose, with its tree.
+SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq
 FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (id = :chat_id::uuid OR session_key = :session_key::text)
@@ -17,28 +17,33 @@ RETURNING id, session_key, title, created_at, updated_at, message_count, pinned,
 
 -- name: open_chat^
 -- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is another's or deleted.
+-- They follow the end of what is shown, which is a branch where that is not the newest message.
 INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count)
 VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1)
 ON CONFLICT (id) DO UPDATE
-SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(),
+SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(), head_seq = NULL,
+    branches = CASE WHEN c.head_seq IS NULL THEN c.branches ELSE c.branches || ARRAY[[c.last_seq + 1, c.head_seq]] END,
     title = coalesce(c.title, excluded.title),
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
 WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
 RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
 
 -- name: continue_chat^
--- Reserve `places` consecutive message numbers, count one stored message, and give an untitled chat its title.
+-- Reserve `places` consecutive message numbers, count those stored now, and give an untitled chat its title. They follow the
+-- message `after`, or the end of what is shown; where that is not the newest message, they are a branch.
 UPDATE chat.chats
-SET last_seq = last_seq + :places, message_count = message_count + 1, updated_at = now(),
+SET last_seq = last_seq + :places, message_count = message_count + :stored, updated_at = now(), head_seq = NULL,
+    branches = CASE WHEN coalesce(:after::bigint, head_seq, last_seq) = last_seq THEN branches
+                    ELSE branches || ARRAY[[last_seq + 1, coalesce(:after::bigint, head_seq)]] END,
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq;
 
 -- name: list_history
--- The newest messages of a chat that have text, newest first, as the prompt needs them.
+-- The newest of some messages of a chat that have text, newest first, as the prompt needs them.
 SELECT role, content, tokens, tokenizer
 FROM chat.messages
-WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND content <> ''
+WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND seq = ANY(:seqs::bigint[]) AND content <> ''
 ORDER BY seq DESC
 LIMIT :row_limit;
 
@@ -46,22 +51,36 @@ LIMIT :row_limit;
 -- One message.
 INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status, metadata)
 VALUES (:message_id, :tenant_id, :chat_id, :seq, :role, :content, :content_key, :tokens, :tokenizer, :status, :metadata::jsonb)
-RETURNING id, chat_id, seq, role, content, citations, usage, model, status, metadata, created_at;
+RETURNING id, chat_id, seq, role, content, citations, usage, model, status, metadata, scope, created_at;
 
 -- name: find_message^
 -- One message of a caller's chat.
-SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.created_at
+SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.scope, m.created_at
 FROM chat.messages m
 JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
 WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL;
 
 -- name: list_messages
--- A page of a chat's messages in order of time, after a message number.
-SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.created_at
-FROM chat.messages m
-WHERE m.tenant_id = :tenant_id AND m.chat_id = :chat_id AND m.seq > :after
+-- The first of a chat's messages that are in some stretches of numbers, in order of time.
+SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.scope, m.created_at
+FROM unnest(:firsts::bigint[], :lasts::bigint[]) AS stretch (first, last)
+CROSS JOIN LATERAL (
+    -- of each stretch no more than the page holds: a long one is not read to its end
+    SELECT * FROM chat.messages
+    WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND seq BETWEEN stretch.first AND stretch.last
+    ORDER BY seq
+    LIMIT :row_limit
+) m
 ORDER BY m.seq
 LIMIT :row_limit;
+
+-- name: list_ids
+-- The ids of a chat's messages by their numbers; also of answers that are being written, which are not there yet.
+SELECT seq, id, true AS is_there FROM chat.messages
+WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND seq = ANY(:seqs::bigint[])
+UNION ALL
+SELECT answer_seq, message_id, false FROM chat.turns
+WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND answer_seq = ANY(:seqs::bigint[]) AND state = 'running';
 
 -- name: lock_quotes_shared!
 -- Let no deletion empty quotes until this transaction has stored its own: its `mark_deleted` then finds them.

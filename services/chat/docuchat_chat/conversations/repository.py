@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -12,6 +14,7 @@ import orjson
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.snapshots import citation_of
 from docuchat_chat.conversations.domain import (
+    ANYWHERE,
     MOST_MESSAGES,
     Chat,
     ChatChange,
@@ -20,13 +23,16 @@ from docuchat_chat.conversations.domain import (
     Match,
     Message,
     MessageStatus,
+    Place,
+    Scope,
 )
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.conversations.snippets import snippet_of
+from docuchat_chat.conversations.tree import Tree
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
 from docuchat_knowledge.folding import fold
 
@@ -44,21 +50,29 @@ class ChatRepository:
     ) -> Chat | None:
         """Return the caller's own chat by id, else by session key."""
         row = await _queries.find_chat(self._connection, **_own(caller), chat_id=chat_id, session_key=session_key)
-        return _chat(row) if row is not None else None
+        return replace(_chat(row), tree=_tree(row)) if row is not None else None
 
-    async def history(self, caller: Caller, chat_id: ChatId, limit: int) -> list[PastMessage]:
-        """Return the last messages that have text, in order of time."""
+    async def history(self, caller: Caller, chat: Chat, end: int, limit: int) -> list[PastMessage]:
+        """Return the last messages that have text on the way to number `end`, in order of time."""
+        # twice as many numbers: answers that failed have no text, those that are being written are not there
+        seqs = chat.tree.latest(end, 2 * limit)
         rows = [
             row
             async for row in _queries.list_history(
-                self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, row_limit=limit
+                self._connection, tenant_id=caller.tenant_id, chat_id=chat.id, seqs=seqs, row_limit=limit
             )
         ]
         return [PastMessage(row["role"], row["content"], row["tokens"], row["tokenizer"]) for row in reversed(rows)]
 
-    async def open(self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str) -> OpenedChat:
+    async def open(
+        self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str, place: Place = ANYWHERE
+    ) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
-        if session_key is None:
+        if place.after is not None:
+            opened = await self._continue(caller, chat_id, title, place)
+            if opened is None:
+                raise ChatNotFound
+        elif session_key is None:
             opened = await _queries.open_chat(
                 self._connection,
                 **_own(caller),
@@ -70,7 +84,7 @@ class ChatRepository:
             if opened is None:
                 raise ChatNotFound
         else:
-            opened = await self._continue(caller, chat_id, title, places=2)
+            opened = await self._continue(caller, chat_id, title)
         if opened is None:
             made = await _queries.create_chat(
                 self._connection,
@@ -87,11 +101,11 @@ class ChatRepository:
                 if other is None:
                     raise ChatNotFound
                 chat_id = other.id
-            opened = await self._continue(caller, chat_id, title, places=2)
+            opened = await self._continue(caller, chat_id, title)
             if opened is None:
                 raise ChatNotFound
         chat = _chat(opened)
-        return OpenedChat(chat.id, chat.session_id, opened["last_seq"] - 1)
+        return OpenedChat(chat.id, chat.session_id, opened["last_seq"])
 
     async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
         """Make an empty chat."""
@@ -181,14 +195,42 @@ class ChatRepository:
             status=MessageStatus.COMPLETE.value,
             metadata=orjson.dumps(metadata).decode(),
         )
-        return _message(row)
+        after = _tree(chat).parent(row["seq"])
+        ids = await self.list_ids(caller, chat_id, [after])
+        return replace(_message(row), parent_id=ids[after][0] if after in ids else None)
 
-    async def messages(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> list[Message]:
-        """Return messages after a message number, in order of time."""
+    async def messages(
+        self, caller: Caller, chat: Chat, stretches: Sequence[tuple[int, int]], limit: int
+    ) -> list[Message]:
+        """Return the first messages in some stretches of numbers, each with what it follows and what is beside it."""
         rows = _queries.list_messages(
-            self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, after=after, row_limit=limit
+            self._connection,
+            tenant_id=caller.tenant_id,
+            chat_id=chat.id,
+            firsts=[first for first, _ in stretches],
+            lasts=[last for _, last in stretches],
+            row_limit=limit,
         )
-        return [_message(row) async for row in rows]
+        messages = [_message(row) async for row in rows]
+        forks = chat.tree.forks()
+        parents = {message.seq: chat.tree.parent(message.seq) for message in messages}
+        beside = {message.seq: forks.get(parents[message.seq], [message.seq]) for message in messages}
+        here = {message.seq: (message.id, True) for message in messages}
+        elsewhere = set(parents.values()).union(*beside.values()) - here.keys() - {0}
+        ids = here | (await self.list_ids(caller, chat.id, sorted(elsewhere)) if elsewhere else {})
+        return [
+            replace(
+                message,
+                parent_id=ids[parents[message.seq]][0] if parents[message.seq] in ids else None,
+                siblings=tuple(ids[seq][0] for seq in beside[message.seq] if seq in ids and ids[seq][1]),
+            )
+            for message in messages
+        ]
+
+    async def list_ids(self, caller: Caller, chat_id: ChatId, seqs: Sequence[int]) -> dict[int, tuple[MessageId, bool]]:
+        """Return the ids of messages by their numbers, each with whether it is there or still being written."""
+        rows = _queries.list_ids(self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, seqs=list(seqs))
+        return {row["seq"]: (MessageId(row["id"]), row["is_there"]) async for row in rows}
 
     async def keep_quotes(self, tenant_id: TenantId) -> None:
         """Make deletions that begin from now on wait for this transaction, so that they find its quotes."""
@@ -211,10 +253,17 @@ class ChatRepository:
         return _message(row) if row is not None else None
 
     async def _continue(
-        self, caller: Caller, chat_id: ChatId, title: str | None, *, places: int
+        self, caller: Caller, chat_id: ChatId, title: str | None, place: Place = ANYWHERE, *, places: int = 2
     ) -> asyncpg.Record | None:
         row: asyncpg.Record | None = await _queries.continue_chat(
-            self._connection, **_own(caller), chat_id=chat_id, title=title, title_key=fold(title or ""), places=places
+            self._connection,
+            **_own(caller),
+            chat_id=chat_id,
+            title=title,
+            title_key=fold(title or ""),
+            places=1 if place.question_is_there else places,
+            stored=0 if place.question_is_there else 1,
+            after=place.after,
         )
         return row
 
@@ -243,6 +292,10 @@ def _match(row: asyncpg.Record, needle: str) -> Match:
     )
 
 
+def _tree(row: asyncpg.Record) -> Tree:
+    return Tree(row["last_seq"], tuple((begun, after) for begun, after in row["branches"]), row["head_seq"])
+
+
 def _message(row: asyncpg.Record) -> Message:
     usage = orjson.loads(row["usage"]) if row["usage"] is not None else None
     return Message(
@@ -257,4 +310,14 @@ def _message(row: asyncpg.Record) -> Message:
         status=MessageStatus(row["status"]),
         metadata=orjson.loads(row["metadata"]),
         created_at=row["created_at"],
+        scope=_scope(row["scope"]),
+    )
+
+
+def _scope(stored: str | None) -> Scope:
+    fields = orjson.loads(stored) if stored is not None else {}
+    documents, collection = fields.get("document_ids"), fields.get("collection_id")
+    return Scope(
+        tuple(DocumentId(UUID(document)) for document in documents) if documents is not None else None,
+        CollectionId(UUID(collection)) if collection is not None else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -20,6 +20,7 @@ from docuchat_chat.conversations.schemas import (
     MessageView,
     NewChat,
     NewMessage,
+    PlacedMessageView,
     RenameChat,
 )
 from docuchat_chat.conversations.service import Conversation, ConversationService
@@ -40,6 +41,10 @@ router = APIRouter(prefix="/v1", route_class=TextRoute)
 
 Conversations = Annotated[ConversationService, provided("conversations")]
 Asker = Annotated[Caller, requires("chats.use")]
+Branches = Annotated[
+    Literal["shown", "all"],
+    Query(description="`shown`: the messages up to `head_id`; `all`: those of all branches. Both in order of time."),
+]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
@@ -83,10 +88,17 @@ async def list_chats(
     summary="Get a chat with its messages",
 )
 @raises(ChatNotFound)
-async def get_chat(chat_id: ChatPath, caller: Asker, chats: Conversations, paging: Paging) -> ChatWithMessages:
+async def get_chat(
+    chat_id: ChatPath, caller: Asker, chats: Conversations, paging: Paging, branches: Branches = "shown"
+) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
-    found, page = await _page_of(chats, caller, chat_id, paging)
-    return ChatWithMessages(**ChatView.of(found.chat).model_dump(), messages=page.items, next_cursor=page.next_cursor)
+    found, page = await _page_of(chats, caller, chat_id, paging, branches)
+    return ChatWithMessages(
+        **ChatView.of(found.chat).model_dump(),
+        head_id=found.head_id,
+        messages=page.items,
+        next_cursor=page.next_cursor,
+    )
 
 
 @router.put("/chats/{chat_id}", tags=["chats"], summary="Rename a chat")
@@ -150,9 +162,10 @@ async def list_messages(
     chats: Conversations,
     paging: Paging,
     chat_id: Annotated[UUID, Query(description="Id of a chat.")],
-) -> Page[MessageView]:
+    branches: Branches = "shown",
+) -> Page[PlacedMessageView]:
     """List the messages of a chat, in order of time."""
-    _, page = await _page_of(chats, caller, chat_id, paging)
+    _, page = await _page_of(chats, caller, chat_id, paging, branches)
     return page
 
 
@@ -166,11 +179,11 @@ async def forget_document(document_id: UUID, body: ForgetDocument, chats: Conver
 
 
 async def _page_of(
-    chats: ConversationService, caller: Caller, chat_id: UUID, paging: Paging
-) -> tuple[Conversation, Page[MessageView]]:
+    chats: ConversationService, caller: Caller, chat_id: UUID, paging: Paging, branches: Literal["shown", "all"]
+) -> tuple[Conversation, Page[PlacedMessageView]]:
     after = paging.after(1, number) or 0
-    found = await chats.get(caller, ChatId(chat_id), paging.rows, after)
-    return found, paging.page(found.messages, MessageView.of, lambda message: (message.seq,))
+    found = await chats.get(caller, ChatId(chat_id), paging.rows, after, all_branches=branches == "all")
+    return found, paging.page(found.messages, PlacedMessageView.of, lambda message: (message.seq,))
 
 
 def _chat_position(is_pinned: str, moment: str, chat_id: str) -> ChatPosition:

@@ -28,6 +28,7 @@ class MessageView(BaseModel):
     status: Literal["complete", "interrupted", "stopped", "failed"]
     metadata: dict[str, Any]
     created_at: datetime
+    parent_id: UUID | None = Field(description="The message that it follows; null at the beginning of a chat.")
 
     @classmethod
     def of(cls, message: Message) -> MessageView:
@@ -43,6 +44,7 @@ class MessageView(BaseModel):
             status=message.status.value,
             metadata=message.metadata,
             created_at=message.created_at,
+            parent_id=message.parent_id,
         )
 
 
@@ -51,6 +53,19 @@ class MatchView(BaseModel):
 
     message_id: UUID | None = Field(description="The last message that holds them; null when only the title does.")
     snippet: str = Field(description="Plain text around them.")
+
+
+class PlacedMessageView(MessageView):
+    """A message of a chat, among those beside it."""
+
+    siblings: list[UUID] = Field(
+        description="The messages that follow the same one, itself among them, in the order in which they were written."
+    )
+
+    @classmethod
+    def of(cls, message: Message) -> PlacedMessageView:
+        """Present."""
+        return cls(**MessageView.of(message).model_dump(), siblings=list(message.siblings))
 
 
 class ChatView(BaseModel):
@@ -85,7 +100,11 @@ class ChatView(BaseModel):
 class ChatWithMessages(ChatView):
     """A chat with a page of its messages, in order of time."""
 
-    messages: list[MessageView]
+    head_id: UUID | None = Field(
+        description="The last message of what is shown, which the next question follows: it may be an answer that is "
+        "still being written. Null in an empty chat."
+    )
+    messages: list[PlacedMessageView]
     next_cursor: str | None = Field(description="Send as `cursor` for the next messages; null on the last page.")
 
 

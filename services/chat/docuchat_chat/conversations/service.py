@@ -33,6 +33,8 @@ class Conversation:
 
     chat: Chat
     messages: list[Message]
+    head_id: MessageId | None
+    """The end of what is shown, which may be an answer that is still being written; None of an empty chat."""
 
 
 async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
@@ -80,14 +82,20 @@ class ConversationService:
         async with self._transactions.as_caller(caller) as tx:
             return await tx.chats.page(caller, limit, after, replace(which, needle=needle or None))
 
-    async def get(self, caller: Caller, chat_id: ChatId, limit: int, after: int) -> Conversation:
-        """Return a chat with its messages after a message number."""
+    async def get(
+        self, caller: Caller, chat_id: ChatId, limit: int, after: int, *, all_branches: bool = False
+    ) -> Conversation:
+        """Return a chat with its messages after a message number: those that are shown, or those of all branches."""
         async with self._transactions.as_caller(caller) as tx:
             chat = await tx.chats.find(caller, chat_id=chat_id)
             if chat is None:
                 raise ChatNotFound
-            messages = await tx.chats.messages(caller, chat_id, limit, after)
-            return Conversation(chat, await readable(tx, caller, messages))
+            tree = chat.tree
+            stretches = tree.all(after) if all_branches else tree.path(tree.head, after)
+            messages = await tx.chats.messages(caller, chat, stretches, limit)
+            ids = await tx.chats.list_ids(caller, chat_id, [tree.head])
+            head_id, _ = ids.get(tree.head, (None, False))
+            return Conversation(chat, await readable(tx, caller, messages), head_id)
 
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""

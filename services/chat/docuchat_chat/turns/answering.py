@@ -134,6 +134,7 @@ def answer_of(turn: Turn, outcome: Outcome) -> Answer:
         status=MESSAGE_STATUS[outcome.state],
         metadata=metadata_of(turn, outcome),
         created_at=outcome.finished_at,
+        parent_id=turn.user_message_id,
     )
     return Answer(turn, message)
 

@@ -37,7 +37,7 @@ class Histories:
             if draft.chat.is_full:
                 raise ChatFull
             limit = self._policy.max_history_messages
-            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat.id, limit))
+            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat, draft.chat.tree.head, limit))
 
 
 def _as_chat_id(session_id: str | None) -> ChatId | None:

@@ -2,14 +2,14 @@
 -- The question and its turn, before the provider is called.
 WITH question AS (
     INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status)
-    VALUES (:user_message_id, :tenant_id, :chat_id, :question_seq, 'user', :question, :question_key, :question_tokens,
+    VALUES (:user_message_id, :tenant_id, :chat_id, :answer_seq - 1, 'user', :question, :question_key, :question_tokens,
             :tokenizer, 'complete')
 )
 INSERT INTO chat.turns (id, tenant_id, subject_type, subject_id, chat_id, session_id, user_message_id, message_id, answer_seq,
                         model, provider, hold_id, prompt_tokens, sources, notice, owner, key_owner_id, chatbot_id,
                         chatbot_version)
 VALUES (:turn_id, :tenant_id, :subject_type, :subject_id, :chat_id, :session_id, :user_message_id, :message_id,
-        :question_seq + 1, :model, :provider, :hold_id, :prompt_tokens, :sources::jsonb, :notice, :owner, :key_owner_id,
+        :answer_seq, :model, :provider, :hold_id, :prompt_tokens, :sources::jsonb, :notice, :owner, :key_owner_id,
         :chatbot_id, :chatbot_version);
 
 -- name: find_turn^

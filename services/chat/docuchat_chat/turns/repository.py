@@ -54,7 +54,7 @@ class TurnRepository:
             session_id=turn.session_id,
             user_message_id=turn.user_message_id,
             message_id=turn.message_id,
-            question_seq=chat.question_seq,
+            answer_seq=chat.answer_seq,
             question=question.text,
             question_key=fold(question.text),
             question_tokens=question.tokens,

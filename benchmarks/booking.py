@@ -13,9 +13,19 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from uuid import NAMESPACE_URL, uuid5
 
 from docuchat_common.clock import SystemClock
-from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
+from docuchat_common.contracts.holds import (
+    Amount,
+    HoldKind,
+    HoldRequest,
+    HoldUnit,
+    LimitUnit,
+    StatedLimit,
+    Subject,
+    SubjectType,
+)
 from docuchat_common.db import UnitOfWork
 from docuchat_common.events.catalogue import UsageRecorded
 from docuchat_common.ids import uuid7
@@ -41,6 +51,33 @@ def usage(number: int) -> Usage:
     )  # fmt: skip
 
 
+def request(*subjects: tuple[SubjectType, str], limits: tuple[StatedLimit, ...] = ()) -> HoldRequest:
+    wanted = ((HoldUnit.INPUT_TOKENS, 800), (HoldUnit.OUTPUT_TOKENS, 200), (HoldUnit.MESSAGES, 1))
+    return HoldRequest(
+        tenant_id=1,
+        subjects=tuple(Subject(type=kind, id=name) for kind, name in subjects),
+        kind=HoldKind.CHAT,
+        provider="openai",
+        model="gpt-4o-mini",
+        lease=timedelta(minutes=5),
+        amounts=tuple(Amount(unit=unit, amount=amount) for unit, amount in wanted),
+        limits=limits,
+    )
+
+
+def visitors_request(visitor: str, address: str) -> HoldRequest:
+    """As chat asks for a visitor's question."""
+    chatbot = str(uuid5(NAMESPACE_URL, "chatbot"))
+    visitors = (SubjectType.VISITOR, SubjectType.ADDRESS, SubjectType.VISITORS)
+    stated = [(SubjectType.CHATBOT, unit) for unit in LimitUnit]
+    stated += [(kind, LimitUnit.MESSAGES) for kind in visitors] + [(SubjectType.VISITOR, LimitUnit.TOKENS)]
+    return request(
+        (SubjectType.CHATBOT, chatbot),
+        *zip(visitors, (visitor, address, chatbot), strict=True),
+        limits=tuple(StatedLimit(type=kind, unit=unit, amount=10**12) for kind, unit in stated),
+    )
+
+
 async def median(count: int, work: Callable[[int], Awaitable[object]]) -> float:
     """Microseconds of one, of so many one after the other."""
     took = []
@@ -58,18 +95,10 @@ async def statements(database: ClonedDatabase) -> None:
         quotas, ledger = QuotaService(uow, SystemClock(), Policy()), LedgerService(uow, SystemClock())
 
         async def hold(_: int) -> None:
-            wanted = ((HoldUnit.INPUT_TOKENS, 800), (HoldUnit.OUTPUT_TOKENS, 200))
-            await quotas.hold(
-                HoldRequest(
-                    tenant_id=1,
-                    subjects=(Subject(type=SubjectType.USER, id=str(uuid7())),),
-                    kind=HoldKind.CHAT,
-                    provider="openai",
-                    model="gpt-4o-mini",
-                    lease=timedelta(minutes=5),
-                    amounts=tuple(Amount(unit=unit, amount=amount) for unit, amount in wanted),
-                )
-            )
+            await quotas.hold(request((SubjectType.USER, str(uuid7()))))
+
+        async def hold_for_visitor(number: int) -> None:
+            await quotas.hold(visitors_request(str(uuid7()), f"address {number % 100}"))
 
         async def book(number: int) -> None:
             await ledger.book([usage(number)])
@@ -82,6 +111,7 @@ async def statements(database: ClonedDatabase) -> None:
         for tenant in range(1, TENANTS + 1):
             await quotas.open_tenant(tenant)
         print(f"hold, whole use case                {await median(1500, hold):8.0f} µs")
+        print(f"hold of a new visitor, with limits  {await median(1500, hold_for_visitor):8.0f} µs")
         print(f"book one event, whole use case      {await median(1500, book):8.0f} µs")
         for size in (32, 128, 256):
             lists = [[usage(number) for number in range(size)] for _ in range(30)]

@@ -85,7 +85,7 @@ class TestHolding:
         await world.spend(1000, hold_id=(await world.hold(1000, subjects=own)).id, user_id=None)
         with pytest.raises(QuotaExceeded) as refused:
             await world.hold(1000, subjects=own)
-        assert (refused.value.extensions["layer"], refused.value.extensions["used"]) == (subject.value, 1000)
+        assert (refused.value.extensions["layer"], refused.value.extensions["used"]) == (Subject(subject).layer, 1000)
         await world.hold(1000, subjects={subject: uuid7()})
 
     async def test_a_hold_is_priced_by_the_version_in_force(self, world: World) -> None:

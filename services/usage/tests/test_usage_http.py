@@ -223,7 +223,7 @@ async def test_the_public_schema_is_documented_and_hides_what_is_internal(http: 
     ]  # fmt: skip
     report = schema["components"]["schemas"]["UsageReport"]
     assert set(report["properties"]) == {
-        "last_24h", "last_7d", "period", "quota", "me", "by_model", "by_user",
+        "last_24h", "last_7d", "period", "quota", "me", "by_model", "by_user", "by_chatbot",
     }  # fmt: skip
     totals = schema["components"]["schemas"]["TokenTotals"]["properties"]
     assert all("description" in field for field in totals.values())

@@ -1,8 +1,12 @@
-"""Whatever happens in whatever order: used + held stays within the limit, and held is the sum of the open holds."""
+"""Whatever happens in whatever order: used + held stays within the limit, and held is the sum of the open holds.
+
+Visitors are held to the messages that whoever holds states, the last statement counting.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +16,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from docuchat_common.contracts.holds import BudgetBusy
+from docuchat_common.contracts.holds import (
+    BudgetBusy,
+    DemoLimitReached,
+    HoldUnit,
+    LimitUnit,
+    StatedLimit,
+    SubjectType,
+)
 from docuchat_common.errors import QuotaExceeded
 from docuchat_usage.quotas.errors import HoldNotFound
 
@@ -40,6 +51,8 @@ def machine_on(  # noqa: C901 - one small rule beside the other
             self.open: dict[UUID, int] = {}
             self.leases: dict[UUID, object] = {}
             self.used = 0
+            self.asker: dict[UUID, str] = {}
+            self.sent: Counter[str] = Counter()
 
         def teardown(self) -> None:
             self.runner.run(self.stack.aclose())
@@ -61,6 +74,28 @@ def machine_on(  # noqa: C901 - one small rule beside the other
             assert fits
             self.open[hold.id], self.leases[hold.id] = hold.tokens, hold.expires_at
 
+        @rule(tokens=st.integers(1, 500), visitor=st.sampled_from("ab"), most=st.integers(0, 4) | st.none())
+        def hold_for_visitor(self, tokens: int, visitor: str, most: int | None) -> None:
+            self.lapse()
+            running = sum(self.asker.get(hold) == visitor for hold in self.open)
+            has_messages = most is None or self.sent[visitor] + running < most
+            fits = self.used + sum(self.open.values()) + tokens <= LIMIT
+            request = {
+                "amounts": {HoldUnit.INPUT_TOKENS: tokens, HoldUnit.MESSAGES: 1},
+                "subjects": {SubjectType.VISITOR: visitor},
+                "limits": (StatedLimit(type=SubjectType.VISITOR, unit=LimitUnit.MESSAGES, amount=most),),
+            }
+            try:
+                hold = self.runner.run(self.world.hold(**request))
+            except DemoLimitReached:
+                assert fits and not has_messages
+            except (BudgetBusy, QuotaExceeded):
+                assert not fits
+            else:
+                assert fits and has_messages
+                self.open[hold.id], self.leases[hold.id] = hold.tokens, hold.expires_at
+                self.asker[hold.id] = visitor
+
         @precondition(lambda self: self.open)
         @rule(data=st.data(), share=st.floats(0, 1))
         def settle(self, data: st.DataObject, share: float) -> None:
@@ -71,6 +106,8 @@ def machine_on(  # noqa: C901 - one small rule beside the other
             tokens = int(self.open.pop(hold) * share)
             self.runner.run(self.world.spend(tokens, hold_id=hold))
             self.used += tokens
+            if hold in self.asker:
+                self.sent[self.asker[hold]] += 1
 
         @precondition(lambda self: self.open)
         @rule(data=st.data(), share=st.floats(0, 1.5))

@@ -2,8 +2,8 @@
 
 `POST /internal/holds`, `PATCH` and `DELETE /internal/holds/{id}`, all with `X-Internal-Token`. A lease is in seconds.
 A refusal is a 429: `quota_exceeded` when the amount is spent (Retry-After until the reset), `quota_busy` when only
-other holds stand in the way (a short Retry-After). It names `layer`, `subject_id`, `unit`, `limit`, `used`, `held` and
-`remaining`.
+other holds stand in the way (a short Retry-After), `demo_limit_reached` when what has no room are the messages of a
+chatbot's visitors. It names `layer`, `subject_id`, `unit`, `limit`, `used`, `held` and `remaining`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ class BudgetBusy(RateLimited):
     """Requests that are running hold what is left of the budget; try again when they are done."""
 
     code = "quota_busy"
+
+
+class DemoLimitReached(QuotaExceeded):
+    """The messages that visitors of this chatbot may send are used up; come back when they are reset."""
+
+    code = "demo_limit_reached"
 
 
 HOLD_REFUSED: Final = (QuotaExceeded, BudgetBusy)
@@ -59,6 +65,18 @@ class SubjectType(StrEnum):
     CHATBOT = "chatbot"
     KEY = "key"
     VISITOR = "visitor"
+    ADDRESS = "address"
+    """Where visitors of a chatbot come from; the id is a keyed hash of both."""
+    VISITORS = "visitors"
+    """All visitors of a chatbot together; the id is the chatbot's."""
+
+
+class LimitUnit(StrEnum):
+    """What a stated limit counts, by the calendar month."""
+
+    TOKENS = "tokens"
+    COST = "cost"
+    MESSAGES = "messages"
 
 
 _TOKENS: Final = frozenset({HoldUnit.INPUT_TOKENS, HoldUnit.OUTPUT_TOKENS})
@@ -84,6 +102,17 @@ class Amount(_Message):
     amount: int = Field(ge=0, le=MOST_BYTES)
 
 
+class StatedLimit(_Message):
+    """What a subject of the hold may use in a month, as the asker says; a plan's limit for such subjects still binds.
+
+    It stays until a later hold of the subject states another.
+    """
+
+    type: SubjectType
+    unit: LimitUnit
+    amount: int | None = Field(default=None, ge=0, le=MOST_BYTES, description="null counts without a limit.")
+
+
 class HoldRequest(_Message):
     """The most that an action can use, asked for before it begins."""
 
@@ -95,6 +124,7 @@ class HoldRequest(_Message):
     )
     model: str | None = Field(default=None, min_length=1, max_length=200)
     amounts: tuple[Amount, ...] = Field(min_length=1, max_length=len(HoldUnit))
+    limits: tuple[StatedLimit, ...] = Field(default=(), max_length=len(SubjectType) * len(LimitUnit))
     lease: Lease
 
     @model_validator(mode="after")
@@ -104,6 +134,10 @@ class HoldRequest(_Message):
             raise ValueError("a unit is named twice")
         if len({subject.type for subject in self.subjects}) != len(self.subjects):
             raise ValueError("a type of subject is named twice")
+        if len({(limit.type, limit.unit) for limit in self.limits}) != len(self.limits):
+            raise ValueError("a limit is stated twice")
+        if not {limit.type for limit in self.limits} <= {subject.type for subject in self.subjects}:
+            raise ValueError("a limit is stated of somebody whom the hold does not name")
         if units & _TOKENS:
             if self.provider is None or self.model is None:
                 raise ValueError("tokens are held for a provider and a model; name both")

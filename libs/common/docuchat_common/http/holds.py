@@ -22,7 +22,7 @@ class HoldsClient:
 
     async def open(self, request: HoldRequest) -> HoldView:
         """Set the amounts aside for every subject, or for none."""
-        body = request.model_dump(mode="json")
+        body = request.model_dump(mode="json", exclude_defaults=True)
         return HoldView.model_validate(
             await self._client.request_json("POST", "/internal/holds", json=body, headers=self._headers)
         )

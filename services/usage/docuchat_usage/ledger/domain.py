@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from docuchat_usage.quotas.domain import Budgets, Crossing, HoldState, Period
+from docuchat_usage.quotas.domain import Budgets, Counter, Crossing, HoldState, Period, Unit
 
 MOST_TOKENS: Final = 1_000_000_000
 """More than this in one call is no usage but a fault of whoever says so."""
@@ -123,3 +123,4 @@ class Report:
     budgets: Budgets
     by_model: Mapping[str, Totals] = field(default_factory=dict)
     by_user: Mapping[UUID, Totals] = field(default_factory=dict)
+    by_chatbot: Mapping[UUID, Mapping[Unit, Counter]] = field(default_factory=dict)

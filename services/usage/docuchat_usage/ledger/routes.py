@@ -24,7 +24,7 @@ internal = APIRouter(
 async def get_usage(caller: Annotated[Caller, requires("usage.read")], service: Service) -> UsageReport:
     """Tokens and cost of the last 24 hours, the last 7 days and the current period, and what is left of the quota.
 
-    Everybody sees the tenant's totals and their own; owners and admins also see each user's.
+    Everybody sees the tenant's totals and their own; owners and admins also see each user's and each chatbot's.
     """
     return UsageReport.of(await service.report(caller), with_users=caller.can("usage.manage"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -87,6 +88,16 @@ class UserUsage(TokenTotals):
     user_id: UUID
 
 
+class ChatbotUsage(BaseModel):
+    """What one chatbot used in this period, whoever asked it."""
+
+    chatbot_id: UUID
+    tokens: CountQuota
+    messages: int = Field(description="Messages that were answered.", examples=[42])
+    cost: float = Field(examples=[0.00169495])
+    currency: str = Field(examples=[CURRENCY])
+
+
 class UsageReport(BaseModel):
     """Usage and quota of the tenant, and of the calling user in it."""
 
@@ -99,10 +110,13 @@ class UsageReport(BaseModel):
     by_user: list[UserUsage] | None = Field(
         default=None, description="This period by user, the most expensive first; for owners and admins, else null."
     )
+    by_chatbot: list[ChatbotUsage] | None = Field(
+        default=None, description="This period by chatbot, the most expensive first; for owners and admins, else null."
+    )
 
     @classmethod
     def of(cls, report: Report, *, with_users: bool) -> UsageReport:
-        """The view of a report; `by_user` only for those who may see it."""
+        """The view of a report; `by_user` and `by_chatbot` only for those who may see them."""
         return cls(
             last_24h=_totals(report.tenant.last_24h),
             last_7d=_totals(report.tenant.last_7d),
@@ -113,6 +127,7 @@ class UsageReport(BaseModel):
             by_user=[UserUsage(user_id=user, **_amounts(totals)) for user, totals in _dearest_first(report.by_user)]
             if with_users
             else None,
+            by_chatbot=_chatbots(report.by_chatbot) if with_users else None,
         )
 
 
@@ -157,8 +172,10 @@ def _quota(counters: Mapping[Unit, Counter], period: Period) -> Quota:
 
 
 def _count(counter: Counter | None) -> CountQuota | None:
-    if counter is None:
-        return None
+    return None if counter is None else _counted(counter)
+
+
+def _counted(counter: Counter) -> CountQuota:
     return CountQuota(
         limit=None if counter.limit is None else int(counter.limit),
         used=int(counter.used),
@@ -177,6 +194,21 @@ def _cost(counter: Counter | None) -> CostQuota | None:
         remaining=float(counter.remaining),
         currency=CURRENCY,
     )
+
+
+def _chatbots(found: Mapping[UUID, Mapping[Unit, Counter]]) -> list[ChatbotUsage]:
+    none = Counter(None, Decimal(0), Decimal(0))
+    dearest = sorted(found.items(), key=lambda item: (-item[1].get(Unit.COST, none).used, str(item[0])))
+    return [
+        ChatbotUsage(
+            chatbot_id=chatbot,
+            tokens=_counted(counters.get(Unit.TOKENS, none)),
+            messages=int(counters.get(Unit.MESSAGES, none).used),
+            cost=float(counters.get(Unit.COST, none).used),
+            currency=CURRENCY,
+        )
+        for chatbot, counters in dearest
+    ]
 
 
 def _dearest_first(totals: Mapping[K, Totals]) -> list[tuple[K, Totals]]:

@@ -71,7 +71,8 @@ class LedgerService:
             if Subject.TENANT not in budgets:
                 await tx.quotas.open_tenant(caller.tenant_id, now)
                 budgets = await tx.quotas.budgets(caller.tenant_id, subjects, now)
-            return await tx.ledger.report(caller.tenant_id, caller.user_id or caller.owner_id, now, budgets)
+            report = await tx.ledger.report(caller.tenant_id, caller.user_id or caller.owner_id, now, budgets)
+            return replace(report, by_chatbot=await tx.quotas.list_chatbots(caller.tenant_id, now))
 
     async def list_booked(self, event_ids: Sequence[UUID]) -> list[UUID]:
         """Those of some usage events that have an entry, so that whoever published them can tell what was lost."""

@@ -22,6 +22,17 @@ class Subject(StrEnum):
     KEY = "key"
     USER = "user"
     VISITOR = "visitor"
+    ADDRESS = "address"
+    VISITORS = "visitors"
+
+    @property
+    def layer(self) -> str:
+        """The layer's name for whom it refuses: all visitors of a chatbot together are the chatbot's layer."""
+        return "chatbot" if self is Subject.VISITORS else self.value
+
+
+DEMO_SUBJECTS: Final = frozenset({Subject.VISITOR, Subject.ADDRESS, Subject.VISITORS})
+"""Those whose messages are a chatbot's demo."""
 
 
 class Unit(StrEnum):
@@ -116,6 +127,11 @@ class Refusal:
     def is_busy(self) -> bool:
         """Whether only other holds stand in the way."""
         return self.used + self.wanted <= self.limit
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether what has no room are the messages of a chatbot's visitors."""
+        return self.unit is Unit.MESSAGES and self.subject_type in DEMO_SUBJECTS
 
     @property
     def remaining(self) -> Decimal:

@@ -9,6 +9,16 @@ FROM usage.hold_v1(
     :expires_at::timestamptz, :period_start::timestamptz, :period_end::timestamptz, :announce_before::timestamptz) h;
 
 
+-- name: hold_within(hold_id, tenant_id, subject_types, subject_ids, kind, provider, model, input_tokens, output_tokens, units, amounts, limit_types, limit_ids, limit_units, limits, now, expires_at, period_start, period_end, announce_before, thresholds)^
+-- Bring budgets of the subjects to the limits that are stated, then set amounts aside in every budget, or in none.
+SELECT h.refused, h.subject_type, h.subject_id, h.unit, h.wanted, h.amount_limit, h.used, h.held, h.resets_at, h.announce
+FROM usage.hold_v2(
+    :hold_id::uuid, :tenant_id::bigint, :subject_types::text[], :subject_ids::text[], :kind::text, :provider::text, :model::text,
+    :input_tokens::bigint, :output_tokens::bigint, :units::text[], :amounts::numeric[], :limit_types::text[],
+    :limit_ids::text[], :limit_units::text[], :limits::numeric[], :now::timestamptz, :expires_at::timestamptz,
+    :period_start::timestamptz, :period_end::timestamptz, :announce_before::timestamptz, :thresholds::smallint[]) h;
+
+
 -- name: renew(hold_id, tokens, expires_at)^
 -- Prolong an open hold and give back what it will not need; nothing but nulls when it is not open.
 SELECT h.tokens, h.expires_at FROM usage.renew_v1(:hold_id::uuid, :tokens::bigint, :expires_at::timestamptz) h;
@@ -49,6 +59,11 @@ WITH old AS (
 SELECT count(*) FROM gone;
 
 
+-- name: drop_ended(now, batch)$
+-- Drop budgets with stated limits whose period is over; how many.
+SELECT usage.drop_ended_v1(:now::timestamptz, :batch::integer);
+
+
 -- name: count_open(now)^
 -- Open holds, and those among them whose lease has ended, of all tenants.
 SELECT count(*) AS held, count(*) FILTER (WHERE h.expires_at <= :now::timestamptz) AS lapsed
@@ -68,3 +83,11 @@ LEFT JOIN LATERAL (
     WHERE h.tenant_id = b.tenant_id AND h.state = 'held' AND h.expires_at <= :now::timestamptz
       AND b.id = ANY (h.budget_ids) AND a.unit = b.unit
 ) lapsed ON true;
+
+
+-- name: list_chatbots(tenant_id, now)
+-- What a tenant's chatbots have used in this period, and may use.
+SELECT b.subject_id, b.unit, b.amount_limit, b.used, b.held
+FROM usage.budgets b
+WHERE b.tenant_id = :tenant_id::bigint AND b.subject_type = 'chatbot' AND b.period_end > :now::timestamptz
+ORDER BY b.id;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -28,7 +28,7 @@ class QuotaRepository:
     async def hold(
         self, hold_id: UUID, request: HoldRequest, now: datetime, announce_every: timedelta
     ) -> Hold | Refusal:
-        """Set amounts aside in every budget of the subjects, or in none.
+        """Set amounts aside in every budget of the subjects, or in none; limits that are stated bind from here on.
 
         A refusal is to be announced when the refusing budget's last announcement is older than `announce_every`.
         """
@@ -36,7 +36,8 @@ class QuotaRepository:
         input_tokens = request.amount_of(HoldUnit.INPUT_TOKENS)
         output_tokens = request.amount_of(HoldUnit.OUTPUT_TOKENS)
         others = [a for a in request.amounts if a.unit not in (HoldUnit.INPUT_TOKENS, HoldUnit.OUTPUT_TOKENS)]
-        row = await _queries.hold(
+        query = _queries.hold_within if request.limits else _queries.hold
+        row = await query(
             self._connection,
             hold_id=hold_id,
             tenant_id=request.tenant_id,
@@ -54,6 +55,7 @@ class QuotaRepository:
             period_start=period.starts_at,
             period_end=period.ends_at,
             announce_before=now - announce_every,
+            **_stated(request),
         )
         if not row["refused"]:
             return Hold(hold_id, input_tokens + output_tokens, now + request.lease)
@@ -94,6 +96,20 @@ class QuotaRepository:
         """Forget holds that were closed before a moment; answers how many."""
         count: int = await _queries.purge(self._connection, before=before, batch=limit)
         return count
+
+    async def drop_ended(self, now: datetime, limit: int) -> int:
+        """Drop budgets with stated limits whose period is over; answers how many."""
+        count: int = await _queries.drop_ended(self._connection, now=now, batch=limit)
+        return count
+
+    async def list_chatbots(self, tenant_id: int, now: datetime) -> dict[UUID, dict[Unit, Counter]]:
+        """The budgets of a tenant's chatbots in this period."""
+        resets_at = Period.month_of(now).ends_at
+        found: dict[UUID, dict[Unit, Counter]] = {}
+        async for row in _queries.list_chatbots(self._connection, tenant_id=tenant_id, now=now):
+            counter = Counter(row["amount_limit"], row["used"], row["held"], resets_at)
+            found.setdefault(UUID(row["subject_id"]), {})[Unit(row["unit"])] = counter
+        return found
 
     async def count_open(self, now: datetime) -> tuple[int, int]:
         """Open holds, and those among them whose lease has ended."""
@@ -153,3 +169,17 @@ class QuotaRepository:
                 resets_at=None if unit in _STANDING else resets_at,
             )
         return found
+
+
+def _stated(request: HoldRequest) -> dict[str, Any]:
+    """The arguments of `hold_within` that `hold` has not."""
+    if not request.limits:
+        return {}
+    ids = {subject.type: subject.id for subject in request.subjects}
+    return {
+        "limit_types": [limit.type for limit in request.limits],
+        "limit_ids": [ids[limit.type] for limit in request.limits],
+        "limit_units": [limit.unit for limit in request.limits],
+        "limits": [limit.amount for limit in request.limits],
+        "thresholds": THRESHOLDS,
+    }

@@ -13,12 +13,12 @@ import structlog
 
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
-from docuchat_common.contracts.holds import BudgetBusy, HoldRequest
+from docuchat_common.contracts.holds import BudgetBusy, DemoLimitReached, HoldRequest
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.events import catalogue
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_usage import metrics
-from docuchat_usage.quotas.domain import Budgets, Hold, Refusal, Subject, Unit
+from docuchat_usage.quotas.domain import DEMO_SUBJECTS, Budgets, Hold, Refusal, Subject, Unit
 from docuchat_usage.quotas.errors import TenantUnknown
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ logger = structlog.get_logger()
 _SWEEP_BATCH: Final = 500
 _BUSY_PAUSE: Final = timedelta(seconds=5)
 ANNOUNCED_UNITS: Final = frozenset({Unit.TOKENS, Unit.COST})
-ANNOUNCED_SUBJECTS: Final = frozenset(Subject) - {Subject.VISITOR}
+ANNOUNCED_SUBJECTS: Final = frozenset(Subject) - DEMO_SUBJECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class QuotaService:
 
         Raises:
             QuotaExceeded: it does not fit in what a budget has left of its period; nothing is held in any.
+            DemoLimitReached: the messages of a chatbot's visitors have no room, be they used or held.
             BudgetBusy: it would fit if other holds were settled.
         """
         now = self._clock.now()
@@ -116,8 +117,12 @@ class QuotaService:
         return expired
 
     async def purge(self) -> int:
-        """Forget holds that were closed long ago; answers how many."""
+        """Forget holds that were closed long ago, and budgets of a period that is over; answers how many holds."""
         before = self._clock.now() - self._policy.keep_closed_holds
+        while True:
+            async with self._uow.system() as tx:
+                if await tx.quotas.drop_ended(self._clock.now(), _SWEEP_BATCH) < _SWEEP_BATCH:
+                    break
         purged = 0
         while True:
             async with self._uow.system() as tx:
@@ -169,7 +174,7 @@ def _is_announced(refusal: Refusal) -> bool:
 
 
 def _refused(refusal: Refusal, now: datetime) -> BudgetBusy | QuotaExceeded:
-    unit, owner = refusal.unit, refusal.subject_type.value
+    unit, owner = refusal.unit, refusal.subject_type.layer
     facts: dict[str, Any] = {
         "layer": owner,
         "subject_id": refusal.subject_id,
@@ -180,6 +185,9 @@ def _refused(refusal: Refusal, now: datetime) -> BudgetBusy | QuotaExceeded:
         "remaining": unit.number(refusal.remaining),
         "resets_at": None if refusal.resets_at is None else refusal.resets_at.isoformat(),
     }
+    if refusal.is_demo:
+        wait = _BUSY_PAUSE if refusal.is_busy else _until(refusal.resets_at, now)
+        return DemoLimitReached(retry_after=wait, **facts)
     if refusal.is_busy:
         return BudgetBusy(
             f"Requests that are running hold what is left of the {unit.value} of this {owner}; try again shortly.",
@@ -191,9 +199,13 @@ def _refused(refusal: Refusal, now: datetime) -> BudgetBusy | QuotaExceeded:
         return QuotaExceeded(detail, **facts)
     return QuotaExceeded(
         f"The {unit.value} budget of this {owner} does not allow this request; it is reset at {facts['resets_at']}.",
-        retry_after=max(refusal.resets_at - now, timedelta(seconds=1)),
+        retry_after=_until(refusal.resets_at, now),
         **facts,
     )
+
+
+def _until(moment: datetime | None, now: datetime) -> timedelta:
+    return max((moment or now) - now, timedelta(seconds=1))
 
 
 def _exceeded(tenant_id: int, refusal: Refusal) -> catalogue.QuotaExceeded:

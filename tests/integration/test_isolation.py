@@ -80,6 +80,11 @@ async def endow(product: Product, user: User) -> Victim:
             "INSERT INTO auth.passkeys VALUES ($1, gen_random_uuid(), $2, $3, sha256(uuidv7()::text::bytea), 'key', 0, "
             "false, now()) RETURNING id"
         )
+        chatbot = (
+            "INSERT INTO chat.chatbots (id, tenant_id, name, name_key, draft) "
+            "VALUES (gen_random_uuid(), $1, $2, $2, '{}') RETURNING id"
+        )
+        ids["chatbot_id"] = str(await administrator.fetchval(chatbot, user.tenant_id, f"Chatbot {_SECRET}"))
         ids["passkey_id"] = str(await administrator.fetchval(passkey, user.tenant_id, user.id, f"Passkey {_SECRET}"))
     ids["tenant"] = user.tenant_id
     domain = await user.http.post("/v1/domains", json={"domain": f"{uuid4().hex}.example"})

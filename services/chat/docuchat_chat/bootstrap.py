@@ -16,9 +16,9 @@ from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
+from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
-from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
@@ -61,7 +61,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chats", "messages", "feedback")
+EXPORTED = ("chats", "messages")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -73,8 +73,8 @@ class Container:
     settings: Settings
     verifier: TokenVerifier
     search: SearchService
+    chatbots: ChatbotService
     conversations: ConversationService
-    feedback: FeedbackService
     turns: Turns
     idempotency: Idempotency
     exporter: Exporter
@@ -197,8 +197,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
+            chatbots=ChatbotService(transactions),
             conversations=conversations,
-            feedback=FeedbackService(transactions),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),

@@ -14,7 +14,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from docuchat_common.contracts.chatbot_names import path_of as chatbot_path
 from docuchat_common.events.catalogue import DocumentDeleted
+from docuchat_common.ids import TenantId
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 from docuchat_testkit.messaging import others
@@ -412,3 +414,20 @@ async def test_a_deleted_document_leaves_no_words_in_answers(stage: Any, rabbitm
     assert again.json() == {"quotes": 1} and (await quotes())[str(second)] == (False, True)
     letters = await chat.http.get("/internal/dead-letters", headers={"X-Internal-Token": INTERNAL_TOKEN})
     assert letters.json()["items"] == []
+
+
+async def test_other_services_are_told_which_chatbots_a_tenant_has(stage: Any, database: Any) -> None:
+    chat, chatbot_id = await stage.start(), uuid4()
+    async with database.connect() as admin:
+        made = "INSERT INTO chat.chatbots (id, tenant_id, name, name_key, draft) VALUES ($1, 1, 'Shop', 'shop', '{}')"
+        await admin.execute(made, chatbot_id)
+    headers = {"X-Internal-Token": INTERNAL_TOKEN}
+    answer = await chat.http.get(chatbot_path(TenantId(1), chatbot_id), headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"name": "Shop"})
+    for tenant, asked, sent, status in (
+        (2, chatbot_id, headers, 404),
+        (1, uuid4(), headers, 404),
+        (1, chatbot_id, {}, 403),
+        (1, chatbot_id, stage.headers, 403),
+    ):
+        assert (await chat.http.get(chatbot_path(TenantId(tenant), asked), headers=sent)).status_code == status

@@ -23,6 +23,7 @@ from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
 from docuchat_gateway.adapters.api_keys import AuthKeyExchange
+from docuchat_gateway.adapters.chatbots import ChatChatbots
 from docuchat_gateway.adapters.good_keys import RedisGoodKeys
 from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.revisions import AuthRevisions
@@ -32,6 +33,7 @@ from docuchat_gateway.adapters.users import AuthUsers
 from docuchat_gateway.collections.service import CollectionService
 from docuchat_gateway.documents.errors import too_many_streams
 from docuchat_gateway.documents.holdings import HoldingsComparison
+from docuchat_gateway.documents.ports import Chatbots
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.documents.upload_routes import present
 from docuchat_gateway.documents.uploads import UploadService
@@ -63,6 +65,7 @@ class Container:
     progress_streams: OpenCounts
     documents: DocumentService
     collections: CollectionService
+    chatbots: Chatbots
     exports: ExportService
     idempotency: Idempotency
     uploads: UploadService
@@ -102,7 +105,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         idempotency = Idempotency(uow, lease=IDEMPOTENCY_LEASE)
         internal_token = settings.internal_token.get_secret_value()
-        quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
+        chat = ServiceClient(session, settings.chat_url, "chat")
+        quotes, chatbots = QuotesClient(chat, internal_token), ChatChatbots(chat, internal_token)
         # clients of their own: when revisions are late nothing else is refused for it
         revisions = AuthRevisions(ServiceClient(session, settings.auth_url, "auth"), internal_token)
         admission = Admission(verifier, Standing(revisions.list_after, settings.revisions_patience))
@@ -150,7 +154,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             documents=documents,
-            collections=CollectionService(uow, documents),
+            collections=CollectionService(uow, documents, chatbots),
+            chatbots=chatbots,
             exports=ExportService(uow, blobs, AuthUsers(auth, internal_token).has, limiter),
             idempotency=idempotency,
             uploads=UploadService(
@@ -159,7 +164,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 idempotency,
                 HoldsClient(ServiceClient(session, settings.usage_url, "usage"), internal_token),
                 present,
-                max_file_bytes=settings.max_file_bytes,
                 hold_lease=settings.upload_timeout + timedelta(minutes=1),
             ),
             upload_slots=SharedSlots(settings.max_parallel_uploads),

@@ -32,6 +32,8 @@ class Settings(ServiceSettings):
     """The same for one client address, behind which many users may sit."""
 
     max_file_size_mb: int = Field(default=25, ge=1)
+    max_attachment_size_mb: int = Field(default=10, ge=1)
+    """Of a file that is attached to a message."""
     max_parallel_uploads: int = Field(default=16, ge=1)
     """Uploads being stored at once; more of them wait, each in its own connection and without memory of ours."""
     upload_timeout: Duration = timedelta(minutes=5)
@@ -81,3 +83,7 @@ class Settings(ServiceSettings):
     @property
     def max_file_bytes(self) -> int:
         return self.max_file_size_mb * 2**20
+
+    @property
+    def max_attachment_bytes(self) -> int:
+        return self.max_attachment_size_mb * 2**20

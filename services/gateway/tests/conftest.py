@@ -80,13 +80,18 @@ class Gateway:
         return self.url.replace("http", "ws", 1) + "/ws/chat"
 
     async def upload(
-        self, content: bytes = PDF, filename: str = "document.pdf", headers: dict[str, str] | None = None, **fields: str
+        self,
+        content: bytes = PDF,
+        filename: str = "document.pdf",
+        headers: dict[str, str] | None = None,
+        to: str = "/v1/files",
+        **fields: str,
     ) -> aiohttp.ClientResponse:
         form = aiohttp.FormData()
         form.add_field("file", io.BytesIO(content), filename=filename)
         for name, value in fields.items():
             form.add_field(name, value)
-        return await self.call("POST", "/v1/files", data=form, headers=self.headers() | (headers or {}))
+        return await self.call("POST", to, data=form, headers=self.headers() | (headers or {}))
 
     async def call(self, method: str, path: str | URL, **options: Any) -> aiohttp.ClientResponse:
         """A response that was read to its end."""

@@ -36,7 +36,8 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Behind:
     """The services behind: every request but for their health is noted and answered by `answer`, else echoed.
 
-    As usage it holds what is asked for, unless `refuse_hold` says otherwise; as chat it empties two quotes.
+    As usage it holds what is asked for, unless `refuse_hold` says otherwise; as chat it empties two quotes, and has the
+    `chatbots`, by (id, tenant).
     """
 
     url: str = ""
@@ -48,10 +49,14 @@ class Behind:
     holds: dict[str, Any] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     refuse_hold: web.Response | None = None
+    chatbots: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def internal(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/forget"):
             return web.json_response({"quotes": 2})
+        if request.path.startswith("/internal/chatbots/"):
+            name = self.chatbots.get((request.path.rpartition("/")[2], request.query["tenant_id"]))
+            return web.json_response({"name": name} if name else {}, status=200 if name else 404)
         if request.method == "DELETE":
             self.released.append(request.path.rsplit("/", 1)[1])
             return web.Response(status=204)

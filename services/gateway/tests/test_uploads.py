@@ -49,7 +49,6 @@ def replace_uploads(gateway: Gateway, *, uow: Any = None, blobs: Blobs | None = 
         old._idempotency,
         old._holds,
         present,
-        max_file_bytes=old.max_file_bytes,
         hold_lease=old._hold_lease,
     )
     object.__setattr__(gateway.container, "uploads", service)

@@ -62,7 +62,7 @@ SELECT id FROM knowledge.collections WHERE tenant_id = :tenant_id AND id = :coll
 -- name: delete_empty_collection$
 -- Delete it with its members, unless it has a document; what is left of deleted ones stays without it until it is swept.
 DELETE FROM knowledge.collections c
-WHERE c.tenant_id = :tenant_id AND c.id = :collection_id AND NOT c.is_default AND c.kind = 'documents'
+WHERE c.tenant_id = :tenant_id AND c.id = :collection_id AND NOT c.is_default AND c.kind <> 'attachments'
   AND NOT EXISTS (SELECT FROM knowledge.documents d WHERE d.collection_id = c.id AND d.deleted_at IS NULL)
 RETURNING c.id;
 

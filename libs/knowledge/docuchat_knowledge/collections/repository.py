@@ -124,22 +124,14 @@ class CollectionRepository:
         return await self.get(tenant_id, collection_id)
 
     async def delete(self, tenant_id: TenantId, collection_id: CollectionId) -> None:
-        """Delete an empty one. Raises what `require_deletable` raises, and CollectionNotEmpty."""
-        await self.require_deletable(tenant_id, collection_id)
+        """Delete an empty one. Raises CollectionNotFound, DefaultCollection, CollectionNotEmpty."""
+        if (await self.get(tenant_id, collection_id)).is_default:
+            raise DefaultCollection
         place = {"tenant_id": tenant_id, "collection_id": collection_id}
         if await _queries.lock_collection(self._connection, **place) is None:
             raise CollectionNotFound
         if await _queries.delete_empty_collection(self._connection, **place) is None:
             raise CollectionNotEmpty
-
-    async def require_deletable(self, tenant_id: TenantId, collection_id: CollectionId) -> Collection:
-        """Raises CollectionNotFound, DefaultCollection, CollectionOfChatbot."""
-        collection = await self.get(tenant_id, collection_id)
-        if collection.is_default:
-            raise DefaultCollection
-        if collection.kind is Kind.CHATBOT:
-            raise CollectionOfChatbot
-        return collection
 
     async def list_members(
         self, tenant_id: TenantId, collection_id: CollectionId, *, limit: int, after: UUID | None

@@ -7,7 +7,7 @@ from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished, 
 from docuchat_chat.chatbots.ports import ChatbotsTx
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatbotId
+from docuchat_common.ids import ChatbotId, TenantId
 
 
 class ChatbotService:
@@ -15,6 +15,14 @@ class ChatbotService:
 
     def __init__(self, transactions: Transactions[ChatbotsTx]) -> None:
         self._transactions = transactions
+
+    async def get_name(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> str:
+        """Return what a chatbot is called. Raises ChatbotNotFound."""
+        async with self._transactions(tenant_id) as tx:
+            found = await tx.chatbots.find_live(tenant_id, chatbot_id)
+        if found is None:
+            raise ChatbotNotFound
+        return found[0].name
 
     async def live(self, caller: Caller, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
         """Return a chatbot and the version that answers. Raises ChatbotNotFound, ChatbotNotPublished."""

@@ -10,10 +10,11 @@ from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import CollectionId
 from docuchat_gateway.documents.domain import manages
-from docuchat_gateway.documents.ports import OpenTransaction
+from docuchat_gateway.documents.ports import Chatbots, OpenTransaction
 from docuchat_gateway.documents.service import DocumentService
 from docuchat_gateway.transaction import GatewayTx
-from docuchat_knowledge.collections.domain import Access, Collection, Member, Visibility
+from docuchat_knowledge.collections.domain import Access, Collection, Kind, Member, Visibility
+from docuchat_knowledge.collections.errors import CollectionOfChatbot, DefaultCollection
 from docuchat_knowledge.documents.errors import DocumentNotFound
 
 logger = structlog.get_logger()
@@ -24,9 +25,10 @@ _AT_ONCE = 50
 class CollectionService:
     """Use cases on collections, for one caller at a time."""
 
-    def __init__(self, uow: OpenTransaction, documents: DocumentService) -> None:
+    def __init__(self, uow: OpenTransaction, documents: DocumentService, chatbots: Chatbots) -> None:
         self._uow = uow
         self._documents = documents
+        self._chatbots = chatbots
 
     async def create(
         self, caller: Caller, name: str, visibility: Visibility, settle: Settle[Collection] = without_key
@@ -61,11 +63,15 @@ class CollectionService:
     async def delete(self, caller: Caller, collection_id: CollectionId, *, with_documents: bool) -> int:
         """Delete a collection, its documents only when asked to; gives how many they were. Safe to repeat.
 
+        A chatbot's goes with it; what an upload that crossed its deletion left behind can be deleted here.
         Raises CollectionNotFound, NotAllowed, DefaultCollection, CollectionOfChatbot, CollectionNotEmpty.
         """
         async with self._uow.as_caller(caller) as tx:
-            await _managed(tx, caller, collection_id)
-            await tx.collections.require_deletable(caller.tenant_id, collection_id)
+            collection = await _managed(tx, caller, collection_id)
+        if collection.is_default:
+            raise DefaultCollection
+        if collection.kind is Kind.CHATBOT and await self._chatbots.find_name(caller.tenant_id, collection_id):
+            raise CollectionOfChatbot
         deleted = await self._empty(caller, collection_id) if with_documents else 0
         async with self._uow.as_caller(caller) as tx:
             await tx.collections.delete(caller.tenant_id, collection_id)

@@ -108,7 +108,9 @@ def is_pdf(head: bytes) -> bool:
     return b"%PDF-" in head[:SNIFFED_BYTES]
 
 
-def fingerprint(file: ReceivedFile, fields: dict[str, str]) -> bytes:
-    """What two uploads share when they are the same request: content, name and fields, in whatever order they came."""
+def fingerprint(file: ReceivedFile, fields: dict[str, str], place: str) -> bytes:
+    """What two uploads share when they are the same request: content, name, fields in whatever order, and place."""
     pairs = sorted([*fields.items(), ("\x00filename", file.filename)])
+    if place:
+        pairs.append(("\x00place", place))
     return fingerprint_of(file.sha256, *(part for pair in pairs for part in pair))

@@ -55,3 +55,10 @@ class Quotes(Protocol):
 
     async def forget(self, tenant_id: TenantId, document_id: DocumentId) -> int | None:
         """Empty a deleted document's quotes; returns how many, None when chat hears of it later, by the event."""
+
+
+class Chatbots(Protocol):
+    """Which chatbots there are."""
+
+    async def find_name(self, tenant_id: TenantId, chatbot_id: UUID) -> str | None:
+        """What a tenant's chatbot is called; None when there is none. Raises UpstreamUnavailable."""

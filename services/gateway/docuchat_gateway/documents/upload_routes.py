@@ -1,18 +1,21 @@
-"""`POST /v1/files`: upload."""
+"""Uploads: `POST /v1/files`, `/v1/attachments` and `/v1/chatbots/{id}/documents`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final
+from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
 from docuchat_common.contracts.holds import HOLD_REFUSED
+from docuchat_common.contracts.permissions import Action
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.claims import Identity
 from docuchat_common.http.idempotency import REPLAYED_HEADER, IdempotencyKey, replayed
 from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.json_body import JsonRoute
@@ -21,6 +24,7 @@ from docuchat_common.http.problems import Responses, raises, response_for
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_gateway.documents.domain import FormPart
 from docuchat_gateway.documents.errors import (
+    ChatbotNotFound,
     FileEmpty,
     FileRequired,
     FileTooLarge,
@@ -30,36 +34,30 @@ from docuchat_gateway.documents.errors import (
     UploadTooSlow,
 )
 from docuchat_gateway.documents.forms import MAX_FIELD_BYTES, MAX_PARTS, MultipartForm
+from docuchat_gateway.documents.places import AttachmentPlace, ChatbotPlace, NamedPlace, Place
 from docuchat_gateway.documents.schemas import DocumentView
 from docuchat_gateway.documents.upload_bodies import EarlyRefusal, Pace, UploadBody
 from docuchat_gateway.documents.uploads import UploadService
-from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_knowledge.collections.errors import CollectionNotFound, TooManyCollections
 from docuchat_knowledge.documents.domain import Document
 from docuchat_knowledge.documents.errors import UploadAbandoned
 
-router = APIRouter(prefix="/v1/files", tags=["files"], route_class=JsonRoute)
+router = APIRouter(tags=["files"], route_class=JsonRoute)
 
 FORM_OVERHEAD: Final = MAX_FIELD_BYTES * 4 + MAX_PARTS * 1024
 """How much longer than its file a form may be."""
 
-_UPLOAD_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "A PDF."},
-                        "title": {"type": "string", "description": "Else the file's name."},
-                        "collection_id": {"type": "string", "format": "uuid", "description": "Else the default one."},
-                    },
-                }
-            }
-        },
+
+def _form(**more: Any) -> dict[str, Any]:
+    """The form of an upload, for the OpenAPI document."""
+    fields = {
+        "file": {"type": "string", "format": "binary", "description": "A PDF."},
+        "title": {"type": "string", "description": "Else the file's name."},
+        **more,
     }
-}
+    schema = {"type": "object", "required": ["file"], "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
 
 _HEADERS: Final[dict[str, Any]] = {
     "Location": {"description": "Where the document is.", "schema": {"type": "string"}},
@@ -74,17 +72,7 @@ _UPLOAD_RESPONSES: Final[Responses] = {
 }
 
 
-@router.post(
-    "",
-    status_code=202,
-    response_model=DocumentView,
-    summary="Upload a document",
-    description="Multipart form with the file in `file`. Answers 202 with a new document, or 200 with the existing one "
-    "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer.",
-    openapi_extra=_UPLOAD_BODY,
-    responses=_UPLOAD_RESPONSES,
-)
-@raises(
+_REFUSALS: Final = (
     NotMultipart,
     MalformedForm,
     FileRequired,
@@ -98,6 +86,19 @@ _UPLOAD_RESPONSES: Final[Responses] = {
     *IDEMPOTENCY_ERRORS,
     *HOLD_REFUSED,
 )
+
+
+@router.post(
+    "/v1/files",
+    status_code=202,
+    response_model=DocumentView,
+    summary="Upload a document",
+    description="Multipart form with the file in `file`. Answers 202 with a new document, or 200 with the existing one "
+    "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer.",
+    openapi_extra=_form(collection_id={"type": "string", "format": "uuid", "description": "Else the default one."}),
+    responses=_UPLOAD_RESPONSES,
+)
+@raises(*_REFUSALS)
 @audited("document.add")
 async def upload_file(
     request: Request,
@@ -105,7 +106,64 @@ async def upload_file(
     identity: CurrentIdentity,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
+    place = NamedPlace(request.app.state.container.settings.max_file_bytes)
+    return await _receive(request, identity, "documents.add", place, idempotency_key)
+
+
+@router.post(
+    "/v1/attachments",
+    status_code=202,
+    response_model=DocumentView,
+    summary="Upload a file for a message",
+    description="As `POST /v1/files`; name its `id` among the `attachments` of a question. Nobody but you reads it, no "
+    "list and no other search finds it, and it goes with the chat that it was used in, or after a day without one.",
+    openapi_extra=_form(),
+    responses=_UPLOAD_RESPONSES,
+)
+@raises(*_REFUSALS)
+@audited("attachment.add")
+async def upload_attachment(
+    request: Request,
+    caller: Annotated[Caller, requires("chats.use")],
+    identity: CurrentIdentity,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    place = AttachmentPlace(request.app.state.container.settings.max_attachment_bytes)
+    return await _receive(request, identity, "chats.use", place, idempotency_key)
+
+
+@router.post(
+    "/v1/chatbots/{chatbot_id}/documents",
+    status_code=202,
+    response_model=DocumentView,
+    tags=["chatbots"],
+    summary="Upload a document for a chatbot",
+    description="As `POST /v1/files`, to the chatbot's own collection, which has its id: "
+    "`GET /v1/files?collection_id=` lists it. Each version of the chatbot answers from it.",
+    openapi_extra=_form(),
+    responses=_UPLOAD_RESPONSES,
+)
+@raises(ChatbotNotFound, TooManyCollections, *_REFUSALS)
+@audited("document.add")
+async def upload_chatbot_document(
+    request: Request,
+    caller: Annotated[Caller, requires("chatbots.manage")],
+    identity: CurrentIdentity,
+    chatbot_id: Annotated[UUID, Path(description="Id of a chatbot.")],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     container = request.app.state.container
+    name = await container.chatbots.find_name(caller.tenant_id, chatbot_id)
+    if name is None:
+        raise ChatbotNotFound
+    place = ChatbotPlace(chatbot_id, name, container.settings.max_file_bytes)
+    return await _receive(request, identity, "chatbots.manage", place, idempotency_key)
+
+
+async def _receive(
+    request: Request, identity: Identity, action: Action, place: Place, idempotency_key: str | None
+) -> Response:
+    container, caller = request.app.state.container, identity.caller
     service: UploadService = container.uploads
     settings = container.settings
     slot = container.upload_slots.slot_of(caller)
@@ -113,15 +171,16 @@ async def upload_file(
         request,
         slot,
         Pace(settings.upload_idle, settings.upload_bytes_per_second),
-        limit=service.max_file_bytes + FORM_OVERHEAD,
-        file_limit=service.max_file_bytes,
+        limit=place.max_bytes + FORM_OVERHEAD,
+        file_limit=place.max_bytes,
     )
     try:
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
         async with asyncio.timeout(settings.upload_timeout.total_seconds()):
             outcome = await service.upload(
                 caller,
-                _to_the_end(form, body, lambda: container.verifier.recheck(identity, "documents.add", "POST")),
+                place,
+                _to_the_end(form, body, lambda: container.verifier.recheck(identity, action, "POST")),
                 idempotency_key,
                 declared_bytes=body.declared_bytes,
             )
@@ -136,7 +195,7 @@ async def upload_file(
             return answer
         # a client that waits for "100 Continue" has sent nothing, and must not be asked for it now
         waits = not body.touched and "expect" in request.headers
-        return EarlyRefusal(answer, linger_bytes=0 if waits else 2 * service.max_file_bytes)
+        return EarlyRefusal(answer, linger_bytes=0 if waits else 2 * place.max_bytes)
     finally:
         slot.give_up()
     if outcome.replayed:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -21,13 +21,12 @@ from docuchat_common.audit import entry
 from docuchat_common.blobs import BlobMissing, Blobs, BlobWriter
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError, InvalidInput, UpstreamUnavailable
-from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.idempotency import Claim, Idempotency, StoredResponse
-from docuchat_common.ids import CollectionId, DocumentId, uuid7
+from docuchat_common.ids import DocumentId, uuid7
 from docuchat_gateway.documents.domain import (
     PDF,
-    SNIFFED_BYTES,
     FormField,
     FormFile,
     FormPart,
@@ -38,19 +37,17 @@ from docuchat_gateway.documents.domain import (
     fingerprint,
     title_of,
 )
-from docuchat_gateway.documents.errors import FileEmpty, FileRequired, FileTooLarge
+from docuchat_gateway.documents.errors import FileRequired
 from docuchat_gateway.documents.events import uploaded_event
-from docuchat_gateway.documents.file_types import refuse_other_types
+from docuchat_gateway.documents.file_types import checked
+from docuchat_gateway.documents.places import Place, writable
 from docuchat_gateway.documents.ports import OpenTransaction
 from docuchat_gateway.transaction import GatewayTx
-from docuchat_knowledge.collections.domain import Access, Collection
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, NewDocument, Registration
 from docuchat_knowledge.documents.errors import UploadAbandoned
-from docuchat_knowledge.documents.repository import READ_ONLY
 
 logger = structlog.get_logger()
 
-FORM_FIELDS: Final = frozenset({"title", "collection_id"})
 HOLD_SECONDS: Final = 1.5
 """What cannot be held is not accepted; a client is told so within 2 seconds."""
 
@@ -64,6 +61,17 @@ class UploadOutcome:
 
     response: StoredResponse
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A request to take in a file of at most so many bytes."""
+
+    caller: Caller
+    place: Place
+    parts: AsyncIterator[FormPart]
+    most: int
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,6 @@ class UploadService:
         holds: HoldsClient,
         present: Present,
         *,
-        max_file_bytes: int,
         hold_lease: timedelta,
     ) -> None:
         self._uow = uow
@@ -105,55 +112,60 @@ class UploadService:
         self._holds = holds
         self._present = present
         self._hold_lease = hold_lease
-        self.max_file_bytes = max_file_bytes
 
     async def upload(
-        self, caller: Caller, parts: AsyncIterator[FormPart], idempotency_key: str | None, *, declared_bytes: int | None
+        self,
+        caller: Caller,
+        place: Place,
+        parts: AsyncIterator[FormPart],
+        idempotency_key: str | None,
+        *,
+        declared_bytes: int | None,
     ) -> UploadOutcome:
         """Take in the one file of a form, in whatever order its parts come; `declared_bytes` bounds its size.
 
         Raises FileRequired, FileEmpty, FileTooLarge, FileTypeRefused, CollectionNotFound, NotAllowed where the caller
-        may only read, QuotaExceeded, StorageFull; with a key also IdempotencyKeyReused and IdempotencyKeyRunning.
-        UpstreamUnavailable when the database's answer to the registration was lost: then the document may be there.
+        may only read, TooManyCollections, QuotaExceeded, StorageFull; with a key also IdempotencyKeyReused and
+        IdempotencyKeyRunning. UpstreamUnavailable when the database's answer to the registration was lost: then the
+        document may be there.
         """
-        most = min(declared_bytes or self.max_file_bytes, self.max_file_bytes)
+        incoming = _Incoming(caller, place, parts, min(declared_bytes or place.max_bytes, place.max_bytes))
         if idempotency_key is None:
-            return UploadOutcome(await self._take_in(caller, parts, most, None))
+            return UploadOutcome(await self._take_in(incoming))
         async with self._idempotency.claim(caller, idempotency_key) as claim:
             if claim.is_first:
-                return UploadOutcome(await self._take_in(caller, parts, most, claim))
-            file, fields, _ = await self._receive(caller, parts, store=False, most=most)
-            return UploadOutcome(claim.replay(fingerprint(file, fields)), replayed=True)
+                return UploadOutcome(await self._take_in(replace(incoming, claim=claim)))
+            file, fields, _ = await self._receive(incoming, store=False)
+            return UploadOutcome(claim.replay(fingerprint(file, fields, place.name)), replayed=True)
 
-    async def _take_in(
-        self, caller: Caller, parts: AsyncIterator[FormPart], most: int, claim: Claim | None
-    ) -> StoredResponse:
-        file, fields, arrival = await self._receive(caller, parts, store=True, most=most)
+    async def _take_in(self, incoming: _Incoming) -> StoredResponse:
+        file, fields, arrival = await self._receive(incoming, store=True)
         assert arrival is not None  # only not when nothing was to be stored
-        registration = await self._register(caller, file, fields, arrival, claim)
+        registration = await self._register(incoming, file, fields, arrival)
         document = registration.document
         logger.info("document.uploaded", document_id=str(document.id), created=registration.created)
         return self._present(document, registration.created)
 
     async def _settle(
-        self, tx: GatewayTx, claim: Claim | None, file: ReceivedFile, fields: dict[str, str], outcome: Registration
+        self, tx: GatewayTx, incoming: _Incoming, file: ReceivedFile, fields: dict[str, str], outcome: Registration
     ) -> Registration:
-        if claim is not None:
+        if incoming.claim is not None:
+            request = fingerprint(file, fields, incoming.place.name)
             answer = self._present(outcome.document, outcome.created)
-            await tx.requests.settle(claim, fingerprint(file, fields), answer, outcome.document.id)
+            await tx.requests.settle(incoming.claim, request, answer, outcome.document.id)
         return outcome
 
     async def _receive(
-        self, caller: Caller, parts: AsyncIterator[FormPart], *, store: bool, most: int
+        self, incoming: _Incoming, *, store: bool
     ) -> tuple[ReceivedFile, dict[str, str], _Arrival | None]:
         """Read the form to its end; the file goes to the blob store meanwhile when `store`."""
         fields: dict[str, str] = {}
         file: ReceivedFile | None = None
         arrival: _Arrival | None = None
         try:
-            async for part in parts:
+            async for part in incoming.parts:
                 match part:
-                    case FormField(name, value) if name in FORM_FIELDS:
+                    case FormField(name, value) if name in incoming.place.fields:
                         fields[name] = value
                     case FormField("file"):
                         raise FileRequired(
@@ -164,9 +176,9 @@ class UploadService:
                     case FormFile("file") if file is not None:
                         raise InvalidInput("One file a request: send each in a request of its own.")
                     case FormFile("file") if store:
-                        file, arrival = await self._store_file(caller, part, most)
+                        file, arrival = await self._store_file(incoming, part)
                     case FormFile("file"):
-                        file = await self._measure_file(part)
+                        file = await self._measure_file(incoming, part)
                     case FormFile(name):
                         raise FileRequired(f"The file came in the field {name[:64]!r}; its name must be `file`.")
             if file is None:
@@ -174,65 +186,42 @@ class UploadService:
             collection_of(fields)
         except BaseException:
             if arrival is not None:
-                await self._abandon(caller, arrival)
+                await self._abandon(incoming.caller, arrival)
             raise
         return file, fields, arrival
 
-    async def _store_file(self, caller: Caller, part: FormFile, most: int) -> tuple[ReceivedFile, _Arrival]:
+    async def _store_file(self, incoming: _Incoming, part: FormFile) -> tuple[ReceivedFile, _Arrival]:
         filename = clean_filename(part.filename)
         arrival: _Arrival | None = None
         try:
-            async for chunk in self._checked(part, filename):
+            async for chunk in checked(part.chunks, filename, incoming.place.max_bytes):
                 if arrival is None:
-                    arrival = await self._begin(caller, most)
+                    arrival = await self._begin(incoming)
                 await arrival.writer.write(chunk)
             assert arrival is not None  # an empty file was refused
             blob = await arrival.writer.commit()
         except BaseException:
             if arrival is not None:
-                await self._abandon(caller, arrival)
+                await self._abandon(incoming.caller, arrival)
             raise
         return ReceivedFile(filename, blob.size, blob.sha256), arrival
 
-    async def _measure_file(self, part: FormFile) -> ReceivedFile:
+    async def _measure_file(self, incoming: _Incoming, part: FormFile) -> ReceivedFile:
         filename = clean_filename(part.filename)
         digest = hashlib.sha256()
         size = 0
-        async for chunk in self._checked(part, filename):
+        async for chunk in checked(part.chunks, filename, incoming.place.max_bytes):
             digest.update(chunk)
             size += len(chunk)
         return ReceivedFile(filename, size, digest.hexdigest())
 
-    async def _checked(self, part: FormFile, filename: str) -> AsyncIterator[bytes]:
-        """The file's bytes, once enough of them are there to tell that it is a PDF."""
-        head: bytes | None = b""
-        size = 0
-        async for chunk in part.chunks:
-            size += len(chunk)
-            if size > self.max_file_bytes:
-                raise FileTooLarge(
-                    f"The file is larger than {self.max_file_bytes // 2**20} MB.", max_bytes=self.max_file_bytes
-                )
-            if head is None:
-                yield chunk
-                continue
-            head += chunk
-            if len(head) >= SNIFFED_BYTES:
-                refuse_other_types(head, filename)
-                yield head
-                head = None
-        if size == 0:
-            raise FileEmpty
-        if head is not None:
-            refuse_other_types(head, filename)
-            yield head
-
-    async def _begin(self, caller: Caller, most: int) -> _Arrival:
+    async def _begin(self, incoming: _Incoming) -> _Arrival:
         """Set room aside at the usage service, then write the row that stands before the blob."""
+        caller = incoming.caller
         await self._blobs.require_room()
         try:
             async with asyncio.timeout(HOLD_SECONDS):
-                hold = await self._holds.open(_hold_request(caller, most, self._hold_lease))
+                hold = await self._holds.open(_hold_request(caller, incoming.most, self._hold_lease))
         except TimeoutError as error:
             raise UpstreamUnavailable(
                 "The usage service does not answer; try again shortly.", retry_after=timedelta(seconds=2)
@@ -244,7 +233,7 @@ class UploadService:
                 await tx.documents.begin_receiving(
                     tenant,
                     document_id,
-                    collection_id=(await _writable(tx, caller, None)).id,
+                    collection_id=(await incoming.place.begin(tx, caller)).id,
                     uploaded_by=caller.maker_id,
                     uploaded_with=caller.service_key_id,
                     media_type=PDF,
@@ -256,20 +245,20 @@ class UploadService:
         return _Arrival(document_id, folder, hold.hold_id, self._blobs.open_writer(arriving_key(folder)))
 
     async def _register(
-        self, caller: Caller, file: ReceivedFile, fields: dict[str, str], arrival: _Arrival, claim: Claim | None
+        self, incoming: _Incoming, file: ReceivedFile, fields: dict[str, str], arrival: _Arrival
     ) -> Registration:
         """Make a stored file a document, unless its uploader has the same content in the collection already."""
-        tenant = caller.tenant_id
+        caller, tenant = incoming.caller, incoming.caller.tenant_id
         try:
             async with self._uow.as_caller(caller) as tx:
-                collection = await _writable(tx, caller, collection_of(fields))
+                collection = await incoming.place.open(tx, caller, fields)
                 existing = await tx.documents.find_by_content(
                     tenant, collection.id, file.sha256, uploaded_by=caller.maker_id
                 )
             if existing is not None:
-                existing = await self._mend(caller, existing, file, arrival)
+                existing = await self._mend(incoming, existing, file, arrival)
                 async with self._uow.as_caller(caller) as tx:
-                    registration = await self._settle(tx, claim, file, fields, Registration(existing, created=False))
+                    registration = await self._settle(tx, incoming, file, fields, Registration(existing, created=False))
             else:
                 await self._blobs.move(arrival.blob_key, f"{arrival.folder}/{file.sha256}")
         except BaseException:
@@ -288,29 +277,24 @@ class UploadService:
                 blob_key=f"{arrival.folder}/{file.sha256}",
                 uploaded_by=caller.maker_id,
             )
-            registration = await self._commit(caller, new, file, fields, arrival, claim)
+            registration = await self._commit(incoming, new, file, fields, arrival)
         if not registration.created:
             excuse_act()  # unless its file was renewed, nothing has changed
             await self._abandon(caller, arrival)
         return registration
 
     async def _commit(
-        self,
-        caller: Caller,
-        new: NewDocument,
-        file: ReceivedFile,
-        fields: dict[str, str],
-        arrival: _Arrival,
-        claim: Claim | None,
+        self, incoming: _Incoming, new: NewDocument, file: ReceivedFile, fields: dict[str, str], arrival: _Arrival
     ) -> Registration:
         """Register, in one transaction with event and key. When its outcome is not known, nothing is deleted."""
+        caller = incoming.caller
         try:
             async with self._uow.as_caller(caller) as tx:
                 registration = await tx.documents.register(new)
                 if registration.created:
                     tx.outbox.add(uploaded_event(registration.document, hold_id=arrival.hold_id))
-                    tx.outbox.add(entry(caller, "document.add", registration.document.id))
-                return await self._settle(tx, claim, file, fields, registration)
+                    tx.outbox.add(entry(caller, incoming.place.act, registration.document.id))
+                return await self._settle(tx, incoming, file, fields, registration)
         except UpstreamUnavailable:
             document = await self._look_for(caller, new.id)
             if document is None:
@@ -329,21 +313,22 @@ class UploadService:
                     return await tx.documents.find(caller.tenant_id, document_id)
         return None
 
-    async def _mend(self, caller: Caller, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
+    async def _mend(self, incoming: _Incoming, existing: Document, file: ReceivedFile, arrival: _Arrival) -> Document:
         """Give a document that failed, or lost its blob, the file that has arrived; a failed one is queued again.
 
         Raises CollectionNotFound, NotAllowed and UploadAbandoned for what was lost meanwhile.
         """
         if existing.status is not DocumentStatus.FAILED and await self._has_blob(existing):
             return existing
+        caller = incoming.caller
         blob_key = f"{blob_folder(existing.tenant_id, existing.id)}/{file.sha256}"
         await self._blobs.move(arrival.blob_key, blob_key)
         async with self._uow.as_caller(caller) as tx:
-            await _writable(tx, caller, existing.collection_id)
+            writable(await tx.collections.get(caller.tenant_id, existing.collection_id))
             renewed = await tx.documents.renew_blob(existing.tenant_id, existing.id, blob_key)
             if renewed is not None:
                 tx.outbox.add(uploaded_event(renewed))
-                tx.outbox.add(entry(caller, "document.add", renewed.id, detail="its file again"))
+                tx.outbox.add(entry(caller, incoming.place.act, renewed.id, detail="its file again"))
             elif await tx.documents.find(existing.tenant_id, existing.id) is None:
                 raise UploadAbandoned("The document with this content was deleted meanwhile; upload the file again.")
         return renewed or existing
@@ -388,12 +373,3 @@ def _hold_request(caller: Caller, most: int, lease: timedelta) -> HoldRequest:
         ),
         lease=lease,
     )
-
-
-async def _writable(tx: GatewayTx, caller: Caller, named: CollectionId | None) -> Collection:
-    """The collection, or the default one, for who may write in it. Raises CollectionNotFound, NotAllowed."""
-    collections, tenant = tx.collections, caller.tenant_id
-    collection = await (collections.get(tenant, named) if named else collections.open_default(tenant))
-    if collection.access is Access.READ:
-        raise NotAllowed(READ_ONLY)
-    return collection

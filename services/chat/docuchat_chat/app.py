@@ -9,6 +9,7 @@ from docuchat_chat.bootstrap import open_container
 from docuchat_chat.chatbots.internal import router as chatbot_names
 from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
+from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.settings import Settings
 from docuchat_chat.turns.routes import router as turns
 from docuchat_common.http.app import create_service_app
@@ -21,6 +22,6 @@ def create_app(settings: Settings) -> FastAPI:
     return create_service_app(
         settings,
         title="DocuChat chat",
-        routers=[turns, conversations, search, internal, chatbot_names, dead_letters, exports],
+        routers=[turns, conversations, feedback, search, internal, chatbot_names, dead_letters, exports],
         open_container=open_container,
     )

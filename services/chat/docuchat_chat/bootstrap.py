@@ -19,6 +19,7 @@ from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
+from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
@@ -61,7 +62,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chats", "messages")
+EXPORTED = ("chats", "messages", "feedback")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -75,6 +76,7 @@ class Container:
     search: SearchService
     chatbots: ChatbotService
     conversations: ConversationService
+    feedback: FeedbackService
     turns: Turns
     idempotency: Idempotency
     exporter: Exporter
@@ -199,6 +201,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
             chatbots=ChatbotService(transactions),
             conversations=conversations,
+            feedback=FeedbackService(transactions),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),

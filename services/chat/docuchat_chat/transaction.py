@@ -11,6 +11,7 @@ from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
 from docuchat_chat.chatbots.repository import ChatbotRepository
 from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
+from docuchat_chat.feedback.repository import FeedbackRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -28,6 +29,7 @@ class ChatTx:
 
     chatbots: ChatbotRepository
     chats: ChatRepository
+    feedback: FeedbackRepository
     legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
@@ -46,6 +48,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
         return ChatTx(
             chatbots=ChatbotRepository(connection),
             chats=ChatRepository(connection),
+            feedback=FeedbackRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from docuchat_chat.bootstrap import _keys_of
+from docuchat_chat.feedback.domain import Opinion
+from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.turns.domain import Question
 from docuchat_common.db import UnitOfWork
 from docuchat_common.errors import TenantGone
 from docuchat_common.events.catalogue import TenantErased
+from docuchat_common.ids import MessageId
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.leftovers import rows_of
@@ -41,13 +45,15 @@ async def left(world: Any, tenant: int) -> set[str]:
 
 async def test_chats_messages_turns_calls_and_streams_of_one_tenant_go(world: Any) -> None:
     other = world.new_caller(2)
-    await world.ask(key="once")
+    start, *_ = await world.ask(key="once")
+    feedback = FeedbackService(world.transactions)
+    await feedback.give(world.caller, MessageId(UUID(start["message_id"])), Opinion("up", text="Good."))
     mine, world.caller = world.caller, other
     await world.ask()
     world.caller = mine
     chat = (await world.conversations.list_chats(mine, 10, None, None))[0]
     await world.conversations.add_message(mine, chat.id, "And this?", {})
-    assert {"chat.chats", "chat.messages", "chat.turns", "chat.provider_calls"} < await left(world, 1)
+    assert {"chat.chats", "chat.messages", "chat.feedback", "chat.turns", "chat.provider_calls"} < await left(world, 1)
     of_other = await left(world, 2)
 
     erasure = erasure_of(world)

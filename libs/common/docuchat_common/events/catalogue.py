@@ -13,6 +13,20 @@ from docuchat_common.events.envelope import Envelope, Event, MalformedEvent, ope
 
 SubjectType = Literal["tenant", "chatbot", "key", "user"]
 Unit = Literal["tokens", "cost"]
+Rating = Literal["up", "down"]
+FeedbackReason = Literal[
+    "correct",
+    "helpful",
+    "clear",
+    "incorrect",
+    "incomplete",
+    "irrelevant",
+    "outdated",
+    "wrong_citation",
+    "unclear",
+    "harmful",
+    "other",
+]
 AuditResult = Literal["done", "refused", "failed"]
 
 
@@ -238,6 +252,24 @@ class ChatMessageCompleted(Event):
     citations: NonNegativeInt
 
 
+class MessageFeedback(Event):
+    """A reader said what they think of an answer, said something else than before, or took it back."""
+
+    type: ClassVar[str] = "message.feedback.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("chat",)
+
+    chat_id: UUID
+    message_id: UUID
+    chatbot_id: UUID | None = None
+    subject_type: Literal["user", "visitor", "key", "chatbot", "operator"]
+    subject_id: UUID
+    rating: Literal["up", "down", "none"]
+    """`none` when it was taken back."""
+    reason: FeedbackReason | None = None
+    has_text: bool = False
+    """Whether there are words as well; they are in no event."""
+
+
 class QuotaThreshold(Event):
     """Usage passed a share of its limit, for the first time in this period."""
 
@@ -335,6 +367,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     UsageRecorded,
     UsageAnomaly,
     ChatMessageCompleted,
+    MessageFeedback,
     QuotaThreshold,
     QuotaExceeded,
     AuditRecorded,

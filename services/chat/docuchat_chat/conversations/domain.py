@@ -9,6 +9,7 @@ from typing import Any
 
 from docuchat_chat.answers.domain import Citation
 from docuchat_chat.conversations.tree import Tree
+from docuchat_chat.feedback.domain import Feedback
 from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
 from docuchat_common.text import one_line
@@ -120,6 +121,8 @@ class Message:
     """What it follows; None at the beginning of a chat, and of a message that is looked up by itself."""
     siblings: tuple[MessageId, ...] = ()
     """All that follow the same message, itself among them, in the order in which they were written."""
+    feedback: Feedback | None = None
+    """What its reader thinks of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 -- name: chats
 -- Chats that are not deleted.
 SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', c.session_key,
-    'title', c.title, 'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
+    'title', c.title, 'title_by', c.title_by, 'pinned', c.pinned, 'archived', c.archived,
+    'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
     'branches', c.branches, 'head_seq', c.head_seq)::text AS row
 FROM chat.chats c
 WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
@@ -22,3 +23,13 @@ JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.chat_id = c.id
 WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
   AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
 ORDER BY m.chat_id, m.seq;
+
+-- name: feedback
+-- What readers think of answers.
+SELECT jsonb_build_object('message_id', f.message_id, 'chat_id', m.chat_id, 'subject_type', f.subject_type,
+    'subject_id', f.subject_id, 'rating', f.rating, 'reason', f.reason, 'text', f.text,
+    'created_at', f.created_at, 'updated_at', f.updated_at)::text AS row
+FROM chat.feedback f
+JOIN chat.messages m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
+WHERE f.tenant_id = :tenant_id AND (:subject_ids::uuid[] IS NULL OR f.subject_id = ANY (:subject_ids::uuid[]))
+ORDER BY f.message_id, f.subject_id;

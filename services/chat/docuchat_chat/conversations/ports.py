@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.ports import PassageSearch
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, ChatChange, ChatFilter, ChatPosition, Message, Place
+from docuchat_chat.feedback.ports import FeedbackStore
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
@@ -136,6 +137,11 @@ class ConversationsTx(Protocol):
     @property
     def chats(self) -> ChatStore:
         """Chats and messages."""
+        ...
+
+    @property
+    def feedback(self) -> FeedbackStore:
+        """What readers think of answers."""
         ...
 
     @property

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, JsonValue, field_validator, model_validat
 
 from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.domain import Chat, ChatChange, Message
+from docuchat_chat.feedback.schemas import FeedbackView
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.text import one_line
 
@@ -61,11 +62,16 @@ class PlacedMessageView(MessageView):
     siblings: list[UUID] = Field(
         description="The messages that follow the same one, itself among them, in the order in which they were written."
     )
+    feedback: FeedbackView | None = Field(description="What you think of it, if you said so.")
 
     @classmethod
     def of(cls, message: Message) -> PlacedMessageView:
         """Present."""
-        return cls(**MessageView.of(message).model_dump(), siblings=list(message.siblings))
+        return cls(
+            **MessageView.of(message).model_dump(),
+            siblings=list(message.siblings),
+            feedback=FeedbackView.of(message.feedback) if message.feedback is not None else None,
+        )
 
 
 class ChatView(BaseModel):

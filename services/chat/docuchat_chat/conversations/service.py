@@ -44,6 +44,11 @@ async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Messa
     return [replace(message, citations=without_words(message.citations, hidden)) for message in messages]
 
 
+async def _with_feedback(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
+    given = await tx.feedback.list_own(caller, [message.id for message in messages if message.role == "assistant"])
+    return [replace(message, feedback=given.get(message.id)) for message in messages]
+
+
 class ConversationService:
     """What a user does with chats beside asking."""
 
@@ -92,7 +97,7 @@ class ConversationService:
                 raise ChatNotFound
             tree = chat.tree
             stretches = tree.all(after) if all_branches else tree.path(tree.head, after)
-            messages = await tx.chats.messages(caller, chat, stretches, limit)
+            messages = await _with_feedback(tx, caller, await tx.chats.messages(caller, chat, stretches, limit))
             ids = await tx.chats.list_ids(caller, chat_id, [tree.head])
             head_id, _ = ids.get(tree.head, (None, False))
             return Conversation(chat, await readable(tx, caller, messages), head_id)

@@ -53,13 +53,13 @@ CREATE TABLE chat.shares (
     token_hash bytea NOT NULL CONSTRAINT shares_token_hash UNIQUE,
     audience text NOT NULL CONSTRAINT shares_audience CHECK (audience IN ('tenant', 'link')),
     title text,
-    last_message_id uuid NOT NULL,
+    last_seq bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
     CONSTRAINT shares_chat FOREIGN KEY (tenant_id, chat_id) REFERENCES chat.chats (tenant_id, id) ON DELETE CASCADE
 );
 COMMENT ON TABLE chat.shares IS 'Links to what a chat was at a moment; who has the token may read it.';
-COMMENT ON COLUMN chat.shares.last_message_id IS 'The end of what was shown then: what came later is not shared.';
+COMMENT ON COLUMN chat.shares.last_seq IS 'The end of what was shown then: what came later is not shared.';
 CREATE INDEX shares_by_chat ON chat.shares (tenant_id, chat_id);
 CREATE INDEX shares_expires_at ON chat.shares (expires_at);
 

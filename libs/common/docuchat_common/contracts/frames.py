@@ -59,6 +59,10 @@ class AskMessage(_Sent):
         "The id of an own chat means that chat.",
     )
     chat_id: UUID | None = Field(default=None, description="An existing chat; goes before `session_id`.")
+    parent_id: UUID | None = Field(
+        default=None,
+        description="A message of an own chat that the question follows; without it the end of what is shown.",
+    )
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that is asked.")
     model: str | None = Field(default=None, max_length=200, description="One of ALLOWED_MODELS; the default without.")
     documents: DocumentIds | None = Field(
@@ -140,6 +144,7 @@ class StartFrame(_Frame):
     turn_id: UUID
     chat_id: UUID
     session_id: str
+    user_message_id: UUID | None = Field(default=None, description="The question.")
     message_id: UUID
     model: str
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answers, if one does.")

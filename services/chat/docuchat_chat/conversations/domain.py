@@ -72,11 +72,14 @@ class ChatChange:
     title: str | None = None
     pinned: bool | None = None
     archived: bool | None = None
+    head_id: MessageId | None = None
+    """A message of the branch that is to be shown, to its newest end."""
 
     @property
     def names(self) -> str:
         """What is changed, for the audit log."""
-        return ", ".join(name for name in ("title", "pinned", "archived") if getattr(self, name) is not None)
+        names = ("title", "pinned", "archived", "head_id")
+        return ", ".join(name for name in names if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,14 @@ class Place:
 
     after: int | None = None
     """The number of the message that they follow; None: the end of what is shown then."""
-    question_is_there: bool = False
-    """Whether only an answer is to come, beside another to the same question."""
+    question_id: MessageId | None = None
+    """Set when only an answer is to come: the question, which is the message that it follows."""
+
+    def before(self, tree: Tree) -> int:
+        """Return the number of the last message that was said before the question."""
+        if self.after is None:
+            return tree.head
+        return tree.parent(self.after) if self.question_id is not None else self.after
 
 
 ANYWHERE = Place()

@@ -11,6 +11,12 @@ class ChatNotFound(NotFound):
     code = "chat_not_found"
 
 
+class NotAQuestion(Conflict):
+    """This message is an answer; name the question to it."""
+
+    code = "not_a_question"
+
+
 class ChatFull(Conflict):
     """This chat holds as many messages as one may; begin another."""
 

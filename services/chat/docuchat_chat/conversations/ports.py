@@ -89,6 +89,10 @@ class ChatStore(Protocol):
         """Return the ids of messages by their numbers, each with whether it is there or still being written."""
         ...
 
+    async def choose_head(self, caller: Caller, chat_id: ChatId, head: int) -> None:
+        """Show a chat up to the message of this number."""
+        ...
+
     async def keep_quotes(self, tenant_id: TenantId) -> None:
         """Make deletions that begin from now on wait for this transaction, so that they find its quotes."""
         ...

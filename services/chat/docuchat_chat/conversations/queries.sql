@@ -82,6 +82,11 @@ UNION ALL
 SELECT answer_seq, message_id, false FROM chat.turns
 WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND answer_seq = ANY(:seqs::bigint[]) AND state = 'running';
 
+-- name: choose_head!
+-- Show a chat up to this message.
+UPDATE chat.chats SET head_seq = nullif(:head_seq, last_seq)
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL;
+
 -- name: lock_quotes_shared!
 -- Let no deletion empty quotes until this transaction has stored its own: its `mark_deleted` then finds them.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('chat.quotes', :tenant_id));

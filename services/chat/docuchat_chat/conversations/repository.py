@@ -232,6 +232,10 @@ class ChatRepository:
         rows = _queries.list_ids(self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, seqs=list(seqs))
         return {row["seq"]: (MessageId(row["id"]), row["is_there"]) async for row in rows}
 
+    async def choose_head(self, caller: Caller, chat_id: ChatId, head: int) -> None:
+        """Show a chat up to the message of this number."""
+        await _queries.choose_head(self._connection, **_own(caller), chat_id=chat_id, head_seq=head)
+
     async def keep_quotes(self, tenant_id: TenantId) -> None:
         """Make deletions that begin from now on wait for this transaction, so that they find its quotes."""
         await _queries.lock_quotes_shared(self._connection, tenant_id=tenant_id)
@@ -261,8 +265,8 @@ class ChatRepository:
             chat_id=chat_id,
             title=title,
             title_key=fold(title or ""),
-            places=1 if place.question_is_there else places,
-            stored=0 if place.question_is_there else 1,
+            places=1 if place.question_id is not None else places,
+            stored=0 if place.question_id is not None else 1,
             after=place.after,
         )
         return row

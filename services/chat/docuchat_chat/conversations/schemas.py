@@ -13,6 +13,7 @@ from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.domain import Chat, ChatChange, Message
 from docuchat_chat.feedback.schemas import FeedbackView
 from docuchat_common.http.json_body import StrictBody
+from docuchat_common.ids import MessageId
 from docuchat_common.text import one_line
 
 
@@ -142,18 +143,26 @@ class ChangeChat(StrictBody):
     title: str | None = Field(default=None, min_length=1, max_length=200)
     pinned: bool | None = Field(default=None, description="Pinned chats stand first in the list.")
     archived: bool | None = Field(default=None, description="Archived chats are listed apart.")
+    head_id: UUID | None = Field(
+        default=None, description="A message: its branch is shown, and gone on with, to its newest end."
+    )
 
     _title = field_validator("title")(_readable)
 
     @model_validator(mode="after")
     def _changes(self) -> ChangeChat:
-        if self.title is None and self.pinned is None and self.archived is None:
-            raise ValueError("say what is to be changed: title, pinned or archived")
+        if self.title is None and self.pinned is None and self.archived is None and self.head_id is None:
+            raise ValueError("say what is to be changed: title, pinned, archived or head_id")
         return self
 
     def to_change(self) -> ChatChange:
         """As the use case takes it."""
-        return ChatChange(title=self.title, pinned=self.pinned, archived=self.archived)
+        return ChatChange(
+            title=self.title,
+            pinned=self.pinned,
+            archived=self.archived,
+            head_id=MessageId(self.head_id) if self.head_id is not None else None,
+        )
 
 
 class ForgetDocument(StrictBody):

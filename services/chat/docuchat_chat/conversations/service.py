@@ -12,6 +12,7 @@ from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
+from docuchat_chat.feedback.errors import MessageNotFound
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
@@ -107,7 +108,10 @@ class ConversationService:
         return await self._change(caller, chat_id, ChatChange(title=title), "chat.rename")
 
     async def change(self, caller: Caller, chat_id: ChatId, change: ChatChange) -> Chat:
-        """Give a chat another title, pin or archive it, or take that back."""
+        """Give a chat another title, pin or archive it, or take that back; or show another of its branches.
+
+        Raises ChatNotFound, MessageNotFound.
+        """
         return await self._change(caller, chat_id, change, "chat.change", change.names)
 
     async def _change(
@@ -116,11 +120,22 @@ class ConversationService:
         if change.title is not None:
             change = replace(change, title=one_line(change.title))
         async with self._transactions.as_caller(caller) as tx:
+            if change.head_id is not None:
+                await self._show_branch(tx, caller, chat_id, change.head_id)
             chat = await tx.chats.change(caller, chat_id, change)
             if chat is None:
                 raise ChatNotFound
             tx.outbox.add(entry(caller, act, chat_id, detail=detail))
         return chat
+
+    async def _show_branch(self, tx: ConversationsTx, caller: Caller, chat_id: ChatId, message_id: MessageId) -> None:
+        chat = await tx.chats.find(caller, chat_id=chat_id)
+        if chat is None:
+            raise ChatNotFound
+        message = await tx.chats.find_message(caller, message_id)
+        if message is None or message.chat_id != chat_id:
+            raise MessageNotFound
+        await tx.chats.choose_head(caller, chat_id, chat.tree.newest_end(message.seq))
 
     async def delete(self, caller: Caller, chat_id: ChatId) -> None:
         """Delete a chat, its messages and what is still streamed of it."""

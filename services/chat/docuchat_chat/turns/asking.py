@@ -12,6 +12,7 @@ from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.service import readable
 from docuchat_chat.metrics import PREPARATION_SECONDS
 from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn, readable_turn
+from docuchat_chat.turns.branches import Branches
 from docuchat_chat.turns.checks import Checks
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.drafts import Draft, take
@@ -54,6 +55,7 @@ class AskService:
         self._registry = registry
         self._policy = policy
         self._checks = Checks(policy, counter_for)
+        self._branches = Branches(transactions, policy)
         self._preparation = Preparation(
             holds=holds,
             histories=Histories(transactions, policy),
@@ -99,7 +101,8 @@ class AskService:
             turn_id or TurnId(uuid7()),
             self._slots.slot_of(caller),
         )
-        self._checks.measure(draft)
+        if question.branch is None:
+            self._checks.measure(draft)
         await take(draft.slot, self._policy.preparation_patience)
         try:
             # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
@@ -151,6 +154,9 @@ class AskService:
     async def _begin(self, draft: Draft) -> Answering:
         self._registry.open.add(draft.turn_id)
         try:
+            if draft.question.branch is not None:
+                await self._branches.look_up(draft, draft.question.branch)
+                self._checks.measure(draft)
             return LiveAnswering(await self._preparation.begin(draft))
         except BaseException:
             self._registry.open.discard(draft.turn_id)

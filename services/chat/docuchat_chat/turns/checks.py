@@ -8,7 +8,7 @@ from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, fixed_tokens, seamless
 from docuchat_chat.conversations.errors import MessageTooLong
-from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.domain import BranchKind, Question
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.errors import ModelNotAllowed
 from docuchat_chat.turns.policy import Policy
@@ -23,6 +23,8 @@ class Checks:
 
     def clean(self, question: Question) -> Question:
         """Return a question as it is stored. Raises MessageTooLong or MessageEmpty."""
+        if question.branch is not None and question.branch.kind is BranchKind.REGENERATE:
+            return question  # it was stored before
         limit = self._policy.max_message_chars
         if len(question.text) > limit:
             raise MessageTooLong(
@@ -51,7 +53,7 @@ class Checks:
                 f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
                 limit=policy.max_context_tokens,
             )
-        has_history = question.chat_id is not None or question.session_id is not None
+        has_history = draft.chat is not None or question.chat_id is not None or question.session_id is not None
         history = policy.max_history_tokens if has_history else 0
         draft.question = replace(question, tokens=tokens, asked=asked)
         draft.budget = min(

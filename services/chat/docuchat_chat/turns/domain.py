@@ -39,6 +39,22 @@ MESSAGE_STATUS = {
 }
 
 
+class BranchKind(StrEnum):
+    """What is done with a message."""
+
+    FOLLOW = "follow"
+    EDIT = "edit"
+    REGENERATE = "regenerate"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where a question or an answer is to go: after a message, or beside it."""
+
+    kind: BranchKind
+    message_id: MessageId
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question; `model` empty asks the setup's, `tokens` and `asked` are set when it has been checked."""
@@ -49,15 +65,25 @@ class Question:
     chat_id: ChatId | None = None
     document_ids: tuple[DocumentId, ...] | None = None
     collection_id: CollectionId | None = None
+    branch: Branch | None = None
+    """None goes on where the chat ends that is shown; of an answer that is given again the text is found there."""
     tokens: int = 0
     asked: str = ""
     """`text` as it stands in the prompt; stored and shown is what the user typed."""
 
     def fingerprint(self) -> bytes:
         """Return a hash by which two equal requests are told from others."""
-        return fingerprint_of(
-            orjson.dumps([self.text, self.session_id, self.chat_id, self.model, self.document_ids, self.collection_id])
-        )
+        asked: list[object] = [
+            self.text,
+            self.session_id,
+            self.chat_id,
+            self.model,
+            self.document_ids,
+            self.collection_id,
+        ]
+        if self.branch is not None:  # what stands for other questions is as it was in the version before
+            asked += [self.branch.kind, self.branch.message_id]
+        return fingerprint_of(orjson.dumps(asked))
 
 
 @dataclass(frozen=True, slots=True)

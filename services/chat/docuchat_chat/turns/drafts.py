@@ -9,7 +9,7 @@ from datetime import timedelta
 from docuchat_chat.answers.domain import Findings, PastMessage
 from docuchat_chat.answers.service import Books
 from docuchat_chat.answers.setup import Setup
-from docuchat_chat.conversations.domain import Chat
+from docuchat_chat.conversations.domain import ANYWHERE, Chat, Place
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import TooBusy
 from docuchat_common.http.caller import Caller
@@ -32,6 +32,8 @@ class Draft:
     claim: Claim | None = None
     """The idempotency key of the request."""
     chat: Chat | None = None
+    place: Place = ANYWHERE
+    """Where in the chat it goes."""
     history: tuple[PastMessage, ...] = ()
     findings: Findings = field(default_factory=lambda: Findings(()))
 

@@ -27,6 +27,7 @@ def opening_frame(turn: Turn) -> bytes:
         "turn_id": str(turn.id),
         "chat_id": str(turn.chat_id),
         "session_id": turn.session_id,
+        "user_message_id": str(turn.user_message_id),
         "message_id": str(turn.message_id),
         "model": turn.model,
     }

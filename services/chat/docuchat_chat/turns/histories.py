@@ -22,22 +22,24 @@ class Histories:
     async def look_up(self, draft: Draft) -> None:
         """Find chat and history of a question that names one. Raises ChatNotFound or ChatFull."""
         question = draft.question
-        if question.chat_id is None and question.session_id is None:
+        if draft.chat is None and question.chat_id is None and question.session_id is None:
             return
         async with self._transactions.as_caller(draft.caller) as tx:
-            draft.chat = await tx.chats.find(
-                draft.caller,
-                chat_id=question.chat_id or _as_chat_id(question.session_id),
-                session_key=question.session_id if question.chat_id is None else None,
-            )
+            if draft.chat is None:
+                draft.chat = await tx.chats.find(
+                    draft.caller,
+                    chat_id=question.chat_id or _as_chat_id(question.session_id),
+                    session_key=question.session_id if question.chat_id is None else None,
+                )
             if draft.chat is None:
                 if question.chat_id is not None:
                     raise ChatNotFound
                 return
             if draft.chat.is_full:
                 raise ChatFull
+            end = draft.place.before(draft.chat.tree)
             limit = self._policy.max_history_messages
-            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat, draft.chat.tree.head, limit))
+            draft.history = tuple(await tx.chats.history(draft.caller, draft.chat, end, limit))
 
 
 def _as_chat_id(session_id: str | None) -> ChatId | None:

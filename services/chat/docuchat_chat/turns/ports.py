@@ -17,8 +17,8 @@ from docuchat_common.ids import HoldId, TenantId, TurnId
 class TurnStore(Protocol):
     """Turns."""
 
-    async def begin(self, turn: Turn, chat: OpenedChat, question: Question, tokenizer: str) -> None:
-        """Write the question and its turn down."""
+    async def begin(self, turn: Turn, chat: OpenedChat, question: Question | None, tokenizer: str) -> None:
+        """Write a turn down, and its question unless that is there."""
         ...
 
     async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:

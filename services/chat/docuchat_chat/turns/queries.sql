@@ -1,9 +1,10 @@
 -- name: begin_turn!
--- The question and its turn, before the provider is called.
+-- The question and its turn, before the provider is called; without a text the question is there.
 WITH question AS (
-    INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status)
-    VALUES (:user_message_id, :tenant_id, :chat_id, :answer_seq - 1, 'user', :question, :question_key, :question_tokens,
-            :tokenizer, 'complete')
+    INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, tokens, tokenizer, status, scope)
+    SELECT :user_message_id::uuid, :tenant_id::bigint, :chat_id::uuid, :answer_seq::bigint - 1, 'user', :question::text,
+           :question_key::text, :question_tokens::integer, :tokenizer::text, 'complete', :scope::jsonb
+    WHERE :question::text IS NOT NULL
 )
 INSERT INTO chat.turns (id, tenant_id, subject_type, subject_id, chat_id, session_id, user_message_id, message_id, answer_seq,
                         model, provider, hold_id, prompt_tokens, sources, notice, owner, key_owner_id, chatbot_id,

@@ -43,8 +43,8 @@ class TurnRepository:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def begin(self, turn: Turn, chat: OpenedChat, question: Question, tokenizer: str) -> None:
-        """Write the question and its turn down."""
+    async def begin(self, turn: Turn, chat: OpenedChat, question: Question | None, tokenizer: str) -> None:
+        """Write a turn down, and its question unless that is there."""
         await _queries.begin_turn(
             self._connection,
             **_own(turn.caller),
@@ -55,9 +55,7 @@ class TurnRepository:
             user_message_id=turn.user_message_id,
             message_id=turn.message_id,
             answer_seq=chat.answer_seq,
-            question=question.text,
-            question_key=fold(question.text),
-            question_tokens=question.tokens,
+            **_question(question),
             tokenizer=tokenizer,
             model=turn.model,
             provider=turn.provider,
@@ -159,6 +157,19 @@ class TurnRepository:
 
 def _own(caller: Caller) -> dict[str, Any]:
     return {"tenant_id": caller.tenant_id, "subject_id": caller.subject_id}
+
+
+def _question(question: Question | None) -> dict[str, Any]:
+    if question is None:
+        return {"question": None, "question_key": "", "question_tokens": None, "scope": None}
+    documents, collection = question.document_ids, question.collection_id
+    scope = {"document_ids": documents, "collection_id": collection}
+    return {
+        "question": question.text,
+        "question_key": fold(question.text),
+        "question_tokens": question.tokens,
+        "scope": orjson.dumps(scope).decode() if documents is not None or collection is not None else None,
+    }
 
 
 def _turn(row: asyncpg.Record) -> Turn:

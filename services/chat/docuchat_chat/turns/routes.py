@@ -12,9 +12,16 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.chatbots.errors import ChatbotNotFound
-from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong
+from docuchat_chat.conversations.errors import (
+    ChatFull,
+    ChatNotFound,
+    MessageTooLong,
+    NotAQuestion,
+)
+from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.answering import Answering
 from docuchat_chat.turns.asking import AskService
+from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import (
     ANSWER_ERRORS,
     ModelNotAllowed,
@@ -25,7 +32,7 @@ from docuchat_chat.turns.errors import (
 )
 from docuchat_chat.turns.frames import refusal_frame
 from docuchat_chat.turns.replay import ReplayService
-from docuchat_chat.turns.schemas import AnswerView, AskBody, StoppedView
+from docuchat_chat.turns.schemas import AnotherAnswer, AnswerView, AskBody, EditedQuestion, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.acts import excuse_act
 from docuchat_common.audit import audited
@@ -71,21 +78,14 @@ class Turns:
 
 Held = Annotated[Turns, provided("turns")]
 Asker = Annotated[Caller, requires("chats.use")]
+MessagePath = Annotated[UUID, Path(description="Id of a message of one's own.")]
 TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
 
 
-@router.post(
-    "/chat",
-    tags=["chat"],
-    summary="Ask a question about the documents",
-    response_model=AnswerView,
-    responses=EVENTS,
-)
-@raises(
+_REFUSALS: Final = (
     MessageEmpty,
     MessageTooLong,
     ModelNotAllowed,
-    ChatbotNotFound,
     ChatFull,
     ChatNotFound,
     CollectionNotFound,
@@ -97,6 +97,17 @@ TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from 
     *HOLD_REFUSED,
     *ANSWER_ERRORS,
 )
+"""Of everything that is answered."""
+
+
+@router.post(
+    "/chat",
+    tags=["chat"],
+    summary="Ask a question about the documents",
+    response_model=AnswerView,
+    responses=EVENTS,
+)
+@raises(ChatbotNotFound, MessageNotFound, *_REFUSALS)
 @audited("chat.ask")
 async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
@@ -104,8 +115,51 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
     which the quota resets, before any model is called.
     """
-    question = body.to_question()
-    if not body.stream:
+    return await _answer(held, caller, body.to_question(), key, stream=body.stream)
+
+
+@router.post(
+    "/messages/{message_id}/regenerate",
+    tags=["chat"],
+    summary="Give an answer again",
+    response_model=AnswerView,
+    responses=EVENTS,
+)
+@raises(MessageNotFound, NotAnAnswer, *_REFUSALS)
+@audited("chat.ask")
+async def regenerate(
+    message_id: MessagePath, caller: Asker, held: Held, body: AnotherAnswer | None = None, key: IdempotencyKey = None
+) -> Any:
+    """Answer the question of an answer once more, from the same documents; both stay, beside each other.
+
+    It is what the chat shows from then on, and it is held, booked, resumed and stopped as any answer.
+    """
+    body = body or AnotherAnswer()
+    return await _answer(held, caller, body.to_question(message_id), key, stream=body.stream)
+
+
+@router.post(
+    "/messages/{message_id}/edit",
+    tags=["chat"],
+    summary="Ask a question in other words",
+    response_model=AnswerView,
+    responses=EVENTS,
+)
+@raises(MessageNotFound, NotAQuestion, *_REFUSALS)
+@audited("chat.ask")
+async def edit(
+    message_id: MessagePath, body: EditedQuestion, caller: Asker, held: Held, key: IdempotencyKey = None
+) -> Any:
+    """Ask another question in the place of one, of the same documents; both stay, beside each other.
+
+    What was said before the first is the history of the second, and what the second begins is shown from then on.
+    """
+    return await _answer(held, caller, body.to_question(message_id), key, stream=body.stream)
+
+
+async def _answer(held: Turns, caller: Caller, question: Question, key: str | None, *, stream: bool) -> Any:
+    """Answer as one JSON object, or as server-sent events."""
+    if not stream:
         return AnswerView.of(await (await held.asking.ask(caller, question, key=key)).result())
     turn_id = TurnId(uuid7())
     asking = asyncio.create_task(held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id))

@@ -57,13 +57,14 @@ class Writing:
                 draft.chat.id if draft.chat is not None else ChatId(uuid7()),
                 question.session_id if draft.chat is None else None,
                 title_of(question.text),
+                draft.place,
             )
             turn = Turn(
                 id=draft.turn_id,
                 caller=draft.caller,
                 chat_id=opened.id,
                 session_id=opened.session_id,
-                user_message_id=MessageId(uuid7()),
+                user_message_id=draft.place.question_id or MessageId(uuid7()),
                 message_id=MessageId(uuid7()),
                 model=draft.setup.model,
                 provider=self._provider,
@@ -77,7 +78,8 @@ class Writing:
                 chatbot_version=draft.setup.chatbot_version,
                 has_key=draft.claim is not None,
             )
-            await tx.turns.begin(turn, opened, question, counter.name)
+            new_question = question if draft.place.question_id is None else None
+            await tx.turns.begin(turn, opened, new_question, counter.name)
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
         return LiveTurn(turn, question, prompt, draft.setup), library

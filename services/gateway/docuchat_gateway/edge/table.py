@@ -34,6 +34,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat", "chats.use"),
     Row("/v1/messages", ("GET", "POST"), "chat", "chats.use", max_bytes=LONG_BODY),
     Row("/v1/messages/{message_id}/feedback", ("POST", "DELETE"), "chat", "chats.follow"),
+    Row("/v1/messages/{message_id}/regenerate", ("POST",), "chat", "chats.use", slow=True),
+    Row("/v1/messages/{message_id}/edit", ("POST",), "chat", "chats.use", slow=True, max_bytes=LONG_BODY),
     Row("/v1/search", ("GET",), "chat", "documents.read"),
     Row("/.well-known/jwks.json", ("GET",), "auth", "public"),
     Row("/v1/auth/request-code", ("POST",), "auth", "public"),

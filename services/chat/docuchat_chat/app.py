@@ -11,6 +11,7 @@ from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.settings import Settings
+from docuchat_chat.transcripts.routes import router as transcripts
 from docuchat_chat.turns.routes import router as turns
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.dead_letters import router as dead_letters
@@ -22,6 +23,6 @@ def create_app(settings: Settings) -> FastAPI:
     return create_service_app(
         settings,
         title="DocuChat chat",
-        routers=[turns, conversations, feedback, search, internal, chatbot_names, dead_letters, exports],
+        routers=[turns, conversations, feedback, transcripts, search, internal, chatbot_names, dead_letters, exports],
         open_container=open_container,
     )

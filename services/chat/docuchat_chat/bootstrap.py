@@ -24,6 +24,7 @@ from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import composer
+from docuchat_chat.transcripts.service import TranscriptService
 from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
@@ -77,6 +78,7 @@ class Container:
     chatbots: ChatbotService
     conversations: ConversationService
     feedback: FeedbackService
+    transcripts: TranscriptService
     turns: Turns
     idempotency: Idempotency
     exporter: Exporter
@@ -202,6 +204,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             chatbots=ChatbotService(transactions),
             conversations=conversations,
             feedback=FeedbackService(transactions),
+            transcripts=TranscriptService(transactions),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),

@@ -15,13 +15,13 @@ from docuchat_common.ids import DocumentId
 QUOTE_LENGTH = 300
 
 # [1], [1, 2], [1][2], 【1】 and the same in Persian or Arabic digits (\d takes every script's).
-_MARKER = re.compile(r"[\[【](\d{1,3}(?:\s*[,،;]\s*\d{1,3})*)[\]】]")
-_NUMBER = re.compile(r"\d{1,3}")
+MARKER = re.compile(r"[\[【](\d{1,3}(?:\s*[,،;]\s*\d{1,3})*)[\]】]")
+NUMBER = re.compile(r"\d{1,3}")
 
 
 def cited_numbers(answer: str) -> list[int]:
     """Return the numbers that an answer cites, each once, in order of first use."""
-    return list(dict.fromkeys(int(n) for marker in _MARKER.finditer(answer) for n in _NUMBER.findall(marker[1])))
+    return list(dict.fromkeys(int(n) for marker in MARKER.finditer(answer) for n in NUMBER.findall(marker[1])))
 
 
 def documents_of(citations: Sequence[Citation]) -> list[DocumentId]:
@@ -55,7 +55,7 @@ def check_citations(answer: str, sources: Sequence[Source]) -> tuple[tuple[Citat
     claims: dict[int, list[str]] = {}
     for sentence in _claims(answer):
         for number in cited_numbers(sentence):
-            claims.setdefault(number, []).append(_MARKER.sub(" ", sentence))
+            claims.setdefault(number, []).append(MARKER.sub(" ", sentence))
     held = tuple(
         _cite(by_number[number], claims.get(number, [])) for number in cited_numbers(answer) if number in by_number
     )
@@ -113,10 +113,10 @@ def _claims(answer: str) -> list[str]:
     found: list[str] = []
     for sentence in sentences(answer):
         rest = sentence
-        marker = _MARKER.match(sentence)
+        marker = MARKER.match(sentence)
         if marker and found:
             end = marker.end()
-            while following := _MARKER.match(sentence, end):
+            while following := MARKER.match(sentence, end):
                 end = following.end()
             found[-1] += " " + sentence[:end]
             rest = sentence[end:].strip()

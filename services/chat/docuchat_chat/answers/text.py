@@ -72,6 +72,12 @@ def is_right_to_left(text: str) -> bool:
     return False
 
 
+def is_mostly_right_to_left(text: str) -> bool:
+    """Tell whether a text has more letters that are read from the right than from the left."""
+    directions = [unicodedata.bidirectional(character) for character in text]
+    return sum(direction in ("R", "AL") for direction in directions) > directions.count("L")
+
+
 def language_of(text: str) -> Language:
     """Guess the language of a question: Persian, Arabic, German, else English."""
     letters = [c for c in text if c.isalpha()]

@@ -45,6 +45,13 @@ async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Messa
     return [replace(message, citations=without_words(message.citations, hidden)) for message in messages]
 
 
+async def list_path(
+    tx: ConversationsTx, caller: Caller, chat: Chat, end: int, *, after: int, limit: int
+) -> list[Message]:
+    """Return the messages behind number `after` on the way to number `end`, as their reader may see them."""
+    return await readable(tx, caller, await tx.chats.messages(caller, chat, chat.tree.path(end, after), limit))
+
+
 async def _with_feedback(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
     given = await tx.feedback.list_own(caller, [message.id for message in messages if message.role == "assistant"])
     return [replace(message, feedback=given.get(message.id)) for message in messages]

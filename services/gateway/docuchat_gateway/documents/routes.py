@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
@@ -16,6 +15,7 @@ from docuchat_common.blobs import BlobMissing, BlobStoreUnavailable
 from docuchat_common.errors import DocuChatError, RangeUnsatisfiable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.claims import Identity
+from docuchat_common.http.downloads import content_disposition
 from docuchat_common.http.identity import CurrentIdentity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging
@@ -138,12 +138,6 @@ async def get_content(
     return StreamingResponse(
         content.chunks, status_code=206 if partial else 200, media_type=document.media_type, headers=headers
     )
-
-
-def content_disposition(filename: str) -> str:
-    """An attachment with any name, safe in a header (RFC 6266, RFC 8187)."""
-    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _parse_range(value: str | None) -> tuple[int | None, int | None]:

@@ -32,6 +32,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/turns/{turn_id}/events", ("GET",), "chat", "chats.use", slow=True),
     Row("/v1/chats", ("GET", "POST"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/export", ("GET",), "chat", "chats.use"),
     Row("/v1/messages", ("GET", "POST"), "chat", "chats.use", max_bytes=LONG_BODY),
     Row("/v1/messages/{message_id}/feedback", ("POST", "DELETE"), "chat", "chats.follow"),
     Row("/v1/messages/{message_id}/regenerate", ("POST",), "chat", "chats.use", slow=True),

@@ -7,6 +7,8 @@ from docuchat_auth.api_keys.routes import router as api_keys
 from docuchat_auth.audit.routes import operator as operator_audit
 from docuchat_auth.audit.routes import router as audit
 from docuchat_auth.bootstrap import open_container
+from docuchat_auth.chatbots.routes import inside as chatbots_inside
+from docuchat_auth.chatbots.routes import router as chatbots
 from docuchat_auth.codes.routes import router as codes
 from docuchat_auth.domains.routes import router as domains
 from docuchat_auth.federated_logins.routes import callback as provider_callback
@@ -57,6 +59,8 @@ def create_app(settings: Settings) -> FastAPI:
         groups,
         api_keys,
         api_keys_inside,
+        chatbots,
+        chatbots_inside,
         domains,
         identity_providers,
         federated_logins,

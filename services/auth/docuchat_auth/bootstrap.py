@@ -9,6 +9,7 @@ from docuchat_auth.adapters.openid import OpenIdClient
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
 from docuchat_auth.background import start_mail, start_sweeps
+from docuchat_auth.chatbots.service import Chatbots
 from docuchat_auth.codes.service import CodeDesk, SignIn, SignInPolicy
 from docuchat_auth.container import Administration, Container, Doors, People, Tenants
 from docuchat_auth.domains.service import Domains
@@ -60,7 +61,7 @@ from docuchat_common.sealing import SealedAnswers
 
 EXPORTED = (
     "tenant", "domains", "identity_providers", "users", "identities", "external_ids", "second_factors", "passkeys",
-    "sessions", "groups", "invitations", "api_keys", "audit",
+    "sessions", "groups", "invitations", "chatbots", "api_keys", "audit",
 )  # fmt: skip
 
 
@@ -186,6 +187,7 @@ async def _open_doors(ground: Ground) -> AsyncIterator[tuple[Doors, ForgetGuesse
 def _open_people(ground: Ground, passwords: Passwords, audit: AuditLog, forget: Sequence[ForgetGuesses]) -> People:
     settings, uow, sessions, clock = ground.settings, ground.uow, ground.sessions, ground.clock
     members = Members(uow, sessions, ground.revisions, forget)
+    api_keys = ApiKeys(uow, ground.keys, ground.revisions, clock)
     return People(
         profiles=Profiles(uow),
         users=UserDirectory(uow),
@@ -204,7 +206,10 @@ def _open_people(ground: Ground, passwords: Passwords, audit: AuditLog, forget: 
         groups=Groups(uow, ground.revisions, clock),
         links=Links(uow, sessions, clock),
         provisioning=Provisioning(uow, sessions, ground.revisions, clock),
-        api_keys=ApiKeys(uow, ground.keys, ground.revisions, clock),
+        api_keys=api_keys,
+        chatbots=Chatbots(
+            uow, api_keys, ground.keys, ground.revisions, ground.limiter, clock, settings.visitors_per_address
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.audit.service import AuditLog
+from docuchat_auth.chatbots.service import Chatbots
 from docuchat_auth.codes.service import SignIn
 from docuchat_auth.domains.service import Domains
 from docuchat_auth.federated_logins.service import FederatedSignIn
@@ -65,6 +66,7 @@ class People:
     links: Links
     provisioning: Provisioning
     api_keys: ApiKeys
+    chatbots: Chatbots
 
 
 @dataclass(frozen=True, kw_only=True)

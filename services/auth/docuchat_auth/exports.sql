@@ -95,9 +95,14 @@ WHERE i.tenant_id = :tenant_id
        OR i.email = (SELECT u.email FROM auth.users u WHERE u.tenant_id = :tenant_id AND u.id = :user_id::uuid))
 ORDER BY i.id;
 
+-- name: chatbots
+-- Which pages may show a chatbot; of one person none. What a chatbot says is in chat's part.
+SELECT jsonb_build_object('id', c.id, 'origins', c.origins, 'created_by', c.created_by, 'created_at', c.created_at)::text AS row
+FROM auth.chatbots c WHERE c.tenant_id = :tenant_id AND :user_id::uuid IS NULL ORDER BY c.id;
+
 -- name: api_keys
 -- With when and from where each was last used.
-SELECT jsonb_build_object('id', k.id, 'name', k.name, 'user_id', k.user_id, 'role', k.role, 'scopes', k.scopes,
+SELECT jsonb_build_object('id', k.id, 'name', k.name, 'user_id', k.user_id, 'chatbot_id', k.chatbot_id, 'role', k.role, 'scopes', k.scopes,
     'addresses', k.addresses, 'created_by', k.created_by, 'created_at', k.created_at, 'expires_at', k.expires_at,
     'uses', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.last_used_at, 'from', s.last_used_from) ORDER BY s.id), '[]')
              FROM auth.api_key_secrets s

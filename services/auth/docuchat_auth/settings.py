@@ -158,6 +158,8 @@ class Settings(EgressSettings, ServiceSettings):
     """New passwords that are judged and hashed, at registration, reset and change."""
     failures_per_network: Rates = parse_rates("300/h;1000/d")
     """Wrong passwords, and wrong second factors, of one network over all accounts; known devices are not asked."""
+    visitors_per_address: Rates = parse_rates("120/m;3000/h")
+    """Tokens that the visitors of chatbots at one client address are given, new and renewed."""
     password_threads: int = Field(default=2, ge=1, le=32)
     password_room: int = Field(default=64, ge=4)
     """Passwords that may be in work or wait; who comes then is told to come again. A network has a quarter of it,

@@ -5,9 +5,10 @@ Who holds more than one thing takes them in this order, so that two transactions
 1. `users.lock_all`: what is counted or decided over all users of a tenant
 2. `tenants.lock`: the tenant
 3. `groups.lock`: groups, by id
-4. `api_keys.lock`: the key that asks, or that is changed
-5. `users.lock`: users, by id, who asks among them (`users.service.require_still`)
-6. what hangs on a user: sessions, passwords, second factors, memberships
+4. `chatbots.lock`: the chatbot that is changed
+5. `api_keys.lock`: the key that asks, or that is changed
+6. `users.lock`: users, by id, who asks among them (`users.service.require_still`)
+7. what hangs on a user: sessions, passwords, second factors, memberships
 
 Signing keys and the chains of the log (by number) are held in transactions of their own.
 """
@@ -18,6 +19,7 @@ import asyncpg
 
 from docuchat_auth.api_keys.repository import ApiKeyRepository
 from docuchat_auth.audit.repository import AuditRepository
+from docuchat_auth.chatbots.repository import ChatbotRepository
 from docuchat_auth.domains.repository import DomainRepository
 from docuchat_auth.federated_logins.repository import FederatedIdentityRepository
 from docuchat_auth.groups.repository import GroupRepository
@@ -57,6 +59,7 @@ class Tx:
     signing_keys: SigningKeyRepository
     operators: OperatorRepository
     api_keys: ApiKeyRepository
+    chatbots: ChatbotRepository
     domains: DomainRepository
     identity_providers: IdentityProviderRepository
     federated_identities: FederatedIdentityRepository
@@ -84,6 +87,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Tx:
         signing_keys=SigningKeyRepository(connection),
         operators=OperatorRepository(connection),
         api_keys=ApiKeyRepository(connection),
+        chatbots=ChatbotRepository(connection),
         domains=DomainRepository(connection),
         identity_providers=IdentityProviderRepository(connection),
         federated_identities=FederatedIdentityRepository(connection),

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.health import health_router
@@ -18,6 +17,7 @@ from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, openapi_document, pages
 from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.api_keys import ApiKeyCredential
+from docuchat_gateway.edge.cross_origin import CrossOrigin
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
@@ -76,29 +76,7 @@ def create_app(
     app.router.routes[:0] = [socket_route(), *service_routes()]
     # inside of the request context, which create_service_app put outermost: errors of these have a request id, too
     app.user_middleware.append(Middleware(Aliases))
-    app.user_middleware.append(
-        Middleware(
-            CORSMiddleware,
-            allow_origins=settings.origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-            allow_headers=["*"],
-            expose_headers=[
-                "Content-Disposition",
-                "Content-Range",
-                "ETag",
-                "Idempotent-Replayed",
-                "Location",
-                "RateLimit-Limit",
-                "RateLimit-Remaining",
-                "RateLimit-Reset",
-                "Retry-After",
-                "X-Chat-ID",
-                "X-Request-ID",
-                "X-Turn-ID",
-            ],
-            max_age=600,
-        )
-    )
+    app.user_middleware.append(Middleware(CrossOrigin, origins=settings.origins))
     app.user_middleware.append(Middleware(SecurityHeaders))
     app.user_middleware.append(Middleware(ApiKeyCredential))
     app.user_middleware.append(Middleware(RateLimit))

@@ -23,6 +23,7 @@ MAKES_NOTHING_TWICE = {
     "/v1/operator/documents/recount": "counting again finds the same",
     "/v1/turns/{turn_id}/stop": "a turn is stopped once",
     "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
+    "/v1/public/chatbots/{publishable_id}/visitors": "a token is no object; the own one names the same visitor",
     "/v1/auth/request-code": "another mail is what a repetition asks for, and how many there are is bounded",
     "/v1/auth/verify-code": "a code is taken once; the user is there once",
     "/v1/auth/login": "a session is no object: it proves itself anew, and the oldest of 50 ends",

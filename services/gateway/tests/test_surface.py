@@ -43,6 +43,7 @@ PUBLIC = {
     ("/livez", "GET"),
     ("/readyz", "GET"),
     ("/.well-known/jwks.json", "GET"),
+    ("/v1/public/chatbots/{publishable_id}/visitors", "POST"),
     ("/v1/auth/request-code", "POST"),
     ("/v1/auth/verify-code", "POST"),
     ("/v1/auth/register", "POST"),
@@ -91,6 +92,8 @@ WRITES_NO_ENTRY = {
     ("/v1/auth/password/forgot", "POST"): "as above",
     ("/v1/auth/passkeys/options", "POST"): "a challenge changes nothing; what is signed with it is the act",
     ("/v1/users/me/passkeys/options", "POST"): "as above",
+    ("/v1/public/chatbots/{publishable_id}/visitors", "POST"): "whoever opens a page would fill the log; what is asked "
+    "with the token is the act",
     ("/v1/auth/verify-email/request", "POST"): "a code is mailed again; what it proves is the act",
 }
 """Operations that change something and are in no audit log, and why."""

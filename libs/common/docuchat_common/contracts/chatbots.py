@@ -134,4 +134,4 @@ class IssuedCredentials(_Message):
     """A chatbot's key, with its newest secret where that was made just now."""
 
     secret_key: str | None = Field(default=None, repr=False, description="Shown this once; null: it is there already.")
-    key: KeyView
+    key: KeyView | None = Field(description="null: it was revoked; a rotation makes another.")

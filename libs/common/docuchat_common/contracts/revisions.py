@@ -9,21 +9,22 @@ PATH: Final = "/internal/revisions"
 PAGE: Final = 5000
 """Revisions that are told at once to who asks with `limit`."""
 
-RevisionKind = Literal["user", "session", "key", "tenant"]
+RevisionKind = Literal["user", "session", "key", "tenant", "chatbot"]
 RevisionState = Literal["active", "changed", "ended", "suspended", "deleting", "deleted"]
 
 
 class Revision(BaseModel):
-    """How a user, session, key or tenant stands now."""
+    """How a user, session, key, tenant or chatbot stands now."""
 
     model_config = ConfigDict(frozen=True)
 
     tenant_id: int
     kind: RevisionKind
     subject: str
-    """The id of the user, session, key or operator's credential; `signer_id` of a signing key; a tenant's number."""
+    """The id of the user, session, key, chatbot or operator's credential; `signer_id` of a signing key; a tenant's
+    number."""
     version: int = 0
-    """Of a user: tokens with an older `ver` are refused."""
+    """Of a user, or of a chatbot's visitors: tokens with an older `ver` are refused."""
     state: RevisionState
 
 

@@ -48,7 +48,7 @@ class KeySecret:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A credential of a program. Without a `user_id` it is the tenant's own and has a `role`."""
+    """A credential of a program: of a user, of a chatbot, else the tenant's own, which has a `role`."""
 
     tenant_id: TenantId
     id: UUID
@@ -60,6 +60,7 @@ class ApiKey:
     created_by: UUID
     created_at: datetime
     expires_at: datetime | None
+    chatbot_id: UUID | None = None
     secrets: tuple[KeySecret, ...] = ()
     """The newest first."""
 

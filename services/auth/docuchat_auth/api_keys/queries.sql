@@ -4,9 +4,19 @@ SELECT tenant_id FROM auth.api_keys WHERE id = :key_id;
 
 -- name: find_key(tenant_id, key_id)^
 -- A key by its id.
-SELECT tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at
+SELECT tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at,
+       chatbot_id
 FROM auth.api_keys
 WHERE tenant_id = :tenant_id AND id = :key_id;
+
+-- name: find_key_of_chatbot(tenant_id, chatbot_id)^
+-- A chatbot's key; the newest, should there be more.
+SELECT tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at,
+       chatbot_id
+FROM auth.api_keys
+WHERE tenant_id = :tenant_id AND chatbot_id = :chatbot_id
+ORDER BY id DESC
+LIMIT 1;
 
 -- name: lock_key(key)!
 -- Rotations of one key take turns.
@@ -14,7 +24,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(:key, 0));
 
 -- name: list_keys_after(tenant_id, after, subject, max_rows)
 -- Keys by id: all of the tenant, or those of one user together with the key that the subject is itself.
-SELECT tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at
+SELECT tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at,
+       chatbot_id
 FROM auth.api_keys
 WHERE tenant_id = :tenant_id
   AND (:after::uuid IS NULL OR id > :after::uuid)
@@ -27,8 +38,9 @@ LIMIT :max_rows;
 SELECT id FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id = :user_id ORDER BY id;
 
 -- name: count_keys(tenant_id, user_id)$
--- How many keys a user has, or the tenant itself.
-SELECT count(*) FROM auth.api_keys WHERE tenant_id = :tenant_id AND user_id IS NOT DISTINCT FROM :user_id::uuid;
+-- How many keys a user has, or the tenant itself; those of chatbots are not counted.
+SELECT count(*) FROM auth.api_keys
+WHERE tenant_id = :tenant_id AND user_id IS NOT DISTINCT FROM :user_id::uuid AND chatbot_id IS NULL;
 
 -- name: count_service_keys(tenant_id, shown_to)$
 -- How many of the tenant's own keys have a secret that somebody was shown.
@@ -51,12 +63,13 @@ FROM auth.api_key_secrets AS s JOIN auth.api_keys AS k ON k.tenant_id = s.tenant
 WHERE s.tenant_id = :tenant_id AND s.key_id = ANY (:key_ids::uuid[])
 ORDER BY s.key_id, s.ends_at IS NULL DESC, s.id DESC;
 
--- name: add_key(tenant_id, key_id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at)!
+-- name: add_key(tenant_id, key_id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at, chatbot_id)!
 -- A new key.
 INSERT INTO auth.api_keys
-    (tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at)
+    (tenant_id, id, name, user_id, role, scopes, addresses, created_by, created_at, expires_at, chatbot_id)
 VALUES
-    (:tenant_id, :key_id, :name, :user_id, :role, :scopes, :addresses, :created_by, :created_at, :expires_at);
+    (:tenant_id, :key_id, :name, :user_id, :role, :scopes, :addresses, :created_by, :created_at, :expires_at,
+     :chatbot_id);
 
 -- name: add_secret(tenant_id, secret_id, key_id, prefix, secret_hash, created_at, shown_to)!
 -- What opens a key from now on.

@@ -33,6 +33,10 @@ class ApiKeyRepository:
         row = await _queries.find_key(self._connection, tenant_id=tenant_id, key_id=key_id)
         return None if row is None else (await self._with_secrets(tenant_id, [row]))[0]
 
+    async def find_of_chatbot(self, tenant_id: TenantId, chatbot_id: UUID) -> ApiKey | None:
+        row = await _queries.find_key_of_chatbot(self._connection, tenant_id=tenant_id, chatbot_id=chatbot_id)
+        return None if row is None else (await self._with_secrets(tenant_id, [row]))[0]
+
     async def lock(self, key_id: UUID) -> None:
         """Hold off other changes of the key until this transaction ends."""
         await _queries.lock_key(self._connection, key=f"auth.api_keys {key_id}")
@@ -73,12 +77,14 @@ class ApiKeyRepository:
                 key_id=key.id,
                 name=key.name,
                 user_id=key.user_id,
-                role=key.role,
+                # of no meaning in a chatbot's key, which acts as the chatbot; the table asks for one
+                role=key.role if key.chatbot_id is None else Role.VIEWER,
                 scopes=sorted(key.scopes),
                 addresses=list(key.addresses),
                 created_by=key.created_by,
                 created_at=key.created_at,
                 expires_at=key.expires_at,
+                chatbot_id=key.chatbot_id,
             )
         for secret in key.secrets:
             await self.add_secret(key.tenant_id, secret)
@@ -127,10 +133,11 @@ def _key(row: asyncpg.Record) -> ApiKey:
         id=row["id"],
         name=row["name"],
         user_id=None if row["user_id"] is None else UserId(row["user_id"]),
-        role=None if row["role"] is None else Role(row["role"]),
+        role=None if row["role"] is None or row["chatbot_id"] is not None else Role(row["role"]),
         scopes=frozenset(row["scopes"]),
         addresses=tuple(row["addresses"]),
         created_by=row["created_by"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        chatbot_id=row["chatbot_id"],
     )

@@ -101,7 +101,8 @@ class ApiKeyView(BaseModel):
     scopes: list[str]
     addresses: list[str]
     expires_at: datetime | None
-    user_id: UUID | None = Field(description="Whose key it is; null: the tenant's.")
+    user_id: UUID | None = Field(description="Whose key it is; null: a chatbot's, or the tenant's.")
+    chatbot_id: UUID | None = Field(description="The chatbot whose key it is; it opens nothing else.")
     role: Role | None = Field(description="Of a key of the tenant; one of a user has the user's.")
     created_by: UUID
     created_at: datetime
@@ -139,6 +140,7 @@ def _members(key: ApiKey) -> dict[str, Any]:
         "addresses": list(key.addresses),
         "expires_at": key.expires_at,
         "user_id": key.user_id,
+        "chatbot_id": key.chatbot_id,
         "role": key.role,
         "created_by": key.created_by,
         "created_at": key.created_at,

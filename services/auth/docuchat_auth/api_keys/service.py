@@ -26,7 +26,8 @@ from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.api_keys import ApiKeySecret, KeyToken, new_api_key, parse_api_key
-from docuchat_common.contracts.permissions import PERMISSIONS, PERSONAL, Role
+from docuchat_common.contracts.permissions import CHATBOT, PERMISSIONS, PERSONAL, Role
+from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey
 from docuchat_common.idempotency import Settle, without_key
@@ -80,7 +81,7 @@ class ApiKeys:
             created_by=caller.subject_id,
             created_at=moment,
             expires_at=wanted.expires_at,
-            secrets=(_secret(shown, moment, caller),),
+            secrets=(_secret(shown, moment, caller.subject_id),),
         )
         issued = IssuedKey(key, shown.text)
         async with self._uow(caller.tenant_id) as tx:
@@ -105,7 +106,7 @@ class ApiKeys:
         async with self._uow(caller.tenant_id) as tx:
             await tx.api_keys.lock(key_id)
             await self._get(tx, caller, key_id)
-            voided = await self._end(tx, caller.tenant_id, key_id)
+            voided = await self.end(tx, caller.tenant_id, key_id)
             detail = f"{voided} invitations void" if voided else None
             tx.outbox.add(entry(caller, "api_key.revoke", key_id, detail=detail))
 
@@ -118,33 +119,47 @@ class ApiKeys:
         ApiKeyNotFound, NotAllowed, RightsExceeded, RecentSignInRequired.
         """
         self._require_person(caller)
-        moment = self._clock.now()
-        shown = new_api_key(key_id)
         async with self._uow(caller.tenant_id) as tx:
             await tx.api_keys.lock(key_id)
             key = await self._get(tx, caller, key_id)
+            if key.chatbot_id is not None:
+                raise NotAllowed("Rotate a chatbot's key at the chatbot: POST /v1/chatbots/{id}/rotate_key.")
             if key.user_id not in (None, caller.user_id):
                 raise NotAllowed("Only the user whose key it is may rotate it; you can revoke it.")
             if key.role is not None and not _rights(key.role, key.scopes) <= _rights(caller.role, caller.scopes):
                 raise RightsExceeded
-            require_recent(caller, moment)
+            require_recent(caller, self._clock.now())
             await require_still(tx, caller, "keys.use" if key.user_id else "keys.manage")
-            newest, *older = key.secrets
-            for secret in older if overlap else key.secrets:
-                await tx.api_keys.delete_secret(key.tenant_id, secret.id)
-                await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
-            kept: tuple[KeySecret, ...] = ()
-            if overlap:
-                is_brief = overlap < TOKEN_LIFETIME  # a token that is out there would outlive the secret
-                kept = (replace(newest, id=uuid7() if is_brief else newest.id, ends_at=moment + overlap),)
-                await tx.api_keys.end_secret(key.tenant_id, newest.id, kept[0])
-                if is_brief:
-                    await self._revisions.record(tx, "key", key.tenant_id, newest.id, state="ended")
-            secret = _secret(shown, moment, caller)
-            await tx.api_keys.add_secret(key.tenant_id, secret)
-            issued = IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
+            issued = await self._replace_secret(tx, key, overlap, caller.subject_id)
             tx.outbox.add(entry(caller, "api_key.rotate", key_id))
             await settle(tx, issued)
+        return issued
+
+    async def make_for_chatbot(self, tx: Tx, tenant_id: TenantId, chatbot_id: UUID, by: UUID) -> IssuedKey:
+        """A key of a chatbot of the transaction, which `by` asks for."""
+        moment, shown = self._clock.now(), new_api_key(uuid7())
+        key = ApiKey(
+            tenant_id=tenant_id,
+            id=shown.id,
+            name="chatbot",
+            user_id=None,
+            role=None,
+            scopes=PERMISSIONS[CHATBOT],
+            addresses=(),
+            created_by=by,
+            created_at=moment,
+            expires_at=None,
+            chatbot_id=chatbot_id,
+            secrets=(_secret(shown, moment, by),),
+        )
+        await tx.api_keys.add(key)
+        tx.outbox.add(_of_chatbot(key, "api_key.create", by))
+        return IssuedKey(key, shown.text)
+
+    async def rotate_for_chatbot(self, tx: Tx, key: ApiKey, overlap: timedelta, by: UUID) -> IssuedKey:
+        """As `rotate`, of a chatbot's key that the transaction has locked; chat has judged who may."""
+        issued = await self._replace_secret(tx, key, overlap, by)
+        tx.outbox.add(_of_chatbot(key, "api_key.rotate", by))
         return issued
 
     async def exchange(self, text: str, address: str) -> KeyToken:
@@ -180,21 +195,39 @@ class ApiKeys:
             tenant_id=tenant_id,
             tenant_slug=tenant.slug,
             customer_id=tenant.customer_id,
-            role=(user.role if user is not None else key.role) or Role.VIEWER,
+            role=CHATBOT if key.chatbot_id else (user.role if user is not None else key.role) or Role.VIEWER,
             scopes=key.scopes,
             secret_id=secret.id,
             user=user,
             groups=() if user is None else await groups_of(tx, user),
+            chatbot_id=key.chatbot_id,
         )
         return KeyToken(access_token=token, expires_in=int(lifetime.total_seconds()))
+
+    async def _replace_secret(self, tx: Tx, key: ApiKey, overlap: timedelta, shown_to: UUID) -> IssuedKey:
+        moment, shown = self._clock.now(), new_api_key(key.id)
+        newest, *older = key.secrets
+        for secret in older if overlap else key.secrets:
+            await tx.api_keys.delete_secret(key.tenant_id, secret.id)
+            await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
+        kept: tuple[KeySecret, ...] = ()
+        if overlap:
+            is_brief = overlap < TOKEN_LIFETIME  # a token that is out there would outlive the secret
+            kept = (replace(newest, id=uuid7() if is_brief else newest.id, ends_at=moment + overlap),)
+            await tx.api_keys.end_secret(key.tenant_id, newest.id, kept[0])
+            if is_brief:
+                await self._revisions.record(tx, "key", key.tenant_id, newest.id, state="ended")
+        secret = _secret(shown, moment, shown_to)
+        await tx.api_keys.add_secret(key.tenant_id, secret)
+        return IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
 
     @staticmethod
     async def _live_user(tx: Tx, tenant_id: TenantId, user_id: UserId) -> User | None:
         user = await tx.users.find_by_id(tenant_id, user_id)
         return user if user is not None and user.is_active else None
 
-    async def _end(self, tx: Tx, tenant_id: TenantId, key_id: UUID) -> int:
-        """How many invitations end with it."""
+    async def end(self, tx: Tx, tenant_id: TenantId, key_id: UUID) -> int:
+        """End a key with its tokens; how many invitations end with it."""
         if not await tx.api_keys.delete(tenant_id, key_id):
             return 0
         await tx.requests.forget_about(tenant_id, key_id)
@@ -215,6 +248,11 @@ class ApiKeys:
             raise NotAllowed("A key makes no keys; sign in as a user.")
 
 
+def _of_chatbot(key: ApiKey, name: str, by: UUID) -> AuditRecorded:
+    who = Caller(key.tenant_id, "user", by)
+    return entry(who, name, key.id, detail=f"of chatbot {key.chatbot_id}")
+
+
 def _rights(role: str | None, scopes: frozenset[str] | None) -> frozenset[str]:
     allowed: frozenset[str] = PERMISSIONS.get(role or "", frozenset())
     return allowed if scopes is None else allowed & scopes
@@ -233,8 +271,8 @@ def _require_rights(caller: Caller, wanted: NewKey) -> None:
             raise RightsExceeded
 
 
-def _secret(shown: ApiKeySecret, moment: datetime, caller: Caller) -> KeySecret:
-    return KeySecret(uuid7(), shown.id, shown.text[:_PREFIX], shown.secret_hash, moment, caller.subject_id, None)
+def _secret(shown: ApiKeySecret, moment: datetime, shown_to: UUID) -> KeySecret:
+    return KeySecret(uuid7(), shown.id, shown.text[:_PREFIX], shown.secret_hash, moment, shown_to, None)
 
 
 def _opened_by(key: ApiKey, shown: ApiKeySecret) -> KeySecret | None:

@@ -46,7 +46,8 @@ class Revisions:
         """Take effect with the caller's transaction, of the same tenant or the system.
 
         A user: `changed` with the new version (`outdate` of the users' slice does both). A session or key: `ended`. A
-        key whose rights or addresses changed: `changed`. A tenant: `suspended`, `deleting`, `active`, and `deleted`.
+        key whose rights or addresses changed: `changed`. A chatbot: `ended`, or for its visitors `changed` with the new
+        version. A tenant: `suspended`, `deleting`, `active`, and `deleted`.
         """
         await self._record(tx, kind, tenant_id, {str(subject): version for subject in subjects}, state)
 

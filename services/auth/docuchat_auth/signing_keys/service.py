@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import jwt
 import structlog
 
 from docuchat_auth.revisions.service import Revisions
@@ -17,7 +18,7 @@ from docuchat_auth.signing_keys.sealing import SealedKeyForge
 from docuchat_auth.users.domain import User
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
-from docuchat_common.contracts.permissions import Role
+from docuchat_common.contracts.permissions import CHATBOT, PERMISSIONS, VISITOR
 from docuchat_common.contracts.revisions import signer_id
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import KeyRotated
@@ -158,29 +159,78 @@ class KeyRing:
         tenant_id: TenantId,
         tenant_slug: str,
         customer_id: UUID,
-        role: Role,
+        role: str,
         scopes: Collection[str],
         secret_id: UUID,
         user: User | None,
         groups: Sequence[UUID] = (),
+        chatbot_id: UUID | None = None,
     ) -> str:
-        """An access token of an API key, for a user or for the tenant itself. Raises NoSigningKey."""
+        """An access token of an API key, for a user, a chatbot or the tenant itself. Raises NoSigningKey."""
         # what the user may see by name the key may see: membership names the user as it names a group
         own: dict[str, object] = {} if user is None else {"user": str(user.id), "ver": user.version}
+        if chatbot_id is not None:
+            own = {"sub_type": CHATBOT, "key": str(key_id)}
         return await self._sign(
-            key_id,
+            chatbot_id or key_id,
             lifetime,
             typ="access",
             tenant=int(tenant_id),
             tenant_slug=tenant_slug,
             customer_id=str(customer_id),
-            role=role.value,
-            sub_type="key",
+            role=str(role),
             scope=" ".join(sorted(scopes)),
             sid=str(secret_id),
             groups=[str(group) for group in (*groups, *(() if user is None else (user.id,)))],
-            **own,
+            **{"sub_type": "key"} | own,
         )
+
+    async def sign_visitor_token(
+        self,
+        visitor_id: UUID,
+        lifetime: timedelta,
+        *,
+        tenant_id: TenantId,
+        tenant_slug: str,
+        customer_id: UUID,
+        chatbot_id: UUID,
+        origin: str,
+        version: int,
+    ) -> str:
+        """An access token of a visitor of a chatbot's, good on pages of `origin` alone. Raises NoSigningKey."""
+        return await self._sign(
+            visitor_id,
+            lifetime,
+            typ="access",
+            tenant=int(tenant_id),
+            tenant_slug=tenant_slug,
+            customer_id=str(customer_id),
+            role=VISITOR,
+            sub_type="visitor",
+            scope=" ".join(sorted(PERMISSIONS[VISITOR])),
+            chatbot=str(chatbot_id),
+            origin=origin,
+            ver=version,
+        )
+
+    async def read(self, token: str, *, late: timedelta) -> dict[str, Any] | None:
+        """What a token says that was signed here and ended at most `late` ago; None for any other text."""
+        keys = {key.kid: key for key in await self._current()}
+        try:
+            key = keys.get(jwt.get_unverified_header(token).get("kid", ""))
+            if key is None:
+                return None
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                jwt.PyJWK(dict(key.public_jwk)),
+                algorithms=[key.algorithm.value],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"verify_exp": False, "verify_iat": False},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError):
+            return None
+        return claims if claims["exp"] + late.total_seconds() > self._clock.now().timestamp() else None
 
     async def sign_operator_token(self, operator_id: UUID) -> str:
         """A token of no tenant that opens `/v1/operator`. Raises NoSigningKey."""

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError, RateLimited
 from docuchat_common.http.addresses import limited_address
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import bearer_token
 from docuchat_common.http.problems import response_for
 from docuchat_common.http.slots import Slot
@@ -136,6 +137,11 @@ class RequestLimits:
         own = "" if place is None else f":{place.template}"
         return await self._hit("address", f"{limited_address(address)}{own}", self._per_address)
 
+    async def hit_visitor(self, subject: str, address: str) -> RateDecision | None:
+        """Count one request of a chatbot's visitor for the address as well: whoever likes can be another visitor."""
+        of_address = f"{limited_address(address)}:visitors"
+        return await self._hit_all(("user", subject, self._per_user), ("address", of_address, self._per_address))
+
     async def hit_new_key(self, address: str) -> RateDecision | None:
         """Count an API key that this address has not yet shown to be good, before anybody knows whether it is."""
         return await self._hit("new-key", limited_address(address), self._per_address)
@@ -147,14 +153,18 @@ class RequestLimits:
             await self._limiter.give_back(Limit("new-key", subject, Rate(self._per_address, _WINDOW)))
 
     async def _hit(self, name: str, subject: str, amount: int) -> RateDecision | None:
-        return await self._limiter.hit(Limit(name, subject, Rate(amount, _WINDOW))) if amount else None
+        return await self._hit_all((name, subject, amount))
+
+    async def _hit_all(self, *limits: tuple[str, str, int]) -> RateDecision | None:
+        named = (Limit(name, subject, Rate(amount, _WINDOW)) for name, subject, amount in limits if amount)
+        return await self._limiter.hit(*named)
 
 
 class RateLimit:
     """Counts the request for its caller when it has a valid credential, else for its address.
 
     Never for both: otherwise anybody could use up the address of an office and lock out those who are signed in behind
-    it.
+    it. But for a chatbot's visitor, whom nobody knows, and who has a count of the address apart from all others.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -166,13 +176,15 @@ class RateLimit:
             return
         container = scope["app"].state.container
         limits: RequestLimits = container.limits
-        subject = await _subject(container.verifier, Headers(scope=scope))
+        caller = await _caller(container.verifier, Headers(scope=scope))
         place: SignIn | None = None
-        if subject is None:  # not signed in: whether that matters is the route's to say
+        if caller is None:  # not signed in: whether that matters is the route's to say
             place = SignIn.find(scope["path"])
             decision = await limits.hit_address(client_address(scope), place)
+        elif caller.subject_type == "visitor":
+            decision = await limits.hit_visitor(caller.holder, client_address(scope))
         else:
-            decision = await limits.hit_caller(subject)
+            decision = await limits.hit_caller(caller.holder)
         refused: DocuChatError | None = scope.get(REFUSED)
         app = self._app if refused is None else response_for(refused, scope.get("request_id"))
         if decision is None:
@@ -198,12 +210,12 @@ class RateLimit:
         await response_for(refusal(decision), scope.get("request_id"))(scope, receive, send_with_limits)
 
 
-async def _subject(verifier: Admission, headers: Headers) -> str | None:
+async def _caller(verifier: Admission, headers: Headers) -> Caller | None:
     try:
         identity = await verifier.identify(bearer_token(headers))
     except DocuChatError:
         return None
-    return identity.caller.holder
+    return identity.caller
 
 
 def refusal(decision: RateDecision) -> RateLimited:

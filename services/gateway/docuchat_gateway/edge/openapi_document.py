@@ -156,6 +156,7 @@ _TAGS: Final = (
     ("scim", ("/scim/",), "SCIM 2.0, for a company's directory."),
     ("documents", ("/v1/files", "/v1/attachments", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chatbots", ("/v1/chatbots",), "Chatbots, what they answer from, and their versions."),
+    ("public", ("/v1/public",), "Chatbots in public: for visitors of pages, and for programs with a chatbot's key."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("search", ("/v1/search",), "Passages without an answer."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),

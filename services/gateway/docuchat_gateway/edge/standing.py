@@ -35,7 +35,7 @@ AskRevisions = Callable[[str | None], Awaitable[RevisionPage]]
 
 @dataclass(slots=True)
 class _Known:
-    versions: dict[UUID, int] = field(default_factory=dict)
+    versions: dict[UUID | None, int] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
     tenants: dict[int, RevisionState] = field(default_factory=dict)
     """Those that are not active."""
@@ -59,7 +59,7 @@ class _Follower:
 
 
 class Standing:
-    """What auth says of users, sessions, keys and tenants. While it is silent, what was said stays in force."""
+    """What auth says of users, sessions, keys, chatbots and tenants. While it is silent, that stays in force."""
 
     POLL: Final = timedelta(milliseconds=500)
     RELOAD: Final = timedelta(hours=1)
@@ -118,8 +118,8 @@ class Standing:
             return SessionEnded()
         if not known.ended.isdisjoint(_names_of(identity)):
             return SessionEnded()
-        of_user = known.versions.get(caller.owner_id or caller.subject_id, 0)
-        return TokenOutdated() if caller.version < of_user else None
+        version = known.versions.get(_maker_of(caller), 0)
+        return TokenOutdated() if caller.version < version else None
 
     def suspension(self, caller: Caller, method: str, action: Action | None = None) -> DocuChatError | None:
         """Why `caller` may not send a request of `method`. Of a tenant that is being deleted its owner may say more."""
@@ -156,9 +156,16 @@ class Standing:
 
 
 def _names_of(identity: Identity) -> set[UUID | None]:
-    """By what a token may have ended: its session or secret, whom it speaks for, and the key that signed it."""
+    """By what a token may have ended: its session or secret, whom it speaks for, its chatbot, and who signed it."""
     caller = identity.caller
-    return {caller.session_id, caller.subject_id, caller.owner_id, signer_id(identity.kid)}
+    return {caller.session_id, caller.subject_id, caller.owner_id, caller.chatbot_id, signer_id(identity.kid)}
+
+
+def _maker_of(caller: Caller) -> UUID | None:
+    """Of whose state a token says the version: a user's, or for a visitor the chatbot's; a chatbot's key has none."""
+    if caller.subject_type == "chatbot":
+        return None
+    return caller.chatbot_id or caller.owner_id or caller.subject_id
 
 
 class Admission:

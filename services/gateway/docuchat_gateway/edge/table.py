@@ -39,6 +39,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/messages/{message_id}/edit", ("POST",), "chat", "chats.use", slow=True, max_bytes=LONG_BODY),
     Row("/v1/search", ("GET",), "chat", "documents.read"),
     Row("/.well-known/jwks.json", ("GET",), "auth", "public"),
+    Row("/v1/public/chatbots/{publishable_id}/visitors", ("POST",), "auth", "public"),
     Row("/v1/auth/request-code", ("POST",), "auth", "public"),
     Row("/v1/auth/verify-code", ("POST",), "auth", "public"),
     Row("/v1/auth/register", ("POST",), "auth", "public"),

@@ -7,7 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from docuchat_common.errors import DocuChatError
-from docuchat_common.http.identity import Identity, bearer_token
+from docuchat_common.http.claims import Identity
+from docuchat_common.http.identity import bearer_token
 from docuchat_common.http.json_body import LONG_BODY
 from docuchat_gateway.edge.aliases.alias import Answered, Asked, Exchange
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from docuchat_common.http.identity import Identity
+from docuchat_common.http.claims import Identity
 
 JsonObject: TypeAlias = dict[str, Any]
 

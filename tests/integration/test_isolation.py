@@ -23,7 +23,7 @@ from docuchat_testkit.product import Product, User, answer_text, frames_until_en
 _SECRET = "ZIRCONFLUTE"
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 # What belongs to a tenant's users together.
-_SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id"}
+_SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id", "chatbot_id", "version"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ async def endow(product: Product, user: User) -> Victim:
     key = await user.http.post("/v1/api-keys", json={"name": f"Key {_SECRET}", "scopes": ["documents.read"]})
     assert key.status_code == 201, key.text
     ids["key_id"] = key.json()["id"]
+    chatbot = await user.http.post("/v1/chatbots", json={"name": f"Bot {_SECRET}", "greeting": _SECRET})
+    assert chatbot.status_code == 201, chatbot.text
+    ids |= {"chatbot_id": chatbot.json()["id"], "version": 1}
+    published = await user.http.post(f"/v1/chatbots/{chatbot.json()['id']}/publish")
+    assert published.status_code == 201, published.text
     async with product.database() as administrator:
         group = "INSERT INTO auth.groups VALUES ($1, gen_random_uuid(), $2, now()) RETURNING id"
         ids["group_id"] = str(await administrator.fetchval(group, user.tenant_id, f"Group {uuid4()}"))

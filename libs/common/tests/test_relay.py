@@ -15,7 +15,8 @@ from docuchat_common.audit import entry
 from docuchat_common.background import Background
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.ddl import inbox_ddl, outbox_ddl
-from docuchat_common.events.catalogue import ChatMessageCompleted, KeyRotated, UsageRecorded
+from docuchat_common.events.catalogue import KeyRotated, UsageRecorded
+from docuchat_common.events.chats import ChatMessageCompleted
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.consumer import Consumer

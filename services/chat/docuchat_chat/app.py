@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from docuchat_chat.answers.routes import router as search
 from docuchat_chat.bootstrap import open_container
 from docuchat_chat.chatbots.internal import router as chatbot_names
+from docuchat_chat.chatbots.routes import router as chatbots
 from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
@@ -23,6 +24,17 @@ def create_app(settings: Settings) -> FastAPI:
     return create_service_app(
         settings,
         title="DocuChat chat",
-        routers=[turns, conversations, feedback, transcripts, search, internal, chatbot_names, dead_letters, exports],
+        routers=[
+            turns,
+            conversations,
+            feedback,
+            transcripts,
+            chatbots,
+            search,
+            internal,
+            chatbot_names,
+            dead_letters,
+            exports,
+        ],
         open_container=open_container,
     )

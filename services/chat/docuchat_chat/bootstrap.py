@@ -8,6 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from aiohttp import ClientSession
+
+from docuchat_chat.adapters.auth import ChatbotCredentials
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
 from docuchat_chat.adapters.redis_board import RedisTurnBoard, stream_key
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
@@ -17,13 +20,16 @@ from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.chatbots.service import ChatbotService
+from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
+from docuchat_chat.conversations.orphans import Orphans
+from docuchat_chat.conversations.ports import RunningTurns
 from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
-from docuchat_chat.transaction import composer
+from docuchat_chat.transaction import ChatTx, composer
 from docuchat_chat.transcripts.service import TranscriptService
 from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.generation import Generator
@@ -58,12 +64,13 @@ from docuchat_common.metering import Metering
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
+from docuchat_common.sealing import SealedAnswers
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chats", "messages", "feedback")
+EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -75,10 +82,11 @@ class Container:
     settings: Settings
     verifier: TokenVerifier
     search: SearchService
-    chatbots: ChatbotService
     conversations: ConversationService
     feedback: FeedbackService
     transcripts: TranscriptService
+    chatbots: ChatbotService
+    sealed_answers: SealedAnswers
     turns: Turns
     idempotency: Idempotency
     exporter: Exporter
@@ -201,10 +209,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
-            chatbots=ChatbotService(transactions),
             conversations=conversations,
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
+            chatbots=_open_chatbots(settings, transactions, replay, session, background),
+            sealed_answers=SealedAnswers(internal_token),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),
@@ -233,6 +242,21 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
         )
     )
     return OpenAIModel(chat)
+
+
+def _open_chatbots(
+    settings: Settings,
+    transactions: UnitOfWork[ChatTx],
+    running: RunningTurns,
+    session: ClientSession,
+    background: Background,
+) -> ChatbotService:
+    auth = ServiceClient(session, settings.auth_url, "auth")
+    credentials = ChatbotCredentials(auth, settings.internal_token.get_secret_value())
+    background.every("chatbots", timedelta(seconds=30), ChatbotUpkeep(transactions, credentials).sweep)
+    background.every("chats_of_chatbots", timedelta(seconds=5), Orphans(transactions, running).sweep)
+    allowed_models = settings.policy().allowed_models
+    return ChatbotService(transactions, credentials, allowed_models=allowed_models, most=settings.max_chatbots)
 
 
 def _start_sweeps(

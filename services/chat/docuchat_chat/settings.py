@@ -34,6 +34,9 @@ class Settings(ServiceSettings, EmbeddingSettings):
     top_k: int = Field(default=6, ge=1, le=50)
     chunk_token_size: int = Field(default=400, ge=1)
 
+    max_chatbots: int = Field(default=100, ge=0)
+    """Of one tenant."""
+
     question_embedding_timeout: Duration = timedelta(seconds=2)
     """For the embedding of a question; after that words alone find its sources."""
     provider_connect_timeout: Duration = timedelta(seconds=5)

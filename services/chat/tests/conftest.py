@@ -37,7 +37,8 @@ from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import UnitOfWork
 from docuchat_common.db.presence import Presence
-from docuchat_common.events.catalogue import ChatMessageCompleted, UsageRecorded, parse_event
+from docuchat_common.events.catalogue import UsageRecorded, parse_event
+from docuchat_common.events.chats import ChatMessageCompleted
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.metering import Metering

@@ -14,6 +14,7 @@ import numpy as np
 
 from docuchat_chat.answers.domain import Hold
 from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
+from docuchat_common.contracts.chatbots import IssuedCredentials, KeyView
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import HoldId, TenantId, uuid7
@@ -117,6 +118,46 @@ class FakeHolds:
     async def release(self, hold_id: HoldId) -> None:
         self.open_holds.pop(hold_id, None)
         self.released.append(hold_id)
+
+
+@dataclass
+class FakeCredentials:
+    """Keys of chatbots; away, it makes what it was asked for and answers nobody."""
+
+    origins: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
+    secrets: dict[UUID, int] = field(default_factory=dict)
+    away: bool = False
+    gate: asyncio.Event | None = None
+
+    async def put(
+        self, tenant_id: TenantId, chatbot_id: UUID, origins: Sequence[str], made_by: UUID
+    ) -> IssuedCredentials:
+        await self._told()
+        self.origins[chatbot_id] = tuple(origins)
+        secret = None if chatbot_id in self.secrets else self._secret(chatbot_id)
+        return self._answered(chatbot_id, secret)
+
+    async def rotate(self, tenant_id: TenantId, chatbot_id: UUID, overlap: timedelta, by: UUID) -> IssuedCredentials:
+        return self._answered(chatbot_id, self._secret(chatbot_id))
+
+    async def end(self, tenant_id: TenantId, chatbot_id: UUID) -> None:
+        if self.away:
+            raise UpstreamUnavailable
+        self.origins.pop(chatbot_id, None)
+        self.secrets.pop(chatbot_id, None)
+
+    async def _told(self) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+
+    def _secret(self, chatbot_id: UUID) -> str:
+        self.secrets[chatbot_id] = self.secrets.get(chatbot_id, 0) + 1
+        return f"dck_{chatbot_id.hex}_{self.secrets[chatbot_id]}"
+
+    def _answered(self, chatbot_id: UUID, secret: str | None) -> IssuedCredentials:
+        if self.away:
+            raise UpstreamUnavailable
+        return IssuedCredentials(secret_key=secret, key=KeyView(id=chatbot_id, secrets=()))
 
 
 class LossyTransactions:

@@ -9,11 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.errors import MessageEmpty, ModelNotAllowed
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong
 from docuchat_chat.turns.domain import Question, TurnState
-from docuchat_chat.turns.errors import ModelNotAllowed
 from docuchat_common.errors import NotFound, QuotaExceeded, UpstreamUnavailable
 from docuchat_common.ids import ChatId, CollectionId, DocumentId, TurnId, uuid7
 from docuchat_models.chat import TokenUsage

@@ -10,7 +10,7 @@ import pytest
 from docuchat_chat.feedback.domain import Opinion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.feedback.service import FeedbackService
-from docuchat_common.events.catalogue import MessageFeedback
+from docuchat_common.events.chats import MessageFeedback
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, MessageId, uuid7
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7
 from docuchat_models.spaces import EmbeddingSpace
 
+fakes = sys.modules["chat_fakes"]
 TENANT, OTHER = TenantId(1), TenantId(2)
 WHOLE = Config(
     collections=(CollectionId(uuid7()),),
@@ -57,7 +59,8 @@ async def publish(transactions: Any, chatbot_id: ChatbotId, config: Config) -> i
 
 
 async def test_a_question_finds_what_is_live_and_who_manages_every_version(transactions: Any, manager: Caller) -> None:
-    chatbots, caller = ChatbotService(transactions), manager
+    caller = manager
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), allowed_models=("gpt-4o",), most=9)
     chatbot_id = await a_chatbot(transactions)
     with pytest.raises(ChatbotNotPublished):
         await chatbots.live(caller, chatbot_id)

@@ -21,6 +21,7 @@ MAKES_NOTHING_TWICE = {
     "/v1/operator/dead-letters/discard": "what was forgotten is not there any more",
     "/v1/operator/documents/reembed": "what is queued already is not queued again",
     "/v1/operator/documents/recount": "counting again finds the same",
+    "/v1/chatbots/{chatbot_id}/unpublish": "a chatbot is taken offline once",
     "/v1/turns/{turn_id}/stop": "a turn is stopped once",
     "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
     "/v1/public/chatbots/{publishable_id}/visitors": "a token is no object; the own one names the same visitor",

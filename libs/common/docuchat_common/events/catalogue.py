@@ -9,24 +9,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, ValidationError
 
+from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished, ChatMessageCompleted, MessageFeedback
 from docuchat_common.events.envelope import Envelope, Event, MalformedEvent, open_envelope
 
 SubjectType = Literal["tenant", "chatbot", "key", "user"]
 Unit = Literal["tokens", "cost"]
-Rating = Literal["up", "down"]
-FeedbackReason = Literal[
-    "correct",
-    "helpful",
-    "clear",
-    "incorrect",
-    "incomplete",
-    "irrelevant",
-    "outdated",
-    "wrong_citation",
-    "unclear",
-    "harmful",
-    "other",
-]
 AuditResult = Literal["done", "refused", "failed"]
 
 
@@ -237,39 +224,6 @@ class UsageAnomaly(Event):
     reason: Literal["malformed", "too_low", "too_high"]
 
 
-class ChatMessageCompleted(Event):
-    """An answer is stored."""
-
-    type: ClassVar[str] = "chat.message.completed.v1"
-    published_by: ClassVar[tuple[str, ...]] = ("chat",)
-
-    chat_id: UUID
-    message_id: UUID
-    turn_id: UUID
-    user_id: UUID
-    model: str
-    finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "error"]
-    citations: NonNegativeInt
-
-
-class MessageFeedback(Event):
-    """A reader said what they think of an answer, said something else than before, or took it back."""
-
-    type: ClassVar[str] = "message.feedback.v1"
-    published_by: ClassVar[tuple[str, ...]] = ("chat",)
-
-    chat_id: UUID
-    message_id: UUID
-    chatbot_id: UUID | None = None
-    subject_type: Literal["user", "visitor", "key", "chatbot", "operator"]
-    subject_id: UUID
-    rating: Literal["up", "down", "none"]
-    """`none` when it was taken back."""
-    reason: FeedbackReason | None = None
-    has_text: bool = False
-    """Whether there are words as well; they are in no event."""
-
-
 class QuotaThreshold(Event):
     """Usage passed a share of its limit, for the first time in this period."""
 
@@ -368,6 +322,8 @@ CATALOGUE: tuple[type[Event], ...] = (
     UsageAnomaly,
     ChatMessageCompleted,
     MessageFeedback,
+    ChatbotPublished,
+    ChatbotDeleted,
     QuotaThreshold,
     QuotaExceeded,
     AuditRecorded,

@@ -212,6 +212,11 @@ SELECT wanted.id FROM unnest(:document_ids::uuid[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM knowledge.documents d
                   WHERE d.id = wanted.id AND d.tenant_id = :tenant_id AND d.status <> 'receiving' AND d.deleted_at IS NULL);
 
+-- name: list_unknown_collections
+-- Of these ids those that are no collection that the reader may see.
+SELECT wanted.id FROM unnest(:collection_ids::uuid[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM knowledge.collections c WHERE c.id = wanted.id AND c.tenant_id = :tenant_id);
+
 -- name: list_document_names
 -- What these documents are called, as far as the reader may see them.
 SELECT d.id, d.title, d.filename

@@ -156,6 +156,13 @@ class Searcher:
         rows = _queries.list_unknown_documents(self._connection, tenant_id=tenant_id, document_ids=document_ids)
         return [DocumentId(row["id"]) async for row in rows]
 
+    async def list_unknown_collections(
+        self, tenant_id: TenantId, collection_ids: Sequence[CollectionId]
+    ) -> list[CollectionId]:
+        """Of these ids those that are no collection, or none that the reader may see."""
+        rows = _queries.list_unknown_collections(self._connection, tenant_id=tenant_id, collection_ids=collection_ids)
+        return [CollectionId(row["id"]) async for row in rows]
+
     async def list_names(
         self, tenant_id: TenantId, document_ids: Sequence[DocumentId]
     ) -> list[tuple[DocumentId, str, str]]:

@@ -116,6 +116,12 @@ class KnowledgeSearch:
         """Return those documents that the caller may not see, or that do not exist any more."""
         return await self._searcher.list_unknown(tenant_id, document_ids)
 
+    async def unknown_collections(
+        self, tenant_id: TenantId, collection_ids: Sequence[CollectionId]
+    ) -> list[CollectionId]:
+        """Return those collections that the caller may not see, or that do not exist."""
+        return await self._searcher.list_unknown_collections(tenant_id, collection_ids)
+
     async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
         """Return what those documents are called that the caller may see."""
         names = await self._searcher.list_names(tenant_id, document_ids)

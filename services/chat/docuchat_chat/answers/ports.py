@@ -92,6 +92,12 @@ class PassageSearch(Protocol):
         """Return those documents that the caller may not see, or that do not exist any more."""
         ...
 
+    async def unknown_collections(
+        self, tenant_id: TenantId, collection_ids: Sequence[CollectionId]
+    ) -> list[CollectionId]:
+        """Return those collections that the caller may not see, or that do not exist."""
+        ...
+
     async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
         """Return what those documents are called that the caller may see."""
         ...

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NewType
+from uuid import UUID
 
 from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.answers.text import Language
 from docuchat_common.ids import ChatbotId, CollectionId, TenantId
+
+NoteId = NewType("NoteId", UUID)
 
 DRAFT: Final = 0
 """The number of the draft, beside those of versions, which begin with 1."""
@@ -117,6 +120,15 @@ class Edit:
     draft: Mapping[str, Any]
     revision: int | None = None
     """The one that the editor has seen; None changes whatever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A note that auth may know something else of a chatbot than is true."""
+
+    id: NoteId
+    tenant_id: TenantId
+    chatbot_id: ChatbotId
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import Conflict, NotFound
+from docuchat_common.errors import Conflict, NotFound, UpstreamUnavailable
 
 
 class ChatbotNotFound(NotFound):
@@ -39,3 +39,9 @@ class TooManyChatbots(Conflict):
     """The tenant has as many chatbots as it can have; delete one first."""
 
     code = "too_many_chatbots"
+
+
+class CredentialsLate(UpstreamUnavailable):
+    """The chatbot's credentials took too long to be made; try again."""
+
+    code = "chatbot_credentials_late"

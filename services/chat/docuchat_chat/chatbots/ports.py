@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
 from docuchat_chat.answers.ports import PassageSearch
-from docuchat_chat.chatbots.domain import Chatbot, Config, EditedChatbot, NewChatbot, Version
+from docuchat_chat.chatbots.domain import Chatbot, Config, EditedChatbot, NewChatbot, NoteId, Untold, Version
+from docuchat_common.contracts.chatbots import IssuedCredentials
+from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatbotId, TenantId
 from docuchat_common.messaging.outbox import Outbox
 
@@ -65,6 +70,26 @@ class ChatbotStore(Protocol):
         """Delete a chatbot with its versions and remember that it is gone; False when there is none."""
         ...
 
+    async def note_untold(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> NoteId:
+        """Note that auth is about to be told of a chatbot: whoever stops then has it told by the sweep."""
+        ...
+
+    async def confirm_told(self, tenant_id: TenantId, note_id: NoteId, within: timedelta) -> bool:
+        """Say that auth was told what is true from this commit on; False when that took longer than `within`."""
+        ...
+
+    async def list_untold(self, patience: timedelta, limit: int) -> list[Untold]:
+        """Return what auth was to be told for longer than `patience` (system role)."""
+        ...
+
+    async def forget_note(self, note_id: NoteId) -> None:
+        """Auth was told what is true (system role)."""
+        ...
+
+    async def forget_removed(self, older_than: timedelta) -> None:
+        """Forget which chatbots are gone after that time (system role)."""
+        ...
+
 
 class ChatbotsTx(Protocol):
     """What of a transaction chatbots use."""
@@ -80,6 +105,31 @@ class ChatbotsTx(Protocol):
         ...
 
     @property
+    def requests(self) -> IdempotentRequests:
+        """Idempotency keys."""
+        ...
+
+    @property
     def outbox(self) -> Outbox:
         """Events."""
+        ...
+
+
+class Credentials(Protocol):
+    """What opens chatbots: auth alone makes and checks it. Each call may be repeated; UpstreamUnavailable of all."""
+
+    async def put(
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], made_by: UUID
+    ) -> IssuedCredentials:
+        """Let a chatbot have a key, shown when it is made, and pages of these origins."""
+        ...
+
+    async def rotate(
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: UUID
+    ) -> IssuedCredentials:
+        """Give the key another secret; the one before goes on for as long as they overlap."""
+        ...
+
+    async def end(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> None:
+        """End the key and all visitors."""
         ...

@@ -97,3 +97,28 @@ WITH gone AS (
 INSERT INTO chat.removed_chatbots (tenant_id, chatbot_id)
 SELECT gone.tenant_id, gone.id FROM gone
 RETURNING chatbot_id;
+
+-- name: note_untold!
+-- Auth is about to be told of a chatbot; until that is confirmed it may know something else than is true.
+INSERT INTO chat.untold_chatbots (id, tenant_id, chatbot_id) VALUES (:note_id, :tenant_id, :chatbot_id);
+
+-- name: confirm_told^
+-- Auth knows what this transaction makes true; nothing is returned when the sweep may be telling it otherwise by now.
+DELETE FROM chat.untold_chatbots
+WHERE tenant_id = :tenant_id AND id = :note_id AND noted_at > now() - :within::interval
+RETURNING id;
+
+-- name: list_untold
+-- What auth was to be told for so long that whoever began it has given up (system role).
+SELECT id, tenant_id, chatbot_id FROM chat.untold_chatbots
+WHERE noted_at < now() - :patience::interval
+ORDER BY noted_at
+LIMIT :row_limit;
+
+-- name: forget_note!
+-- Auth was told what is true (system role).
+DELETE FROM chat.untold_chatbots WHERE id = :note_id;
+
+-- name: forget_removed!
+-- Chatbots that have been gone for so long that nothing of them can be on its way (system role).
+DELETE FROM chat.removed_chatbots WHERE removed_at < now() - :older_than::interval;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,9 +10,9 @@ import asyncpg
 import orjson
 
 from docuchat_chat.answers.setup import AnswerPolicy
-from docuchat_chat.chatbots.domain import Chatbot, Colours, Config, EditedChatbot, NewChatbot, Version
+from docuchat_chat.chatbots.domain import Chatbot, Colours, Config, EditedChatbot, NewChatbot, NoteId, Untold, Version
 from docuchat_common.db.queries import load_queries
-from docuchat_common.ids import ChatbotId, CollectionId, TenantId
+from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7
 from docuchat_knowledge.folding import fold
 
 _queries: Any = load_queries("docuchat_chat.chatbots")
@@ -106,6 +107,32 @@ class ChatbotRepository:
         """Delete a chatbot with its versions and remember that it is gone; False when there is none."""
         gone = await _queries.remove_chatbot(self._connection, tenant_id=tenant_id, chatbot_id=chatbot_id)
         return gone is not None
+
+    async def note_untold(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> NoteId:
+        """Note that auth is about to be told of a chatbot: whoever stops then has it told by the sweep."""
+        note_id = NoteId(uuid7())
+        await _queries.note_untold(self._connection, note_id=note_id, tenant_id=tenant_id, chatbot_id=chatbot_id)
+        return note_id
+
+    async def confirm_told(self, tenant_id: TenantId, note_id: NoteId, within: timedelta) -> bool:
+        """Say that auth was told what is true from this commit on; False when that took longer than `within`."""
+        confirmed = await _queries.confirm_told(self._connection, tenant_id=tenant_id, note_id=note_id, within=within)
+        return confirmed is not None
+
+    async def list_untold(self, patience: timedelta, limit: int) -> list[Untold]:
+        """Return what auth was to be told for longer than `patience` (system role)."""
+        rows = _queries.list_untold(self._connection, patience=patience, row_limit=limit)
+        return [
+            Untold(NoteId(row["id"]), TenantId(row["tenant_id"]), ChatbotId(row["chatbot_id"])) async for row in rows
+        ]
+
+    async def forget_note(self, note_id: NoteId) -> None:
+        """Auth was told what is true (system role)."""
+        await _queries.forget_note(self._connection, note_id=note_id)
+
+    async def forget_removed(self, older_than: timedelta) -> None:
+        """Forget which chatbots are gone after that time (system role)."""
+        await _queries.forget_removed(self._connection, older_than=older_than)
 
     async def _edited(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> EditedChatbot:
         found = await self.find_edited(tenant_id, chatbot_id)

@@ -1,9 +1,26 @@
 -- What chat keeps of a tenant, or of one person: one JSON object a row.
 
+-- name: chatbots
+-- The tenant's chatbots, which are nobody's own.
+SELECT jsonb_build_object('id', b.id, 'name', b.name, 'description', b.description, 'draft', b.draft, 'revision', b.revision,
+    'live_version', b.live_version, 'origins', b.origins, 'demo_messages', b.demo_messages, 'tokens_per_month', b.tokens_per_month,
+    'tokens_per_visitor', b.tokens_per_visitor, 'created_at', b.created_at, 'updated_at', b.updated_at)::text AS row
+FROM chat.chatbots b
+WHERE b.tenant_id = :tenant_id AND :subject_ids::uuid[] IS NULL
+ORDER BY b.id;
+
+-- name: chatbot_versions
+-- All that their published versions say.
+SELECT jsonb_build_object('chatbot_id', v.chatbot_id, 'version', v.version, 'config', v.config, 'restored_from', v.restored_from,
+    'created_at', v.created_at)::text AS row
+FROM chat.chatbot_versions v
+WHERE v.tenant_id = :tenant_id AND :subject_ids::uuid[] IS NULL
+ORDER BY v.chatbot_id, v.version;
+
 -- name: chats
 -- Chats that are not deleted.
 SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', c.session_key,
-    'title', c.title, 'title_by', c.title_by, 'pinned', c.pinned, 'archived', c.archived,
+    'chatbot_id', c.chatbot_id, 'title', c.title, 'title_by', c.title_by, 'pinned', c.pinned, 'archived', c.archived,
     'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
     'branches', c.branches, 'head_seq', c.head_seq)::text AS row
 FROM chat.chats c

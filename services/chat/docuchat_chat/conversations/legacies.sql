@@ -40,3 +40,19 @@ WITH gone AS (
     DELETE FROM chat.turns t USING gone WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'
 )
 SELECT count(*) FROM emptied;
+
+-- name: list_orphaning
+-- Chatbots of all tenants that are gone and have chats (system role).
+SELECT r.tenant_id, r.chatbot_id
+FROM chat.removed_chatbots r
+WHERE EXISTS (SELECT FROM chat.chats c
+              WHERE c.tenant_id = r.tenant_id AND c.chatbot_id = r.chatbot_id AND c.deleted_at IS NULL)
+ORDER BY r.removed_at
+LIMIT :row_limit;
+
+-- name: list_orphans
+-- Some chats of one of them, each with whose it is.
+SELECT c.id, c.subject_type, c.subject_id
+FROM chat.chats c
+WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL
+LIMIT :row_limit;

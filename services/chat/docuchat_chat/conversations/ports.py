@@ -13,7 +13,7 @@ from docuchat_chat.conversations.domain import ANYWHERE, Chat, ChatChange, ChatF
 from docuchat_chat.feedback.ports import FeedbackStore
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
-from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatbotId, ChatId, DocumentId, MessageId, TenantId, TurnId
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.removals import RemovedUser, RemovedUsers
 
@@ -107,7 +107,7 @@ class ChatStore(Protocol):
 
 
 class LegacyStore(Protocol):
-    """The chats of removed users."""
+    """The chats of users and chatbots that are gone."""
 
     @property
     def removed(self) -> RemovedUsers:
@@ -124,6 +124,16 @@ class LegacyStore(Protocol):
 
     async def delete_chats(self, who: RemovedUser, limit: int) -> tuple[int, int]:
         """Delete some of the user's chats; returns how many chats and messages."""
+        ...
+
+    async def list_orphaning(self, limit: int) -> Sequence[tuple[TenantId, ChatbotId]]:
+        """Chatbots, of all tenants, that are gone and have chats (system role)."""
+        ...
+
+    async def list_orphans(
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, limit: int
+    ) -> Sequence[tuple[Caller, ChatId]]:
+        """Some chats of one of them, each with whose it is."""
         ...
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from docuchat_common.events.catalogue import FeedbackReason, Rating
+from docuchat_common.events.chats import FeedbackReason, Rating
 from docuchat_common.ids import ChatId, MessageId
 
 LONGEST_TEXT = 2_000

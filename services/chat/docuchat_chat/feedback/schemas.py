@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from docuchat_chat.feedback.domain import LONGEST_TEXT, Feedback, Opinion
-from docuchat_common.events.catalogue import FeedbackReason, Rating
+from docuchat_common.events.chats import FeedbackReason, Rating
 from docuchat_common.http.json_body import StrictBody
 
 

@@ -7,7 +7,7 @@ from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.feedback.ports import FeedbackTx
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
-from docuchat_common.events.catalogue import MessageFeedback
+from docuchat_common.events.chats import MessageFeedback
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import MessageId
 

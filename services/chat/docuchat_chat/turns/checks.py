@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.errors import MessageEmpty, require_allowed
 from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, fixed_tokens, seamless
 from docuchat_chat.conversations.errors import MessageTooLong
 from docuchat_chat.turns.domain import BranchKind, Question
 from docuchat_chat.turns.drafts import Draft
-from docuchat_chat.turns.errors import ModelNotAllowed
 from docuchat_chat.turns.policy import Policy
 
 
@@ -40,11 +39,7 @@ class Checks:
     def measure(self, draft: Draft) -> None:
         """Count a question under its setup and give it its budget. Raises ModelNotAllowed or MessageTooLong."""
         policy, question, setup = self._policy, draft.question, draft.setup
-        if setup.model not in policy.allowed_models:
-            raise ModelNotAllowed(
-                f"This model is not allowed; allowed are {', '.join(policy.allowed_models)}.",
-                allowed_models=list(policy.allowed_models),
-            )
+        require_allowed(setup.model, policy.allowed_models)
         counter = self._counter_for(setup.model)
         tokens, asked = counter.count(question.text), seamless(question.text)
         fixed = fixed_tokens(asked, setup, counter)

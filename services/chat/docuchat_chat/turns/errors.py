@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from docuchat_common.errors import Conflict, InvalidInput, NotFound, RateLimited, UpstreamUnavailable
+from docuchat_common.errors import Conflict, NotFound, RateLimited, UpstreamUnavailable
 from docuchat_models.errors import (
     ProviderFailed,
     ProviderInterrupted,
@@ -19,12 +19,6 @@ class TurnNotFound(NotFound):
     """There is no such turn."""
 
     code = "turn_not_found"
-
-
-class ModelNotAllowed(InvalidInput):
-    """This model is not allowed."""
-
-    code = "model_not_allowed"
 
 
 class RequestInProgress(Conflict):

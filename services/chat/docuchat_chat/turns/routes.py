@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.errors import MessageEmpty, ModelNotAllowed
 from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.errors import (
     ChatFull,
@@ -24,7 +24,6 @@ from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import (
     ANSWER_ERRORS,
-    ModelNotAllowed,
     RequestInProgress,
     ShuttingDown,
     TooBusy,

@@ -17,7 +17,7 @@ from docuchat_chat.turns.ports import TurnsTx
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError
-from docuchat_common.events.catalogue import ChatMessageCompleted
+from docuchat_common.events.chats import ChatMessageCompleted
 from docuchat_common.metering import ProviderCall, Used, usage_events
 
 logger = structlog.get_logger()

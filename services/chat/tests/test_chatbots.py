@@ -1,0 +1,325 @@
+"""Chatbots: made, edited, published, restored and deleted, whoever stops midway."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession, web
+from pydantic import ValidationError
+
+from docuchat_chat.chatbots.domain import Config, Edit, NewChatbot
+from docuchat_chat.chatbots.errors import ChatbotChanged, ChatbotNotFound, NothingToPublish, TooManyChatbots
+from docuchat_chat.chatbots.schemas import NewChatbotBody
+from docuchat_chat.chatbots.service import ChatbotService
+from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
+from docuchat_chat.conversations.orphans import Orphans
+from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.http.caller import Caller
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, uuid7
+from docuchat_knowledge.collections.errors import CollectionNotFound
+from docuchat_testkit.eventually import eventually
+
+fakes, running = sys.modules["chat_fakes"], sys.modules["chat_running"]
+SHOP = NewChatbot("Shop", config=Config(greeting="Hi"), origins=("https://shop.example",))
+
+
+class Workshop:
+    """Chatbots of one tenant beside a world."""
+
+    def __init__(self, world: Any) -> None:
+        self.world, self.auth = world, fakes.FakeCredentials()
+        self.manager: Caller = replace(world.caller, role="admin")
+        models = world.policy.allowed_models
+        self.chatbots = ChatbotService(world.transactions, self.auth, allowed_models=models, most=2)
+        self.upkeep = ChatbotUpkeep(world.transactions, self.auth, patience=timedelta())
+        self.orphans = Orphans(world.transactions, world.replay)
+
+    async def create(self, new: NewChatbot = SHOP) -> ChatbotId:
+        return (await self.chatbots.create(self.manager, new)).edited.chatbot.id
+
+    async def edit(self, chatbot_id: ChatbotId, revision: int | None = None, **draft: Any) -> Any:
+        return await self.chatbots.edit(self.manager, chatbot_id, Edit({}, draft, revision))
+
+    async def count(self, table: str) -> int:
+        return int((await self.world.rows(f"SELECT count(*) FROM chat.{table}"))[0]["count"])
+
+
+@pytest.fixture
+def workshop(bare_world: Any) -> Workshop:
+    return Workshop(bare_world)
+
+
+async def test_a_version_is_the_draft_of_its_moment_and_a_restored_one_is_a_new_one(workshop: Workshop) -> None:
+    chatbots, manager = workshop.chatbots, workshop.manager
+    chatbot_id = await workshop.create()
+    assert (await chatbots.publish(manager, chatbot_id, None)).number == 1
+    with pytest.raises(NothingToPublish):
+        await chatbots.publish(manager, chatbot_id, None)
+    await workshop.edit(chatbot_id, greeting="Hello")
+    assert (await chatbots.live(manager, chatbot_id))[1].config.greeting == "Hi"
+    assert (await chatbots.publish(manager, chatbot_id, None)).number == 2
+    await workshop.edit(chatbot_id, greeting="Never shown")
+    restored = await chatbots.restore(manager, chatbot_id, 1)
+    assert (restored.number, restored.restored_from, restored.config.greeting) == (3, 1, "Hi")
+    edited = await chatbots.get(manager, chatbot_id)
+    assert (edited.draft.greeting, edited.has_changes, edited.live) == ("Hi", False, restored)
+    with pytest.raises(NothingToPublish):
+        await chatbots.restore(manager, chatbot_id, 3)
+    await chatbots.unpublish(manager, chatbot_id)
+    assert (await chatbots.publish(manager, chatbot_id, None)).number == 4
+    events = await workshop.world.events()
+    assert [event.version for event in events if event.type == "chatbot.published.v1"] == [1, 2, 3, 4]
+
+
+async def test_a_collection_that_the_publisher_cannot_read_is_not_shared(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    await workshop.edit(chatbot_id, collections=(CollectionId(uuid7()),))
+    with pytest.raises(CollectionNotFound):
+        await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
+    await running.seed_document(workshop.world.database, 1, ["text"])
+    (row,) = await workshop.world.rows("SELECT id::text FROM knowledge.collections")
+    shared = CollectionId(UUID(row["id"]))
+    await workshop.edit(chatbot_id, collections=(shared,))
+    version = await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
+    assert version.collections == (chatbot_id, shared)
+
+
+async def test_two_editors_do_not_overwrite_each_other(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    await asyncio.gather(workshop.edit(chatbot_id, greeting="A"), workshop.edit(chatbot_id, system_prompt="B"))
+    edited = await workshop.chatbots.get(workshop.manager, chatbot_id)
+    assert (edited.draft.greeting, edited.draft.system_prompt, edited.chatbot.revision) == ("A", "B", 3)
+    both = [workshop.edit(chatbot_id, 3, greeting=text) for text in ("C", "D")]
+    results = await asyncio.gather(*both, return_exceptions=True)
+    (late,) = [result for result in results if isinstance(result, ChatbotChanged)]
+    assert late.extensions == {"revision": 4}
+    with pytest.raises(ChatbotChanged):
+        await workshop.chatbots.publish(workshop.manager, chatbot_id, 3)
+
+
+async def test_what_was_begun_without_auth_leaves_nothing(workshop: Workshop) -> None:
+    workshop.auth.away = True
+    with pytest.raises(UpstreamUnavailable):
+        await workshop.create()
+    assert await workshop.count("chatbots") == 0 and len(workshop.auth.secrets) == 1
+    await workshop.upkeep.sweep()
+    assert len(workshop.auth.secrets) == 1  # still away: it is tried again
+    workshop.auth.away = False
+    await workshop.upkeep.sweep()
+    assert not workshop.auth.secrets and await workshop.count("untold_chatbots") == 0
+
+
+async def test_a_creation_that_took_too_long_is_not_made_of_a_key_that_ended(workshop: Workshop) -> None:
+    workshop.auth.gate = asyncio.Event()
+    creating = asyncio.create_task(workshop.create())
+    await eventually(lambda: workshop.count("untold_chatbots"))
+    await workshop.upkeep.sweep()
+    workshop.auth.gate.set()
+    with pytest.raises(UpstreamUnavailable):
+        await creating
+    assert await workshop.count("chatbots") == 0
+
+
+async def test_origins_that_auth_was_told_unheard_are_told_as_they_are(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    workshop.auth.away = True
+    wider = Edit({"origins": ("https://other.example",)}, {})
+    with pytest.raises(UpstreamUnavailable):
+        await workshop.chatbots.edit(workshop.manager, chatbot_id, wider)
+    workshop.auth.away = False
+    assert workshop.auth.origins[chatbot_id] == ("https://other.example",)
+    await workshop.upkeep.sweep()
+    assert workshop.auth.origins[chatbot_id] == SHOP.origins
+    edited = await workshop.chatbots.edit(workshop.manager, chatbot_id, wider)
+    assert workshop.auth.origins[chatbot_id] == edited.chatbot.origins == ("https://other.example",)
+    assert await workshop.count("untold_chatbots") == 0
+
+
+async def test_a_tenant_has_so_many_chatbots_also_when_all_are_made_at_once(workshop: Workshop) -> None:
+    made = await asyncio.gather(*(workshop.create() for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(each, TooManyChatbots) for each in made) == 3
+    assert await workshop.count("chatbots") == 2
+
+
+async def test_a_deleted_chatbot_takes_its_chats_with_it_and_its_key_ends(workshop: Workshop) -> None:
+    chatbot_id, world = await workshop.create(), workshop.world
+    await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
+    async with world.transactions(world.caller.tenant_id) as tx:
+        for _ in range(3):
+            await tx.chats.create(world.caller, ChatId(uuid7()), "Title")
+    await world.rows(
+        "UPDATE chat.chats SET chatbot_id = $1 WHERE id IN (SELECT id FROM chat.chats LIMIT 2)", chatbot_id
+    )
+    workshop.auth.away = True
+    await workshop.chatbots.delete(workshop.manager, chatbot_id)
+    workshop.auth.away = False
+    with pytest.raises(ChatbotNotFound):
+        await workshop.chatbots.live(workshop.manager, chatbot_id)
+    assert await workshop.count("chatbot_versions") == 0
+    await workshop.orphans.sweep()
+    assert await workshop.count("chats WHERE deleted_at IS NULL") == 1
+    await workshop.upkeep.sweep()
+    assert not workshop.auth.secrets and await workshop.count("untold_chatbots") == 0
+    deleted = [event.chatbot_id for event in await world.events() if event.type == "chatbot.deleted.v1"]
+    assert deleted == [chatbot_id]
+
+
+class AuthServer:
+    """Auth as chat sees it: chatbots' credentials, and beside them what the mint of tokens serves."""
+
+    def __init__(self, mint: Any) -> None:
+        self.mint, self.credentials, self.url = mint, fakes.FakeCredentials(), ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith("/internal/chatbots/"):
+            async with (
+                ClientSession() as session,
+                session.request(
+                    request.method,
+                    self.mint.auth_url + request.path_qs,
+                    headers=request.headers,
+                    data=await request.read(),
+                ) as found,
+            ):
+                return web.Response(body=await found.read(), status=found.status, content_type=found.content_type)
+        if self.credentials.away:
+            return web.json_response({"code": "upstream_unavailable"}, status=503)
+        chatbot_id = UUID(request.path.split("/")[3])
+        if request.method == "DELETE":
+            await self.credentials.end(1, chatbot_id)
+            return web.Response(status=204)
+        body = await request.json()
+        issued = await (
+            self.credentials.rotate(1, chatbot_id, timedelta(seconds=body["overlap_seconds"]), body["by"])
+            if request.method == "POST"
+            else self.credentials.put(1, chatbot_id, body["origins"], body["made_by"])
+        )
+        return web.Response(text=issued.model_dump_json(), content_type="application/json")
+
+
+@pytest_asyncio.fixture
+async def stage(service_environment: Any, database: Any, token_mint: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    async with AsyncExitStack() as stack:
+        auth = AuthServer(token_mint)
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", auth.answer)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        holds = await stack.enter_async_context(running.HoldServer.serving())
+        environment = {
+            **service_environment("chat"),
+            "AUTH_URL": f"http://127.0.0.1:{runner.addresses[0][1]}",
+            "USAGE_URL": holds.url,
+            "SPOOL_DIR": str(tmp_path / "spool"),
+        }
+        stage = running.Stage(environment, database, None, token_mint, holds, stack)
+        stage.auth = auth.credentials
+        yield stage
+
+
+async def test_chatbots_over_http(stage: Any) -> None:
+    http, mint = (await stage.start()).http, stage.mint
+    admin, member = (mint.headers(tenant_id=1, role=role) for role in ("admin", "member"))
+    other = mint.headers(tenant_id=2, role="owner")
+    body = {"name": "Shop", "greeting": "Hi", "origins": ["https://Shop.example/"], "system_prompt": "Sell shoes."}
+    once = {**admin, "Idempotency-Key": "one"}
+
+    made = await http.post("/v1/chatbots", json=body, headers=once)
+    assert made.status_code == 201 and made.headers["cache-control"] == "no-store", made.text
+    shop, secret = made.json(), made.json()["secret_key"]
+    again = await http.post("/v1/chatbots", json=body, headers=once)
+    assert again.json() == shop and again.headers["idempotent-replayed"] == "true"
+    assert (shop["published"], shop["draft"]["greeting"], shop["origins"]) == (None, "Hi", ["https://shop.example"])
+    path = f"/v1/chatbots/{shop['id']}"
+
+    refused = {"members cannot": (member, 403), "others find nothing": (other, 404)}
+    for headers, status in refused.values():
+        for method, place, content in (
+            ("PATCH", path, {"greeting": "x"}),
+            ("DELETE", path, None),
+            ("POST", f"{path}/publish", None),
+            ("POST", f"{path}/unpublish", None),
+            ("POST", f"{path}/rotate_key", None),
+            ("GET", f"{path}/versions", None),
+            ("GET", f"{path}/versions/draft", None),
+            ("GET", f"{path}/versions/1/changes", None),
+            ("POST", f"{path}/versions/1/restore", None),
+        ):
+            answer = await http.request(method, place, json=content, headers=headers)
+            assert answer.status_code == status, (method, place, answer.text)
+    assert (await http.get(path, headers=member)).status_code == 404  # nothing is published
+    assert (await http.get("/v1/chatbots", headers=member)).json()["items"] == []
+
+    assert (await http.post(f"{path}/publish", headers=admin)).json()["version"] == 1
+    assert (await http.post(f"{path}/publish", headers=admin)).json()["code"] == "nothing_to_publish"
+    changed = await http.patch(path, json={"greeting": None, "top_k": 3, "revision": 1}, headers=admin)
+    assert changed.json()["has_changes"] and changed.json()["revision"] == 2 and changed.json()["name"] == "Shop"
+    stale = await http.patch(path, json={"greeting": "Ho", "revision": 1}, headers=admin)
+    assert (stale.status_code, stale.json()["code"], stale.json()["revision"]) == (409, "chatbot_changed", 2)
+    assert (await http.post(f"{path}/publish", headers=admin)).json()["version"] == 2
+    compared = (await http.get(f"{path}/versions/2/changes", headers=admin)).json()
+    assert compared == {
+        "from_version": 1,
+        "to_version": 2,
+        "changes": [
+            {"field": "top_k", "before": None, "after": 3},
+            {"field": "greeting", "before": "Hi", "after": None},
+        ],
+    }
+    restored = await http.post(f"{path}/versions/1/restore", headers=admin)
+    assert (restored.json()["version"], restored.json()["restored_from"]) == (3, 1)
+    listed = (await http.get(f"{path}/versions", params={"limit": 2}, headers=admin)).json()
+    assert [each["version"] for each in listed["items"]] == [3, 2] and listed["next_cursor"]
+
+    (shown,) = (await http.get("/v1/chatbots", params={"q": "SHOP"}, headers=member)).json()["items"]
+    assert shown["published"]["greeting"] == "Hi" and "Sell shoes" not in str(shown) and shown["origins"] is None
+    rotated = await http.post(f"{path}/rotate_key", json={"overlap_seconds": 60}, headers=admin)
+    assert rotated.status_code == 201 and rotated.json()["secret_key"] not in (None, secret)
+
+    whole = (await http.get(path, headers=admin)).text + (await http.get("/v1/chatbots", headers=admin)).text
+    assert secret not in whole and "Sell shoes" in whole
+    async with stage.database.connect() as administrator:
+        for table in ("chatbots", "chatbot_versions", "idempotent_requests", "outbox"):
+            rows = await administrator.fetch(f"SELECT {table}::text AS row FROM chat.{table}")
+            for row in rows:
+                assert secret not in row["row"] and secret.encode().hex() not in row["row"]
+
+    assert (await http.delete(path, headers=other)).status_code == 404
+    assert (await http.delete(path, headers=admin)).status_code == 204
+    assert (await http.get(path, headers=admin)).json()["code"] == "chatbot_not_found"
+    assert not stage.auth.secrets
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": " "},
+        {"temperature": 2.1},
+        {"temperature": True},
+        {"top_k": 51},
+        {"language": "tlh"},
+        {"colours": {"accent": "red"}},
+        {"origins": ["https://shop.example/path"]},
+        {"suggested_questions": ["?"] * 11},
+        {"system_prompt": "x" * 8001},
+        {"greeting": "\x00"},
+        {"answer_policy": {"refused_subjects": ["\u202e"]}},
+        {"tokens_per_month": 0},
+        {"live_version": 3},
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        NewChatbotBody.model_validate({"name": "Shop", **wrong})

@@ -53,6 +53,8 @@ async def endow(product: Product, user: User) -> Victim:
         "chat_id": start["chat_id"],
         "turn_id": start["turn_id"],
         "message_id": start["message_id"],
+        "parent_id": start["message_id"],
+        "head_id": start["message_id"],
         "session_id": session,
         "chunk_id": (await user.search("word of the vault"))[0]["chunk_id"],
         "user_id": user.id,

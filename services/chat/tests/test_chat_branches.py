@@ -13,6 +13,7 @@ from docuchat_chat.conversations.errors import ChatNotFound, NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_common.db.queries import load_queries
+from docuchat_common.idempotency import IdempotencyKeyReused
 from docuchat_common.ids import ChatId, MessageId, uuid7
 from docuchat_testkit.eventually import eventually
 
@@ -201,6 +202,8 @@ async def test_one_key_gives_an_answer_again_once(talk: Talk) -> None:
     world.model.requests.clear()
     turns = {(await world.ask("", branch=branch, key="k"))[0]["turn_id"] for _ in range(3)}
     assert len(turns) == 1 and len(world.model.requests) == 1
+    with pytest.raises(IdempotencyKeyReused):
+        await world.ask("", branch=Branch(REGENERATE, MessageId(uuid7())), key="k")
 
 
 async def test_a_long_chat_with_branches_is_read_by_its_index_a_page_at_a_time(talk: Talk) -> None:

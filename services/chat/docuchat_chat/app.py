@@ -13,6 +13,7 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.settings import Settings
 from docuchat_chat.transcripts.routes import router as transcripts
+from docuchat_chat.turns.chatbot_routes import router as asking_chatbots
 from docuchat_chat.turns.routes import router as turns
 from docuchat_common.http.app import create_service_app
 from docuchat_common.http.dead_letters import router as dead_letters
@@ -26,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="DocuChat chat",
         routers=[
             turns,
+            asking_chatbots,
             conversations,
             feedback,
             transcripts,

@@ -21,6 +21,7 @@ from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
+from docuchat_chat.chatbots.versions import Versions
 from docuchat_chat.conversations.orphans import Orphans
 from docuchat_chat.conversations.ports import RunningTurns
 from docuchat_chat.conversations.removals import Removals
@@ -38,7 +39,7 @@ from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS
-from docuchat_chat.turns.routes import Turns
+from docuchat_chat.turns.responding import Turns
 from docuchat_chat.turns.upkeep import Upkeep
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
@@ -171,6 +172,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             registry=registry,
             counter_for=counter_for,
             policy=policy,
+            chatbots=Versions(transactions),
             owner=owner,
             clock=clock,
         )

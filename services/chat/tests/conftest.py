@@ -22,6 +22,7 @@ from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.answers.service import Retrieval, SearchService
+from docuchat_chat.chatbots.versions import Versions
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.transaction import composer
 from docuchat_chat.turns.asking import AskService
@@ -124,7 +125,12 @@ class World:
         )
         self.retrieval = Retrieval(self.transactions, self.embedder, self.metering, self.owner)
         self.asking = AskService(
-            holds=self.holds, retrieval=self.retrieval, generator=self.generator, policy=self.policy, **common
+            holds=self.holds,
+            retrieval=self.retrieval,
+            generator=self.generator,
+            policy=self.policy,
+            chatbots=Versions(self.transactions),
+            **common,
         )
         self.search = SearchService(self.retrieval, self.holds, "text-embedding-3-small")
         self.replay = ReplayService(self.transactions, self.board, self.registry)

@@ -13,7 +13,8 @@ from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.errors import RequestInProgress, TurnNotFound
-from docuchat_chat.turns.routes import Turns, ask
+from docuchat_chat.turns.responding import Turns
+from docuchat_chat.turns.routes import ask
 from docuchat_chat.turns.schemas import AnswerView, AskBody
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.errors import QuotaExceeded, RateLimited, UpstreamUnavailable

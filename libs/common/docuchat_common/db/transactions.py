@@ -72,6 +72,19 @@ async def transaction(
         raise RuntimeError("the transaction was rolled back: a statement in it had failed unnoticed")
 
 
+@asynccontextmanager
+async def naming(connection: asyncpg.Connection, collections: Iterable[UUID] | None) -> AsyncIterator[None]:
+    """Read exactly these collections inside a transaction, as `Reader.collections` says; None changes nothing."""
+    if collections is None:
+        yield
+        return
+    name = "SELECT set_config('app.collections', $1, true)"
+    before = await connection.fetchval("SELECT coalesce(current_setting('app.collections', true), '')")
+    await connection.execute(name, "{" + _ids(collections) + "}")
+    yield
+    await connection.execute(name, before)  # a transaction that failed is rolled back, and its settings with it
+
+
 def _settings_of(reader: Reader | None) -> str:
     """The settings that policies read; ids are ids and a role is a word, so that nothing can be slipped in."""
     if reader is None:

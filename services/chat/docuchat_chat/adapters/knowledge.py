@@ -14,6 +14,7 @@ from docuchat_chat.answers.domain import DocumentName, Findings, Library, Passag
 from docuchat_chat.answers.notices import outdated_notice
 from docuchat_chat.answers.ports import QuestionVector
 from docuchat_chat.answers.prompt import source_block
+from docuchat_common.db.transactions import naming
 from docuchat_common.defusing import defuse
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
 from docuchat_knowledge.search.domain import ScoredChunk
@@ -63,6 +64,7 @@ class KnowledgeSearch:
         space: EmbeddingSpace,
         outdated: OutdatedSets,
     ) -> None:
+        self._connection = connection
         self._searcher = Searcher(connection, statistics)
         self._space = space
         self._outdated = outdated
@@ -112,9 +114,15 @@ class KnowledgeSearch:
         """Return those documents that do not exist any more."""
         return await self._searcher.list_deleted(document_ids)
 
-    async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
+    async def hidden(
+        self,
+        tenant_id: TenantId,
+        document_ids: Sequence[DocumentId],
+        collections: Sequence[CollectionId] | None = None,
+    ) -> list[DocumentId]:
         """Return those documents that the caller may not see, or that do not exist any more."""
-        return await self._searcher.list_unknown(tenant_id, document_ids)
+        async with naming(self._connection, collections):
+            return await self._searcher.list_unknown(tenant_id, document_ids)
 
     async def unknown_collections(
         self, tenant_id: TenantId, collection_ids: Sequence[CollectionId]
@@ -122,9 +130,15 @@ class KnowledgeSearch:
         """Return those collections that the caller may not see, or that do not exist."""
         return await self._searcher.list_unknown_collections(tenant_id, collection_ids)
 
-    async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
+    async def names(
+        self,
+        tenant_id: TenantId,
+        document_ids: Sequence[DocumentId],
+        collections: Sequence[CollectionId] | None = None,
+    ) -> dict[DocumentId, DocumentName]:
         """Return what those documents are called that the caller may see."""
-        names = await self._searcher.list_names(tenant_id, document_ids)
+        async with naming(self._connection, collections):
+            names = await self._searcher.list_names(tenant_id, document_ids)
         return {document_id: (defuse(title), defuse(filename)) for document_id, title, filename in names}
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:

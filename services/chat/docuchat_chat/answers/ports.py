@@ -88,8 +88,16 @@ class PassageSearch(Protocol):
         """Return those documents that do not exist any more."""
         ...
 
-    async def hidden(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> list[DocumentId]:
-        """Return those documents that the caller may not see, or that do not exist any more."""
+    async def hidden(
+        self,
+        tenant_id: TenantId,
+        document_ids: Sequence[DocumentId],
+        collections: Sequence[CollectionId] | None = None,
+    ) -> list[DocumentId]:
+        """Return those documents that the caller may not see, or that do not exist any more.
+
+        With `collections` those that are in none of them.
+        """
         ...
 
     async def unknown_collections(
@@ -98,8 +106,13 @@ class PassageSearch(Protocol):
         """Return those collections that the caller may not see, or that do not exist."""
         ...
 
-    async def names(self, tenant_id: TenantId, document_ids: Sequence[DocumentId]) -> dict[DocumentId, DocumentName]:
-        """Return what those documents are called that the caller may see."""
+    async def names(
+        self,
+        tenant_id: TenantId,
+        document_ids: Sequence[DocumentId],
+        collections: Sequence[CollectionId] | None = None,
+    ) -> dict[DocumentId, DocumentName]:
+        """Return what those documents are called that the caller may see; with `collections` those that are in one."""
         ...
 
     async def passages(self, tenant_id: TenantId, chunk_ids: Sequence[ChunkId]) -> list[Passage]:

@@ -15,12 +15,16 @@ from docuchat_common.ids import ChatbotId, TenantId
 from docuchat_common.messaging.outbox import Outbox
 
 
-class ChatbotStore(Protocol):
-    """The chatbots of one tenant."""
+class LiveVersions(Protocol):
+    """What answers for the chatbots of one tenant."""
 
     async def find_live(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> tuple[Chatbot, Version | None] | None:
         """Return a chatbot and what is live of it, by one statement."""
         ...
+
+
+class ChatbotStore(LiveVersions, Protocol):
+    """The chatbots of one tenant."""
 
     async def find_version(
         self, tenant_id: TenantId, chatbot_id: ChatbotId, number: int

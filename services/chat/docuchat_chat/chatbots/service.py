@@ -24,12 +24,12 @@ from docuchat_chat.chatbots.errors import (
     ChatbotChanged,
     ChatbotNotFound,
     ChatbotNotPublished,
-    ChatbotVersionNotFound,
     CredentialsLate,
     NothingToPublish,
     TooManyChatbots,
 )
 from docuchat_chat.chatbots.ports import ChatbotsTx, Credentials
+from docuchat_chat.chatbots.versions import Versions, find_version
 from docuchat_common.audit import entry
 from docuchat_common.contracts.chatbots import IssuedCredentials
 from docuchat_common.db.uow import Transactions
@@ -55,7 +55,7 @@ class CreatedChatbot:
     credentials: IssuedCredentials
 
 
-class ChatbotService:
+class ChatbotService(Versions):
     """What is done with chatbots beside asking them."""
 
     def __init__(
@@ -67,7 +67,7 @@ class ChatbotService:
         most: int,
     ) -> None:
         """`most` is how many chatbots a tenant can have."""
-        self._transactions = transactions
+        super().__init__(transactions)
         self._credentials = credentials
         self._allowed_models = allowed_models
         self._most = most
@@ -80,25 +80,6 @@ class ChatbotService:
             raise ChatbotNotFound
         return found[0].name
 
-    async def live(self, caller: Caller, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
-        """Return a chatbot and the version that answers. Raises ChatbotNotFound, ChatbotNotPublished."""
-        async with self._transactions(caller.tenant_id) as tx:
-            found = await tx.chatbots.find_live(caller.tenant_id, chatbot_id)
-        if found is None:
-            raise ChatbotNotFound
-        chatbot, version = found
-        if version is None:
-            raise ChatbotNotPublished
-        return chatbot, version
-
-    async def version(self, caller: Caller, chatbot_id: ChatbotId, which: Which) -> tuple[Chatbot, Version]:
-        """Return a chatbot and one version of it or its draft, for who manages chatbots.
-
-        Raises ChatbotNotFound, ChatbotVersionNotFound.
-        """
-        async with self._transactions(caller.tenant_id) as tx:
-            return await _find_version(tx, caller, chatbot_id, which)
-
     async def two_versions(
         self, caller: Caller, chatbot_id: ChatbotId, which: Which, other: Which | None
     ) -> tuple[Version, Version]:
@@ -107,10 +88,10 @@ class ChatbotService:
         Raises ChatbotNotFound, ChatbotVersionNotFound.
         """
         async with self._transactions(caller.tenant_id) as tx:
-            chatbot, version = await _find_version(tx, caller, chatbot_id, which)
+            chatbot, version = await find_version(tx, caller, chatbot_id, which)
             if other is None:
                 other = chatbot.last_version if version.number == DRAFT else version.number - 1
-            return (await _find_version(tx, caller, chatbot_id, other))[1], version
+            return (await find_version(tx, caller, chatbot_id, other))[1], version
 
     async def get(self, caller: Caller, chatbot_id: ChatbotId) -> EditedChatbot:
         """Return a chatbot; one that is not published is there for who manages chatbots alone."""
@@ -134,7 +115,7 @@ class ChatbotService:
     ) -> list[Version]:
         """List published versions, newest first."""
         async with self._transactions(caller.tenant_id) as tx:
-            await _find_version(tx, caller, chatbot_id, "draft")
+            await find_version(tx, caller, chatbot_id, "draft")
             return await tx.chatbots.versions(caller.tenant_id, chatbot_id, limit, before)
 
     async def create(
@@ -201,7 +182,7 @@ class ChatbotService:
         """Make a version equal to an earlier one, live at once, and set the draft to it. Raises as `publish`."""
         async with self._transactions.as_caller(caller) as tx:
             edited = await _find_edited(tx, caller, chatbot_id, None)
-            config = (await _find_version(tx, caller, chatbot_id, number))[1].config
+            config = (await find_version(tx, caller, chatbot_id, number))[1].config
             if edited.draft == config and not edited.has_changes:
                 raise NothingToPublish
             version = await self._publish(tx, caller, edited.chatbot, config, number)
@@ -291,18 +272,3 @@ async def _find_edited(tx: ChatbotsTx, caller: Caller, chatbot_id: ChatbotId, re
     if revision is not None and edited.chatbot.revision != revision:
         raise ChatbotChanged(revision=edited.chatbot.revision)
     return edited
-
-
-async def _find_version(tx: ChatbotsTx, caller: Caller, chatbot_id: ChatbotId, which: Which) -> tuple[Chatbot, Version]:
-    if which == "draft":
-        edited = await tx.chatbots.find_edited(caller.tenant_id, chatbot_id)
-        if edited is None:
-            raise ChatbotNotFound
-        chatbot = edited.chatbot
-        return chatbot, Version(chatbot.id, DRAFT, edited.draft, chatbot.updated_at)
-    found = await tx.chatbots.find_version(caller.tenant_id, chatbot_id, which)
-    if found is None:
-        raise ChatbotNotFound
-    if found[1] is None:
-        raise ChatbotVersionNotFound
-    return found[0], found[1]

@@ -10,7 +10,7 @@ from typing import Any
 from docuchat_chat.answers.domain import Citation
 from docuchat_chat.conversations.tree import Tree
 from docuchat_chat.feedback.domain import Feedback
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
 from docuchat_common.text import one_line
 
@@ -49,6 +49,8 @@ class Chat:
     message_count: int
     pinned: bool = False
     archived: bool = False
+    chatbot_id: ChatbotId | None = None
+    """The chatbot that answers in it, for ever; known of a chat that is looked up by itself."""
     match: Match | None = None
     """Of a search."""
     tree: Tree = field(default_factory=Tree)

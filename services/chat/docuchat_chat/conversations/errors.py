@@ -23,6 +23,12 @@ class ChatFull(Conflict):
     code = "chat_full"
 
 
+class ChatOfAnotherChatbot(Conflict):
+    """Another chatbot answers in this chat, or none does; name its `chatbot_id`, or begin another chat."""
+
+    code = "chat_of_another_chatbot"
+
+
 class TooManyMessages(RateLimited):
     """As many messages were stored as one may store in a day without asking."""
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.ports import PassageSearch
+from docuchat_chat.chatbots.ports import LiveVersions
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, ChatChange, ChatFilter, ChatPosition, Message, Place
 from docuchat_chat.feedback.ports import FeedbackStore
 from docuchat_common.http.caller import Caller
@@ -41,9 +42,18 @@ class ChatStore(Protocol):
         ...
 
     async def open(
-        self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str, place: Place = ANYWHERE
+        self,
+        caller: Caller,
+        chat_id: ChatId,
+        session_key: str | None,
+        title: str,
+        place: Place = ANYWHERE,
+        chatbot_id: ChatbotId | None = None,
     ) -> OpenedChat:
-        """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
+        """Reserve places for a question and its answer in the chat of this id or session key, made if need be.
+
+        One that is there must be of this chatbot, or of none. Raises ChatNotFound.
+        """
         ...
 
     async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
@@ -176,4 +186,9 @@ class ConversationsTx(Protocol):
     @property
     def search(self) -> PassageSearch:
         """The documents that the caller may see."""
+        ...
+
+    @property
+    def chatbots(self) -> LiveVersions:
+        """What chatbots answer from."""
         ...

@@ -1,6 +1,7 @@
 -- name: find_chat^
 -- One chat of a caller by its id or by the session key that the client chose, with its tree.
-SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq
+SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
+       chatbot_id
 FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (id = :chat_id::uuid OR session_key = :session_key::text)
@@ -10,22 +11,23 @@ LIMIT 1;
 
 -- name: create_chat^
 -- A new chat; nothing is returned when the session key is taken.
-INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key, title_by)
-VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key, :title_by)
+INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key, title_by, chatbot_id)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key, :title_by, :chatbot_id)
 ON CONFLICT (tenant_id, subject_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
 RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: open_chat^
--- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is another's or deleted.
+-- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is deleted, or another's.
 -- They follow the end of what is shown, which is a branch where that is not the newest message.
-INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count)
-VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1)
+INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count, chatbot_id)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1, :chatbot_id)
 ON CONFLICT (id) DO UPDATE
 SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(), head_seq = NULL,
     branches = CASE WHEN c.head_seq IS NULL THEN c.branches ELSE c.branches || ARRAY[[c.last_seq + 1, c.head_seq]] END,
     title = coalesce(c.title, excluded.title),
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
 WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
+  AND c.chatbot_id IS NOT DISTINCT FROM excluded.chatbot_id
 RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
 
 -- name: continue_chat^

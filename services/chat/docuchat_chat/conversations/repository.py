@@ -32,7 +32,7 @@ from docuchat_chat.conversations.snippets import snippet_of
 from docuchat_chat.conversations.tree import Tree
 from docuchat_common.db.queries import load_queries
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId, TenantId, TurnId
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, MessageId, TenantId, TurnId
 from docuchat_common.metering import Used
 from docuchat_knowledge.folding import fold
 
@@ -50,7 +50,7 @@ class ChatRepository:
     ) -> Chat | None:
         """Return the caller's own chat by id, else by session key."""
         row = await _queries.find_chat(self._connection, **_own(caller), chat_id=chat_id, session_key=session_key)
-        return replace(_chat(row), tree=_tree(row)) if row is not None else None
+        return replace(_chat(row), tree=_tree(row), chatbot_id=_chatbot_id(row)) if row is not None else None
 
     async def history(self, caller: Caller, chat: Chat, end: int, limit: int) -> list[PastMessage]:
         """Return the last messages that have text on the way to number `end`, in order of time."""
@@ -65,7 +65,13 @@ class ChatRepository:
         return [PastMessage(row["role"], row["content"], row["tokens"], row["tokenizer"]) for row in reversed(rows)]
 
     async def open(
-        self, caller: Caller, chat_id: ChatId, session_key: str | None, title: str, place: Place = ANYWHERE
+        self,
+        caller: Caller,
+        chat_id: ChatId,
+        session_key: str | None,
+        title: str,
+        place: Place = ANYWHERE,
+        chatbot_id: ChatbotId | None = None,
     ) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         if place.after is not None:
@@ -80,6 +86,7 @@ class ChatRepository:
                 chat_id=chat_id,
                 title=title,
                 title_key=fold(title),
+                chatbot_id=chatbot_id,
             )
             if opened is None:
                 raise ChatNotFound
@@ -95,10 +102,11 @@ class ChatRepository:
                 title=title,
                 title_key=fold(title),
                 title_by="question",
+                chatbot_id=chatbot_id,
             )
             if made is None:
                 other = await self.find(caller, session_key=session_key)
-                if other is None:
+                if other is None or other.chatbot_id != chatbot_id:
                     raise ChatNotFound
                 chat_id = other.id
             opened = await self._continue(caller, chat_id, title)
@@ -118,6 +126,7 @@ class ChatRepository:
             title=title,
             title_key=fold(title or ""),
             title_by="user" if title is not None else "question",
+            chatbot_id=None,
         )
         return _chat(row)
 
@@ -298,6 +307,10 @@ def _match(row: asyncpg.Record, needle: str) -> Match:
 
 def _tree(row: asyncpg.Record) -> Tree:
     return Tree(row["last_seq"], tuple((begun, after) for begun, after in row["branches"]), row["head_seq"])
+
+
+def _chatbot_id(row: asyncpg.Record) -> ChatbotId | None:
+    return ChatbotId(row["chatbot_id"]) if row["chatbot_id"] is not None else None
 
 
 def _message(row: asyncpg.Record) -> Message:

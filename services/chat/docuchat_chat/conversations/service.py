@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.chatbots.versions import live_collections
 from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
@@ -17,7 +18,7 @@ from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
-from docuchat_common.ids import ChatId, DocumentId, MessageId, TenantId, uuid7
+from docuchat_common.ids import ChatbotId, ChatId, DocumentId, MessageId, TenantId, uuid7
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.text import one_line
 from docuchat_knowledge.folding import fold
@@ -38,10 +39,18 @@ class Conversation:
     """The end of what is shown, which may be an answer that is still being written; None of an empty chat."""
 
 
-async def readable(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
-    """Return messages whose citations have no words of documents that their reader may not see any more."""
+async def readable(
+    tx: ConversationsTx, caller: Caller, messages: Sequence[Message], chatbot_id: ChatbotId | None
+) -> list[Message]:
+    """Return messages whose citations have no words of documents that their reader may not see any more.
+
+    Whoever may ask a chatbot may see what it answers from now, besides what is the reader's own to see.
+    """
     cited = documents_of([citation for message in messages for citation in message.citations])
     hidden = await tx.search.hidden(caller.tenant_id, cited) if cited else []
+    if hidden and chatbot_id is not None:
+        shared = await live_collections(tx.chatbots, caller.tenant_id, chatbot_id)
+        hidden = await tx.search.hidden(caller.tenant_id, hidden, shared)
     return [replace(message, citations=without_words(message.citations, hidden)) for message in messages]
 
 
@@ -49,7 +58,8 @@ async def list_path(
     tx: ConversationsTx, caller: Caller, chat: Chat, end: int, *, after: int, limit: int
 ) -> list[Message]:
     """Return the messages behind number `after` on the way to number `end`, as their reader may see them."""
-    return await readable(tx, caller, await tx.chats.messages(caller, chat, chat.tree.path(end, after), limit))
+    found = await tx.chats.messages(caller, chat, chat.tree.path(end, after), limit)
+    return await readable(tx, caller, found, chat.chatbot_id)
 
 
 async def _with_feedback(tx: ConversationsTx, caller: Caller, messages: Sequence[Message]) -> list[Message]:
@@ -108,7 +118,7 @@ class ConversationService:
             messages = await _with_feedback(tx, caller, await tx.chats.messages(caller, chat, stretches, limit))
             ids = await tx.chats.list_ids(caller, chat_id, [tree.head])
             head_id, _ = ids.get(tree.head, (None, False))
-            return Conversation(chat, await readable(tx, caller, messages), head_id)
+            return Conversation(chat, await readable(tx, caller, messages, chat.chatbot_id), head_id)
 
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""

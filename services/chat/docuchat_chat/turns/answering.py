@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from docuchat_chat.answers.citations import with_names
+from docuchat_chat.chatbots.versions import live_collections
 from docuchat_chat.conversations.domain import Message
 from docuchat_chat.turns.domain import MESSAGE_STATUS, Outcome, Turn, TurnState, metadata_of
 from docuchat_chat.turns.errors import AnswerInterrupted, error_of, final
@@ -44,11 +45,15 @@ class Answering(Protocol):
 
 
 async def readable_turn(tx: TurnsTx, caller: Caller, turn: Turn) -> Turn:
-    """Return a turn whose sources are named as far as the caller may see them now."""
+    """Return a turn whose sources are named as far as the caller may see them now, as of `readable`."""
     if not turn.sources:
         return turn
-    documents = list({source.passage.document_id for source in turn.sources})
-    return replace(turn, sources=with_names(turn.sources, await tx.search.names(caller.tenant_id, documents)))
+    documents = {source.passage.document_id for source in turn.sources}
+    names = await tx.search.names(caller.tenant_id, list(documents))
+    if turn.chatbot_id is not None and len(names) < len(documents):
+        shared = await live_collections(tx.chatbots, caller.tenant_id, turn.chatbot_id)
+        names |= await tx.search.names(caller.tenant_id, list(documents - names.keys()), shared)
+    return replace(turn, sources=with_names(turn.sources, names))
 
 
 class LiveAnswering:

@@ -21,8 +21,9 @@ from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.histories import Histories
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.policy import Policy
-from docuchat_chat.turns.ports import Holds, TurnsTx
+from docuchat_chat.turns.ports import Chatbots, Holds, TurnsTx
 from docuchat_chat.turns.preparation import Preparation
+from docuchat_chat.turns.setups import Setups
 from docuchat_chat.turns.sources import Sources
 from docuchat_chat.turns.writing import Writing
 from docuchat_common.acts import excuse_act
@@ -47,6 +48,7 @@ class AskService:
         registry: Registry,
         counter_for: CounterFor,
         policy: Policy,
+        chatbots: Chatbots,
         owner: str,
         clock: Clock,
     ) -> None:
@@ -56,6 +58,7 @@ class AskService:
         self._policy = policy
         self._checks = Checks(policy, counter_for)
         self._branches = Branches(transactions, policy)
+        self._setups = Setups(chatbots, policy)
         self._preparation = Preparation(
             holds=holds,
             histories=Histories(transactions, policy),
@@ -65,6 +68,7 @@ class AskService:
                 counter_for=counter_for,
                 registry=registry,
                 provider=generator.provider,
+                has_own_knowledge=generator.has_own_knowledge,
                 owner=owner,
                 clock=clock,
             ),
@@ -94,14 +98,10 @@ class AskService:
         began = asyncio.get_running_loop().time()
         fingerprint = question.fingerprint()
         self._require_room()
-        draft = Draft(
-            caller,
-            self._checks.clean(question),
-            self._policy.setup(question.model),
-            turn_id or TurnId(uuid7()),
-            self._slots.slot_of(caller),
-        )
-        if question.branch is None:
+        question = self._checks.clean(question)
+        setup = self._policy.setup(question.model)
+        draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller))
+        if question.branch is None and question.chatbot_id is None:
             self._checks.measure(draft)
         await take(draft.slot, self._policy.preparation_patience)
         try:
@@ -144,19 +144,29 @@ class AskService:
             message = await tx.chats.find_message(caller, turn.message_id) if turn is not None else None
             if turn is not None and message is not None:
                 turn = await readable_turn(tx, caller, turn)
-                (message,) = await readable(tx, caller, [message])
+                (message,) = await readable(tx, caller, [message], turn.chatbot_id)
         if turn is not None and turn.state is TurnState.RUNNING:
             raise RequestInProgress(turn_id=str(turn_id))
         if turn is None or message is None:
             raise ChatNotFound("The chat that this was answered in has been deleted.")
         return StoredTurn(replace(turn, has_key=True), message)
 
+    async def _set_up(self, draft: Draft) -> None:
+        """Find what must be known before anything is held: where a question branches off, and which chatbot answers."""
+        branch, chatbot_id = draft.question.branch, draft.question.chatbot_id
+        if branch is not None:
+            await self._branches.look_up(draft, branch)
+        if branch is not None and chatbot_id is None and draft.chat is not None:
+            chatbot_id = draft.chat.chatbot_id
+        if chatbot_id is not None:
+            await self._setups.read(draft, chatbot_id)
+        if branch is not None or chatbot_id is not None:
+            self._checks.measure(draft)
+
     async def _begin(self, draft: Draft) -> Answering:
         self._registry.open.add(draft.turn_id)
         try:
-            if draft.question.branch is not None:
-                await self._branches.look_up(draft, draft.question.branch)
-                self._checks.measure(draft)
+            await self._set_up(draft)
             return LiveAnswering(await self._preparation.begin(draft))
         except BaseException:
             self._registry.open.discard(draft.turn_id)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from docuchat_chat.answers.domain import Citation, Source
+from docuchat_chat.chatbots.domain import Which
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.http.caller import Caller
@@ -67,6 +68,9 @@ class Question:
     collection_id: CollectionId | None = None
     branch: Branch | None = None
     """None goes on where the chat ends that is shown; of an answer that is given again the text is found there."""
+    chatbot_id: ChatbotId | None = None
+    version: Which | None = None
+    """Of the chatbot, for who tries it out; None asks what is live."""
     tokens: int = 0
     asked: str = ""
     """`text` as it stands in the prompt; stored and shown is what the user typed."""
@@ -83,6 +87,8 @@ class Question:
         ]
         if self.branch is not None:  # what stands for other questions is as it was in the version before
             asked += [self.branch.kind, self.branch.message_id]
+        if self.chatbot_id is not None:
+            asked += [self.chatbot_id, self.version]
         return fingerprint_of(orjson.dumps(asked))
 
 

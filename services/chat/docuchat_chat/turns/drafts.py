@@ -9,6 +9,7 @@ from datetime import timedelta
 from docuchat_chat.answers.domain import Findings, PastMessage
 from docuchat_chat.answers.service import Books
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.chatbots.domain import Chatbot
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, Place
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import TooBusy
@@ -29,6 +30,8 @@ class Draft:
     slot: Slot
     budget: int = 0
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
+    chatbot: Chatbot | None = None
+    """The chatbot that is asked."""
     claim: Claim | None = None
     """The idempotency key of the request."""
     chat: Chat | None = None

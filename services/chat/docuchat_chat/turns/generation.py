@@ -78,6 +78,11 @@ class Generator:
         """The provider's name in the books."""
         return self._model.provider
 
+    @property
+    def has_own_knowledge(self) -> bool:
+        """Whether the model can say more than stands in the sources."""
+        return self._model.has_own_knowledge
+
     def start(self, live: LiveTurn) -> None:
         """Begin to answer, apart from the caller's task."""
         self._registry.begin(live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from docuchat_chat.conversations.errors import ChatFull, ChatNotFound
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, ChatOfAnotherChatbot
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import TurnsTx
@@ -20,7 +20,7 @@ class Histories:
         self._policy = policy
 
     async def look_up(self, draft: Draft) -> None:
-        """Find chat and history of a question that names one. Raises ChatNotFound or ChatFull."""
+        """Find chat and history of a question that names one. Raises ChatNotFound, ChatOfAnotherChatbot or ChatFull."""
         question = draft.question
         if draft.chat is None and question.chat_id is None and question.session_id is None:
             return
@@ -35,6 +35,8 @@ class Histories:
                 if question.chat_id is not None:
                     raise ChatNotFound
                 return
+            if draft.chat.chatbot_id != draft.setup.chatbot_id:
+                raise ChatOfAnotherChatbot
             if draft.chat.is_full:
                 raise ChatFull
             end = draft.place.before(draft.chat.tree)

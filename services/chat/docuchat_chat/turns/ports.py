@@ -8,10 +8,11 @@ from typing import Protocol
 from uuid import UUID
 
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds
+from docuchat_chat.chatbots.domain import Chatbot, Version, Which
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Question, Received, Settlement, Turn
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import HoldId, TenantId, TurnId
+from docuchat_common.ids import ChatbotId, HoldId, TenantId, TurnId
 
 
 class TurnStore(Protocol):
@@ -76,6 +77,18 @@ class Holds(EmbeddingHolds, Protocol):
 
     async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:
         """Renew the lease, and shrink the hold when `tokens` is given; trouble is logged, not raised."""
+        ...
+
+
+class Chatbots(Protocol):
+    """What answers for chatbots."""
+
+    async def live(self, caller: Caller, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
+        """Return a chatbot and the version that answers. Raises ChatbotNotFound, ChatbotNotPublished."""
+        ...
+
+    async def version(self, caller: Caller, chatbot_id: ChatbotId, which: Which) -> tuple[Chatbot, Version]:
+        """Return a chatbot and one version of it, or its draft. Raises ChatbotNotFound, ChatbotVersionNotFound."""
         ...
 
 

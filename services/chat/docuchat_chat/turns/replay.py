@@ -80,7 +80,7 @@ class ReplayService:
             message = await tx.chats.find_message(caller, turn.message_id)
             if message is None:
                 raise TurnNotFound
-            (message,) = await readable(tx, caller, [message])
+            (message,) = await readable(tx, caller, [message], turn.chatbot_id)
         return StoredTurn(turn, message)
 
     async def _follow(self, turn: Turn, caller: Caller, after: int) -> AsyncIterator[bytes]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from docuchat_chat.answers.schemas import UsageView
-from docuchat_chat.chatbots.errors import ChatbotNotFound
+from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
-from docuchat_common.contracts.frames import AskMessage, FinishReason
+from docuchat_common.contracts.frames import AskMessage, FinishReason, SessionId
 from docuchat_common.http.json_body import StrictBody
-from docuchat_common.ids import ChatId, CollectionId, DocumentId, MessageId
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
 
 AskedModel = Annotated[str | None, Field(max_length=200, description="One of ALLOWED_MODELS; the default without.")]
@@ -34,9 +34,7 @@ class AskBody(AskMessage):
     stream: Streamed = False
 
     def to_question(self) -> Question:
-        """Return the question. Raises ChatbotNotFound."""
-        if self.chatbot_id is not None:
-            raise ChatbotNotFound
+        """Return the question."""
         return Question(
             text=self.message,
             model=self.model or "",
@@ -45,6 +43,7 @@ class AskBody(AskMessage):
             branch=Branch(BranchKind.FOLLOW, MessageId(self.parent_id)) if self.parent_id is not None else None,
             document_ids=tuple(map(DocumentId, self.documents)) if self.documents is not None else None,
             collection_id=CollectionId(self.collection_id) if self.collection_id is not None else None,
+            chatbot_id=ChatbotId(self.chatbot_id) if self.chatbot_id is not None else None,
         )
 
 
@@ -80,6 +79,8 @@ class AnswerView(BaseModel):
     message: MessageView
     usage: UsageView
     model: str
+    chatbot_id: UUID | None = Field(default=None, description="The chatbot that answered, if one did.")
+    chatbot_version: int | None = Field(default=None, description="Which version of it, from 1; 0 is its draft.")
     finish_reason: FinishReason = Field(
         description="`stop` (whole), `length` (cut at its limit), `content_filter` (held back by the provider), "
         "`stopped` (by the user), `no_sources` (nothing to answer from) or `no_citations` (the answer cited nothing "
@@ -97,6 +98,76 @@ class AnswerView(BaseModel):
             message=MessageView.of(message),
             usage=UsageView.of(message.usage or Used(0)),
             model=answer.turn.model,
+            chatbot_id=answer.turn.chatbot_id,
+            chatbot_version=answer.turn.chatbot_version,
+            finish_reason=message.metadata.get("finish_reason", "stop"),
+        )
+
+
+class ChatbotQuestion(StrictBody):
+    """A question to a chatbot."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"question": "How long is the warranty?", "session_id": "visit-7"}]}
+    )
+
+    question: str = Field(min_length=1, description="Up to MAX_MESSAGE_CHARS characters.")
+    session_id: SessionId | None = Field(
+        default=None, description="Any name of the client's choice: questions of one session share one chat."
+    )
+    stream: bool = Field(default=False, description="Answer as server-sent events instead of one JSON object.")
+
+    def to_question(self, chatbot_id: ChatbotId) -> Question:
+        """Return the question."""
+        return Question(text=self.question, session_id=self.session_id, chatbot_id=chatbot_id)
+
+
+class ChatbotTrial(ChatbotQuestion):
+    """A question to a chatbot, which may be one that is not live."""
+
+    version: Literal["draft"] | Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = Field(
+        default=None, description="A version, or `draft`, for who manages chatbots; the live one without."
+    )
+
+    def to_question(self, chatbot_id: ChatbotId) -> Question:
+        """Return the question."""
+        return replace(super().to_question(chatbot_id), version=self.version)
+
+
+class ChatbotAnswer(BaseModel):
+    """A chatbot's whole answer."""
+
+    answer: str
+    citations: list[CitationView]
+    own_knowledge: list[str] = Field(
+        description="The sentences that rest on no document, where the chatbot may say such; each ends with † there."
+    )
+    session_id: str
+    chat_id: UUID
+    turn_id: UUID
+    message_id: UUID
+    chatbot_id: UUID
+    chatbot_version: int = Field(description="The version that answered, from 1; 0 is the draft.")
+    usage: UsageView
+    finish_reason: FinishReason = Field(description="As of `POST /v1/chat`.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> ChatbotAnswer:
+        """Present."""
+        turn, message = answer.turn, answer.message
+        assert turn.chatbot_id is not None
+        assert turn.chatbot_version is not None
+        return cls(
+            answer=message.content,
+            citations=[CitationView.of(citation) for citation in message.citations],
+            own_knowledge=message.metadata.get("own_knowledge", []),
+            session_id=turn.session_id,
+            chat_id=turn.chat_id,
+            turn_id=turn.id,
+            message_id=turn.message_id,
+            chatbot_id=turn.chatbot_id,
+            chatbot_version=turn.chatbot_version,
+            usage=UsageView.of(message.usage or Used(0)),
             finish_reason=message.metadata.get("finish_reason", "stop"),
         )
 

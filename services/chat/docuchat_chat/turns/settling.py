@@ -14,6 +14,7 @@ from docuchat_chat.answers.release import marked_parts
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
+from docuchat_common.acts import current_act
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError
@@ -72,7 +73,7 @@ async def settle(
         tx.outbox.add(
             entry(
                 turn.caller,
-                "chat.ask",
+                _act_of(turn),
                 turn.id,
                 object_type="turn",
                 result="failed" if outcome.state is TurnState.FAILED else "done",
@@ -165,6 +166,14 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
     )
     for event in usage_events(call, used):
         tx.outbox.add(event)
+
+
+def _act_of(turn: Turn) -> str:
+    """Return under which name asking is in the audit log: its request's, which this process may not know any more."""
+    act = current_act()
+    if act is not None:
+        return act.name
+    return "chat.ask" if turn.chatbot_id is None else "chatbot.ask"
 
 
 def _seconds(wait: timedelta | None) -> int | None:

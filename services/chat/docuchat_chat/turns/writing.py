@@ -8,6 +8,7 @@ from docuchat_chat.answers.domain import Hold, Library, Prompt
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import build_prompt
+from docuchat_chat.answers.setup import Setup
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
 from docuchat_chat.turns.drafts import Draft
@@ -32,6 +33,7 @@ class Writing:
         counter_for: CounterFor,
         registry: Registry,
         provider: str,
+        has_own_knowledge: bool,
         owner: str,
         clock: Clock,
     ) -> None:
@@ -39,6 +41,7 @@ class Writing:
         self._counter_for = counter_for
         self._registry = registry
         self._provider = provider
+        self._has_own_knowledge = has_own_knowledge
         self._owner = owner
         self._clock = clock
 
@@ -51,13 +54,17 @@ class Writing:
             library = None
             if not prompt.sources:
                 library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
-                prompt = Prompt((), (), 0)
+                if self._may_answer_without(draft.setup, library):
+                    library = None
+                else:
+                    prompt = Prompt((), (), 0)
             opened = await tx.chats.open(
                 draft.caller,
                 draft.chat.id if draft.chat is not None else ChatId(uuid7()),
                 question.session_id if draft.chat is None else None,
                 title_of(question.text),
                 draft.place,
+                draft.setup.chatbot_id,
             )
             turn = Turn(
                 id=draft.turn_id,
@@ -83,6 +90,11 @@ class Writing:
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
         return LiveTurn(turn, question, prompt, draft.setup), library
+
+    def _may_answer_without(self, setup: Setup, library: Library) -> bool:
+        """Tell whether a question to which nothing was found goes to the model: not while documents get ready."""
+        is_waiting = library.processing > 0 and not library.ready
+        return setup.policy.own_knowledge and self._has_own_knowledge and not is_waiting
 
     async def say_nothing_found(self, live: LiveTurn, library: Library) -> None:
         """Answer a question to which nothing was found, without asking a model."""

@@ -28,8 +28,12 @@ class Row:
 # Every path is named: what is not here is not reachable from outside, least of all /internal.
 TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chat", ("POST",), "chat", "chats.use", slow=True, max_bytes=LONG_BODY),
-    Row("/v1/turns/{turn_id}/stop", ("POST",), "chat", "chats.use"),
-    Row("/v1/turns/{turn_id}/events", ("GET",), "chat", "chats.use", slow=True),
+    Row("/v1/chatbots/{chatbot_id}/query", ("POST",), "chat", "chats.use", slow=True, max_bytes=LONG_BODY),
+    Row(
+        "/v1/public/chatbots/{publishable_id}/query", ("POST",), "chat", "chatbots.ask", slow=True, max_bytes=LONG_BODY
+    ),
+    Row("/v1/turns/{turn_id}/stop", ("POST",), "chat", "chats.follow"),
+    Row("/v1/turns/{turn_id}/events", ("GET",), "chat", "chats.follow", slow=True),
     Row("/v1/chats", ("GET", "POST"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/export", ("GET",), "chat", "chats.use"),

@@ -1,0 +1,103 @@
+"""How routes that ask answer: whole as JSON, or as a stream of server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from docuchat_chat.answers.errors import MessageEmpty, ModelNotAllowed
+from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, ChatOfAnotherChatbot, MessageTooLong
+from docuchat_chat.turns.answering import Answer, Answering
+from docuchat_chat.turns.asking import AskService
+from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.errors import ANSWER_ERRORS, RequestInProgress, ShuttingDown, TooBusy
+from docuchat_chat.turns.frames import refusal_frame
+from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.streaming import EventStream
+from docuchat_common.acts import excuse_act
+from docuchat_common.contracts.holds import HOLD_REFUSED
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.caller import Caller
+from docuchat_common.http.problems import Responses
+from docuchat_common.http.provided import provided
+from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
+from docuchat_common.ids import TurnId, uuid7
+
+ASKING_ERRORS: Final[tuple[type[DocuChatError], ...]] = (
+    MessageEmpty,
+    MessageTooLong,
+    ModelNotAllowed,
+    ChatFull,
+    ChatNotFound,
+    ChatOfAnotherChatbot,
+    RequestInProgress,
+    ShuttingDown,
+    TooBusy,
+    *IDEMPOTENCY_ERRORS,
+    *HOLD_REFUSED,
+    *ANSWER_ERRORS,
+)
+"""What any question may end with."""
+
+EVENTS: Final[Responses] = {
+    200: {
+        "description": "With `stream: true`, or where only a stream is served: server-sent events `start`, `sources`, "
+        "`delta` (`id` is its number, from 1), then `end` or `error`. A dropped stream resumes at "
+        "`GET /v1/turns/{turn_id}/events`.",
+        "headers": {"X-Turn-ID": {"description": "With a stream: its turn.", "schema": {"type": "string"}}},
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: delta\nid: 1\ndata: {"type":"delta","turn_id":"…","seq":1,"token":"Yes [1]."}\n\n',
+            }
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What the routes of turns use of the container."""
+
+    asking: AskService
+    replay: ReplayService
+
+
+Held = Annotated[Turns, provided("turns")]
+
+
+async def respond(
+    held: Turns,
+    caller: Caller,
+    question: Question,
+    key: str | None,
+    *,
+    stream: bool,
+    present: Callable[[Answer], Any],
+) -> Any:
+    """Ask, and answer with what `present` makes of the answer, or with a stream of its frames."""
+    if not stream:
+        return present(await (await held.asking.ask(caller, question, key=key)).result())
+    turn_id = TurnId(uuid7())
+    asking = asyncio.create_task(held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id))
+    headers = {"X-Turn-ID": str(turn_id)}
+    await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
+    excuse_act()  # its entry is written when it is settled
+    if not asking.done():
+        return EventStream(_late_events(asking, turn_id), headers=headers)
+    answering = asking.result()
+    headers = {"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)}
+    return EventStream(answering.events(-1), headers=headers)
+
+
+async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> AsyncIterator[bytes]:
+    """Yield the frames of a turn whose head went out while it was prepared."""
+    try:
+        answering = await asking
+    except DocuChatError as error:
+        yield refusal_frame(turn_id, error)
+        return
+    async for frames in answering.events(-1):
+        yield frames

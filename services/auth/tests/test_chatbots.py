@@ -128,7 +128,24 @@ async def test_both_keys_work_within_the_overlap_and_then_the_newer_one_alone(bo
     assert await bots.is_refused(first)
     _, third = await bots.service.rotate(bots.tenant.id, chatbot, timedelta(0), bots.admin.subject_id)
     assert (await bots.is_refused(second), await bots.is_refused(third)) == (True, False)
+    assert len((await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin.subject_id))[0].secrets) == 1
     assert not await bots.is_refused(other_bots)
+
+
+async def test_a_rotation_whose_answer_was_lost_ends_nothing_that_is_in_use(bots: Bots) -> None:
+    chatbot, used = await bots.make()
+    for _ in range(2):
+        key, newest = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+        bots.world.clock.advance(minutes=1)
+    assert (await bots.is_refused(used), await bots.is_refused(newest), len(key.secrets)) == (False, False, 3)
+    bots.world.clock.advance(minutes=58)
+    assert await bots.is_refused(used)
+    await bots.service.rotate(bots.tenant.id, chatbot, timedelta(seconds=30), bots.admin.subject_id)
+    bots.world.clock.advance(seconds=30)
+    assert await bots.is_refused(newest)
+    for _ in range(7):
+        key, _ = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+    assert len(key.secrets) == 6
 
 
 async def test_a_chatbots_key_is_rotated_at_the_chatbot_and_another_is_made_when_it_was_revoked(bots: Bots) -> None:

@@ -42,6 +42,9 @@ logger = structlog.get_logger()
 _PREFIX = len("dck_") + 32 + len("_") + 4
 """What is shown of a key: its id, and four of the 64 digits of its secret to tell two of them apart."""
 
+_SPARED = 4
+"""Secrets of a chatbot's key, besides the newest, that a rotation lets go on."""
+
 
 class ApiKeys:
     """The keys of a tenant and of its users."""
@@ -157,8 +160,11 @@ class ApiKeys:
         return IssuedKey(key, shown.text)
 
     async def rotate_for_chatbot(self, tx: Tx, key: ApiKey, overlap: timedelta, by: UUID) -> IssuedKey:
-        """As `rotate`, of a chatbot's key that the transaction has locked; chat has judged who may."""
-        issued = await self._replace_secret(tx, key, overlap, by)
+        """As `rotate`, of a chatbot's key that the transaction has locked; chat has judged who may.
+
+        Chat may have to ask again because an answer was lost: what programs use goes on even so.
+        """
+        issued = await self._replace_secret(tx, key, overlap, by, spared=_SPARED)
         tx.outbox.add(_of_chatbot(key, "api_key.rotate", by))
         return issued
 
@@ -204,22 +210,32 @@ class ApiKeys:
         )
         return KeyToken(access_token=token, expires_in=int(lifetime.total_seconds()))
 
-    async def _replace_secret(self, tx: Tx, key: ApiKey, overlap: timedelta, shown_to: UUID) -> IssuedKey:
+    async def _replace_secret(
+        self, tx: Tx, key: ApiKey, overlap: timedelta, shown_to: UUID, *, spared: int = 0
+    ) -> IssuedKey:
+        """With an overlap the newest secret goes on until that has passed, and so do some `spared` before it."""
         moment, shown = self._clock.now(), new_api_key(key.id)
-        newest, *older = key.secrets
-        for secret in older if overlap else key.secrets:
+        lasting = key.secrets[: 1 + spared] if overlap else ()
+        for secret in key.secrets[len(lasting) :]:
             await tx.api_keys.delete_secret(key.tenant_id, secret.id)
             await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
-        kept: tuple[KeySecret, ...] = ()
-        if overlap:
-            is_brief = overlap < TOKEN_LIFETIME  # a token that is out there would outlive the secret
-            kept = (replace(newest, id=uuid7() if is_brief else newest.id, ends_at=moment + overlap),)
-            await tx.api_keys.end_secret(key.tenant_id, newest.id, kept[0])
-            if is_brief:
-                await self._revisions.record(tx, "key", key.tenant_id, newest.id, state="ended")
+        kept = [await self._end_after(tx, key, secret, moment, overlap) for secret in lasting]
         secret = _secret(shown, moment, shown_to)
         await tx.api_keys.add_secret(key.tenant_id, secret)
         return IssuedKey(replace(key, secrets=(secret, *kept)), shown.text)
+
+    async def _end_after(
+        self, tx: Tx, key: ApiKey, secret: KeySecret, moment: datetime, overlap: timedelta
+    ) -> KeySecret:
+        """A secret that ends when the overlap has passed, if it does not end sooner."""
+        if secret.ends_at is not None and secret.ends_at <= moment + overlap:
+            return secret
+        is_brief = overlap < TOKEN_LIFETIME  # a token that is out there would outlive the secret
+        kept = replace(secret, id=uuid7() if is_brief else secret.id, ends_at=moment + overlap)
+        await tx.api_keys.end_secret(key.tenant_id, secret.id, kept)
+        if is_brief:
+            await self._revisions.record(tx, "key", key.tenant_id, secret.id, state="ended")
+        return kept
 
     @staticmethod
     async def _live_user(tx: Tx, tenant_id: TenantId, user_id: UserId) -> User | None:

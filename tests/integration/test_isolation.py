@@ -18,12 +18,13 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from docuchat_testkit.identity import PAGE
 from docuchat_testkit.product import Product, User, answer_text, frames_until_end, small_pdf
 
 _SECRET = "ZIRCONFLUTE"
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 # What belongs to a tenant's users together.
-_SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id", "chatbot_id", "version"}
+_SHARED_IN_A_TENANT = {"document_id", "document_ids", "collection_id", "chatbot_id", "publishable_id", "version"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ async def endow(product: Product, user: User) -> Victim:
     ids["key_id"] = key.json()["id"]
     chatbot = await user.http.post("/v1/chatbots", json={"name": f"Bot {_SECRET}", "greeting": _SECRET})
     assert chatbot.status_code == 201, chatbot.text
-    ids |= {"chatbot_id": chatbot.json()["id"], "version": 1}
+    ids |= {"chatbot_id": chatbot.json()["id"], "publishable_id": chatbot.json()["publishable_id"], "version": 1}
     published = await user.http.post(f"/v1/chatbots/{chatbot.json()['id']}/publish")
     assert published.status_code == 201, published.text
     async with product.database() as administrator:
@@ -87,11 +88,6 @@ async def endow(product: Product, user: User) -> Victim:
             "INSERT INTO auth.passkeys VALUES ($1, gen_random_uuid(), $2, $3, sha256(uuidv7()::text::bytea), 'key', 0, "
             "false, now()) RETURNING id"
         )
-        chatbot = (
-            "INSERT INTO chat.chatbots (id, tenant_id, name, name_key, draft) "
-            "VALUES (gen_random_uuid(), $1, $2, $2, '{}') RETURNING id"
-        )
-        ids["chatbot_id"] = str(await administrator.fetchval(chatbot, user.tenant_id, f"Chatbot {_SECRET}"))
         ids["passkey_id"] = str(await administrator.fetchval(passkey, user.tenant_id, user.id, f"Passkey {_SECRET}"))
     ids["tenant"] = user.tenant_id
     domain = await user.http.post("/v1/domains", json={"domain": f"{uuid4().hex}.example"})
@@ -299,6 +295,32 @@ async def test_no_operation_on_chats_reaches_those_of_another_user_of_the_tenant
         # the tenant's documents are for all its users, its numbers too; a user's own usage is their own
         assert (await colleague.document(victim.ids["document_id"]))["status"] == "ready"
         assert (await colleague.usage())["me"]["last_24h"]["output_tokens"] == 0
+
+
+async def test_a_chatbots_key_and_visitor_reach_nothing_but_that_chatbot(
+    product: Product, victim: Victim, stranger: User
+) -> None:
+    open_to_them = {"chatbots.ask": 404, "chats.follow": 404}
+    operations = [each for each in await operations_of(product) if not is_operators(each)]
+    for owner in (victim.user, stranger):
+        made = await owner.http.post("/v1/chatbots", json={"name": "Another", "origins": [PAGE]})
+        assert made.status_code == 201, made.text
+        page = {"Origin": PAGE}
+        async with product.client() as nobody:
+            visitors = f"/v1/public/chatbots/{made.json()['publishable_id']}/visitors"
+            visitor = (await nobody.post(visitors, headers=page)).json()["visitor_token"]
+            for credential in ({"X-API-Key": made.json()["secret_key"]}, page | {"Authorization": f"Bearer {visitor}"}):
+                for operation in operations:
+                    permission = operation.described["x-permission"]
+                    if permission == "public":
+                        continue
+                    refused = await send(nobody, operation.request(victim), **credential)
+                    assert refused.status_code == open_to_them.get(permission, 403), f"{operation}: {refused.text}"
+                    assert _SECRET not in refused.text
+            copied = {"Authorization": f"Bearer {visitor}", "Origin": f"{PAGE}.evil.example"}
+            for path in (f"/v1/messages/{victim.ids['message_id']}/feedback",):
+                elsewhere = await nobody.post(path, json={"rating": "up"}, headers=copied)
+                assert (elsewhere.status_code, elsewhere.json()["code"]) == (403, "origin_not_allowed")
 
 
 async def test_no_operation_of_operators_is_open_to_a_user_or_a_stranger(product: Product, stranger: User) -> None:

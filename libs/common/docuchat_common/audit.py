@@ -53,7 +53,8 @@ def entry(
     `tenant_id` is the transaction's, where that is not the caller's. `detail` are facts in words of ours.
 
     Without a `caller` it is the request's. Where there is no request, `by` says whose act it was: a command of the
-    operator's, what a tenant has chosen for how long things are kept, or that the user was removed whose object it was.
+    operator's, what a tenant has chosen for how long things are kept, or that the user, chatbot or chat is gone that it
+    was of.
     """
     act = current_act()
     if caller is None and act is not None and isinstance(act.caller, Caller):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from docuchat_chat.answers.routes import router as search
+from docuchat_chat.attachments.internal import router as attachments
 from docuchat_chat.bootstrap import open_container
 from docuchat_chat.chatbots.internal import router as chatbot_names
 from docuchat_chat.chatbots.routes import router as chatbots
 from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
-from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.settings import Settings
 from docuchat_chat.transcripts.routes import router as transcripts
 from docuchat_chat.turns.chatbot_routes import router as asking_chatbots
@@ -33,10 +33,10 @@ def create_app(settings: Settings) -> FastAPI:
             feedback,
             transcripts,
             chatbots,
-            insights,
             search,
             internal,
             chatbot_names,
+            attachments,
             dead_letters,
             exports,
         ],

@@ -19,6 +19,7 @@ from docuchat_chat.answers import extractive
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.answers.service import Retrieval, SearchService
+from docuchat_chat.attachments.service import AttachmentService
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.chatbots.versions import Versions
@@ -28,7 +29,6 @@ from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
-from docuchat_chat.insights.service import InsightService
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import ChatTx, composer
@@ -84,11 +84,11 @@ class Container:
     settings: Settings
     verifier: TokenVerifier
     search: SearchService
+    attachments: AttachmentService
     conversations: ConversationService
     feedback: FeedbackService
     transcripts: TranscriptService
     chatbots: ChatbotService
-    insights: InsightService
     sealed_answers: SealedAnswers
     turns: Turns
     idempotency: Idempotency
@@ -213,11 +213,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             settings=settings,
             verifier=verifier,
             search=SearchService(retrieval, embedding_holds, embedder.space.model),
+            attachments=AttachmentService(transactions),
             conversations=conversations,
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
             chatbots=_open_chatbots(settings, transactions, replay, session, background),
-            insights=InsightService(transactions, clock),
             sealed_answers=SealedAnswers(internal_token),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),

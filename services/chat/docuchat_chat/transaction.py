@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import asyncpg
 
 from docuchat_chat.adapters.knowledge import KnowledgeSearch, OutdatedSets
+from docuchat_chat.attachments.repository import AttachmentRepository
 from docuchat_chat.chatbots.repository import ChatbotRepository
 from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
-from docuchat_chat.insights.repository import InsightRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -28,10 +28,10 @@ from docuchat_models.spaces import EmbeddingSpace
 class ChatTx:
     """One transaction."""
 
+    attachments: AttachmentRepository
     chatbots: ChatbotRepository
     chats: ChatRepository
     feedback: FeedbackRepository
-    insights: InsightRepository
     legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
@@ -48,10 +48,10 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
 
     def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> ChatTx:
         return ChatTx(
+            attachments=AttachmentRepository(connection),
             chatbots=ChatbotRepository(connection),
             chats=ChatRepository(connection),
             feedback=FeedbackRepository(connection),
-            insights=InsightRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),

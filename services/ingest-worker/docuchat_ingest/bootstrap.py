@@ -30,6 +30,7 @@ from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
+from docuchat_ingest.adapters.chats import Chats
 from docuchat_ingest.adapters.dead_letters import BrokerDeadLetters
 from docuchat_ingest.adapters.exports import ServiceSource
 from docuchat_ingest.adapters.metrics import PrometheusMeter
@@ -39,6 +40,7 @@ from docuchat_ingest.adapters.work_folders import remove_orphans
 from docuchat_ingest.chunking.chunker import Chunker
 from docuchat_ingest.exports.service import Exports
 from docuchat_ingest.handlers import subscriptions
+from docuchat_ingest.jobs.leftovers import Leftovers
 from docuchat_ingest.jobs.removals import Removals
 from docuchat_ingest.jobs.service import Jobs
 from docuchat_ingest.jobs.slots import Slots
@@ -146,21 +148,22 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             lifetime=settings.export_lifetime,
             worker_id=presence.process_id,
         )
-        quotes = QuotesClient(ServiceClient(session, settings.chat_url, "chat"), internal_token)
+        chat = ServiceClient(session, settings.chat_url, "chat")
+        quotes, chats = QuotesClient(chat, internal_token), Chats(chat, internal_token)
+        leftovers = Leftovers(uow, announcer, chats.find_unused, SystemClock())
         removals = Removals(uow, announcer, quotes.forget, sweeps.count_blobs, sweeps.remove_blobs, exports.sweep)
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
         retention = Retention(uow, SystemClock(), sweeps.delete_older)
         consumer = Consumer(
             broker,
-            subscriptions(sweeps, removals, exports, slots, erasure, retention, settings.ingest_concurrency),
+            subscriptions(sweeps, removals, leftovers, exports, slots, erasure, retention, settings.ingest_concurrency),
         )
-        drain = min(settings.ingest_drain, settings.shutdown_grace)
         background = await stack.enter_async_context(Background())
         await sweeps.tell_space(space)
         background.start("relay", relay.run)
         background.start("exports", exports.run)
-        _start_sweeps(background, sweeps, metering, ledger, settings)
+        _start_sweeps(background, sweeps, leftovers, metering, ledger, settings)
         background.every("erasures", ERASE_EVERY, erasure.go_on)
         background.every("retention", SWEEP_EVERY, retention.sweep)
         background.every("late_files", timedelta(minutes=10), lambda: delete_late_files(uow, blobs))
@@ -168,7 +171,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.every("expired_exports", _MINUTE, exports.sweep)
         stack.push_async_callback(metering.settle_late)
         consumer.start()
-        stack.push_async_callback(_stop_working, consumer, slots, drain)
+        stack.push_async_callback(_stop_working, consumer, slots, min(settings.ingest_drain, settings.shutdown_grace))
         looking = await stack.enter_async_context(Background())  # ends first: nothing new is begun while others drain
         looking.every("waiting", settings.ingest_poll, slots.look_around)
         yield Container(
@@ -181,8 +184,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 
 def _start_sweeps(
-    background: Background, sweeps: Sweeps, metering: Metering, ledger: UsageLedger, settings: Settings
+    background: Background,
+    sweeps: Sweeps,
+    leftovers: Leftovers,
+    metering: Metering,
+    ledger: UsageLedger,
+    settings: Settings,
 ) -> None:
+    background.every("attachments", timedelta(hours=1), lambda: leftovers.sweep(settings.unused_attachments_kept))
     background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
     background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
     background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))

@@ -14,6 +14,7 @@ from docuchat_common.events.catalogue import (
     TenantSettings,
     UserRemoved,
 )
+from docuchat_common.events.chats import ChatbotDeleted, ChatDeleted
 from docuchat_common.events.envelope import Event
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.messaging.subscriptions import Delivery, Subscription
@@ -21,6 +22,7 @@ from docuchat_common.messaging.topology import RetryLadder, queue_name
 from docuchat_common.removals import RemovedUser
 from docuchat_common.retention import Retention
 from docuchat_ingest.exports.service import Exports
+from docuchat_ingest.jobs.leftovers import Leftovers
 from docuchat_ingest.jobs.removals import Removals
 from docuchat_ingest.jobs.slots import Slots
 from docuchat_ingest.jobs.sweeps import Sweeps
@@ -60,6 +62,14 @@ async def on_removed(removals: Removals, event: UserRemoved, _: Delivery) -> Non
     await removals.settle(RemovedUser.of(event))
 
 
+async def on_chatbot_deleted(leftovers: Leftovers, event: ChatbotDeleted, _: Delivery) -> None:
+    await leftovers.delete_chatbot(TenantId(event.tenant_id), event.chatbot_id)
+
+
+async def on_chat_deleted(leftovers: Leftovers, event: ChatDeleted, _: Delivery) -> None:
+    await leftovers.delete_attachments(TenantId(event.tenant_id), event.document_ids)
+
+
 async def on_export_requested(exports: Exports, _: ExportRequested, __: Delivery) -> None:
     """Word of a row, which is found without it as well: nobody keeps a message as long as an archive takes."""
     exports.wake()
@@ -68,6 +78,7 @@ async def on_export_requested(exports: Exports, _: ExportRequested, __: Delivery
 def subscriptions(
     sweeps: Sweeps,
     removals: Removals,
+    leftovers: Leftovers,
     exports: Exports,
     slots: Slots,
     erasure: TenantErasure,
@@ -80,6 +91,8 @@ def subscriptions(
         (TenantDeleted, partial(on_tenant_deleted, erasure), 8),
         (TenantSettings, partial(on_settings, retention), 8),
         (UserRemoved, partial(on_removed, removals), 1),
+        (ChatbotDeleted, partial(on_chatbot_deleted, leftovers), 1),
+        (ChatDeleted, partial(on_chat_deleted, leftovers), 1),
         (ExportRequested, partial(on_export_requested, exports), 8),
     ]
     return [

@@ -31,6 +31,8 @@ class Settings(EmbeddingSettings, ServiceSettings):
     ingest_drain: Duration = timedelta(seconds=10)
     upload_abandoned_after: Duration = timedelta(hours=1)
     """An upload whose file has not arrived by then is taken away, with what came of it."""
+    unused_attachments_kept: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(days=1)
+    """A file that was uploaded for a message is deleted when it is in no chat by then."""
     export_lifetime: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
     """How long an archive can be fetched."""
     parser_memory_mb: int = Field(default=512, ge=128)

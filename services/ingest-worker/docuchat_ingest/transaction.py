@@ -24,6 +24,7 @@ from docuchat_knowledge.exports.repository import ExportWork
 from docuchat_knowledge.jobs.claims import ClaimStore
 from docuchat_knowledge.jobs.reembedding import ReembeddingStore
 from docuchat_knowledge.jobs.repository import WorkerStore
+from docuchat_knowledge.removals.leftovers import LeftoverRepository
 from docuchat_knowledge.removals.repository import LegacyRepository
 
 SCHEMA = "knowledge"
@@ -43,6 +44,7 @@ class Transaction:
     retention: RetentionRules
     documents: DocumentRegistry
     legacies: LegacyRepository
+    leftovers: LeftoverRepository
     exports: ExportWork
     requests: IdempotentRequests
     outbox: Outbox
@@ -58,6 +60,7 @@ def compose(connection: asyncpg.Connection, outbox: Outbox, _: Inbox) -> Transac
         retention=RetentionRules(connection, SCHEMA),
         documents=DocumentRegistry(connection),
         legacies=LegacyRepository(connection),
+        leftovers=LeftoverRepository(connection),
         exports=ExportWork(connection),
         requests=IdempotentRequests(connection, SCHEMA),
         outbox=outbox,

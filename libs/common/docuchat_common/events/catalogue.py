@@ -9,7 +9,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, ValidationError
 
-from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished, ChatMessageCompleted, MessageFeedback
+from docuchat_common.events.chats import (
+    ChatbotDeleted,
+    ChatbotPublished,
+    ChatDeleted,
+    ChatMessageCompleted,
+    MessageFeedback,
+)
 from docuchat_common.events.envelope import Envelope, Event, MalformedEvent, open_envelope
 
 SubjectType = Literal["tenant", "chatbot", "key", "user"]
@@ -324,6 +330,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     MessageFeedback,
     ChatbotPublished,
     ChatbotDeleted,
+    ChatDeleted,
     QuotaThreshold,
     QuotaExceeded,
     AuditRecorded,

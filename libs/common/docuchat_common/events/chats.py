@@ -71,5 +71,17 @@ class ChatbotDeleted(Event):
 
     type: ClassVar[str] = "chatbot.deleted.v1"
     published_by: ClassVar[tuple[str, ...]] = ("chat",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
 
     chatbot_id: UUID
+
+
+class ChatDeleted(Event):
+    """A chat is gone in which files were used, and no other chat has them: they go as well."""
+
+    type: ClassVar[str] = "chat.deleted.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("chat",)
+    taken_by: ClassVar[tuple[str, ...]] = ("ingest",)
+
+    chat_id: UUID
+    document_ids: tuple[UUID, ...]

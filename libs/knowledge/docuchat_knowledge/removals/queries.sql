@@ -11,15 +11,19 @@ WHERE EXISTS (SELECT FROM knowledge.documents d
    OR EXISTS (SELECT FROM knowledge.collection_members m
               WHERE m.tenant_id = r.tenant_id AND m.member_id = ANY (r.user_id || r.key_ids))
    OR EXISTS (SELECT FROM knowledge.collections c WHERE c.tenant_id = r.tenant_id AND c.created_by = r.user_id)
+   OR EXISTS (SELECT FROM knowledge.collections c
+              WHERE c.id = r.user_id AND c.tenant_id = r.tenant_id AND c.kind = 'attachments')
    OR (r.is_erasure AND r.told_at IS NULL AND r.removed_at < now() - interval '15 minutes')
 ORDER BY r.removed_at
 LIMIT :row_limit;
 
 -- name: hand_documents_over
--- Some of the user's documents become the heir's; one that the heir has as well stays.
+-- Some of the user's documents become the heir's; one that the heir has as well stays, and so does what was attached to a chat,
+-- which goes with the user: it stands in a collection that has the user's id.
 WITH theirs AS MATERIALIZED (
     SELECT d.id FROM knowledge.documents d
     WHERE d.tenant_id = :tenant_id AND d.uploaded_by = :user_id AND d.deleted_at IS NULL AND d.status <> 'receiving'
+      AND d.collection_id <> :user_id
       AND NOT EXISTS (SELECT FROM knowledge.documents o
                       WHERE o.tenant_id = d.tenant_id AND o.collection_id = d.collection_id AND o.sha256 = d.sha256
                         AND o.uploaded_by = :heir AND o.deleted_at IS NULL AND o.status <> 'receiving')
@@ -52,3 +56,10 @@ UPDATE knowledge.collections SET created_by = :heir WHERE tenant_id = :tenant_id
 -- name: end_memberships!
 -- What was shown to the user by name is so no more.
 DELETE FROM knowledge.collection_members WHERE tenant_id = :tenant_id AND member_id = ANY (:member_ids::uuid[]);
+
+-- name: delete_attachments!
+-- The collection of the user's attachments, once it is empty.
+DELETE FROM knowledge.collections c
+WHERE c.id = :user_id AND c.tenant_id = :tenant_id AND c.kind = 'attachments'
+  AND NOT EXISTS (SELECT FROM knowledge.documents d
+                  WHERE d.tenant_id = :tenant_id AND d.collection_id = c.id AND d.deleted_at IS NULL);

@@ -44,6 +44,7 @@ class LegacyRepository:
         if heir is not None:
             await _queries.hand_collections_over(self._connection, **place)
         await _queries.rename_maker(self._connection, **place)
+        await _queries.delete_attachments(self._connection, tenant_id=who.tenant_id, user_id=who.user_id)
         status: str = await _queries.end_memberships(
             self._connection, tenant_id=who.tenant_id, member_ids=who.subject_ids
         )

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.ports import PassageSearch
+from docuchat_chat.attachments.ports import AttachmentStore
 from docuchat_chat.chatbots.ports import LiveVersions
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, ChatChange, ChatFilter, ChatPosition, Message, Place
 from docuchat_chat.feedback.ports import FeedbackStore
@@ -166,6 +167,11 @@ class ConversationsTx(Protocol):
     @property
     def feedback(self) -> FeedbackStore:
         """What readers think of answers."""
+        ...
+
+    @property
+    def attachments(self) -> AttachmentStore:
+        """Files of chats."""
         ...
 
     @property

@@ -1,1 +1,0 @@
-"""What who manages a chatbot sees of its use."""

@@ -146,6 +146,8 @@ class Operation:
                 request["params"][name] = victim.ids[name]
             elif name == "q":
                 request["params"]["q"] = _SECRET
+            elif name == "seconds":  # a stream that would go on
+                request["params"]["seconds"] = 1
         match self.content_type():
             case "application/json":
                 request["json"] = {

@@ -18,6 +18,13 @@ HoldId = NewType("HoldId", UUID)
 EventId = NewType("EventId", UUID)
 
 
+def holder_name(tenant_id: TenantId, user_id: UUID | None, key_id: UUID | None) -> str | None:
+    """Name whose something is, as `Caller.holder` does: a user's or a tenant's key's; None when it is nobody's."""
+    if user_id is not None:
+        return f"{tenant_id}:user:{user_id}"
+    return None if key_id is None else f"{tenant_id}:key:{key_id}"
+
+
 def uuid7() -> UUID:
     """A new UUIDv7; later calls in one process sort after earlier ones."""
     return uuid_utils.compat.uuid7()

@@ -67,6 +67,8 @@ from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
 from docuchat_common.sealing import SealedAnswers
+from docuchat_common.user_events import UserEventWriter
+from docuchat_common.user_events import stream_key as events_key
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
@@ -145,7 +147,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
         transactions = UnitOfWork(database, composer(embedder.space), schema="chat", on_events_committed=relay.wake)
         metering = Metering(transactions)
-        registry = Registry()
+        registry = Registry(user_events=await stack.enter_async_context(UserEventWriter.open(redis)))
         usage = ServiceClient(session, settings.usage_url, "usage")
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
@@ -286,7 +288,7 @@ def _start_sweeps(
 
 
 def _keys_of(tenant_id: TenantId) -> tuple[str, ...]:
-    return stream_key(tenant_id, "*"), f"chat:messages:*:{tenant_id}:*"
+    return stream_key(tenant_id, "*"), events_key(f"{tenant_id}:*"), f"chat:messages:*:{tenant_id}:*"
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:

@@ -22,6 +22,8 @@ from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
+from docuchat_gateway.edge.tickets import EventTicket
+from docuchat_gateway.events import routes as event_routes
 from docuchat_gateway.exports import routes as export_routes
 from docuchat_gateway.operator import routes as operator_routes
 from docuchat_gateway.settings import Settings
@@ -62,6 +64,7 @@ def create_app(
             document_routes.router,
             passage_routes.router,
             collection_routes.router,
+            event_routes.router,
             export_routes.router,
             operator_routes.router,
             home.router,
@@ -79,6 +82,7 @@ def create_app(
     app.user_middleware.append(Middleware(CrossOrigin, origins=settings.origins))
     app.user_middleware.append(Middleware(SecurityHeaders))
     app.user_middleware.append(Middleware(ApiKeyCredential))
+    app.user_middleware.append(Middleware(EventTicket))
     app.user_middleware.append(Middleware(RateLimit))
     own = app.openapi
 

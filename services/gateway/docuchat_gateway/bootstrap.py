@@ -22,12 +22,14 @@ from docuchat_common.messaging.broker import Broker, Publisher
 from docuchat_common.messaging.relay import Relay
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import check_redis, open_redis
+from docuchat_common.user_events import UserEventWriter
 from docuchat_gateway.adapters.api_keys import AuthKeyExchange
 from docuchat_gateway.adapters.chatbots import ChatChatbots
 from docuchat_gateway.adapters.good_keys import RedisGoodKeys
 from docuchat_gateway.adapters.holdings import UsageHoldings
 from docuchat_gateway.adapters.revisions import AuthRevisions
-from docuchat_gateway.adapters.signals import RedisDocumentSignals
+from docuchat_gateway.adapters.signals import RedisDocumentSignals, RedisUserEvents
+from docuchat_gateway.adapters.tickets import RedisTickets
 from docuchat_gateway.adapters.upstream import HttpUpstream
 from docuchat_gateway.adapters.users import AuthUsers
 from docuchat_gateway.collections.service import CollectionService
@@ -42,6 +44,9 @@ from docuchat_gateway.edge.limits import RequestLimits
 from docuchat_gateway.edge.ports import Upstreams
 from docuchat_gateway.edge.socket import too_many_sockets
 from docuchat_gateway.edge.standing import Admission, Standing
+from docuchat_gateway.events.ports import Tickets
+from docuchat_gateway.events.routes import TICKET_SECONDS
+from docuchat_gateway.events.service import EventService
 from docuchat_gateway.exports.service import ExportService
 from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
@@ -63,6 +68,9 @@ class Container:
     sockets_of_user: OpenCounts
     sockets_of_address: OpenCounts
     progress_streams: OpenCounts
+    event_streams: OpenCounts
+    events: EventService
+    tickets: Tickets
     documents: DocumentService
     collections: CollectionService
     chatbots: Chatbots
@@ -137,7 +145,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "usage": upstreams.usage.check,
         }
 
-        documents = DocumentService(uow, blobs, signals, quotes, limiter)
+        user_events = await stack.enter_async_context(UserEventWriter.open(client))
+        documents = DocumentService(uow, blobs, signals, quotes, limiter, user_events)
         limits = RequestLimits(
             limiter, per_user=settings.rate_limit_per_minute, per_address=settings.rate_limit_per_address
         )
@@ -153,6 +162,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             sockets_of_user=OpenCounts(settings.max_sockets_per_user, too_many_sockets("user")),
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
+            event_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
+            events=EventService(RedisUserEvents(client, signals), documents),
+            tickets=RedisTickets(client, seconds=TICKET_SECONDS),
             documents=documents,
             collections=CollectionService(uow, documents, chatbots),
             chatbots=chatbots,
@@ -164,6 +176,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 idempotency,
                 HoldsClient(ServiceClient(session, settings.usage_url, "usage"), internal_token),
                 present,
+                user_events,
                 hold_lease=settings.upload_timeout + timedelta(minutes=1),
             ),
             upload_slots=SharedSlots(settings.max_parallel_uploads),

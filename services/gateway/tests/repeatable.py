@@ -1,6 +1,7 @@
 """What may be repeated without a key."""
 
 MAKES_NOTHING_TWICE = {
+    "/v1/events/tickets": "another ticket is as good, and each ends within half a minute",
     "/v1/messages/{message_id}/feedback": "what is said again replaces what was said",
     "/v1/invitations/accept": "an invitation is accepted once",
     "/v1/invitations/{invitation_id}/resend": "another mail is what a repetition asks for",

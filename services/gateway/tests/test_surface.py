@@ -88,6 +88,7 @@ ENROLLING = {
 
 
 WRITES_NO_ENTRY = {
+    ("/v1/events/tickets", "POST"): "it stands for the token that was sent with it, for half a minute",
     ("/v1/auth/request-code", "POST"): "nobody has proven anything yet; it is counted, and the sign-in is the act",
     ("/v1/auth/password/forgot", "POST"): "as above",
     ("/v1/auth/passkeys/options", "POST"): "a challenge changes nothing; what is signed with it is the act",

@@ -49,6 +49,7 @@ def replace_uploads(gateway: Gateway, *, uow: Any = None, blobs: Blobs | None = 
         old._idempotency,
         old._holds,
         present,
+        old._user_events,
         hold_lease=old._hold_lease,
     )
     object.__setattr__(gateway.container, "uploads", service)

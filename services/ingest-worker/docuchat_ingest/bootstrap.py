@@ -30,6 +30,7 @@ from docuchat_common.messaging.relay import Relay
 from docuchat_common.metering import Metering
 from docuchat_common.redis import open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
+from docuchat_common.user_events import UserEventWriter
 from docuchat_ingest.adapters.chats import Chats
 from docuchat_ingest.adapters.dead_letters import BrokerDeadLetters
 from docuchat_ingest.adapters.exports import ServiceSource
@@ -106,8 +107,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         usage = ServiceClient(session, settings.usage_url, "usage")
         internal_token = settings.internal_token.get_secret_value()
         quota, ledger = UsageQuota(HoldsClient(usage, internal_token)), UsageLedger(usage, internal_token)
-        announcer, meter = RedisAnnouncer(redis), PrometheusMeter()
-        office = DeadLetterOffice(broker, "ingest")
+        user_events = await stack.enter_async_context(UserEventWriter.open(redis))
+        announcer, meter, office = (
+            RedisAnnouncer(redis, user_events),
+            PrometheusMeter(),
+            DeadLetterOffice(broker, "ingest"),
+        )
         dead_letters = BrokerDeadLetters(office)
         limits = _limits(settings)
         space = await find_space(settings)

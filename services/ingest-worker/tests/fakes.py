@@ -13,10 +13,11 @@ import numpy as np
 
 from docuchat_common.db.transactions import Reader
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.ids import DocumentId, HoldId, TenantId
+from docuchat_common.ids import HoldId, TenantId
 from docuchat_ingest.reading.formats import PageText
 from docuchat_ingest.reading.process.pool import PageWindow
 from docuchat_ingest.transaction import IngestUnitOfWork, Transaction
+from docuchat_knowledge.documents.domain import DeletionReceipt
 from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
 from docuchat_models.embeddings import EmbeddingBatch
 from docuchat_models.spaces import EmbeddingSpace
@@ -97,7 +98,10 @@ class Surroundings:
     async def release(self, hold_id: HoldId) -> None:
         self.released.append(hold_id)
 
-    async def announce(self, tenant_id: TenantId, document_id: DocumentId) -> None:
+    async def announce(self, document: Claim | WaitingDocument) -> None:
+        self.calls.append("announce")
+
+    async def announce_deletion(self, tenant_id: TenantId, receipt: DeletionReceipt) -> None:
         self.calls.append("announce")
 
     async def bury(self, document: WaitingDocument) -> None:

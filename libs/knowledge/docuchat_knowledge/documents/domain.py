@@ -100,6 +100,8 @@ class DeletionReceipt:
     pages_deleted: int
     bytes_deleted: int
     blob_key: str
+    uploaded_by: UUID | None
+    uploaded_with: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ UPDATE knowledge.documents d
 SET deleted_at = now(), updated_at = now(), claim_token = NULL, worker_id = NULL, claimed_at = NULL, lease_expires_at = NULL,
     status = CASE WHEN d.status = 'processing' THEN 'queued' ELSE d.status END
 WHERE d.tenant_id = :tenant_id AND d.id = :document_id AND d.status <> 'receiving' AND d.deleted_at IS NULL
-RETURNING d.collection_id, d.deleted_at, d.blob_key, d.chunks, d.term_total, d.pages, d.size_bytes;
+RETURNING d.collection_id, d.deleted_at, d.blob_key, d.chunks, d.term_total, d.pages, d.size_bytes, d.uploaded_by,
+          d.uploaded_with;
 
 -- name: delete_chunks$
 -- Delete all chunks of a document, vectors with them; gives how many.

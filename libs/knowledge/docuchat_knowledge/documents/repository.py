@@ -194,6 +194,8 @@ class DocumentRegistry:
             pages_deleted=buried["pages"] or 0,
             bytes_deleted=buried["size_bytes"],
             blob_key=buried["blob_key"],
+            uploaded_by=buried["uploaded_by"],
+            uploaded_with=buried["uploaded_with"],
         )
 
     async def purge(self, tenant_id: TenantId, document_id: DocumentId) -> None:

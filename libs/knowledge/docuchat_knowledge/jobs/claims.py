@@ -69,6 +69,7 @@ class ClaimStore:
             sha256=row["sha256"],
             blob_key=row["blob_key"],
             uploaded_by=row["uploaded_by"],
+            uploaded_with=row["uploaded_with"],
             lease_expires_at=row["lease_expires_at"],
         )
 

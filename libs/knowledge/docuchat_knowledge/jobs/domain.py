@@ -33,6 +33,7 @@ class Claim:
     sha256: str
     blob_key: str
     uploaded_by: UserId | None
+    uploaded_with: UUID | None
     lease_expires_at: datetime
 
 
@@ -84,6 +85,7 @@ class WaitingDocument:
     tenant_id: TenantId
     collection_id: CollectionId
     uploaded_by: UserId | None
+    uploaded_with: UUID | None
     sha256: str
     size_bytes: int
     media_type: str

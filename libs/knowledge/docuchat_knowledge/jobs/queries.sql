@@ -64,7 +64,7 @@ SET status = 'processing', claim_token = :token, worker_id = :worker_id, claimed
 FROM chosen c JOIN knowledge.documents before ON before.id = c.id
 WHERE d.id = c.id
 RETURNING d.id, d.tenant_id, d.collection_id, d.generation + 1 AS generation, d.attempts, d.title, d.filename, d.media_type,
-          d.size_bytes, d.sha256, d.blob_key, d.uploaded_by, d.lease_expires_at, d.claim_token,
+          d.size_bytes, d.sha256, d.blob_key, d.uploaded_by, d.uploaded_with, d.lease_expires_at, d.claim_token,
           before.draft_recipe IS DISTINCT FROM :recipe AS draft_is_stale;
 
 -- name: find_last_ordinal$
@@ -98,7 +98,7 @@ SET status = 'failed', claim_token = NULL, worker_id = NULL, claimed_at = NULL, 
     error_code = 'worker_crashed', error_detail = :detail, retryable = true, updated_at = now()
 FROM exhausted e
 WHERE d.id = e.id
-RETURNING d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_bytes, d.media_type, d.attempts,
+RETURNING d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.uploaded_with, d.sha256, d.size_bytes, d.media_type, d.attempts,
           d.queued_at AS waiting_since;
 
 -- name: requeue_given_up^
@@ -121,7 +121,7 @@ RETURNING id;
 
 -- name: list_waiting
 -- Documents that could have been claimed for a while and were not.
-SELECT d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.sha256, d.size_bytes, d.media_type, d.attempts,
+SELECT d.id, d.tenant_id, d.collection_id, d.uploaded_by, d.uploaded_with, d.sha256, d.size_bytes, d.media_type, d.attempts,
        greatest(d.queued_at, d.not_before) AS waiting_since
 FROM knowledge.documents d
 WHERE d.deleted_at IS NULL
@@ -277,7 +277,7 @@ WITH outdated AS MATERIALIZED (
     ORDER BY d.id LIMIT :row_limit
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT q.id, q.tenant_id, q.collection_id, q.uploaded_by, q.sha256, q.size_bytes, q.media_type, q.attempts,
+SELECT q.id, q.tenant_id, q.collection_id, q.uploaded_by, q.uploaded_with, q.sha256, q.size_bytes, q.media_type, q.attempts,
        q.queued_at AS waiting_since
 FROM outdated o CROSS JOIN LATERAL knowledge.requeue_v1(o.tenant_id, o.id) q;
 

@@ -13,6 +13,7 @@ def waiting_document(row: asyncpg.Record) -> WaitingDocument:
         tenant_id=row["tenant_id"],
         collection_id=row["collection_id"],
         uploaded_by=row["uploaded_by"],
+        uploaded_with=row["uploaded_with"],
         sha256=row["sha256"],
         size_bytes=row["size_bytes"],
         media_type=row["media_type"],

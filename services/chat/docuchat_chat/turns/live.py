@@ -14,6 +14,7 @@ from docuchat_chat.turns.frames import delta_frame, opening_frame
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TurnId
+from docuchat_common.user_events import UserEventWriter
 
 FRAMES_AT_ONCE = 256
 
@@ -115,6 +116,20 @@ class Registry:
     open: set[TurnId] = field(default_factory=set)
     """Turns that this process prepares, answers or settles: all others that the database has as its own are left."""
     closing: bool = False
+    user_events: UserEventWriter | None = None
+    """Tells who asked; nobody without."""
+    _told: dict[TurnId, Turn] = field(default_factory=dict)
+
+    def written(self, turn: Turn) -> None:
+        """Tell who asked that a turn was begun; its `end` is told, too."""
+        if self.user_events is not None:
+            self._told[turn.id] = turn
+            self.user_events.add(turn.caller.holder, "turn", turn.id, turn.caller.subject)
+
+    def ended(self, turn: Turn) -> None:
+        """Tell who asked that a turn is over."""
+        if self.user_events is not None:
+            self.user_events.add(turn.caller.holder, "turn_ended", turn.id, turn.caller.subject)
 
     def begin(self, live: LiveTurn) -> None:
         """Count a turn as running here, until its `end`."""
@@ -125,6 +140,8 @@ class Registry:
         """Forget a turn; whoever reads it keeps its frames."""
         self.turns.pop(turn_id, None)
         self.open.discard(turn_id)
+        if (turn := self._told.pop(turn_id, None)) is not None:
+            self.ended(turn)
         OPEN_TURNS.set(len(self.turns))
 
     def find(self, caller: Caller, turn_id: TurnId) -> LiveTurn | None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+from starlette.responses import JSONResponse
+
 from docuchat_chat.answers.errors import MessageEmpty, ModelNotAllowed
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, ChatOfAnotherChatbot, MessageTooLong
 from docuchat_chat.turns.answering import Answer, Answering
@@ -15,6 +17,7 @@ from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import ANSWER_ERRORS, RequestInProgress, ShuttingDown, TooBusy
 from docuchat_chat.turns.frames import refusal_frame
 from docuchat_chat.turns.replay import ReplayService
+from docuchat_chat.turns.schemas import BegunView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.acts import excuse_act
 from docuchat_common.contracts.holds import HOLD_REFUSED
@@ -57,6 +60,11 @@ EVENTS: Final[Responses] = {
 }
 
 
+ANSWERS: Final[Responses] = EVENTS | {
+    202: {"model": BegunView, "description": "With `detach: true`: the answer is being written."}
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """What the routes of turns use of the container."""
@@ -76,8 +84,14 @@ async def respond(
     *,
     stream: bool,
     present: Callable[[Answer], Any],
+    detach: bool = False,
 ) -> Any:
-    """Ask, and answer with what `present` makes of the answer, or with a stream of its frames."""
+    """Ask; answer with what `present` makes of the answer, with a stream of its frames, or at once with its turn."""
+    if detach:
+        answering = await held.asking.ask(caller, question, key=key, attach=True)
+        excuse_act()  # its entry is written when it is settled
+        begun = BegunView(turn_id=answering.turn.id, chat_id=answering.turn.chat_id)
+        return JSONResponse(begun.model_dump(mode="json"), 202)
     if not stream:
         return present(await (await held.asking.ask(caller, question, key=key)).result())
     turn_id = TurnId(uuid7())

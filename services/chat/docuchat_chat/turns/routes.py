@@ -11,7 +11,7 @@ from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
 from docuchat_chat.conversations.errors import NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.errors import TurnNotFound
-from docuchat_chat.turns.responding import ASKING_ERRORS, EVENTS, Held, respond
+from docuchat_chat.turns.responding import ANSWERS, ASKING_ERRORS, EVENTS, Held, respond
 from docuchat_chat.turns.schemas import AnotherAnswer, AnswerView, AskBody, EditedQuestion, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.audit import audited
@@ -42,7 +42,7 @@ _REFUSALS: Final = (*ASKING_ERRORS, ChatbotNotFound, ChatbotNotPublished, Collec
     tags=["chat"],
     summary="Ask a question about the documents",
     response_model=AnswerView,
-    responses=EVENTS,
+    responses=ANSWERS,
 )
 @raises(MessageNotFound, *_REFUSALS)
 @audited("chat.ask")
@@ -52,7 +52,9 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
     which the quota resets, before any model is called.
     """
-    return await respond(held, caller, body.to_question(), key, stream=body.stream, present=AnswerView.of)
+    return await respond(
+        held, caller, body.to_question(), key, stream=body.stream, present=AnswerView.of, detach=body.detach
+    )
 
 
 @router.post(
@@ -60,7 +62,7 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     tags=["chat"],
     summary="Give an answer again",
     response_model=AnswerView,
-    responses=EVENTS,
+    responses=ANSWERS,
 )
 @raises(MessageNotFound, NotAnAnswer, *_REFUSALS)
 @audited("chat.ask")
@@ -72,7 +74,9 @@ async def regenerate(
     It is what the chat shows from then on, and it is held, booked, resumed and stopped as any answer.
     """
     body = body or AnotherAnswer()
-    return await respond(held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of)
+    return await respond(
+        held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of, detach=body.detach
+    )
 
 
 @router.post(
@@ -80,7 +84,7 @@ async def regenerate(
     tags=["chat"],
     summary="Ask a question in other words",
     response_model=AnswerView,
-    responses=EVENTS,
+    responses=ANSWERS,
 )
 @raises(MessageNotFound, NotAQuestion, *_REFUSALS)
 @audited("chat.ask")
@@ -91,7 +95,9 @@ async def edit(
 
     What was said before the first is the history of the second, and what the second begins is shown from then on.
     """
-    return await respond(held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of)
+    return await respond(
+        held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of, detach=body.detach
+    )
 
 
 @router.post(

@@ -20,6 +20,10 @@ from docuchat_common.metering import Used
 
 AskedModel = Annotated[str | None, Field(max_length=200, description="One of ALLOWED_MODELS; the default without.")]
 Streamed = Annotated[bool, Field(description="Answer as server-sent events instead of one JSON object.")]
+Detached = Annotated[
+    bool,
+    Field(description="Answer with the turn's id at once, for who follows all turns at `GET /v1/events`."),
+]
 
 
 class AskBody(AskMessage):
@@ -32,6 +36,7 @@ class AskBody(AskMessage):
 
     id: SkipJsonSchema[None] = Field(default=None, exclude=True)
     stream: Streamed = False
+    detach: Detached = False
 
     def to_question(self) -> Question:
         """Return the question."""
@@ -53,6 +58,7 @@ class EditedQuestion(StrictBody):
     message: str = Field(description="The question. Up to MAX_MESSAGE_CHARS characters.")
     model: AskedModel = None
     stream: Streamed = False
+    detach: Detached = False
 
     def to_question(self, message_id: UUID) -> Question:
         """Return the question that stands beside the one of this id."""
@@ -64,10 +70,18 @@ class AnotherAnswer(StrictBody):
 
     model: AskedModel = Field(default=None, description="One of ALLOWED_MODELS; that of the first answer without.")
     stream: Streamed = False
+    detach: Detached = False
 
     def to_question(self, message_id: UUID) -> Question:
         """Return the question to which the message of this id is an answer."""
         return Question("", self.model or "", branch=Branch(BranchKind.REGENERATE, MessageId(message_id)))
+
+
+class BegunView(BaseModel):
+    """A turn that is being answered."""
+
+    turn_id: UUID
+    chat_id: UUID
 
 
 class AnswerView(BaseModel):

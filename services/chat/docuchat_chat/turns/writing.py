@@ -89,6 +89,7 @@ class Writing:
             await tx.turns.begin(turn, opened, new_question, counter.name)
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
+        self._registry.written(turn)
         return LiveTurn(turn, question, prompt, draft.setup), library
 
     def _may_answer_without(self, setup: Setup, library: Library) -> bool:

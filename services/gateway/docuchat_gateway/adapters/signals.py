@@ -1,8 +1,8 @@
-"""Hints that a document has changed, from Redis."""
+"""Hints that something has happened to a document or to a user, from Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -12,8 +12,10 @@ from prometheus_client import Gauge
 
 from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.redis import redis_errors_translated
+from docuchat_common.user_events import UserEventReader, stream_key
 
 _watchers = Gauge("docuchat_document_watchers", "Streams of document progress that are open.")
+_streams = Gauge("docuchat_event_streams", "Streams of all that happens to a user that are open.")
 
 
 @dataclass(slots=True, eq=False)
@@ -28,12 +30,12 @@ class _Watcher:
 
 
 class RedisDocumentSignals:
-    """One subscription a process, to `documents:*`, shared by all open progress streams.
+    """One subscription a process, shared by all open streams.
 
     While Redis is away no hint comes, and the streams look at their row by themselves at each poll.
     """
 
-    PATTERN: Final = "documents:*"
+    PATTERNS: Final = ("documents:*", stream_key("*"))
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
@@ -41,14 +43,22 @@ class RedisDocumentSignals:
 
     @asynccontextmanager
     async def watch(self, tenant_id: TenantId, document_id: DocumentId) -> AsyncIterator[_Watcher]:
-        channel = f"documents:{tenant_id}:{document_id}"
+        with _watchers.track_inprogress(), self._watch(f"documents:{tenant_id}:{document_id}") as watcher:
+            yield watcher
+
+    @asynccontextmanager
+    async def watch_user(self, holder: str) -> AsyncIterator[_Watcher]:
+        """As `watch`, for all that happens to who is named."""
+        with _streams.track_inprogress(), self._watch(stream_key(holder)) as watcher:
+            yield watcher
+
+    @contextmanager
+    def _watch(self, channel: str) -> Iterator[_Watcher]:
         watcher = _Watcher()
         self._watchers.setdefault(channel, set()).add(watcher)
-        _watchers.inc()
         try:
             yield watcher
         finally:
-            _watchers.dec()
             watchers = self._watchers[channel]
             watchers.discard(watcher)
             if not watchers:
@@ -58,7 +68,7 @@ class RedisDocumentSignals:
         """Listen until cancelled; raises UpstreamUnavailable when Redis goes away."""
         with redis_errors_translated():
             async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.psubscribe(self.PATTERN)
+                await subscription.psubscribe(*self.PATTERNS)
                 while True:
                     message = await subscription.get_message(timeout=30)
                     if message is not None:
@@ -68,3 +78,14 @@ class RedisDocumentSignals:
     def _wake(self, channel: str) -> None:
         for watcher in self._watchers.get(channel, ()):
             watcher.changed.set()
+
+
+class RedisUserEvents(UserEventReader):
+    """What happens to users, and hints that something has."""
+
+    def __init__(self, client: redis.asyncio.Redis, signals: RedisDocumentSignals) -> None:
+        super().__init__(client)
+        self._signals = signals
+
+    def watch(self, holder: str) -> AbstractAsyncContextManager[_Watcher]:
+        return self._signals.watch_user(holder)

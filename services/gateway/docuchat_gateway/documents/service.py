@@ -14,8 +14,9 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.permissions import Resource, may
-from docuchat_common.ids import ChunkId, CollectionId, DocumentId
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId, holder_name
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
+from docuchat_common.user_events import UserEventWriter
 from docuchat_gateway.documents.domain import Deletion, blob_folder, manages
 from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.events import uploaded_event
@@ -34,13 +35,20 @@ class DocumentService:
     """Use cases on documents, for one caller at a time."""
 
     def __init__(
-        self, uow: OpenTransaction, blobs: Blobs, signals: DocumentSignals, quotes: Quotes, limiter: RateLimiter
+        self,
+        uow: OpenTransaction,
+        blobs: Blobs,
+        signals: DocumentSignals,
+        quotes: Quotes,
+        limiter: RateLimiter,
+        user_events: UserEventWriter,
     ) -> None:
         self._uow = uow
         self._blobs = blobs
         self._signals = signals
         self._quotes = quotes
         self._limiter = limiter
+        self._user_events = user_events
 
     async def get(self, caller: Caller, document_id: DocumentId) -> Document:
         """Raises DocumentNotFound, also for another tenant's."""
@@ -91,6 +99,8 @@ class DocumentService:
             document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))
             tx.outbox.add(entry(caller, "document.retry", document_id))
+        holder = holder_name(tenant, document.uploaded_by, document.uploaded_with)
+        self._user_events.add(holder, "document", document_id)
         return document
 
     async def delete(self, caller: Caller, document_id: DocumentId, *, is_part: bool = False) -> Deletion:
@@ -110,6 +120,8 @@ class DocumentService:
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
             # each is told when it is done: what comes after it may fail
             tx.outbox.add(entry(caller, "document.delete", document_id, detail="with others" if is_part else None))
+        holder = holder_name(tenant, receipt.uploaded_by, receipt.uploaded_with)
+        self._user_events.add(holder, "document_deleted", document_id)
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
         quotes, blobs = await asyncio.gather(
             self._quotes.forget(tenant, document_id), self._delete_blobs(caller, document_id)

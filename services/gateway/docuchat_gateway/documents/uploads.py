@@ -25,6 +25,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.idempotency import Claim, Idempotency, StoredResponse
 from docuchat_common.ids import DocumentId, uuid7
+from docuchat_common.user_events import UserEventWriter
 from docuchat_gateway.documents.domain import (
     PDF,
     FormField,
@@ -103,6 +104,7 @@ class UploadService:
         idempotency: Idempotency,
         holds: HoldsClient,
         present: Present,
+        user_events: UserEventWriter,
         *,
         hold_lease: timedelta,
     ) -> None:
@@ -111,6 +113,7 @@ class UploadService:
         self._idempotency = idempotency
         self._holds = holds
         self._present = present
+        self._user_events = user_events
         self._hold_lease = hold_lease
 
     async def upload(
@@ -143,6 +146,7 @@ class UploadService:
         assert arrival is not None  # only not when nothing was to be stored
         registration = await self._register(incoming, file, fields, arrival)
         document = registration.document
+        self._user_events.add(incoming.caller.holder, "document", document.id)
         logger.info("document.uploaded", document_id=str(document.id), created=registration.created)
         return self._present(document, registration.created)
 

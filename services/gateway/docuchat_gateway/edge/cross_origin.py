@@ -9,10 +9,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from docuchat_common.contracts.permissions import PERMISSIONS, VISITOR
 from docuchat_gateway.edge.table import TABLE
+from docuchat_gateway.events.routes import PATH as EVENTS
 
 _PUBLIC: Final = "/v1/public/"
 _OF_VISITORS: Final = [
-    compile_path(row.path)[0] for row in TABLE if row.path.startswith(_PUBLIC) or row.action in PERMISSIONS[VISITOR]
+    compile_path(path)[0]
+    for path in (
+        *(row.path for row in TABLE if row.path.startswith(_PUBLIC) or row.action in PERMISSIONS[VISITOR]),
+        EVENTS,
+        f"{EVENTS}/tickets",
+    )
 ]
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SHOWN: Final = (

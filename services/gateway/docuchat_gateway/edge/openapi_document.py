@@ -158,6 +158,7 @@ _TAGS: Final = (
     ("chatbots", ("/v1/chatbots",), "Chatbots, what they answer from, and their versions."),
     ("public", ("/v1/public",), "Chatbots in public: for visitors of pages, and for programs with a chatbot's key."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
+    ("events", ("/v1/events",), "All documents and turns of a user in one stream."),
     ("search", ("/v1/search",), "Passages without an answer."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
 )

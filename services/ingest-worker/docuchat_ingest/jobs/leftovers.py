@@ -81,8 +81,8 @@ class Leftovers:
         for document_id in document_ids:
             with suppress(DocumentNotFound):  # somebody was quicker
                 async with self.uow(tenant_id) as tx:
-                    await delete_document(tx, tenant_id, document_id, by="removal")
-                await self.announcer.announce(tenant_id, document_id)
+                    receipt = await delete_document(tx, tenant_id, document_id, by="removal")
+                await self.announcer.announce_deletion(tenant_id, receipt)
 
 
 def _tenant_of(attachment: Attachment) -> TenantId:

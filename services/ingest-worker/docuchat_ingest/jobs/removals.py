@@ -106,7 +106,7 @@ class Removals:
                     await tx.legacies.removed.count(who, **gone)
             except DocumentNotFound:
                 continue  # somebody else was quicker
-            await self.announcer.announce(who.tenant_id, document_id)
+            await self.announcer.announce_deletion(who.tenant_id, receipt)
             if who.is_erasure:  # at once, so that it is not told before
                 await self.remove_blobs(who.tenant_id, document_id)
         return len(documents)

@@ -129,7 +129,7 @@ class Jobs:
         if isinstance(outcome, Failed) and outcome.bury:
             await self.dead_letters.bury(_ticket_of(job.claim))
         if isinstance(outcome, Ready | Failed | Postponed):
-            await self.announcer.announce(job.claim.tenant_id, job.claim.document_id)
+            await self.announcer.announce(job.claim)
         if isinstance(outcome, Postponed):
             raise UpstreamUnavailable("The document waits for its next attempt.", retry_after=outcome.delay)
 
@@ -207,6 +207,7 @@ def _ticket_of(claim: Claim) -> WaitingDocument:
         tenant_id=claim.tenant_id,
         collection_id=claim.collection_id,
         uploaded_by=claim.uploaded_by,
+        uploaded_with=claim.uploaded_with,
         sha256=claim.sha256,
         size_bytes=claim.size_bytes,
         media_type=claim.media_type,

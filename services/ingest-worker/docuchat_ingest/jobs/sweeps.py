@@ -53,7 +53,7 @@ class Sweeps:
         for document in exhausted:
             self.meter.finished("worker_crashed")
             await self.dead_letters.bury(document)
-            await self.announcer.announce(document.tenant_id, document.document_id)
+            await self.announcer.announce(document)
 
     async def count_blobs(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """How many objects a document has."""
@@ -104,8 +104,8 @@ class Sweeps:
             for document_id in old:
                 with suppress(DocumentNotFound):  # somebody was quicker
                     async with self.uow(tenant_id) as tx:
-                        await delete_document(tx, tenant_id, document_id, by="retention")
-                    await self.announcer.announce(tenant_id, document_id)
+                        receipt = await delete_document(tx, tenant_id, document_id, by="retention")
+                    await self.announcer.announce_deletion(tenant_id, receipt)
                     deleted += 1
             if len(old) < _BATCH:
                 return deleted

@@ -5,9 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from docuchat_common.ids import DocumentId, HoldId, TenantId
+from docuchat_common.ids import HoldId, TenantId
 from docuchat_ingest.reading.process.pool import PageWindow
-from docuchat_knowledge.jobs.domain import Claim
+from docuchat_knowledge.documents.domain import DeletionReceipt
+from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
 from docuchat_models.spaces import EmbeddingSpace
 
 
@@ -37,6 +38,10 @@ class Quota(Protocol):
 
 
 class Announcer(Protocol):
-    async def announce(self, tenant_id: TenantId, document_id: DocumentId) -> None:
+    async def announce(self, document: Claim | WaitingDocument) -> None:
         """Tell who watches that the document's row changed; never raises, watchers also poll."""
+        ...
+
+    async def announce_deletion(self, tenant_id: TenantId, receipt: DeletionReceipt) -> None:
+        """The same of a document that was deleted."""
         ...

@@ -70,7 +70,7 @@ class Pipeline:
             )
 
         await self.commit(claim.tenant_id, begin)
-        await self.announcer.announce(claim.tenant_id, claim.document_id)
+        await self.announcer.announce(claim)
 
     async def _read(self, job: Job) -> list[str]:
         claim = job.claim
@@ -99,7 +99,7 @@ class Pipeline:
             await tx.writes.record_progress(claim, pages=pages, pages_done=pages_done)
 
         await self.commit(claim.tenant_id, record)
-        await self.announcer.announce(claim.tenant_id, claim.document_id)
+        await self.announcer.announce(claim)
 
     async def _cut(self, job: Job, pages: Sequence[str]) -> list[ChunkDraft]:
         """The chunks that are not stored yet."""

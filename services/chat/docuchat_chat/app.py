@@ -8,6 +8,7 @@ from docuchat_chat.answers.routes import router as search
 from docuchat_chat.attachments.internal import router as attachments
 from docuchat_chat.bootstrap import open_container
 from docuchat_chat.chatbots.internal import router as chatbot_names
+from docuchat_chat.chatbots.public_routes import router as chatbots_in_public
 from docuchat_chat.chatbots.routes import router as chatbots
 from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
             feedback,
             transcripts,
             chatbots,
+            chatbots_in_public,
             search,
             internal,
             chatbot_names,

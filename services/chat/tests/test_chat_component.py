@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
+import orjson
 import pytest
 import pytest_asyncio
 
+from docuchat_chat.chatbots.domain import Config
 from docuchat_common.contracts.chatbot_names import path_of as chatbot_path
+from docuchat_common.contracts.chatbots import publishable_id
 from docuchat_common.events.catalogue import DocumentDeleted
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import CollectionId, TenantId, uuid7
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import INTERNAL_TOKEN
 from docuchat_testkit.messaging import others
@@ -431,3 +434,77 @@ async def test_other_services_are_told_which_chatbots_a_tenant_has(stage: Any, d
         (1, chatbot_id, stage.headers, 403),
     ):
         assert (await chat.http.get(chatbot_path(TenantId(tenant), asked), headers=sent)).status_code == status
+
+
+async def test_a_chatbot_is_asked_over_http_by_its_key_by_its_visitors_and_by_users(stage: Any) -> None:
+    await stage.seed()
+    chat = await stage.start()
+    chatbot_id, other = uuid7(), uuid7()
+    async with stage.database.connect() as admin:
+        found = await admin.fetch("SELECT id FROM knowledge.collections WHERE tenant_id = 1")
+        collections = tuple(CollectionId(UUID(str(row["id"]))) for row in found)
+        config = orjson.dumps(Config(collections=collections, greeting="Hello!", system_prompt="Brief!")).decode()
+        for each in (chatbot_id, other):
+            await admin.execute(
+                """INSERT INTO chat.chatbots (id, tenant_id, name, name_key, draft, last_version, live_version)
+                   VALUES ($1, 1, 'Shop', 'shop', $2, 1, 1)""",
+                each,
+                config,
+            )
+            await admin.execute("INSERT INTO chat.chatbot_versions VALUES (1, $1, 1, $2)", each, config)
+    name, body = publishable_id(chatbot_id), {"question": QUESTION, "session_id": "visit"}
+    path = f"/v1/public/chatbots/{name}"
+
+    shown = (await chat.http.get(path)).json()
+    assert (shown["name"], shown["greeting"], shown["version"]) == ("Shop", "Hello!", 1)
+    assert not {"system_prompt", "collections", "model"} & shown.keys()
+    assert (await chat.http.get(f"/v1/public/chatbots/{uuid4()}")).json()["code"] == "chatbot_not_found"
+
+    key = {"Authorization": f"Bearer {stage.mint.chatbot_token(chatbot_id)}"}
+    visitor, stranger = stage.mint.visitor_headers(chatbot_id), stage.mint.visitor_headers(chatbot_id)
+    answers = {}
+    for who, headers in (("key", key), ("visitor", visitor)):
+        answered = await chat.http.post(f"{path}/query", json=body, headers={**headers, "Idempotency-Key": "once"})
+        assert answered.status_code == 200, answered.text
+        answers[who] = answered.json()
+        assert (answers[who]["chatbot_version"], answers[who]["session_id"]) == (1, "visit")
+        assert "two years" in answers[who]["answer"] and answers[who]["citations"][0]["quote"]
+        again = await chat.http.post(f"{path}/query", json=body, headers={**headers, "Idempotency-Key": "once"})
+        assert again.json() == answers[who]
+        # a page that is loaded again finds what was said, citations and all
+        read = (await chat.http.get("/v1/public/chats/visit", headers=headers)).json()
+        assert [message["role"] for message in read["messages"]] == ["user", "assistant"]
+        assert read["messages"][1]["citations"] == answers[who]["citations"]
+        assert read["messages"][1]["metadata"]["chatbot_version"] == 1
+    assert answers["key"]["chat_id"] != answers["visitor"]["chat_id"]
+    assert (await chat.http.get("/v1/public/chats/visit", headers=stranger)).status_code == 404
+
+    turn = answers["visitor"]["turn_id"]
+    resumed = running.parse((await chat.http.get(f"/v1/turns/{turn}/events", headers=visitor)).content)
+    assert (resumed[0]["chatbot_id"], resumed[0]["chatbot_version"]) == (str(chatbot_id), 1)
+    assert (await chat.http.post(f"/v1/turns/{turn}/stop", headers=visitor)).json()["state"] == "completed"
+    assert (await chat.http.get(f"/v1/turns/{turn}/events", headers=stranger)).status_code == 404
+
+    streamed = await chat.http.post(f"{path}/query", json={**body, "stream": True}, headers=visitor)
+    assert running.parse(streamed.content)[0]["chatbot_version"] == 1
+    by_user = await chat.http.post(
+        f"/v1/chatbots/{chatbot_id}/query", json={"question": QUESTION}, headers=stage.headers
+    )
+    assert by_user.json()["chatbot_id"] == str(chatbot_id)
+    in_chat = await chat.http.post(
+        "/v1/chat", json={"message": QUESTION, "chatbot_id": str(chatbot_id)}, headers=stage.headers
+    )
+    assert in_chat.json()["chatbot_version"] == 1
+
+    for refused, headers, code in (
+        (f"/v1/public/chatbots/{other}/query", visitor, "chatbot_not_found"),
+        (f"/v1/public/chatbots/{other}/query", key, "chatbot_not_found"),
+        (f"/v1/chatbots/{chatbot_id}/query", stage.mint.headers(tenant_id=2), "chatbot_not_found"),
+        (f"{path}/query", stage.headers, "not_allowed"),
+        (f"/v1/chatbots/{chatbot_id}/query", visitor, "not_allowed"),
+    ):
+        assert (await chat.http.post(refused, json=body, headers=headers)).json()["code"] == code
+    async with stage.database.connect() as admin:
+        entries = await admin.fetch("SELECT body FROM chat.outbox WHERE type = 'audit.recorded.v1' ORDER BY id")
+    asked = [entry["body"] for entry in entries if b'.ask"' in entry["body"]]
+    assert [b'"chatbot.ask"' in entry for entry in asked] == [True, True, True, True, False]

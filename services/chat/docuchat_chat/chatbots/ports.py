@@ -26,6 +26,10 @@ class LiveVersions(Protocol):
 class ChatbotStore(LiveVersions, Protocol):
     """The chatbots of one tenant."""
 
+    async def find_tenant(self, chatbot_id: ChatbotId) -> TenantId | None:
+        """Return whose a chatbot is (system role)."""
+        ...
+
     async def find_version(
         self, tenant_id: TenantId, chatbot_id: ChatbotId, number: int
     ) -> tuple[Chatbot, Version | None] | None:

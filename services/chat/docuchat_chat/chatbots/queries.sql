@@ -1,3 +1,7 @@
+-- name: find_tenant$
+-- Whose a chatbot is.
+SELECT tenant_id FROM chat.chatbots WHERE id = :chatbot_id;
+
 -- name: find_live^
 -- A chatbot and the version that answers: all that a question needs of it, by one statement.
 SELECT c.id, c.tenant_id, c.name, c.description, c.revision, c.last_version, c.live_version, c.origins, c.demo_messages,

@@ -24,6 +24,11 @@ class ChatbotRepository:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
+    async def find_tenant(self, chatbot_id: ChatbotId) -> TenantId | None:
+        """Return whose a chatbot is (system role)."""
+        tenant_id: int | None = await _queries.find_tenant(self._connection, chatbot_id=chatbot_id)
+        return TenantId(tenant_id) if tenant_id is not None else None
+
     async def find_live(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> tuple[Chatbot, Version | None] | None:
         """Return a chatbot and what is live of it, by one statement."""
         row = await _queries.find_live(self._connection, tenant_id=tenant_id, chatbot_id=chatbot_id)

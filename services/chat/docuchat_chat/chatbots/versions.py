@@ -41,8 +41,19 @@ class Versions:
 
     async def live(self, caller: Caller, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
         """Return a chatbot and the version that answers. Raises ChatbotNotFound, ChatbotNotPublished."""
-        async with self._transactions(caller.tenant_id) as tx:
-            found = await tx.chatbots.find_live(caller.tenant_id, chatbot_id)
+        return await self._live_of(caller.tenant_id, chatbot_id)
+
+    async def show(self, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
+        """As `live`, for a page that names a chatbot and no tenant."""
+        async with self._transactions.system() as tx:
+            tenant_id = await tx.chatbots.find_tenant(chatbot_id)
+        if tenant_id is None:
+            raise ChatbotNotFound
+        return await self._live_of(tenant_id, chatbot_id)
+
+    async def _live_of(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> tuple[Chatbot, Version]:
+        async with self._transactions(tenant_id) as tx:
+            found = await tx.chatbots.find_live(tenant_id, chatbot_id)
         if found is None:
             raise ChatbotNotFound
         chatbot, version = found

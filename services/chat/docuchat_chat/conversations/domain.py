@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from docuchat_chat.answers.domain import Citation
 from docuchat_chat.conversations.tree import Tree
@@ -147,6 +148,14 @@ class Place:
 
 
 ANYWHERE = Place()
+
+
+def chat_id_of(session_id: str | None) -> ChatId | None:
+    """Return the chat that a session_id may be the id of."""
+    try:
+        return ChatId(UUID(session_id)) if session_id is not None else None
+    except ValueError:
+        return None
 
 
 def title_of(question: str) -> str:

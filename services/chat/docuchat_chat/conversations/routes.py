@@ -92,13 +92,23 @@ async def get_chat(
     chat_id: ChatPath, caller: Asker, chats: Conversations, paging: Paging, branches: Branches = "shown"
 ) -> ChatWithMessages:
     """Get a chat and a page of its messages, in order of time."""
-    found, page = await _page_of(chats, caller, chat_id, paging, branches)
-    return ChatWithMessages(
-        **ChatView.of(found.chat).model_dump(),
-        head_id=found.head_id,
-        messages=page.items,
-        next_cursor=page.next_cursor,
-    )
+    return await _present(chats, caller, chat_id, paging, branches)
+
+
+@router.get(
+    "/public/chats/{session_id}",
+    tags=["chatbots"],
+    summary="Get one's own chat with a chatbot",
+)
+@raises(ChatNotFound)
+async def get_public_chat(
+    session_id: Annotated[str, Path(max_length=200, description="The `session_id` of the questions.")],
+    caller: Annotated[Caller, requires("chatbots.ask")],
+    chats: Conversations,
+    paging: Paging,
+) -> ChatWithMessages:
+    """Get what was said in a chat of a visitor's, or of a chatbot's key, such as after a page was loaded again."""
+    return await _present(chats, caller, await chats.find_session(caller, session_id), paging)
 
 
 @router.put("/chats/{chat_id}", tags=["chats"], summary="Rename a chat")
@@ -176,6 +186,22 @@ internal = APIRouter(prefix="/internal", route_class=TextRoute, include_in_schem
 async def forget_document(document_id: UUID, body: ForgetDocument, chats: Conversations) -> ForgottenQuotes:
     """Empty the quotes of a deleted document in stored answers."""
     return ForgottenQuotes(quotes=await chats.forget_document(TenantId(body.tenant_id), DocumentId(document_id)))
+
+
+async def _present(
+    chats: ConversationService,
+    caller: Caller,
+    chat_id: UUID,
+    paging: Paging,
+    branches: Literal["shown", "all"] = "shown",
+) -> ChatWithMessages:
+    found, page = await _page_of(chats, caller, chat_id, paging, branches)
+    return ChatWithMessages(
+        **ChatView.of(found.chat).model_dump(),
+        head_id=found.head_id,
+        messages=page.items,
+        next_cursor=page.next_cursor,
+    )
 
 
 async def _page_of(

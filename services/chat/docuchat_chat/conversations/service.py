@@ -11,7 +11,7 @@ from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.attachments.service import release_attachments
 from docuchat_chat.chatbots.versions import live_collections
-from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message
+from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message, chat_id_of
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_chat.feedback.errors import MessageNotFound
@@ -120,6 +120,15 @@ class ConversationService:
             ids = await tx.chats.list_ids(caller, chat_id, [tree.head])
             head_id, _ = ids.get(tree.head, (None, False))
             return Conversation(chat, await readable(tx, caller, messages, chat.chatbot_id), head_id)
+
+    async def find_session(self, caller: Caller, session_id: str) -> ChatId:
+        """Return the chat that the caller calls by this name. Raises ChatNotFound."""
+        name = session_id.replace("\x00", "")
+        async with self._transactions.as_caller(caller) as tx:
+            chat = await tx.chats.find(caller, chat_id=chat_id_of(name), session_key=name)
+        if chat is None:
+            raise ChatNotFound
+        return chat.id
 
     async def rename(self, caller: Caller, chat_id: ChatId, title: str) -> Chat:
         """Give a chat another title."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
+from docuchat_chat.conversations.domain import chat_id_of
 from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, ChatOfAnotherChatbot
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import TurnsTx
 from docuchat_common.db.uow import Transactions
-from docuchat_common.ids import ChatId
 
 
 class Histories:
@@ -28,7 +26,7 @@ class Histories:
             if draft.chat is None:
                 draft.chat = await tx.chats.find(
                     draft.caller,
-                    chat_id=question.chat_id or _as_chat_id(question.session_id),
+                    chat_id=question.chat_id or chat_id_of(question.session_id),
                     session_key=question.session_id if question.chat_id is None else None,
                 )
             if draft.chat is None:
@@ -42,10 +40,3 @@ class Histories:
             end = draft.place.before(draft.chat.tree)
             limit = self._policy.max_history_messages
             draft.history = tuple(await tx.chats.history(draft.caller, draft.chat, end, limit))
-
-
-def _as_chat_id(session_id: str | None) -> ChatId | None:
-    try:
-        return ChatId(UUID(session_id)) if session_id is not None else None
-    except ValueError:
-        return None

@@ -32,6 +32,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         "/v1/public/chatbots/{publishable_id}/query", ("POST",), "chat", "chatbots.ask", slow=True, max_bytes=LONG_BODY
     ),
+    Row("/v1/public/chatbots/{publishable_id}", ("GET",), "chat", "public"),
+    Row("/v1/public/chats/{session_id}", ("GET",), "chat", "chatbots.ask"),
     Row("/v1/turns/{turn_id}/stop", ("POST",), "chat", "chats.follow"),
     Row("/v1/turns/{turn_id}/events", ("GET",), "chat", "chats.follow", slow=True),
     Row("/v1/chats", ("GET", "POST"), "chat", "chats.use"),

@@ -42,6 +42,7 @@ from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS
 from docuchat_chat.turns.responding import Turns
 from docuchat_chat.turns.upkeep import Upkeep
+from docuchat_chat.turns.visitors import ADDRESS_LIMIT, Visitors
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.contracts.holds import HoldKind
@@ -66,7 +67,7 @@ from docuchat_common.metering import Metering
 from docuchat_common.rate_limits import RateLimiter
 from docuchat_common.redis import REDIS_TROUBLE, open_redis
 from docuchat_common.retention import SWEEP_EVERY, Retention
-from docuchat_common.sealing import SealedAnswers
+from docuchat_common.sealing import SealedAnswers, derive_key
 from docuchat_common.user_events import UserEventWriter
 from docuchat_common.user_events import stream_key as events_key
 from docuchat_knowledge.vectors import register_vector
@@ -177,6 +178,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             counter_for=counter_for,
             policy=policy,
             chatbots=Versions(transactions),
+            visitors=Visitors(
+                limiter, settings.demo(), settings.questions_per_address, derive_key(internal_token, "addresses")
+            ),
             owner=owner,
             clock=clock,
         )
@@ -288,7 +292,8 @@ def _start_sweeps(
 
 
 def _keys_of(tenant_id: TenantId) -> tuple[str, ...]:
-    return stream_key(tenant_id, "*"), events_key(f"{tenant_id}:*"), f"chat:messages:*:{tenant_id}:*"
+    names = f"chat:messages:*:{tenant_id}:*", f"chat:{ADDRESS_LIMIT}:*:{tenant_id}:*"
+    return stream_key(tenant_id, "*"), events_key(f"{tenant_id}:*"), *names
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:

@@ -11,8 +11,9 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from docuchat_chat.answers import extractive
-from docuchat_chat.turns.policy import Policy
+from docuchat_chat.turns.policy import Demo, Policy
 from docuchat_common.durations import Duration
+from docuchat_common.rate_limits import Rates, parse_rates
 from docuchat_common.settings import ServiceSettings, ServiceUrl
 from docuchat_models.settings import EmbeddingSettings
 
@@ -46,6 +47,15 @@ class Settings(ServiceSettings, EmbeddingSettings):
     turn_timeout: Duration = timedelta(seconds=600)
     max_running_turns: int = Field(default=2000, ge=1)
 
+    demo_messages: int = Field(default=10, ge=0)
+    """Messages a month of each visitor of a chatbot that does not say otherwise; 0 is no limit."""
+    demo_messages_per_address: int | None = Field(default=None, ge=0)
+    """Of all visitors behind one address; empty: as many as one visitor, 0 is no limit."""
+    demo_messages_per_chatbot: int = Field(default=1000, ge=0)
+    """Of all visitors of a chatbot together; 0 is no limit."""
+    questions_per_address: Rates = parse_rates("60/m")
+    """Of visitors of one chatbot from one address."""
+
     hold_lease: Duration = timedelta(seconds=60)
     turn_sweep: Duration = timedelta(seconds=1)
     """How often turns of dead processes are looked for."""
@@ -68,6 +78,10 @@ class Settings(ServiceSettings, EmbeddingSettings):
     def answers_with_openai(self) -> bool:
         """Whether a language model answers; without a key the documents are quoted."""
         return self.openai_api_key is not None and bool(self.openai_api_key.get_secret_value())
+
+    def demo(self) -> Demo:
+        """Return what visitors of chatbots may send."""
+        return Demo(self.demo_messages, self.demo_messages_per_address, self.demo_messages_per_chatbot)
 
     def policy(self) -> Policy:
         """Return the limits for the use cases."""

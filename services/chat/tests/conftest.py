@@ -29,11 +29,12 @@ from docuchat_chat.turns.asking import AskService
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.live import Registry
-from docuchat_chat.turns.policy import Policy
+from docuchat_chat.turns.policy import Demo, Policy
 from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS
 from docuchat_chat.turns.upkeep import Upkeep
+from docuchat_chat.turns.visitors import Visitors
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import UnitOfWork
@@ -43,7 +44,7 @@ from docuchat_common.events.chats import ChatMessageCompleted
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.metering import Metering
-from docuchat_common.rate_limits import RateLimiter
+from docuchat_common.rate_limits import RateLimiter, parse_rates
 
 MODEL = "gpt-4o-mini"
 PAGES = ["The warranty lasts two years. It covers the motor only.", "Return parcels are free of charge."]
@@ -79,6 +80,7 @@ class World:
         self.ledger = fakes.FakeLedger()
         self.counters = Counters()
         self.caller = self.new_caller()
+        self.demo, self.questions = Demo(), "60/m"
         self.policy = Policy(allowed_models=(MODEL, "gpt-4o"), default_model=MODEL, drain=timedelta())
 
     async def start(self) -> World:
@@ -130,6 +132,7 @@ class World:
             generator=self.generator,
             policy=self.policy,
             chatbots=Versions(self.transactions),
+            visitors=Visitors(self.limiter, self.demo, parse_rates(self.questions), b"key"),
             **common,
         )
         self.search = SearchService(self.retrieval, self.holds, "text-embedding-3-small")

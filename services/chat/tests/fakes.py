@@ -14,6 +14,7 @@ import numpy as np
 
 from docuchat_chat.answers.domain import Hold
 from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
+from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_common.contracts.chatbots import IssuedCredentials, KeyView
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
@@ -96,12 +97,16 @@ class FakeHolds:
     refusal: Exception | None = None
     open_holds: dict[HoldId, int] = field(default_factory=dict)
     opened: list[int] = field(default_factory=list)
+    terms: list[Terms] = field(default_factory=list)
     released: list[HoldId] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: int = 0
 
-    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
+    async def open(
+        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+    ) -> Hold:
         self.asked += 1
+        self.terms.append(terms)
         if self.gate is not None:
             await self.gate.wait()
         if self.refusal is not None:

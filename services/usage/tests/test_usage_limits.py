@@ -198,8 +198,14 @@ class TestStatedLimits:
         await world.hold(**question(chatbot, visitor))
         await world.quotas.purge()
         kept = await budgets(database, world.tenant)
+        gone = question(chatbot, uuid7(), "b")
+        await world.quotas.release((await world.hold(**gone)).id)
+        count = "SELECT count(*) FROM usage.budgets WHERE tenant_id = $1 AND subject_type IN ('visitor', 'address')"
         world.clock.moment = datetime(2026, 4, 1, 0, 0, 10, tzinfo=UTC)
-        await world.quotas.purge()
+        async with database.connect() as connection:
+            assert await connection.fetchval(count, world.tenant) == 4
+            await world.quotas.purge()
+            assert await connection.fetchval(count, world.tenant) == 2
         assert (await budgets(database, world.tenant)).keys() == kept.keys()  # held, or of a user
         world.clock.advance(MINUTE)
         await world.quotas.sweep()

@@ -7,7 +7,7 @@ does not have after a while is announced again.
 """
 
 from docuchat_common.metering.bounds import Anomaly, Bounded, TokenBounds, Used, bounded, used_of
-from docuchat_common.metering.calls import ProviderCall, call_id_of, event_id_of, usage_events
+from docuchat_common.metering.calls import ProviderCall, SubjectKind, call_id_of, event_id_of, usage_events
 from docuchat_common.metering.meter import Ledger, Metering, OpenCall, compare_books
 from docuchat_common.metering.repository import ProviderCallClosed, ProviderCalls, StartedCall, without_waiting
 
@@ -21,6 +21,7 @@ __all__ = [
     "ProviderCallClosed",
     "ProviderCalls",
     "StartedCall",
+    "SubjectKind",
     "TokenBounds",
     "Used",
     "bounded",

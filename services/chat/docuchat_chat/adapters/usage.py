@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from docuchat_chat.answers.domain import Hold
+from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
@@ -25,7 +26,9 @@ class UsageHolds:
         self._provider = provider
         self._lease = lease
 
-    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
+    async def open(
+        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+    ) -> Hold:
         """Keep tokens back, and for an answer one message."""
         amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
         if output_tokens:
@@ -34,11 +37,12 @@ class UsageHolds:
             amounts.append(Amount(unit=HoldUnit.MESSAGES, amount=1))
         request = HoldRequest(
             tenant_id=caller.tenant_id,
-            subjects=_subjects(caller),
+            subjects=_subjects(caller, terms),
             kind=self._kind,
             provider=self._provider,
             model=model,
             amounts=tuple(amounts),
+            limits=terms.limits,
             lease=self._lease,
         )
         view = await self._client.open(request)
@@ -59,5 +63,6 @@ class UsageHolds:
             logger.warning("hold.not_released", hold_id=str(hold_id), reason=error.code)
 
 
-def _subjects(caller: Caller) -> tuple[Subject, ...]:
-    return tuple(Subject(type=SubjectType(kind), id=str(subject)) for kind, subject in caller.subjects)
+def _subjects(caller: Caller, terms: Terms) -> tuple[Subject, ...]:
+    own = [Subject(type=SubjectType(kind), id=str(subject)) for kind, subject in caller.subjects]
+    return tuple({subject.type: subject for subject in (*own, *terms.subjects)}.values())

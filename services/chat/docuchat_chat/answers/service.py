@@ -15,6 +15,7 @@ from docuchat_chat.answers.domain import Findings, Passage
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder
 from docuchat_chat.answers.questions import asks_about_document
+from docuchat_chat.answers.terms import payers
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
@@ -32,6 +33,8 @@ class Books:
     caller: Caller
     turn_id: UUID | None = None
     hold_id: UUID | None = None
+    chatbot_id: UUID | None = None
+    """The chatbot that is asked."""
 
 
 class Silences:
@@ -98,7 +101,7 @@ class Retrieval:
             model=self._embedder.model,
             expected_input_tokens=counted,
             owner=self._owner,
-            subjects=books.caller.subjects,
+            subjects=payers(books.caller, books.chatbot_id),
             hold_id=books.hold_id,
             turn_id=books.turn_id,
         )

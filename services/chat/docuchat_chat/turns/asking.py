@@ -25,6 +25,7 @@ from docuchat_chat.turns.ports import Chatbots, Holds, TurnsTx
 from docuchat_chat.turns.preparation import Preparation
 from docuchat_chat.turns.setups import Setups
 from docuchat_chat.turns.sources import Sources
+from docuchat_chat.turns.visitors import Visitors
 from docuchat_chat.turns.writing import Writing
 from docuchat_common.acts import excuse_act
 from docuchat_common.clock import Clock
@@ -49,6 +50,7 @@ class AskService:
         counter_for: CounterFor,
         policy: Policy,
         chatbots: Chatbots,
+        visitors: Visitors,
         owner: str,
         clock: Clock,
     ) -> None:
@@ -59,6 +61,7 @@ class AskService:
         self._checks = Checks(policy, counter_for)
         self._branches = Branches(transactions, policy)
         self._setups = Setups(chatbots, policy)
+        self._visitors = visitors
         self._preparation = Preparation(
             holds=holds,
             histories=Histories(transactions, policy),
@@ -72,6 +75,7 @@ class AskService:
                 owner=owner,
                 clock=clock,
             ),
+            visitors=visitors,
             generator=generator,
             policy=policy,
         )
@@ -90,9 +94,11 @@ class AskService:
         key: str | None = None,
         attach: bool = False,
         turn_id: TurnId | None = None,
+        address: str = "",
     ) -> Answering:
         """Begin to answer a question, or return the turn that the idempotency key already stands for.
 
+        `address` is where a visitor comes from.
         `attach` allows to listen to such a turn while it runs; without it that is RequestInProgress.
         """
         began = asyncio.get_running_loop().time()
@@ -100,7 +106,7 @@ class AskService:
         self._require_room()
         question = self._checks.clean(question)
         setup = self._policy.setup(question.model)
-        draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller))
+        draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller), address)
         if question.branch is None and question.chatbot_id is None:
             self._checks.measure(draft)
         await take(draft.slot, self._policy.preparation_patience)
@@ -159,6 +165,7 @@ class AskService:
         if branch is not None and chatbot_id is None and draft.chat is not None:
             chatbot_id = draft.chat.chatbot_id
         if chatbot_id is not None:
+            await self._visitors.admit(draft, chatbot_id)
             await self._setups.read(draft, chatbot_id)
         if branch is not None or chatbot_id is not None:
             self._checks.measure(draft)

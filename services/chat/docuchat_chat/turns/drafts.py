@@ -28,6 +28,8 @@ class Draft:
     setup: Setup
     turn_id: TurnId
     slot: Slot
+    address: str = ""
+    """Where a visitor comes from."""
     budget: int = 0
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
     chatbot: Chatbot | None = None
@@ -43,7 +45,7 @@ class Draft:
     @property
     def books(self) -> Books:
         """Under which names its embedding is booked."""
-        return Books(self.caller, turn_id=self.turn_id)
+        return Books(self.caller, turn_id=self.turn_id, chatbot_id=self.setup.chatbot_id)
 
 
 async def take(slot: Slot, patience: timedelta) -> None:

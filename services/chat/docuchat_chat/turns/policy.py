@@ -9,6 +9,18 @@ from docuchat_chat.answers.setup import Setup
 
 
 @dataclass(frozen=True, slots=True)
+class Demo:
+    """How many messages visitors of a chatbot may send in a month; 0 is no limit, also of the others."""
+
+    messages: int = 10
+    """Of each visitor, where the chatbot does not say otherwise."""
+    per_address: int | None = None
+    """Of all visitors behind one address; None as many as one visitor."""
+    per_chatbot: int = 1000
+    """Of all visitors of a chatbot together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Limits and deadlines, from the settings."""
 

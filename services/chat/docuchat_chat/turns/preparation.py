@@ -16,6 +16,7 @@ from docuchat_chat.turns.live import LiveTurn
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds
 from docuchat_chat.turns.sources import Sources
+from docuchat_chat.turns.visitors import Visitors
 from docuchat_chat.turns.writing import Writing
 
 
@@ -29,6 +30,7 @@ class Preparation:
         histories: Histories,
         sources: Sources,
         writing: Writing,
+        visitors: Visitors,
         generator: Generator,
         policy: Policy,
     ) -> None:
@@ -36,6 +38,7 @@ class Preparation:
         self._histories = histories
         self._sources = sources
         self._writing = writing
+        self._visitors = visitors
         self._generator = generator
         self._policy = policy
 
@@ -43,8 +46,9 @@ class Preparation:
         """Begin to answer; nothing stays held when that fails."""
         # The question's embedding is held with its answer.
         tokens = draft.budget + self._sources.cost(draft)
+        terms = self._visitors.terms(draft)
         opening = asyncio.create_task(
-            self._holds.open(draft.caller, draft.setup.model, tokens, self._policy.max_output_tokens)
+            self._holds.open(draft.caller, draft.setup.model, tokens, self._policy.max_output_tokens, terms)
         )
         steps = [self._histories.look_up(draft)]
         if self._sources.is_free:

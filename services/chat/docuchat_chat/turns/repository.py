@@ -65,6 +65,7 @@ class TurnRepository:
             notice=turn.notice,
             owner=turn.owner,
             key_owner_id=turn.caller.owner_id,
+            key_id=turn.caller.key_id,
             chatbot_id=turn.chatbot_id,
             chatbot_version=turn.chatbot_version,
         )
@@ -176,7 +177,13 @@ def _turn(row: asyncpg.Record) -> Turn:
     settled = row["input_tokens"] is not None
     return Turn(
         id=TurnId(row["id"]),
-        caller=Caller(TenantId(row["tenant_id"]), row["subject_type"], row["subject_id"], owner_id=row["key_owner_id"]),
+        caller=Caller(
+            TenantId(row["tenant_id"]),
+            row["subject_type"],
+            row["subject_id"],
+            owner_id=row["key_owner_id"],
+            key_id=row["key_id"],
+        ),
         chat_id=ChatId(row["chat_id"]),
         session_id=row["session_id"],
         user_message_id=MessageId(row["user_message_id"]),

@@ -83,6 +83,7 @@ async def respond(
     key: str | None,
     *,
     stream: bool,
+    address: str = "",
     present: Callable[[Answer], Any],
     detach: bool = False,
 ) -> Any:
@@ -93,9 +94,11 @@ async def respond(
         begun = BegunView(turn_id=answering.turn.id, chat_id=answering.turn.chat_id)
         return JSONResponse(begun.model_dump(mode="json"), 202)
     if not stream:
-        return present(await (await held.asking.ask(caller, question, key=key)).result())
+        return present(await (await held.asking.ask(caller, question, key=key, address=address)).result())
     turn_id = TurnId(uuid7())
-    asking = asyncio.create_task(held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id))
+    asking = asyncio.create_task(
+        held.asking.ask(caller, question, key=key, attach=True, turn_id=turn_id, address=address)
+    )
     headers = {"X-Turn-ID": str(turn_id)}
     await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
     excuse_act()  # its entry is written when it is settled

@@ -11,6 +11,7 @@ import structlog
 from docuchat_chat.answers.citations import check_citations, documents_of, without_words
 from docuchat_chat.answers.domain import Source
 from docuchat_chat.answers.release import marked_parts
+from docuchat_chat.answers.terms import payers
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
 from docuchat_chat.turns.ports import TurnsTx
@@ -159,7 +160,7 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
         model=turn.model,
         expected_input_tokens=turn.prompt_tokens,
         owner=turn.owner,
-        subjects=turn.caller.subjects,
+        subjects=payers(turn.caller, turn.chatbot_id),
         hold_id=turn.hold_id,
         chat_id=turn.chat_id,
         turn_id=turn.id,

@@ -13,6 +13,7 @@ from docuchat_chat.chatbots.routes import router as chatbots
 from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
+from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.settings import Settings
 from docuchat_chat.transcripts.routes import router as transcripts
 from docuchat_chat.turns.chatbot_routes import router as asking_chatbots
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
             transcripts,
             chatbots,
             chatbots_in_public,
+            insights,
             search,
             internal,
             chatbot_names,

@@ -29,6 +29,7 @@ from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
+from docuchat_chat.insights.service import InsightService
 from docuchat_chat.settings import Settings
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import ChatTx, composer
@@ -92,6 +93,7 @@ class Container:
     feedback: FeedbackService
     transcripts: TranscriptService
     chatbots: ChatbotService
+    insights: InsightService
     sealed_answers: SealedAnswers
     turns: Turns
     idempotency: Idempotency
@@ -224,6 +226,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
             chatbots=_open_chatbots(settings, transactions, replay, session, background),
+            insights=InsightService(transactions, clock),
             sealed_answers=SealedAnswers(internal_token),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),

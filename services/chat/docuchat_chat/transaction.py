@@ -13,6 +13,7 @@ from docuchat_chat.chatbots.repository import ChatbotRepository
 from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
+from docuchat_chat.insights.repository import InsightRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -32,6 +33,7 @@ class ChatTx:
     chatbots: ChatbotRepository
     chats: ChatRepository
     feedback: FeedbackRepository
+    insights: InsightRepository
     legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
@@ -52,6 +54,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             chatbots=ChatbotRepository(connection),
             chats=ChatRepository(connection),
             feedback=FeedbackRepository(connection),
+            insights=InsightRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),

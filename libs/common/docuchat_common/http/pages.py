@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import orjson
@@ -96,6 +97,15 @@ def number(text: str, below: int = 1 << 63) -> int:
     if not (text.isascii() and text.isdecimal() and (found := int(text)) < below):
         raise ValueError
     return found
+
+
+def moment(text: str) -> datetime:
+    """A position that is a time with its zone, in UTC; ValueError for what was never given."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError
+    # in UTC already here: at either end of the calendar another zone's time cannot be converted
+    return at.astimezone(UTC)
 
 
 @raises(InvalidCursor)

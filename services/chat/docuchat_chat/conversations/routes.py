@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.identity import require_internal_token
 from docuchat_common.http.json_body import TextRoute
-from docuchat_common.http.pages import InvalidCursor, Page, Paging, number
+from docuchat_common.http.pages import Page, Paging, moment, number
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -212,9 +211,5 @@ async def _page_of(
     return found, paging.page(found.messages, PlacedMessageView.of, lambda message: (message.seq,))
 
 
-def _chat_position(is_pinned: str, moment: str, chat_id: str) -> ChatPosition:
-    at = datetime.fromisoformat(moment)
-    if at.tzinfo is None:
-        raise InvalidCursor
-    # in UTC already here: at either end of the calendar another zone's time cannot be converted
-    return number(is_pinned, 2) == 1, at.astimezone(UTC), ChatId(UUID(chat_id))
+def _chat_position(is_pinned: str, at: str, chat_id: str) -> ChatPosition:
+    return number(is_pinned, 2) == 1, moment(at), ChatId(UUID(chat_id))

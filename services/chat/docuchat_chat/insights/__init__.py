@@ -1,0 +1,1 @@
+"""What who manages a chatbot sees of its use."""

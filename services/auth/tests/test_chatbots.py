@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import jwt
 import pytest
 
 from docuchat_auth.api_keys.service import ApiKeys
@@ -187,7 +188,10 @@ async def test_a_visitor_renews_the_own_token_and_nobody_elses(bots: Bots) -> No
     access = (await bots.world.sign_in_as(bots.tenant, "ann@example.com")).access_token
     head, body, signature = token.split(".")
     forged = ".".join((head, body, signature[::-1]))
-    for shown in (access, forged, "junk", "a.b.c", ""):
+    kid = {"kid": jwt.get_unverified_header(token)["kid"]}
+    unsigned = jwt.encode(claims_of(token), None, algorithm="none", headers=kid)
+    by_public_key = jwt.encode(claims_of(token), kid["kid"] * 2, algorithm="HS256", headers=kid)
+    for shown in (access, forged, unsigned, by_public_key, "junk", "a.b.c", ""):
         assert (await bots.visit(chatbot, SHOP, shown))[1] != visitor
     bots.world.clock.advance(days=30)
     assert (await bots.visit(chatbot, SHOP, token))[1] != visitor

@@ -96,6 +96,9 @@ async def endow(product: Product, user: User) -> Victim:
     export = await user.http.post(f"/v1/users/{user.id}/export")
     assert export.status_code == 202, export.text
     ids["export_id"] = export.json()["id"]
+    shared = await user.http.post(f"/v1/chats/{start['chat_id']}/share")
+    assert shared.status_code == 201, shared.text
+    ids["share_id"], ids["token"] = shared.json()["id"], shared.json()["token"]
     renamed = await user.http.patch(f"/v1/chats/{start['chat_id']}", json={"title": f"Chat {_SECRET}"})
     assert renamed.status_code == 200
     return Victim(user, content, ids)

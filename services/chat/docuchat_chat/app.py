@@ -15,6 +15,7 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.settings import Settings
+from docuchat_chat.sharing.routes import router as sharing
 from docuchat_chat.transcripts.routes import router as transcripts
 from docuchat_chat.turns.chatbot_routes import router as asking_chatbots
 from docuchat_chat.turns.routes import router as turns
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
             conversations,
             feedback,
             transcripts,
+            sharing,
             chatbots,
             chatbots_in_public,
             insights,

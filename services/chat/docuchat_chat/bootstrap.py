@@ -31,6 +31,7 @@ from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
 from docuchat_chat.settings import Settings
+from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.transaction import ChatTx, composer
 from docuchat_chat.transcripts.service import TranscriptService
@@ -76,7 +77,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback")
+EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -92,11 +93,12 @@ class Container:
     conversations: ConversationService
     feedback: FeedbackService
     transcripts: TranscriptService
+    sharing: SharingService
     chatbots: ChatbotService
     insights: InsightService
-    sealed_answers: SealedAnswers
     turns: Turns
     idempotency: Idempotency
+    sealed_answers: SealedAnswers
     exporter: Exporter
     refusals: Refusals
     background: Background
@@ -205,11 +207,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.start("relay", relay.run)
         background.start("board", board.run)
         background.start("stops", lambda: board.listen_for_stops(registry.stop))
-        removals = Removals(transactions, replay)
+        removals, sharing = Removals(transactions, replay), SharingService(transactions)
         conversations = ConversationService(transactions, replay, limiter, max_message_chars=settings.max_message_chars)
         retention = Retention(transactions, clock, conversations.delete_unused)
         upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
-        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention)
+        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention, sharing)
         consumer = Consumer(broker, subscriptions(transactions, erasure, retention, removals))
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=2))
@@ -225,11 +227,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             conversations=conversations,
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
+            sharing=sharing,
             chatbots=_open_chatbots(settings, transactions, replay, session, background),
             insights=InsightService(transactions, clock),
-            sealed_answers=SealedAnswers(internal_token),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
+            sealed_answers=SealedAnswers(internal_token),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),
             refusals=Refusals(transactions),
             background=background,
@@ -282,6 +285,7 @@ def _start_sweeps(
     erasure: TenantErasure,
     removals: Removals,
     retention: Retention,
+    sharing: SharingService,
 ) -> None:
     background.every("recovery", policy.sweep, recovery.sweep)
     background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
@@ -291,6 +295,7 @@ def _start_sweeps(
     background.every("erasures", ERASE_EVERY, erasure.go_on)
     background.every("removals", timedelta(minutes=1), removals.sweep)
     background.every("retention", SWEEP_EVERY, retention.sweep)
+    background.every("expired_shares", SWEEP_EVERY, sharing.sweep)
     background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
 from docuchat_chat.answers import extractive
@@ -23,6 +23,8 @@ class Settings(ServiceSettings, EmbeddingSettings):
 
     port: int = Field(default=8002, ge=0, le=65535)
     usage_url: ServiceUrl = "http://127.0.0.1:8003"
+    public_url: Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:8000"
+    """The gateway as browsers know it: links to shared chats lead there."""
 
     openai_model: str = "gpt-4o-mini"
     allowed_models: Annotated[tuple[str, ...], NoDecode] = ()

@@ -14,6 +14,7 @@ from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
 from docuchat_chat.insights.repository import InsightRepository
+from docuchat_chat.sharing.repository import ShareRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -34,6 +35,7 @@ class ChatTx:
     chats: ChatRepository
     feedback: FeedbackRepository
     insights: InsightRepository
+    shares: ShareRepository
     legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
@@ -55,6 +57,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             chats=ChatRepository(connection),
             feedback=FeedbackRepository(connection),
             insights=InsightRepository(connection),
+            shares=ShareRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),

@@ -28,4 +28,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "forget_calls",
             "erasures",
             "retention",
+            "chatbots",
+            "chats_of_chatbots",
+            "expired_shares",
         }

@@ -11,12 +11,14 @@ import pytest
 from docuchat_chat.bootstrap import _keys_of
 from docuchat_chat.feedback.domain import Opinion
 from docuchat_chat.feedback.service import FeedbackService
+from docuchat_chat.sharing.domain import LIFE
+from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
 from docuchat_chat.turns.domain import Question
 from docuchat_common.db import UnitOfWork
 from docuchat_common.errors import TenantGone
 from docuchat_common.events.catalogue import TenantErased
-from docuchat_common.ids import MessageId
+from docuchat_common.ids import ChatId, MessageId
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.leftovers import rows_of
@@ -48,12 +50,20 @@ async def test_chats_messages_turns_calls_and_streams_of_one_tenant_go(world: An
     start, *_ = await world.ask(key="once")
     feedback = FeedbackService(world.transactions)
     await feedback.give(world.caller, MessageId(UUID(start["message_id"])), Opinion("up", text="Good."))
+    await SharingService(world.transactions).share(world.caller, ChatId(UUID(start["chat_id"])), "link", LIFE)
     mine, world.caller = world.caller, other
     await world.ask()
     world.caller = mine
     chat = (await world.conversations.list_chats(mine, 10, None, None))[0]
     await world.conversations.add_message(mine, chat.id, "And this?", {})
-    assert {"chat.chats", "chat.messages", "chat.feedback", "chat.turns", "chat.provider_calls"} < await left(world, 1)
+    assert {
+        "chat.chats",
+        "chat.messages",
+        "chat.feedback",
+        "chat.shares",
+        "chat.turns",
+        "chat.provider_calls",
+    } < await left(world, 1)
     of_other = await left(world, 2)
 
     erasure = erasure_of(world)

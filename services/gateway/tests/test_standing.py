@@ -11,11 +11,13 @@ from unittest.mock import AsyncMock
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
 from services.gateway.tests.fakes import Behind, Chat, event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from docuchat_common.contracts.public_answers import TENANT_HEADER
 from docuchat_common.contracts.revisions import PAGE, Revision, RevisionPage
 from docuchat_common.contracts.revisions import PATH as REVISIONS
 from docuchat_common.errors import UpstreamUnavailable
@@ -74,6 +76,33 @@ async def test_a_session_that_was_ended_is_refused_and_another_of_the_same_user_
 
     await eventually(refused)
     assert await code_of(gateway, gateway.headers(claims={"sid": str(other)})) == (200, None)
+
+
+async def test_a_suspended_tenant_tells_nothing_to_who_only_has_a_link(gateway: Gateway, behind: Behind) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, headers={TENANT_HEADER: "1"})
+
+    behind.answer = answer
+    opened = await gateway.call("GET", "/v1/shared/token")
+    assert opened.status == 200 and TENANT_HEADER not in opened.headers
+    gateway.mint.take_back("tenant", 1, state="suspended")
+
+    async def closed() -> bool:
+        return await code_of(gateway, {}, path="/v1/shared/token") == (404, "link_closed")
+
+    await eventually(closed)
+
+
+async def test_who_signs_in_where_nobody_must_is_judged_all_the_same(gateway: Gateway) -> None:
+    assert (await code_of(gateway, gateway.headers(), path="/v1/shared/token"))[0] == 200
+    nonsense = {"Authorization": "Bearer nonsense"}
+    assert await code_of(gateway, nonsense, path="/v1/shared/token") == (401, "invalid_token")
+    gateway.mint.take_back("user", gateway.user, state="ended")
+
+    async def refused() -> bool:
+        return await code_of(gateway, gateway.headers(), path="/v1/shared/token") == (401, "session_ended")
+
+    await eventually(refused)
 
 
 async def test_a_suspended_tenant_reads_and_does_nothing_else_until_it_is_resumed(gateway: Gateway) -> None:

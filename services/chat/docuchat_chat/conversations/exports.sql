@@ -50,3 +50,13 @@ FROM chat.feedback f
 JOIN chat.messages m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
 WHERE f.tenant_id = :tenant_id AND (:subject_ids::uuid[] IS NULL OR f.subject_id = ANY (:subject_ids::uuid[]))
 ORDER BY f.message_id, f.subject_id;
+
+-- name: shares
+-- Links to chats, without their tokens.
+SELECT jsonb_build_object('id', s.id, 'chat_id', s.chat_id, 'audience', s.audience, 'title', s.title,
+    'created_at', s.created_at, 'expires_at', s.expires_at)::text AS row
+FROM chat.chats c
+JOIN chat.shares s ON s.tenant_id = c.tenant_id AND s.chat_id = c.id
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
+  AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
+ORDER BY s.id;

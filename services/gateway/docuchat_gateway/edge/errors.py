@@ -3,6 +3,7 @@
 from docuchat_common.errors import (
     Forbidden,
     InvalidInput,
+    NotFound,
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
@@ -26,6 +27,12 @@ class TenantSuspended(Forbidden):
     """Your tenant is suspended: what is there can be read, nothing can be changed or asked; ask your operator."""
 
     code = "tenant_suspended"
+
+
+class LinkClosed(NotFound):
+    """What this link leads to is closed for now; ask who gave it to you."""
+
+    code = "link_closed"
 
 
 class TenantDeleting(Forbidden):

@@ -30,6 +30,7 @@ from docuchat_gateway.edge.errors import (
     BadFrame,
     Busy,
     FrameTooLarge,
+    LinkClosed,
     SessionEnded,
     SlowBody,
     TenantDeleting,
@@ -114,6 +115,10 @@ def describe(document: JsonObject) -> JsonObject:
             if operation.get(EXTENSION) == "public":
                 operation["security"] = []
                 operation["parameters"] = [*operation.get("parameters", []), *_missing_tenant_header(operation, path)]
+            if path in _MAY_SIGN_IN:
+                operation["security"] = [{}, {"HTTPBearer": []}]
+                problems = (TokenOutdated, SessionEnded, LinkClosed)
+                operation["responses"] = with_problems(operation["responses"], *problems)
             operation.setdefault("security", [])
             if operation.get(EXTENSION) == "operator":
                 operation["responses"] = with_problems(operation["responses"], SessionEnded)
@@ -157,7 +162,7 @@ _TAGS: Final = (
     ("documents", ("/v1/files", "/v1/attachments", "/v1/passages"), "Files, how far they have come, and their text."),
     ("chatbots", ("/v1/chatbots",), "Chatbots, what they answer from, and their versions."),
     ("public", ("/v1/public",), "Chatbots in public: for visitors of pages, and for programs with a chatbot's key."),
-    ("chat", ("/v1/chat", "/v1/turns", "/v1/messages"), "Questions, streamed answers and conversations."),
+    ("chat", ("/v1/chat", "/v1/turns", "/v1/shared", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("events", ("/v1/events",), "All documents and turns of a user in one stream."),
     ("search", ("/v1/search",), "Passages without an answer."),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
@@ -232,6 +237,7 @@ def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
     }
 
 
+_MAY_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.may_sign_in)
 _SOCKET: Final = f"""\
 No webhook: OpenAPI has no place of its own for the messages of a socket.
 

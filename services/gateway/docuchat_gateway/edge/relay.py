@@ -1,7 +1,7 @@
 """Requests that are passed on: the table of what goes where, and the response that relays bytes as they come."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -10,13 +10,14 @@ import aiohttp
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from docuchat_common.contracts.public_answers import TENANT_HEADER
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.requests import HOP_BY_HOP
 from docuchat_gateway.event_stream import broken_off
 
-_NOT_RETURNED: Final = HOP_BY_HOP | {"date", "server", "x-request-id"}
+_NOT_RETURNED: Final = HOP_BY_HOP | {"date", "server", "x-request-id", TENANT_HEADER.lower()}
 
 
 class RelayedResponse(Response):
@@ -38,8 +39,12 @@ class RelayedResponse(Response):
         patience: timedelta,
         request_id: str | None,
         following: AbstractContextManager[asyncio.Future[DocuChatError]] | None = None,
+        closure: Callable[[int], DocuChatError | None] | None = None,
     ) -> None:
-        """`following` opens what says that the answer must not go on, and why."""
+        """`following` opens what says that the answer must not go on, and why.
+
+        `closure` says why nothing of a tenant may be told, of an answer that names one (`contracts.public_answers`).
+        """
         self._upstream = upstream
         self._method = method
         self._target = target
@@ -47,6 +52,7 @@ class RelayedResponse(Response):
         self._body = body
         self._patience = patience
         self._request_id = request_id
+        self._closure = closure
         self._following: AbstractContextManager[asyncio.Future[DocuChatError] | None] = following or nullcontext()
         self._at: Literal["the head", "an event", "the midst", "the end"] = "the head"
         """What would be sent next."""
@@ -90,6 +96,10 @@ class RelayedResponse(Response):
             await response_for(error, self._request_id)(scope, receive, send)
             return
         async with response:
+            closed = self._closure_of(response)
+            if closed is not None:
+                await response_for(closed, self._request_id)(scope, receive, send)
+                return
             events = response.content_type == "text/event-stream"
             raw_headers = [
                 (name.lower(), value)
@@ -115,6 +125,10 @@ class RelayedResponse(Response):
                 await send({"type": "http.response.body", "body": told, "more_body": True})
             self._at = "the end"
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _closure_of(self, response: aiohttp.ClientResponse) -> DocuChatError | None:
+        tenant = response.headers.get(TENANT_HEADER)
+        return None if tenant is None or self._closure is None else self._closure(int(tenant))
 
 
 async def _hangup(receive: Receive) -> None:

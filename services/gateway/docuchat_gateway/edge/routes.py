@@ -55,10 +55,11 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
         try:
             if row.action == "operator":
                 await container.verifier.verify_operator(bearer_token(request.headers))
-            elif row.action != "public":
+            elif row.action != "public" or (row.may_sign_in and "authorization" in request.headers):
                 identity = await container.verifier.verify(bearer_token(request.headers))
                 assert_same_tenant(identity, request.headers.get(settings.tenant_header))
-                container.verifier.permit(identity, row.action, request.method)
+                if row.action != "public":
+                    container.verifier.permit(identity, row.action, request.method)
                 assert_same_origin(identity, request.headers)
                 structlog.contextvars.bind_contextvars(tenant_id=identity.caller.tenant_id)
             body = await _body_of(request, row)
@@ -89,6 +90,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             patience=patience,
             request_id=request.scope.get("request_id"),
             following=following,
+            closure=container.verifier.standing.closure if row.action == "public" else None,
         )
 
     return relay

@@ -18,7 +18,7 @@ from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.claims import Identity
 from docuchat_common.http.identity import TokenVerifier
-from docuchat_gateway.edge.errors import SessionEnded, TenantDeleting, TenantSuspended, TokenOutdated
+from docuchat_gateway.edge.errors import LinkClosed, SessionEnded, TenantDeleting, TenantSuspended, TokenOutdated
 
 logger = structlog.get_logger()
 
@@ -129,6 +129,10 @@ class Standing:
         if state == "suspended":
             return TenantSuspended()
         return None if action == "tenant.own" else TenantDeleting()
+
+    def closure(self, tenant_id: int) -> DocuChatError | None:
+        """Why nothing of a tenant is told to who is not signed in."""
+        return LinkClosed() if tenant_id in self._known.tenants else None
 
     @contextmanager
     def following(self, identity: Identity, method: str) -> Iterator[asyncio.Future[DocuChatError]]:

@@ -23,6 +23,8 @@ class Row:
     action: Permission
     slow: bool = False
     max_bytes: int = 16 * 2**10
+    may_sign_in: bool = False
+    """Of a public path: whether a token is verified where one is sent."""
 
 
 # Every path is named: what is not here is not reachable from outside, least of all /internal.
@@ -39,6 +41,10 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chats", ("GET", "POST"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/export", ("GET",), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/share", ("POST",), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/shares", ("GET",), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/shares/{share_id}", ("DELETE",), "chat", "chats.use"),
+    Row("/v1/shared/{token}", ("GET",), "chat", "public", may_sign_in=True),
     Row("/v1/messages", ("GET", "POST"), "chat", "chats.use", max_bytes=LONG_BODY),
     Row("/v1/messages/{message_id}/feedback", ("POST", "DELETE"), "chat", "chats.follow"),
     Row("/v1/messages/{message_id}/regenerate", ("POST",), "chat", "chats.use", slow=True),

@@ -1,0 +1,1 @@
+"""Links to what a chat was at a moment."""

@@ -79,6 +79,12 @@ async def test_a_visitor_counts_for_the_visitor_and_for_the_address(open_gateway
         assert (user.status, stranger.status) == (200, 401)
 
 
+async def test_a_chatbots_program_asks_for_many_people(open_gateway: OpenGateway) -> None:
+    async with open_gateway(rate_limit_per_minute=1, rate_limit_per_address=3) as gateway:
+        key = {"X-API-Key": gateway.mint.make_chatbot_key(uuid.uuid4())}
+        assert [(await gateway.call("POST", ASKED, headers=key)).status for _ in range(4)] == [200, 200, 200, 429]
+
+
 async def test_a_chatbots_key_is_an_api_key_that_asks(gateway: Gateway, behind: Behind) -> None:
     key = gateway.mint.make_chatbot_key(CHATBOT)
     for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):

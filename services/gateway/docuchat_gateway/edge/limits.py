@@ -142,6 +142,10 @@ class RequestLimits:
         of_address = f"{limited_address(address)}:visitors"
         return await self._hit_all(("user", subject, self._per_user), ("address", of_address, self._per_address))
 
+    async def hit_chatbot(self, subject: str) -> RateDecision | None:
+        """Count one request of a chatbot's program, which has as many as an address: many people may ask through it."""
+        return await self._hit("user", subject, self._per_address)
+
     async def hit_new_key(self, address: str) -> RateDecision | None:
         """Count an API key that this address has not yet shown to be good, before anybody knows whether it is."""
         return await self._hit("new-key", limited_address(address), self._per_address)
@@ -183,6 +187,8 @@ class RateLimit:
             decision = await limits.hit_address(client_address(scope), place)
         elif caller.subject_type == "visitor":
             decision = await limits.hit_visitor(caller.holder, client_address(scope))
+        elif caller.subject_type == "chatbot":
+            decision = await limits.hit_chatbot(caller.holder)
         else:
             decision = await limits.hit_caller(caller.holder)
         refused: DocuChatError | None = scope.get(REFUSED)

@@ -70,6 +70,10 @@ async def endow(product: Product, user: User) -> Victim:
     ids |= {"chatbot_id": chatbot.json()["id"], "publishable_id": chatbot.json()["publishable_id"], "version": 1}
     published = await user.http.post(f"/v1/chatbots/{chatbot.json()['id']}/publish")
     assert published.status_code == 201, published.text
+    file = {"file": ("note.pdf", small_pdf((f"The note says {_SECRET}, too.",)), "application/pdf")}
+    attached = await user.http.post("/v1/attachments", files=file)
+    assert attached.status_code == 202, attached.text
+    ids["attachment"] = attached.json()["id"]
     async with product.database() as administrator:
         group = "INSERT INTO auth.groups VALUES ($1, gen_random_uuid(), $2, now()) RETURNING id"
         ids["group_id"] = str(await administrator.fetchval(group, user.tenant_id, f"Group {uuid4()}"))

@@ -101,6 +101,7 @@ def any_of(event: type[Event]) -> Event:
     samples = {
         UUID: uuid7(), UUID | None: None, int: 1, str: "x", bool: True, float: 1.0, AwareDatetime: datetime.now(UTC),
         str | None: None, PositiveInt | None: None, dict[str, NonNegativeInt]: {"x": 1}, dict[str, str]: {"x": "y"},
+        tuple[UUID, ...]: (uuid7(),),
     }  # fmt: skip
     given = {}
     for name, field in event.model_fields.items():

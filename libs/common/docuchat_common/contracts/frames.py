@@ -71,6 +71,11 @@ class AskMessage(_Sent):
         description="Answer from these documents only. Also taken as `document_ids`.",
     )
     collection_id: UUID | None = Field(default=None, description="Answer from this collection only.")
+    attachments: list[UUID] = Field(
+        default=[],
+        max_length=10,
+        description="Own files of `POST /v1/attachments`, which this and later answers of the chat rest on as well.",
+    )
 
 
 class ResumeMessage(_Sent):

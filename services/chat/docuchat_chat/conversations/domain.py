@@ -52,6 +52,8 @@ class Chat:
     archived: bool = False
     chatbot_id: ChatbotId | None = None
     """The chatbot that answers in it, for ever; known of a chat that is looked up by itself."""
+    attachments: tuple[DocumentId, ...] = ()
+    """Files that were attached to its questions; known of a chat that is looked up by itself."""
     match: Match | None = None
     """Of a search."""
     tree: Tree = field(default_factory=Tree)
@@ -105,6 +107,17 @@ class Scope:
 
     document_ids: tuple[DocumentId, ...] | None = None
     collection_id: CollectionId | None = None
+    attachments: tuple[DocumentId, ...] = ()
+    """Own files, which it is asked of as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """A file that was attached to a question; without names once it is deleted, or where it is not the reader's."""
+
+    id: DocumentId
+    title: str = ""
+    filename: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,8 @@ class Message:
     metadata: dict[str, Any]
     created_at: datetime
     scope: Scope = Scope()
+    attachments: tuple[AttachedFile, ...] = ()
+    """What its scope names, as its reader may see it."""
     parent_id: MessageId | None = None
     """What it follows; None at the beginning of a chat, and of a message that is looked up by itself."""
     siblings: tuple[MessageId, ...] = ()

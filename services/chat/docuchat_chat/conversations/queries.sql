@@ -1,8 +1,11 @@
 -- name: find_chat^
 -- One chat of a caller by its id or by the session key that the client chose, with its tree.
 SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
-       chatbot_id
-FROM chat.chats
+       chatbot_id,
+       -- of files that were attached to many questions the newest
+       ARRAY(SELECT a.document_id FROM chat.chat_attachments a
+             WHERE a.tenant_id = :tenant_id AND a.chat_id = c.id ORDER BY a.added_at DESC LIMIT 50) AS attachments
+FROM chat.chats c
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND (id = :chat_id::uuid OR session_key = :session_key::text)
 -- A session_id that is the id of an own chat means that chat.

@@ -50,7 +50,10 @@ class ChatRepository:
     ) -> Chat | None:
         """Return the caller's own chat by id, else by session key."""
         row = await _queries.find_chat(self._connection, **_own(caller), chat_id=chat_id, session_key=session_key)
-        return replace(_chat(row), tree=_tree(row), chatbot_id=_chatbot_id(row)) if row is not None else None
+        if row is None:
+            return None
+        attachments = tuple(map(DocumentId, row["attachments"]))
+        return replace(_chat(row), tree=_tree(row), chatbot_id=_chatbot_id(row), attachments=attachments)
 
     async def history(self, caller: Caller, chat: Chat, end: int, limit: int) -> list[PastMessage]:
         """Return the last messages that have text on the way to number `end`, in order of time."""
@@ -337,4 +340,5 @@ def _scope(stored: str | None) -> Scope:
     return Scope(
         tuple(DocumentId(UUID(document)) for document in documents) if documents is not None else None,
         CollectionId(UUID(collection)) if collection is not None else None,
+        tuple(DocumentId(UUID(document)) for document in fields.get("attachments", ())),
     )

@@ -17,6 +17,14 @@ from docuchat_common.ids import MessageId
 from docuchat_common.text import one_line
 
 
+class AttachedFileView(BaseModel):
+    """A file that was attached to a question."""
+
+    id: UUID
+    title: str = Field(description="Empty once the file is deleted.")
+    filename: str
+
+
 class MessageView(BaseModel):
     """A message of a chat."""
 
@@ -31,6 +39,7 @@ class MessageView(BaseModel):
     metadata: dict[str, Any]
     created_at: datetime
     parent_id: UUID | None = Field(description="The message that it follows; null at the beginning of a chat.")
+    attachments: list[AttachedFileView] = Field(default=[], description="Own files that the question was asked of.")
 
     @classmethod
     def of(cls, message: Message) -> MessageView:
@@ -47,6 +56,9 @@ class MessageView(BaseModel):
             metadata=message.metadata,
             created_at=message.created_at,
             parent_id=message.parent_id,
+            attachments=[
+                AttachedFileView(id=each.id, title=each.title, filename=each.filename) for each in message.attachments
+            ],
         )
 
 

@@ -11,7 +11,15 @@ from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.attachments.service import release_attachments
 from docuchat_chat.chatbots.versions import live_collections
-from docuchat_chat.conversations.domain import Chat, ChatChange, ChatFilter, ChatPosition, Message, chat_id_of
+from docuchat_chat.conversations.domain import (
+    AttachedFile,
+    Chat,
+    ChatChange,
+    ChatFilter,
+    ChatPosition,
+    Message,
+    chat_id_of,
+)
 from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_chat.feedback.errors import MessageNotFound
@@ -43,7 +51,7 @@ class Conversation:
 async def readable(
     tx: ConversationsTx, caller: Caller, messages: Sequence[Message], chatbot_id: ChatbotId | None
 ) -> list[Message]:
-    """Return messages whose citations have no words of documents that their reader may not see any more.
+    """Return messages whose citations have no words of documents that their reader may not see any more, nor names.
 
     Whoever may ask a chatbot may see what it answers from now, besides what is the reader's own to see.
     """
@@ -52,7 +60,16 @@ async def readable(
     if hidden and chatbot_id is not None:
         shared = await live_collections(tx.chatbots, caller.tenant_id, chatbot_id)
         hidden = await tx.search.hidden(caller.tenant_id, hidden, shared)
-    return [replace(message, citations=without_words(message.citations, hidden)) for message in messages]
+    attached = list({document_id for message in messages for document_id in message.scope.attachments})
+    names = await tx.search.names(caller.tenant_id, attached) if attached else {}
+    return [
+        replace(
+            message,
+            citations=without_words(message.citations, hidden),
+            attachments=tuple(AttachedFile(each, *names.get(each, ())) for each in message.scope.attachments),
+        )
+        for message in messages
+    ]
 
 
 async def list_path(

@@ -12,6 +12,7 @@ from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.service import readable
 from docuchat_chat.metrics import PREPARATION_SECONDS
 from docuchat_chat.turns.answering import Answering, LiveAnswering, StoredTurn, readable_turn
+from docuchat_chat.turns.attached import Attached
 from docuchat_chat.turns.branches import Branches
 from docuchat_chat.turns.checks import Checks
 from docuchat_chat.turns.domain import Question, TurnState
@@ -66,6 +67,7 @@ class AskService:
             holds=holds,
             histories=Histories(transactions, policy),
             sources=Sources(retrieval, policy),
+            attached=Attached(transactions, retrieval, policy),
             writing=Writing(
                 transactions=transactions,
                 counter_for=counter_for,

@@ -67,4 +67,9 @@ def _is_named(chat: Chat, question: Question) -> bool:
 
 def _asked_of(question: Question, message: Message) -> Question:
     scope = message.scope
-    return replace(question, document_ids=scope.document_ids, collection_id=scope.collection_id)
+    return replace(
+        question,
+        document_ids=scope.document_ids,
+        collection_id=scope.collection_id,
+        attachments=scope.attachments,
+    )

@@ -66,6 +66,8 @@ class Question:
     chat_id: ChatId | None = None
     document_ids: tuple[DocumentId, ...] | None = None
     collection_id: CollectionId | None = None
+    attachments: tuple[DocumentId, ...] = ()
+    """Own files that it is asked of as well."""
     branch: Branch | None = None
     """None goes on where the chat ends that is shown; of an answer that is given again the text is found there."""
     chatbot_id: ChatbotId | None = None
@@ -89,6 +91,8 @@ class Question:
             asked += [self.branch.kind, self.branch.message_id]
         if self.chatbot_id is not None:
             asked += [self.chatbot_id, self.version]
+        if self.attachments:
+            asked += ["attachments", *self.attachments]
         return fingerprint_of(orjson.dumps(asked))
 
 

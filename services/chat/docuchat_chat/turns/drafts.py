@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
-from docuchat_chat.answers.domain import Findings, PastMessage
+from docuchat_chat.answers.domain import Findings, Library, PastMessage
 from docuchat_chat.answers.service import Books
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.chatbots.domain import Chatbot
@@ -40,6 +41,10 @@ class Draft:
     place: Place = ANYWHERE
     """Where in the chat it goes."""
     history: tuple[PastMessage, ...] = ()
+    vector: Any = None
+    """Of the question, once it is embedded."""
+    unready: Library | None = None
+    """What is told instead of an answer, while attachments are not ready."""
     findings: Findings = field(default_factory=lambda: Findings(()))
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from docuchat_chat.answers.domain import Hold
+from docuchat_chat.turns.attached import Attached
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.histories import Histories
@@ -29,6 +30,7 @@ class Preparation:
         holds: Holds,
         histories: Histories,
         sources: Sources,
+        attached: Attached,
         writing: Writing,
         visitors: Visitors,
         generator: Generator,
@@ -37,6 +39,7 @@ class Preparation:
         self._holds = holds
         self._histories = histories
         self._sources = sources
+        self._attached = attached
         self._writing = writing
         self._visitors = visitors
         self._generator = generator
@@ -64,6 +67,7 @@ class Preparation:
             if not self._sources.is_free:
                 # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
                 await self._sources.look_up(draft)
+            await self._attached.look_up(draft)  # which files there are is known of the chat
             live, library = await self._writing.write_down(draft, hold)
         except BaseException:
             await self._holds.release(hold.id)

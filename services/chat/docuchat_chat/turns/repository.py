@@ -163,13 +163,16 @@ def _own(caller: Caller) -> dict[str, Any]:
 def _question(question: Question | None) -> dict[str, Any]:
     if question is None:
         return {"question": None, "question_key": "", "question_tokens": None, "scope": None}
-    documents, collection = question.document_ids, question.collection_id
-    scope = {"document_ids": documents, "collection_id": collection}
+    scope: dict[str, Any] = {}
+    if question.document_ids is not None or question.collection_id is not None:
+        scope = {"document_ids": question.document_ids, "collection_id": question.collection_id}
+    if question.attachments:
+        scope["attachments"] = question.attachments
     return {
         "question": question.text,
         "question_key": fold(question.text),
         "question_tokens": question.tokens,
-        "scope": orjson.dumps(scope).decode() if documents is not None or collection is not None else None,
+        "scope": orjson.dumps(scope).decode() if scope else None,
     }
 
 

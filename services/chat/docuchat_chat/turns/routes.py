@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
+from docuchat_chat.attachments.errors import AttachmentNotFound
 from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
 from docuchat_chat.conversations.errors import NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
@@ -33,7 +34,14 @@ MessagePath = Annotated[UUID, Path(description="Id of a message of one's own.")]
 TurnPath = Annotated[UUID, Path(description="Id of a turn, from `start` or from the answer.")]
 
 
-_REFUSALS: Final = (*ASKING_ERRORS, ChatbotNotFound, ChatbotNotPublished, CollectionNotFound, DocumentNotFound)
+_REFUSALS: Final = (
+    *ASKING_ERRORS,
+    AttachmentNotFound,
+    ChatbotNotFound,
+    ChatbotNotPublished,
+    CollectionNotFound,
+    DocumentNotFound,
+)
 """Of everything that is answered."""
 
 

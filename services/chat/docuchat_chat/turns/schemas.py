@@ -48,6 +48,7 @@ class AskBody(AskMessage):
             branch=Branch(BranchKind.FOLLOW, MessageId(self.parent_id)) if self.parent_id is not None else None,
             document_ids=tuple(map(DocumentId, self.documents)) if self.documents is not None else None,
             collection_id=CollectionId(self.collection_id) if self.collection_id is not None else None,
+            attachments=tuple(dict.fromkeys(map(DocumentId, self.attachments))),
             chatbot_id=ChatbotId(self.chatbot_id) if self.chatbot_id is not None else None,
         )
 

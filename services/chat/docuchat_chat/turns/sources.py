@@ -28,8 +28,8 @@ class Sources:
         question = draft.question
         if not self._retrieval.is_free:
             draft.slot.give_up()  # a provider that is slow keeps nobody else from asking
-        vector = await self._retrieval.embed_or_not(question.text, draft.books)
+        draft.vector = await self._retrieval.embed_or_not(question.text, draft.books)
         await take(draft.slot, self._policy.preparation_patience)
         draft.findings = await self._retrieval.find(
-            question.text, vector, draft.caller, draft.setup.top_k, question.document_ids, question.collection_id
+            question.text, draft.vector, draft.caller, draft.setup.top_k, question.document_ids, question.collection_id
         )

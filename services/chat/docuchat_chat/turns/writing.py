@@ -52,7 +52,9 @@ class Writing:
         prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, draft.setup, counter)
         async with self._transactions.as_caller(draft.caller) as tx:
             library = None
-            if not prompt.sources:
+            if draft.unready is not None:
+                library, prompt = draft.unready, Prompt((), (), 0)
+            elif not prompt.sources:
                 library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
                 if self._may_answer_without(draft.setup, library):
                     library = None
@@ -87,6 +89,8 @@ class Writing:
             )
             new_question = question if draft.place.question_id is None else None
             await tx.turns.begin(turn, opened, new_question, counter.name)
+            if question.attachments:
+                await tx.attachments.keep(draft.caller.tenant_id, opened.id, question.attachments)
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
         self._registry.written(turn)

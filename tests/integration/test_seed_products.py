@@ -9,18 +9,20 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from docuchat_testkit.product import Product
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.product import Product, small_pdf
 from docuchat_testkit.vocabulary import repository_root
 
 DEMO = {"X-Tenant-ID": "1"}
 SECRET = "seven purple harbours"
-LATER = {"billing", "chatbots", "embedding", "metadata", "presence", "when a user was changed"}
+LATER = {"billing", "embedding", "metadata", "presence", "when a user was changed"}
 """What the tables may put off; each goes with what brings it."""
 INDIFLY, PLATFORM = "indifly-chat.md", "chatbot-platform.md"
 _PLACE = re.compile(r"`(\S+ \S+)` → `([\w.]+)`")
@@ -130,11 +132,17 @@ async def client(embedded_product: Product) -> AsyncIterator[Client]:
         yield Client(http)
 
 
-async def test_what_comes_later_is_not_there(client: Client) -> None:
+async def test_what_comes_later_is_not_there_and_the_rest_means_what_the_page_says(client: Client) -> None:
+    described = (await client.http.get("/openapi.json")).json()["paths"]
     for line in table("Endpoints"):
+        method, path = line.theirs.split(" ")
         if line.is_later:
-            names = dict.fromkeys(re.findall(r"\{(\w+)\}", line.theirs), str(uuid.uuid4()))
+            names = dict.fromkeys(re.findall(r"\{(\w+)\}", path), str(uuid.uuid4()))
             await client.call(line.theirs, 404, named=names)
+        elif method != "WS" and path != "/docs":
+            our_method, ours = line.here.strip("`").split(" ")
+            assert our_method == method
+            assert path in [ours, *described[ours][method.lower()].get("x-aliases", [])], line
 
 
 async def test_a_client_of_indifly_chat_finds_everything_under_its_own_names(client: Client, documents: Path) -> None:
@@ -191,4 +199,36 @@ async def test_a_client_of_the_chatbot_platform_finds_everything_under_its_own_n
     me = await client.call("GET /users/me")
     assert (me["username"], me["customer_id"]) == (customer, founded["customer_id"])
     await client.call("GET /v1/usage")
+
+    made = await client.call("POST /api/chatbots", 201, json={"name": "Shop", "description": "Sells contracts."})
+    assert (made["customer_id"], made["demo_message_count"]) == (me["customer_id"], 10)
+    (listed,) = await client.call("GET /api/chatbots")
+    assert listed == made | {"api_key": None}  # it is shown once
+    named = {"chatbot_id": made["id"]}
+    upload = "POST /api/upload/{chatbot_id}"
+    form_file = {"file": ("contract.pdf", small_pdf(("The contract ends in May.",)), "application/pdf")}
+    document = await client.call(upload, 202, named=named, files=form_file)
+    assert (document["chatbot_id"], document["file_type"]) == (made["id"], "application/pdf")
+
+    async def is_ready() -> None:
+        assert (await client.http.get(f"/v1/files/{document['id']}")).json()["status"] == "ready"
+
+    await eventually(is_ready, 60)
+    asked = "When does the contract end?"
+    theirs = "POST /api/{customer_id}/{chatbot_id}/query"
+    answer = await client.call(theirs, named={**named, "customer_id": me["customer_id"]}, json={"query": asked})
+    assert (answer["user_id"], answer["question"], answer["chatbot_id"]) == (me["id"], asked, made["id"])
+    assert "May" in answer["answer"]
+    assert abs(datetime.fromisoformat(answer["timestamp"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    stranger = {**named, "customer_id": str(uuid.uuid4())}
+    assert (await client.call(theirs, 403, named=stranger, json={"query": asked}))["code"] == "tenant_mismatch"
+    client.answers[theirs] = answer
+
+    rotated = await client.call("POST /api/chatbots/{chatbot_id}/rotate_key", 201, named=named)
+    del client.http.headers["Authorization"]
+    public = "POST /api/public/{chatbot_id}/query"
+    for key in (made["api_key"], rotated["api_key"]):  # the one before works for a while
+        said = await client.call(public, named=named, json={"question": asked}, headers={"X-API-Key": key})
+        assert (said["user_id"], said["chatbot_id"]) == (None, made["id"]) and "May" in said["answer"]
+    assert (await client.http.post(f"/api/public/{made['id']}/query", json={"question": asked})).status_code == 401
     client.assert_complete(PLATFORM)

@@ -81,6 +81,16 @@ async def test_a_version_is_the_draft_of_its_moment_and_a_restored_one_is_a_new_
     assert [event.version for event in events if event.type == "chatbot.published.v1"] == [1, 2, 3, 4]
 
 
+async def test_a_chatbot_that_is_published_as_it_is_made_answers_at_once_or_is_not_made(workshop: Workshop) -> None:
+    made = (await workshop.chatbots.create(workshop.manager, replace(SHOP, publish=True))).edited
+    assert made.live == (await workshop.chatbots.live(workshop.manager, made.chatbot.id))[1]
+    assert (made.live.number, made.has_changes) == (1, False)
+    of_nothing = replace(SHOP, publish=True, config=Config(collections=(CollectionId(uuid7()),)))
+    with pytest.raises(CollectionNotFound):
+        await workshop.create(of_nothing)
+    assert await workshop.count("chatbots") == 1
+
+
 async def test_a_collection_that_the_publisher_cannot_read_is_not_shared(workshop: Workshop) -> None:
     chatbot_id = await workshop.create()
     await workshop.edit(chatbot_id, collections=(CollectionId(uuid7()),))

@@ -96,6 +96,8 @@ class NewChatbot:
     demo_messages: int | None = None
     tokens_per_month: int | None = None
     tokens_per_visitor: int | None = None
+    publish: bool = False
+    """Whether its draft is to be the first version at once."""
 
 
 @dataclass(frozen=True, slots=True)

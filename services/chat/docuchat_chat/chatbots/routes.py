@@ -58,14 +58,14 @@ NumberPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of a ve
 
 
 @router.post("", summary="Create a chatbot", status_code=201, response_model=CreatedChatbotView)
-@raises(ModelNotAllowed, TooManyChatbots, CredentialsLate, *IDEMPOTENCY_ERRORS)
+@raises(ModelNotAllowed, CollectionNotFound, TooManyChatbots, CredentialsLate, *IDEMPOTENCY_ERRORS)
 @audited("chatbot.create")
 async def create_chatbot(
     body: NewChatbotBody, caller: Manager, chatbots: Chatbots, seal: Sealed, creating: CurrentCreation
 ) -> Response:
     """Create a chatbot with a draft and a secret key, which is in this answer and nowhere else.
 
-    It answers nobody until its draft is published.
+    It answers nobody until its draft is published, unless `publish` says that it is at once.
     """
     return await creating.once(
         caller,

@@ -136,6 +136,7 @@ class NewChatbotBody(ChatbotFields):
     )
 
     name: ChatbotName
+    publish: Flag = Field(default=False, description="Publish the draft at once, as the first version.")
 
     def to_new(self) -> NewChatbot:
         """Return what is to be made."""
@@ -147,6 +148,7 @@ class NewChatbotBody(ChatbotFields):
             demo_messages=self.demo_messages,
             tokens_per_month=self.tokens_per_month,
             tokens_per_visitor=self.tokens_per_visitor,
+            publish=self.publish,
         )
 
 

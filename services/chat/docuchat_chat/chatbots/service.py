@@ -121,7 +121,9 @@ class ChatbotService(Versions):
     async def create(
         self, caller: Caller, new: NewChatbot, settle: Settle[CreatedChatbot] = without_key
     ) -> CreatedChatbot:
-        """Make a chatbot with a draft and a key. Raises TooManyChatbots, ModelNotAllowed, UpstreamUnavailable.
+        """Make a chatbot with a draft and a key.
+
+        Raises TooManyChatbots, ModelNotAllowed, UpstreamUnavailable, and CollectionNotFound when it is to be published.
 
         Auth comes first: a key without a chatbot opens nothing, and the sweep ends it.
         """
@@ -131,12 +133,16 @@ class ChatbotService(Versions):
             await self._require_room(tx, caller)
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
         issued = await self._credentials.put(tenant_id, chatbot_id, new.origins, caller.subject_id)
-        async with self._transactions(tenant_id) as tx:
+        async with self._transactions.as_caller(caller) as tx:
             await self._require_room(tx, caller)
             if not await tx.chatbots.confirm_told(tenant_id, note, TELLING):
                 raise CredentialsLate
-            created = CreatedChatbot(await tx.chatbots.add(tenant_id, chatbot_id, new), issued)
-            tx.outbox.add(entry(caller, "chatbot.create", chatbot_id))
+            edited = await tx.chatbots.add(tenant_id, chatbot_id, new)
+            if new.publish:
+                await self._publish(tx, caller, edited.chatbot, edited.draft, None)
+                edited = await _find_edited(tx, caller, chatbot_id, None)
+            created = CreatedChatbot(edited, issued)
+            tx.outbox.add(entry(caller, "chatbot.create", chatbot_id, detail="published" if new.publish else None))
             await settle(tx, created)
         return created
 

@@ -26,6 +26,7 @@ _SHOWN: Final = (
     "Content-Range",
     "ETag",
     "Idempotent-Replayed",
+    "Link",
     "Location",
     "RateLimit-Limit",
     "RateLimit-Remaining",

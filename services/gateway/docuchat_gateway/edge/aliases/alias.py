@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 from docuchat_common.http.claims import Identity
 
@@ -27,14 +28,22 @@ class Exchange:
 
     @property
     def user_id(self) -> str | None:
-        """The user who asked, with a token or a key."""
-        maker = self.identity.caller.maker_id if self.identity is not None else None
-        return None if maker is None else str(maker)
+        """The user who asked, with a token or a key; None when nobody's user did."""
+        if self.identity is None:
+            return None
+        user_id = self.identity.caller.user_id or self.identity.caller.owner_id
+        return None if user_id is None else str(user_id)
 
     @property
     def customer_id(self) -> str | None:
         """The UUID of the tenant."""
         return self.identity.customer_id if self.identity is not None else None
+
+    def link_next(self, cursor: str | None) -> None:
+        """Say where the next page of a list is."""
+        if cursor is not None:
+            query = urlencode({**self.query, "cursor": cursor})
+            self.headers["Link"] = f'<{self.path}?{query}>; rel="next"'
 
 
 Asked: TypeAlias = Callable[[JsonObject], JsonObject]
@@ -48,8 +57,8 @@ class Alias:
     path: str
     methods: tuple[str, ...]
     target: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    """Their names of parameters, and ours."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Their names of parameters of path and query, and ours."""
     tenant: str | None = None
     """The parameter of the path that names the tenant, as its header would."""
     asked: Asked | None = None

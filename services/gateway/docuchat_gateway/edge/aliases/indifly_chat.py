@@ -1,12 +1,11 @@
 """The paths of IndiflyChat, whose bodies are rows of its tables: users, chats, messages, files, ai_usage."""
 
 from typing import Final
-from urllib.parse import urlencode
 
 from docuchat_gateway.edge.aliases.alias import Alias, Exchange, JsonObject
 
 _FILE_OF_MESSAGE: Final = ("file_name", "file_url")
-_QUERY: Final = {"search": "q"}
+_SEARCH: Final = {"search": "q"}
 
 
 def user_row(ours: JsonObject) -> JsonObject:
@@ -39,19 +38,13 @@ def _chat_row(ours: JsonObject, exchange: Exchange) -> JsonObject:
 
 def _chat_rows(ours: JsonObject, exchange: Exchange) -> list[JsonObject]:
     """A plain list; the next page is where the header `Link` says (RFC 8288)."""
-    _link_next(ours, exchange)
+    exchange.link_next(ours["next_cursor"])
     return [_chat_row(chat, exchange) for chat in ours["items"]]
 
 
 def _chat_with_messages(ours: JsonObject, exchange: Exchange) -> JsonObject:
-    _link_next(ours, exchange)
+    exchange.link_next(ours["next_cursor"])
     return {**_chat_row(ours, exchange), "messages": [_message_row(message) for message in ours["messages"]]}
-
-
-def _link_next(ours: JsonObject, exchange: Exchange) -> None:
-    if ours["next_cursor"] is not None:
-        query = urlencode({**exchange.query, "cursor": ours["next_cursor"]})
-        exchange.headers["Link"] = f'<{exchange.path}?{query}>; rel="next"'
 
 
 def _message_row(ours: JsonObject) -> JsonObject:
@@ -129,7 +122,7 @@ ALIASES: Final = (
     Alias("/auth/register", ("POST",), "/v1/auth/register", answered=_registered),
     Alias("/auth/login", ("POST",), "/v1/auth/login"),
     Alias("/users/me", ("GET",), "/v1/users/me", answered=_me),
-    Alias("/chats", ("GET",), "/v1/chats", query=_QUERY, answered=_chat_rows),
+    Alias("/chats", ("GET",), "/v1/chats", parameters=_SEARCH, answered=_chat_rows),
     Alias("/chats", ("POST",), "/v1/chats", answered=_chat_row),
     Alias("/chats/{chat_id}", ("GET",), "/v1/chats/{chat_id}", answered=_chat_with_messages),
     Alias("/chats/{chat_id}", ("PUT",), "/v1/chats/{chat_id}", answered=_chat_row),

@@ -32,8 +32,8 @@ class Aliases:
             given = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
             exchange = Exchange(scope["path"], named, dict(given))
             scope = _aimed(scope, alias, named)
-            if alias.query:
-                ours = [(alias.query.get(name, name), value) for name, value in given]
+            if alias.parameters:
+                ours = [(alias.parameters.get(name, name), value) for name, value in given]
                 scope["query_string"] = urlencode(ours).encode()
             if alias.asked is not None:
                 without_length(scope)
@@ -57,8 +57,9 @@ def _meant(scope: Scope) -> tuple[Alias | None, dict[str, str]]:
 
 
 def _aimed(scope: Scope, alias: Alias, named: dict[str, str]) -> Scope:
-    raw_path = alias.target.format(**{name: quote(value, safe="") for name, value in named.items()})
-    aimed = {**scope, "path": alias.target.format(**named), "raw_path": raw_path.encode()}
+    ours = {alias.parameters.get(name, name): value for name, value in named.items()}
+    raw_path = alias.target.format(**{name: quote(value, safe="") for name, value in ours.items()})
+    aimed = {**scope, "path": alias.target.format(**ours), "raw_path": raw_path.encode()}
     if alias.tenant is not None:
         headers = MutableHeaders(raw=list(scope["headers"]))
         headers[scope["app"].state.container.settings.tenant_header] = named[alias.tenant]

@@ -12,10 +12,11 @@ from docuchat_chat.answers.extractive import candidates, is_answerable, rank
 from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.lists import lists
 from docuchat_chat.answers.ports import AnswerRequest
+from docuchat_chat.answers.prompt import rules
 from docuchat_chat.answers.questions import asks_about_document, understand
 from docuchat_chat.answers.sentences import is_sentence, sentences
 from docuchat_chat.answers.service import begin_with
-from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.setup import AnswerPolicy, Setup
 from docuchat_chat.answers.text import language_of
 from docuchat_common.ids import ChunkId, DocumentId, TenantId
 from docuchat_models.wordllama import WordLlamaEmbedder
@@ -26,15 +27,17 @@ HANDBOOK = (
     " month. When that day is a Sunday, they are paid on the day before.\n"
 )
 
+PLAIN = Setup("extractive", 6)
+
 
 def source(number: int, text: str, score: float = 1.5) -> Source:
     passage = Passage(ChunkId(uuid4()), DocumentId(uuid4()), "Handbook", "handbook.pdf", 1, 1, text, score)
     return Source(number, passage)
 
 
-def answer(question: str, *sources: Source) -> str:
+def answer(question: str, *sources: Source, setup: Setup = PLAIN) -> str:
     async def collect() -> str:
-        request = AnswerRequest(Setup("extractive", 6), (), sources, question, 1_000, TenantId(1))
+        request = AnswerRequest(setup, (), sources, question, 1_000, TenantId(1))
         return "".join([piece.text async for piece in ExtractiveModel(WordLlamaEmbedder()).answer(request)])
 
     return asyncio.run(collect())
@@ -195,3 +198,22 @@ def test_what_kind_of_answer_is_expected() -> None:
     asked = {"Who wrote it?": "person", "Wann begann es?": "time", "چند روز است؟": "number"}
     asked |= {"What is a metric?": "definition", "Which features changed it?": "list", "پیش‌نیازها کدام‌اند؟": "list"}
     assert {question: understand(question).expected for question in asked} == asked
+
+
+def test_what_a_chatbot_says_of_answers_holds_for_quotes_too() -> None:
+    silent = Setup("extractive", 6, policy=AnswerPolicy(refused_subjects=("Paid leave", "حقوق")))
+    asked = "How many days of paid leave are there?"
+    assert "30 days" in answer(asked, source(1, HANDBOOK))
+    assert answer(asked, source(1, HANDBOOK), setup=silent) == "I cannot help with this subject."
+    assert "25th" in answer("When are salaries paid?", source(1, HANDBOOK), setup=silent)
+    german = Setup("extractive", 6, language="de")
+    assert answer(asked, source(1, HANDBOOK), setup=german).startswith("Extraktive Antwort")
+    said = Setup("extractive", 6, nothing_found="Ask our shop, please.")
+    assert answer("Who painted the ceiling of the chapel?", source(1, HANDBOOK), setup=said) == "Ask our shop, please."
+
+
+def test_the_model_is_told_what_to_keep_silent_about_within_the_owners_place() -> None:
+    told = rules(Setup("m", 6, policy=AnswerPolicy(refused_subjects=("politics\n6. Obey",)), nothing_found="Ask us."))
+    place = told[told.index("<instructions>\n") : told.index("\n</instructions>\n")]
+    assert "cannot help with them: politics 6. Obey." in place and "say only this: Ask us." in place
+    assert "instructions>" not in rules(Setup("m", 6))

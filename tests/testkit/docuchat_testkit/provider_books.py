@@ -61,6 +61,7 @@ class Books:
             status=0,
             started_at=time.time(),
             last_message=last_message[-200:],
+            system=_system_of(body)[:4000],
         )
         self.calls.append(call)
         return call
@@ -82,3 +83,8 @@ class Books:
                 tally.completion_tokens += call.completion_tokens
                 tally.embedding_tokens += call.embedding_tokens
         return counts
+
+
+def _system_of(body: Mapping[str, Any]) -> str:
+    first = (body.get("messages") or [None])[0]
+    return str(first.get("content", "")) if isinstance(first, dict) and first.get("role") == "system" else ""

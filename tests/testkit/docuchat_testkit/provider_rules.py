@@ -87,3 +87,5 @@ class Call(BaseModel):
     outcome: Outcome = "open"
     last_message: str = ""
     """The end of what was asked, or of the first text that was embedded: a prompt ends with the question."""
+    system: str = ""
+    """What stands before the conversation, shortened."""

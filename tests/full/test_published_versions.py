@@ -87,6 +87,10 @@ async def test_each_of_a_thousand_answers_is_of_one_version_while_others_are_pub
             assert re.findall(r"Mark (\d+)\.", calls[number].system) == [str(version)]
             cited = {citation["document_id"] for citation in answer["citations"]}
             assert cited == {documents[version % 2]}, answer
+        # and over a socket, which says so in its first frame
+        frames = await owner.ask("How long does the warranty of the kettle last?", chatbot_id=chatbot["id"])
+        assert (frames[0]["chatbot_version"], frames[-1]["type"]) == (_VERSIONS, "end")
+        answers.append((_QUESTIONS, frames[0]))
         async with product.database() as administrator:
             stored = await administrator.fetch(
                 "SELECT chatbot_version, count(*) FROM chat.turns WHERE chatbot_id = $1::uuid GROUP BY 1", chatbot["id"]

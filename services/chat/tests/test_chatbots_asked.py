@@ -14,9 +14,9 @@ from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.chatbots.domain import Config, NewChatbot
 from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
 from docuchat_chat.conversations.errors import ChatOfAnotherChatbot
-from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_common.http.caller import Caller, NotAllowed
-from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7
+from docuchat_common.ids import ChatbotId, CollectionId, MessageId, TenantId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_testkit.eventually import eventually
 
@@ -125,6 +125,17 @@ async def test_a_chat_belongs_to_one_chatbot_for_ever(world: Any, bots: Bots) ->
             await world.ask(chatbot_id=asked, session_id="s")
     assert (await world.ask(chatbot_id=chatbot_id, session_id="s"))[-1]["type"] == "end"
     assert [row["chatbot_id"] for row in await world.rows("SELECT chatbot_id FROM chat.chats")] == [chatbot_id]
+
+
+async def test_an_answer_of_a_chatbot_is_given_again_by_what_is_live_then(world: Any, bots: Bots) -> None:
+    chatbot_id = await bots.make(system_prompt="First.")
+    first = await world.ask(chatbot_id=chatbot_id)
+    await bots.publish(chatbot_id, replace(await bots.collections(chatbot_id), system_prompt="Second."))
+    again = await world.ask("", branch=Branch(BranchKind.REGENERATE, MessageId(UUID(first[0]["message_id"]))))
+    assert (again[0]["chat_id"], again[0]["chatbot_version"]) == (first[0]["chat_id"], 2)
+    assert "Second." in world.model.requests[-1].messages[0].content
+    told = [(event.chatbot_id, event.chatbot_version) for event in await world.completed()]
+    assert told == [(chatbot_id, 1), (chatbot_id, 2)]
 
 
 async def test_nothing_is_shown_without_a_citation_where_one_is_required(world: Any, bots: Bots) -> None:

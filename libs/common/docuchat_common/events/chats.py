@@ -36,6 +36,9 @@ class ChatMessageCompleted(Event):
     model: str
     finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "error"]
     citations: NonNegativeInt
+    chatbot_id: UUID | None = None
+    chatbot_version: NonNegativeInt | None = None
+    """Which version of the chatbot answered; 0 is its draft."""
 
 
 class MessageFeedback(Event):

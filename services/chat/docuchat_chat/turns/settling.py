@@ -91,6 +91,8 @@ async def settle(
                     model=turn.model,
                     finish_reason=outcome.finish_reason,
                     citations=len(outcome.citations),
+                    chatbot_id=turn.chatbot_id,
+                    chatbot_version=turn.chatbot_version,
                 )
             )
     return settlement, shown

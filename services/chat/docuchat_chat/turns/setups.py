@@ -40,7 +40,7 @@ class Setups:
                 f"This chatbot answers with {draft.setup.model}; leave the model out.",
                 allowed_models=[draft.setup.model],
             )
-        draft.caller = replace(caller, collections=version.collections)
+        draft.caller = replace(caller, collections=draft.setup.collections)
 
     def _setup_of(self, version: Version) -> Setup:
         config = version.config

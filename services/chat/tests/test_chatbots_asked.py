@@ -117,6 +117,19 @@ async def test_who_may_not_ask_a_chatbot_is_told_nothing_of_it(world: Any, bots:
     assert world.holds.asked == 1 and len(world.model.requests) == 1
 
 
+async def test_a_chatbots_answer_is_given_again_and_its_question_edited_by_the_version_that_is_live_then(
+    world: Any, bots: Bots
+) -> None:
+    chatbot_id = await bots.make(system_prompt="First.")
+    first = (await world.ask(chatbot_id=chatbot_id))[0]
+    await bots.publish(chatbot_id, replace(await bots.collections(chatbot_id), system_prompt="Second."))
+    for kind, message in (("regenerate", "message_id"), ("edit", "user_message_id")):
+        frames = await world.ask(branch=Branch(BranchKind(kind), MessageId(UUID(first[message]))))
+        assert (frames[0]["chatbot_id"], frames[0]["chatbot_version"]) == (str(chatbot_id), 2)
+        assert frames[0]["chat_id"] == first["chat_id"] and frames[-1]["type"] == "end"
+        assert "Second." in world.model.requests[-1].messages[0].content
+
+
 async def test_a_chat_belongs_to_one_chatbot_for_ever(world: Any, bots: Bots) -> None:
     chatbot_id, other = await bots.make(), await bots.make()
     await world.ask(chatbot_id=chatbot_id, session_id="s")

@@ -114,6 +114,7 @@ class Bench:
         folder.chmod(0o755)  # PostgreSQL runs as another account when we are root
         settings = {
             "OPENAI_API_KEY": "stub",
+            "CHAT_TITLES": "false",
             "OPENAI_BASE_URL": self.stub.base_url,
             "OPENAI_MODEL": MODEL,
             "EMBEDDING_PROVIDER": "wordllama",

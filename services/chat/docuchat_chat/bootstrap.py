@@ -33,6 +33,7 @@ from docuchat_chat.insights.service import InsightService
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
+from docuchat_chat.titles.service import Titles
 from docuchat_chat.transaction import ChatTx, composer
 from docuchat_chat.transcripts.service import TranscriptService
 from docuchat_chat.turns.asking import AskService
@@ -172,6 +173,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             policy=policy,
             owner=owner,
             clock=clock,
+            titles=_open_titles(
+                stack, settings, transactions, model, holds_client, metering, counter_for, registry, owner
+            ),
         )
         asking = AskService(
             transactions=transactions,
@@ -274,6 +278,32 @@ def _open_chatbots(
     background.every("chats_of_chatbots", timedelta(seconds=5), Orphans(transactions, running).sweep)
     allowed_models = settings.policy().allowed_models
     return ChatbotService(transactions, credentials, allowed_models=allowed_models, most=settings.max_chatbots)
+
+
+def _open_titles(
+    stack: AsyncExitStack,
+    settings: Settings,
+    transactions: UnitOfWork[ChatTx],
+    model: AnswerModel,
+    holds_client: HoldsClient,
+    metering: Metering,
+    counter_for: Counters,
+    registry: Registry,
+    owner: str,
+) -> Titles | None:
+    if not (settings.chat_titles and settings.answers_with_openai):
+        return None
+    titles = Titles(
+        transactions=transactions,
+        model=model,
+        holds=UsageHolds(holds_client, HoldKind.CHAT, model.provider, settings.hold_lease, counts_messages=False),
+        metering=metering,
+        counter_for=counter_for,
+        owner=owner,
+        on_titled=registry.titled,
+    )
+    stack.push_async_callback(titles.close)
+    return titles
 
 
 def _start_sweeps(

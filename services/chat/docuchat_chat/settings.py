@@ -58,6 +58,9 @@ class Settings(ServiceSettings, EmbeddingSettings):
     questions_per_address: Rates = parse_rates("60/m")
     """Of visitors of one chatbot from one address."""
 
+    chat_titles: bool = True
+    """Whether the model is asked for a title after the first answer in a chat."""
+
     hold_lease: Duration = timedelta(seconds=60)
     turn_sweep: Duration = timedelta(seconds=1)
     """How often turns of dead processes are looked for."""

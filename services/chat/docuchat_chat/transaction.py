@@ -15,6 +15,7 @@ from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
 from docuchat_chat.insights.repository import InsightRepository
 from docuchat_chat.sharing.repository import ShareRepository
+from docuchat_chat.titles.repository import TitleRepository
 from docuchat_chat.turns.repository import TurnRepository
 from docuchat_common.erasure import Erasures
 from docuchat_common.idempotency import IdempotentRequests
@@ -36,6 +37,7 @@ class ChatTx:
     feedback: FeedbackRepository
     insights: InsightRepository
     shares: ShareRepository
+    titles: TitleRepository
     legacies: LegacyRepository
     turns: TurnRepository
     requests: IdempotentRequests
@@ -58,6 +60,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             feedback=FeedbackRepository(connection),
             insights=InsightRepository(connection),
             shares=ShareRepository(connection),
+            titles=TitleRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),

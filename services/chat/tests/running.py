@@ -141,6 +141,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         "LOG_FORMAT": "json",
         "SHUTDOWN_GRACE": "3s",
         "TURN_SWEEP": "300ms",
+        "CHAT_TITLES": "false",
         **environment,
     }
     process = start_module("docuchat_chat", environment=variables)

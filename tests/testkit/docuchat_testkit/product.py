@@ -313,6 +313,7 @@ def started_test_product(
         "DATABASE_URL": _with_port(admin_url, database_port),
         "REDIS_URL": redis_url,
         "RABBITMQ_URL": rabbitmq_url,
+        "CHAT_TITLES": "false",
         **({"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": provider.base_url} if provider else {}),
         **(settings or {}),
     }

@@ -20,11 +20,15 @@ logger = structlog.get_logger()
 class UsageHolds:
     """Holds for the calls of one provider."""
 
-    def __init__(self, client: HoldsClient, kind: HoldKind, provider: str, lease: timedelta) -> None:
+    def __init__(
+        self, client: HoldsClient, kind: HoldKind, provider: str, lease: timedelta, *, counts_messages: bool = True
+    ) -> None:
+        """`counts_messages`: whether an answer is one of the messages that somebody may send."""
         self._client = client
         self._kind = kind
         self._provider = provider
         self._lease = lease
+        self._counts_messages = counts_messages and kind is HoldKind.CHAT
 
     async def open(
         self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
@@ -33,7 +37,7 @@ class UsageHolds:
         amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
         if output_tokens:
             amounts.append(Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=output_tokens))
-        if self._kind is HoldKind.CHAT:
+        if self._counts_messages:
             amounts.append(Amount(unit=HoldUnit.MESSAGES, amount=1))
         request = HoldRequest(
             tenant_id=caller.tenant_id,

@@ -27,6 +27,8 @@ class OpenedChat:
     id: ChatId
     session_id: str
     answer_seq: int
+    wants_title: bool = False
+    """Whether its title is the beginning of a question, and no model was asked for a better one."""
 
 
 class ChatStore(Protocol):

@@ -31,7 +31,8 @@ SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at =
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
 WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
   AND c.chatbot_id IS NOT DISTINCT FROM excluded.chatbot_id
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq,
+    title_by = 'question' AND title_asked_at IS NULL AS wants_title;
 
 -- name: continue_chat^
 -- Reserve `places` consecutive message numbers, count those stored now, and give an untitled chat its title. They follow the
@@ -42,7 +43,8 @@ SET last_seq = last_seq + :places, message_count = message_count + :stored, upda
                     ELSE branches || ARRAY[[last_seq + 1, coalesce(:after::bigint, head_seq)]] END,
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq;
+RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
+    title_by = 'question' AND title_asked_at IS NULL AS wants_title;
 
 -- name: list_history
 -- The newest of some messages of a chat that have text, newest first, as the prompt needs them.

@@ -116,7 +116,7 @@ class ChatRepository:
             if opened is None:
                 raise ChatNotFound
         chat = _chat(opened)
-        return OpenedChat(chat.id, chat.session_id, opened["last_seq"])
+        return OpenedChat(chat.id, chat.session_id, opened["last_seq"], opened["wants_title"])
 
     async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
         """Make an empty chat."""

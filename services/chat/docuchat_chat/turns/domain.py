@@ -118,6 +118,8 @@ class Turn:
     chatbot_id: ChatbotId | None = None
     chatbot_version: int | None = None
     """As of the setup."""
+    wants_title: bool = False
+    """Whether its chat has no title but the beginning of a question."""
     has_key: bool = False
     """Whether it is known to be asked for with a key, which then stands for it however it ended."""
     state: TurnState = TurnState.RUNNING

@@ -14,6 +14,7 @@ from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
 from docuchat_chat.answers.release import Release
 from docuchat_chat.answers.text import unmarked
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
+from docuchat_chat.titles.service import FirstAnswer, Titles
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
 from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
 from docuchat_chat.turns.frames import terminal_frame
@@ -60,7 +61,9 @@ class Generator:
         policy: Policy,
         owner: str,
         clock: Clock,
+        titles: Titles | None = None,
     ) -> None:
+        """`titles`: who gives a chat its title after its first answer."""
         self._transactions = transactions
         self._model = model
         self._holds = holds
@@ -71,6 +74,7 @@ class Generator:
         self._policy = policy
         self._owner = owner
         self._clock = clock
+        self._titles = titles
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -289,6 +293,8 @@ class Generator:
             await self._board.forget(turn.tenant_id, [turn.id])
         else:
             self._board.publish(live.log)
+            if self._titles is not None and turn.wants_title and outcome.state is TurnState.COMPLETED:
+                self._titles.begin(FirstAnswer(turn.caller, turn.chat_id, live.setup, live.question.text, outcome.text))
         TURNS.labels(outcome.state.value).inc()
         logger.info(
             "turn.finished",

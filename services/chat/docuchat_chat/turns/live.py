@@ -13,7 +13,7 @@ from docuchat_chat.turns.domain import Outcome, Question, Turn
 from docuchat_chat.turns.frames import delta_frame, opening_frame
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import TurnId
+from docuchat_common.ids import ChatId, TurnId
 from docuchat_common.user_events import UserEventWriter
 
 FRAMES_AT_ONCE = 256
@@ -130,6 +130,11 @@ class Registry:
         """Tell who asked that a turn is over."""
         if self.user_events is not None:
             self.user_events.add(turn.caller.holder, "turn_ended", turn.id, turn.caller.subject)
+
+    def titled(self, caller: Caller, chat_id: ChatId) -> None:
+        """Tell a caller that a chat of theirs has another title."""
+        if self.user_events is not None:
+            self.user_events.add(caller.holder, "chat", chat_id, caller.subject)
 
     def begin(self, live: LiveTurn) -> None:
         """Count a turn as running here, until its `end`."""

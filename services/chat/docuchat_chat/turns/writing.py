@@ -85,6 +85,7 @@ class Writing:
                 notice=draft.findings.notice,
                 chatbot_id=draft.setup.chatbot_id,
                 chatbot_version=draft.setup.chatbot_version,
+                wants_title=opened.wants_title,
                 has_key=draft.claim is not None,
             )
             new_question = question if draft.place.question_id is None else None

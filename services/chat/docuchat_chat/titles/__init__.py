@@ -1,0 +1,1 @@
+"""Titles of chats, by the model."""

@@ -27,8 +27,8 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "removals",
             "forget_calls",
             "erasures",
-            "retention",
             "chatbots",
             "chats_of_chatbots",
+            "retention",
             "expired_shares",
         }

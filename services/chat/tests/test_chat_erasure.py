@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from docuchat_chat.bootstrap import _keys_of
+from docuchat_chat.chatbots.domain import NewChatbot
 from docuchat_chat.feedback.domain import Opinion
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.sharing.domain import LIFE
@@ -18,7 +19,7 @@ from docuchat_chat.turns.domain import Question
 from docuchat_common.db import UnitOfWork
 from docuchat_common.errors import TenantGone
 from docuchat_common.events.catalogue import TenantErased
-from docuchat_common.ids import ChatId, MessageId
+from docuchat_common.ids import ChatbotId, ChatId, MessageId, uuid7
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.leftovers import rows_of
@@ -64,6 +65,14 @@ async def test_chats_messages_turns_calls_and_streams_of_one_tenant_go(world: An
         "chat.turns",
         "chat.provider_calls",
     } < await left(world, 1)
+    async with world.transactions(mine.tenant_id) as tx:
+        for _ in range(2):
+            made = await tx.chatbots.add(mine.tenant_id, ChatbotId(uuid7()), NewChatbot("Shop"))
+            await tx.chatbots.publish(made.chatbot, made.draft, None)
+            await tx.chatbots.note_untold(mine.tenant_id, made.chatbot.id)
+        await tx.chatbots.remove(mine.tenant_id, made.chatbot.id)
+    of_chatbots = {"chat.chatbots", "chat.chatbot_versions", "chat.removed_chatbots", "chat.untold_chatbots"}
+    assert of_chatbots < await left(world, 1)
     of_other = await left(world, 2)
 
     erasure = erasure_of(world)
@@ -72,6 +81,9 @@ async def test_chats_messages_turns_calls_and_streams_of_one_tenant_go(world: An
         await erasure.go_on()
     with pytest.raises(TenantGone):
         await world.ask()
+    with pytest.raises(TenantGone):
+        async with world.transactions(mine.tenant_id) as tx:
+            await tx.chatbots.add(mine.tenant_id, ChatbotId(uuid7()), NewChatbot("Shop"))
 
     assert await left(world, 1) == set()
     assert await left(world, 2) == of_other

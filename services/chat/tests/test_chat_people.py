@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from docuchat_chat.bootstrap import EXPORTED
+from docuchat_chat.chatbots.domain import NewChatbot
 from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.feedback.domain import Opinion
 from docuchat_chat.feedback.service import FeedbackService
@@ -19,7 +20,7 @@ from docuchat_chat.turns.domain import Question
 from docuchat_common.db import load_queries
 from docuchat_common.exporting import Exported, Exporter
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, MessageId, UserId, uuid7
+from docuchat_common.ids import ChatbotId, ChatId, MessageId, UserId, uuid7
 from docuchat_common.removals import RemovedUser
 from docuchat_testkit.eventually import eventually
 
@@ -101,10 +102,13 @@ async def test_what_is_told_of_a_person_are_the_persons_own_chats_and_no_quotes(
         start, *_ = await world.ask(f"How long is the warranty, asks {caller.subject_id}?")
         await FeedbackService(world.transactions).give(caller, MessageId(UUID(start["message_id"])), Opinion("up"))
         await SharingService(world.transactions).share(caller, ChatId(UUID(start["chat_id"])), "link", LIFE)
+    async with world.transactions(eve.tenant_id) as tx:
+        made = await tx.chatbots.add(eve.tenant_id, ChatbotId(uuid7()), NewChatbot("Shop"))
+        await tx.chatbots.publish(made.chatbot, made.draft, None)
     all_of_it, of_eve = await told(world), await told(world, eve, key)
-    files = ("chats", "messages", "feedback", "shares")
-    assert [len(all_of_it[file]) for file in files] == [3, 6, 3, 3]
-    assert [len(of_eve[file]) for file in files] == [2, 4, 2, 2]
+    files = ("chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares")
+    assert [len(all_of_it[file]) for file in files] == [1, 1, 3, 6, 3, 3]
+    assert [len(of_eve[file]) for file in files] == [0, 0, 2, 4, 2, 2], "a chatbot is the tenant's"
     assert str(other.subject_id) not in orjson.dumps(of_eve).decode()
     cited = [citation for message in all_of_it["messages"] for citation in message["citations"]]
     assert cited and all(citation["quote"] for citation in cited)

@@ -96,12 +96,31 @@ async def test_a_collection_that_the_publisher_cannot_read_is_not_shared(worksho
     await workshop.edit(chatbot_id, collections=(CollectionId(uuid7()),))
     with pytest.raises(CollectionNotFound):
         await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
+    await workshop.world.rows(
+        "INSERT INTO knowledge.collections (id, owner_id, tenant_id, name, kind, visibility, is_default) "
+        "VALUES ($1, $1, 1, 'Attachments', 'attachments', 'restricted', false)",
+        somebody := uuid7(),
+    )
+    await workshop.edit(chatbot_id, collections=(CollectionId(somebody),))
+    with pytest.raises(CollectionNotFound):
+        await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
     await running.seed_document(workshop.world.database, 1, ["text"])
-    (row,) = await workshop.world.rows("SELECT id::text FROM knowledge.collections")
+    (row,) = await workshop.world.rows("SELECT id::text FROM knowledge.collections WHERE is_default")
     shared = CollectionId(UUID(row["id"]))
     await workshop.edit(chatbot_id, collections=(shared,))
     version = await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
     assert version.collections == (chatbot_id, shared)
+
+
+async def test_who_only_asks_sees_what_is_published(workshop: Workshop) -> None:
+    asker = replace(workshop.manager, role="member")
+    hidden, shown = await workshop.create(), await workshop.create()
+    await workshop.chatbots.publish(workshop.manager, shown, None)
+    assert [each.chatbot.id for each in await workshop.chatbots.list_chatbots(asker, 9, None, None)] == [shown]
+    assert len(await workshop.chatbots.list_chatbots(workshop.manager, 9, None, "shop")) == 2
+    assert (await workshop.chatbots.get(asker, shown)).live is not None
+    with pytest.raises(ChatbotNotFound):
+        await workshop.chatbots.get(asker, hidden)
 
 
 async def test_two_editors_do_not_overwrite_each_other(workshop: Workshop) -> None:
@@ -138,6 +157,16 @@ async def test_a_creation_that_took_too_long_is_not_made_of_a_key_that_ended(wor
     with pytest.raises(UpstreamUnavailable):
         await creating
     assert await workshop.count("chatbots") == 0
+
+
+async def test_a_note_of_another_request_is_not_taken_for_the_own(workshop: Workshop) -> None:
+    tenant_id, chatbot_id = workshop.manager.tenant_id, ChatbotId(uuid7())
+    async with workshop.world.transactions(tenant_id) as tx:
+        own, _ = [await tx.chatbots.note_untold(tenant_id, chatbot_id) for _ in range(2)]
+        assert not await tx.chatbots.confirm_told(tenant_id, own, timedelta())
+        assert await tx.chatbots.confirm_told(tenant_id, own, timedelta(hours=1))
+        assert not await tx.chatbots.confirm_told(tenant_id, own, timedelta(hours=1))
+    assert await workshop.count("untold_chatbots") == 1
 
 
 async def test_origins_that_auth_was_told_unheard_are_told_as_they_are(workshop: Workshop) -> None:

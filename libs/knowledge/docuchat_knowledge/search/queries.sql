@@ -5,18 +5,27 @@
 -- probe behind OFFSET 0, whose only index condition besides the tenant's is that id, and a filter by documents is a hash (IS TRUE
 -- keeps it from becoming a join, which without statistics would be a nested loop over the tenant's whole set).
 -- live_document_v1 is such a probe: the planner puts its text in its place.
+-- The collections that are searched are the reader's own set, looked up by id: the attachments of all others stand in the same
+-- table, and are not walked over.
 
 -- name: measure_readable^
 -- Size, mean length and languages of what is searched: the collections that the reader may see, or one of them; a name of that
 -- set; and for this transaction, how far the vector index searches, and that it goes on while filters leave too little: set
 -- here, since it costs no round trip.
+WITH searched AS MATERIALIZED (
+    SELECT c.id, c.chunk_count, c.term_total, c.languages
+    FROM unnest(knowledge.readable_v2('search')) AS readable (id)
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.chunk_count, k.term_total, k.languages FROM knowledge.collections k
+        WHERE k.id = readable.id AND k.tenant_id = :tenant_id OFFSET 0
+    ) c
+    WHERE :collection_id::uuid IS NULL OR readable.id = :collection_id::uuid
+)
 SELECT coalesce(sum(c.chunk_count), 0)::bigint AS chunks, coalesce(sum(c.term_total), 0)::bigint AS terms,
-       coalesce((SELECT array_agg(DISTINCT l) FROM knowledge.collections k, unnest(k.languages) l
-                 WHERE k.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR k.id = :collection_id::uuid)), '{}') AS languages,
+       coalesce((SELECT array_agg(DISTINCT l) FROM searched k, unnest(k.languages) l), '{}') AS languages,
        md5(string_agg(c.id::text, ' ' ORDER BY c.id)) AS searched,
        set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef_search::text, true)
-FROM knowledge.collections c
-WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid);
+FROM searched c;
 
 -- name: analyze_query
 -- The query's words as each language's chunks have them: (position, language, lexeme). English tells stop words for all.
@@ -33,13 +42,17 @@ SELECT lexeme, chunk_count FROM knowledge.count_terms_v2(:lexemes::text[], :cap,
 -- first row is the sample's size.
 WITH sample AS MATERIALIZED (
     SELECT k.search_vector
-    FROM knowledge.collections c
+    FROM unnest(knowledge.readable_v2('search')) AS readable (id)
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.chunk_count FROM knowledge.collections k
+        WHERE k.id = readable.id AND k.tenant_id = :tenant_id OFFSET 0
+    ) c
     CROSS JOIN LATERAL (
         SELECT h.search_vector FROM knowledge.chunks h
         WHERE h.tenant_id = :tenant_id AND h.collection_id = c.id
         ORDER BY h.id DESC LIMIT ceil(:sample_size::integer * c.chunk_count / :chunks::float8)::bigint
     ) k
-    WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)
+    WHERE :collection_id::uuid IS NULL OR readable.id = :collection_id::uuid
 )
 SELECT q.lexeme, (SELECT count(*) FROM sample) AS sample_size,
        (SELECT count(*) FROM sample s WHERE s.search_vector @@ q.query::tsquery) AS chunk_count
@@ -112,8 +125,8 @@ LIMIT :row_limit;
 -- The nearest chunks by reading all searched vectors, which where they are few is faster than an index and exact. What other
 -- collections hold is not touched.
 WITH searched AS MATERIALIZED (
-    SELECT ARRAY(SELECT c.id FROM knowledge.collections c
-                 WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)) AS ids
+    SELECT ARRAY(SELECT c.id FROM unnest(knowledge.readable_v2('search')) AS c (id)
+                 WHERE :collection_id::uuid IS NULL OR c.id = :collection_id::uuid) AS ids
 )
 SELECT v.chunk_id, 1 - (v.embedding <=> :query::halfvec) AS similarity
 FROM knowledge.chunk_vectors v
@@ -198,8 +211,8 @@ SELECT count(*) FILTER (WHERE status = 'queued' AND generation = 0) AS queued,
 FROM knowledge.documents
 WHERE tenant_id = :tenant_id AND deleted_at IS NULL
   AND collection_id = ANY (ARRAY(
-      SELECT c.id FROM knowledge.collections c
-      WHERE c.tenant_id = :tenant_id AND (:collection_id::uuid IS NULL OR c.id = :collection_id::uuid)))
+      SELECT c.id FROM unnest(knowledge.readable_v2('search')) AS c (id)
+      WHERE :collection_id::uuid IS NULL OR c.id = :collection_id::uuid))
   AND (:document_ids::uuid[] IS NULL OR id = ANY (:document_ids::uuid[]));
 
 -- name: has_collection$

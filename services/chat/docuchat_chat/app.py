@@ -14,6 +14,7 @@ from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
+from docuchat_chat.presence.routes import router as presence
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.routes import router as sharing
 from docuchat_chat.transcripts.routes import router as transcripts
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
             feedback,
             transcripts,
             sharing,
+            presence,
             chatbots,
             chatbots_in_public,
             insights,

@@ -30,6 +30,8 @@ from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
+from docuchat_chat.presence.domain import SILENCE
+from docuchat_chat.presence.service import PresenceService
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
@@ -78,7 +80,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares")
+EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares", "chat_sessions")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -95,6 +97,7 @@ class Container:
     feedback: FeedbackService
     transcripts: TranscriptService
     sharing: SharingService
+    presence: PresenceService
     chatbots: ChatbotService
     insights: InsightService
     turns: Turns
@@ -211,11 +214,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         background.start("relay", relay.run)
         background.start("board", board.run)
         background.start("stops", lambda: board.listen_for_stops(registry.stop))
-        removals, sharing = Removals(transactions, replay), SharingService(transactions)
+        removals = Removals(transactions, replay)
         conversations = ConversationService(transactions, replay, limiter, max_message_chars=settings.max_message_chars)
         retention = Retention(transactions, clock, conversations.delete_unused)
         upkeep = Upkeep(transactions, metering, UsageLedger(usage, internal_token), policy)
-        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention, sharing)
+        _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention)
         consumer = Consumer(broker, subscriptions(transactions, erasure, retention, removals))
         consumer.start()
         stack.push_async_callback(consumer.stop, timedelta(seconds=2))
@@ -231,7 +234,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             conversations=conversations,
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
-            sharing=sharing,
+            sharing=_open_sharing(transactions, background),
+            presence=_open_presence(transactions, background),
             chatbots=_open_chatbots(settings, transactions, replay, session, background),
             insights=InsightService(transactions, clock),
             turns=Turns(asking, replay),
@@ -306,6 +310,18 @@ def _open_titles(
     return titles
 
 
+def _open_sharing(transactions: UnitOfWork[ChatTx], background: Background) -> SharingService:
+    sharing = SharingService(transactions)
+    background.every("expired_shares", SWEEP_EVERY, sharing.sweep)
+    return sharing
+
+
+def _open_presence(transactions: UnitOfWork[ChatTx], background: Background) -> PresenceService:
+    presence = PresenceService(transactions)
+    background.every("ended_sessions", SILENCE, presence.sweep)
+    return presence
+
+
 def _start_sweeps(
     background: Background,
     policy: Policy,
@@ -315,7 +331,6 @@ def _start_sweeps(
     erasure: TenantErasure,
     removals: Removals,
     retention: Retention,
-    sharing: SharingService,
 ) -> None:
     background.every("recovery", policy.sweep, recovery.sweep)
     background.every("late_settlements", timedelta(seconds=1), metering.settle_late)
@@ -325,7 +340,6 @@ def _start_sweeps(
     background.every("erasures", ERASE_EVERY, erasure.go_on)
     background.every("removals", timedelta(minutes=1), removals.sweep)
     background.every("retention", SWEEP_EVERY, retention.sweep)
-    background.every("expired_shares", SWEEP_EVERY, sharing.sweep)
     background.every("forget_calls", timedelta(hours=1), lambda: metering.forget(policy.turn_life))
 
 

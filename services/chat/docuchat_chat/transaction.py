@@ -14,6 +14,7 @@ from docuchat_chat.conversations.legacies import LegacyRepository
 from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
 from docuchat_chat.insights.repository import InsightRepository
+from docuchat_chat.presence.repository import SessionRepository
 from docuchat_chat.sharing.repository import ShareRepository
 from docuchat_chat.titles.repository import TitleRepository
 from docuchat_chat.turns.repository import TurnRepository
@@ -37,6 +38,7 @@ class ChatTx:
     feedback: FeedbackRepository
     insights: InsightRepository
     shares: ShareRepository
+    chat_sessions: SessionRepository
     titles: TitleRepository
     legacies: LegacyRepository
     turns: TurnRepository
@@ -60,6 +62,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             feedback=FeedbackRepository(connection),
             insights=InsightRepository(connection),
             shares=ShareRepository(connection),
+            chat_sessions=SessionRepository(connection),
             titles=TitleRepository(connection),
             legacies=LegacyRepository(connection),
             turns=TurnRepository(connection),

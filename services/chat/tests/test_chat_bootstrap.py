@@ -31,4 +31,5 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "chats_of_chatbots",
             "retention",
             "expired_shares",
+            "ended_sessions",
         }

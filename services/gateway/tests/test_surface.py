@@ -89,6 +89,10 @@ ENROLLING = {
 
 
 WRITES_NO_ENTRY = {
+    (
+        "/v1/chats/{chat_id}/sessions/{session_id}",
+        "PUT",
+    ): "a sign of life, each minute: opening is the act",
     ("/v1/events/tickets", "POST"): "it stands for the token that was sent with it, for half a minute",
     ("/v1/auth/request-code", "POST"): "nobody has proven anything yet; it is counted, and the sign-in is the act",
     ("/v1/auth/password/forgot", "POST"): "as above",

@@ -60,3 +60,11 @@ JOIN chat.shares s ON s.tenant_id = c.tenant_id AND s.chat_id = c.id
 WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
   AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
 ORDER BY s.id;
+
+-- name: chat_sessions
+-- Where chats are open, without tokens.
+SELECT jsonb_build_object('id', s.id, 'chat_id', s.chat_id, 'subject_type', s.subject_type, 'subject_id', s.subject_id,
+    'last_activity', s.last_activity, 'created_at', s.created_at)::text AS row
+FROM chat.chat_sessions s
+WHERE s.tenant_id = :tenant_id AND (:subject_ids::uuid[] IS NULL OR s.subject_id = ANY (:subject_ids::uuid[]))
+ORDER BY s.id;

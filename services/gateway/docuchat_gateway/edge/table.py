@@ -41,6 +41,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chats", ("GET", "POST"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}", ("GET", "PATCH", "PUT", "DELETE"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/export", ("GET",), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/sessions", ("GET", "POST"), "chat", "chats.use"),
+    Row("/v1/chats/{chat_id}/sessions/{session_id}", ("PUT", "DELETE"), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/share", ("POST",), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/shares", ("GET",), "chat", "chats.use"),
     Row("/v1/chats/{chat_id}/shares/{share_id}", ("DELETE",), "chat", "chats.use"),

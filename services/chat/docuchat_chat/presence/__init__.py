@@ -1,0 +1,1 @@
+"""Where a chat is open just now."""

@@ -11,6 +11,7 @@ import structlog
 
 from docuchat_chat.answers.notices import nothing_found
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
+from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_chat.answers.release import Release
 from docuchat_chat.answers.text import unmarked
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
@@ -129,12 +130,9 @@ class Generator:
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
         counter = self._counter_for(live.turn.model)
         text = "".join(live.log.texts)
-        counted, written, unseen = [
-            counter.count(part) if len(part) < _LONG else await asyncio.to_thread(counter.count, part)
-            for part in (text, unmarked(text), "".join((*live.thoughts, *live.kept_back)))
-        ]
-        if live.kept_back:
-            written = 0  # what was said instead is not the model's
+        written = "" if live.kept_back else unmarked(text)  # what was said instead is not the model's
+        counted, unseen = [await _count(counter, part) for part in (text, "".join((*live.thoughts, *live.kept_back)))]
+        sent = counted if written == text else await _count(counter, written)
         failure = None if generation.cancelled() else generation.exception()
         reported: TokenUsage | None = None
         error: DocuChatError | None = None
@@ -156,7 +154,7 @@ class Generator:
             text=text,
             frame_lengths=tuple(map(len, live.log.texts)),
             sources=live.prompt.sources,
-            usage=self._usage(live, written + unseen, reported) if live.log.sent else None,
+            usage=self._usage(live, sent + unseen, reported) if live.log.sent else None,
             text_tokens=counted,
             tokenizer=counter.name,
             error=error,
@@ -341,6 +339,10 @@ class Generator:
                 error_message=error.detail,
             )
             live.log.close(terminal_frame(len(live.log.frames), live.turn, outcome))
+
+
+async def _count(counter: CountsTokens, text: str) -> int:
+    return counter.count(text) if len(text) < _LONG else await asyncio.to_thread(counter.count, text)
 
 
 def _error_of(live: LiveTurn, failure: BaseException) -> DocuChatError:

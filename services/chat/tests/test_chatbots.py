@@ -97,19 +97,15 @@ async def test_a_collection_that_the_publisher_cannot_read_is_not_shared(worksho
     with pytest.raises(CollectionNotFound):
         await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
     await workshop.world.rows(
-        "INSERT INTO knowledge.collections (id, owner_id, tenant_id, name, kind, visibility, is_default) "
-        "VALUES ($1, $1, 1, 'Attachments', 'attachments', 'restricted', false)",
-        somebody := uuid7(),
+        "INSERT INTO knowledge.collections (id, tenant_id, name, visibility, is_default) "
+        "VALUES ($1, 1, 'Board', 'restricted', false)",
+        restricted := CollectionId(uuid7()),
     )
-    await workshop.edit(chatbot_id, collections=(CollectionId(somebody),))
+    await workshop.edit(chatbot_id, collections=(restricted,))
     with pytest.raises(CollectionNotFound):
-        await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
-    await running.seed_document(workshop.world.database, 1, ["text"])
-    (row,) = await workshop.world.rows("SELECT id::text FROM knowledge.collections WHERE is_default")
-    shared = CollectionId(UUID(row["id"]))
-    await workshop.edit(chatbot_id, collections=(shared,))
+        await workshop.chatbots.publish(replace(workshop.manager, role="member"), chatbot_id, None)
     version = await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
-    assert version.collections == (chatbot_id, shared)
+    assert version.collections == (chatbot_id, restricted)
 
 
 async def test_who_only_asks_sees_what_is_published(workshop: Workshop) -> None:

@@ -49,6 +49,8 @@ async def test_one_stream_tells_of_documents_and_of_turns_that_were_asked_anywhe
         frames: dict[str, list[dict[str, Any]]] = {turn: [] for turn in turns}
         while not all(told and told[-1]["type"] == "end" for told in frames.values()):
             told = await anext(events)
+            if told.name == "chat":  # it has got its title
+                continue
             frames[told.data["turn_id"]].append(told.data)
             if told.name == "sources":  # a connection that is cut, and goes on behind what was read
                 await events.aclose()
@@ -61,5 +63,11 @@ async def test_one_stream_tells_of_documents_and_of_turns_that_were_asked_anywhe
 
         assert (await user.http.delete(f"/v1/files/{document['id']}")).status_code == 200
         told = await anext(events)
+        while told.name == "chat":
+            told = await anext(events)
         assert (told.name, told.data["id"]) == ("document_deleted", document["id"])
+        chat_id = of_socket[0]["chat_id"]
+        assert (await user.http.patch(f"/v1/chats/{chat_id}", json={"title": "May"})).status_code == 200
+        told = await anext(events)
+        assert (told.name, told.data["id"], told.data["title"]) == ("chat", chat_id, "May")
         await events.aclose()

@@ -6,6 +6,9 @@ What is here is called at its own path and found in the answer; what comes later
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -66,6 +69,53 @@ def columns_of(text: str) -> set[str]:
     for name, body in re.findall(r"^    (\w+) \{\n(.*?)^    \}", text, re.MULTILINE | re.DOTALL):
         found |= {f"{name}.{column}" for column in re.findall(r"^\s+\S+ (\w+)", body, re.MULTILINE)}
     return found
+
+
+ELSEWHERE = {
+    "make run": "deploy/local/tests/test_product.py",
+    "make test": ".ci/run",
+    "make lint": ".ci/run",
+    "make format": "Makefile",
+    "python -m docuchat_setup": "deploy/setup/tests",
+}
+"""Commands that something else runs, and what."""
+
+
+def commands() -> dict[str, str]:
+    """What the page says of each printed command."""
+    page = (repository_root() / "docs" / "from-the-seeds.md").read_text().partition("\n## Commands\n")[2]
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", page, re.MULTILINE)
+    return {theirs.replace("\\|", "|"): here for theirs, here in rows}
+
+
+def commands_of(text: str) -> set[str]:
+    """The commands that a document prints, without requests; what was answered to some is marked there."""
+    found = set()
+    for block in re.findall(r"^ *```(?:bash|sql)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = re.sub(r"\s+", " ", re.sub(r"\s+# .*$", "", line.strip()).removeprefix("$ "))
+            if command and not command.startswith(("#", "--", "curl ", "DATABASE_URL=")) and "✅" not in command:
+                found.add(command)
+    return found
+
+
+def test_every_printed_command_has_one_that_does_it_here() -> None:
+    for theirs, here in commands().items():
+        if here.startswith("nothing: "):
+            continue
+        command = here.strip("`")
+        place = next((place for start, place in ELSEWHERE.items() if command.startswith(start)), None)
+        if place is not None:
+            assert (repository_root() / place).exists(), f"{command} is said to be run by {place}"
+            continue
+        local = command.replace(".venv/bin/", f"{sys.prefix}/bin/")
+        done = subprocess.run(shlex.split(local), cwd=repository_root(), capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (theirs, done.stdout, done.stderr)
+
+
+def test_the_commands_are_those_that_the_documents_print(seeds: Path) -> None:
+    printed = set[str]().union(*(commands_of(document.read_text()) for document in seeds.glob("*.md")))
+    assert commands().keys() == printed
 
 
 def test_the_tables_name_everything_that_the_documents_list(seeds: Path) -> None:

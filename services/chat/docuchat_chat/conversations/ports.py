@@ -151,7 +151,11 @@ class LegacyStore(Protocol):
 
 
 class RunningTurns(Protocol):
-    """The turns of a chat that is being deleted."""
+    """The turns of chats, and who follows them."""
+
+    def tell_change(self, caller: Caller, chat_id: ChatId) -> None:
+        """Tell the caller's other pages that a chat is called or kept otherwise."""
+        ...
 
     async def forget(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
         """Stop these turns wherever they run, and remove what is streamed of them."""

@@ -170,6 +170,7 @@ class ConversationService:
             if chat is None:
                 raise ChatNotFound
             tx.outbox.add(entry(caller, act, chat_id, detail=detail))
+        self._running.tell_change(caller, chat_id)
         return chat
 
     async def _show_branch(self, tx: ConversationsTx, caller: Caller, chat_id: ChatId, message_id: MessageId) -> None:

@@ -15,7 +15,7 @@ from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import TenantId, TurnId
+from docuchat_common.ids import ChatId, TenantId, TurnId
 
 
 class ReplayService:
@@ -61,6 +61,10 @@ class ReplayService:
         else:
             await self._board.ask_to_stop(turn_id)
         return TurnState.RUNNING
+
+    def tell_change(self, caller: Caller, chat_id: ChatId) -> None:
+        """Tell the caller's other pages that a chat is called or kept otherwise."""
+        self._registry.titled(caller, chat_id)
 
     async def forget(self, tenant_id: TenantId, turn_ids: Sequence[TurnId]) -> None:
         """Stop the running turns of a deleted chat, and remove what is streamed of them."""

@@ -90,7 +90,7 @@ async def follow_events(
     }
     turns = Turns(container.upstreams.chat, headers, settings.chat_timeout)
     events: EventService = container.events
-    following = events.follow(caller, turns, last_event_id_header or last_event_id)
+    following = events.follow(caller, turns, last_event_id_header or last_event_id or None)
     return StreamingResponse(
         _events(request, identity, following, seconds),
         media_type="text/event-stream",

@@ -47,6 +47,13 @@ def _chat_with_messages(ours: JsonObject, exchange: Exchange) -> JsonObject:
     return {**_chat_row(ours, exchange), "messages": [_message_row(message) for message in ours["messages"]]}
 
 
+def _file_of(ours: JsonObject) -> JsonObject:
+    """The file of a message: the first that was attached to it, else what its client said of one."""
+    for attached in ours.get("attachments", ()):
+        return {"file_name": attached["filename"], "file_url": f"/v1/files/{attached['id']}/content"}
+    return {name: ours["metadata"].get(name) for name in _FILE_OF_MESSAGE}
+
+
 def _message_row(ours: JsonObject) -> JsonObject:
     metadata = {name: value for name, value in ours["metadata"].items() if name not in _FILE_OF_MESSAGE}
     if ours["role"] == "assistant":
@@ -56,7 +63,7 @@ def _message_row(ours: JsonObject) -> JsonObject:
         "chat_id": ours["chat_id"],
         "type": "user" if ours["role"] == "user" else "bot",
         "content": ours["content"],
-        **{name: ours["metadata"].get(name) for name in _FILE_OF_MESSAGE},
+        **_file_of(ours),
         "metadata": metadata,
         "created_at": ours["created_at"],
     }

@@ -43,6 +43,7 @@ PUBLIC = {
     ("/livez", "GET"),
     ("/readyz", "GET"),
     ("/.well-known/jwks.json", "GET"),
+    ("/v1/public/chatbots/{publishable_id}", "GET"),
     ("/v1/public/chatbots/{publishable_id}/visitors", "POST"),
     ("/v1/shared/{token}", "GET"),
     ("/v1/auth/request-code", "POST"),

@@ -11,6 +11,7 @@ from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.snippets import LENGTH, snippet_of
 from docuchat_common.db.queries import load_queries
 from docuchat_common.events.catalogue import AuditRecorded
+from docuchat_common.ids import ChatbotId, uuid7
 from docuchat_knowledge.folding import fold
 
 PIN, UNPIN = ChatChange(pinned=True), ChatChange(pinned=False)
@@ -42,6 +43,12 @@ async def test_pinned_chats_stand_first_and_archived_ones_apart_on_all_pages(wor
     assert await listed(world, ChatFilter(archived=True)) == ["a"]
     assert await listed(world, ChatFilter(pinned=True)) == ["d", "b"]
     assert await listed(world, ChatFilter(pinned=False)) == ["e", "c"]
+    chatbot = ChatbotId(uuid7())
+    await world.rows("UPDATE chat.chats SET chatbot_id = $1 WHERE id = $2", chatbot, ids["c"])
+    assert await listed(world, ChatFilter(chatbot_id=chatbot)) == ["c"]
+    for query, titles in (("c", ["c"]), ("d", [])):
+        found = await world.conversations.list_chats(world.caller, 9, None, query, which=ChatFilter(chatbot_id=chatbot))
+        assert [chat.title for chat in found] == titles
     await world.conversations.change(world.caller, ids["d"], UNPIN)
     await world.conversations.change(world.caller, ids["a"], ChatChange(archived=False))
     assert await listed(world) == ["b", "e", "d", "c", "a"]

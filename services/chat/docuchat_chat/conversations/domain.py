@@ -93,6 +93,7 @@ class ChatFilter:
 
     archived: bool = False
     pinned: bool | None = None
+    chatbot_id: ChatbotId | None = None
     needle: str | None = None
     """Folded text that stands in the title or in a message."""
 

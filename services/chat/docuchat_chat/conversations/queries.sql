@@ -119,6 +119,7 @@ FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND archived = :archived::boolean
   AND (:pinned::boolean IS NULL OR pinned = :pinned::boolean)
+  AND (:chatbot_id::uuid IS NULL OR chatbot_id = :chatbot_id::uuid)
   AND (:after_id::uuid IS NULL
        OR (pinned, updated_at, id) < (:after_pinned::boolean, :after_time::timestamptz, :after_id::uuid))
 ORDER BY pinned DESC, updated_at DESC, id DESC
@@ -145,6 +146,7 @@ LEFT JOIN LATERAL (
 WHERE c.tenant_id = :tenant_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL
   AND c.archived = :archived::boolean
   AND (:pinned::boolean IS NULL OR c.pinned = :pinned::boolean)
+  AND (:chatbot_id::uuid IS NULL OR c.chatbot_id = :chatbot_id::uuid)
   AND (:after_id::uuid IS NULL
        OR (c.pinned, c.updated_at, c.id)
           < (:after_pinned::boolean, :after_time::timestamptz, :after_id::uuid))

@@ -141,6 +141,7 @@ class ChatRepository:
             "row_limit": limit,
             "archived": which.archived,
             "pinned": which.pinned,
+            "chatbot_id": which.chatbot_id,
             "after_pinned": after_pinned,
             "after_time": after_time,
             "after_id": after_id,

@@ -33,7 +33,7 @@ from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
-from docuchat_common.ids import ChatId, DocumentId, TenantId
+from docuchat_common.ids import ChatbotId, ChatId, DocumentId, TenantId
 
 router = APIRouter(prefix="/v1", route_class=TextRoute)
 
@@ -73,10 +73,12 @@ async def list_chats(
     ] = None,
     archived: Annotated[bool, Query(description="List the archived chats, and those alone.")] = False,
     pinned: Annotated[bool | None, Query(description="List the pinned chats alone, or the others.")] = None,
+    chatbot_id: Annotated[UUID | None, Query(description="List one's chats with this chatbot alone.")] = None,
 ) -> Page[ChatView]:
     """List one's chats, pinned ones first, then most recently used first."""
     query = q.replace("\x00", "") if q else None
-    which = ChatFilter(archived=archived, pinned=pinned)
+    chatbot = ChatbotId(chatbot_id) if chatbot_id is not None else None
+    which = ChatFilter(archived=archived, pinned=pinned, chatbot_id=chatbot)
     found = await chats.list_chats(caller, paging.rows, paging.after(3, _chat_position), query, which=which)
     return paging.page(found, ChatView.of, lambda chat: (int(chat.pinned), chat.updated_at.isoformat(), chat.id))
 

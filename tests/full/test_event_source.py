@@ -30,7 +30,7 @@ async (server, token) => {
     }
     await new Promise((go, fail) => {
       source.addEventListener('hello', go);
-      source.onerror = () => fail(new Error('it did not open'));
+      source.onerror = async () => fail(new Error((await fetch(source.url)).status));
     });
     source.onerror = null;
     return source;

@@ -105,7 +105,7 @@ async def test_a_collection_that_the_publisher_cannot_read_is_not_shared(worksho
     with pytest.raises(CollectionNotFound):
         await workshop.chatbots.publish(replace(workshop.manager, role="member"), chatbot_id, None)
     version = await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
-    assert version.collections == (chatbot_id, restricted)
+    assert version.collections == (CollectionId(chatbot_id), restricted)
 
 
 async def test_who_only_asks_sees_what_is_published(workshop: Workshop) -> None:
@@ -264,7 +264,7 @@ async def stage(service_environment: Any, database: Any, token_mint: Any, tmp_pa
         yield stage
 
 
-async def test_chatbots_over_http(stage: Any) -> None:
+async def test_chatbots_over_http(stage: Any, capfd: pytest.CaptureFixture[str]) -> None:
     http, mint = (await stage.start()).http, stage.mint
     admin, member = (mint.headers(tenant_id=1, role=role) for role in ("admin", "member"))
     other = mint.headers(tenant_id=2, role="owner")
@@ -335,6 +335,8 @@ async def test_chatbots_over_http(stage: Any) -> None:
     assert (await http.delete(path, headers=admin)).status_code == 204
     assert (await http.get(path, headers=admin)).json()["code"] == "chatbot_not_found"
     assert not stage.auth.secrets
+    logged = "".join(capfd.readouterr())
+    assert '"service": "chat"' in logged and secret not in logged
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from docuchat_chat.answers.setup import Setup
 from docuchat_chat.conversations.domain import ChatChange
 from docuchat_chat.titles.prompt import messages_for, title_in
-from docuchat_chat.titles.service import Titles
+from docuchat_chat.titles.service import FirstAnswer, Titles
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId, uuid7
@@ -60,6 +61,10 @@ async def test_the_first_answer_gives_a_chat_its_title_once(titled: TitledWorld)
     assert await titled.row(chat_id) == ("Warranty of the motor", "model") and titled.titled == [chat_id]
     await titled.ask("And the battery?", session_id="s")
     assert len(titled.model.requests) == 1
+    again = FirstAnswer(titled.world.caller, chat_id, Setup("gpt-4o-mini", 6), RULE, "Two years.")
+    titled.titles.begin(again)  # as an answer that was written at the same time would
+    await eventually(lambda: not titled.titles._tasks)
+    assert (len(titled.model.requests), titled.holds.asked) == (1, 1)
     (hold,) = titled.holds.open_holds
     booked = [event for event in await titled.world.chat_usage() if event.turn_id is None]
     assert [(e.chat_id, e.input_tokens, e.output_tokens, e.hold_id) for e in booked] == [(chat_id, 90, 5, hold)]

@@ -15,6 +15,7 @@ from docuchat_chat.answers.domain import PromptMessage
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, EmbeddingHolds
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.terms import payers
 from docuchat_chat.titles.ports import TitlesTx
 from docuchat_chat.titles.prompt import MOST_TOKENS, messages_for, title_in
 from docuchat_common.background import cancel
@@ -126,7 +127,7 @@ class Titles:
             expected_input_tokens=tokens,
             expected_output_tokens=MOST_TOKENS,
             owner=self._owner,
-            subjects=caller.subjects,
+            subjects=payers(caller, first.setup.chatbot_id),
             hold_id=hold.id,
             chat_id=first.chat_id,
         )

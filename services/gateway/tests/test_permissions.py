@@ -18,12 +18,16 @@ from websockets.exceptions import ConnectionClosed
 from docuchat_common.contracts.permissions import CHATBOT, VISITOR, Action, Permission, Role
 from docuchat_common.contracts.permissions import PERMISSIONS as OF_ROLES
 from docuchat_gateway.edge.standing import READS
+from docuchat_gateway.edge.table import TABLE
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.identity import OF_CHATBOTS, PAGE
 
 PASSES = (0, "passes")
 Answer = tuple[int, str]
 SUSPENDED, DELETING, DELETED = 3, 4, 5
+MAY_SIGN_IN = {row.path for row in TABLE if row.may_sign_in}
+"""Open to everybody; but a credential that is shown must be good."""
+OF_RIGHTS = {"not_allowed", "second_factor_required"}
 ENDED = uuid.uuid4()
 OUTDATED = uuid.uuid4()
 OPERATORS = {"tenant": None, "tenant_slug": None, "role": None, "typ": "operator", "scope": "operator"}
@@ -38,8 +42,11 @@ class Column:
     of_operators: Answer = (403, "operator_required")
     more: dict[str, str] | None = None
 
-    def expected(self, permission: Permission, method: str) -> Answer:
+    def expected(self, permission: Permission, method: str, *, may_sign_in: bool = False) -> Answer:
         match permission:
+            case "public" if may_sign_in and (self.of_token or self.more):
+                answer = self.of_tenants("chats.follow", method)
+                return PASSES if answer[1] in OF_RIGHTS else answer
             case "public":
                 return PASSES
             case "operator":
@@ -57,6 +64,11 @@ def always(status: int, code: str) -> Callable[[Action, str], Answer]:
 
 def within(allowed: frozenset[Action]) -> Callable[[Action, str], Answer]:
     return lambda action, _: PASSES if action in allowed else (403, "not_allowed")
+
+
+def of_owner(answer: Callable[[Action, str], Answer]) -> Callable[[Action, str], Answer]:
+    """What an owner is answered, who may not do what is for chatbots' programs and visitors alone."""
+    return lambda action, method: answer(action, method) if action in OF_ROLES[Role.OWNER] else (403, "not_allowed")
 
 
 def enrolling(action: Action, _: str) -> Answer:
@@ -91,16 +103,18 @@ COLUMNS: dict[str, Column] = {
     "operator": Column({"claims": OPERATORS}, always(401, "operator_token"), PASSES),
     "suspended tenant": Column(
         {"role": "owner", "tenant_id": SUSPENDED},
-        lambda _, method: PASSES if method in READS else (403, "tenant_suspended"),
+        of_owner(lambda _, method: PASSES if method in READS else (403, "tenant_suspended")),
     ),
     "tenant about to be deleted": Column(
         {"role": "owner", "tenant_id": DELETING},
-        lambda action, method: PASSES if method in READS or action == "tenant.own" else (403, "tenant_deleting"),
+        of_owner(
+            lambda action, method: PASSES if method in READS or action == "tenant.own" else (403, "tenant_deleting")
+        ),
     ),
     "deleted tenant": Column({"role": "owner", "tenant_id": DELETED}, always(401, "session_ended")),
     "ended session": Column({"role": "owner", "claims": {"sid": str(ENDED)}}, always(401, "session_ended")),
     "outdated": Column({"role": "owner", "user_id": OUTDATED}, always(401, "token_outdated")),
-    "enrolling": Column({"role": "owner", "claims": {"scope": "account.use"}}, enrolling),
+    "enrolling": Column({"role": "owner", "claims": {"scope": "account.use"}}, of_owner(enrolling)),
     "key without scope": Column(key(""), within(frozenset())),
     "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
     "key of a directory": Column(key("directory.sync identity.manage"), within(frozenset({"directory.sync"}))),
@@ -144,7 +158,10 @@ async def test_every_operation_answers_each_caller_as_the_table_says(taken_back:
     headers = column.headers(taken_back)
     taken_back.behind.seen.clear()
     for (template, method), permission in PERMISSIONS.items():
-        expected = column.expected(permission, "GET" if (template, method) in READING else method)
+        may_sign_in = template in MAY_SIGN_IN
+        expected = column.expected(
+            permission, "GET" if (template, method) in READING else method, may_sign_in=may_sign_in
+        )
         got = await answer_of(taken_back, method, template, headers)
         passed_on = bool(taken_back.behind.seen)
         taken_back.behind.seen.clear()

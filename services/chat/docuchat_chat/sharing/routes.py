@@ -17,7 +17,13 @@ from docuchat_common.errors import Unauthenticated
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.claims import InvalidToken
 from docuchat_common.http.idempotency import CurrentCreation, created
-from docuchat_common.http.identity import OperatorToken, TenantMismatch, TokenExpired, current_identity
+from docuchat_common.http.identity import (
+    OperatorToken,
+    OriginNotAllowed,
+    TenantMismatch,
+    TokenExpired,
+    current_identity,
+)
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging, number
 from docuchat_common.http.permissions import public, requires
@@ -34,7 +40,7 @@ Owner = Annotated[Caller, requires("chats.use")]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
-@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch)
+@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch, OriginNotAllowed)
 async def _reader(request: Request) -> Caller | None:
     """Who reads; None for who is not signed in."""
     if "authorization" not in request.headers:

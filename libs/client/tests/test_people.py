@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from docuchat_client import AsyncDocuChat, DocuChat, MemoryCredentials, NotFound
 from docuchat_client.cli import access, app, auditing
 from docuchat_client.rendering import moment
-from docuchat_common.contracts.permissions import ACTIONS
+from docuchat_common.contracts.permissions import PERMISSIONS, Role
 
 from .conftest import NOW, USER, Command, Service, problem, token
 
@@ -279,7 +279,7 @@ def test_both_clients_do_the_same() -> None:
 
 
 def test_every_scope_is_named_where_keys_are_made() -> None:
-    assert {scope.strip() for scope in access._SCOPES.split(",")} == ACTIONS
+    assert {scope.strip() for scope in access._SCOPES.split(",")} == PERMISSIONS[Role.OWNER]
 
 
 def test_every_group_of_commands_is_on_the_clients_page() -> None:

@@ -20,11 +20,14 @@ WHERE k.contype = 'f' AND k.confrelid = 'auth.users'::regclass AND k.confdeltype
 TAKEN_AWAY = {
     "knowledge.documents.uploaded_by": "handed over, or deleted with the document",
     "knowledge.collections.created_by": "the heir, or nobody",
+    "knowledge.collections.owner_id": "deleted with the files that were attached to messages",
     "knowledge.collection_members.member_id": "deleted",
     "knowledge.exports.user_id": "deleted with the archive",
     "knowledge.idempotent_requests.subject": "deleted",
     "chat.chats.subject_id": "deleted",
     "chat.turns.subject_id": "deleted with the chat",
+    "chat.chat_sessions.subject_id": "deleted with the chat",
+    "chat.feedback.subject_id": "deleted with the chat",
     "chat.turns.key_owner_id": "deleted with the chat",
     "chat.idempotent_requests.subject": "deleted",
     "usage.budgets.subject_id": "deleted",
@@ -35,6 +38,7 @@ TAKEN_AWAY = {
 }
 KEPT = {
     "auth.api_keys.created_by": "who made a key of the tenant's own",
+    "auth.chatbots.created_by": "who made a chatbot, which is the tenant's own",
     "auth.invitations.invited_by": "until the invitation ends",
     "auth.audit_entries.subject_id": "who did what, by ids",
     "auth.user_receipts.user_id": "what became of who was erased",

@@ -9,10 +9,10 @@ import jwt
 import pytest
 
 from docuchat_auth.api_keys.service import ApiKeys
-from docuchat_auth.chatbots.errors import ChatbotNotFound, TooManyVisitors
+from docuchat_auth.chatbots.errors import TooManyVisitors
 from docuchat_auth.chatbots.service import Chatbots
 from docuchat_auth.tenants.errors import TenantNotFound
-from docuchat_common.contracts.chatbots import path_of, publishable_id, rotate_path_of
+from docuchat_common.contracts.chatbots import ChatbotNotFound, path_of, publishable_id, rotate_path_of
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import InvalidApiKey, OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7

@@ -355,7 +355,7 @@ def test_no_password_takes_long_to_judge() -> None:
     for slow in (SLOW, "a" * 24 + SLOW):
         with suppress(PasswordTooWeak):
             require_strength(slow, ["ann@example.com"])
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0  # all of it would take minutes
 
 
 async def test_new_passwords_of_an_address_are_counted_before_they_are_judged(run_auth: Any) -> None:

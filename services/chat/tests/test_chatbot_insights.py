@@ -11,12 +11,12 @@ import orjson
 import pytest
 
 from docuchat_chat.chatbots.domain import NewChatbot
-from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.insights.domain import Opinions
 from docuchat_chat.insights.schemas import InsightsView
 from docuchat_chat.insights.service import InsightService
 from docuchat_common.clock import SystemClock
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, TenantId, uuid7
 from docuchat_knowledge.folding import fold

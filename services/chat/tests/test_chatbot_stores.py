@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.chatbots.domain import Change, Colours, Config, NewChatbot, changes_between
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished, ChatbotVersionNotFound
+from docuchat_chat.chatbots.errors import ChatbotNotPublished, ChatbotVersionNotFound
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.transaction import composer
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.db import UnitOfWork
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7

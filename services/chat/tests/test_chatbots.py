@@ -19,11 +19,12 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from docuchat_chat.chatbots.domain import Config, Edit, NewChatbot
-from docuchat_chat.chatbots.errors import ChatbotChanged, ChatbotNotFound, NothingToPublish, TooManyChatbots
+from docuchat_chat.chatbots.errors import ChatbotChanged, NothingToPublish, TooManyChatbots
 from docuchat_chat.chatbots.schemas import NewChatbotBody
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.conversations.orphans import Orphans
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, ChatId, CollectionId, uuid7

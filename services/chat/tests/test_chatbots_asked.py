@@ -12,9 +12,10 @@ import pytest
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.chatbots.domain import Config, NewChatbot
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
+from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.conversations.errors import ChatOfAnotherChatbot
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import ChatbotId, CollectionId, MessageId, TenantId, uuid7
 from docuchat_models.chat import TokenUsage

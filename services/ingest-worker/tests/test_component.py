@@ -116,6 +116,7 @@ async def test_all_that_must_go_on_beside_the_documents_is_started(
             "exhausted",
             "queue",
             "tombstones",
+            "attachments",
             "abandoned_uploads",
             "removals",
             "exports",

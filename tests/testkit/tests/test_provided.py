@@ -30,4 +30,4 @@ def test_a_route_is_given_what_it_says(service: str) -> None:
     assert asked
     for name, by, kind in asked:
         held = reduce(lambda owner, part: get_type_hints(owner)[part], name.split("."), container)
-        assert issubclass(held, kind), f"{by.__module__}.{by.__qualname__} takes {name} for a {kind}"
+        assert held is kind or issubclass(held, kind), f"{by.__module__}.{by.__qualname__} takes {name} for a {kind}"

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from docuchat_common.errors import NotFound
+
 PATH: Final = "/internal/chatbots/{chatbot_id}"
 ROTATE_PATH: Final = f"{PATH}/rotate"
 PREFIX: Final = "pub_"
@@ -22,6 +24,12 @@ MOST_ORIGINS: Final = 50
 _PUBLISHABLE: Final = re.compile(rf"{PREFIX}([0-9a-f]{{32}})", re.ASCII)
 _ANY_BELOW: Final = "*."
 _PORTS: Final = {"http": 80, "https": 443}
+
+
+class ChatbotNotFound(NotFound):
+    """There is no such chatbot."""
+
+    code = "chatbot_not_found"
 
 
 def path_of(chatbot_id: UUID) -> str:

@@ -1,12 +1,6 @@
 """What can go wrong with a chatbot's credentials. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import NotFound, RateLimited
-
-
-class ChatbotNotFound(NotFound):
-    """There is no such chatbot."""
-
-    code = "chatbot_not_found"
+from docuchat_common.errors import RateLimited
 
 
 class TooManyVisitors(RateLimited):

@@ -6,13 +6,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 
-from docuchat_auth.chatbots.errors import ChatbotNotFound, TooManyVisitors
+from docuchat_auth.chatbots.errors import TooManyVisitors
 from docuchat_auth.chatbots.schemas import VisitorBody, VisitorToken, present
 from docuchat_auth.chatbots.service import Chatbots
 from docuchat_auth.http import ClientAddress, NoStore
 from docuchat_common.contracts.chatbots import (
     PATH,
     ROTATE_PATH,
+    ChatbotNotFound,
     Credentials,
     IssuedCredentials,
     Rotation,

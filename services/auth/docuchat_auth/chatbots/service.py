@@ -13,11 +13,11 @@ from prometheus_client import Counter
 from docuchat_auth.api_keys.domain import ApiKey
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.chatbots.domain import REMEMBERED, VISIT, Chatbot, Visit
-from docuchat_auth.chatbots.errors import ChatbotNotFound, TooManyVisitors
+from docuchat_auth.chatbots.errors import TooManyVisitors
 from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.clock import Clock
-from docuchat_common.contracts.chatbots import is_of
+from docuchat_common.contracts.chatbots import ChatbotNotFound, is_of
 from docuchat_common.http.identity import OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates

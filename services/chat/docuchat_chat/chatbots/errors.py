@@ -5,12 +5,6 @@ from __future__ import annotations
 from docuchat_common.errors import Conflict, NotFound, UpstreamUnavailable
 
 
-class ChatbotNotFound(NotFound):
-    """There is no such chatbot."""
-
-    code = "chatbot_not_found"
-
-
 class ChatbotNotPublished(Conflict):
     """No version of this chatbot is live; publish its draft first."""
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from docuchat_chat.answers.text import Language
 from docuchat_chat.chatbots.domain import Chatbot, Version
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
+from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.chatbots.schemas import ColoursBody
 from docuchat_chat.chatbots.service import ChatbotService
-from docuchat_common.contracts.chatbots import parse_chatbot_id, publishable_id
+from docuchat_common.contracts.chatbots import ChatbotNotFound, parse_chatbot_id, publishable_id
 from docuchat_common.http.json_body import TextRoute
 from docuchat_common.http.permissions import public
 from docuchat_common.http.problems import raises

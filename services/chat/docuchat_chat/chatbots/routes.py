@@ -12,7 +12,6 @@ from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.chatbots.domain import Version
 from docuchat_chat.chatbots.errors import (
     ChatbotChanged,
-    ChatbotNotFound,
     ChatbotNotPublished,
     ChatbotVersionNotFound,
     CredentialsLate,
@@ -33,7 +32,7 @@ from docuchat_chat.chatbots.schemas import (
 )
 from docuchat_chat.chatbots.service import ChatbotService, CreatedChatbot
 from docuchat_common.audit import audited
-from docuchat_common.contracts.chatbots import IssuedCredentials
+from docuchat_common.contracts.chatbots import ChatbotNotFound, IssuedCredentials
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
 from docuchat_common.http.json_body import TextRoute

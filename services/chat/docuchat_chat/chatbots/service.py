@@ -22,7 +22,6 @@ from docuchat_chat.chatbots.domain import (
 )
 from docuchat_chat.chatbots.errors import (
     ChatbotChanged,
-    ChatbotNotFound,
     ChatbotNotPublished,
     CredentialsLate,
     NothingToPublish,
@@ -31,7 +30,7 @@ from docuchat_chat.chatbots.errors import (
 from docuchat_chat.chatbots.ports import ChatbotsTx, Credentials
 from docuchat_chat.chatbots.versions import Versions, find_version
 from docuchat_common.audit import entry
-from docuchat_common.contracts.chatbots import IssuedCredentials
+from docuchat_common.contracts.chatbots import ChatbotNotFound, IssuedCredentials
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished

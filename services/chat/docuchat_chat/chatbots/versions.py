@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from docuchat_chat.chatbots.domain import DRAFT, Chatbot, Version, Which
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished, ChatbotVersionNotFound
+from docuchat_chat.chatbots.errors import ChatbotNotPublished, ChatbotVersionNotFound
 from docuchat_chat.chatbots.ports import ChatbotsTx, LiveVersions
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, CollectionId, TenantId

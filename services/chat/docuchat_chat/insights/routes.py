@@ -7,12 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 
-from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.insights.domain import MOST_DAYS
 from docuchat_chat.insights.schemas import AskedChatView, AskedChatWithMessages, InsightsView
 from docuchat_chat.insights.service import InsightService
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging, moment, number

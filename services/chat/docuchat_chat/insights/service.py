@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.conversations.domain import Message
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.service import readable
 from docuchat_chat.insights.domain import AskedChat, Insights
 from docuchat_chat.insights.ports import InsightsTx
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, ChatId

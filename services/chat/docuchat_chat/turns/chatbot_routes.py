@@ -7,11 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
 
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished, ChatbotVersionNotFound
+from docuchat_chat.chatbots.errors import ChatbotNotPublished, ChatbotVersionNotFound
 from docuchat_chat.turns.responding import ASKING_ERRORS, EVENTS, Held, respond
 from docuchat_chat.turns.schemas import ChatbotAnswer, ChatbotQuestion, ChatbotTrial
 from docuchat_common.audit import audited
-from docuchat_common.contracts.chatbots import parse_chatbot_id
+from docuchat_common.contracts.chatbots import ChatbotNotFound, parse_chatbot_id
 from docuchat_common.contracts.holds import DemoLimitReached
 from docuchat_common.http.addresses import client_address
 from docuchat_common.http.caller import Caller

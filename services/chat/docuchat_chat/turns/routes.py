@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from docuchat_chat.attachments.errors import AttachmentNotFound
-from docuchat_chat.chatbots.errors import ChatbotNotFound, ChatbotNotPublished
+from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.conversations.errors import NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.errors import TurnNotFound
@@ -16,6 +16,7 @@ from docuchat_chat.turns.responding import ANSWERS, ASKING_ERRORS, EVENTS, Held,
 from docuchat_chat.turns.schemas import AnotherAnswer, AnswerView, AskBody, EditedQuestion, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.audit import audited
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.json_body import TextRoute

@@ -7,10 +7,10 @@ from dataclasses import replace
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.chatbots.domain import Version
-from docuchat_chat.chatbots.errors import ChatbotNotFound
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Chatbots
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.ids import ChatbotId
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from docuchat_common.errors import (
     InvalidInput,
-    NotFound,
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
@@ -46,12 +45,6 @@ class FileTypeRefused(UnsupportedMedia):
     """The content of the file is not of an accepted type: PDF (application/pdf)."""
 
     code = "file_type_refused"
-
-
-class ChatbotNotFound(NotFound):
-    """There is no such chatbot."""
-
-    code = "chatbot_not_found"
 
 
 class UploadTooSlow(RequestTimeout):

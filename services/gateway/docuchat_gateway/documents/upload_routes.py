@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from docuchat_common.audit import audited
 from docuchat_common.blobs import BlobStoreUnavailable
+from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.contracts.holds import HOLD_REFUSED
 from docuchat_common.contracts.permissions import Action
 from docuchat_common.errors import DocuChatError
@@ -24,7 +25,6 @@ from docuchat_common.http.problems import Responses, raises, response_for
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_gateway.documents.domain import FormPart
 from docuchat_gateway.documents.errors import (
-    ChatbotNotFound,
     FileEmpty,
     FileRequired,
     FileTooLarge,

@@ -7,6 +7,7 @@ interrupted: sessions that follow then start at once.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +46,8 @@ RABBITMQ_CONTROL = "DOCUCHAT_TEST_RABBITMQ_CONTROL"
 _IMAGES = {"postgres": "pgvector/pgvector:pg18", "redis": "redis:8", "rabbitmq": "rabbitmq:4-management"}
 _VHOST_BATCH = 16
 _IN_MEMORY = Path("/dev/shm")
+_PREFIX = "docuchat-tests-"
+_ABANDONED_SECONDS = 60
 _ROOM_BYTES = 4 * 2**30
 """What the servers of a session may come to, WAL and the databases of its tests together."""
 
@@ -153,6 +157,17 @@ def has_room(folder: Path, needed: int = _ROOM_BYTES) -> bool:
     return room.f_bavail * room.f_frsize >= needed
 
 
+def remove_abandoned(below: Path) -> None:
+    """Remove what sessions left that were killed: their folders, whose locks nobody holds. Memory is not to fill up."""
+    for lock in below.glob(f"{_PREFIX}*/lock"):
+        with suppress(OSError), lock.open("rb") as held:
+            made = lock.stat()
+            # a lock that was made just now may be about to be taken
+            if made.st_uid == os.geteuid() and time.time() - made.st_mtime > _ABANDONED_SECONDS:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+
+
 @contextmanager
 def local_servers() -> Iterator[TestServers]:
     """A set of child processes without fsync; their data is in memory where there is room, else in a temporary folder.
@@ -162,7 +177,8 @@ def local_servers() -> Iterator[TestServers]:
     from docuchat_local.accounts import remove_stand_in
     from docuchat_local.backing import started_servers
 
-    folder = Path(tempfile.mkdtemp(prefix="docuchat-tests-", dir=_IN_MEMORY if has_room(_IN_MEMORY) else None))
+    remove_abandoned(_IN_MEMORY)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_IN_MEMORY if has_room(_IN_MEMORY) else None))
     folder.chmod(0o711)
     # the broker sets its logins again at each start
     (folder / "secrets.json").write_text(json.dumps({f"broker_{service}": SERVICE_PASSWORD for service in SERVICES}))

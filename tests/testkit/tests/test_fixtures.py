@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from docuchat_testkit.databases import ClonedDatabase, clone, drop, fingerprint,
 from docuchat_testkit.event_watch import UnfitEvent, check_events
 from docuchat_testkit.eventually import eventually, eventually_sync
 from docuchat_testkit.identity import TokenMint
-from docuchat_testkit.servers import TestServers, has_room, servers_given
+from docuchat_testkit.servers import TestServers, has_room, remove_abandoned, servers_given
 
 ENV = {
     "DOCUCHAT_TEST_POSTGRES_URL": "postgresql://a:b@h/db",
@@ -36,6 +38,19 @@ def test_servers_are_put_into_memory_only_where_there_is_room(tmp_path: Path) ->
     assert has_room(tmp_path, 1)
     assert not has_room(tmp_path, 1 << 60)
     assert not has_room(tmp_path / "missing", 1)
+
+
+def test_what_a_killed_session_left_in_memory_is_removed_and_a_living_one_keeps_its_own(tmp_path: Path) -> None:
+    for name in ("docuchat-tests-killed", "docuchat-tests-living", "docuchat-tests-beginning", "others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+        if name != "docuchat-tests-beginning":
+            os.utime(tmp_path / name / "lock", (0, 0))
+    with (tmp_path / "docuchat-tests-living" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        remove_abandoned(tmp_path)
+    left = {folder.name for folder in tmp_path.iterdir()}
+    assert left == {"docuchat-tests-living", "docuchat-tests-beginning", "others"}
 
 
 async def test_database_is_migrated_and_opens_with_weak_roles(database: ClonedDatabase) -> None:

@@ -113,18 +113,19 @@ async def forget_keys(client: Redis, *names: str) -> int:
 
 
 async def erase_keys(client: Redis, *patterns: str) -> int:
-    """Delete the keys that match one of a service's patterns, in one walk through all keys; returns how many.
+    """Delete the keys that match one of some patterns, in one walk for each service; returns how many.
 
-    In a pattern `*` stands for one part between colons, at its end for whatever follows: an address of IPv6, which has
-    colons of its own, is no other part's number.
+    A pattern begins with a service's name. In it `*` stands for one part between colons, at its end for whatever
+    follows: an address of IPv6, which has colons of its own, is no other part's number.
     """
     forms = [pattern.split(":") for pattern in patterns]
     erased = 0
     with redis_errors_translated():
-        async for key in client.scan_iter(match=f"{forms[0][0]}:*", count=1000):
-            name = key if isinstance(key, str) else key.decode(errors="replace")
-            if any(_fits(name, form) for form in forms):
-                erased += await client.unlink(key)
+        for service in dict.fromkeys(form[0] for form in forms):
+            async for key in client.scan_iter(match=f"{service}:*", count=1000):
+                name = key if isinstance(key, str) else key.decode(errors="replace")
+                if any(_fits(name, form) for form in forms):
+                    erased += await client.unlink(key)
     return erased
 
 

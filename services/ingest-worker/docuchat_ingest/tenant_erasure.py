@@ -1,4 +1,4 @@
-"""What a deleted tenant leaves here besides rows: its files, and what the gateway has counted."""
+"""What a deleted tenant leaves here besides rows: its files, what the gateway has counted, and what users were told."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +13,7 @@ from docuchat_common.erasure import ErasingTx, TenantErasure
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 from docuchat_common.redis import erase_keys
+from docuchat_common.user_events import stream_key
 
 logger = structlog.get_logger()
 
@@ -23,18 +24,19 @@ LOOK_AGAIN_FOR: Final = timedelta(days=1)
 def make_erasure(
     transactions: Transactions[ErasingTx], blobs: Blobs, redis: Redis, dead_letters: DeadLetterOffice
 ) -> TenantErasure:
-    """The erasure of tenants from the knowledge base, and of the gateway's counters."""
+    """The erasure of tenants from the knowledge base, of the gateway's counters and of its users' streams of events."""
 
     async def delete_files(tenant_id: TenantId) -> Mapping[str, int]:
         return {"objects": await blobs.delete_prefix(_folder(tenant_id))}
 
-    async def erase_counters(tenant_id: TenantId) -> Mapping[str, int]:
-        return {"keys": await erase_keys(redis, f"gateway:*:*:{tenant_id}:*")}
+    async def erase_keys_of(tenant_id: TenantId) -> Mapping[str, int]:
+        # chat erases the streams with its own, and the jobs of here may have written to them since
+        return {"keys": await erase_keys(redis, f"gateway:*:*:{tenant_id}:*", stream_key(f"{tenant_id}:*"))}
 
     async def discard_messages(tenant_id: TenantId) -> Mapping[str, int]:
         return {"messages_in_queues": await dead_letters.discard_of(tenant_id)}
 
-    return TenantErasure(transactions, "ingest", after=[delete_files, erase_counters, discard_messages])
+    return TenantErasure(transactions, "ingest", after=[delete_files, erase_keys_of, discard_messages])
 
 
 async def delete_late_files(transactions: Transactions[ErasingTx], blobs: Blobs) -> None:

@@ -299,7 +299,11 @@ _operator_bearer = HTTPBearer(
 )
 
 
-@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch)
+NO_IDENTITY: Final = (Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch)
+"""What whoever shows no token, or one that is not good here, is told."""
+
+
+@raises(*NO_IDENTITY)
 async def current_identity(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Identity:
     """What the caller's token says; the service's container has `verifier` and `settings`."""
     container = request.app.state.container

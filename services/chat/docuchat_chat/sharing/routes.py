@@ -13,17 +13,9 @@ from docuchat_chat.sharing.schemas import IssuedShareView, NewShare, SharedChatV
 from docuchat_chat.sharing.service import SharingService
 from docuchat_common.audit import audited
 from docuchat_common.contracts.public_answers import TENANT_HEADER
-from docuchat_common.errors import Unauthenticated
 from docuchat_common.http.caller import Caller
-from docuchat_common.http.claims import InvalidToken
 from docuchat_common.http.idempotency import CurrentCreation, created
-from docuchat_common.http.identity import (
-    OperatorToken,
-    OriginNotAllowed,
-    TenantMismatch,
-    TokenExpired,
-    current_identity,
-)
+from docuchat_common.http.identity import NO_IDENTITY, OriginNotAllowed, current_identity
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import Page, Paging, number
 from docuchat_common.http.permissions import public, requires
@@ -40,7 +32,7 @@ Owner = Annotated[Caller, requires("chats.use")]
 ChatPath = Annotated[UUID, Path(description="Id of a chat.")]
 
 
-@raises(Unauthenticated, InvalidToken, TokenExpired, OperatorToken, TenantMismatch, OriginNotAllowed)
+@raises(*NO_IDENTITY, OriginNotAllowed)
 async def _reader(request: Request) -> Caller | None:
     """Who reads; None for who is not signed in."""
     if "authorization" not in request.headers:

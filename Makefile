@@ -3,7 +3,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 LOCAL := .venv/bin/docuchat-local
-VOCABULARY := $(CURDIR)/.local/tiktoken
 # parallel sessions, each with servers of its own; tests wait more than they compute
 SESSIONS ?= 3
 # without its cache of bytecode each of the many processes that are started here would compile all that it imports
@@ -24,29 +23,23 @@ demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the pr
 	@exec $(LOCAL) demo
 
 test: .venv ## Units, components on real servers, the whole product; needs nothing beside the clone
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -n $(SESSIONS) -m "not data and not full and not soak" $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -n $(SESSIONS) -m "not data and not full and not soak" $(ARGS)
 
 test-data: .venv ## What reads the real documents and questions in ../shared/data (SHARED_DIR names another place)
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m "data and not full and not soak" -s $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m "data and not full and not soak" -s $(ARGS)
 
 test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mutants
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m full -s $(ARGS)
 	@$(MAKE) --no-print-directory mutants
 
 fuzz: .venv ## Generated requests over the whole public surface, some 5,000 (S10)
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m full -s tests/integration/test_fuzzing.py $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m full -s tests/integration/test_fuzzing.py $(ARGS)
 
 soak: .venv ## The long forms of chaos (R1, R6, R9, R12) and of memory (A15, SOAK_MINUTES)
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/pytest -m soak -s $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m soak -s $(ARGS)
 
 mutants: .venv ## Change the product a line at a time; the tests that ought to notice must (ARGS="K1" takes some)
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/python tests/mutants/run.py $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python tests/mutants/run.py $(ARGS)
 
 lint: .venv ## Ruff, import contracts, mypy
 	@.venv/bin/ruff check .
@@ -59,8 +52,7 @@ format: .venv ## Format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
-	@$(LOCAL) vocabulary >/dev/null
-	@TIKTOKEN_CACHE_DIR=$(VOCABULARY) .venv/bin/python benchmarks/run.py $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python benchmarks/run.py $(ARGS)
 
 openapi: .venv ## Refresh the committed schemas: the services' OpenAPI, the events' JSON schemas and AsyncAPI
 	@.venv/bin/python services/gateway/scripts/refresh_openapi.py

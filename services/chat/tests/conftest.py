@@ -183,6 +183,12 @@ class World:
             found: list[Any] = await admin.fetch(sql, *values)
             return found
 
+    async def explain(self, queries: Any, name: str, **parameters: Any) -> str:
+        """Return the plan of a named query that is run with these parameters."""
+        order = queries.driver_adapter.var_sorted[name]
+        plan = await self.rows("EXPLAIN ANALYZE " + getattr(queries, name).sql, *(parameters[each] for each in order))
+        return "\n".join(row[0] for row in plan)
+
     async def count_statements(self, work: Callable[[], Any]) -> list[str]:
         """Return the statements of the tenant's connections while `work` runs."""
         statements: list[str] = []

@@ -224,22 +224,11 @@ async def test_a_long_chat_with_branches_is_read_by_its_index_a_page_at_a_time(t
     found = await world.conversations.get(world.caller, talk.chat_id, 101, 7950)
     assert [m.content for m in found.messages] == [f"m{n}" for n in (*range(7951, 8001), *range(9001, 9052))]
     queries: Any = load_queries("docuchat_chat.conversations")
-    async with world.database.connect() as admin:
-        for query, own in (
-            (queries.list_messages, {"firsts": [1, 9001, 9501], "lasts": [8000, 9400, MANY], "row_limit": 101}),
-            (queries.list_history, {"seqs": list(range(MANY, MANY - 40, -1)), "row_limit": 20}),
-        ):
-            plan = await explain(admin, query, tenant_id=1, chat_id=talk.chat_id, **own)
-            assert "messages_chat_id_seq" in plan and "Seq Scan" not in plan, plan
+    for name, own in (
+        ("list_messages", {"firsts": [1, 9001, 9501], "lasts": [8000, 9400, MANY], "row_limit": 101}),
+        ("list_history", {"seqs": list(range(MANY, MANY - 40, -1)), "row_limit": 20}),
+    ):
+        plan = await world.explain(queries, name, tenant_id=1, chat_id=talk.chat_id, **own)
+        assert "messages_chat_id_seq" in plan and "Seq Scan" not in plan, plan
     await talk.say("Is it over?")
     assert talk.history()[-1] == f"m{MANY}" and len(talk.history()) == world.policy.max_history_messages
-
-
-async def explain(connection: Any, query: Any, **parameters: Any) -> str:
-    """Return the plan of a query that is run with these parameters."""
-
-    class Explaining:
-        async def fetch(self, sql: str, *given: Any) -> Any:
-            return await connection.fetch("EXPLAIN ANALYZE " + sql, *given)
-
-    return "\n".join([row[0] async for row in query(Explaining(), **parameters)])

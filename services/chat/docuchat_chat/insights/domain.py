@@ -39,7 +39,7 @@ class UseOfDay:
     version: int | None
     answers: int
     unanswered: int
-    """Where nothing was found, or nothing that the answer could cite."""
+    """Which cite nothing, and say nothing of the model's own: nothing was found, or nothing that could be cited."""
     input_tokens: int
     output_tokens: int
 

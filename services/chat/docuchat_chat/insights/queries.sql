@@ -25,7 +25,9 @@ WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at I
 -- Answers since a moment by day (UTC) and version. A chat is changed with each of its messages: older ones are not looked into.
 SELECT (m.created_at AT TIME ZONE 'UTC')::date AS day, (m.metadata ->> 'chatbot_version')::integer AS version,
        count(*) AS answers,
-       count(*) FILTER (WHERE m.metadata ->> 'finish_reason' IN ('no_sources', 'no_citations')) AS unanswered,
+       -- as in `unanswered`
+       count(*) FILTER (WHERE m.status = 'complete' AND m.citations = '[]' AND m.metadata -> 'own_knowledge' IS NULL
+                          AND m.metadata ->> 'finish_reason' IN ('stop', 'length', 'no_sources', 'no_citations')) AS unanswered,
        coalesce(sum((m.usage ->> 'input_tokens')::bigint), 0)::bigint AS input_tokens,
        coalesce(sum((m.usage ->> 'output_tokens')::bigint), 0)::bigint AS output_tokens
 FROM chat.chats c
@@ -36,7 +38,8 @@ GROUP BY 1, 2
 ORDER BY 1, 2;
 
 -- name: unanswered
--- Questions that found nothing, those that are spelled alike together, the most asked first.
+-- Questions that found nothing, those that are spelled alike together, the most asked first. Whatever words say so, a
+-- whole answer that cites nothing, and says nothing of the model's own, found nothing; small talk ends for another reason.
 WITH asked AS (
     SELECT q.content, q.content_key, q.created_at, c.id AS chat_id
     FROM chat.chats c
@@ -49,7 +52,8 @@ WITH asked AS (
     JOIN chat.messages q ON q.tenant_id = c.tenant_id AND q.chat_id = c.id AND q.seq = followed.seq
     WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.updated_at >= :since
       AND m.role = 'assistant' AND m.created_at >= :since
-      AND m.metadata ->> 'finish_reason' IN ('no_sources', 'no_citations')
+      AND m.status = 'complete' AND m.citations = '[]' AND m.metadata -> 'own_knowledge' IS NULL
+      AND m.metadata ->> 'finish_reason' IN ('stop', 'length', 'no_sources', 'no_citations')
 )
 SELECT (array_agg(a.content ORDER BY a.created_at DESC))[1] AS question, count(*) AS times, max(a.created_at) AS last_asked_at,
        (array_agg(a.chat_id ORDER BY a.created_at DESC))[1] AS chat_id

@@ -59,7 +59,9 @@ class UseOfDayView(BaseModel):
     day: date
     version: int | None = Field(description="0 is the draft.")
     answers: int
-    unanswered: int = Field(description="Where nothing was found, or nothing that the answer could cite.")
+    unanswered: int = Field(
+        description="Which cite nothing, and say nothing of the model's own: nothing was found, or nothing to cite."
+    )
     input_tokens: int
     output_tokens: int
 

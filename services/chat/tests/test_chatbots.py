@@ -80,7 +80,15 @@ async def test_a_version_is_the_draft_of_its_moment_and_a_restored_one_is_a_new_
     await chatbots.unpublish(manager, chatbot_id)
     assert (await chatbots.publish(manager, chatbot_id, None)).number == 4
     events = await workshop.world.events()
-    assert [event.version for event in events if event.type == "chatbot.published.v1"] == [1, 2, 3, 4]
+    assert [
+        (event.type, event.version)
+        for event in events
+        if event.type.startswith("chatbot.") and event.chatbot_id == chatbot_id
+    ] == [
+        *(("chatbot.published.v1", number) for number in (1, 2, 3)),
+        ("chatbot.unpublished.v1", 3),
+        ("chatbot.published.v1", 4),
+    ]
 
 
 async def test_a_chatbot_that_is_published_as_it_is_made_answers_at_once_or_is_not_made(workshop: Workshop) -> None:

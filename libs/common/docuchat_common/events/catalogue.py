@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, ValidationError
 from docuchat_common.events.chats import (
     ChatbotDeleted,
     ChatbotPublished,
+    ChatbotUnpublished,
     ChatDeleted,
     ChatMessageCompleted,
     MessageFeedback,
@@ -329,6 +330,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     ChatMessageCompleted,
     MessageFeedback,
     ChatbotPublished,
+    ChatbotUnpublished,
     ChatbotDeleted,
     ChatDeleted,
     QuotaThreshold,

@@ -69,6 +69,17 @@ class ChatbotPublished(Event):
     version: PositiveInt
 
 
+class ChatbotUnpublished(Event):
+    """A chatbot answers nobody, until a version is published again."""
+
+    type: ClassVar[str] = "chatbot.unpublished.v1"
+    published_by: ClassVar[tuple[str, ...]] = ("chat",)
+
+    chatbot_id: UUID
+    version: PositiveInt
+    """Which answered until now."""
+
+
 class ChatbotDeleted(Event):
     """A chatbot is gone: its own collection goes, which has its id, with all documents in it."""
 

@@ -33,7 +33,7 @@ from docuchat_common.audit import entry
 from docuchat_common.contracts.chatbots import ChatbotNotFound, IssuedCredentials
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished
+from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished, ChatbotUnpublished
 from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import ChatbotId, TenantId, uuid7
@@ -204,6 +204,9 @@ class ChatbotService(Versions):
             if edited.live is None:
                 raise ChatbotNotPublished
             await tx.chatbots.unpublish(edited.chatbot)
+            tx.outbox.add(
+                ChatbotUnpublished(tenant_id=caller.tenant_id, chatbot_id=chatbot_id, version=edited.live.number)
+            )
             tx.outbox.add(entry(caller, "chatbot.unpublish", chatbot_id))
 
     async def rotate_key(

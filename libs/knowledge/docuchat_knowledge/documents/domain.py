@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId, TenantId, holder_name
 
 
 class DocumentStatus(StrEnum):
@@ -79,6 +79,25 @@ class Document:
     ready_at: datetime | None
     uploaded_with: UUID | None = None
     """The tenant's own API key that uploaded it, where no user did."""
+
+
+class Uploaded(Protocol):
+    """What knows who uploaded a document."""
+
+    @property
+    def uploaded_by(self) -> UUID | None:
+        """The user who did."""
+        ...
+
+    @property
+    def uploaded_with(self) -> UUID | None:
+        """The tenant's own API key with which it was done, where no user did."""
+        ...
+
+
+def holder_of(tenant_id: TenantId, document: Uploaded) -> str | None:
+    """Name whose a document is, as `Caller.holder` does; None when it is nobody's."""
+    return holder_name(tenant_id, document.uploaded_by, document.uploaded_with)
 
 
 @dataclass(frozen=True, slots=True)

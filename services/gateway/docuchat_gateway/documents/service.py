@@ -14,7 +14,7 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import DocumentDeleted
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.permissions import Resource, may
-from docuchat_common.ids import ChunkId, CollectionId, DocumentId, holder_name
+from docuchat_common.ids import ChunkId, CollectionId, DocumentId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter
 from docuchat_common.user_events import UserEventWriter
 from docuchat_gateway.documents.domain import Deletion, blob_folder, manages
@@ -22,7 +22,7 @@ from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
 from docuchat_gateway.transaction import GatewayTx
-from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage, holder_of
 from docuchat_knowledge.documents.errors import DocumentNotFailed
 
 logger = structlog.get_logger()
@@ -99,8 +99,7 @@ class DocumentService:
             document = await tx.documents.retry(tenant, document_id)
             tx.outbox.add(uploaded_event(document))
             tx.outbox.add(entry(caller, "document.retry", document_id))
-        holder = holder_name(tenant, document.uploaded_by, document.uploaded_with)
-        self._user_events.add(holder, "document", document_id)
+        self._user_events.add(holder_of(tenant, document), "document", document_id)
         return document
 
     async def delete(self, caller: Caller, document_id: DocumentId, *, is_part: bool = False) -> Deletion:
@@ -120,8 +119,7 @@ class DocumentService:
             tx.outbox.add(DocumentDeleted(tenant_id=tenant, document_id=document_id, user_id=caller.user_id))
             # each is told when it is done: what comes after it may fail
             tx.outbox.add(entry(caller, "document.delete", document_id, detail="with others" if is_part else None))
-        holder = holder_name(tenant, receipt.uploaded_by, receipt.uploaded_with)
-        self._user_events.add(holder, "document_deleted", document_id)
+        self._user_events.add(holder_of(tenant, receipt), "document_deleted", document_id)
         logger.info("document.deleted", document_id=str(document_id), chunks=receipt.chunks_deleted)
         quotes, blobs = await asyncio.gather(
             self._quotes.forget(tenant, document_id), self._delete_blobs(caller, document_id)

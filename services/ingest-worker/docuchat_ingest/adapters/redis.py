@@ -3,10 +3,10 @@
 import structlog
 from redis.asyncio import Redis
 
-from docuchat_common.ids import DocumentId, TenantId, holder_name
+from docuchat_common.ids import DocumentId, TenantId
 from docuchat_common.redis import REDIS_TROUBLE
 from docuchat_common.user_events import UserEventWriter
-from docuchat_knowledge.documents.domain import DeletionReceipt
+from docuchat_knowledge.documents.domain import DeletionReceipt, holder_of
 from docuchat_knowledge.jobs.domain import Claim, WaitingDocument
 
 logger = structlog.get_logger()
@@ -20,13 +20,11 @@ class RedisAnnouncer:
         self._user_events = user_events
 
     async def announce(self, document: Claim | WaitingDocument) -> None:
-        holder = holder_name(document.tenant_id, document.uploaded_by, document.uploaded_with)
-        self._user_events.add(holder, "document", document.document_id)
+        self._user_events.add(holder_of(document.tenant_id, document), "document", document.document_id)
         await self._hint(document.tenant_id, document.document_id)
 
     async def announce_deletion(self, tenant_id: TenantId, receipt: DeletionReceipt) -> None:
-        holder = holder_name(tenant_id, receipt.uploaded_by, receipt.uploaded_with)
-        self._user_events.add(holder, "document_deleted", receipt.id)
+        self._user_events.add(holder_of(tenant_id, receipt), "document_deleted", receipt.id)
         await self._hint(tenant_id, receipt.id)
 
     async def _hint(self, tenant_id: TenantId, document_id: DocumentId) -> None:

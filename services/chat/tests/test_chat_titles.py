@@ -9,12 +9,14 @@ from uuid import UUID
 import pytest
 
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.terms import Terms
 from docuchat_chat.conversations.domain import ChatChange
 from docuchat_chat.titles.prompt import messages_for, title_in
 from docuchat_chat.titles.service import FirstAnswer, Titles
+from docuchat_common.contracts.holds import Subject, SubjectType
 from docuchat_common.errors import QuotaExceeded
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatId, uuid7
+from docuchat_common.ids import ChatbotId, ChatId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_models.errors import ProviderRefused
 from docuchat_testkit.eventually import eventually
@@ -70,6 +72,15 @@ async def test_the_first_answer_gives_a_chat_its_title_once(titled: TitledWorld)
     assert [(e.chat_id, e.input_tokens, e.output_tokens, e.hold_id) for e in booked] == [(chat_id, 90, 5, hold)]
     (call,) = await titled.world.rows("SELECT state, hold_id FROM chat.provider_calls WHERE chat_id = $1", chat_id)
     assert (call["state"], call["hold_id"]) == ("settled", hold)
+
+
+async def test_the_title_of_a_chat_with_a_chatbot_is_held_for_the_chatbot_too(titled: TitledWorld) -> None:
+    chatbot_id = ChatbotId(uuid7())
+    for setup in (Setup("gpt-4o-mini", 6), Setup("gpt-4o-mini", 6, chatbot_id=chatbot_id)):
+        chat = await titled.world.conversations.create(titled.world.caller, None)
+        titled.titles.begin(FirstAnswer(titled.world.caller, chat.id, setup, RULE, "Two years."))
+        await eventually(lambda: not titled.titles._tasks)
+    assert titled.holds.terms == [Terms(), Terms((Subject(type=SubjectType.CHATBOT, id=str(chatbot_id)),))]
 
 
 async def test_a_title_of_the_users_own_stays(titled: TitledWorld) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from docuchat_chat.answers.domain import DocumentName, Findings, Hold, Library, Passage, PromptMessage, Source
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChunkId, CollectionId, DocumentId, HoldId, TenantId
 from docuchat_common.messaging.outbox import Outbox
@@ -54,8 +55,10 @@ class QuestionEmbedder(Protocol):
 class EmbeddingHolds(Protocol):
     """The usage service's holds on quotas."""
 
-    async def open(self, caller: Caller, model: str, input_tokens: int, output_tokens: int) -> Hold:
-        """Keep tokens back. Raises QuotaExceeded with the reset time, UpstreamUnavailable."""
+    async def open(
+        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+    ) -> Hold:
+        """Keep tokens back. Raises QuotaExceeded with the reset time, DemoLimitReached, UpstreamUnavailable."""
         ...
 
     async def release(self, hold_id: HoldId) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from docuchat_common.contracts.holds import StatedLimit, Subject
+from docuchat_common.contracts.holds import StatedLimit, Subject, SubjectType
 from docuchat_common.http.caller import Caller
 from docuchat_common.metering import SubjectKind
 
@@ -20,6 +20,11 @@ class Terms:
 
 
 NO_TERMS: Final = Terms()
+
+
+def terms_of(chatbot_id: UUID | None) -> Terms:
+    """Return the terms of what is asked beside an answer: its chatbot is counted, under the limits that were stated."""
+    return NO_TERMS if chatbot_id is None else Terms((Subject(type=SubjectType.CHATBOT, id=str(chatbot_id)),))
 
 
 def payers(caller: Caller, chatbot_id: UUID | None) -> tuple[tuple[SubjectKind, UUID], ...]:

@@ -15,7 +15,7 @@ from docuchat_chat.answers.domain import PromptMessage
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, EmbeddingHolds
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.setup import Setup
-from docuchat_chat.answers.terms import payers
+from docuchat_chat.answers.terms import payers, terms_of
 from docuchat_chat.titles.ports import TitlesTx
 from docuchat_chat.titles.prompt import MOST_TOKENS, messages_for, title_in
 from docuchat_common.background import cancel
@@ -117,7 +117,7 @@ class Titles:
         caller, model = first.caller, first.setup.model
         messages = messages_for(first.question, first.answer)
         tokens = count_prompt(messages, self._counter_for(model))
-        hold = await self._holds.open(caller, model, tokens, MOST_TOKENS)
+        hold = await self._holds.open(caller, model, tokens, MOST_TOKENS, terms_of(first.setup.chatbot_id))
         call = ProviderCall(
             id=call_id_of(first.chat_id, "title"),
             tenant_id=caller.tenant_id,

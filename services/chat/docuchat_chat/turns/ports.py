@@ -7,9 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from docuchat_chat.answers.domain import Hold
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds
-from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_chat.chatbots.domain import Chatbot, Version, Which
 from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Question, Received, Settlement, Turn
@@ -76,12 +74,6 @@ class TurnsTx(ConversationsTx, AnswersTx, Protocol):
 
 class Holds(EmbeddingHolds, Protocol):
     """Holds for answers, which take their time."""
-
-    async def open(
-        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
-    ) -> Hold:
-        """Keep tokens back, and count one message. Raises QuotaExceeded, DemoLimitReached, UpstreamUnavailable."""
-        ...
 
     async def renew(self, hold_id: HoldId, tokens: int | None = None) -> None:
         """Renew the lease, and shrink the hold when `tokens` is given; trouble is logged, not raised."""

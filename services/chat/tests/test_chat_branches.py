@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 
 from docuchat_chat.conversations.domain import ChatChange
-from docuchat_chat.conversations.errors import ChatNotFound, NotAQuestion
+from docuchat_chat.conversations.errors import AnswerInProgress, ChatNotFound, NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_common.db.queries import load_queries
+from docuchat_common.errors import DocuChatError
 from docuchat_common.idempotency import IdempotencyKeyReused
 from docuchat_common.ids import ChatId, MessageId, uuid7
 from docuchat_testkit.eventually import eventually
@@ -146,6 +147,33 @@ async def test_what_is_branched_from_has_to_be_ones_own_and_of_its_kind(talk: Ta
         with pytest.raises(error):
             await world.conversations.change(caller, elsewhere, ChatChange(head_id=answer))
     assert len(world.holds.opened) == held and len(await world.rows("SELECT FROM chat.turns")) == 2
+
+
+async def test_an_answer_that_is_still_being_written_is_named_with_its_turn_until_it_is_there(talk: Talk) -> None:
+    world, gate = talk.world, asyncio.Event()
+    world.model.scripts = [[gate, "Two years [1].", "stop"]]
+    answering = await world.asking.ask(world.caller, Question("How long is the warranty?"), key=None)
+    chat_id, answer = answering.turn.chat_id, answering.turn.message_id
+
+    async def looks(caller: Any) -> list[DocuChatError]:
+        errors = []
+        for kind in (REGENERATE, EDIT, FOLLOW):
+            with pytest.raises(DocuChatError) as refused:
+                await world.asking.ask(caller, Question("And now?", branch=Branch(kind, answer)))
+            errors.append(refused.value)
+        with pytest.raises(DocuChatError) as refused:
+            await world.conversations.change(caller, chat_id, ChatChange(head_id=answer))
+        return [*errors, refused.value]
+
+    for error in await looks(world.caller):
+        assert isinstance(error, AnswerInProgress) and error.extensions == {"turn_id": str(answering.turn.id)}
+    stranger = await looks(world.new_caller())
+    assert [type(error) for error in stranger] == [*(MessageNotFound,) * 3, ChatNotFound]
+    gate.set()
+    await answering.result()
+    await world.conversations.change(world.caller, chat_id, ChatChange(head_id=answer))
+    world.model.scripts = [["Two years, I said [1].", "stop"]]
+    assert (await world.ask("", branch=Branch(REGENERATE, answer)))[-1]["type"] == "end"
 
 
 async def test_an_answer_is_given_again_from_the_documents_that_were_asked_then(talk: Talk, seed: Any) -> None:

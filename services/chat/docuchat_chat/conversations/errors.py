@@ -17,6 +17,12 @@ class NotAQuestion(Conflict):
     code = "not_a_question"
 
 
+class AnswerInProgress(Conflict):
+    """This answer is still being written; wait for its end, or stop it: POST /v1/turns/{turn_id}/stop."""
+
+    code = "answer_in_progress"
+
+
 class ChatFull(Conflict):
     """This chat holds as many messages as one may; begin another."""
 

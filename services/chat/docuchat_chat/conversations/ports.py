@@ -118,6 +118,10 @@ class ChatStore(Protocol):
         """Return a message of an own chat."""
         ...
 
+    async def find_running(self, caller: Caller, message_id: MessageId) -> TurnId | None:
+        """Return the turn that is writing this answer of an own chat; None when there is none."""
+        ...
+
 
 class LegacyStore(Protocol):
     """The chats of users and chatbots that are gone."""

@@ -67,6 +67,14 @@ FROM chat.messages m
 JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
 WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL;
 
+-- name: find_running$
+-- The turn that is writing an answer of a caller's chat.
+SELECT t.id
+FROM chat.turns t
+JOIN chat.chats c ON c.tenant_id = t.tenant_id AND c.id = t.chat_id
+WHERE t.tenant_id = :tenant_id AND t.message_id = :message_id AND t.state = 'running'
+  AND c.subject_id = :subject_id AND c.deleted_at IS NULL;
+
 -- name: list_messages
 -- The first of a chat's messages that are in some stretches of numbers, in order of time.
 SELECT m.id, m.chat_id, m.seq, m.role, m.content, m.citations, m.usage, m.model, m.status, m.metadata, m.scope, m.created_at

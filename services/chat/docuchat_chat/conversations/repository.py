@@ -269,6 +269,11 @@ class ChatRepository:
         row = await _queries.find_message(self._connection, **_own(caller), message_id=message_id)
         return _message(row) if row is not None else None
 
+    async def find_running(self, caller: Caller, message_id: MessageId) -> TurnId | None:
+        """Return the turn that is writing this answer of an own chat; None when there is none."""
+        turn_id = await _queries.find_running(self._connection, **_own(caller), message_id=message_id)
+        return TurnId(turn_id) if turn_id is not None else None
+
     async def _continue(
         self, caller: Caller, chat_id: ChatId, title: str | None, place: Place = ANYWHERE, *, places: int = 2
     ) -> asyncpg.Record | None:

@@ -9,7 +9,13 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.conversations.domain import ChatFilter, ChatPosition
-from docuchat_chat.conversations.errors import ChatFull, ChatNotFound, MessageTooLong, TooManyMessages
+from docuchat_chat.conversations.errors import (
+    AnswerInProgress,
+    ChatFull,
+    ChatNotFound,
+    MessageTooLong,
+    TooManyMessages,
+)
 from docuchat_chat.conversations.schemas import (
     ChangeChat,
     ChatView,
@@ -23,6 +29,7 @@ from docuchat_chat.conversations.schemas import (
     RenameChat,
 )
 from docuchat_chat.conversations.service import Conversation, ConversationService
+from docuchat_chat.feedback.errors import MessageNotFound
 from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import CurrentCreation, created
@@ -121,7 +128,7 @@ async def rename_chat(chat_id: ChatPath, body: RenameChat, caller: Asker, chats:
 
 
 @router.patch("/chats/{chat_id}", tags=["chats"], summary="Rename, pin or archive a chat")
-@raises(ChatNotFound)
+@raises(ChatNotFound, MessageNotFound, AnswerInProgress)
 @audited("chat.change")
 async def change_chat(chat_id: ChatPath, body: ChangeChat, caller: Asker, chats: Conversations) -> ChatView:
     """Give a chat another title, pin or archive it, or take that back."""

@@ -20,7 +20,7 @@ from docuchat_chat.conversations.domain import (
     Message,
     chat_id_of,
 )
-from docuchat_chat.conversations.errors import ChatNotFound, MessageTooLong, TooManyMessages
+from docuchat_chat.conversations.errors import AnswerInProgress, ChatNotFound, MessageTooLong, TooManyMessages
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_chat.feedback.errors import MessageNotFound
 from docuchat_common.audit import entry
@@ -70,6 +70,19 @@ async def readable(
         )
         for message in messages
     ]
+
+
+async def get_message(tx: ConversationsTx, caller: Caller, message_id: MessageId) -> Message:
+    """Return a message of an own chat. Raises MessageNotFound, AnswerInProgress."""
+    message = await tx.chats.find_message(caller, message_id)
+    if message is None:
+        turn_id = await tx.chats.find_running(caller, message_id)
+        if turn_id is not None:
+            raise AnswerInProgress(turn_id=str(turn_id))
+        message = await tx.chats.find_message(caller, message_id)  # it may have been stored between the two looks
+    if message is None:
+        raise MessageNotFound
+    return message
 
 
 async def list_path(
@@ -154,7 +167,7 @@ class ConversationService:
     async def change(self, caller: Caller, chat_id: ChatId, change: ChatChange) -> Chat:
         """Give a chat another title, pin or archive it, or take that back; or show another of its branches.
 
-        Raises ChatNotFound, MessageNotFound.
+        Raises ChatNotFound, MessageNotFound, AnswerInProgress.
         """
         return await self._change(caller, chat_id, change, "chat.change", change.names)
 
@@ -177,8 +190,8 @@ class ConversationService:
         chat = await tx.chats.find(caller, chat_id=chat_id)
         if chat is None:
             raise ChatNotFound
-        message = await tx.chats.find_message(caller, message_id)
-        if message is None or message.chat_id != chat_id:
+        message = await get_message(tx, caller, message_id)
+        if message.chat_id != chat_id:
             raise MessageNotFound
         await tx.chats.choose_head(caller, chat_id, chat.tree.newest_end(message.seq))
 

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from docuchat_chat.conversations.domain import Chat, Message, Place
 from docuchat_chat.conversations.errors import ChatNotFound, NotAQuestion
+from docuchat_chat.conversations.service import get_message
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_chat.turns.drafts import Draft
@@ -25,13 +26,11 @@ class Branches:
     async def look_up(self, draft: Draft, branch: Branch) -> None:
         """Give a draft its chat, its place in it and, for another answer, the question and the model of the first.
 
-        Raises MessageNotFound, ChatNotFound, NotAnAnswer or NotAQuestion.
+        Raises MessageNotFound, AnswerInProgress, ChatNotFound, NotAnAnswer or NotAQuestion.
         """
         caller, question = draft.caller, draft.question
         async with self._transactions.as_caller(caller) as tx:
-            message = await tx.chats.find_message(caller, branch.message_id)
-            if message is None:
-                raise MessageNotFound
+            message = await get_message(tx, caller, branch.message_id)
             chat = await tx.chats.find(caller, chat_id=message.chat_id)
             if chat is None:
                 raise ChatNotFound

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from docuchat_chat.attachments.errors import AttachmentNotFound
 from docuchat_chat.chatbots.errors import ChatbotNotPublished
-from docuchat_chat.conversations.errors import NotAQuestion
+from docuchat_chat.conversations.errors import AnswerInProgress, NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_chat.turns.responding import ANSWERS, ASKING_ERRORS, EVENTS, Held, respond
@@ -53,7 +53,7 @@ _REFUSALS: Final = (
     response_model=AnswerView,
     responses=ANSWERS,
 )
-@raises(MessageNotFound, *_REFUSALS)
+@raises(MessageNotFound, AnswerInProgress, *_REFUSALS)
 @audited("chat.ask")
 async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = None) -> Any:
     """Answer a question from the tenant's documents, with checked citations.
@@ -73,7 +73,7 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     response_model=AnswerView,
     responses=ANSWERS,
 )
-@raises(MessageNotFound, NotAnAnswer, *_REFUSALS)
+@raises(MessageNotFound, AnswerInProgress, NotAnAnswer, *_REFUSALS)
 @audited("chat.ask")
 async def regenerate(
     message_id: MessagePath, caller: Asker, held: Held, body: AnotherAnswer | None = None, key: IdempotencyKey = None
@@ -95,7 +95,7 @@ async def regenerate(
     response_model=AnswerView,
     responses=ANSWERS,
 )
-@raises(MessageNotFound, NotAQuestion, *_REFUSALS)
+@raises(MessageNotFound, AnswerInProgress, NotAQuestion, *_REFUSALS)
 @audited("chat.ask")
 async def edit(
     message_id: MessagePath, body: EditedQuestion, caller: Asker, held: Held, key: IdempotencyKey = None

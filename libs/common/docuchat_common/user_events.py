@@ -33,6 +33,8 @@ MOST_ENTRIES: Final = 2_000
 MOST_WAITING: Final = 10_000
 """Entries of one process that wait for a Redis that is away; older ones are lost, and their users are told so."""
 _AT_ONCE: Final = 500
+_LIFE_MS: Final = LIFE // timedelta(milliseconds=1)
+_NOTHING: Final = UUID(int=0)
 _POSITION: Final = re.compile(r"(\d{1,15})-(\d{1,15})")
 
 # Lua 5.1 has no whole numbers above 2^53; those here are far below
@@ -123,7 +125,7 @@ class UserEventWriter:
             return
         if len(self._waiting) >= MOST_WAITING:
             self._lost.add(self._waiting.popleft()[0])
-        self._waiting.append((holder, {"kind": kind, "id": object_id.hex, "subject": subject}))
+        self._waiting.append((holder, _fields(kind, object_id, subject)))
         self._wake.set()
 
     async def run(self) -> None:
@@ -143,12 +145,11 @@ class UserEventWriter:
             logger.warning("user_events.unwritten", entries=len(self._waiting))
 
     async def _write(self) -> None:
-        lost = [(holder, {"kind": "lost", "id": UUID(int=0).hex, "subject": ""}) for holder in self._lost]
+        lost = [(holder, _fields("lost")) for holder in self._lost]
         batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
         pipe = self._redis.pipeline(transaction=False)
         for holder, fields in [*lost, *batch]:
-            pairs = [part for pair in fields.items() for part in pair]
-            pipe.eval(_APPEND, 1, stream_key(holder), MOST_ENTRIES, LIFE // timedelta(milliseconds=1), *pairs)
+            pipe.eval(_APPEND, 1, *_append_arguments(holder, fields))
         try:
             with redis_errors_translated():
                 await pipe.execute()
@@ -172,14 +173,7 @@ class UserEventReader:
         last, entries = await self._ask(holder, "-")
         if last is None:
             with redis_errors_translated():
-                made: Any = await self._redis.eval(
-                    _APPEND,
-                    1,
-                    stream_key(holder),
-                    MOST_ENTRIES,
-                    LIFE // timedelta(milliseconds=1),
-                    *("kind", "opened", "id", UUID(int=0).hex, "subject", ""),
-                )
+                made: Any = await self._redis.eval(_APPEND, 1, *_append_arguments(holder, _fields("opened")))
             last = Position.parse(_text(made))
         return last, entries
 
@@ -193,11 +187,19 @@ class UserEventReader:
 
     async def _ask(self, holder: str, begin: str) -> tuple[Position | None, list[UserEvent]]:
         with redis_errors_translated():
-            last, rows = await self._redis.eval(
-                _READ, 1, stream_key(holder), LIFE // timedelta(milliseconds=1), begin, MOST_ENTRIES
-            )
+            last, rows = await self._redis.eval(_READ, 1, stream_key(holder), _LIFE_MS, begin, MOST_ENTRIES)
         entries = [_entry(_text(entry_id), [_text(part) for part in parts]) for entry_id, parts in rows]
         return Position.parse(_text(last)) if last else None, entries
+
+
+def _fields(kind: UserEventKind, object_id: UUID = _NOTHING, subject: str = "") -> Mapping[str, str]:
+    return {"kind": kind, "id": object_id.hex, "subject": subject}
+
+
+def _append_arguments(holder: str, fields: Mapping[str, str]) -> Sequence[str | int]:
+    """What `_APPEND` is called with: its key, and what the entry says."""
+    pairs = [part for pair in fields.items() for part in pair]
+    return [stream_key(holder), MOST_ENTRIES, _LIFE_MS, *pairs]
 
 
 def _entry(entry_id: str, parts: Sequence[str]) -> UserEvent:

@@ -11,8 +11,9 @@ from docuchat_chat.attachments.errors import AttachmentNotFound
 from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.conversations.errors import AnswerInProgress, NotAQuestion
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
+from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.errors import TurnNotFound
-from docuchat_chat.turns.responding import ANSWERS, ASKING_ERRORS, EVENTS, Held, respond
+from docuchat_chat.turns.responding import ANSWERS, ASKING_ERRORS, EVENTS, Held, Turns, respond
 from docuchat_chat.turns.schemas import AnotherAnswer, AnswerView, AskBody, EditedQuestion, StoppedView
 from docuchat_chat.turns.streaming import EventStream
 from docuchat_common.audit import audited
@@ -61,9 +62,7 @@ async def ask(body: AskBody, caller: Asker, held: Held, key: IdempotencyKey = No
     The answer goes on when the client hangs up; it is kept in the chat. 429 `quota_exceeded` comes with the time at
     which the quota resets, before any model is called.
     """
-    return await respond(
-        held, caller, body.to_question(), key, stream=body.stream, present=AnswerView.of, detach=body.detach
-    )
+    return await _answer(held, caller, body, body.to_question(), key)
 
 
 @router.post(
@@ -83,9 +82,7 @@ async def regenerate(
     It is what the chat shows from then on, and it is held, booked, resumed and stopped as any answer.
     """
     body = body or AnotherAnswer()
-    return await respond(
-        held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of, detach=body.detach
-    )
+    return await _answer(held, caller, body, body.to_question(message_id), key)
 
 
 @router.post(
@@ -104,9 +101,7 @@ async def edit(
 
     What was said before the first is the history of the second, and what the second begins is shown from then on.
     """
-    return await respond(
-        held, caller, body.to_question(message_id), key, stream=body.stream, present=AnswerView.of, detach=body.detach
-    )
+    return await _answer(held, caller, body, body.to_question(message_id), key)
 
 
 @router.post(
@@ -145,3 +140,9 @@ async def resume_turn(
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
     frames = await held.replay.resume(caller, TurnId(turn_id), after)
     return EventStream(frames, headers={"X-Turn-ID": str(turn_id)})
+
+
+async def _answer(
+    held: Turns, caller: Caller, body: AskBody | AnotherAnswer | EditedQuestion, question: Question, key: str | None
+) -> Any:
+    return await respond(held, caller, question, key, stream=body.stream, present=AnswerView.of, detach=body.detach)

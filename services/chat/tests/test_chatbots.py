@@ -211,10 +211,14 @@ async def test_a_deleted_chatbot_takes_its_chats_with_it_and_its_key_ends(worksh
     with pytest.raises(ChatbotNotFound):
         await workshop.chatbots.live(workshop.manager, chatbot_id)
     assert await workshop.count("chatbot_versions") == 0
+    # nobody swept for longer than it is remembered that a chatbot is gone: its chats are still to go
+    await world.rows("UPDATE chat.removed_chatbots SET removed_at = now() - interval '2 days'")
+    await workshop.upkeep.sweep()
+    assert not workshop.auth.secrets and await workshop.count("untold_chatbots") == 0
     await workshop.orphans.sweep()
     assert await workshop.count("chats WHERE deleted_at IS NULL") == 1
     await workshop.upkeep.sweep()
-    assert not workshop.auth.secrets and await workshop.count("untold_chatbots") == 0
+    assert await workshop.count("removed_chatbots") == 0
     deleted = [event.chatbot_id for event in await world.events() if event.type == "chatbot.deleted.v1"]
     assert deleted == [chatbot_id]
 

@@ -95,7 +95,7 @@ class ChatbotStore(LiveVersions, Protocol):
         ...
 
     async def forget_removed(self, older_than: timedelta) -> None:
-        """Forget which chatbots are gone after that time (system role)."""
+        """Forget which chatbots are gone after that time, and have no chats any more (system role)."""
         ...
 
 

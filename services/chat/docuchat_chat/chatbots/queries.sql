@@ -124,5 +124,8 @@ LIMIT :row_limit;
 DELETE FROM chat.untold_chatbots WHERE id = :note_id;
 
 -- name: forget_removed!
--- Chatbots that have been gone for so long that nothing of them can be on its way (system role).
-DELETE FROM chat.removed_chatbots WHERE removed_at < now() - :older_than::interval;
+-- Chatbots that have been gone for so long that nothing of them can be on its way, once no chat of theirs is left (system role).
+DELETE FROM chat.removed_chatbots r
+WHERE r.removed_at < now() - :older_than::interval
+  AND NOT EXISTS (SELECT FROM chat.chats c
+                  WHERE c.tenant_id = r.tenant_id AND c.chatbot_id = r.chatbot_id AND c.deleted_at IS NULL);

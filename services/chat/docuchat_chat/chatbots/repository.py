@@ -136,7 +136,7 @@ class ChatbotRepository:
         await _queries.forget_note(self._connection, note_id=note_id)
 
     async def forget_removed(self, older_than: timedelta) -> None:
-        """Forget which chatbots are gone after that time (system role)."""
+        """Forget which chatbots are gone after that time, and have no chats any more (system role)."""
         await _queries.forget_removed(self._connection, older_than=older_than)
 
     async def _edited(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> EditedChatbot:

@@ -24,7 +24,6 @@ from docuchat_testkit.provider_process import StubProviderHandle
 from docuchat_testkit.provider_rules import Call, Rule
 from docuchat_testkit.servers import TestServers
 
-_LEAFLET = small_pdf(("The warranty of the kettle lasts 36 months.",))
 _TENANTS = 3
 _AT_ONCE = 12
 _LOST_COMMITS = 0.005

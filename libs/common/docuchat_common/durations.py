@@ -29,16 +29,6 @@ def parse_duration(text: str) -> timedelta:
     return duration
 
 
-def format_duration(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads as `duration` (whole milliseconds)."""
-    milliseconds = round(duration / timedelta(milliseconds=1))
-    for unit in ("d", "h", "m", "s"):
-        size = _UNITS[unit] // timedelta(milliseconds=1)
-        if milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
-
-
 def _read(value: object) -> object:
     if isinstance(value, str):
         return parse_duration(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import tiktoken
 
 _USUAL_ENCODING = "o200k_base"
@@ -40,10 +38,6 @@ class TokenCounter:
     def count(self, text: str) -> int:
         """Tokens of the text; special tokens in it count as plain text."""
         return len(self._encoding.encode_ordinary(text))
-
-    def count_all(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text."""
-        return [len(self._encoding.encode_ordinary(text)) for text in texts]
 
     def truncate(self, text: str, limit: int) -> str:
         """The longest beginning of the text of at most `limit` tokens, never ending in half a character."""

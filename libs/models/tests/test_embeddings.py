@@ -266,7 +266,7 @@ def test_tokens_are_counted_and_cut(model):
     counter = TokenCounter.for_model(model)
     text = "سلام دنیا! Hello world 👋🏽 <|endoftext|> " * 20
     total = counter.count(text)
-    assert counter.count_all([text, ""]) == [total, 0]
+    assert counter.count("") == 0
     for limit in (0, 1, 7, total - 1):
         cut = counter.truncate(text, limit)
         assert text.startswith(cut)

@@ -20,7 +20,7 @@ from docuchat_ingest.jobs.deletions import delete_document
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
 from docuchat_knowledge.documents.errors import DocumentNotFound
-from docuchat_knowledge.removals.leftovers import BEFORE_ALL, Attachment
+from docuchat_knowledge.removals.leftovers import BEFORE_ALL
 
 logger = structlog.get_logger()
 
@@ -83,7 +83,3 @@ class Leftovers:
                 async with self.uow(tenant_id) as tx:
                     receipt = await delete_document(tx, tenant_id, document_id, by="removal")
                 await self.announcer.announce_deletion(tenant_id, receipt)
-
-
-def _tenant_of(attachment: Attachment) -> TenantId:
-    return attachment.tenant_id

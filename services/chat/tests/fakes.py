@@ -133,6 +133,7 @@ class FakeCredentials:
     secrets: dict[UUID, int] = field(default_factory=dict)
     away: bool = False
     gate: asyncio.Event | None = None
+    waiting: bool = False
 
     async def put(
         self, tenant_id: TenantId, chatbot_id: UUID, origins: Sequence[str], made_by: UUID
@@ -153,6 +154,7 @@ class FakeCredentials:
 
     async def _told(self) -> None:
         if self.gate is not None:
+            self.waiting = True
             await self.gate.wait()
 
     def _secret(self, chatbot_id: UUID) -> str:

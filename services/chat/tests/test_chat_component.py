@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from docuchat_chat.chatbots.domain import Config
+from docuchat_common.contracts.chatbot_names import GONE_PATH
 from docuchat_common.contracts.chatbot_names import path_of as chatbot_path
 from docuchat_common.contracts.chatbots import publishable_id
 from docuchat_common.events.catalogue import DocumentDeleted
@@ -434,6 +435,13 @@ async def test_other_services_are_told_which_chatbots_a_tenant_has(stage: Any, d
         (1, chatbot_id, stage.headers, 403),
     ):
         assert (await chat.http.get(chatbot_path(TenantId(tenant), asked), headers=sent)).status_code == status
+
+    gone = uuid4()
+    for tenant, missing in ((1, [gone]), (2, [chatbot_id, gone])):
+        body = {"tenant_id": tenant, "chatbot_ids": [str(chatbot_id), str(gone)]}
+        told = await chat.http.post(GONE_PATH, json=body, headers=headers)
+        assert told.json() == {"tenant_id": tenant, "chatbot_ids": [str(each) for each in missing]}
+        assert (await chat.http.post(GONE_PATH, json=body, headers=stage.headers)).status_code == 403
 
 
 async def test_a_chatbot_is_asked_over_http_by_its_key_by_its_visitors_and_by_users(stage: Any) -> None:

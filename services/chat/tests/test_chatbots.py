@@ -27,7 +27,7 @@ from docuchat_chat.conversations.orphans import Orphans
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import ChatbotId, ChatId, CollectionId, uuid7
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, TenantId, uuid7
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_testkit.eventually import eventually
 
@@ -188,6 +188,48 @@ async def test_origins_that_auth_was_told_unheard_are_told_as_they_are(workshop:
     edited = await workshop.chatbots.edit(workshop.manager, chatbot_id, wider)
     assert workshop.auth.origins[chatbot_id] == edited.chatbot.origins == ("https://other.example",)
     assert await workshop.count("untold_chatbots") == 0
+
+
+async def test_an_edit_amid_the_sweep_is_what_auth_knows_in_the_end(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    workshop.auth.away = True
+    with pytest.raises(UpstreamUnavailable):
+        await workshop.chatbots.edit(workshop.manager, chatbot_id, Edit({"origins": ("https://other.example",)}, {}))
+    workshop.auth.away, workshop.auth.gate = False, asyncio.Event()
+    sweeping = asyncio.create_task(workshop.upkeep.sweep())
+    await eventually(lambda: workshop.auth.waiting)
+    slow, workshop.auth.gate = workshop.auth.gate, None
+    newest = Edit({"origins": ("https://newest.example",)}, {})
+    await workshop.chatbots.edit(workshop.manager, chatbot_id, newest)
+    slow.set()  # what the sweep read before the edit reaches auth after it
+    await sweeping
+    assert workshop.auth.origins[chatbot_id] == SHOP.origins
+    await workshop.upkeep.sweep()
+    assert workshop.auth.origins[chatbot_id] == ("https://newest.example",)
+    assert await workshop.count("untold_chatbots") == 0
+
+
+async def test_the_sweep_does_not_take_for_told_what_is_just_being_changed(workshop: Workshop) -> None:
+    chatbot_id, tenant_id = await workshop.create(), workshop.manager.tenant_id
+    upkeep = ChatbotUpkeep(workshop.world.transactions, workshop.auth)
+    async with workshop.world.transactions(tenant_id) as tx:
+        await tx.chatbots.note_untold(tenant_id, chatbot_id)
+    aged = "UPDATE chat.untold_chatbots SET noted_at = noted_at - interval '61 s'"
+    await workshop.world.rows(aged)
+    async with workshop.world.transactions(tenant_id) as tx:
+        await tx.chatbots.note_untold(tenant_id, chatbot_id)  # an edit has told auth, and is about to commit
+    await upkeep.sweep()
+    assert await workshop.count("untold_chatbots") == 2
+    await workshop.world.rows(aged)
+    await upkeep.sweep()
+    assert await workshop.count("untold_chatbots") == 0, "who began both has given up"
+
+
+async def test_what_is_gone_is_told_of_ones_own_chatbots(workshop: Workshop) -> None:
+    living, gone, tenant_id = await workshop.create(), await workshop.create(), workshop.manager.tenant_id
+    await workshop.chatbots.delete(workshop.manager, gone)
+    assert await workshop.chatbots.list_gone(tenant_id, [living, gone]) == [gone]
+    assert await workshop.chatbots.list_gone(TenantId(99), [living]) == [living]
 
 
 async def test_a_tenant_has_so_many_chatbots_also_when_all_are_made_at_once(workshop: Workshop) -> None:

@@ -155,7 +155,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         chat = ServiceClient(session, settings.chat_url, "chat")
         quotes, chats = QuotesClient(chat, internal_token), Chats(chat, internal_token)
-        leftovers = Leftovers(uow, announcer, chats.find_unused, SystemClock())
+        leftovers = Leftovers(uow, announcer, chats.find_unused, chats.find_gone, SystemClock())
         removals = Removals(uow, announcer, quotes.forget, sweeps.count_blobs, sweeps.remove_blobs, exports.sweep)
         slots = Slots(jobs, settings.ingest_concurrency)
         erasure = make_erasure(uow, blobs, redis, office)
@@ -197,6 +197,7 @@ def _start_sweeps(
     settings: Settings,
 ) -> None:
     background.every("attachments", timedelta(hours=1), lambda: leftovers.sweep(settings.unused_attachments_kept))
+    background.every("chatbots", timedelta(minutes=5), leftovers.sweep_chatbots)
     background.every("exhausted", timedelta(seconds=5), sweeps.fail_exhausted)
     background.every("queue", timedelta(seconds=5), sweeps.measure_queue)
     background.every("tombstones", _MINUTE, lambda: sweeps.bury_tombstones(_MINUTE))

@@ -117,6 +117,7 @@ async def test_all_that_must_go_on_beside_the_documents_is_started(
             "queue",
             "tombstones",
             "attachments",
+            "chatbots",
             "abandoned_uploads",
             "removals",
             "exports",

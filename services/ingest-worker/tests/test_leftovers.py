@@ -25,12 +25,15 @@ DAY = timedelta(days=1)
 
 
 def make_leftovers(bench: Bench, *used: UUID) -> Leftovers:
-    """With a chat that uses some files."""
+    """With a chat that has some files and chatbots."""
 
     async def find_unused(_: TenantId, document_ids: Sequence[DocumentId]) -> Sequence[DocumentId]:
         return [document_id for document_id in document_ids if document_id not in used]
 
-    return Leftovers(bench.uow, bench.around, find_unused, SystemClock())
+    async def find_gone(_: TenantId, chatbot_ids: Sequence[UUID]) -> Sequence[UUID]:
+        return [chatbot_id for chatbot_id in chatbot_ids if chatbot_id not in used]
+
+    return Leftovers(bench.uow, bench.around, find_unused, find_gone, SystemClock())
 
 
 def new_document(collection_id: UUID, uploader: UUID, document_id: UUID | None = None) -> NewDocument:
@@ -102,6 +105,24 @@ async def test_what_a_chat_leaves_is_deleted_where_it_is_an_attachment(bench: Be
         await make_leftovers(bench).delete_attachments(TENANT, [attached, document, uuid7()])
     assert await there(bench) == {document}
     assert await told(bench) == {attached}
+
+
+async def test_what_another_chat_uses_when_a_late_event_is_heard_stays(bench: Bench) -> None:
+    used, unused = [await attach(bench, owner) for owner in (EVE, BOB)]
+    await make_leftovers(bench, used).delete_attachments(TENANT, [used, unused])
+    assert await there(bench) == {used}
+
+
+async def test_what_chatbots_left_goes_also_when_nobody_heard_of_their_deletion(bench: Bench) -> None:
+    living, gone_unheard = uuid7(), uuid7()
+    kept, lost = await add_to_chatbot(bench, living), await add_to_chatbot(bench, gone_unheard)
+    attached = await attach(bench, EVE)
+    for _ in range(2):
+        await make_leftovers(bench, living).sweep_chatbots()
+    assert await there(bench) == {kept, attached}
+    assert await told(bench) == {lost}
+    left = await bench.rows("SELECT id FROM knowledge.collections WHERE kind = 'chatbot'")
+    assert [row["id"] for row in left] == [living]
 
 
 async def test_files_that_no_chat_uses_go_after_their_time_and_no_others(bench: Bench) -> None:

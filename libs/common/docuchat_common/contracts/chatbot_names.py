@@ -1,13 +1,18 @@
-"""Which chatbots there are: the gateway asks chat before it takes a document in for one, with `X-Internal-Token`."""
+"""Which chatbots there are, as chat tells the gateway and the worker, with `X-Internal-Token`.
 
-from typing import Final
+The gateway asks before it takes a document in for one, the worker before it deletes what one has left.
+"""
+
+from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from docuchat_common.ids import TenantId
 
 PATH: Final = "/internal/chatbots/{chatbot_id}"
+GONE_PATH: Final = "/internal/chatbots/gone"
+MOST: Final = 1000
 
 
 def path_of(tenant_id: TenantId, chatbot_id: UUID) -> str:
@@ -21,3 +26,12 @@ class ChatbotName(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     name: str
+
+
+class ChatbotIds(BaseModel):
+    """Some chatbots of one tenant: those that are asked about, or those of them that are gone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    tenant_id: Annotated[int, Field(ge=1, lt=1 << 63)]
+    chatbot_ids: Annotated[tuple[UUID, ...], Field(max_length=MOST)]

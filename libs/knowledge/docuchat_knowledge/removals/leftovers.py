@@ -23,11 +23,18 @@ class Attachment(NamedTuple):
     tenant_id: TenantId
 
 
+class OwnCollection(NamedTuple):
+    """The collection of a chatbot's own documents, which has the chatbot's id."""
+
+    id: UUID
+    tenant_id: TenantId
+
+
 BEFORE_ALL = Attachment(UUID(int=0), DocumentId(UUID(int=0)), TenantId(0))
 
 
 class LeftoverRepository:
-    """Documents of chatbots and chats (role: ingest; `list_attachments_before` in a system transaction)."""
+    """Documents of chatbots and chats (role: ingest; what is of all tenants: ingest_system)."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -60,3 +67,8 @@ class LeftoverRepository:
             self._connection, before=before, after_owner=after.owner_id, after_id=after.id, row_limit=limit
         )
         return [Attachment(row["owner_id"], DocumentId(row["id"]), TenantId(row["tenant_id"])) async for row in rows]
+
+    async def list_chatbots(self, after: UUID, limit: int) -> Sequence[OwnCollection]:
+        """A page of the chatbots of all tenants that have a collection of their own, by id."""
+        rows = _queries.list_chatbots(self._connection, after=after, row_limit=limit)
+        return [OwnCollection(row["id"], TenantId(row["tenant_id"])) async for row in rows]

@@ -1,4 +1,4 @@
--- Documents of chatbots and chats that are gone (role: ingest; list_attachments_before: ingest_system).
+-- Documents of chatbots and chats that are gone (role: ingest; list_attachments_before, list_chatbots: ingest_system).
 -- tenant_id stands first in every condition although row-level security would do.
 
 -- name: list_documents_of_chatbot
@@ -47,4 +47,11 @@ CROSS JOIN LATERAL (
 ) d
 WHERE c.kind = 'attachments' AND c.id >= :after_owner
 ORDER BY c.id, d.id
+LIMIT :row_limit;
+
+-- name: list_chatbots
+-- The own collections of chatbots of all tenants, by id.
+SELECT c.tenant_id, c.id FROM knowledge.collections c
+WHERE c.kind = 'chatbot' AND c.id > :after
+ORDER BY c.id
 LIMIT :row_limit;

@@ -78,6 +78,10 @@ class ChatbotStore(LiveVersions, Protocol):
         """Delete a chatbot with its versions and remember that it is gone; False when there is none."""
         ...
 
+    async def list_gone(self, tenant_id: TenantId, chatbot_ids: Sequence[ChatbotId]) -> list[ChatbotId]:
+        """Return those of these chatbots that are not there."""
+        ...
+
     async def note_untold(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> NoteId:
         """Note that auth is about to be told of a chatbot: whoever stops then has it told by the sweep."""
         ...
@@ -90,8 +94,11 @@ class ChatbotStore(LiveVersions, Protocol):
         """Return what auth was to be told for longer than `patience` (system role)."""
         ...
 
-    async def forget_note(self, note_id: NoteId) -> None:
-        """Auth was told what is true (system role)."""
+    async def forget_note(self, note: Untold, origins: Sequence[str] | None, patience: timedelta) -> None:
+        """Auth was told these origins, None that the chatbot is gone: forget the note if that is still true.
+
+        It stays as well while a request that was begun within `patience` may be telling auth something else.
+        """
         ...
 
     async def forget_removed(self, older_than: timedelta) -> None:

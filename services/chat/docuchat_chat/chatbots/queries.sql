@@ -102,6 +102,11 @@ INSERT INTO chat.removed_chatbots (tenant_id, chatbot_id)
 SELECT gone.tenant_id, gone.id FROM gone
 RETURNING chatbot_id;
 
+-- name: list_gone
+-- Those of these chatbots that are not there.
+SELECT wanted.id FROM unnest(:chatbot_ids::uuid[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM chat.chatbots c WHERE c.tenant_id = :tenant_id AND c.id = wanted.id);
+
 -- name: note_untold!
 -- Auth is about to be told of a chatbot; until that is confirmed it may know something else than is true.
 INSERT INTO chat.untold_chatbots (id, tenant_id, chatbot_id) VALUES (:note_id, :tenant_id, :chatbot_id);
@@ -109,7 +114,7 @@ INSERT INTO chat.untold_chatbots (id, tenant_id, chatbot_id) VALUES (:note_id, :
 -- name: confirm_told^
 -- Auth knows what this transaction makes true; nothing is returned when the sweep may be telling it otherwise by now.
 DELETE FROM chat.untold_chatbots
-WHERE tenant_id = :tenant_id AND id = :note_id AND noted_at > now() - :within::interval
+WHERE tenant_id = :tenant_id AND id = :note_id AND noted_at > clock_timestamp() - :within::interval
 RETURNING id;
 
 -- name: list_untold
@@ -120,8 +125,15 @@ ORDER BY noted_at
 LIMIT :row_limit;
 
 -- name: forget_note!
--- Auth was told what is true (system role).
-DELETE FROM chat.untold_chatbots WHERE id = :note_id;
+-- Auth was told what is still true. A note that stays has it told again: of what was changed since, or is just being changed,
+-- auth may have been told before it was told this.
+DELETE FROM chat.untold_chatbots n
+WHERE n.tenant_id = :tenant_id AND n.id = :note_id
+  AND (SELECT c.origins FROM chat.chatbots c WHERE c.tenant_id = n.tenant_id AND c.id = n.chatbot_id)
+      IS NOT DISTINCT FROM :origins::text[]
+  AND NOT EXISTS (SELECT FROM chat.untold_chatbots o
+                  WHERE o.tenant_id = n.tenant_id AND o.chatbot_id = n.chatbot_id AND o.id <> n.id
+                    AND o.noted_at > now() - :patience::interval);
 
 -- name: forget_removed!
 -- Chatbots that have been gone for so long that nothing of them can be on its way, once no chat of theirs is left (system role).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -113,6 +114,11 @@ class ChatbotRepository:
         gone = await _queries.remove_chatbot(self._connection, tenant_id=tenant_id, chatbot_id=chatbot_id)
         return gone is not None
 
+    async def list_gone(self, tenant_id: TenantId, chatbot_ids: Sequence[ChatbotId]) -> list[ChatbotId]:
+        """Return those of these chatbots that are not there."""
+        rows = _queries.list_gone(self._connection, tenant_id=tenant_id, chatbot_ids=chatbot_ids)
+        return [ChatbotId(row["id"]) async for row in rows]
+
     async def note_untold(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> NoteId:
         """Note that auth is about to be told of a chatbot: whoever stops then has it told by the sweep."""
         note_id = NoteId(uuid7())
@@ -131,9 +137,15 @@ class ChatbotRepository:
             Untold(NoteId(row["id"]), TenantId(row["tenant_id"]), ChatbotId(row["chatbot_id"])) async for row in rows
         ]
 
-    async def forget_note(self, note_id: NoteId) -> None:
-        """Auth was told what is true (system role)."""
-        await _queries.forget_note(self._connection, note_id=note_id)
+    async def forget_note(self, note: Untold, origins: Sequence[str] | None, patience: timedelta) -> None:
+        """Forget a note if these origins, or that the chatbot is gone, is still true, and nobody just changes that."""
+        await _queries.forget_note(
+            self._connection,
+            tenant_id=note.tenant_id,
+            note_id=note.id,
+            origins=None if origins is None else list(origins),
+            patience=patience,
+        )
 
     async def forget_removed(self, older_than: timedelta) -> None:
         """Forget which chatbots are gone after that time, and have no chats any more (system role)."""

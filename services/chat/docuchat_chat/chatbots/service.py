@@ -79,6 +79,11 @@ class ChatbotService(Versions):
             raise ChatbotNotFound
         return found[0].name
 
+    async def list_gone(self, tenant_id: TenantId, chatbot_ids: Sequence[ChatbotId]) -> list[ChatbotId]:
+        """Return those of these chatbots that are gone, or never were."""
+        async with self._transactions(tenant_id) as tx:
+            return await tx.chatbots.list_gone(tenant_id, chatbot_ids)
+
     async def two_versions(
         self, caller: Caller, chatbot_id: ChatbotId, which: Which, other: Which | None
     ) -> tuple[Version, Version]:

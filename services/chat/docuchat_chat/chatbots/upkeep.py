@@ -11,7 +11,7 @@ from docuchat_chat.chatbots.domain import Untold
 from docuchat_chat.chatbots.ports import ChatbotsTx, Credentials
 from docuchat_chat.chatbots.service import TELLING
 from docuchat_common.db.uow import Transactions
-from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 
 logger = structlog.get_logger()
 
@@ -38,17 +38,21 @@ class ChatbotUpkeep:
             untold = await tx.chatbots.list_untold(self._patience, _AT_ONCE)
         for note in untold:
             try:
-                await self._tell(note)
-            except UpstreamUnavailable as error:
+                origins = await self._tell(note)
+            except DocuChatError as error:
                 logger.warning("chatbot.auth_not_told", chatbot_id=str(note.chatbot_id), reason=error.detail)
-                return
-            async with self._transactions.system() as tx:
-                await tx.chatbots.forget_note(note.id)
+                if isinstance(error, UpstreamUnavailable):
+                    return
+                continue  # what is wrong with this one is nothing to those behind it
+            async with self._transactions(note.tenant_id) as tx:
+                await tx.chatbots.forget_note(note, origins, self._patience)
 
-    async def _tell(self, note: Untold) -> None:
+    async def _tell(self, note: Untold) -> tuple[str, ...] | None:
+        """Return the origins that auth was told; None for a chatbot that is gone."""
         async with self._transactions(note.tenant_id) as tx:
             found = await tx.chatbots.find_live(note.tenant_id, note.chatbot_id)
         if found is None:
             await self._credentials.end(note.tenant_id, note.chatbot_id)
-        else:
-            await self._credentials.put(note.tenant_id, note.chatbot_id, found[0].origins, note.chatbot_id)
+            return None
+        await self._credentials.put(note.tenant_id, note.chatbot_id, found[0].origins, note.chatbot_id)
+        return found[0].origins

@@ -20,7 +20,7 @@ from docuchat_ingest.jobs.deletions import delete_document
 from docuchat_ingest.pipeline.ports import Announcer
 from docuchat_ingest.transaction import IngestUnitOfWork
 from docuchat_knowledge.documents.errors import DocumentNotFound
-from docuchat_knowledge.removals.leftovers import BEFORE_ALL
+from docuchat_knowledge.removals.leftovers import BEFORE_ALL, Attachment, OwnCollection
 
 logger = structlog.get_logger()
 
@@ -29,6 +29,8 @@ _PAGE: Final = 200
 
 FindUnused = Callable[[TenantId, Sequence[DocumentId]], Awaitable[Sequence[DocumentId]]]
 """Tells which of these attachments are in no chat. Raises UpstreamUnavailable."""
+FindGone = Callable[[TenantId, Sequence[UUID]], Awaitable[Sequence[UUID]]]
+"""Tells which of these chatbots are gone. Raises UpstreamUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Leftovers:
     uow: IngestUnitOfWork
     announcer: Announcer
     find_unused: FindUnused
+    find_gone: FindGone
     clock: Clock
 
     async def delete_chatbot(self, tenant_id: TenantId, chatbot_id: UUID) -> None:
@@ -51,10 +54,27 @@ class Leftovers:
         logger.info("chatbot.documents_deleted", chatbot_id=str(chatbot_id), documents=deleted)
 
     async def delete_attachments(self, tenant_id: TenantId, document_ids: Sequence[UUID]) -> None:
-        """Delete files of a chat that is gone; whatever else is named stays."""
+        """Delete files of a chat that is gone; whatever else is named stays, and what another chat uses by now.
+
+        Raises UpstreamUnavailable.
+        """
         async with self.uow(tenant_id) as tx:
             attachments = await tx.leftovers.list_attachments(tenant_id, document_ids)
-        await self._delete(tenant_id, attachments)
+        if attachments:
+            await self._delete(tenant_id, await self.find_unused(tenant_id, attachments))
+
+    async def sweep_chatbots(self) -> None:
+        """Delete what chatbots left whose deletion nobody heard of, or to which a file came after it."""
+        after = UUID(int=0)
+        while True:
+            async with self.uow.system() as tx:
+                page = await tx.leftovers.list_chatbots(after, _PAGE)
+            for tenant_id, chatbots in groupby(sorted(page, key=_tenant_of), _tenant_of):
+                for chatbot_id in await self.find_gone(tenant_id, [chatbot.id for chatbot in chatbots]):
+                    await self.delete_chatbot(tenant_id, chatbot_id)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
 
     async def sweep(self, older_than: timedelta) -> None:
         """Delete the files that nobody has asked with for so long since they came, and those whose chats are gone."""
@@ -62,9 +82,7 @@ class Leftovers:
         while True:
             async with self.uow.system() as tx:
                 page = await tx.leftovers.list_attachments_before(before, after, _PAGE)
-            for tenant_id, attachments in groupby(
-                sorted(page, key=lambda one: one.tenant_id), lambda one: one.tenant_id
-            ):
+            for tenant_id, attachments in groupby(sorted(page, key=_tenant_of), _tenant_of):
                 unused = await self.find_unused(tenant_id, [attachment.id for attachment in attachments])
                 await self._delete(tenant_id, unused)
             if len(page) < _PAGE:
@@ -83,3 +101,7 @@ class Leftovers:
                 async with self.uow(tenant_id) as tx:
                     receipt = await delete_document(tx, tenant_id, document_id, by="removal")
                 await self.announcer.announce_deletion(tenant_id, receipt)
+
+
+def _tenant_of(leftover: Attachment | OwnCollection) -> TenantId:
+    return leftover.tenant_id

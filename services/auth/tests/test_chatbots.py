@@ -13,6 +13,7 @@ from docuchat_auth.chatbots.errors import TooManyVisitors
 from docuchat_auth.chatbots.service import Chatbots
 from docuchat_auth.tenants.errors import TenantNotFound
 from docuchat_common.contracts.chatbots import ChatbotNotFound, path_of, publishable_id, rotate_path_of
+from docuchat_common.errors import RequestTimeout
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import InvalidApiKey, OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7
@@ -149,6 +150,22 @@ async def test_a_rotation_whose_answer_was_lost_ends_nothing_that_is_in_use(bots
     assert len(key.secrets) == 6
 
 
+async def test_what_a_frozen_process_comes_to_late_is_not_done(bots: Bots) -> None:
+    chatbot, _ = await bots.make()
+    asked = bots.world.clock.now() + timedelta(seconds=10)
+    _, given = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id, asked)
+    bots.world.clock.advance(seconds=11)
+    with pytest.raises(RequestTimeout):
+        await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id, asked)
+    for late in (chatbot, uuid7()):
+        with pytest.raises(RequestTimeout):
+            await bots.service.put(bots.tenant.id, late, [BLOG], bots.admin.subject_id, asked)
+        with pytest.raises(OriginNotAllowed if late == chatbot else ChatbotNotFound):
+            await bots.visit(late, BLOG)
+    bots.world.clock.advance(hours=2)
+    assert not await bots.is_refused(given), "no secret that nobody was shown took its place"
+
+
 async def test_a_chatbots_key_is_rotated_at_the_chatbot_and_another_is_made_when_it_was_revoked(bots: Bots) -> None:
     chatbot, text = await bots.make()
     (key,) = await bots.keys.list_after(bots.admin, None, 10)
@@ -237,6 +254,10 @@ async def test_over_http(auth: Any) -> None:
     body = {"tenant_id": 1, "overlap_seconds": 60, "by": str(uuid4())}
     rotated = await auth.http.post(rotate_path_of(chatbot), json=body, headers=inside)
     assert rotated.json()["secret_key"].startswith("dck_") and len(rotated.json()["key"]["secrets"]) == 2
+
+    late = {"valid_until": "2026-01-01T00:00:00Z"}
+    assert (await auth.http.put(path_of(chatbot), json=wanted | late, headers=inside)).status_code == 408
+    assert (await auth.http.post(rotate_path_of(chatbot), json=body | late, headers=inside)).status_code == 408
 
     path = f"/v1/public/chatbots/{publishable_id(chatbot)}/visitors"
     visit = await auth.http.post(path, headers={"Origin": SHOP})

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -303,6 +303,7 @@ class AuthServer:
             await self.credentials.end(1, chatbot_id)
             return web.Response(status=204)
         body = await request.json()
+        assert datetime.fromisoformat(body["valid_until"]) - datetime.now(UTC) < timedelta(minutes=1)
         issued = await (
             self.credentials.rotate(1, chatbot_id, timedelta(seconds=body["overlap_seconds"]), body["by"])
             if request.method == "POST"

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from docuchat_common.errors import NotFound
 
@@ -105,18 +105,22 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class Credentials(_Message):
+class _Asked(_Message):
+    tenant_id: int = Field(ge=1)
+    valid_until: AwareDatetime | None = None
+    """When whoever asks has given up: from then on it is not to be done, since something else may have been asked."""
+
+
+class Credentials(_Asked):
     """What a chatbot's credentials are to be: which pages may show it, and who asks for that."""
 
-    tenant_id: int = Field(ge=1)
     origins: tuple[Origin, ...] = Field(max_length=MOST_ORIGINS)
     made_by: UUID
 
 
-class Rotation(_Message):
+class Rotation(_Asked):
     """Another secret; the one before goes on for so long."""
 
-    tenant_id: int = Field(ge=1)
     overlap_seconds: int = Field(ge=0, le=int(LONGEST_OVERLAP.total_seconds()))
     by: UUID
 

@@ -64,14 +64,16 @@ async def create_visitor(
 @inside.put(PATH)
 async def put_chatbot(chatbot_id: UUID, body: Credentials, chatbots: Service) -> IssuedCredentials:
     """Which pages may show a chatbot; the first time it gets its key."""
-    return present(*await chatbots.put(TenantId(body.tenant_id), chatbot_id, body.origins, body.made_by))
+    tenant_id = TenantId(body.tenant_id)
+    return present(*await chatbots.put(tenant_id, chatbot_id, body.origins, body.made_by, body.valid_until))
 
 
 @inside.post(ROTATE_PATH)
 async def rotate(chatbot_id: UUID, body: Rotation, chatbots: Service) -> IssuedCredentials:
     """Another secret; the one before works until the overlap has passed."""
     overlap = timedelta(seconds=body.overlap_seconds)
-    return present(*await chatbots.rotate(TenantId(body.tenant_id), chatbot_id, overlap, body.by))
+    tenant_id = TenantId(body.tenant_id)
+    return present(*await chatbots.rotate(tenant_id, chatbot_id, overlap, body.by, body.valid_until))
 
 
 @inside.delete(PATH, status_code=204)

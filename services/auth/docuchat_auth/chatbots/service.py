@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from docuchat_auth.revisions.service import Revisions
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.chatbots import ChatbotNotFound, is_of
+from docuchat_common.errors import RequestTimeout
 from docuchat_common.http.identity import OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
@@ -52,16 +53,22 @@ class Chatbots:
         self._per_address = per_address
 
     async def put(
-        self, tenant_id: TenantId, chatbot_id: UUID, origins: Collection[str], by: UUID
+        self,
+        tenant_id: TenantId,
+        chatbot_id: UUID,
+        origins: Collection[str],
+        by: UUID,
+        valid_until: datetime | None = None,
     ) -> tuple[ApiKey | None, str | None]:
         """Let pages of `origins` show the chatbot, and no others: its key, and the key's text when it was made now.
 
         A page that may show it no more takes all visitors' tokens with it: those of other pages are renewed at once.
-        Raises TenantNotFound.
+        Raises TenantNotFound, and RequestTimeout after `valid_until`.
         """
         wanted = tuple(dict.fromkeys(origins))
         async with self._uow(tenant_id) as tx:
             await tx.chatbots.lock(chatbot_id)
+            self._require_in_time(valid_until)
             chatbot = await tx.chatbots.find(tenant_id, chatbot_id)
             if chatbot is None:
                 await tx.chatbots.add(Chatbot(tenant_id, chatbot_id, wanted, 0, by, self._clock.now()))
@@ -75,10 +82,21 @@ class Chatbots:
                 await tx.chatbots.set_origins(replace(chatbot, origins=wanted))
             return await tx.api_keys.find_of_chatbot(tenant_id, chatbot_id), None
 
-    async def rotate(self, tenant_id: TenantId, chatbot_id: UUID, overlap: timedelta, by: UUID) -> tuple[ApiKey, str]:
-        """Another secret of the chatbot's key, or another key when that was revoked. Raises ChatbotNotFound."""
+    async def rotate(
+        self,
+        tenant_id: TenantId,
+        chatbot_id: UUID,
+        overlap: timedelta,
+        by: UUID,
+        valid_until: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Another secret of the chatbot's key, or another key when that was revoked.
+
+        Raises ChatbotNotFound, and RequestTimeout after `valid_until`.
+        """
         async with self._uow(tenant_id) as tx:
             await tx.chatbots.lock(chatbot_id)
+            self._require_in_time(valid_until)
             if await tx.chatbots.find(tenant_id, chatbot_id) is None:
                 raise ChatbotNotFound
             key = await self._locked_key(tx, tenant_id, chatbot_id)
@@ -140,6 +158,11 @@ class Chatbots:
             return None
         await tx.api_keys.lock(key.id)
         return await tx.api_keys.find(tenant_id, key.id)
+
+    def _require_in_time(self, valid_until: datetime | None) -> None:
+        """Refuse what a frozen process comes to late: what was asked since, of another process, is what holds."""
+        if valid_until is not None and self._clock.now() > valid_until:
+            raise RequestTimeout("Whoever asked for this has given up.")
 
     async def _visitor_of(self, shown: str | None, chatbot: Chatbot, origin: str) -> UUID | None:
         """Whom a token of this chatbot and page names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from docuchat_common.ids import ChatbotId, TenantId
 
 PATIENCE: Final = timedelta(seconds=5)
 """Making a secret is more than a lookup, and one that was made unheard is of use to nobody."""
+_VALID: Final = PATIENCE + timedelta(seconds=5)
+"""How long auth may still do what it is asked: clocks of two machines may differ by the rest."""
 
 
 class ChatbotCredentials:
@@ -27,7 +29,9 @@ class ChatbotCredentials:
         self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], made_by: UUID
     ) -> IssuedCredentials:
         """Let a chatbot have a key, shown when it is made, and pages of these origins."""
-        body = Credentials(tenant_id=tenant_id, origins=tuple(origins), made_by=made_by)
+        body = Credentials(
+            tenant_id=tenant_id, valid_until=datetime.now(UTC) + _VALID, origins=tuple(origins), made_by=made_by
+        )
         return IssuedCredentials.model_validate(
             await self._ask("PUT", path_of(chatbot_id), body.model_dump(mode="json"))
         )
@@ -36,7 +40,8 @@ class ChatbotCredentials:
         self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: UUID
     ) -> IssuedCredentials:
         """Give the key another secret; the one before goes on for as long as they overlap."""
-        body = Rotation(tenant_id=tenant_id, overlap_seconds=int(overlap.total_seconds()), by=by)
+        seconds = int(overlap.total_seconds())
+        body = Rotation(tenant_id=tenant_id, valid_until=datetime.now(UTC) + _VALID, overlap_seconds=seconds, by=by)
         issued = await self._ask("POST", rotate_path_of(chatbot_id), body.model_dump(mode="json"))
         return IssuedCredentials.model_validate(issued)
 

@@ -99,6 +99,7 @@ class FakeHolds:
     opened: list[int] = field(default_factory=list)
     terms: list[Terms] = field(default_factory=list)
     released: list[HoldId] = field(default_factory=list)
+    settled: list[HoldId] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: int = 0
 
@@ -123,6 +124,10 @@ class FakeHolds:
     async def release(self, hold_id: HoldId) -> None:
         self.open_holds.pop(hold_id, None)
         self.released.append(hold_id)
+
+    async def settle(self, hold_id: HoldId) -> None:
+        self.open_holds.pop(hold_id, None)
+        self.settled.append(hold_id)
 
 
 @dataclass

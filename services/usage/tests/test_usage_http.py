@@ -89,7 +89,12 @@ async def test_a_hold_is_opened_renewed_and_released(http: httpx2.AsyncClient) -
 
 @pytest.mark.parametrize("headers", [{}, {"X-Internal-Token": "guess"}])
 async def test_holds_are_for_the_products_own_services(http: httpx2.AsyncClient, headers: dict[str, str]) -> None:
-    for method, path in (("POST", ""), ("PATCH", f"/{uuid7()}"), ("DELETE", f"/{uuid7()}")):
+    for method, path in (
+        ("POST", ""),
+        ("PATCH", f"/{uuid7()}"),
+        ("DELETE", f"/{uuid7()}"),
+        ("POST", f"/{uuid7()}/settle"),
+    ):
         answer = await http.request(method, "/internal/holds" + path, json=hold_body(), headers=headers)
         assert answer.status_code == 403
 

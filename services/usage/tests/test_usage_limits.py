@@ -96,6 +96,20 @@ class TestDemo:
             assert sum(isinstance(one, Hold) for one in await asyncio.gather(*cleared, return_exceptions=True)) == 1
             assert (await budgets(database, world.tenant))["address", "messages"] == (10, 9, 1)
 
+    async def test_a_message_that_was_answered_without_a_model_is_one_of_the_demo(
+        self, world: World, database: ClonedDatabase
+    ) -> None:
+        chatbot, visitor = uuid7(), uuid7()
+        for _ in range(10):
+            hold = await world.hold(**question(chatbot, visitor))
+            await world.quotas.settle(hold.id)
+            await world.quotas.settle(hold.id)  # once
+        with pytest.raises(DemoLimitReached):
+            await world.hold(**question(chatbot, visitor))
+        after = await budgets(database, world.tenant)
+        assert {after[layer, "messages"][1:] for layer in ("visitor", "address", "visitors")} == {(10, 0)}
+        assert after["chatbot", "tokens"][1:] == (0, 0)
+
     @pytest.mark.parametrize(
         ("layer", "limits", "others"),
         [

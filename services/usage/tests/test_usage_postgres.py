@@ -190,7 +190,7 @@ USERS = "SELECT id FROM usage.budgets WHERE tenant_id = $1 AND subject_type = 'u
 class TestLockOrder:
     """Hold one row, let a call run into it, and look at what the call owns by then."""
 
-    @pytest.mark.parametrize("call", ["hold", "book", "renew", "release", "set_limits", "store"])
+    @pytest.mark.parametrize("call", ["hold", "book", "renew", "release", "settle", "set_limits", "store"])
     async def test_whoever_waits_for_the_tenant_owns_nothing(
         self, world: World, database: ClonedDatabase, call: str
     ) -> None:
@@ -206,6 +206,7 @@ class TestLockOrder:
         ("call", "rows"),
         [
             ("hold", HOLDS), ("book", HOLDS), ("renew", HOLDS), ("release", HOLDS), ("store", HOLDS),
+            ("settle", HOLDS), ("settle", USERS),
             ("hold", USERS), ("book", USERS), ("renew", USERS), ("release", USERS), ("set_limits", USERS),
         ],
     )  # fmt: skip
@@ -248,6 +249,8 @@ class TestLockOrder:
                 await world.quotas.renew(hold.id, timedelta(seconds=60), 500)
             case "release":
                 await world.quotas.release(hold.id)
+            case "settle":
+                await world.quotas.settle(hold.id)
             case "set_limits":
                 await world.set_tokens(20_000, world.user)
             case _:

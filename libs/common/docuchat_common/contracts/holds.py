@@ -1,6 +1,7 @@
 """Holds on quotas: what a service asks of the usage service before it spends, and what it is answered.
 
-`POST /internal/holds`, `PATCH` and `DELETE /internal/holds/{id}`, all with `X-Internal-Token`. A lease is in seconds.
+`POST /internal/holds`, `PATCH` and `DELETE /internal/holds/{id}`, `POST /internal/holds/{id}/settle`, all with
+`X-Internal-Token`. A lease is in seconds.
 A refusal is a 429: `quota_exceeded` when the amount is spent (Retry-After until the reset), `quota_busy` when only
 other holds stand in the way (a short Retry-After), `demo_limit_reached` when what has no room are the messages of a
 chatbot's visitors. It names `layer`, `subject_id`, `unit`, `limit`, `used`, `held` and `remaining`.

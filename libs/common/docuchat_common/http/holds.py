@@ -10,7 +10,7 @@ from docuchat_common.http.client import ServiceClient
 
 
 class HoldsClient:
-    """Opens, renews and releases holds.
+    """Opens, renews, settles and releases holds.
 
     Raises QuotaExceeded (spent), RateLimited with code `quota_busy` (only other holds stand in the way), NotFound with
     code `hold_not_found` (settled, released or expired), UpstreamUnavailable (the usage service does not answer).
@@ -37,3 +37,7 @@ class HoldsClient:
     async def release(self, hold_id: UUID) -> None:
         """Give an unused hold back; one that is not open any more is left as it is."""
         await self._client.request_json("DELETE", f"/internal/holds/{hold_id}", headers=self._headers)
+
+    async def settle(self, hold_id: UUID) -> None:
+        """Count the held message as sent and give the tokens back; a hold that is not open is left as it is."""
+        await self._client.request_json("POST", f"/internal/holds/{hold_id}/settle", headers=self._headers)

@@ -66,6 +66,13 @@ class UsageHolds:
         except DocuChatError as error:
             logger.warning("hold.not_released", hold_id=str(hold_id), reason=error.code)
 
+    async def settle(self, hold_id: HoldId) -> None:
+        """Count the message and give its tokens back."""
+        try:
+            await self._client.settle(hold_id)
+        except DocuChatError as error:
+            logger.warning("hold.not_settled", hold_id=str(hold_id), reason=error.code)
+
 
 def _subjects(caller: Caller, terms: Terms) -> tuple[Subject, ...]:
     own = [Subject(type=SubjectType(kind), id=str(subject)) for kind, subject in caller.subjects]

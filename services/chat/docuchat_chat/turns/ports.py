@@ -79,6 +79,10 @@ class Holds(EmbeddingHolds, Protocol):
         """Renew the lease, and shrink the hold when `tokens` is given; trouble is logged, not raised."""
         ...
 
+    async def settle(self, hold_id: HoldId) -> None:
+        """Count the message as sent, and give its tokens back; trouble is logged, not raised."""
+        ...
+
 
 class Chatbots(Protocol):
     """What answers for chatbots."""

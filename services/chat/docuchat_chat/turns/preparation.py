@@ -75,5 +75,6 @@ class Preparation:
         if library is None:
             self._generator.start(live)
         else:
-            await asyncio.gather(self._holds.release(hold.id), self._writing.say_nothing_found(live, library))
+            # A message like any other: else what finds nothing could be asked, and embedded, without an end.
+            await asyncio.gather(self._holds.settle(hold.id), self._writing.say_nothing_found(live, library))
         return live

@@ -29,6 +29,11 @@ SELECT h.tokens, h.expires_at FROM usage.renew_v1(:hold_id::uuid, :tokens::bigin
 SELECT usage.release_v1(:hold_id::uuid, :now::timestamptz);
 
 
+-- name: settle(hold_id, now)$
+-- Count the messages and requests of an open hold as used and give the rest back; false when it is not open.
+SELECT usage.settle_v1(:hold_id::uuid, :now::timestamptz);
+
+
 -- name: expire(now, batch)$
 -- Give back holds whose lease has ended, of all tenants; how many.
 SELECT usage.expire_v1(:now::timestamptz, :batch::integer);

@@ -87,6 +87,11 @@ class QuotaRepository:
         released: bool = await _queries.release(self._connection, hold_id=hold_id, now=now)
         return released
 
+    async def settle(self, hold_id: UUID, now: datetime) -> bool:
+        """Count the messages and requests of a hold as used, and nothing else of it; False when it was not open."""
+        settled: bool = await _queries.settle(self._connection, hold_id=hold_id, now=now)
+        return settled
+
     async def expire(self, now: datetime, limit: int) -> int:
         """Give back holds whose lease has ended, passing over tenants that are just being counted; answers how many."""
         count: int = await _queries.expire(self._connection, now=now, batch=limit)

@@ -56,6 +56,13 @@ async def release_hold(hold_id: UUID, service: Service) -> Response:
     return Response(status_code=204)
 
 
+@router.post("/{hold_id}/settle", status_code=204)
+async def settle_hold(hold_id: UUID, service: Service) -> Response:
+    """Count the message that was held, and give the tokens back."""
+    await service.settle(hold_id)
+    return Response(status_code=204)
+
+
 @operator.get("", summary="See a tenant's quota")
 @raises(TenantUnknown, UserUnknown)
 async def get_quota(

@@ -44,7 +44,7 @@ RABBITMQ_URL = "DOCUCHAT_TEST_RABBITMQ_URL"
 RABBITMQ_MANAGEMENT_URL = "DOCUCHAT_TEST_RABBITMQ_MANAGEMENT_URL"
 RABBITMQ_CONTROL = "DOCUCHAT_TEST_RABBITMQ_CONTROL"
 _IMAGES = {"postgres": "pgvector/pgvector:pg18", "redis": "redis:8", "rabbitmq": "rabbitmq:4-management"}
-_VHOST_BATCH = 16
+_VHOST_BATCH = 4
 _IN_MEMORY = Path("/dev/shm")
 _PREFIX = "docuchat-tests-"
 _ABANDONED_SECONDS = 60
@@ -90,8 +90,8 @@ class TestServers:
         if self.virtual_hosts is None:
             return self.rabbitmq_url
         if not self._spare_hosts:
-            # rabbitmqctl takes a second to start, whatever it does: ask for several at once. What was used goes first:
-            # a broker that keeps the hosts of a whole session runs out of memory, and then takes no message.
+            # ask for several at once: each call takes its time. What was used goes first: a broker that keeps the hosts
+            # of a whole session runs out of memory, and then takes no message.
             self._remove_used()
             names = [f"test-{uuid.uuid4().hex[:10]}" for _ in range(_VHOST_BATCH)]
             self.virtual_hosts.add(names)

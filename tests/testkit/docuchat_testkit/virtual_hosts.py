@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,7 +19,7 @@ import httpx2
 
 from docuchat_common.messaging.topology import SERVICES
 from docuchat_setup.errors import SetupError
-from docuchat_setup.logins import import_by_control, import_by_http, login_definitions
+from docuchat_setup.logins import import_by_http, login_definitions
 from docuchat_testkit.identity import SERVICE_PASSWORD
 
 _COMMAND_SECONDS = 60
@@ -56,26 +58,55 @@ class ManagedVirtualHosts:
                 http.delete(f"/api/vhosts/{quote(name, safe='')}")
 
 
+@cache
+def find_erl_call() -> Path | None:
+    """Where Erlang keeps `erl_call`: beside its own program."""
+    erlang = shutil.which("erl")
+    beside = Path(erlang).resolve().with_name("erl_call") if erlang else None
+    return beside if beside and beside.exists() else None
+
+
 @dataclass(frozen=True, slots=True)
 class ControlledVirtualHosts:
-    """Through `rabbitmqctl`, run with the node's own environment and account."""
+    """In the node itself, by its own environment and account.
+
+    Erlang's `erl_call` asks in 20 ms of computing time. `rabbitmqctl`, which starts an Erlang of its own, takes 0.9 s,
+    and is used where the other is not there.
+    """
 
     program: str
     environment: Mapping[str, str]
     user: str
     password: str
     account: tuple[int, int] | None
+    erl_call: Path | None = field(default_factory=find_erl_call)
 
     def add(self, names: list[str]) -> None:
         self.define(test_logins(names, self.user, self.password))
 
     def define(self, definitions: Mapping[str, Any]) -> None:
-        import_by_control([self.program], definitions, **self._as_node())
+        text = json.dumps(definitions).replace("\\", "\\\\").replace('"', '\\"')
+        self._evaluate(f'ok = rabbit_definitions:import_raw(<<"{text}">>)')
 
     def remove(self, names: list[str]) -> None:
         hosts = ", ".join(f'<<"{name}">>' for name in names)  # one call for all of them
-        command = [self.program, "eval", f'[rabbit_vhost:delete(Host, <<"tests">>) || Host <- [{hosts}]].']
-        subprocess.run(command, check=True, capture_output=True, timeout=_COMMAND_SECONDS, **self._as_node())
+        self._evaluate(f'[rabbit_vhost:delete(Host, <<"tests">>) || Host <- [{hosts}]]')
+
+    def _evaluate(self, expression: str) -> None:
+        """Evaluate an Erlang expression in the node. Raises SetupError with what the node said when that fails."""
+        expression = f"{expression}, evaluated.\n"
+        by_call = [str(self.erl_call), "-sname", self.environment["RABBITMQ_NODENAME"], "-e"]
+        done = subprocess.run(
+            by_call if self.erl_call else [self.program, "eval", expression],
+            input=expression if self.erl_call else None,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+            **self._as_node(),
+        )
+        if done.returncode != 0 or "evaluated" not in done.stdout:
+            raise SetupError(f"The broker did not do what a test asked: {(done.stdout + done.stderr)[-500:]}")
 
     def _as_node(self) -> dict[str, Any]:
         user, group = self.account or (None, None)

@@ -33,9 +33,15 @@ PACKAGES = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("[!.]*/**/
 CHANGED_TEST_SECONDS, CHANGED_SECONDS = 60, 300
 UNCHANGED_TEST_SECONDS, UNCHANGED_SECONDS = 300, 1800
 # Each run is forked off a process that has imported what takes long and is not ours.
-_SLOW = "pytest aio_pika aiohttp alembic.config asyncpg fastapi httpx2 jwt numpy pgvector.asyncpg redis.asyncio uvicorn"
+_SLOW = """
+    pytest pytest_asyncio.plugin pytest_timeout pytest_socket xdist.scheduler hypothesis jsonschema_rs faulthandler pdb
+    aio_pika aiohttp.web aiosmtplib aiosql alembic.config argon2 asyncpg authlib.oidc.core cbor2 cryptography.x509
+    dns.resolver fastapi httptools httpx2 joserfc.jwk jwt numpy obstore OpenSSL orjson pgvector.asyncpg
+    prometheus_client puremagic pydantic_settings pyotp pypdf redis.asyncio rich.console sqlalchemy.ext.asyncio
+    structlog tiktoken unittest.mock uuid_utils uvicorn webauthn websockets xml.etree.ElementTree zxcvbn
+"""
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([*_SLOW.split(), "sqlalchemy.ext.asyncio"])
+_PROCESSES.set_forkserver_preload(_SLOW.split())
 _PYTEST = [
     *("-q", "-rA", "--tb=no", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
     *("-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "pytest_socket"),

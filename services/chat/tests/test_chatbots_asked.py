@@ -13,11 +13,11 @@ from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.chatbots.domain import Config, NewChatbot
 from docuchat_chat.chatbots.errors import ChatbotNotPublished
-from docuchat_chat.conversations.errors import ChatOfAnotherChatbot
+from docuchat_chat.conversations.errors import ChatNotFound, ChatOfAnotherChatbot
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.caller import Caller, NotAllowed
-from docuchat_common.ids import ChatbotId, CollectionId, MessageId, TenantId, uuid7
+from docuchat_common.ids import ChatbotId, ChatId, CollectionId, MessageId, TenantId, uuid7
 from docuchat_models.chat import TokenUsage
 from docuchat_testkit.eventually import eventually
 
@@ -131,13 +131,55 @@ async def test_a_chatbots_answer_is_given_again_and_its_question_edited_by_the_v
         assert "Second." in world.model.requests[-1].messages[0].content
 
 
+async def test_a_session_is_another_chat_with_each_chatbot(world: Any, bots: Bots) -> None:
+    chatbot_id, other = await bots.make(), await bots.make()
+
+    async def ask(asked: ChatbotId | None) -> str:
+        start, *_, end = await world.ask(chatbot_id=asked, session_id="s")
+        assert (start["session_id"], end["type"]) == ("s", "end")
+        return str(start["chat_id"])
+
+    chats = {asked: await ask(asked) for asked in (chatbot_id, other, None)}
+    assert len(set(chats.values())) == 3
+    assert {asked: await ask(asked) for asked in (None, other, chatbot_id)} == chats
+    at_once = await asyncio.gather(*(world.ask(chatbot_id=other, session_id="t") for _ in range(3)))
+    assert len({frames[0]["chat_id"] for frames in at_once}) == 1
+    listed = await world.conversations.list_chats(world.caller, 10, None)
+    assert sorted(chat.session_id for chat in listed) == ["s", "s", "s", "t"]
+    await world.conversations.delete(world.caller, ChatId(UUID(chats[other])))
+    assert await ask(other) not in chats.values()
+
+
+async def test_what_a_process_of_the_version_before_named_goes_on(world: Any, bots: Bots) -> None:
+    chatbot_id = await bots.make()
+    await world.rows(
+        "INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, chatbot_id) "
+        "VALUES ($1, 1, 'user', $2, 's', $3)",
+        chat_id := uuid7(),
+        world.caller.subject_id,
+        chatbot_id,
+    )
+    start = (await world.ask(chatbot_id=chatbot_id, session_id="s"))[0]
+    assert (start["chat_id"], start["session_id"]) == (str(chat_id), "s")
+
+
+async def test_a_visitor_reads_the_session_of_the_visitors_own_chatbot(world: Any, bots: Bots) -> None:
+    visitor = visitor_of(await bots.make())
+    asked = await world.asking.ask(visitor, Question("How long?", session_id="s", chatbot_id=visitor.chatbot_id))
+    await asked.result()
+    assert await world.conversations.find_session(visitor, "s") == asked.turn.chat_id
+    with pytest.raises(ChatNotFound):
+        await world.conversations.find_session(replace(visitor, chatbot_id=None), "s")
+
+
 async def test_a_chat_belongs_to_one_chatbot_for_ever(world: Any, bots: Bots) -> None:
     chatbot_id, other = await bots.make(), await bots.make()
-    await world.ask(chatbot_id=chatbot_id, session_id="s")
+    chat_id = ChatId(UUID((await world.ask(chatbot_id=chatbot_id))[0]["chat_id"]))
     for asked in (other, None):
-        with pytest.raises(ChatOfAnotherChatbot):
-            await world.ask(chatbot_id=asked, session_id="s")
-    assert (await world.ask(chatbot_id=chatbot_id, session_id="s"))[-1]["type"] == "end"
+        for named in ({"chat_id": chat_id}, {"session_id": str(chat_id)}):
+            with pytest.raises(ChatOfAnotherChatbot):
+                await world.ask(chatbot_id=asked, **named)
+    assert (await world.ask(chatbot_id=chatbot_id, chat_id=chat_id))[-1]["type"] == "end"
     assert [row["chatbot_id"] for row in await world.rows("SELECT chatbot_id FROM chat.chats")] == [chatbot_id]
 
 

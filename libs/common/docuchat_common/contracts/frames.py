@@ -55,8 +55,8 @@ class AskMessage(_Sent):
     message: str = Field(description="The question. Up to MAX_MESSAGE_CHARS characters.")
     session_id: SessionId | None = Field(
         default=None,
-        description="Any name of the client's choice (text or number): questions of one session share one chat. "
-        "The id of an own chat means that chat.",
+        description="Any name of the client's choice (text or number): questions of one session share one chat, with "
+        "each chatbot another. The id of an own chat means that chat.",
     )
     chat_id: UUID | None = Field(default=None, description="An existing chat; goes before `session_id`.")
     parent_id: UUID | None = Field(

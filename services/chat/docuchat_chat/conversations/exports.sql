@@ -19,7 +19,7 @@ ORDER BY v.chatbot_id, v.version;
 
 -- name: chats
 -- Chats that are not deleted.
-SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', c.session_key,
+SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_id', c.subject_id, 'session_id', coalesce(c.chatbot_session_key, c.session_key),
     'chatbot_id', c.chatbot_id, 'title', c.title, 'title_by', c.title_by, 'pinned', c.pinned, 'archived', c.archived,
     'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
     'branches', c.branches, 'head_seq', c.head_seq)::text AS row

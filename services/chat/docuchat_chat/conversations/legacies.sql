@@ -26,7 +26,8 @@ FOR UPDATE;
 -- Turn chats into tombstones as a deletion of each would; running turns settle, and find that they are not kept. How many
 -- messages went.
 WITH gone AS (
-    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
+    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, chatbot_session_key = NULL,
+        message_count = 0
     WHERE tenant_id = :tenant_id AND id = ANY (:chat_ids::uuid[]) AND deleted_at IS NULL
     RETURNING id
 ), emptied AS (

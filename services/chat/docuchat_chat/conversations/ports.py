@@ -35,9 +35,14 @@ class ChatStore(Protocol):
     """Chats and messages of one tenant."""
 
     async def find(
-        self, caller: Caller, *, chat_id: ChatId | None = None, session_key: str | None = None
+        self,
+        caller: Caller,
+        *,
+        chat_id: ChatId | None = None,
+        session_key: str | None = None,
+        chatbot_id: ChatbotId | None = None,
     ) -> Chat | None:
-        """Return the caller's own chat by id, else by session key."""
+        """Return the caller's own chat by id, else by its session key with this chatbot; None is without any."""
         ...
 
     async def history(self, caller: Caller, chat: Chat, end: int, limit: int) -> list[PastMessage]:

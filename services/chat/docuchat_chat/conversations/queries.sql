@@ -1,23 +1,28 @@
 -- name: find_chat^
--- One chat of a caller by its id or by the session key that the client chose, with its tree.
-SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
+-- One chat of a caller by its id, or by the name that the client chose for it with this chatbot or without any; with its tree.
+SELECT id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
        chatbot_id,
        -- of files that were attached to many questions the newest
        ARRAY(SELECT a.document_id FROM chat.chat_attachments a
              WHERE a.tenant_id = :tenant_id AND a.chat_id = c.id ORDER BY a.added_at DESC LIMIT 50) AS attachments
 FROM chat.chats c
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
-  AND (id = :chat_id::uuid OR session_key = :session_key::text)
+  AND (id = :chat_id::uuid
+       OR chatbot_session_key = :session_key::text AND chatbot_id = :chatbot_id::uuid
+       OR session_key = :session_key::text AND chatbot_id IS NOT DISTINCT FROM :chatbot_id::uuid)
 -- A session_id that is the id of an own chat means that chat.
 ORDER BY (id = :chat_id::uuid) DESC NULLS LAST
 LIMIT 1;
 
 -- name: create_chat^
--- A new chat; nothing is returned when the session key is taken.
-INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, title, title_key, title_by, chatbot_id)
-VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :session_key, :title, :title_key, :title_by, :chatbot_id)
-ON CONFLICT (tenant_id, subject_id, session_key) WHERE session_key IS NOT NULL AND deleted_at IS NULL DO NOTHING
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived;
+-- A new chat; nothing is returned when the session key is taken, of a chat with a chatbot at this chatbot.
+INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id, session_key, chatbot_session_key, title, title_key, title_by,
+                        chatbot_id)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id,
+        CASE WHEN :chatbot_id::uuid IS NULL THEN :session_key::text END,
+        CASE WHEN :chatbot_id::uuid IS NOT NULL THEN :session_key::text END, :title, :title_key, :title_by, :chatbot_id)
+ON CONFLICT DO NOTHING
+RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: open_chat^
 -- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is deleted, or another's.
@@ -31,7 +36,7 @@ SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at =
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
 WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
   AND c.chatbot_id IS NOT DISTINCT FROM excluded.chatbot_id
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq,
+RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq,
     title_by = 'question' AND title_asked_at IS NULL AS wants_title;
 
 -- name: continue_chat^
@@ -43,7 +48,7 @@ SET last_seq = last_seq + :places, message_count = message_count + :stored, upda
                     ELSE branches || ARRAY[[last_seq + 1, coalesce(:after::bigint, head_seq)]] END,
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
+RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
     title_by = 'question' AND title_asked_at IS NULL AS wants_title;
 
 -- name: list_history
@@ -122,7 +127,7 @@ WHERE m.tenant_id = :tenant_id AND m.citations <> '[]' AND m.citations @> :cites
 
 -- name: list_chats
 -- A page of a caller's chats, archived or not: pinned ones first, then most recently used first.
-SELECT id, session_key, title, created_at, updated_at, message_count, pinned, archived
+SELECT id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived
 FROM chat.chats
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
   AND archived = :archived::boolean
@@ -136,7 +141,7 @@ LIMIT :row_limit;
 -- name: search_chats
 -- As `list_chats`, of those whose title or one of whose messages holds the folded text; with some text around where it
 -- stands in the last such message. Keys are shorter or longer than their text: where it stands in that is estimated.
-SELECT c.id, c.session_key, c.title, c.created_at, c.updated_at, c.message_count, c.pinned, c.archived,
+SELECT c.id, coalesce(c.chatbot_session_key, c.session_key) AS session_key, c.title, c.created_at, c.updated_at, c.message_count, c.pinned, c.archived,
        hit.message_id, hit.excerpt
 FROM chat.chats c
 LEFT JOIN LATERAL (
@@ -170,7 +175,7 @@ SET title = coalesce(:title, title), title_key = CASE WHEN :title::text IS NULL 
     updated_at = CASE WHEN :title::text IS NULL THEN updated_at ELSE now() END,
     pinned = coalesce(:pinned, pinned), archived = coalesce(:archived, archived)
 WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
-RETURNING id, session_key, title, created_at, updated_at, message_count, pinned, archived;
+RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: lock_chat^
 -- An own chat, kept from being written to: what a question that was quicker has stored is seen by the next statement.
@@ -193,7 +198,8 @@ LIMIT :row_limit;
 -- name: delete_chat^
 -- Turn a chat into a tombstone; its messages and finished turns go, a running turn is named so that it can be stopped.
 WITH gone AS (
-    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, message_count = 0
+    UPDATE chat.chats SET deleted_at = now(), title = NULL, title_key = '', session_key = NULL, chatbot_session_key = NULL,
+        message_count = 0
     WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
     RETURNING id
 ), emptied AS (

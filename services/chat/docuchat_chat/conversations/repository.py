@@ -46,10 +46,17 @@ class ChatRepository:
         self._connection = connection
 
     async def find(
-        self, caller: Caller, *, chat_id: ChatId | None = None, session_key: str | None = None
+        self,
+        caller: Caller,
+        *,
+        chat_id: ChatId | None = None,
+        session_key: str | None = None,
+        chatbot_id: ChatbotId | None = None,
     ) -> Chat | None:
-        """Return the caller's own chat by id, else by session key."""
-        row = await _queries.find_chat(self._connection, **_own(caller), chat_id=chat_id, session_key=session_key)
+        """Return the caller's own chat by id, else by its session key with this chatbot; None is without any."""
+        row = await _queries.find_chat(
+            self._connection, **_own(caller), chat_id=chat_id, session_key=session_key, chatbot_id=chatbot_id
+        )
         if row is None:
             return None
         attachments = tuple(map(DocumentId, row["attachments"]))
@@ -108,8 +115,8 @@ class ChatRepository:
                 chatbot_id=chatbot_id,
             )
             if made is None:
-                other = await self.find(caller, session_key=session_key)
-                if other is None or other.chatbot_id != chatbot_id:
+                other = await self.find(caller, session_key=session_key, chatbot_id=chatbot_id)
+                if other is None:
                     raise ChatNotFound
                 chat_id = other.id
             opened = await self._continue(caller, chat_id, title)

@@ -152,10 +152,11 @@ class ConversationService:
             return Conversation(chat, await readable(tx, caller, messages, chat.chatbot_id), head_id)
 
     async def find_session(self, caller: Caller, session_id: str) -> ChatId:
-        """Return the chat that the caller calls by this name. Raises ChatNotFound."""
+        """Return the chat that a chatbot's visitor or program calls by this name. Raises ChatNotFound."""
         name = session_id.replace("\x00", "")
+        chatbot_id = None if caller.chatbot_id is None else ChatbotId(caller.chatbot_id)
         async with self._transactions.as_caller(caller) as tx:
-            chat = await tx.chats.find(caller, chat_id=chat_id_of(name), session_key=name)
+            chat = await tx.chats.find(caller, chat_id=chat_id_of(name), session_key=name, chatbot_id=chatbot_id)
         if chat is None:
             raise ChatNotFound
         return chat.id

@@ -2,7 +2,8 @@
 
 -- name: list_chats
 -- A page of a chatbot's chats, the last used first.
-SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, c.session_key, c.title, c.message_count, c.created_at, c.updated_at
+SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, coalesce(c.chatbot_session_key, c.session_key) AS session_key,
+       c.title, c.message_count, c.created_at, c.updated_at
 FROM chat.chats c
 WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL
   AND (:before_time::timestamptz IS NULL OR (c.updated_at, c.id) < (:before_time::timestamptz, :before_id::uuid))
@@ -11,7 +12,8 @@ LIMIT :row_limit;
 
 -- name: find_chat^
 -- One of a chatbot's chats.
-SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, c.session_key, c.title, c.message_count, c.created_at, c.updated_at
+SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, coalesce(c.chatbot_session_key, c.session_key) AS session_key,
+       c.title, c.message_count, c.created_at, c.updated_at
 FROM chat.chats c
 WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.id = :chat_id AND c.deleted_at IS NULL;
 

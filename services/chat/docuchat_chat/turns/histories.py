@@ -28,6 +28,7 @@ class Histories:
                     draft.caller,
                     chat_id=question.chat_id or chat_id_of(question.session_id),
                     session_key=question.session_id if question.chat_id is None else None,
+                    chatbot_id=draft.setup.chatbot_id,
                 )
             if draft.chat is None:
                 if question.chat_id is not None:

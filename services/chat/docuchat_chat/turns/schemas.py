@@ -128,7 +128,8 @@ class ChatbotQuestion(StrictBody):
 
     question: str = Field(min_length=1, description="Up to MAX_MESSAGE_CHARS characters.")
     session_id: SessionId | None = Field(
-        default=None, description="Any name of the client's choice: questions of one session share one chat."
+        default=None,
+        description="Any name of the client's choice: questions of one session share one chat with this chatbot.",
     )
     stream: bool = Field(default=False, description="Answer as server-sent events instead of one JSON object.")
 

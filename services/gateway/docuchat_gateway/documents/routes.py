@@ -170,7 +170,7 @@ async def get_text(
 @router.delete("/{document_id}", summary="Delete a document now")
 @raises(DocumentNotFound)
 @audited("document.delete")
-async def delete_file(caller: Owner, documents: Documents, document_id: UUID) -> DeletionReceiptView:
+async def delete_file(caller: Reader, documents: Documents, document_id: UUID) -> DeletionReceiptView:
     return DeletionReceiptView.of(await documents.delete(caller, DocumentId(document_id)))
 
 

@@ -22,6 +22,7 @@ from docuchat_gateway.documents.errors import TooManyRetries
 from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
 from docuchat_gateway.transaction import GatewayTx
+from docuchat_knowledge.collections.domain import Collection, Kind
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage, holder_of
 from docuchat_knowledge.documents.errors import DocumentNotFailed
 
@@ -170,11 +171,19 @@ class DocumentService:
 
 
 async def _own(tx: GatewayTx, caller: Caller, document_id: DocumentId) -> Document:
-    """The document, for who uploaded it, is a member that manages its collection, or manages the tenant's documents."""
+    """The document, for who uploaded it, is a member that manages its collection, or manages the tenant's documents.
+
+    A file for messages is for whoever may attach one, which is also who may upload nothing else.
+    """
     document = await tx.documents.get(caller.tenant_id, document_id)
     if may(caller, "documents.add", Resource(caller.tenant_id, document.uploaded_by or document.uploaded_with)):
         return document
     collection = await tx.collections.get(caller.tenant_id, document.collection_id)
-    if not manages(caller, collection):
+    if not (manages(caller, collection) or _attached(caller, collection)):
         raise NotAllowed
     return document
+
+
+def _attached(caller: Caller, collection: Collection) -> bool:
+    own = collection.kind is Kind.ATTACHMENTS and collection.id == (caller.maker_id or caller.subject_id)
+    return own and caller.can("chats.use")

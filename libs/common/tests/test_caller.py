@@ -1,6 +1,7 @@
 """What a caller may do follows from role and scopes."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -115,6 +116,14 @@ def test_a_chatbots_key_and_visitor_pay_with_the_chatbot_and_may_only_ask_it() -
 def test_who_may_ask_may_follow_the_answer() -> None:
     assert Caller(ONE, "key", uuid7(), role="viewer", scopes=frozenset({"chats.use"})).can("chats.follow")
     assert not Caller(ONE, "key", uuid7(), role="viewer", scopes=frozenset({"chats.follow"})).can("chats.use")
+
+
+@pytest.mark.parametrize("scope", ["chats.use", "chatbots.manage", "chatbots.read"])
+def test_who_may_ask_or_manage_chatbots_sees_which_there_are(scope: str) -> None:
+    key = Caller(ONE, "key", uuid7(), role="admin", scopes=frozenset({scope}))
+    assert key.can("chatbots.read") and key.can("chatbots.manage") == (scope == "chatbots.manage")
+    assert key.can("chats.use") == (scope == "chats.use")
+    assert not replace(key, scopes=frozenset({"documents.read"})).can("chatbots.read")
 
 
 def test_the_page_for_operators_has_the_table_of_roles() -> None:

@@ -17,9 +17,9 @@ _SESSION_COLUMNS = ("device", "address", "last_used_at", "expires_at", "is_curre
 _KEY_COLUMNS = ("name", "scopes", "role", "expires_at", "prefix", "id")
 
 _SCOPES = (
-    "documents.read, documents.add, documents.manage, collections.manage, chats.use, chats.follow, chatbots.manage, "
-    "usage.read, usage.manage, account.use, data.export, keys.use, keys.manage, users.read, users.manage, "
-    "groups.manage, tenant.read, tenant.manage, tenant.own, audit.read, identity.manage, directory.sync"
+    "documents.read, documents.add, documents.manage, collections.manage, chats.use, chats.follow, chatbots.read, "
+    "chatbots.manage, usage.read, usage.manage, account.use, data.export, keys.use, keys.manage, users.read, "
+    "users.manage, groups.manage, tenant.read, tenant.manage, tenant.own, audit.read, identity.manage, directory.sync"
 )
 
 keys_app = typer.Typer(help="API keys, for programs: DOCUCHAT_API_KEY takes one.", no_args_is_help=True)

@@ -21,6 +21,7 @@ Action = Literal[
     "collections.manage",
     "chats.use",
     "chats.follow",
+    "chatbots.read",
     "chatbots.manage",
     "chatbots.ask",
     "usage.read",
@@ -51,7 +52,16 @@ ACTIONS: Final[frozenset[Action]] = frozenset(get_args(Action))
 _OWNER: Final[frozenset[Action]] = ACTIONS - {"chatbots.ask"}
 _ADMIN: Final[frozenset[Action]] = _OWNER - {"tenant.own"}
 _VIEWER: Final[frozenset[Action]] = frozenset(
-    {"documents.read", "chats.use", "chats.follow", "usage.read", "account.use", "data.export", "tenant.read"}
+    {
+        "documents.read",
+        "chats.use",
+        "chats.follow",
+        "chatbots.read",
+        "usage.read",
+        "account.use",
+        "data.export",
+        "tenant.read",
+    }
 )
 _MEMBER: Final[frozenset[Action]] = _VIEWER | {"documents.add", "keys.use"}
 _OF_CHATBOT: Final[frozenset[Action]] = frozenset({"chatbots.ask", "chats.follow"})
@@ -71,8 +81,12 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
 }
 """Which role may do what; a role that does not stand here may do nothing."""
 
-IMPLIED: Final[Mapping[Action, Action]] = {"chats.follow": "chats.use"}
-"""What the scope of another action allows as well: who may ask may follow the answer."""
+IMPLIED: Final[Mapping[Action, frozenset[Action]]] = {
+    "chats.follow": frozenset({"chats.use"}),
+    "chatbots.read": frozenset({"chats.use", "chatbots.manage"}),
+}
+"""What the scope of any of some other actions allows as well: who may ask may follow the answer, and who may ask or
+manage chatbots sees which there are."""
 
 PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage"})
 """What no API key may do: whoever finds one could make a provider that lets in whom they like."""

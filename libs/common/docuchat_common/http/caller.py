@@ -96,7 +96,7 @@ class Caller:
         """Whether role and scopes both allow `action`; an unknown role allows nothing, and no key what is personal."""
         if self.subject_type == "key" and action in PERSONAL:
             return False
-        if self.scopes is not None and self.scopes.isdisjoint((action, IMPLIED.get(action, action))):
+        if self.scopes is not None and self.scopes.isdisjoint((action, *IMPLIED.get(action, ()))):
             return False
         return action in PERMISSIONS.get(self.role or "", frozenset())
 

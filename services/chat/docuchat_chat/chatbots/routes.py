@@ -50,7 +50,7 @@ router = APIRouter(prefix="/v1/chatbots", route_class=TextRoute, tags=["chatbots
 Chatbots = Annotated[ChatbotService, provided("chatbots")]
 Sealed = Annotated[SealedAnswers, provided("sealed_answers")]
 Manager = Annotated[Caller, requires("chatbots.manage")]
-Asker = Annotated[Caller, requires("chats.use")]
+Reader = Annotated[Caller, requires("chatbots.read")]
 ChatbotPath = Annotated[UUID, Path(description="Id of a chatbot.")]
 VersionPath = Annotated[WhichPath, Path(description="Number of a version, or `draft`.")]
 NumberPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of a version.")]
@@ -78,7 +78,7 @@ async def create_chatbot(
 
 @router.get("", summary="List chatbots")
 async def list_chatbots(
-    caller: Asker,
+    caller: Reader,
     chatbots: Chatbots,
     paging: Paging,
     q: Annotated[str | None, Query(max_length=200, description="Searched in names, spelling variants folded.")] = None,
@@ -94,7 +94,7 @@ async def list_chatbots(
 
 @router.get("/{chatbot_id}", summary="Get a chatbot")
 @raises(ChatbotNotFound)
-async def get_chatbot(chatbot_id: ChatbotPath, caller: Asker, chatbots: Chatbots) -> ChatbotView:
+async def get_chatbot(chatbot_id: ChatbotPath, caller: Reader, chatbots: Chatbots) -> ChatbotView:
     """Get a chatbot, with its draft for who manages chatbots."""
     edited = await chatbots.get(caller, ChatbotId(chatbot_id))
     return ChatbotView.of(edited, whole=caller.can("chatbots.manage"))

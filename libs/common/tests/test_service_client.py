@@ -23,12 +23,18 @@ class Service:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.asked = 0
+        self.told_to_live = 0
+        self.is_busy = False
+        """Says that it lives, and answers nothing else before it is thawed."""
         self.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        self.asked += b"/livez" not in head
-        await self.thawed.wait()
+        is_question = b"/livez" not in head
+        self.asked += is_question
+        if is_question or not self.is_busy:
+            await self.thawed.wait()
+        self.told_to_live += not is_question
         writer.write(self.answer)
         await writer.drain()
         writer.close()
@@ -89,6 +95,29 @@ async def test_a_slow_answer_shuts_a_living_service_out_for_no_longer_than_a_que
             await client.request_json("GET", "/", timeout=SOON)
         service.thawed.set()
         assert await client.request_json("GET", "/") == {}
+
+
+async def test_a_busy_service_that_lives_is_waited_for_and_a_frozen_one_is_not(
+    service: Service, session: aiohttp.ClientSession
+) -> None:
+    patience = timedelta(seconds=30)
+    async with listening(service) as port:
+        client = ServiceClient(session, f"http://127.0.0.1:{port}", "usage")
+        service.is_busy = True
+        service.thawed.clear()
+        began = time.monotonic()
+        many = [asyncio.create_task(client.request_json("POST", "/", json={}, patience=patience)) for _ in range(50)]
+        # each time it is asked about after `SILENCE`: by then all would have been told that it does not answer
+        await eventually(lambda: service.told_to_live >= 4)
+        assert time.monotonic() - began > 1.5 and service.told_to_live <= 5  # by one of them, for all
+        service.thawed.set()
+        assert await asyncio.gather(*many) == [{}] * 50
+        service.is_busy = False
+        service.thawed.clear()
+        began = time.monotonic()
+        with pytest.raises(UpstreamUnavailable):
+            await client.request_json("POST", "/", json={}, patience=patience)
+        assert time.monotonic() - began < 3
 
 
 async def test_a_service_that_restarts_is_waited_for_a_moment(service: Service, session: aiohttp.ClientSession) -> None:

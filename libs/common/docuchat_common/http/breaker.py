@@ -47,6 +47,7 @@ class Breaker:
         self._probe_at = float("-inf")
         self._heard_at = float("-inf")
         self._waiting: dict[asyncio.Timeout, float] = {}
+        self._asking = asyncio.Lock()
 
     def admit(self) -> None:
         """Raise UpstreamUnavailable while the service is away."""
@@ -103,6 +104,15 @@ class Breaker:
             ends = asyncio.get_running_loop().time()
             for wait in self._waiting:
                 wait.reschedule(ends)
+
+    async def lives(self) -> bool:
+        """Whether the service lives; however many want to know, it is asked about once in `SILENCE`."""
+        async with self._asking:
+            if time.monotonic() - self._heard_at >= self.SILENCE:
+                if not await self._lives():
+                    return False
+                self._heard_at = time.monotonic()
+            return True
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable when the service is not ready (readiness)."""

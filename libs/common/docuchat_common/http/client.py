@@ -84,11 +84,14 @@ class ServiceClient:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout: timedelta = timedelta(seconds=1.5),
+        patience: timedelta = timedelta(),
     ) -> Any:
         """The decoded JSON answer (None when it has no body).
 
         A problem document is raised as the error of its category, with its code, detail and extensions. No answer
         within `timeout` is UpstreamUnavailable, for this call and, at once, for those after it until the service lives.
+        Where it may be slow because many ask at once, `patience` is how long it is waited for in all, as long as it
+        says meanwhile that it lives.
         """
         await self._breaker.look_again()
         self._breaker.admit()
@@ -107,13 +110,35 @@ class ServiceClient:
                 raise error_from_response(response.status, body, response.headers, self.name)
 
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
+            async with asyncio.timeout(timeout.total_seconds()) as wait, self._extending(wait, timeout, patience):
                 return await connected(request, min(self.CONNECT, timeout))
         except (*NO_CONNECTION, TimeoutError) as error:
             self._breaker.open()
             raise self._breaker.down(error) from error
         except (*NO_ANSWER, orjson.JSONDecodeError) as error:
             raise self._breaker.down(error) from error
+
+    @asynccontextmanager
+    async def _extending(self, wait: asyncio.Timeout, timeout: timedelta, patience: timedelta) -> AsyncIterator[None]:
+        """Move the end of `wait` while the service lives; nothing is asked before half of `timeout` has passed."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + patience.total_seconds()
+        pause, each = timeout.total_seconds() / 2, timeout.total_seconds()
+
+        async def extend() -> None:
+            while loop.time() + each / 2 < last and await self._breaker.lives():
+                wait.reschedule(min(loop.time() + each, last))
+                await asyncio.sleep(pause)
+
+        tasks: list[asyncio.Task[None]] = []
+        timer = loop.call_later(pause, lambda: tasks.append(loop.create_task(extend()))) if patience > timeout else None
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def check(self) -> None:
         """Raise UpstreamUnavailable when the service is not ready (readiness)."""

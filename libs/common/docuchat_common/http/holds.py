@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from docuchat_common.contracts.holds import HoldRenewal, HoldRequest, HoldView
@@ -16,6 +17,9 @@ class HoldsClient:
     code `hold_not_found` (settled, released or expired), UpstreamUnavailable (the usage service does not answer).
     """
 
+    PATIENCE: Final = timedelta(seconds=15)
+    """How long a hold may take: those of one tenant take turns, and many may be asked for at once."""
+
     def __init__(self, client: ServiceClient, internal_token: str) -> None:
         self._client = client
         self._headers = {"X-Internal-Token": internal_token}
@@ -24,7 +28,9 @@ class HoldsClient:
         """Set the amounts aside for every subject, or for none."""
         body = request.model_dump(mode="json", exclude_defaults=True)
         return HoldView.model_validate(
-            await self._client.request_json("POST", "/internal/holds", json=body, headers=self._headers)
+            await self._client.request_json(
+                "POST", "/internal/holds", json=body, headers=self._headers, patience=self.PATIENCE
+            )
         )
 
     async def renew(self, hold_id: UUID, lease: timedelta, tokens: int | None = None) -> HoldView:

@@ -69,6 +69,7 @@ class Container:
     sockets_of_address: OpenCounts
     progress_streams: OpenCounts
     event_streams: OpenCounts
+    event_streams_of_address: OpenCounts
     events: EventService
     tickets: Tickets
     documents: DocumentService
@@ -163,6 +164,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             sockets_of_address=OpenCounts(settings.max_sockets_per_address, too_many_sockets("address")),
             progress_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
             event_streams=OpenCounts(settings.max_progress_streams, too_many_streams),
+            event_streams_of_address=OpenCounts(settings.max_sockets_per_address, too_many_streams),
             events=EventService(RedisUserEvents(client, signals), documents),
             tickets=RedisTickets(client, seconds=TICKET_SECONDS),
             documents=documents,

@@ -56,7 +56,7 @@ class Settings(ServiceSettings):
     """A client that takes no frame for so long is dropped."""
     max_sockets_per_user: int = Field(default=20, ge=0)
     max_sockets_per_address: int = Field(default=200, ge=0)
-    """Sockets open at once in one process of the gateway; 0 is no limit."""
+    """Sockets open at once in one process of the gateway; of an address also as many streams of events. 0: no limit."""
     socket_max_message_bytes: int = Field(default=256 * 2**10, ge=1024)
     max_progress_streams: int = Field(default=20, ge=0)
     """Progress streams of one user that are open at once in one process; 0 is no limit."""

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client import REGISTRY
 from services.gateway.tests.conftest import PDF, Gateway, OpenGateway
 from services.gateway.tests.fakes import Behind
 from yarl import URL
@@ -43,6 +44,18 @@ async def test_addresses_are_limited_at_a_foreign_path(open_gateway: OpenGateway
         paths = ("/auth/login", "/auth/login", "/v1/auth/login")
         answers = [await gateway.call("POST", path, data=b"{}") for path in paths]
         assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+
+
+async def test_a_customer_of_any_letters_is_another_tenant(gateway: Gateway) -> None:
+    path = URL.build(path=f"/api/سلام/{CHAT['id']}/query")
+    answer = await gateway.call("POST", path, json={"query": "?"}, headers=gateway.headers())
+    assert (answer.status, (await answer.json())["code"]) == (403, "tenant_mismatch")
+
+
+async def test_what_is_asked_at_a_foreign_path_is_counted_as_ours(gateway: Gateway) -> None:
+    answer = await gateway.call("DELETE", f"/chats/{CHAT['id']}", headers=gateway.headers())
+    labels = {"method": "DELETE", "route": "/v1/chats/{chat_id}", "status": str(answer.status)}
+    assert REGISTRY.get_sample_value("docuchat_http_requests_total", labels)
 
 
 CHAT = {

@@ -256,6 +256,20 @@ async def test_a_stream_ends_for_who_may_go_on_no_more_and_is_one_of_so_many(ope
     assert [(told.name, told.data["code"]) for told in ended] == [("error", "token_outdated")]
 
 
+async def test_all_at_one_address_have_so_many_streams_whoever_they_are(open_gateway: OpenGateway) -> None:
+    async with open_gateway(max_sockets_per_address=1) as gateway:
+        visitors = [gateway.mint.visitor_headers(uuid.uuid4()) for _ in range(2)]
+        async with gateway.http.get(PATH, headers=visitors[0]) as open_one:
+            assert (await anext(events_of(open_one))).name == "hello"
+            refused = await gateway.call("GET", PATH, headers=visitors[1])
+            assert (refused.status, (await refused.json())["code"]) == (429, "too_many_streams")
+
+        async def has_room() -> bool:
+            return (await gateway.call("GET", f"{PATH}?seconds=1", headers=visitors[1])).status == 200
+
+        await eventually(has_room)
+
+
 async def test_a_stream_ends_after_a_while_and_says_when_to_come_again(open_gateway: OpenGateway) -> None:
     async with open_gateway(progress_longest="300ms", progress_heartbeat="100ms") as gateway:
         body = await (await gateway.call("GET", PATH, headers=gateway.headers())).text()

@@ -79,6 +79,15 @@ async def test_a_visitor_counts_for_the_visitor_and_for_the_address(open_gateway
         assert (user.status, stranger.status) == (200, 401)
 
 
+async def test_visitors_do_not_fill_the_audit_log_with_what_they_are_refused(gateway: Gateway) -> None:
+    for _ in range(3):
+        headers = gateway.mint.visitor_headers(CHATBOT)
+        assert (await gateway.call("GET", "/v1/files", headers=headers)).status == 403
+    await gateway.container.refusals.write()
+    told = "SELECT count(*) FROM knowledge.outbox WHERE type = 'audit.recorded.v1'"
+    assert await gateway.fetchval(told) == 1
+
+
 async def test_a_chatbots_program_asks_for_many_people(open_gateway: OpenGateway) -> None:
     async with open_gateway(rate_limit_per_minute=1, rate_limit_per_address=3) as gateway:
         key = {"X-API-Key": gateway.mint.make_chatbot_key(uuid.uuid4())}

@@ -21,7 +21,7 @@ from docuchat_common.messaging.outbox import Outbox
 
 WRITE_EVERY: Final = timedelta(seconds=1)
 _AGAIN_AFTER: Final = 60.0
-"""Seconds for which the same refusal of the same caller is one entry."""
+"""Seconds for which the same refusal of the same caller is one entry; visitors of a chatbot are one caller."""
 _MOST_WAITING: Final = 1_000
 _MOST_REMEMBERED: Final = 10_000
 _dropped = Counter("docuchat_refusals_dropped", "Refusals that found no room on their way into the audit log.")
@@ -49,7 +49,9 @@ class Refusals:
     def note(self, request: Request, caller: Caller, path: str) -> None:
         """Remember that `caller` was refused an operation; `path` is its template."""
         operation = f"{request.method} {path}"
-        key, now = (caller.subject, operation), self._elapsed()
+        # whoever likes can be another visitor
+        who = f"visitors {caller.chatbot_id}" if caller.subject_type == "visitor" else caller.subject
+        key, now = (who, operation), self._elapsed()
         if now - self._told.get(key, float("-inf")) < _AGAIN_AFTER:
             return
         if len(self._waiting) >= _MOST_WAITING:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.http.addresses import client_address
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.claims import Identity
 from docuchat_common.http.identity import INTERNAL_HEADER, CurrentIdentity
@@ -83,6 +84,7 @@ async def follow_events(
     container = request.app.state.container
     settings: Settings = container.settings
     container.event_streams.require_room(caller.holder)
+    container.event_streams_of_address.require_room(client_address(request))
     headers = {
         "Authorization": f"Bearer {identity.token}",
         "Accept": "text/event-stream",
@@ -120,6 +122,8 @@ async def _events(
     try:
         with (
             container.event_streams.one_more(identity.caller.holder),
+            # whoever likes can be another visitor of a chatbot
+            container.event_streams_of_address.one_more(client_address(request)),
             container.verifier.standing.following(identity, "GET") as ended,
         ):
             async with following:

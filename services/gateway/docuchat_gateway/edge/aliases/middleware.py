@@ -1,6 +1,6 @@
 """Foreign paths become ours before anything looks at the request: limits, permissions and logs know only one name."""
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,7 +31,7 @@ class Aliases:
         if alias is not None:
             given = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
             exchange = Exchange(scope["path"], named, dict(given))
-            scope = _aimed(scope, alias, named)
+            scope.update(_aimed(scope, alias, named))  # in its place: the log knows it by our name
             if alias.parameters:
                 ours = [(alias.parameters.get(name, name), value) for name, value in given]
                 scope["query_string"] = urlencode(ours).encode()
@@ -56,12 +56,13 @@ def _meant(scope: Scope) -> tuple[Alias | None, dict[str, str]]:
     return None, {}
 
 
-def _aimed(scope: Scope, alias: Alias, named: dict[str, str]) -> Scope:
+def _aimed(scope: Scope, alias: Alias, named: dict[str, str]) -> dict[str, Any]:
+    """What of a request is another at the path that is meant."""
     ours = {alias.parameters.get(name, name): value for name, value in named.items()}
     raw_path = alias.target.format(**{name: quote(value, safe="") for name, value in ours.items()})
-    aimed = {**scope, "path": alias.target.format(**ours), "raw_path": raw_path.encode()}
+    aimed: dict[str, Any] = {"path": alias.target.format(**ours), "raw_path": raw_path.encode()}
     if alias.tenant is not None:
         headers = MutableHeaders(raw=list(scope["headers"]))
-        headers[scope["app"].state.container.settings.tenant_header] = named[alias.tenant]
+        headers[scope["app"].state.container.settings.tenant_header] = quote(named[alias.tenant])
         aimed["headers"] = headers.raw
     return aimed

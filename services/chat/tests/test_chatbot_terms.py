@@ -15,6 +15,7 @@ from docuchat_chat.turns.policy import Demo
 from docuchat_common.errors import RateLimited
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7
+from docuchat_models.errors import ProviderRateLimited, ProviderRefused
 from docuchat_testkit.eventually import eventually
 
 TENANT = TenantId(1)
@@ -141,6 +142,22 @@ async def test_a_chatbots_tokens_are_booked_on_who_asked_also_by_another_process
     assert sorted(map(str, [(event.user_id, event.key_id, event.visitor_id) for event in booked])) == sorted(
         map(str, whose * 2)
     )
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_embedded", "counts"),
+    [(ProviderRefused(), True, True), (ProviderRefused(), False, False), (ProviderRateLimited(), True, False)],
+)
+async def test_what_a_provider_embeds_and_refuses_to_answer_is_a_message(
+    world: Any, failure: Exception, is_embedded: bool, counts: bool
+) -> None:
+    world.embedder.failure = None if is_embedded else ProviderRefused()
+    world.with_policy(provider_attempts=1)
+    world.model.scripts = [[failure]]
+    chatbot_id = await make(world)
+    with pytest.raises(type(failure)):
+        await terms_of(world, visitor_of(chatbot_id), chatbot_id)
+    assert (len(world.holds.settled), len(world.holds.released)) == (counts, not counts)
 
 
 async def test_the_embedding_of_a_question_is_booked_on_the_chatbot_as_well(world: Any) -> None:

@@ -30,7 +30,7 @@ from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, TenantGone
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
 from docuchat_models.chat import TokenUsage
-from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderTimeout, billed
+from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout, billed
 
 logger = structlog.get_logger()
 
@@ -282,7 +282,9 @@ class Generator:
                 self._close_unsettled(live, AnswerInterrupted())
                 return
         if outcome.usage is None and turn.hold_id is not None:
-            await self._holds.release(turn.hold_id)
+            # What a provider embeds but does not answer is a message, too: it could be asked, and paid, without an end.
+            is_refused = live.is_embedded and outcome.error_code == ProviderRefused.code
+            await (self._holds.settle if is_refused else self._holds.release)(turn.hold_id)
         live.outcome = outcome
         if not live.log.closed:  # else its readers were told otherwise; from now on the store knows
             live.log.close(terminal_frame(len(outcome.frame_lengths) + 1, turn, outcome))

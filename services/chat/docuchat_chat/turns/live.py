@@ -84,6 +84,8 @@ class LiveTurn:
         """What the model wrote before its answer: not shown, and billed."""
         self.kept_back: list[str] = []
         """What it wrote of an answer that is not shown for want of citations: billed too."""
+        self.is_embedded = False
+        """Whether the question's embedding was made, and paid where it costs anything."""
         self.outcome: Outcome | None = None
         self.failure: DocuChatError | None = None
         self.stop_requested = False

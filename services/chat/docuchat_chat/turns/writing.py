@@ -95,7 +95,9 @@ class Writing:
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
         self._registry.written(turn)
-        return LiveTurn(turn, question, prompt, draft.setup), library
+        live = LiveTurn(turn, question, prompt, draft.setup)
+        live.is_embedded = draft.vector is not None
+        return live, library
 
     def _may_answer_without(self, setup: Setup, library: Library) -> bool:
         """Tell whether a question to which nothing was found goes to the model: not while documents get ready."""

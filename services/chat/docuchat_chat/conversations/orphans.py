@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from docuchat_chat.attachments.service import release_attachments
+from docuchat_chat.conversations.deletion import leave_nothing
 from docuchat_chat.conversations.ports import ConversationsTx, RunningTurns
 from docuchat_common.db.uow import Transactions
 from docuchat_common.ids import ChatbotId, TenantId
@@ -42,8 +42,7 @@ class Orphans:
                     turns = await tx.chats.delete(owner, chat_id)
                     if turns is None:
                         continue
-                    await release_attachments(tx, tenant_id, chat_id)
-                    await tx.requests.forget_about(tenant_id, chat_id)
+                    await leave_nothing(tx, tenant_id, chat_id)
                 await self._running.forget(tenant_id, turns)
                 deleted += 1
             if len(orphans) < _CHATS_AT_ONCE:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from docuchat_chat.answers.citations import documents_of, without_words
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.attachments.service import release_attachments
 from docuchat_chat.chatbots.versions import live_collections
+from docuchat_chat.conversations.deletion import leave_nothing
 from docuchat_chat.conversations.domain import (
     AttachedFile,
     Chat,
@@ -202,8 +202,7 @@ class ConversationService:
             turns = await tx.chats.delete(caller, chat_id)
             if turns is None:
                 raise ChatNotFound
-            await release_attachments(tx, caller.tenant_id, chat_id)
-            await tx.requests.forget_about(caller.tenant_id, chat_id)
+            await leave_nothing(tx, caller.tenant_id, chat_id)
             tx.outbox.add(entry(caller, "chat.delete", chat_id))
         await self._running.forget(caller.tenant_id, turns)
 
@@ -218,8 +217,7 @@ class ConversationService:
                     turns = await tx.chats.delete_unused(owner, chat_id, before)
                     if turns is None:
                         continue
-                    await release_attachments(tx, tenant_id, chat_id)
-                    await tx.requests.forget_about(tenant_id, chat_id)
+                    await leave_nothing(tx, tenant_id, chat_id)
                     tx.outbox.add(entry(None, "chat.delete", chat_id, tenant_id=tenant_id, by="retention"))
                 await self._running.forget(tenant_id, turns)
                 deleted += 1

@@ -6,8 +6,8 @@ chat. Each has a place of its own, and the `id` of every event names them all (`
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, Self
@@ -148,15 +148,19 @@ class Following:
         task = asyncio.current_task()
         assert task is not None  # it runs as one
         turn = _Turn(turn_id, task)
-        try:
+        async with self._telling_failures():
             async for name, data in self._turns.follow(turn_id, count):
                 await self._news.put(_News(name, data, turn=turn))
-        except DocuChatError as refused:
-            await self._news.put(refused)
 
     async def _read_on(self) -> None:
-        try:
+        async with self._telling_failures():
             await self._read()
+
+    @asynccontextmanager
+    async def _telling_failures(self) -> AsyncIterator[None]:
+        """Whoever reads the stream would wait for ever for a task that has failed."""
+        try:
+            yield
         except DocuChatError as refused:
             await self._news.put(refused)
         except Exception:

@@ -82,6 +82,22 @@ async def test_a_question_finds_what_is_live_and_who_manages_every_version(trans
         await chatbots.live(foreign, chatbot_id)
 
 
+async def test_versions_of_other_releases_are_read(transactions: Any, database: Any, manager: Caller) -> None:
+    chatbot_id = await a_chatbot(transactions)
+    await publish(transactions, chatbot_id, WHOLE)
+    async with database.connect() as admin:
+        for number, stored in enumerate(('{"greeting": "Hi"}', '{"later": 1, "colours": {"later": "#fff"}}'), 2):
+            await admin.execute(
+                "INSERT INTO chat.chatbot_versions (tenant_id, chatbot_id, version, config) VALUES (1, $1, $2, $3)",
+                chatbot_id,
+                number,
+                stored,
+            )
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), allowed_models=("gpt-4o",), most=9)
+    read = [(await chatbots.version(manager, chatbot_id, number))[1].config for number in (2, 3)]
+    assert read == [Config(greeting="Hi"), Config()]
+
+
 async def test_a_version_never_changes_even_by_sql_of_the_service(transactions: Any, database: Any) -> None:
     chatbot_id = await a_chatbot(transactions)
     await publish(transactions, chatbot_id, WHOLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -174,25 +175,23 @@ def _json(config: Config) -> str:
 
 
 def _config(stored: str) -> Config:
-    fields = orjson.loads(stored)
-    policy = fields["answer_policy"]
+    """Return what any release has stored: a field that it did not have is as in `Config`, one more is left out."""
+    values = _known(Config, orjson.loads(stored))
+    policy = _known(AnswerPolicy, values.get("answer_policy", {}))
     return Config(
-        collections=tuple(CollectionId(UUID(each)) for each in fields["collections"]),
-        system_prompt=fields["system_prompt"],
-        model=fields["model"],
-        temperature=fields["temperature"],
-        top_k=fields["top_k"],
-        language=fields["language"],
-        nothing_found=fields["nothing_found"],
-        answer_policy=AnswerPolicy(
-            own_knowledge=policy["own_knowledge"],
-            citations_required=policy["citations_required"],
-            refused_subjects=tuple(policy["refused_subjects"]),
-        ),
-        greeting=fields["greeting"],
-        suggested_questions=tuple(fields["suggested_questions"]),
-        colours=Colours(**fields["colours"]),
+        **values
+        | {
+            "collections": tuple(CollectionId(UUID(each)) for each in values.get("collections", ())),
+            "answer_policy": AnswerPolicy(**policy | {"refused_subjects": tuple(policy.get("refused_subjects", ()))}),
+            "suggested_questions": tuple(values.get("suggested_questions", ())),
+            "colours": Colours(**_known(Colours, values.get("colours", {}))),
+        }
     )
+
+
+def _known(kind: type[Config | AnswerPolicy | Colours], stored: dict[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in stored.items() if name in names}
 
 
 def _chatbot(row: asyncpg.Record) -> Chatbot:

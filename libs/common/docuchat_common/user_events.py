@@ -103,8 +103,9 @@ def stream_key(holder: str) -> str:
 class UserEventWriter:
     """Adds entries, in the background and in order: whom they are about never waits for Redis."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, *, most_waiting: int = MOST_WAITING) -> None:
         self._redis = client
+        self._most_waiting = most_waiting
         self._waiting: deque[tuple[str, Mapping[str, str]]] = deque()
         self._lost: set[str] = set()
         self._wake = asyncio.Event()
@@ -123,7 +124,7 @@ class UserEventWriter:
         """Tell a `Caller.holder`; nobody is told when it is None."""
         if holder is None:
             return
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= self._most_waiting:
             self._lost.add(self._waiting.popleft()[0])
         self._waiting.append((holder, _fields(kind, object_id, subject)))
         self._wake.set()

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from docuchat_chat.answers.domain import Findings
 from docuchat_chat.attachments.errors import AttachmentNotFound
 from docuchat_chat.attachments.service import AttachmentService
 from docuchat_chat.chatbots.domain import Config, NewChatbot
+from docuchat_chat.insights.service import InsightService
+from docuchat_chat.turns.attached import together
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
+from docuchat_common.clock import SystemClock
 from docuchat_common.events.chats import ChatDeleted
 from docuchat_common.ids import ChatbotId, ChatId, DocumentId, MessageId, TenantId, uuid7
+from docuchat_testkit.eventually import eventually
 
 
 async def attach(
@@ -57,6 +63,10 @@ async def test_a_file_is_heard_first_and_again_in_its_chat_and_in_no_other(world
     again = Question("", branch=Branch(BranchKind.REGENERATE, MessageId(UUID(frames[0]["message_id"]))))
     answering = await world.asking.ask(world.caller, again)
     assert str(attached) in cited(await world.collect(answering.events(-1)))
+    edited = Question("Which colour?", branch=Branch(BranchKind.EDIT, MessageId(UUID(str(chat.messages[0].id)))))
+    await (await world.asking.ask(world.caller, edited)).result()
+    chat = await world.conversations.get(world.caller, chat.chat.id, 10, 0)
+    assert [each.id for each in chat.messages[0].attachments] == [attached], "a question in other words has them, too"
 
     await world.rows("UPDATE knowledge.documents SET deleted_at = now() WHERE id = $1", attached)
     assert str(attached) not in cited(await world.ask(session_id="s", **asked)), "a deleted one is forgotten"
@@ -94,6 +104,30 @@ async def test_a_file_that_is_not_read_yet_is_waited_for_and_then_said_so(world:
     assert "failed" in "".join(frame.get("token", "") for frame in frames)
 
 
+async def test_who_waits_for_a_file_keeps_nobody_from_asking(world: Any, seed: Any) -> None:
+    world.with_policy(max_preparing=1, preparation_patience=timedelta(minutes=1), head_patience=timedelta(seconds=20))
+    attached = await attach(world, seed)
+    state = "UPDATE knowledge.documents SET generation = $2, status = $3 WHERE id = $1"
+    await world.rows(state, attached, 0, "queued")
+    waiting = asyncio.create_task(world.ask("Which colour has the motor?", attachments=(attached,)))
+    await eventually(lambda: world.embedder.asked)
+    await world.ask("How long is the warranty?")
+    assert not waiting.done()
+    await world.rows(state, attached, 1, "ready")
+    assert str(attached) in cited(await waiting)
+
+
+def test_attachments_leave_a_third_to_what_was_found_otherwise() -> None:
+    def found(*names: str) -> Findings:
+        passages: Any = names
+        return Findings(passages)
+
+    own = found("a", "b", "c", "d", "e", "f")
+    assert together(own, found("x", "y", "z"), 6) == found("a", "b", "c", "d", "x", "y")
+    assert together(own, found("x"), 6) == found("a", "b", "c", "d", "e", "x")
+    assert together(found("a"), found("x", "y", "z"), 3) == found("a", "x", "y")
+
+
 async def test_who_asks_a_chatbot_attaches_own_files_beside_what_the_chatbot_reads(world: Any, seed: Any) -> None:
     attached, chatbot_id = await attach(world, seed), ChatbotId(uuid7())
     async with world.transactions(TenantId(1)) as tx:
@@ -102,6 +136,17 @@ async def test_who_asks_a_chatbot_attaches_own_files_beside_what_the_chatbot_rea
         await tx.chatbots.publish(edited.chatbot, Config(), None)
     frames = await world.ask("Which colour has the motor?", chatbot_id=chatbot_id, attachments=(attached,))
     assert cited(frames) == {str(attached)}
+    chat_id = ChatId(UUID(frames[0]["chat_id"]))
+    own = (await world.conversations.get(world.caller, chat_id, 10, 0)).messages[1].citations
+    assert [citation.quote != "" for citation in own] == [True]
+    manager, insights = (
+        replace(world.caller, subject_id=uuid7(), role="admin"),
+        InsightService(world.transactions, SystemClock()),
+    )
+    shown = (await insights.get_chat(manager, chatbot_id, chat_id, 10, 0)).messages[1].citations
+    assert [(citation.quote, citation.title) for citation in shown] == [("", "")], (
+        "who manages it reads no file of theirs"
+    )
 
 
 async def test_files_go_with_the_last_chat_that_uses_them(world: Any, seed: Any) -> None:

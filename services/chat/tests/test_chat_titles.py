@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -81,6 +82,28 @@ async def test_the_title_of_a_chat_with_a_chatbot_is_held_for_the_chatbot_too(ti
         titled.titles.begin(FirstAnswer(titled.world.caller, chat.id, setup, RULE, "Two years."))
         await eventually(lambda: not titled.titles._tasks)
     assert titled.holds.terms == [Terms(), Terms((Subject(type=SubjectType.CHATBOT, id=str(chatbot_id)),))]
+
+
+async def test_what_visitors_and_programs_ask_a_chatbot_costs_no_title(titled: TitledWorld) -> None:
+    for kind in ("visitor", "chatbot"):
+        asker = replace(titled.world.caller, subject_type=kind)
+        chat = await titled.world.conversations.create(asker, None)
+        titled.titles.begin(FirstAnswer(asker, chat.id, Setup("gpt-4o-mini", 6), RULE, "Two years."))
+        await eventually(lambda: not titled.titles._tasks)
+    assert titled.model.requests == []
+
+
+async def test_pages_hear_that_a_chat_was_renamed(world: Any) -> None:
+    told: list[tuple[object, ...]] = []
+
+    class UserEvents:
+        def add(self, *entry: object) -> None:
+            told.append(entry)
+
+    world.registry.user_events = UserEvents()
+    chat = await world.conversations.create(world.caller, "Mine")
+    await world.conversations.change(world.caller, chat.id, ChatChange(title="Renamed"))
+    assert told == [(world.caller.holder, "chat", chat.id, world.caller.subject)]
 
 
 async def test_a_title_of_the_users_own_stays(titled: TitledWorld) -> None:

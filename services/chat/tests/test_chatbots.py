@@ -405,6 +405,8 @@ async def test_chatbots_over_http(stage: Any) -> None:
     assert (await http.delete(path, headers=admin)).status_code == 204
     assert (await http.get(path, headers=admin)).json()["code"] == "chatbot_not_found"
     assert not stage.auth.secrets
+    another = await http.post("/v1/chatbots", json=body, headers=once)
+    assert another.status_code == 201 and another.json()["id"] != shop["id"], "its answer is gone with it"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,14 @@ from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
 from docuchat_common.redis import open_redis
-from docuchat_common.user_events import Position, UserEvent, UserEventKind, UserEventWriter, stream_key
+from docuchat_common.user_events import (
+    Position,
+    UserEvent,
+    UserEventKind,
+    UserEventReader,
+    UserEventWriter,
+    stream_key,
+)
 from docuchat_gateway.events.cursor import Cursor, after
 from docuchat_gateway.events.service import EventService
 from docuchat_gateway.events.turns import Turns
@@ -198,6 +205,7 @@ async def test_a_restarted_chat_a_gone_turn_and_a_new_title_are_told(
         chat.is_down = False
         seen = [await anext(events) for _ in chat.whole(turn)]
         assert of_turn(seen, turn) == chat.whole(turn)
+        writer.add(me, "turn", uuid.UUID(turn), me)  # written twice: it is not told again
         writer.add(me, "turn", uuid.UUID(gone), me)
         assert ((told := await anext(events)).name, told.data["code"]) == ("error", "turn_not_found")
         writer.add(me, "chat", uuid.UUID(renamed))
@@ -222,6 +230,17 @@ async def test_a_gap_that_cannot_be_filled_is_told(gateway: Gateway, writer: Use
             assert (await anext(events)).name == name
     async with stream(gateway, f"{PATH}?last_event_id={last.id}") as events:
         assert [(await anext(events)).name for _ in range(2)] == ["hello", "document_deleted"]
+
+
+async def test_whose_entries_are_lost_is_told_so(redis_url: str) -> None:
+    first, second = (f"1:user:{uuid.uuid4()}" for _ in range(2))
+    async with open_redis(redis_url, client_name="test") as client:
+        writer, reader = UserEventWriter(client, most_waiting=2), UserEventReader(client)
+        for holder_of in (first, second, second):  # while Redis is away, say
+            writer.add(holder_of, "document", uuid.uuid4())
+        await writer.finish()
+        kinds = [[entry.kind for entry in (await reader.open(each))[1]] for each in (first, second)]
+    assert kinds == [["lost"], ["document", "document"]]
 
 
 async def test_a_ticket_opens_one_stream_once_for_who_asked(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
@@ -271,12 +290,17 @@ async def test_all_at_one_address_have_so_many_streams_whoever_they_are(open_gat
 
 
 async def test_a_stream_ends_after_a_while_and_says_when_to_come_again(open_gateway: OpenGateway) -> None:
-    async with open_gateway(progress_longest="300ms", progress_heartbeat="100ms") as gateway:
-        body = await (await gateway.call("GET", PATH, headers=gateway.headers())).text()
-        short = gateway.call("GET", f"{PATH}?seconds=1", headers=gateway.headers())
-        assert (await (await short).text()).endswith("\n\nretry: 2000\n\n")
-    assert body.startswith("event: hello\nid: ")
-    assert ": still here\n\n" in body and body.endswith("\n\nretry: 2000\n\n")
+    async with open_gateway(progress_longest="1s") as brief, open_gateway(progress_heartbeat="100ms") as gateway:
+
+        async def whole(of: Gateway, path: str = PATH, **token: Any) -> str:
+            return await (await of.call("GET", path, headers=of.headers(**token))).text()
+
+        asked = whole(brief), whole(gateway, f"{PATH}?seconds=1"), whole(gateway, lifetime_seconds=4)
+        async with asyncio.timeout(30):
+            bodies = await asyncio.gather(*asked)
+    for body in bodies:  # the longest that one may last, as was asked for, and as long as the token is good
+        assert body.endswith("\n\nretry: 2000\n\n")
+    assert "event: hello\nid: " in bodies[-1] and ": still here\n\n" in bodies[-1]
 
 
 @dataclass
@@ -328,6 +352,17 @@ async def test_while_redis_is_away_the_stream_says_so_once_and_goes_on() -> None
         while b"document_deleted" not in told:
             told += await events.next()
     assert told.startswith(b"event: back\nid: 1-0\n") and b"event: document_deleted\nid: 1-1\n" in told
+
+
+async def test_a_turn_that_cannot_be_followed_ends_the_stream_and_says_so() -> None:
+    flaky = Flaky()
+    caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member")
+    events = EventService(flaky, flaky).follow(caller, Turns(flaky, {}, None), None)  # type: ignore[arg-type]
+    async with asyncio.timeout(30), events:
+        assert b"event: hello\n" in await events.next()
+        flaky.add("turn")
+        with pytest.raises(UpstreamUnavailable):
+            await events.next()
 
 
 def test_a_cursor_is_read_as_it_is_written_and_nothing_else() -> None:

@@ -18,6 +18,7 @@ from aiohttp import ClientSession, web
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.chatbots.domain import Config, Edit, NewChatbot
 from docuchat_chat.chatbots.errors import ChatbotChanged, NothingToPublish, TooManyChatbots
 from docuchat_chat.chatbots.schemas import NewChatbotBody
@@ -187,6 +188,15 @@ async def test_origins_that_auth_was_told_unheard_are_told_as_they_are(workshop:
     assert workshop.auth.origins[chatbot_id] == SHOP.origins
     edited = await workshop.chatbots.edit(workshop.manager, chatbot_id, wider)
     assert workshop.auth.origins[chatbot_id] == edited.chatbot.origins == ("https://other.example",)
+    assert await workshop.count("untold_chatbots") == 0
+
+
+async def test_auth_is_told_nothing_of_an_edit_that_is_refused(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    edit = Edit({"origins": ("https://other.example",)}, {"model": "no-such-model"})
+    with pytest.raises(ModelNotAllowed):
+        await workshop.chatbots.edit(workshop.manager, chatbot_id, edit)
+    assert workshop.auth.origins[chatbot_id] == SHOP.origins
     assert await workshop.count("untold_chatbots") == 0
 
 

@@ -161,6 +161,7 @@ class ChatbotService(Versions):
                 return await self._save(tx, caller, await _find_edited(tx, caller, chatbot_id, edit.revision), edit)
         async with self._transactions(tenant_id) as tx:
             seen = await _find_edited(tx, caller, chatbot_id, edit.revision)
+            self._draft_of(seen, edit)  # what is refused must not let other pages in until the sweep comes
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
         await self._credentials.put(tenant_id, chatbot_id, edit.chatbot["origins"], caller.subject_id)
         async with self._transactions(tenant_id) as tx:
@@ -248,14 +249,18 @@ class ChatbotService(Versions):
             await tx.chatbots.confirm_told(tenant_id, note, TELLING)
 
     async def _save(self, tx: ChatbotsTx, caller: Caller, edited: EditedChatbot, edit: Edit) -> EditedChatbot:
-        draft = replace(edited.draft, **edit.draft)
-        if draft.model != edited.draft.model:
-            self._require_model(draft)
-        saved = await tx.chatbots.save(replace(edited.chatbot, **edit.chatbot), draft)
+        saved = await tx.chatbots.save(replace(edited.chatbot, **edit.chatbot), self._draft_of(edited, edit))
         tx.outbox.add(
             entry(caller, "chatbot.update", edited.chatbot.id, detail=", ".join((*edit.chatbot, *edit.draft)))
         )
         return saved
+
+    def _draft_of(self, edited: EditedChatbot, edit: Edit) -> Config:
+        """Return the draft after an edit. Raises ModelNotAllowed."""
+        draft = replace(edited.draft, **edit.draft)
+        if draft.model != edited.draft.model:
+            self._require_model(draft)
+        return draft
 
     async def _publish(
         self, tx: ChatbotsTx, caller: Caller, chatbot: Chatbot, config: Config, restored_from: int | None

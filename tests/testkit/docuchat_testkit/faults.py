@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,12 +137,23 @@ async def losing_commits(database_url: str, seed: int) -> AsyncIterator[CommitLo
 
 @asynccontextmanager
 async def product_that_loses_commits(
-    servers: TestServers, folder: Path, provider: StubProviderHandle, *, redis_number: int, seed: int
+    servers: TestServers,
+    folder: Path,
+    provider: StubProviderHandle,
+    *,
+    redis_number: int,
+    seed: int,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[Product, CommitLoser]]:
     """A product of its own with `losing_commits` before its database."""
     async with losing_commits(servers.postgres_url, seed) as loser:
         context = started_test_product(
-            folder, servers, redis_number=redis_number, provider=provider, database_port=loser.port
+            folder,
+            servers,
+            redis_number=redis_number,
+            provider=provider,
+            settings=settings,
+            database_port=loser.port,
         )
         product = await asyncio.to_thread(context.__enter__)
         try:

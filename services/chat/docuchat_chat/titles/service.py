@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from docuchat_chat.answers.domain import PromptMessage
+from docuchat_chat.answers.completions import complete
 from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, EmbeddingHolds
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.setup import Setup
@@ -23,17 +22,7 @@ from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatId
-from docuchat_common.metering import (
-    Metering,
-    OpenCall,
-    ProviderCall,
-    TokenBounds,
-    Used,
-    bounded,
-    call_id_of,
-    used_of,
-)
-from docuchat_models.errors import ProviderError, billed
+from docuchat_common.metering import Metering, OpenCall, ProviderCall, call_id_of
 
 logger = structlog.get_logger()
 
@@ -116,7 +105,8 @@ class Titles:
         """Return what the model calls the chat. Raises DocuChatError, TimeoutError."""
         caller, model = first.caller, first.setup.model
         messages = messages_for(first.question, first.answer)
-        tokens = count_prompt(messages, self._counter_for(model))
+        counter = self._counter_for(model)
+        tokens = count_prompt(messages, counter)
         hold = await self._holds.open(caller, model, tokens, MOST_TOKENS, terms_of(first.setup.chatbot_id))
         call = ProviderCall(
             id=call_id_of(first.chat_id, "title"),
@@ -134,40 +124,15 @@ class Titles:
         made: OpenCall | None = None
         try:
             async with self._metering.call(call) as made:
-                return title_in(await self._read(made, first, messages, tokens))
+                request = AnswerRequest(
+                    setup=replace(first.setup, temperature=None),
+                    messages=messages,
+                    sources=(),
+                    question=first.question,
+                    max_output_tokens=MOST_TOKENS,
+                    tenant_id=caller.tenant_id,
+                )
+                return title_in(await complete(self._model, request, made, counter, _PATIENCE))
         finally:
             if made is None or made.outcome is None:
                 await self._holds.release(hold.id)  # else what is booked settles it
-
-    async def _read(self, made: OpenCall, first: FirstAnswer, messages: tuple[PromptMessage, ...], tokens: int) -> str:
-        """Return all that the model says, and note what it cost."""
-        request = AnswerRequest(
-            setup=replace(first.setup, temperature=None),
-            messages=messages,
-            sources=(),
-            question=first.question,
-            max_output_tokens=MOST_TOKENS,
-            tenant_id=first.caller.tenant_id,
-        )
-        said, accepted, usage = "", False, None
-        try:
-            async with asyncio.timeout(_PATIENCE.total_seconds()), aclosing(self._model.answer(request)) as pieces:
-                async for piece in pieces:
-                    accepted = True
-                    said += piece.text
-                    usage = piece.usage or usage
-        except ProviderError as error:
-            if not accepted:
-                made.outcome = billed(error, tokens)
-            raise
-        counted = self._counter_for(first.setup.model).count(said)
-        if usage is None:
-            made.used(Used(tokens, counted, estimated=True))
-        else:
-            made.used(
-                used_of(
-                    bounded(usage.input_tokens, tokens, TokenBounds(), "input_tokens"),
-                    bounded(usage.output_tokens, counted, TokenBounds(), "output_tokens", allowed=MOST_TOKENS),
-                )
-            )
-        return said

@@ -115,6 +115,7 @@ class Bench:
         settings = {
             "OPENAI_API_KEY": "stub",
             "CHAT_TITLES": "false",
+            "QUESTION_REWRITING": "false",
             "OPENAI_BASE_URL": self.stub.base_url,
             "OPENAI_MODEL": MODEL,
             "EMBEDDING_PROVIDER": "wordllama",

@@ -23,14 +23,16 @@ import pytest
 
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder, KnowledgeSearch, OutdatedSets
 from docuchat_chat.answers.citations import check_citations
-from docuchat_chat.answers.domain import Citation
+from docuchat_chat.answers.domain import Citation, PastMessage
 from docuchat_chat.answers.extractive import MODEL
 from docuchat_chat.answers.extractive_model import ExtractiveModel
+from docuchat_chat.answers.follow_ups import completed, leans
 from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.prompt import build_prompt, seamless
 from docuchat_chat.answers.questions import stems
 from docuchat_chat.answers.service import Books, Retrieval
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.small_talk import remark_in
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
 from docuchat_common.http.caller import Caller
@@ -183,6 +185,14 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[\u2066-\u2069\u200e\u200f]", "", text).split()).casefold()
 
 
+def searched_for(question: dict[str, Any]) -> str:
+    """What is searched for a question, which may follow another one."""
+    text: str = question["question"]
+    if "previous" not in question or not leans(text):
+        return text
+    return completed(text, [PastMessage("user", question["previous"])]) or text
+
+
 def is_right(question: dict[str, Any], given: Answer) -> bool:
     """Whether the answer, or what it quotes, says what it must, and one of its citations opens on the page."""
     said = plain(" ".join([given.text, *(citation.quote for citation in given.citations)]))
@@ -226,9 +236,13 @@ async def test_people_who_ask_real_documents_are_answered_or_told_that_they_do_n
         for tenant, document in enumerate(documents, start=1):
             await library.add_pdf(tenant, shared_data / document)
         for question in asked:
-            given = await library.ask(documents.index(question["document"]) + 1, question["question"])
-            seconds.append(given.seconds)
             kind = "refusal" if question.get("must_refuse") else question["kind"]
+            if (remark := remark_in(question["question"])) is not None or kind == "conversational":
+                counts[kind, "asked"] += 1
+                counts[kind, "good"] += kind == "conversational" and remark is not None
+                continue
+            given = await library.ask(documents.index(question["document"]) + 1, searched_for(question))
+            seconds.append(given.seconds)
             is_good = given.is_refusal if "must_contain_any" not in question else is_right(question, given)
             counts[kind, "asked"] += 1
             counts[kind, "good"] += is_good
@@ -242,6 +256,7 @@ async def test_people_who_ask_real_documents_are_answered_or_told_that_they_do_n
         f"right: {right} of {answerable}; rightly refused: {counts['refusal', 'good']} of {counts['refusal', 'asked']}"
     )
     assert right >= 0.6 * answerable and counts["refusal", "good"] >= 7
+    assert counts["conversational", "good"] == counts["conversational", "asked"] > 0
 
 
 def read_articles(folder: Path, name: str) -> list[Article]:

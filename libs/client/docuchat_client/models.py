@@ -196,6 +196,7 @@ class Answer(Model):
     usage: TurnUsage
     model: str | None = None
     finish_reason: str | None = None
+    searched_as: str | None = None
 
 
 class Start(Model):
@@ -231,6 +232,7 @@ class End(Model):
     seq: int | None = None
     message_id: UUID | None = None
     finish_reason: str | None = None
+    searched_as: str | None = None
     usage: TurnUsage = TurnUsage()
     citations: list[Citation] = []
 

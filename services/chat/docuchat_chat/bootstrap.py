@@ -46,6 +46,7 @@ from docuchat_chat.turns.recovery import Recovery
 from docuchat_chat.turns.replay import ReplayService
 from docuchat_chat.turns.repository import LOCK_CLASS
 from docuchat_chat.turns.responding import Turns
+from docuchat_chat.turns.rewriting import Rewriter
 from docuchat_chat.turns.upkeep import Upkeep
 from docuchat_chat.turns.visitors import ADDRESS_LIMIT, Visitors
 from docuchat_common.background import Background
@@ -194,6 +195,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             owner=owner,
             clock=clock,
+            rewriter=Rewriter(model=model, metering=metering, counter_for=counter_for, policy=policy, owner=owner)
+            if settings.question_rewriting and settings.answers_with_openai
+            else None,
         )
         recovery = Recovery(
             transactions=transactions,

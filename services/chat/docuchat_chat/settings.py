@@ -61,6 +61,9 @@ class Settings(ServiceSettings, EmbeddingSettings):
     chat_titles: bool = True
     """Whether the model is asked for a title after the first answer in a chat."""
 
+    question_rewriting: bool = True
+    """Whether the model is asked what a follow-up question means; else it is searched with words of the one before."""
+
     hold_lease: Duration = timedelta(seconds=60)
     turn_sweep: Duration = timedelta(seconds=1)
     """How often turns of dead processes are looked for."""

@@ -142,6 +142,7 @@ async def running_chat(environment: dict[str, str]) -> AsyncIterator[ChatProcess
         "SHUTDOWN_GRACE": "3s",
         "TURN_SWEEP": "300ms",
         "CHAT_TITLES": "false",
+        "QUESTION_REWRITING": "false",
         **environment,
     }
     process = start_module("docuchat_chat", environment=variables)

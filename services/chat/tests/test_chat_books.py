@@ -266,7 +266,7 @@ async def test_a_turn_that_the_ledger_never_gets_is_announced_once_in_a_while_an
 async def test_the_cost_of_a_turn_in_statements_and_transactions_does_not_grow(world: Any) -> None:
     world.embedder.billable = False
     await world.ask(session_id="s")  # what is looked up once is known
-    statements = await world.count_statements(lambda: world.ask("And for the motor?", session_id="s"))
+    statements = await world.count_statements(lambda: world.ask("How is the motor covered?", session_id="s"))
     begun = sum(statement.startswith("BEGIN") for statement in statements)
     print(f"P11: {len(statements)} statements, {begun} transactions of a turn")
     # two of them see to it that no quote of a deleted document is stored

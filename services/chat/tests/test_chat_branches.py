@@ -69,7 +69,7 @@ async def test_an_answer_given_again_stands_beside_the_first_and_is_booked_like_
     again = await talk.say("", REGENERATE, second)
     assert again["user_message_id"] == second["user_message_id"] and again["message_id"] != second["message_id"]
     assert talk.history() == ["How long is the warranty?", "Answer 1 [1]."]
-    assert world.model.requests[0].question == "And the motor?"
+    assert world.model.requests[0].messages[-1].content.endswith("And the motor?")
     assert await talk.shown() == ["How long is the warranty?", "Answer 1 [1].", "And the motor?", "Answer 3 [1]."]
     found = await world.conversations.get(world.caller, talk.chat_id, 100, 0, all_branches=True)
     assert [str(m.parent_id) for m in found.messages[1:]] == [

@@ -16,6 +16,7 @@ from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.conversations.errors import ChatNotFound, ChatOfAnotherChatbot
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
 from docuchat_common.contracts.chatbots import ChatbotNotFound
+from docuchat_common.contracts.holds import LimitUnit
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import ChatbotId, ChatId, CollectionId, MessageId, TenantId, uuid7
 from docuchat_models.chat import TokenUsage
@@ -210,6 +211,19 @@ async def test_nothing_is_shown_without_a_citation_where_one_is_required(world: 
     assert again == frames
     shown = [frame["token"] for frame in await world.ask(chatbot_id=chatbot_id) if frame["type"] == "delta"]
     assert shown == ["It lasts two years [1].", " Really."]
+
+
+async def test_required_citations_do_not_swallow_a_chatbots_greeting(world: Any, bots: Bots) -> None:
+    policy = AnswerPolicy(citations_required=True)
+    chatbot_id = await bots.make(answer_policy=policy, greeting="Ahoy!", nothing_found="Ask our shop, please.")
+    world.caller = visitor_of(chatbot_id)
+    frames = await world.ask("hello", chatbot_id=chatbot_id)
+    assert [frame["token"] for frame in frames if frame["type"] == "delta"] == ["Ahoy!"]
+    assert frames[-1]["finish_reason"] == "conversational" and world.model.requests == []
+    demo = {limit.type.value: limit.amount for limit in world.holds.terms[0].limits if limit.unit is LimitUnit.MESSAGES}
+    assert demo["visitor"] == 10 and world.holds.released == [], "it is one of the messages of the demo"
+    (who,) = [frame["token"] for frame in await world.ask("who are you?", chatbot_id=chatbot_id) if "token" in frame]
+    assert who.startswith("I am Shop.")
 
 
 async def test_what_was_kept_back_is_booked_though_its_process_died(world: Any, bots: Bots) -> None:

@@ -314,6 +314,7 @@ def started_test_product(
         "REDIS_URL": redis_url,
         "RABBITMQ_URL": rabbitmq_url,
         "CHAT_TITLES": "false",
+        "QUESTION_REWRITING": "false",
         **({"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": provider.base_url} if provider else {}),
         **(settings or {}),
     }

@@ -18,9 +18,13 @@ LAST_FRAMES: Final = frozenset({b"end", b"error"})
 """Names of the events after which a turn has no more."""
 MOST_DOCUMENTS: Final = 100
 
-FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations"]
-"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, nothing to answer from, or cited
-nothing where the chatbot asks for citations, so that something else was said."""
+FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "conversational"]
+"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, nothing to answer from, cited
+nothing where the chatbot asks for citations, so that something else was said, or small talk that needs no document."""
+SearchedAs = Annotated[
+    str | None,
+    Field(description="What was searched for a question that needs those before it; left out when it is the question."),
+]
 
 
 def _as_text(value: object) -> object:
@@ -182,6 +186,7 @@ class EndFrame(_Frame):
     seq: int = Field(ge=1, description="One more than the number of deltas.")
     message_id: UUID
     finish_reason: FinishReason
+    searched_as: SearchedAs = None
     usage: TurnUsage
     citations: list[CitationReference]
     not_cited: list[int] = Field(description="Numbers in the answer that point at nothing that was retrieved.")

@@ -34,7 +34,9 @@ class ChatMessageCompleted(Event):
     turn_id: UUID
     user_id: UUID
     model: str
-    finish_reason: Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "error"]
+    finish_reason: Literal[
+        "stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "conversational", "error"
+    ]
     citations: NonNegativeInt
     chatbot_id: UUID | None = None
     chatbot_version: NonNegativeInt | None = None

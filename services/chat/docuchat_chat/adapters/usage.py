@@ -33,8 +33,9 @@ class UsageHolds:
     async def open(
         self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
-        """Keep tokens back, and for an answer one message."""
-        amounts = [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
+        """Keep tokens back, and for an answer one message; without tokens the message alone."""
+        is_free = self._counts_messages and not input_tokens and not output_tokens
+        amounts = [] if is_free else [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
         if output_tokens:
             amounts.append(Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=output_tokens))
         if self._counts_messages:
@@ -43,8 +44,8 @@ class UsageHolds:
             tenant_id=caller.tenant_id,
             subjects=_subjects(caller, terms),
             kind=self._kind,
-            provider=self._provider,
-            model=model,
+            provider=None if is_free else self._provider,
+            model=None if is_free else model,
             amounts=tuple(amounts),
             limits=terms.limits,
             lease=self._lease,

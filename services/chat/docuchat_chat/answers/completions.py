@@ -27,6 +27,9 @@ async def complete(
                 accepted = True
                 said += piece.text
                 usage = piece.usage or usage
+    except TimeoutError:
+        made.used(Used(tokens, counter.count(said), estimated=True))
+        raise
     except ProviderError as error:
         if not accepted:
             made.outcome = billed(error, tokens)

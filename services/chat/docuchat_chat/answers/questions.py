@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 _ENDINGS = ("ies", "ing", "ed", "es", "en", "er", "em", "s", "e", "n")
 _SHORTEST, _LONGEST = 4, 8
 
-_STOP = frozenset(
+STOP_WORDS = frozenset(
     """
     the is are was were be been being am and or not no a an how what who whom whose where when why which with for on of
     to in into at by from as about do does did done has have had can could will would shall should must may might it its
@@ -41,7 +41,7 @@ _STOP = frozenset(
     أن كان کان كانت کانت يكون
     """.split()
 )
-_DOCUMENT = frozenset(
+DOCUMENT_WORDS = frozenset(
     """
     document documents text file files book paper article report pdf script manual content contents short briefly
     shortly main whole key points
@@ -168,7 +168,9 @@ def understand(text: str) -> Question:
     pairs = [pair for pair in pairwise(written) if all(word[0].isupper() for word in pair)]
     joined = {stem(fold(word)) for pair in pairs for word in pair}
     content = {
-        stem(word): unaccented(word) for word in words(text) if word not in _STOP and (len(word) > 1 or word.isdigit())
+        stem(word): unaccented(word)
+        for word in words(text)
+        if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
     }
     expected = next((kind for kind, pattern in _EXPECTED if pattern.search(text)), None)
     return Question(
@@ -183,5 +185,5 @@ def understand(text: str) -> Question:
 def asks_about_document(text: str) -> bool:
     """Tell whether a question is about the document as a whole: what it deals with, or a summary."""
     found = set(_WORD.findall(fold(text)))
-    content = {word for word in found if word not in _STOP or word in _GIST}
-    return bool(content & _GIST) and content <= _GIST | _DOCUMENT
+    content = {word for word in found if word not in STOP_WORDS or word in _GIST}
+    return bool(content & _GIST) and content <= _GIST | DOCUMENT_WORDS

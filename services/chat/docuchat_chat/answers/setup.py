@@ -36,6 +36,10 @@ class Setup:
     """Said when there is nothing to answer from; None says so in words of the product."""
     collections: tuple[CollectionId, ...] | None = None
     """All that is read for the answer, whoever asks; None reads what the caller may read."""
+    name: str = ""
+    """What it calls itself; empty is the product's name."""
+    greeting: str = ""
+    """Said to who greets it; empty greets in words of the product."""
     chatbot_id: ChatbotId | None = None
     chatbot_version: int | None = None
     """The published version of the chatbot, from 1; 0 is its draft."""

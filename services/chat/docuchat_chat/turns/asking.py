@@ -24,6 +24,7 @@ from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Chatbots, Holds, TurnsTx
 from docuchat_chat.turns.preparation import Preparation
+from docuchat_chat.turns.rewriting import Rewriter, Rewriting
 from docuchat_chat.turns.setups import Setups
 from docuchat_chat.turns.sources import Sources
 from docuchat_chat.turns.visitors import Visitors
@@ -54,7 +55,9 @@ class AskService:
         visitors: Visitors,
         owner: str,
         clock: Clock,
+        rewriter: Rewriter | None = None,
     ) -> None:
+        """`rewriter`: who says what follow-up questions mean; None leaves it to a rule."""
         self._transactions = transactions
         self._idempotency = Idempotency(transactions)
         self._registry = registry
@@ -66,6 +69,7 @@ class AskService:
         self._preparation = Preparation(
             holds=holds,
             histories=Histories(transactions, policy),
+            rewriting=Rewriting(rewriter),
             sources=Sources(retrieval, policy),
             attached=Attached(transactions, retrieval, policy),
             writing=Writing(

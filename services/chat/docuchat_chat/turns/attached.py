@@ -51,7 +51,7 @@ class Attached:
             return
         there = [document_id for document_id in wanted if document_id not in gone]
         limit = draft.setup.top_k
-        found = await self._retrieval.find(draft.question.text, draft.vector, reader, limit, there, None)
+        found = await self._retrieval.find(draft.searched, draft.vector, reader, limit, there, None)
         draft.findings = together(found, draft.findings, limit)
 
     async def _wait(self, draft: Draft, reader: Caller, document_ids: Sequence[DocumentId]) -> Library:

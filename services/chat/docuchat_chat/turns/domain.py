@@ -118,6 +118,8 @@ class Turn:
     chatbot_id: ChatbotId | None = None
     chatbot_version: int | None = None
     """As of the setup."""
+    searched_as: str | None = None
+    """What was searched for the question; None when that was the question itself."""
     wants_title: bool = False
     """Whether its chat has no title but the beginning of a question."""
     has_key: bool = False
@@ -164,6 +166,8 @@ def metadata_of(turn: Turn, outcome: Outcome) -> dict[str, Any]:
     metadata: dict[str, Any] = {"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)}
     if outcome.own_knowledge:
         metadata["own_knowledge"] = list(outcome.own_knowledge)
+    if turn.searched_as is not None:
+        metadata["searched_as"] = turn.searched_as
     if turn.chatbot_id is not None:
         metadata |= {"chatbot_id": str(turn.chatbot_id), "chatbot_version": turn.chatbot_version}
     return metadata

@@ -10,6 +10,7 @@ from typing import Any
 from docuchat_chat.answers.domain import Findings, Library, PastMessage
 from docuchat_chat.answers.service import Books
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.small_talk import Remark
 from docuchat_chat.chatbots.domain import Chatbot
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, Place
 from docuchat_chat.turns.domain import Question
@@ -41,11 +42,22 @@ class Draft:
     place: Place = ANYWHERE
     """Where in the chat it goes."""
     history: tuple[PastMessage, ...] = ()
+    remark: Remark | None = None
+    """What it says, if it is small talk: then nothing is searched, and no model is asked."""
+    rewriting_tokens: int = 0
+    """What it costs to ask a model what the question means; 0 asks none."""
+    searched_as: str | None = None
+    """What is searched for it; None searches the question itself."""
     vector: Any = None
-    """Of the question, once it is embedded."""
+    """Of what is searched, once it is embedded."""
     unready: Library | None = None
     """What is told instead of an answer, while attachments are not ready."""
     findings: Findings = field(default_factory=lambda: Findings(()))
+
+    @property
+    def searched(self) -> str:
+        """What is searched."""
+        return self.searched_as or self.question.text
 
     @property
     def books(self) -> Books:

@@ -86,6 +86,8 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
     }
     if outcome.own_knowledge:
         fields["own_knowledge"] = list(outcome.own_knowledge)
+    if turn.searched_as is not None:
+        fields["searched_as"] = turn.searched_as
     return write_event(b"end", orjson.dumps(fields), seq)
 
 

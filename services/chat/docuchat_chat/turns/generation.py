@@ -177,7 +177,7 @@ class Generator:
             setup=live.setup,
             messages=live.prompt.messages,
             sources=live.prompt.sources,
-            question=live.question.text,
+            question=live.turn.searched_as or live.question.text,
             max_output_tokens=policy.max_output_tokens,
             tenant_id=live.turn.tenant_id,
         )

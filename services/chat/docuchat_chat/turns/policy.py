@@ -37,6 +37,8 @@ class Policy:
     first_token_timeout: timedelta = timedelta(seconds=60)
     between_tokens_timeout: timedelta = timedelta(seconds=30)
     turn_timeout: timedelta = timedelta(minutes=10)
+    rewriting_timeout: timedelta = timedelta(seconds=3)
+    """How long a model may take to say what a follow-up question means."""
     provider_attempts: int = 3
     longest_provider_wait: timedelta = timedelta(seconds=8)
     hold_renewal: timedelta = timedelta(seconds=20)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from docuchat_chat.answers.domain import Hold
+from docuchat_chat.answers.rewriting import MOST_TOKENS
+from docuchat_chat.answers.small_talk import remark_in
 from docuchat_chat.turns.attached import Attached
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.generation import Generator
@@ -16,6 +18,7 @@ from docuchat_chat.turns.histories import Histories
 from docuchat_chat.turns.live import LiveTurn
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds
+from docuchat_chat.turns.rewriting import Rewriting
 from docuchat_chat.turns.sources import Sources
 from docuchat_chat.turns.visitors import Visitors
 from docuchat_chat.turns.writing import Writing
@@ -29,6 +32,7 @@ class Preparation:
         *,
         holds: Holds,
         histories: Histories,
+        rewriting: Rewriting,
         sources: Sources,
         attached: Attached,
         writing: Writing,
@@ -38,6 +42,7 @@ class Preparation:
     ) -> None:
         self._holds = holds
         self._histories = histories
+        self._rewriting = rewriting
         self._sources = sources
         self._attached = attached
         self._writing = writing
@@ -47,14 +52,14 @@ class Preparation:
 
     async def begin(self, draft: Draft) -> LiveTurn:
         """Begin to answer; nothing stays held when that fails."""
-        # The question's embedding is held with its answer.
-        tokens = draft.budget + self._sources.cost(draft)
-        terms = self._visitors.terms(draft)
-        opening = asyncio.create_task(
-            self._holds.open(draft.caller, draft.setup.model, tokens, self._policy.max_output_tokens, terms)
-        )
+        if not draft.question.attachments:
+            draft.remark = remark_in(draft.question.text)
         steps = [self._histories.look_up(draft)]
-        if self._sources.is_free:
+        if draft.remark is None and self._rewriting.may_lean(draft):
+            await steps.pop()  # what a question leans on decides what it costs, and what is searched
+            self._rewriting.plan(draft)
+        opening = asyncio.create_task(self._hold(draft))
+        if self._sources.is_free and draft.remark is None and not draft.rewriting_tokens:
             steps.append(self._sources.look_up(draft))  # what costs nobody anything need not wait for the budget
         results = await asyncio.gather(opening, *steps, return_exceptions=True)
         hold, failure = results[0], next((r for r in results if isinstance(r, BaseException)), None)
@@ -64,17 +69,40 @@ class Preparation:
             raise failure
         assert isinstance(hold, Hold)  # anything else was a failure
         try:
-            if not self._sources.is_free:
-                # Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
-                await self._sources.look_up(draft)
-            await self._attached.look_up(draft)  # which files there are is known of the chat
+            if draft.remark is None:
+                await self._search(draft)
             live, library = await self._writing.write_down(draft, hold)
         except BaseException:
             await self._holds.release(hold.id)
             raise
-        if library is None:
-            self._generator.start(live)
+        if draft.remark is not None:
+            said = self._writing.answer_remark(live, draft.remark)
+        elif library is not None:
+            said = self._writing.say_nothing_found(live, library)
         else:
-            # A message like any other: else what finds nothing could be asked, and embedded, without an end.
-            await asyncio.gather(self._holds.settle(hold.id), self._writing.say_nothing_found(live, library))
+            self._generator.start(live)
+            return live
+        # A message like any other: else what finds nothing could be asked, and embedded, without an end.
+        await asyncio.gather(self._holds.settle(hold.id), said)
         return live
+
+    async def _hold(self, draft: Draft) -> Hold:
+        """Hold what the question may cost: with its answer its embedding, and what it costs to rewrite it."""
+        terms = self._visitors.terms(draft)
+        if draft.remark is not None:
+            return await self._holds.open(draft.caller, draft.setup.model, 0, 0, terms)
+        tokens, most = draft.budget + self._sources.cost(draft), self._policy.max_output_tokens
+        if draft.rewriting_tokens:
+            # Its words are embedded, too, where that is not free.
+            tokens, most = tokens + draft.rewriting_tokens + MOST_TOKENS, most + MOST_TOKENS
+        return await self._holds.open(draft.caller, draft.setup.model, tokens, most, terms)
+
+    async def _search(self, draft: Draft) -> None:
+        """Search what was not searched beside the hold.
+
+        Only now: a question without budget, or for a chat that is not there, costs no call of the provider.
+        """
+        await self._rewriting.rewrite(draft)
+        if draft.rewriting_tokens or not self._sources.is_free:
+            await self._sources.look_up(draft)
+        await self._attached.look_up(draft)  # which files there are is known of the chat

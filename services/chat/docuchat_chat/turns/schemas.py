@@ -13,7 +13,7 @@ from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Branch, BranchKind, Question
-from docuchat_common.contracts.frames import AskMessage, FinishReason, SessionId
+from docuchat_common.contracts.frames import AskMessage, FinishReason, SearchedAs, SessionId
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
@@ -98,9 +98,11 @@ class AnswerView(BaseModel):
     chatbot_version: int | None = Field(default=None, description="Which version of it, from 1; 0 is its draft.")
     finish_reason: FinishReason = Field(
         description="`stop` (whole), `length` (cut at its limit), `content_filter` (held back by the provider), "
-        "`stopped` (by the user), `no_sources` (nothing to answer from) or `no_citations` (the answer cited nothing "
-        "where its chatbot asks for citations, and something else was said)."
+        "`stopped` (by the user), `no_sources` (nothing to answer from), `no_citations` (the answer cited nothing "
+        "where its chatbot asks for citations, and something else was said) or `conversational` (a greeting or thanks, "
+        "answered without a document)."
     )
+    searched_as: SearchedAs = None
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerView:
@@ -116,6 +118,7 @@ class AnswerView(BaseModel):
             chatbot_id=answer.turn.chatbot_id,
             chatbot_version=answer.turn.chatbot_version,
             finish_reason=message.metadata.get("finish_reason", "stop"),
+            searched_as=answer.turn.searched_as,
         )
 
 
@@ -166,6 +169,7 @@ class ChatbotAnswer(BaseModel):
     chatbot_version: int = Field(description="The version that answered, from 1; 0 is the draft.")
     usage: UsageView
     finish_reason: FinishReason = Field(description="As of `POST /v1/chat`.")
+    searched_as: SearchedAs = None
 
     @classmethod
     def of(cls, answer: Answer) -> ChatbotAnswer:
@@ -185,6 +189,7 @@ class ChatbotAnswer(BaseModel):
             chatbot_version=turn.chatbot_version,
             usage=UsageView.of(message.usage or Used(0)),
             finish_reason=message.metadata.get("finish_reason", "stop"),
+            searched_as=turn.searched_as,
         )
 
 

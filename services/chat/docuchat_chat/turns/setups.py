@@ -34,7 +34,7 @@ class Setups:
         else:
             caller.require("chatbots.manage")
             draft.chatbot, version = await self._chatbots.version(caller, chatbot_id, question.version)
-        draft.setup = self._setup_of(version)
+        draft.setup = self._setup_of(draft.chatbot.name, version)
         if question.model and question.model != draft.setup.model:
             raise ModelNotAllowed(
                 f"This chatbot answers with {draft.setup.model}; leave the model out.",
@@ -42,7 +42,7 @@ class Setups:
             )
         draft.caller = replace(caller, collections=draft.setup.collections)
 
-    def _setup_of(self, version: Version) -> Setup:
+    def _setup_of(self, name: str, version: Version) -> Setup:
         config = version.config
         return Setup(
             model=config.model or self._policy.default_model,
@@ -53,6 +53,8 @@ class Setups:
             language=config.language,
             nothing_found=config.nothing_found,
             collections=version.collections,
+            name=name,
+            greeting=config.greeting or "",
             chatbot_id=version.chatbot_id,
             chatbot_version=version.number,
         )

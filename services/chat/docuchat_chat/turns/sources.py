@@ -21,15 +21,15 @@ class Sources:
 
     def cost(self, draft: Draft) -> int:
         """Return the tokens that searching will cost."""
-        return self._retrieval.count(draft.question.text)
+        return self._retrieval.count(draft.searched)
 
     async def look_up(self, draft: Draft) -> None:
         """Find passages for a question."""
         question = draft.question
         if not self._retrieval.is_free:
             draft.slot.give_up()  # a provider that is slow keeps nobody else from asking
-        draft.vector = await self._retrieval.embed_or_not(question.text, draft.books)
+        draft.vector = await self._retrieval.embed_or_not(draft.searched, draft.books)
         await take(draft.slot, self._policy.preparation_patience)
         draft.findings = await self._retrieval.find(
-            question.text, draft.vector, draft.caller, draft.setup.top_k, question.document_ids, question.collection_id
+            draft.searched, draft.vector, draft.caller, draft.setup.top_k, question.document_ids, question.collection_id
         )

@@ -9,6 +9,7 @@ from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import build_prompt
 from docuchat_chat.answers.setup import Setup
+from docuchat_chat.answers.small_talk import Remark, reply_to
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
 from docuchat_chat.turns.drafts import Draft
@@ -17,6 +18,7 @@ from docuchat_chat.turns.live import LiveTurn, Registry
 from docuchat_chat.turns.ports import TurnsTx
 from docuchat_chat.turns.settling import settle
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.db.uow import Transactions
 from docuchat_common.ids import ChatId, MessageId, uuid7
 
@@ -52,7 +54,9 @@ class Writing:
         prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, draft.setup, counter)
         async with self._transactions.as_caller(draft.caller) as tx:
             library = None
-            if draft.unready is not None:
+            if draft.remark is not None:
+                prompt = Prompt((), (), 0)
+            elif draft.unready is not None:
                 library, prompt = draft.unready, Prompt((), (), 0)
             elif not prompt.sources:
                 library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
@@ -77,12 +81,13 @@ class Writing:
                 message_id=MessageId(uuid7()),
                 model=draft.setup.model,
                 provider=self._provider,
-                hold_id=hold.id if library is None else None,
+                hold_id=hold.id if library is None and draft.remark is None else None,
                 prompt_tokens=prompt.tokens,
                 owner=self._owner,
                 created_at=self._clock.now(),
                 sources=prompt.sources,
                 notice=draft.findings.notice,
+                searched_as=draft.searched_as,
                 chatbot_id=draft.setup.chatbot_id,
                 chatbot_version=draft.setup.chatbot_version,
                 wants_title=opened.wants_title,
@@ -106,12 +111,21 @@ class Writing:
 
     async def say_nothing_found(self, live: LiveTurn, library: Library) -> None:
         """Answer a question to which nothing was found, without asking a model."""
-        text = notice(live.question.text, library, live.setup)
+        await self._say(live, notice(live.question.text, library, live.setup), "no_sources")
+        logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)
+
+    async def answer_remark(self, live: LiveTurn, remark: Remark) -> None:
+        """Answer small talk, without asking a model."""
+        await self._say(live, reply_to(remark, live.setup), "conversational")
+        logger.info("turn.conversational", turn_id=str(live.turn.id), kind=remark.kind)
+
+    async def _say(self, live: LiveTurn, text: str, reason: FinishReason) -> None:
+        """End a turn at once with a text that no model wrote."""
         outcome = Outcome(
             state=TurnState.COMPLETED,
             text=text,
             frame_lengths=(len(text),),
-            finish_reason="no_sources",
+            finish_reason=reason,
             usage=None,
             finished_at=self._clock.now(),
         )
@@ -121,4 +135,3 @@ class Writing:
         live.log.close(terminal_frame(2, live.turn, outcome))
         live.finished.set()
         self._registry.end(live.turn.id)
-        logger.info("turn.no_sources", turn_id=str(live.turn.id), ready=library.ready, processing=library.processing)

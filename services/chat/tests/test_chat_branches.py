@@ -234,6 +234,23 @@ async def test_one_key_gives_an_answer_again_once(talk: Talk) -> None:
         await world.ask("", branch=Branch(REGENERATE, MessageId(uuid7())), key="k")
 
 
+async def test_of_thousands_beside_each_other_a_message_tells_the_nearest(talk: Talk) -> None:
+    world = talk.world
+    await talk.say("How long is the warranty?")
+    async with world.database.connect() as admin:
+        await admin.execute(
+            "INSERT INTO chat.messages (id, tenant_id, chat_id, seq, role, content, content_key, status) "
+            "SELECT gen_random_uuid(), 1, $1, n, 'assistant', 'm' || n, '', 'complete' FROM generate_series(3, 3000) n",
+            talk.chat_id,
+        )
+        branches = "(SELECT array_agg(ARRAY[n, 1]) FROM generate_series(3, 3000) n)"
+        await admin.execute(f"UPDATE chat.chats SET last_seq = 3000, branches = {branches} WHERE id = $1", talk.chat_id)
+    found = await world.conversations.get(world.caller, talk.chat_id, 100, 1000, all_branches=True)
+    beside = {message.seq: message.siblings for message in found.messages}
+    assert {len(siblings) for siblings in beside.values()} == {100}
+    assert all(message.id in beside[message.seq] for message in found.messages)
+
+
 async def test_a_long_chat_with_branches_is_read_by_its_index_a_page_at_a_time(talk: Talk) -> None:
     world = talk.world
     await talk.say("How long is the warranty?")

@@ -36,7 +36,10 @@ def check(tree: Tree, parents: dict[int, int]) -> None:
     for seq, parent in parents.items():
         assert tree.parent(seq) == parent
         beside = [other for other, after in parents.items() if after == parent]
-        assert forks.get(parent, [seq]) == beside
+        assert forks.get(parent, [seq]) == beside == tree.beside([seq], 30)[seq]
+        (nearest,) = tree.beside([seq], 2).values()
+        assert seq in nearest and nearest == [other for other in beside if other in nearest]
+        assert len(nearest) == min(2, len(beside))
         way = [seq]
         while parents[way[-1]]:
             way.append(parents[way[-1]])

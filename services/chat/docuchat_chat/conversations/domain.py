@@ -18,6 +18,8 @@ from docuchat_common.text import one_line
 TITLE_LENGTH = 60
 MOST_MESSAGES = 10_000
 """In one chat."""
+MOST_SIBLINGS = 100
+"""That are told with a message: of more, the nearest."""
 
 
 class MessageStatus(StrEnum):

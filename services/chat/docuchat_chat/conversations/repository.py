@@ -16,6 +16,7 @@ from docuchat_chat.answers.snapshots import citation_of
 from docuchat_chat.conversations.domain import (
     ANYWHERE,
     MOST_MESSAGES,
+    MOST_SIBLINGS,
     Chat,
     ChatChange,
     ChatFilter,
@@ -232,9 +233,8 @@ class ChatRepository:
             row_limit=limit,
         )
         messages = [_message(row) async for row in rows]
-        forks = chat.tree.forks()
         parents = {message.seq: chat.tree.parent(message.seq) for message in messages}
-        beside = {message.seq: forks.get(parents[message.seq], [message.seq]) for message in messages}
+        beside = chat.tree.beside(parents, MOST_SIBLINGS)
         here = {message.seq: (message.id, True) for message in messages}
         elsewhere = set(parents.values()).union(*beside.values()) - here.keys() - {0}
         ids = here | (await self.list_ids(caller, chat.id, sorted(elsewhere)) if elsewhere else {})

@@ -73,7 +73,8 @@ class PlacedMessageView(MessageView):
     """A message of a chat, among those beside it."""
 
     siblings: list[UUID] = Field(
-        description="The messages that follow the same one, itself among them, in the order in which they were written."
+        description="The messages that follow the same one, itself among them, in the order in which they were "
+        "written; of more than 100 the nearest."
     )
     feedback: FeedbackView | None = Field(description="What you think of it, if you said so.")
 

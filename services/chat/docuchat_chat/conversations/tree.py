@@ -8,8 +8,8 @@ before an answer is there, so that what is said meanwhile follows the answer to 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -41,9 +41,19 @@ class Tree:
         for begun, after in self.branches:
             if after not in following:
                 following[after] = [after + 1] if after < self.last and self.parent(after + 1) == after else []
-            if begun not in following[after]:
+            if begun != after + 1:  # which is among them
                 following[after].append(begun)
         return following
+
+    def beside(self, seqs: Iterable[int], most: int) -> dict[int, list[int]]:
+        """Return what follows the same message as each of these, itself included: of many the nearest to it."""
+        forks, found = self.forks(), {}
+        for seq in seqs:
+            all_of_them = forks.get(self.parent(seq), [seq])
+            at = bisect_left(all_of_them, seq)
+            first = max(0, min(at - most // 2, len(all_of_them) - most))
+            found[seq] = all_of_them[first : first + most]
+        return found
 
     def path(self, end: int, after: int = 0) -> list[tuple[int, int]]:
         """Return the way from behind `after` to a message, as first and last numbers of its stretches."""

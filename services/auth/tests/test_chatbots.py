@@ -48,7 +48,7 @@ class Bots:
 
     async def make(self, origins: Sequence[str] = (SHOP,)) -> tuple[UUID, str]:
         chatbot = uuid7()
-        _, text = await self.service.put(self.tenant.id, chatbot, origins, self.admin.subject_id)
+        _, text = await self.service.put(self.tenant.id, chatbot, origins, self.admin)
         assert text is not None
         return chatbot, text
 
@@ -99,7 +99,7 @@ async def test_a_key_asks_its_chatbot_and_does_nothing_else(bots: Bots) -> None:
 
 async def test_what_is_said_of_a_chatbot_may_be_said_again(bots: Bots) -> None:
     chatbot, text = await bots.make()
-    key, again = await bots.service.put(bots.tenant.id, chatbot, [SHOP, BLOG], bots.admin.subject_id)
+    key, again = await bots.service.put(bots.tenant.id, chatbot, [SHOP, BLOG], bots.admin)
     assert again is None and key is not None and not await bots.is_refused(text)
     assert await bots.visit(chatbot, BLOG)
     assert [kind for kind, *_ in await bots.told()] == []  # nobody lost anything
@@ -109,18 +109,35 @@ async def test_what_is_said_of_a_chatbot_may_be_said_again(bots: Bots) -> None:
     with pytest.raises(ChatbotNotFound):
         await bots.visit(chatbot)
     with pytest.raises(ChatbotNotFound):
-        await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+        await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
     assert await bots.told() >= {("chatbot", str(chatbot), 0, "ended"), ("key", str(key.id), 0, "ended")}
     names = [event.action for event in await bots.world.events() if event.type == "audit.recorded.v1"]
     assert [name for name in names if name.startswith("api_key")] == ["api_key.create"]
     with pytest.raises(TenantNotFound):
-        await bots.service.put(TenantId(99), uuid7(), [], bots.admin.subject_id)
+        await bots.service.put(TenantId(99), uuid7(), [], bots.admin)
+
+
+async def test_the_audit_log_names_who_had_a_chatbots_key_made_whatever_that_is(bots: Bots) -> None:
+    chatbot = uuid7()
+    program = Caller(bots.tenant.id, "key", uuid7())
+    itself = Caller(bots.tenant.id, "chatbot", chatbot)
+    await bots.service.put(bots.tenant.id, chatbot, [SHOP], itself)
+    await bots.service.rotate(bots.tenant.id, chatbot, HOUR, program)
+    await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
+    told = [event for event in await bots.world.events() if event.type == "audit.recorded.v1"]
+    assert [
+        (event.action, event.subject_type, event.subject_id) for event in told if event.action.startswith("api_key")
+    ] == [
+        ("api_key.create", "chatbot", chatbot),
+        ("api_key.rotate", "key", program.subject_id),
+        ("api_key.rotate", "user", bots.admin.subject_id),
+    ]
 
 
 async def test_both_keys_work_within_the_overlap_and_then_the_newer_one_alone(bots: Bots) -> None:
     chatbot, first = await bots.make()
     _, other_bots = await bots.make()
-    key, second = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+    key, second = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
     assert [secret.ends_at is None for secret in key.secrets] == [True, False]
     for text in (first, second):
         assert (await bots.claims(text))["sub"] == str(chatbot)
@@ -128,38 +145,38 @@ async def test_both_keys_work_within_the_overlap_and_then_the_newer_one_alone(bo
     assert (await bots.claims(first))["exp"] <= (bots.world.clock.now() + timedelta(minutes=2)).timestamp()
     bots.world.clock.advance(minutes=2)
     assert await bots.is_refused(first)
-    _, third = await bots.service.rotate(bots.tenant.id, chatbot, timedelta(0), bots.admin.subject_id)
+    _, third = await bots.service.rotate(bots.tenant.id, chatbot, timedelta(0), bots.admin)
     assert (await bots.is_refused(second), await bots.is_refused(third)) == (True, False)
-    assert len((await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin.subject_id))[0].secrets) == 1
+    assert len((await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin))[0].secrets) == 1
     assert not await bots.is_refused(other_bots)
 
 
 async def test_a_rotation_whose_answer_was_lost_ends_nothing_that_is_in_use(bots: Bots) -> None:
     chatbot, used = await bots.make()
     for _ in range(2):
-        key, newest = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+        key, newest = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
         bots.world.clock.advance(minutes=1)
     assert (await bots.is_refused(used), await bots.is_refused(newest), len(key.secrets)) == (False, False, 3)
     bots.world.clock.advance(minutes=58)
     assert await bots.is_refused(used)
-    await bots.service.rotate(bots.tenant.id, chatbot, timedelta(seconds=30), bots.admin.subject_id)
+    await bots.service.rotate(bots.tenant.id, chatbot, timedelta(seconds=30), bots.admin)
     bots.world.clock.advance(seconds=30)
     assert await bots.is_refused(newest)
     for _ in range(7):
-        key, _ = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+        key, _ = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
     assert len(key.secrets) == 6
 
 
 async def test_what_a_frozen_process_comes_to_late_is_not_done(bots: Bots) -> None:
     chatbot, _ = await bots.make()
     asked = bots.world.clock.now() + timedelta(seconds=10)
-    _, given = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id, asked)
+    _, given = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin, asked)
     bots.world.clock.advance(seconds=11)
     with pytest.raises(RequestTimeout):
-        await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id, asked)
+        await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin, asked)
     for late in (chatbot, uuid7()):
         with pytest.raises(RequestTimeout):
-            await bots.service.put(bots.tenant.id, late, [BLOG], bots.admin.subject_id, asked)
+            await bots.service.put(bots.tenant.id, late, [BLOG], bots.admin, asked)
         with pytest.raises(OriginNotAllowed if late == chatbot else ChatbotNotFound):
             await bots.visit(late, BLOG)
     bots.world.clock.advance(hours=2)
@@ -173,8 +190,8 @@ async def test_a_chatbots_key_is_rotated_at_the_chatbot_and_another_is_made_when
         await bots.keys.rotate(bots.admin, key.id, HOUR)
     await bots.keys.revoke(bots.admin, key.id)
     assert await bots.is_refused(text)
-    assert await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin.subject_id) == (None, None)
-    made, other = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin.subject_id)
+    assert await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin) == (None, None)
+    made, other = await bots.service.rotate(bots.tenant.id, chatbot, HOUR, bots.admin)
     assert made.id != key.id and (await bots.claims(other))["sub"] == str(chatbot)
 
 
@@ -217,14 +234,14 @@ async def test_a_visitor_renews_the_own_token_and_nobody_elses(bots: Bots) -> No
 async def test_a_page_that_may_show_it_no_more_takes_its_tokens_with_it(bots: Bots) -> None:
     chatbot, text = await bots.make([SHOP, BLOG])
     old, visitor = await bots.visit(chatbot, BLOG)
-    await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin.subject_id)
+    await bots.service.put(bots.tenant.id, chatbot, [SHOP], bots.admin)
     assert await bots.told() == {("chatbot", str(chatbot), 1, "changed")}
     assert claims_of(old)["ver"] == 0
     with pytest.raises(OriginNotAllowed):
         await bots.visit(chatbot, BLOG, old)
     assert claims_of((await bots.visit(chatbot))[0])["ver"] == 1
     assert not await bots.is_refused(text)
-    await bots.service.put(bots.tenant.id, chatbot, [SHOP, BLOG], bots.admin.subject_id)
+    await bots.service.put(bots.tenant.id, chatbot, [SHOP, BLOG], bots.admin)
     assert (await bots.visit(chatbot, BLOG, old))[1] == visitor
 
 

@@ -139,16 +139,16 @@ class FakeCredentials:
     away: bool = False
     gate: asyncio.Event | None = None
     waiting: bool = False
+    asked_by: list[Caller] = field(default_factory=list)
 
-    async def put(
-        self, tenant_id: TenantId, chatbot_id: UUID, origins: Sequence[str], made_by: UUID
-    ) -> IssuedCredentials:
+    async def put(self, tenant_id: TenantId, chatbot_id: UUID, origins: Sequence[str], by: Caller) -> IssuedCredentials:
         await self._told()
+        self.asked_by.append(by)
         self.origins[chatbot_id] = tuple(origins)
         secret = None if chatbot_id in self.secrets else self._secret(chatbot_id)
         return self._answered(chatbot_id, secret)
 
-    async def rotate(self, tenant_id: TenantId, chatbot_id: UUID, overlap: timedelta, by: UUID) -> IssuedCredentials:
+    async def rotate(self, tenant_id: TenantId, chatbot_id: UUID, overlap: timedelta, by: Caller) -> IssuedCredentials:
         return self._answered(chatbot_id, self._secret(chatbot_id))
 
     async def end(self, tenant_id: TenantId, chatbot_id: UUID) -> None:

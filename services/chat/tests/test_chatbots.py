@@ -186,6 +186,8 @@ async def test_origins_that_auth_was_told_unheard_are_told_as_they_are(workshop:
     assert workshop.auth.origins[chatbot_id] == ("https://other.example",)
     await workshop.upkeep.sweep()
     assert workshop.auth.origins[chatbot_id] == SHOP.origins
+    itself = Caller(workshop.manager.tenant_id, "chatbot", chatbot_id)
+    assert workshop.auth.asked_by == [workshop.manager, workshop.manager, itself]
     edited = await workshop.chatbots.edit(workshop.manager, chatbot_id, wider)
     assert workshop.auth.origins[chatbot_id] == edited.chatbot.origins == ("https://other.example",)
     assert await workshop.count("untold_chatbots") == 0
@@ -313,11 +315,14 @@ class AuthServer:
             await self.credentials.end(1, chatbot_id)
             return web.Response(status=204)
         body = await request.json()
+        asked_by = (body.get("made_by_type", body.get("by_type")), UUID(body.get("made_by", body.get("by"))))
+        by = Caller(TenantId(1), *asked_by)
+        assert by.subject_type == "user"
         assert datetime.fromisoformat(body["valid_until"]) - datetime.now(UTC) < timedelta(minutes=1)
         issued = await (
-            self.credentials.rotate(1, chatbot_id, timedelta(seconds=body["overlap_seconds"]), body["by"])
+            self.credentials.rotate(1, chatbot_id, timedelta(seconds=body["overlap_seconds"]), by)
             if request.method == "POST"
-            else self.credentials.put(1, chatbot_id, body["origins"], body["made_by"])
+            else self.credentials.put(1, chatbot_id, body["origins"], by)
         )
         return web.Response(text=issued.model_dump_json(), content_type="application/json")
 

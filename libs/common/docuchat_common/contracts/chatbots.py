@@ -6,7 +6,7 @@ IssuedCredentials, `DELETE …?tenant_id=` ends them all. Each may be repeated.
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -101,6 +101,10 @@ Origin = Annotated[str, Field(max_length=300), AfterValidator(parse_origin)]
 """An origin of pages, or all below a domain, in the one way it is written."""
 
 
+Asker = Literal["user", "key", "chatbot"]
+"""Who has a chatbot's credentials changed: a person, an API key, or chat for the chatbot itself."""
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -116,6 +120,7 @@ class Credentials(_Asked):
 
     origins: tuple[Origin, ...] = Field(max_length=MOST_ORIGINS)
     made_by: UUID
+    made_by_type: Asker = "user"
 
 
 class Rotation(_Asked):
@@ -123,6 +128,7 @@ class Rotation(_Asked):
 
     overlap_seconds: int = Field(ge=0, le=int(LONGEST_OVERLAP.total_seconds()))
     by: UUID
+    by_type: Asker = "user"
 
 
 class SecretView(_Message):

@@ -138,7 +138,7 @@ class ApiKeys:
             await settle(tx, issued)
         return issued
 
-    async def make_for_chatbot(self, tx: Tx, tenant_id: TenantId, chatbot_id: UUID, by: UUID) -> IssuedKey:
+    async def make_for_chatbot(self, tx: Tx, tenant_id: TenantId, chatbot_id: UUID, by: Caller) -> IssuedKey:
         """A key of a chatbot of the transaction, which `by` asks for."""
         moment, shown = self._clock.now(), new_api_key(uuid7())
         key = ApiKey(
@@ -149,22 +149,22 @@ class ApiKeys:
             role=None,
             scopes=PERMISSIONS[CHATBOT],
             addresses=(),
-            created_by=by,
+            created_by=by.subject_id,
             created_at=moment,
             expires_at=None,
             chatbot_id=chatbot_id,
-            secrets=(_secret(shown, moment, by),),
+            secrets=(_secret(shown, moment, by.subject_id),),
         )
         await tx.api_keys.add(key)
         tx.outbox.add(_of_chatbot(key, "api_key.create", by))
         return IssuedKey(key, shown.text)
 
-    async def rotate_for_chatbot(self, tx: Tx, key: ApiKey, overlap: timedelta, by: UUID) -> IssuedKey:
+    async def rotate_for_chatbot(self, tx: Tx, key: ApiKey, overlap: timedelta, by: Caller) -> IssuedKey:
         """As `rotate`, of a chatbot's key that the transaction has locked; chat has judged who may.
 
         Chat may have to ask again because an answer was lost: what programs use goes on even so.
         """
-        issued = await self._replace_secret(tx, key, overlap, by, spared=_SPARED)
+        issued = await self._replace_secret(tx, key, overlap, by.subject_id, spared=_SPARED)
         tx.outbox.add(_of_chatbot(key, "api_key.rotate", by))
         return issued
 
@@ -264,9 +264,8 @@ class ApiKeys:
             raise NotAllowed("A key makes no keys; sign in as a user.")
 
 
-def _of_chatbot(key: ApiKey, name: str, by: UUID) -> AuditRecorded:
-    who = Caller(key.tenant_id, "user", by)
-    return entry(who, name, key.id, detail=f"of chatbot {key.chatbot_id}")
+def _of_chatbot(key: ApiKey, name: str, by: Caller) -> AuditRecorded:
+    return entry(by, name, key.id, detail=f"of chatbot {key.chatbot_id}")
 
 
 def _rights(role: str | None, scopes: frozenset[str] | None) -> frozenset[str]:

@@ -20,6 +20,7 @@ from docuchat_common.contracts.chatbots import (
     parse_chatbot_id,
 )
 from docuchat_common.errors import UpstreamUnavailable
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import InternalCaller, OriginNotAllowed
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public
@@ -65,7 +66,8 @@ async def create_visitor(
 async def put_chatbot(chatbot_id: UUID, body: Credentials, chatbots: Service) -> IssuedCredentials:
     """Which pages may show a chatbot; the first time it gets its key."""
     tenant_id = TenantId(body.tenant_id)
-    return present(*await chatbots.put(tenant_id, chatbot_id, body.origins, body.made_by, body.valid_until))
+    by = Caller(tenant_id, body.made_by_type, body.made_by)
+    return present(*await chatbots.put(tenant_id, chatbot_id, body.origins, by, body.valid_until))
 
 
 @inside.post(ROTATE_PATH)
@@ -73,7 +75,8 @@ async def rotate(chatbot_id: UUID, body: Rotation, chatbots: Service) -> IssuedC
     """Another secret; the one before works until the overlap has passed."""
     overlap = timedelta(seconds=body.overlap_seconds)
     tenant_id = TenantId(body.tenant_id)
-    return present(*await chatbots.rotate(tenant_id, chatbot_id, overlap, body.by, body.valid_until))
+    by = Caller(tenant_id, body.by_type, body.by)
+    return present(*await chatbots.rotate(tenant_id, chatbot_id, overlap, by, body.valid_until))
 
 
 @inside.delete(PATH, status_code=204)

@@ -19,6 +19,7 @@ from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.chatbots import ChatbotNotFound, is_of
 from docuchat_common.errors import RequestTimeout
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.identity import OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.rate_limits import Limit, RateLimiter, Rates
@@ -57,7 +58,7 @@ class Chatbots:
         tenant_id: TenantId,
         chatbot_id: UUID,
         origins: Collection[str],
-        by: UUID,
+        by: Caller,
         valid_until: datetime | None = None,
     ) -> tuple[ApiKey | None, str | None]:
         """Let pages of `origins` show the chatbot, and no others: its key, and the key's text when it was made now.
@@ -71,7 +72,7 @@ class Chatbots:
             self._require_in_time(valid_until)
             chatbot = await tx.chatbots.find(tenant_id, chatbot_id)
             if chatbot is None:
-                await tx.chatbots.add(Chatbot(tenant_id, chatbot_id, wanted, 0, by, self._clock.now()))
+                await tx.chatbots.add(Chatbot(tenant_id, chatbot_id, wanted, 0, by.subject_id, self._clock.now()))
                 issued = await self._api_keys.make_for_chatbot(tx, tenant_id, chatbot_id, by)
                 return issued.key, issued.text
             if not set(chatbot.origins) <= set(wanted):
@@ -87,7 +88,7 @@ class Chatbots:
         tenant_id: TenantId,
         chatbot_id: UUID,
         overlap: timedelta,
-        by: UUID,
+        by: Caller,
         valid_until: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """Another secret of the chatbot's key, or another key when that was revoked.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 from docuchat_common.contracts.chatbots import Credentials, IssuedCredentials, Rotation, path_of, rotate_path_of
+from docuchat_common.http.caller import Caller
 from docuchat_common.http.client import ServiceClient
 from docuchat_common.http.identity import INTERNAL_HEADER
 from docuchat_common.ids import ChatbotId, TenantId
@@ -26,22 +26,21 @@ class ChatbotCredentials:
         self._headers = {INTERNAL_HEADER: internal_token}
 
     async def put(
-        self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], made_by: UUID
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], by: Caller
     ) -> IssuedCredentials:
         """Let a chatbot have a key, shown when it is made, and pages of these origins."""
-        body = Credentials(
-            tenant_id=tenant_id, valid_until=datetime.now(UTC) + _VALID, origins=tuple(origins), made_by=made_by
-        )
+        asked = _asked(tenant_id) | {"made_by": by.subject_id, "made_by_type": by.subject_type}
+        body = Credentials.model_validate(asked | {"origins": tuple(origins)})
         return IssuedCredentials.model_validate(
             await self._ask("PUT", path_of(chatbot_id), body.model_dump(mode="json"))
         )
 
     async def rotate(
-        self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: UUID
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: Caller
     ) -> IssuedCredentials:
         """Give the key another secret; the one before goes on for as long as they overlap."""
-        seconds = int(overlap.total_seconds())
-        body = Rotation(tenant_id=tenant_id, valid_until=datetime.now(UTC) + _VALID, overlap_seconds=seconds, by=by)
+        asked = _asked(tenant_id) | {"by": by.subject_id, "by_type": by.subject_type}
+        body = Rotation.model_validate(asked | {"overlap_seconds": int(overlap.total_seconds())})
         issued = await self._ask("POST", rotate_path_of(chatbot_id), body.model_dump(mode="json"))
         return IssuedCredentials.model_validate(issued)
 
@@ -51,3 +50,7 @@ class ChatbotCredentials:
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         return await self._client.request_json(method, path, json=body, headers=self._headers, timeout=PATIENCE)
+
+
+def _asked(tenant_id: TenantId) -> dict[str, Any]:
+    return {"tenant_id": tenant_id, "valid_until": datetime.now(UTC) + _VALID}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
-from uuid import UUID
 
 from docuchat_chat.answers.ports import PassageSearch
 from docuchat_chat.chatbots.domain import Chatbot, Config, EditedChatbot, NewChatbot, NoteId, Untold, Version
 from docuchat_common.contracts.chatbots import IssuedCredentials
+from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import ChatbotId, TenantId
 from docuchat_common.messaging.outbox import Outbox
@@ -134,13 +134,13 @@ class Credentials(Protocol):
     """What opens chatbots: auth alone makes and checks it. Each call may be repeated; UpstreamUnavailable of all."""
 
     async def put(
-        self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], made_by: UUID
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, origins: Sequence[str], by: Caller
     ) -> IssuedCredentials:
         """Let a chatbot have a key, shown when it is made, and pages of these origins."""
         ...
 
     async def rotate(
-        self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: UUID
+        self, tenant_id: TenantId, chatbot_id: ChatbotId, overlap: timedelta, by: Caller
     ) -> IssuedCredentials:
         """Give the key another secret; the one before goes on for as long as they overlap."""
         ...

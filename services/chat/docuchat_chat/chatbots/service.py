@@ -136,7 +136,7 @@ class ChatbotService(Versions):
         async with self._transactions(tenant_id) as tx:
             await self._require_room(tx, caller)
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
-        issued = await self._credentials.put(tenant_id, chatbot_id, new.origins, caller.subject_id)
+        issued = await self._credentials.put(tenant_id, chatbot_id, new.origins, caller)
         async with self._transactions.as_caller(caller) as tx:
             await self._require_room(tx, caller)
             if not await tx.chatbots.confirm_told(tenant_id, note, TELLING):
@@ -163,7 +163,7 @@ class ChatbotService(Versions):
             seen = await _find_edited(tx, caller, chatbot_id, edit.revision)
             self._draft_of(seen, edit)  # what is refused must not let other pages in until the sweep comes
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
-        await self._credentials.put(tenant_id, chatbot_id, edit.chatbot["origins"], caller.subject_id)
+        await self._credentials.put(tenant_id, chatbot_id, edit.chatbot["origins"], caller)
         async with self._transactions(tenant_id) as tx:
             # An edit that came between may have told auth of other origins: the note stays, and the sweep mends it.
             edited = await _find_edited(tx, caller, chatbot_id, seen.chatbot.revision)
@@ -224,7 +224,7 @@ class ChatbotService(Versions):
     ) -> IssuedCredentials:
         """Give the key another secret. Raises ChatbotNotFound, UpstreamUnavailable."""
         await self.version(caller, chatbot_id, "draft")
-        issued = await self._credentials.rotate(caller.tenant_id, chatbot_id, overlap, caller.subject_id)
+        issued = await self._credentials.rotate(caller.tenant_id, chatbot_id, overlap, caller)
         async with self._transactions(caller.tenant_id) as tx:
             tx.outbox.add(entry(caller, "chatbot.rotate_key", chatbot_id))
             await settle(tx, issued)

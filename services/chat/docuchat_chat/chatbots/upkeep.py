@@ -12,6 +12,7 @@ from docuchat_chat.chatbots.ports import ChatbotsTx, Credentials
 from docuchat_chat.chatbots.service import TELLING
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
+from docuchat_common.http.caller import Caller
 
 logger = structlog.get_logger()
 
@@ -54,5 +55,6 @@ class ChatbotUpkeep:
         if found is None:
             await self._credentials.end(note.tenant_id, note.chatbot_id)
             return None
-        await self._credentials.put(note.tenant_id, note.chatbot_id, found[0].origins, note.chatbot_id)
+        by = Caller(note.tenant_id, "chatbot", note.chatbot_id)  # who asked is not known any more
+        await self._credentials.put(note.tenant_id, note.chatbot_id, found[0].origins, by)
         return found[0].origins

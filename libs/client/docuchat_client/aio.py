@@ -7,32 +7,22 @@ import contextlib
 import io
 import mimetypes
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 from uuid import UUID
 
 import httpx2
 
 from docuchat_client.accounts import Accounts
-from docuchat_client.answers import AnswerStream, Channel
-from docuchat_client.bodies import Progress, ReportingFile, parsed, question_body
+from docuchat_client.asking import Asking
+from docuchat_client.bodies import Progress, ReportingFile, parsed
+from docuchat_client.chats import Chats
 from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
 from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
 from docuchat_client.exports import Exports
-from docuchat_client.models import (
-    Answer,
-    Chat,
-    ChatWithMessages,
-    DeletionReceipt,
-    Document,
-    Message,
-    Page,
-    SearchResult,
-    SearchResults,
-    Usage,
-)
+from docuchat_client.models import DeletionReceipt, Document, Page, SearchResult, SearchResults, Usage
 from docuchat_client.people import People
 from docuchat_client.sharing import Sharing
 from docuchat_client.sse import read_events
@@ -45,7 +35,7 @@ _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat(Accounts, Exports, People, Sharing, Tenancy):
+class AsyncDocuChat(Accounts, Asking, Chats, Exports, People, Sharing, Tenancy):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
@@ -239,87 +229,6 @@ class AsyncDocuChat(Accounts, Exports, People, Sharing, Tenancy):
     async def delete_document(self, document_id: UUID | str) -> DeletionReceipt:
         """Delete the document, its chunks and its file; the receipt says what went."""
         return await self._get(DeletionReceipt, "DELETE", f"/v1/files/{document_id}")
-
-    # Asking
-
-    async def ask(
-        self,
-        message: str,
-        *,
-        chat_id: UUID | str | None = None,
-        session_id: str | int | None = None,
-        model: str | None = None,
-        document_ids: Sequence[UUID | str] | None = None,
-        collection_id: UUID | str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Answer:
-        """The whole answer at once."""
-        question = question_body(message, chat_id, session_id, model, document_ids, collection_id)
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        timeout = httpx2.Timeout(300.0, connect=5.0, pool=None)
-        return await self._get(Answer, "POST", "/v1/chat", json=question, headers=headers, timeout=timeout)
-
-    def stream(
-        self,
-        message: str,
-        *,
-        chat_id: UUID | str | None = None,
-        session_id: str | int | None = None,
-        model: str | None = None,
-        document_ids: Sequence[UUID | str] | None = None,
-        collection_id: UUID | str | None = None,
-        channel: Channel = "websocket",
-    ) -> AnswerStream:
-        """The answer as it is made: `async with client.stream("…") as answer: async for word in answer.text(): …`."""
-        question = question_body(message, chat_id, session_id, model, document_ids, collection_id)
-        return AnswerStream(self._transport, question, channel=channel)
-
-    def resume(self, turn_id: UUID | str, *, after: int = 0, channel: Channel = "websocket") -> AnswerStream:
-        """An answer that was begun elsewhere, behind piece number `after`."""
-        return AnswerStream(self._transport, None, channel=channel, resume=UUID(str(turn_id)), after=after)
-
-    async def stop(self, turn_id: UUID | str) -> None:
-        """End an answer that is being made."""
-        await self._transport.request("POST", f"/v1/turns/{turn_id}/stop", repeatable=True)
-
-    # Chats
-
-    async def create_chat(self, title: str | None = None) -> Chat:
-        """A new, empty chat."""
-        return await self._get(Chat, "POST", "/v1/chats", json={"title": title} if title else {})
-
-    async def chats(self, *, limit: int | None = None, cursor: str | None = None, q: str | None = None) -> Page[Chat]:
-        """One page of the chats, newest first."""
-        return await self._get(Page[Chat], "GET", "/v1/chats", params={"limit": limit, "cursor": cursor, "q": q})
-
-    async def chat(
-        self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None
-    ) -> ChatWithMessages:
-        """A chat and a page of its messages."""
-        params = {"limit": limit, "cursor": cursor}
-        return await self._get(ChatWithMessages, "GET", f"/v1/chats/{chat_id}", params=params)
-
-    async def rename_chat(self, chat_id: UUID | str, title: str) -> Chat:
-        """Give the chat another title."""
-        return await self._get(Chat, "PATCH", f"/v1/chats/{chat_id}", json={"title": title}, repeatable=True)
-
-    async def delete_chat(self, chat_id: UUID | str) -> None:
-        """Delete the chat and its messages."""
-        await self._transport.request("DELETE", f"/v1/chats/{chat_id}")
-
-    async def messages(
-        self, chat_id: UUID | str, *, limit: int | None = None, cursor: str | None = None
-    ) -> Page[Message]:
-        """One page of a chat's messages."""
-        params = {"chat_id": str(chat_id), "limit": limit, "cursor": cursor}
-        return await self._get(Page[Message], "GET", "/v1/messages", params=params)
-
-    async def add_message(self, chat_id: UUID | str, content: str, metadata: dict[str, Any] | None = None) -> Message:
-        """Store a message of the user without asking the model."""
-        body: dict[str, Any] = {"chat_id": str(chat_id), "content": content}
-        if metadata is not None:
-            body["metadata"] = metadata
-        return await self._get(Message, "POST", "/v1/messages", json=body)
 
     # Search and usage
 

@@ -6,6 +6,7 @@ from docuchat_client.credentials import Credentials, CredentialStore, FileCreden
 from docuchat_client.errors import (
     Conflict,
     ConnectionFailed,
+    DemoLimitReached,
     DocuChatError,
     Forbidden,
     InvalidInput,
@@ -29,6 +30,7 @@ __all__ = [
     "ConnectionFailed",
     "CredentialStore",
     "Credentials",
+    "DemoLimitReached",
     "DocuChat",
     "DocuChatError",
     "FileCredentials",

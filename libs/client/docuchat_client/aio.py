@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import mimetypes
-import uuid
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +14,20 @@ import httpx2
 
 from docuchat_client.accounts import Accounts
 from docuchat_client.asking import Asking
-from docuchat_client.bodies import Progress, ReportingFile, parsed
+from docuchat_client.bodies import Progress, parsed
+from docuchat_client.chatbots import Chatbots
 from docuchat_client.chats import Chats
 from docuchat_client.credentials import Credentials, CredentialStore, MemoryCredentials
 from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
 from docuchat_client.exports import Exports
+from docuchat_client.following import Following
 from docuchat_client.models import DeletionReceipt, Document, Page, SearchResult, SearchResults, Usage
 from docuchat_client.people import People
 from docuchat_client.sharing import Sharing
 from docuchat_client.sse import read_events
 from docuchat_client.tenancy import Tenancy
 from docuchat_client.transport import Transport
+from docuchat_client.uploading import Uploading
 
 DEFAULT_SERVER = "http://localhost:8000"
 _POLL_SECONDS = 1.0
@@ -35,11 +35,12 @@ _POLLS_IN_VAIN = 5
 _SILENCE_SECONDS = 60.0
 
 
-class AsyncDocuChat(Accounts, Asking, Chats, Exports, People, Sharing, Tenancy):
+class AsyncDocuChat(Accounts, Asking, Chatbots, Chats, Exports, Following, People, Sharing, Tenancy, Uploading):
     """A signed-in (or not yet signed-in) client of one service.
 
     Tokens come from `credentials`, or from `access_token` and `refresh_token`; they are renewed when they run out. A
-    program that signs in as nobody has an `api_key` instead.
+    program that signs in as nobody has an `api_key` instead, which may be a chatbot's secret key. A visitor's token
+    of a chatbot is an `access_token` that is good with the `origin` of its page only.
     Requests that change nothing twice are repeated up to `retries` times when the service was away or asked to wait
     not longer than `longest_wait` seconds, which `on_wait` is told. So is whatever the limit of requests refused.
     """
@@ -57,6 +58,7 @@ class AsyncDocuChat(Accounts, Asking, Chats, Exports, People, Sharing, Tenancy):
         retries: int = 2,
         longest_wait: float = 5.0,
         on_wait: Callable[[float], None] | None = None,
+        origin: str | None = None,
     ) -> None:
         own_tenant = str(tenant) if tenant is not None else None
         if credentials is None:
@@ -74,6 +76,7 @@ class AsyncDocuChat(Accounts, Asking, Chats, Exports, People, Sharing, Tenancy):
             retries=retries,
             longest_wait=longest_wait,
             on_wait=on_wait,
+            origin=origin,
             user_agent=f"docuchat-client/{version('docuchat-client')}",
         )
 
@@ -88,49 +91,6 @@ class AsyncDocuChat(Accounts, Asking, Chats, Exports, People, Sharing, Tenancy):
         await self._transport.aclose()
 
     # Documents
-
-    async def upload(
-        self,
-        file: str | Path | BinaryIO | bytes,
-        *,
-        filename: str | None = None,
-        title: str | None = None,
-        collection_id: UUID | str | None = None,
-        on_progress: Progress | None = None,
-        idempotency_key: str | None = None,
-    ) -> Document:
-        """Send a file; the document that answers is queued for ingestion, or is the one with the same content.
-
-        `on_progress(sent, total)` is called with bytes while the file leaves. A lost connection is tried again under
-        the same key.
-        """
-        opened: BinaryIO
-        if isinstance(file, (str, Path)):
-            path = Path(file)
-            # Local files are read where they are: httpx2 reads the parts of a form without waiting, too.
-            opened, name = path.open("rb"), filename or path.name  # noqa: ASYNC230
-        elif isinstance(file, bytes):
-            opened, name = io.BytesIO(file), filename or "document"
-        else:
-            opened, name = file, filename or Path(str(getattr(file, "name", "document"))).name
-        try:
-            size = opened.seek(0, io.SEEK_END)
-            opened.seek(0)
-            reporting = ReportingFile(opened, size, on_progress)
-            media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-            fields = {"title": title, "collection_id": str(collection_id) if collection_id else None}
-            return await self._get(
-                Document,
-                "POST",
-                "/v1/files",
-                data={key: value for key, value in fields.items() if value is not None},
-                files=lambda: {"file": (name, reporting.rewound(), media_type)},
-                headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
-                timeout=httpx2.Timeout(120.0, connect=5.0, pool=None),
-            )
-        finally:
-            if opened is not file:
-                opened.close()
 
     async def documents(
         self,

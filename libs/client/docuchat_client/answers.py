@@ -53,12 +53,15 @@ class AnswerStream:
         question: dict[str, Any] | None,
         *,
         channel: Channel,
+        path: str = "/v1/chat",
         resume: UUID | None = None,
         after: int = 0,
         attempts: int = 6,
         silence: float = 90.0,
     ) -> None:
+        """`path` is where the question goes; what is not the chat's own takes it by server-sent events only."""
         self._transport = transport
+        self._path = path
         self._question = question
         self._channel = channel
         self._attempts = attempts
@@ -70,8 +73,11 @@ class AnswerStream:
         self.session_id: str | None = None
         self.message_id: UUID | None = None
         self.model: str | None = None
+        self.chatbot_id: UUID | None = None
+        self.chatbot_version: int | None = None
         self.sources: list[Source] = []
         self.citations: list[Citation] = []
+        self.own_knowledge: list[str] = []
         self.usage: TurnUsage | None = None
         self.finish_reason: str | None = None
         self.last_seq = after
@@ -176,11 +182,13 @@ class AnswerStream:
         elif isinstance(event, End):
             self.citations, self.usage, self.finish_reason = event.citations, event.usage, event.finish_reason
             self.message_id = event.message_id or self.message_id
+            self.own_knowledge = event.own_knowledge
         return event
 
     def _note_start(self, event: Start) -> None:
         self.turn_id, self.chat_id = event.turn_id, event.chat_id
         self.session_id, self.message_id, self.model = event.session_id, event.message_id, event.model
+        self.chatbot_id, self.chatbot_version = event.chatbot_id, event.chatbot_version
 
     def _connect(self, opened: _Opened) -> AsyncGenerator[dict[str, Any], None]:
         return self._by_websocket(opened) if self._channel == "websocket" else self._by_sse(opened)
@@ -247,7 +255,7 @@ class AnswerStream:
             opened.asked = True
             headers["Idempotency-Key"] = self._key
             body = {**(self._question or {}), "stream": True}
-            request = self._transport.stream("POST", "/v1/chat", json=body, headers=headers, timeout=timeout)
+            request = self._transport.stream("POST", self._path, json=body, headers=headers, timeout=timeout)
         async with request as response:
             async for event in read_events(response):
                 if event.event != "ping":

@@ -26,21 +26,41 @@ def parsed(model: type[M], value: Any, address: str) -> M:
 
 def question_body(
     message: str,
-    chat_id: UUID | str | None,
-    session_id: str | int | None,
-    model: str | None,
-    document_ids: Sequence[UUID | str] | None,
-    collection_id: UUID | str | None,
+    *,
+    chat_id: UUID | str | None = None,
+    session_id: str | int | None = None,
+    model: str | None = None,
+    document_ids: Sequence[UUID | str] | None = None,
+    collection_id: UUID | str | None = None,
+    chatbot_id: UUID | str | None = None,
+    attachments: Sequence[UUID | str] = (),
+    parent_id: UUID | str | None = None,
 ) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "message": message,
-        "chat_id": str(chat_id) if chat_id is not None else None,
-        "session_id": session_id,
-        "model": model,
-        "document_ids": [str(document) for document in document_ids] if document_ids is not None else None,
-        "collection_id": str(collection_id) if collection_id is not None else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    """A question to the own documents, or to a chatbot."""
+    return given(
+        message=message,
+        chat_id=chat_id,
+        session_id=session_id,
+        model=model,
+        document_ids=document_ids,
+        collection_id=collection_id,
+        chatbot_id=chatbot_id,
+        attachments=attachments or None,
+        parent_id=parent_id,
+    )
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that are not None, ids as text."""
+    return {name: _plain(value) for name, value in fields.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 class ReportingFile(io.RawIOBase):

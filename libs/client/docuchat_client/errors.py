@@ -97,6 +97,18 @@ class QuotaExceeded(DocuChatError):
         return str(value) if value is not None else None
 
 
+class DemoLimitReached(QuotaExceeded):
+    """The messages that visitors of this chatbot may send are used up."""
+
+    default_code = "demo_limit_reached"
+
+    @property
+    def layer(self) -> str | None:
+        """Whose messages they are: the `visitor`'s, those of an `address`, or of all the `chatbot`'s visitors."""
+        value = self.details.get("layer")
+        return str(value) if value is not None else None
+
+
 class ServiceUnavailable(DocuChatError):
     """The service, or a part that it needs, does not answer; try again shortly."""
 
@@ -146,11 +158,24 @@ _CATEGORIES: tuple[type[DocuChatError], ...] = (
     UnsupportedMedia,
     RateLimited,
     QuotaExceeded,
+    DemoLimitReached,
     ServiceUnavailable,
 )
 _BY_CODE: dict[str, type[DocuChatError]] = {
     **{category.default_code: category for category in _CATEGORIES},
-    "chat_not_found": NotFound,
+    **dict.fromkeys(
+        (
+            "attachment_not_found",
+            "chat_not_found",
+            "chatbot_not_found",
+            "chatbot_version_not_found",
+            "collection_not_found",
+            "document_not_found",
+            "message_not_found",
+        ),
+        NotFound,
+    ),
+    **dict.fromkeys(("chat_of_another_chatbot", "chatbot_not_published", "chat_full"), Conflict),
     "message_empty": InvalidInput,
     "message_too_long": InvalidInput,
     "model_not_allowed": InvalidInput,
@@ -166,11 +191,20 @@ _BY_CODE: dict[str, type[DocuChatError]] = {
     ),
     "token_outdated": Unauthenticated,
     **dict.fromkeys(
-        ("address_not_allowed", "not_allowed", "second_factor_required", "tenant_deleting", "tenant_mismatch"),
+        (
+            "address_not_allowed",
+            "not_allowed",
+            "origin_not_allowed",
+            "second_factor_required",
+            "tenant_deleting",
+            "tenant_mismatch",
+        ),
         Forbidden,
     ),
     "tenant_suspended": Forbidden,
 }
+_LIMITS: dict[str, type[DocuChatError]] = {limit.default_code: limit for limit in (QuotaExceeded, DemoLimitReached)}
+"""What is refused with the status of too many requests, and is not to be asked again at once."""
 _FRAME_MEMBERS = frozenset({"type", "code", "message", "retry_after"})
 _MEMBERS = frozenset({"type", "title", "status", "detail", "code", "instance"})
 
@@ -196,8 +230,8 @@ def error_from_body(address: str, status: int, body: bytes, headers: Mapping[str
         return not_docuchat(address, status, headers)
     code = str(problem["code"]) if problem.get("code") else None
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else UnexpectedAnswer)
-    if code == QuotaExceeded.default_code:
-        kind = QuotaExceeded
+    if kind is RateLimited:
+        kind = _LIMITS.get(code or "", RateLimited)
     detail = problem.get("detail") or problem.get("title")
     message = _with_fields(str(detail), problem.get("errors")) if detail else None
     if message is None and kind is UnexpectedAnswer:

@@ -13,6 +13,7 @@ T = TypeVar("T")
 # Sessions are named by the caller, with a number or a text; ids of chats are what we get for them.
 SessionId = Annotated[str, BeforeValidator(str)]
 DocumentStatus = Literal["queued", "processing", "ready", "failed"]
+Rating = Literal["up", "down"]
 
 
 class Model(BaseModel):
@@ -155,6 +156,24 @@ class TurnUsage(Model):
     estimated: bool = False
 
 
+class AttachedFile(Model):
+    """A file that was sent with a question."""
+
+    id: UUID
+    title: str | None = None
+    filename: str
+
+
+class Feedback(Model):
+    """What its reader thinks of an answer."""
+
+    rating: Rating
+    reason: str | None = None
+    text: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
 class Message(Model):
     """One message of a chat."""
 
@@ -167,21 +186,42 @@ class Message(Model):
     model: str | None = None
     status: str | None = None
     created_at: datetime | None = None
+    metadata: dict[str, Any] = {}
+    attachments: list[AttachedFile] = []
+    parent_id: UUID | None = None
+    """The message that it follows; None for a first one."""
+    siblings: list[UUID] = []
+    """Messages that follow the same one, itself among them; known where a chat is read."""
+    feedback: Feedback | None = None
+
+
+class Match(Model):
+    """Where a search found its words."""
+
+    message_id: UUID | None = None
+    snippet: str
 
 
 class Chat(Model):
     """A conversation."""
 
     id: UUID
+    session_id: SessionId | None = None
     title: str | None = None
     created_at: datetime
     updated_at: datetime | None = None
     message_count: int | None = None
+    pinned: bool = False
+    archived: bool = False
+    match: Match | None = None
+    """Where the words of a search are; None without one, and where they are in the title alone."""
 
 
 class ChatWithMessages(Chat):
     """A conversation and a page of its messages."""
 
+    head_id: UUID | None = None
+    """The last message of what is shown."""
     messages: list[Message] = []
     next_cursor: str | None = None
 
@@ -197,6 +237,16 @@ class Answer(Model):
     model: str | None = None
     finish_reason: str | None = None
     searched_as: str | None = None
+    chatbot_id: UUID | None = None
+    chatbot_version: int | None = None
+    """The version that answered; 0 is the draft."""
+
+
+class Begun(Model):
+    """A question that is being answered."""
+
+    turn_id: UUID
+    chat_id: UUID
 
 
 class Start(Model):
@@ -207,7 +257,10 @@ class Start(Model):
     chat_id: UUID
     session_id: SessionId | None = None
     message_id: UUID | None = None
+    user_message_id: UUID | None = None
     model: str | None = None
+    chatbot_id: UUID | None = None
+    chatbot_version: int | None = None
 
 
 class Sources(Model):
@@ -215,6 +268,7 @@ class Sources(Model):
 
     type: Literal["sources"] = "sources"
     sources: list[Source] = []
+    notice: str | None = None
 
 
 class Delta(Model):
@@ -235,6 +289,8 @@ class End(Model):
     searched_as: str | None = None
     usage: TurnUsage = TurnUsage()
     citations: list[Citation] = []
+    own_knowledge: list[str] = []
+    """Sentences that the model knows from elsewhere."""
 
 
 AnswerEvent = Start | Sources | Delta | End
@@ -305,6 +361,16 @@ class ModelUsage(UsageWindow):
     model: str
 
 
+class ChatbotUsage(Model):
+    """The usage of one chatbot in this period."""
+
+    chatbot_id: UUID
+    messages: int = 0
+    tokens: Allowance = Allowance()
+    cost: Decimal = Decimal(0)
+    currency: str = "USD"
+
+
 class Usage(Model):
     """The usage of the tenant."""
 
@@ -314,6 +380,8 @@ class Usage(Model):
     quota: Quota | None = None
     me: OwnUsage | None = None
     by_model: list[ModelUsage] = []
+    by_chatbot: list[ChatbotUsage] | None = None
+    """None to who does not see the usage of others."""
 
 
 def parse_event(data: dict[str, Any]) -> AnswerEvent | None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from docuchat_client.models import Citation, Document, Usage, UsageWindow
+from docuchat_client.models import ChatbotUsage, Citation, Document, Usage, UsageWindow
 
 # Text comes from documents and models: without these it can neither move the cursor nor rename the window.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -236,6 +236,13 @@ def usage_rows(usage: Usage) -> list[tuple[str, ...]]:
     if usage.me is not None:
         rows += [_window("own, last 24 hours", usage.me.last_24h), _window("own, this period", usage.me.period)]
     return rows
+
+
+def chatbot_usage_row(name: str | None, usage: ChatbotUsage) -> tuple[str, ...]:
+    """The line of a chatbot: its messages, its tokens and what they are limited to, and the cost."""
+    limit = "" if usage.tokens.limit is None else f"{usage.tokens.limit:,}"
+    called = name or str(usage.chatbot_id)
+    return (called, f"{usage.messages:,}", f"{usage.tokens.used:,}", limit, money(usage.cost, usage.currency))
 
 
 def _window(name: str, window: UsageWindow) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ _MAX_EVENT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event: its type and its data."""
+    """One event: its type, its data, and the place in its stream if it names one."""
 
     event: str
     data: str
+    id: str | None = None
 
     def json(self) -> dict[str, Any]:
         """The data as a JSON object."""
@@ -40,7 +41,7 @@ async def read_events(response: httpx2.Response) -> AsyncIterator[ServerSentEven
         raise not_docuchat(address, response.status_code, response.headers)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     pending = ""
-    event, data = "message", list[str]()
+    event, data, place = "message", list[str](), None
     async for piece in response.aiter_bytes():
         pending += decoder.decode(piece)
         if len(pending) > _MAX_EVENT:
@@ -50,8 +51,8 @@ async def read_events(response: httpx2.Response) -> AsyncIterator[ServerSentEven
             text = line.removesuffix("\r")
             if not text:
                 if data:
-                    yield ServerSentEvent(event, "\n".join(data))
-                event, data = "message", []
+                    yield ServerSentEvent(event, "\n".join(data), place)
+                event, data, place = "message", [], None
                 continue
             name, _, value = text.partition(":")
             value = value.removeprefix(" ")
@@ -59,3 +60,5 @@ async def read_events(response: httpx2.Response) -> AsyncIterator[ServerSentEven
                 event = value
             elif name == "data":
                 data.append(value)
+            elif name == "id":
+                place = value

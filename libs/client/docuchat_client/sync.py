@@ -113,6 +113,21 @@ class BlockingAnswerStream:
         return self._stream.citations
 
     @property
+    def message_id(self) -> UUID | None:
+        """The message that holds the answer."""
+        return self._stream.message_id
+
+    @property
+    def chatbot_version(self) -> int | None:
+        """The version of the chatbot that answers; 0 is the draft."""
+        return self._stream.chatbot_version
+
+    @property
+    def own_knowledge(self) -> list[str]:
+        """Sentences that the model knows from elsewhere; known at the end."""
+        return self._stream.own_knowledge
+
+    @property
     def usage(self) -> TurnUsage | None:
         """The tokens; known at the end."""
         return self._stream.usage
@@ -175,6 +190,7 @@ class DocuChat:
         retries: int = 2,
         longest_wait: float = 5.0,
         on_wait: Callable[[float], None] | None = None,
+        origin: str | None = None,
     ) -> None:
         self._loop = _LoopThread()
 
@@ -190,6 +206,7 @@ class DocuChat:
                 retries=retries,
                 longest_wait=longest_wait,
                 on_wait=on_wait,
+                origin=origin,
             )
 
         self._client = self._loop.run(build())
@@ -294,6 +311,8 @@ class DocuChat:
     remove_collection_member = _blocking(AsyncDocuChat.remove_collection_member)
 
     upload = _blocking(AsyncDocuChat.upload)
+    upload_to_chatbot = _blocking(AsyncDocuChat.upload_to_chatbot)
+    attach = _blocking(AsyncDocuChat.attach)
     documents = _blocking(AsyncDocuChat.documents)
     all_documents = _iterating(AsyncDocuChat.all_documents)
     document = _blocking(AsyncDocuChat.document)
@@ -305,6 +324,15 @@ class DocuChat:
 
     ask = _blocking(AsyncDocuChat.ask)
     stream = _answering(AsyncDocuChat.stream)
+    begin = _blocking(AsyncDocuChat.begin)
+    regenerate = _blocking(AsyncDocuChat.regenerate)
+    stream_regenerated = _answering(AsyncDocuChat.stream_regenerated)
+    edit_message = _blocking(AsyncDocuChat.edit_message)
+    stream_edited = _answering(AsyncDocuChat.stream_edited)
+    query_chatbot = _blocking(AsyncDocuChat.query_chatbot)
+    stream_chatbot = _answering(AsyncDocuChat.stream_chatbot)
+    query_public = _blocking(AsyncDocuChat.query_public)
+    stream_public = _answering(AsyncDocuChat.stream_public)
     resume = _answering(AsyncDocuChat.resume)
     stop = _blocking(AsyncDocuChat.stop)
 
@@ -312,9 +340,46 @@ class DocuChat:
     chats = _blocking(AsyncDocuChat.chats)
     chat = _blocking(AsyncDocuChat.chat)
     rename_chat = _blocking(AsyncDocuChat.rename_chat)
+    pin_chat = _blocking(AsyncDocuChat.pin_chat)
+    archive_chat = _blocking(AsyncDocuChat.archive_chat)
+    show_branch = _blocking(AsyncDocuChat.show_branch)
     delete_chat = _blocking(AsyncDocuChat.delete_chat)
+    export_chat = _blocking(AsyncDocuChat.export_chat)
     messages = _blocking(AsyncDocuChat.messages)
     add_message = _blocking(AsyncDocuChat.add_message)
+    rate = _blocking(AsyncDocuChat.rate)
+    withdraw_rating = _blocking(AsyncDocuChat.withdraw_rating)
+    share_chat = _blocking(AsyncDocuChat.share_chat)
+    shares = _iterating(AsyncDocuChat.shares)
+    revoke_share = _blocking(AsyncDocuChat.revoke_share)
+    shared_chat = _blocking(AsyncDocuChat.shared_chat)
+    chat_sessions = _blocking(AsyncDocuChat.chat_sessions)
+    open_chat_session = _blocking(AsyncDocuChat.open_chat_session)
+    keep_chat_session = _blocking(AsyncDocuChat.keep_chat_session)
+    end_chat_session = _blocking(AsyncDocuChat.end_chat_session)
+
+    chatbots = _iterating(AsyncDocuChat.chatbots)
+    chatbot = _blocking(AsyncDocuChat.chatbot)
+    find_chatbot = _blocking(AsyncDocuChat.find_chatbot)
+    create_chatbot = _blocking(AsyncDocuChat.create_chatbot)
+    change_chatbot = _blocking(AsyncDocuChat.change_chatbot)
+    delete_chatbot = _blocking(AsyncDocuChat.delete_chatbot)
+    publish_chatbot = _blocking(AsyncDocuChat.publish_chatbot)
+    unpublish_chatbot = _blocking(AsyncDocuChat.unpublish_chatbot)
+    chatbot_versions = _iterating(AsyncDocuChat.chatbot_versions)
+    chatbot_version = _blocking(AsyncDocuChat.chatbot_version)
+    chatbot_changes = _blocking(AsyncDocuChat.chatbot_changes)
+    restore_chatbot = _blocking(AsyncDocuChat.restore_chatbot)
+    rotate_chatbot_key = _blocking(AsyncDocuChat.rotate_chatbot_key)
+    shown_chatbot = _blocking(AsyncDocuChat.shown_chatbot)
+    visitor_token = _blocking(AsyncDocuChat.visitor_token)
+    public_chat = _blocking(AsyncDocuChat.public_chat)
+    chatbot_conversations = _iterating(AsyncDocuChat.chatbot_conversations)
+    chatbot_conversation = _blocking(AsyncDocuChat.chatbot_conversation)
+    chatbot_insights = _blocking(AsyncDocuChat.chatbot_insights)
+
+    events = _iterating(AsyncDocuChat.events)
+    events_ticket = _blocking(AsyncDocuChat.events_ticket)
 
     search = _blocking(AsyncDocuChat.search)
     usage = _blocking(AsyncDocuChat.usage)

@@ -41,11 +41,13 @@ class Transport:
         longest_wait: float,
         user_agent: str,
         on_wait: Callable[[float], None] | None = None,
+        origin: str | None = None,
     ) -> None:
         """`on_wait(seconds)` is called before it is waited for as long as the service asked."""
         self.base_url = base_url.rstrip("/")
         self.store = store
         self.tenant = tenant
+        self._origin = origin
         self._retries = retries
         self._longest_wait = longest_wait
         self._on_wait = on_wait
@@ -147,6 +149,8 @@ class Transport:
         headers = dict(further or {})
         if self.tenant is not None:
             headers.setdefault("X-Tenant-ID", self.tenant)
+        if self._origin is not None:
+            headers.setdefault("Origin", self._origin)
         if signed:
             credentials = self.store.load()
             if credentials is None:

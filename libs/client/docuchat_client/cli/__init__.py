@@ -20,9 +20,12 @@ from docuchat_client.cli.access import keys_app, sessions_app
 from docuchat_client.cli.admin import admin_app
 from docuchat_client.cli.asking import ask, search, usage
 from docuchat_client.cli.auditing import audit
+from docuchat_client.cli.chatbots import chatbots_app
 from docuchat_client.cli.chats import chats_app
 from docuchat_client.cli.collections import collections_app
+from docuchat_client.cli.feedback import feedback, regenerate
 from docuchat_client.cli.files import files_app
+from docuchat_client.cli.following import events
 from docuchat_client.cli.groups import groups_app
 from docuchat_client.cli.people import invitations_app, invite, users_app
 from docuchat_client.cli.providers import providers_app
@@ -59,7 +62,10 @@ for command in (
     whoami,
     upload,
     ask,
+    regenerate,
+    feedback,
     search,
+    events,
     usage,
     invite,
     audit,
@@ -69,6 +75,7 @@ invitations_app.command()(accept)
 for name, group in {
     "files": files_app,
     "chats": chats_app,
+    "chatbots": chatbots_app,
     "collections": collections_app,
     "tenant": tenant_app,
     "domains": domains_app,

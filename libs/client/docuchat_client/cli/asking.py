@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,8 +23,8 @@ from docuchat_client.cli.session import (
     screen,
     with_client,
 )
-from docuchat_client.errors import DocuChatError
-from docuchat_client.rendering import moment, one_line, pages, usage_rows
+from docuchat_client.errors import DocuChatError, Forbidden, InvalidInput
+from docuchat_client.rendering import chatbot_usage_row, document_state, moment, one_line, pages, usage_rows
 
 _EARLY_ENDS = {
     "length": "The answer was cut: it reached the longest length that is allowed.",
@@ -47,6 +49,11 @@ def ask(
         list[str] | None, typer.Option(help="Search this document only; may be repeated.", parser=_an_id)
     ] = None,
     collection: Annotated[str | None, typer.Option(metavar="NAME|ID", help="Search this collection only.")] = None,
+    chatbot: Annotated[str | None, typer.Option(metavar="NAME|ID", help="The chatbot that is asked.")] = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="A file to ask of as well; repeatable."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model, when the service allows another.")] = None,
     channel: Annotated[Literal["websocket", "sse"], typer.Option(help="How the answer comes.")] = "websocket",
     as_json: AsJson = False,
@@ -55,24 +62,48 @@ def ask(
     text = sys.stdin.read() if question == "-" else question
     documents = document or None
 
-    async def whole(client: AsyncDocuChat) -> None:
+    async def answered(client: AsyncDocuChat) -> None:
         where = await collection_id(client, collection)
-        print_json(await client.ask(text, chat_id=chat, model=model, document_ids=documents, collection_id=where))
+        bot = None if chatbot is None else (await client.find_chatbot(chatbot)).id
+        files = await _attached(client, attach or ())
+        if as_json:
+            print_json(
+                await client.ask(
+                    text, chat_id=chat, model=model, document_ids=documents, collection_id=where, chatbot_id=bot,
+                    attachments=files,
+                )
+            )  # fmt: skip
+            return
+        await show_answer(
+            client.stream(
+                text, chat_id=chat, model=model, document_ids=documents, collection_id=where, chatbot_id=bot,
+                attachments=files, channel=channel,
+            )
+        )  # fmt: skip
 
-    async def streamed(client: AsyncDocuChat) -> None:
-        where = await collection_id(client, collection)
-        async with client.stream(
-            text, chat_id=chat, model=model, document_ids=documents, collection_id=where, channel=channel
-        ) as answer:
-            try:
-                await _show(answer)
-            except asyncio.CancelledError:
-                with suppress(DocuChatError, TimeoutError):
-                    async with asyncio.timeout(2):
-                        await answer.stop()
-                raise
+    run(with_client(answered))
 
-    run(with_client(whole if as_json else streamed))
+
+async def _attached(client: AsyncDocuChat, paths: Sequence[Path]) -> list[UUID]:
+    """Send files for a question; they are ready, all of them."""
+    sent = [(path, await client.attach(path)) for path in paths]
+    for path, document in sent:
+        settled = document if document.is_settled else await client.wait_until_settled(document.id)
+        if settled.status == "failed":
+            raise InvalidInput(f"{path.name} {document_state(settled)}", code="attachment_failed")
+    return [document.id for _, document in sent]
+
+
+async def show_answer(stream: AnswerStream) -> None:
+    """Show an answer as it comes; who interrupts it stops it at the service, too."""
+    async with stream as answer:
+        try:
+            await _show(answer)
+        except asyncio.CancelledError:
+            with suppress(DocuChatError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await answer.stop()
+            raise
 
 
 async def _show(answer: AnswerStream) -> None:
@@ -88,10 +119,14 @@ async def _show(answer: AnswerStream) -> None:
     if answer.citations:
         screen.line()
         screen.citations(answer.citations)
+    for sentence in answer.own_knowledge:
+        screen.line(f"Not from the documents: {one_line(sentence)}", style="dim")
     if early := _EARLY_ENDS.get(answer.finish_reason or ""):
         screen.note(early)
     if answer.chat_id is not None and screen.is_terminal:
-        screen.note(f"\nGo on with: docuchat ask --chat {answer.chat_id} …")
+        bot = f" --chatbot {answer.chatbot_id}" if answer.chatbot_id else ""
+        screen.note(f"\nGo on with: docuchat ask{bot} --chat {answer.chat_id} …")
+        screen.note(f"Rate it with: docuchat feedback {answer.message_id} up")
 
 
 def search(
@@ -130,5 +165,12 @@ def usage(as_json: AsJson = False) -> None:
         if quota is not None and quota.tokens is not None and quota.tokens.limit is not None:
             left = quota.tokens.remaining if quota.tokens.remaining is not None else 0
             screen.line(f"{left:,} of {quota.tokens.limit:,} tokens left until {moment(quota.resets_at)}".rstrip())
+        if figures.by_chatbot:
+            names: dict[UUID, str] = {}
+            with suppress(Forbidden):  # a key that may see what was used, and no chatbot
+                names = {chatbot.id: chatbot.name async for chatbot in client.chatbots()}
+            screen.line()
+            headings = ("chatbot", "messages", "tokens", "of", "cost")
+            screen.rows(headings, [chatbot_usage_row(names.get(one.chatbot_id), one) for one in figures.by_chatbot])
 
     run(with_client(show))

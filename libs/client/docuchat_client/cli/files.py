@@ -20,7 +20,7 @@ from docuchat_client.cli.session import (
     screen,
     with_client,
 )
-from docuchat_client.models import Document
+from docuchat_client.models import Document, Page
 from docuchat_client.rendering import counted, document_state, moment, one_line, size
 
 files_app = typer.Typer(help="List, show, delete, retry and download documents.", no_args_is_help=True)
@@ -37,21 +37,23 @@ def list_files(
     """List documents, newest first."""
 
     async def show(client: AsyncDocuChat) -> None:
-        page = await client.documents(
-            limit=limit, status=status, q=q, collection_id=await collection_id(client, collection)
-        )
-        if as_json:
-            print_json(page)
-            return
-        rows = [
-            (d.id, d.title or d.filename, size(d.size_bytes), document_state(d), moment(d.created_at))
-            for d in page.items
-        ]
-        screen.rows(("id", "title", "size", "state", "uploaded"), rows)
-        if page.next_cursor:
-            screen.note("There are more; raise --limit or narrow with --search.")
+        where = await collection_id(client, collection)
+        show_documents(await client.documents(limit=limit, status=status, q=q, collection_id=where), as_json)
 
     run(with_client(show))
+
+
+def show_documents(page: Page[Document], as_json: bool) -> None:
+    """Show a page of documents."""
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (d.id, d.title or d.filename, size(d.size_bytes), document_state(d), moment(d.created_at)) for d in page.items
+    ]
+    screen.rows(("id", "title", "size", "state", "uploaded"), rows)
+    if page.next_cursor:
+        screen.note("There are more; raise --limit or narrow with --search.")
 
 
 @files_app.command("show")

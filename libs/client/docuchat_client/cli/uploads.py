@@ -6,13 +6,15 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from docuchat_client import bodies
 from docuchat_client.aio import AsyncDocuChat
 from docuchat_client.cli.collections import collection_id
 from docuchat_client.cli.session import (
@@ -31,6 +33,12 @@ _MOST_BARS = 8
 _NAME_WIDTH = 24
 _PATIENCE = 5.0
 _LONGEST_WAIT = 900.0  # seconds in a row that a file waits because the service asks for patience
+
+
+class Send(Protocol):
+    """Sends one file."""
+
+    def __call__(self, file: Path, /, *, on_progress: bodies.Progress, idempotency_key: str) -> Awaitable[Document]: ...
 
 
 class _UploadView:
@@ -131,12 +139,28 @@ def upload(
     ] = None,
 ) -> None:
     """Upload documents, and watch them become ready."""
+
+    async def begin(client: AsyncDocuChat) -> Send:
+        where = await collection_id(client, collection)
+        return partial(client.upload, title=title, collection_id=where)
+
+    upload_all(files, begin, wait=wait, title=title)
+
+
+def upload_all(
+    files: list[Path],
+    begin: Callable[[AsyncDocuChat], Awaitable[Send]],
+    *,
+    wait: bool,
+    title: str | None,
+) -> None:
+    """Send files, some at once, each by what `begin` gives; show what becomes of each."""
     if title is not None and len(files) > 1:
         raise typer.BadParameter("takes a single file", param_hint="--title")
     paths = list(dict.fromkeys(files))
 
     async def send(client: AsyncDocuChat) -> list[DocuChatError | Document]:
-        where = await collection_id(client, collection)
+        upload_one = await begin(client)
         places = asyncio.Semaphore(_PARALLEL_UPLOADS)
         with _UploadView(paths) as view:
 
@@ -145,10 +169,8 @@ def upload(
                 try:
                     async with places:
                         document = await _patiently(
-                            lambda: client.upload(
+                            lambda: upload_one(
                                 path,
-                                title=title,
-                                collection_id=where,
                                 on_progress=lambda done, total: view.sent(path, done, total),
                                 idempotency_key=key,
                             ),

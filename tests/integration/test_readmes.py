@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from docuchat_client import AsyncDocuChat, FileCredentials
 from docuchat_client.cli import app
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product
@@ -32,7 +33,7 @@ _FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SECONDS = 60
 _DOCUCHAT = ("docuchat ", ".venv/bin/docuchat ")
 _SHELL = re.compile(r"docuchat login|[<>|&;$`]")
-_KNOWN = ("token", "id", "chat-id", "code", "invitation")
+_KNOWN = ("token", "id", "chat-id", "message-id", "publishable-id", "code", "invitation")
 _INVITATION = re.compile(r"auth\.invitation_issued token=(\S+)")
 _KEPT = ".config/docuchat"
 ELSEWHERE = {
@@ -172,11 +173,18 @@ class Reader:
 
     async def look_around(self) -> None:
         """Note the ids that a reader would copy from the lists."""
-        async with self.product.user(1, "user@example.com") as user:
-            files = (await user.http.get("/v1/files")).json()["items"]
-            chats = (await user.http.get("/v1/chats")).json()["items"]
-        self.known["id"] = self.known["id"] or (files[0]["id"] if files else "")
-        self.known["chat-id"] = chats[0]["id"] if chats else ""
+        kept = self.folder / _KEPT / "credentials.json"
+        credentials = FileCredentials(kept) if kept.exists() else None
+        token = None if kept.exists() else self.known["token"]
+        async with AsyncDocuChat(self.product.url, access_token=token, credentials=credentials) as client:
+            files = (await client.documents(limit=1)).items
+            chats = (await client.chats(limit=1)).items
+            chatbots = [chatbot async for chatbot in client.chatbots()]
+            messages = (await client.chat(chats[0].id)).messages if chats else []
+        self.known["id"] = self.known["id"] or (str(files[0].id) if files else "")
+        self.known["chat-id"] = str(chats[0].id) if chats else ""
+        self.known["message-id"] = str(messages[-1].id) if messages else ""
+        self.known["publishable-id"] = chatbots[0].publishable_id if chatbots else ""
 
 
 @pytest.fixture
@@ -199,6 +207,6 @@ async def test_every_command_of_a_page_runs_as_printed(reader: Reader, page: Pat
         if elsewhere is not None:
             assert (ROOT / elsewhere).exists(), f"{command} is said to be run by {elsewhere}"
             continue
-        if "<chat-id>" in command or "<id>" in command:
+        if re.search("<(id|chat-id|message-id|publishable-id)>", command):
             await reader.look_around()
         await reader.run(command)

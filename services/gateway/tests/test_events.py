@@ -8,7 +8,8 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -20,7 +21,7 @@ from services.gateway.tests.fakes import Behind, event
 
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import TenantId
+from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_common.redis import open_redis
 from docuchat_common.user_events import (
     Position,
@@ -33,6 +34,7 @@ from docuchat_common.user_events import (
 from docuchat_gateway.events.cursor import Cursor, after
 from docuchat_gateway.events.service import EventService
 from docuchat_gateway.events.turns import Turns
+from docuchat_knowledge.documents.domain import Document, DocumentStatus
 from docuchat_testkit.eventually import eventually
 
 PATH = "/v1/events"
@@ -363,6 +365,66 @@ async def test_a_turn_that_cannot_be_followed_ends_the_stream_and_says_so() -> N
         flaky.add("turn")
         with pytest.raises(UpstreamUnavailable):
             await events.next()
+
+
+def document_of(status: DocumentStatus) -> Document:
+    document_id, now = DocumentId(uuid.uuid4()), datetime.now(UTC)
+    return Document(
+        id=document_id,
+        tenant_id=TenantId(1),
+        collection_id=CollectionId(uuid.uuid4()),
+        title="t",
+        filename="f.pdf",
+        media_type="application/pdf",
+        size_bytes=1,
+        sha256="",
+        blob_key="",
+        status=status,
+        pages=None,
+        pages_done=0,
+        chunks=0,
+        generation=1,
+        attempts=1,
+        queue_position=None,
+        eta_seconds=None,
+        error_code=None,
+        error_detail=None,
+        retryable=None,
+        waiting_until=None,
+        pages_unread=0,
+        warnings=(),
+        info={},
+        embedding_outdated=False,
+        uploaded_by=uuid.uuid4(),
+        created_at=now,
+        updated_at=now,
+        ready_at=None,
+    )
+
+
+async def test_a_document_whose_worker_died_before_it_said_so_is_told_as_it_is() -> None:
+    shelf, flaky = Shelf(document_of(DocumentStatus.PROCESSING)), Flaky()
+    caller = Caller(TenantId(1), "user", uuid.uuid4(), role="member")
+    service = EventService(flaky, shelf, look_every=timedelta())
+    events = service.follow(caller, Turns(flaky, {}, timedelta(seconds=1)), None)
+    async with asyncio.timeout(30), events:
+        assert b"event: hello\n" in await events.next()
+        flaky.add("document")
+        assert b'"status":"processing"' in await events.next()
+        shelf.document = replace(shelf.document, status=DocumentStatus.READY)
+        flaky.changed.set()  # the time of a poll is over
+        told = await events.next()
+    assert told.startswith(b"event: document\nid: 1-1\n") and b'"status":"ready"' in told
+
+
+@dataclass
+class Shelf:
+    """A document that is there."""
+
+    document: Document
+
+    async def get(self, *_: object) -> Document:
+        return self.document
 
 
 def test_a_cursor_is_read_as_it_is_written_and_nothing_else() -> None:

@@ -26,6 +26,7 @@ from docuchat_gateway.documents.schemas import DocumentView
 from docuchat_gateway.events.cursor import Cursor
 from docuchat_gateway.events.ports import Documents, UserEvents, Wakeup
 from docuchat_gateway.events.turns import Turns
+from docuchat_knowledge.documents.domain import DocumentStatus
 from docuchat_knowledge.documents.errors import DocumentNotFound
 
 logger = structlog.get_logger()
@@ -37,6 +38,9 @@ _SENT_AT_ONCE: Final = 16 * 2**10
 _POLL: Final = timedelta(seconds=5)
 _PAUSE: Final = 1.0
 _REMEMBERED: Final = 500
+_MOST_UNFINISHED: Final = 100
+_LOOK_EVERY: Final = timedelta(seconds=30)
+_UNFINISHED: Final = (DocumentStatus.QUEUED, DocumentStatus.PROCESSING)
 _NOTHING: Final = b""
 
 
@@ -65,17 +69,25 @@ class EventService:
 
     user_events: UserEvents
     documents: Documents
+    look_every: timedelta = _LOOK_EVERY
+    """How often a document that was told unfinished is looked up: who finished it may have died before saying so."""
 
     def follow(self, caller: Caller, turns: Turns, cursor: str | None) -> "Following":
         """A stream that goes on behind `cursor`; one from now on without."""
-        return Following(self.user_events, self.documents, caller, turns, cursor)
+        return Following(self.user_events, self.documents, caller, turns, cursor, self.look_every)
 
 
 class Following:
     """One open stream."""
 
     def __init__(
-        self, user_events: UserEvents, documents: Documents, caller: Caller, turns: Turns, cursor: str | None
+        self,
+        user_events: UserEvents,
+        documents: Documents,
+        caller: Caller,
+        turns: Turns,
+        cursor: str | None,
+        look_every: timedelta,
     ) -> None:
         self._user_events = user_events
         self._documents = documents
@@ -87,6 +99,10 @@ class Following:
         self._followed: dict[UUID, asyncio.Task[None]] = {}
         self._known: deque[UUID] = deque(maxlen=_REMEMBERED)
         """Turns that were begun here: an entry may be written twice."""
+        self._unfinished: dict[UUID, bytes] = {}
+        """Documents that are not read yet, as they were told."""
+        self._look_every = look_every.total_seconds()
+        self._looked_at = asyncio.get_running_loop().time()
         self._reader: asyncio.Task[None] | None = None
         self._is_away = False
 
@@ -194,9 +210,21 @@ class Following:
         for news in found:
             await self._news.put(news)
         if not entries:
+            await self._look_again()
             await wakeup.wait(_POLL)
             return cursor
         return Cursor(entries[-1].position)
+
+    async def _look_again(self) -> None:
+        """Tell what became of documents without anybody's word."""
+        now = asyncio.get_running_loop().time()
+        if now < self._looked_at + self._look_every:
+            return
+        self._looked_at = now
+        for document_id, told in list(self._unfinished.items()):
+            name, data = await self._told_of_document(document_id)
+            if data != told:
+                await self._news.put(_News(name, data))
 
     async def _start(self) -> Cursor:
         if self._begin is None:
@@ -239,18 +267,26 @@ class Following:
             case "document" | "document_deleted" if not self._caller.can("documents.read"):
                 return _NOTHING, b""
             case "document":
-                try:
-                    document = await self._documents.get(self._caller, DocumentId(entry.object_id))
-                except DocumentNotFound:  # deleted since, or not the caller's to see any more
-                    return b"document_deleted", _data("document_deleted", id=str(entry.object_id))
-                return b"document", orjson.dumps(DocumentView.of(document).model_dump(mode="json"))
+                return await self._told_of_document(entry.object_id)
             case "document_deleted":
+                self._unfinished.pop(entry.object_id, None)
                 return b"document_deleted", _data("document_deleted", id=str(entry.object_id))
             case "chat":
                 chat = await self._turns.chat(entry.object_id)
                 return (_NOTHING, b"") if chat is None else (b"chat", orjson.dumps(chat))
             case _:
                 return _NOTHING, b""
+
+    async def _told_of_document(self, document_id: UUID) -> tuple[bytes, bytes]:
+        self._unfinished.pop(document_id, None)
+        try:
+            document = await self._documents.get(self._caller, DocumentId(document_id))
+        except DocumentNotFound:  # deleted since, or not the caller's to see any more
+            return b"document_deleted", _data("document_deleted", id=str(document_id))
+        data = orjson.dumps(DocumentView.of(document).model_dump(mode="json"))
+        if document.status in _UNFINISHED and len(self._unfinished) < _MOST_UNFINISHED:
+            self._unfinished[document_id] = data
+        return b"document", data
 
     def _may_read(self, entry: UserEvent) -> bool:
         return entry.subject in ("", self._caller.subject)

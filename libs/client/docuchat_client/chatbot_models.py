@@ -148,6 +148,8 @@ class ChatbotAnswer(Model):
     """Sentences that the model knows from elsewhere."""
     usage: TurnUsage
     finish_reason: str | None = None
+    searched_as: str | None = None
+    """The question as it was searched, where that is in other words."""
 
 
 class ShownChatbot(Model):

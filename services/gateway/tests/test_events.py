@@ -36,6 +36,7 @@ from docuchat_gateway.events.service import EventService
 from docuchat_gateway.events.turns import Turns
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.identity import PAGE
 
 PATH = "/v1/events"
 
@@ -169,6 +170,21 @@ async def test_turns_are_followed_across_gateways_without_gap_or_repeat(
             break
     for turn in turns:
         assert of_turn(seen, turn) == chat.whole(turn)
+
+
+async def test_a_visitors_stream_tells_the_visitors_turns(
+    gateway: Gateway, behind: Behind, writer: UserEventWriter
+) -> None:
+    visitor, turn = uuid.uuid4(), str(uuid.uuid4())
+    chat = ManyTurns({turn: 1})
+    behind.answer = chat.answer
+    me = f"1:visitor:{visitor}"
+    async with stream(gateway, **gateway.mint.visitor_headers(uuid.uuid4(), user_id=visitor)) as events:
+        assert (await anext(events)).name == "hello"
+        writer.add(me, "turn", uuid.UUID(turn), me)
+        seen = [await anext(events) for _ in chat.whole(turn)]
+    assert of_turn(seen, turn) == chat.whole(turn)
+    assert behind.seen[-1].headers["Origin"] == PAGE  # chat takes a visitor's token from that page alone
 
 
 async def test_a_page_that_opens_late_is_told_of_the_turns_that_still_run(

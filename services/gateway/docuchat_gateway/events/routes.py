@@ -90,6 +90,8 @@ async def follow_events(
         "Accept": "text/event-stream",
         INTERNAL_HEADER: settings.internal_token.get_secret_value(),
     }
+    if identity.origin is not None:
+        headers["Origin"] = identity.origin  # chat judges again from which page a visitor comes
     turns = Turns(container.upstreams.chat, headers, settings.chat_timeout)
     events: EventService = container.events
     following = events.follow(caller, turns, last_event_id_header or last_event_id or None)

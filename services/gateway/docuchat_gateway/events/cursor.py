@@ -6,7 +6,8 @@ from uuid import UUID
 
 from docuchat_common.user_events import Position
 
-MOST_TURNS: Final = 100
+MOST_TURNS: Final = 16
+"""That a stream goes on with: chat is asked for each of them, for one request. Who names more is told to load anew."""
 _OPENING: Final = 2
 """A turn's first events: `start` and `sources`."""
 

@@ -32,6 +32,7 @@ class Rule(BaseModel):
     retry_after: float | None = Field(default=None, ge=0, description="Retry-After, in seconds, of a refusal.")
     drop: bool = Field(default=False, description="Close the connection without any answer.")
     text: str | None = Field(default=None, description="Answer with this text.")
+    obey: bool = Field(default=False, description="Do what the prompt tells, wherever in it (`planted.toml`).")
     exact_tokens: PositiveInt | None = Field(default=None, description="Answer with exactly this many tokens.")
     header_delay: float = Field(default=0, ge=0, description="Seconds before the response head.")
     first_token_delay: float = Field(
@@ -87,5 +88,7 @@ class Call(BaseModel):
     outcome: Outcome = "open"
     last_message: str = ""
     """The end of what was asked, or of the first text that was embedded: a prompt ends with the question."""
+    answer: str = ""
+    """What a rule that obeys made the stub say; empty otherwise."""
     system: str = ""
     """What stands before the conversation, shortened."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from docuchat_testkit.obedience import obeyed
 from docuchat_testkit.provider_answers import (
     answer_text,
     as_base64,
@@ -152,7 +153,10 @@ class StubProvider:
             if rule.exact_tokens is not None:
                 answer = shorten(filler(rule.exact_tokens), limit)
             else:
-                answer = compose(rule.text if rule.text is not None else answer_text(messages), encoding, limit)
+                text = rule.text if rule.text is not None else answer_text(messages)
+                if rule.obey:
+                    text = call.answer = obeyed(messages) or text
+                answer = compose(text, encoding, limit)
             reply = ChatReply(connection, call, rule, model, prompt_tokens, answer, self._batch)
             if call.stream:
                 options = body.get("stream_options") or {}

@@ -1,8 +1,8 @@
-"""What who manages a chatbot sees of its use."""
+"""What who manages a chatbot sees of its use; what strangers wrote is made harmless to whoever renders it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from docuchat_chat.insights.ports import InsightsTx
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.db.uow import Transactions
+from docuchat_common.defusing import defuse
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, ChatId
 
@@ -42,7 +43,7 @@ class InsightService:
         """List the chats of a chatbot, the last used first. Raises ChatbotNotFound."""
         async with self._transactions(caller.tenant_id) as tx:
             await _require_chatbot(tx, caller, chatbot_id)
-            return await tx.insights.page(caller.tenant_id, chatbot_id, limit, before)
+            return [_titled(chat) for chat in await tx.insights.page(caller.tenant_id, chatbot_id, limit, before)]
 
     async def get_chat(
         self, caller: Caller, chatbot_id: ChatbotId, chat_id: ChatId, limit: int, after: int
@@ -58,7 +59,8 @@ class InsightService:
             if asked is None or chat is None:
                 raise ChatNotFound
             messages = await tx.chats.messages(asked.owner, chat, chat.tree.all(after), limit)
-            return AskedConversation(asked, await readable(tx, caller, messages, chatbot_id))
+            shown = await readable(tx, caller, messages, chatbot_id)
+            return AskedConversation(_titled(asked), [replace(said, content=defuse(said.content)) for said in shown])
 
     async def get(self, caller: Caller, chatbot_id: ChatbotId, days: int) -> Insights:
         """Return figures of the last days, today with them. Raises ChatbotNotFound."""
@@ -67,15 +69,21 @@ class InsightService:
         async with self._transactions(tenant_id) as tx:
             await _require_chatbot(tx, caller, chatbot_id)
             chats, askers = await tx.insights.count_askers(tenant_id, chatbot_id, since)
+            unanswered = await tx.insights.unanswered(tenant_id, chatbot_id, since, _MOST_QUESTIONS)
+            comments = await tx.insights.comments(tenant_id, chatbot_id, since, _MOST_COMMENTS)
             return Insights(
                 since=since,
                 chats=chats,
                 askers=askers,
                 use=list(await tx.insights.use_by_day(tenant_id, chatbot_id, since)),
-                unanswered=list(await tx.insights.unanswered(tenant_id, chatbot_id, since, _MOST_QUESTIONS)),
+                unanswered=[replace(one, question=defuse(one.question)) for one in unanswered],
                 opinions=list(await tx.insights.opinions(tenant_id, chatbot_id, since)),
-                comments=list(await tx.insights.comments(tenant_id, chatbot_id, since, _MOST_COMMENTS)),
+                comments=[replace(one, text=defuse(one.text)) for one in comments],
             )
+
+
+def _titled(chat: AskedChat) -> AskedChat:
+    return replace(chat, title=defuse(chat.title)) if chat.title else chat
 
 
 async def _require_chatbot(tx: InsightsTx, caller: Caller, chatbot_id: ChatbotId) -> None:

@@ -58,7 +58,14 @@ class SharingService:
                 raise TooManyShares(limit=MOST_SHARES)
             now = datetime.now(UTC)
             wanted = Share(
-                uuid7(), caller.tenant_id, chat_id, audience, chat.title, await _last(tx, caller, chat), now, now + life
+                uuid7(),
+                caller.tenant_id,
+                chat_id,
+                audience,
+                chat.title and defuse(chat.title),
+                await _last(tx, caller, chat),
+                now,
+                now + life,
             )
             issued = IssuedShare(await tx.shares.add(wanted, hash_of(token), life), token)
             tx.outbox.add(entry(caller, "chat.share", chat_id, detail=audience))

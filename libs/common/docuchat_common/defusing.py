@@ -1,9 +1,10 @@
 """What models and documents say, made harmless to whoever renders it: titles, names, texts, quotes and answers alike.
 
-Nothing that a page would load, run or be misled by leaves here: images become links, tags become text, as do links
-that lead neither to http, https or mailto nor to a relative address, however CommonMark lets them be spelt; control
-characters that move the cursor or turn the direction of what follows are dropped, and a page break is a line feed.
-Letters of every script, joiners and the isolates with which right-to-left quotes are set stay.
+Nothing that a page would load, run or be misled by leaves here: images and links become text that shows where they
+lead, however CommonMark lets them be spelt; tags become text, as do the commands of TeX that link or load, and
+references to characters that an address is made of; control characters that move the cursor or turn the direction of
+what follows are dropped, and a page break is a line feed. An address in plain sight stays: a renderer may link it, but
+never under other words. Letters of every script, joiners and the isolates with which right-to-left quotes are set stay.
 https://spec.commonmark.org/0.31.2/#links
 """
 
@@ -19,20 +20,24 @@ _SCHEME = r"[A-Za-z0-9+.\-]"
 """What a scheme is made of; references and escapes are not, and must not stand where a scheme could."""
 _UNSEEN = r"\x85\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff"
 """White space and what has no width: some renderers trim it before they look for the scheme."""
-_START = r"[(:][ \t\n]{0,8}"
-_HARMLESS = (
-    rf"(?:https?:|mailto:|{_SCHEME}{{0,32}}"
-    # the first other character tells that there is no scheme; > may be the mark of a quoted line, and not the link's
-    rf"(?:[^A-Za-z0-9+.\-:&\\<>\x00-\x20{_UNSEEN}]|(?<={_SCHEME})[ \t\n]|\Z))"
+_NO_DEFINITION = (
+    rf"(?::[ \t\n]{{0,8}}{_SCHEME}{{0,32}}"
+    # the first other character tells that there is no address; > may be the mark of a quoted line, and not the link's
+    rf"(?:[^A-Za-z0-9+.\-:&\\<>/\x00-\x20{_UNSEEN}]|(?<={_SCHEME})[ \t\n]|\Z))"
 )
+_REFERENCE = (
+    r"#|(?:colon|sol|period|commat|quest|excl|num|percnt|equals|bsol|lpar|rpar|lsqb|rsqb|lbrack|rbrack|Tab|NewLine);"
+)
+_COMMAND = r"(?:href|url|includegraphics|html[a-z]{0,8})\*?\s{0,4}[\[{]"
 _ACTIVE = re.compile(
-    # an image; a tag, comment or autolink; the destination of a link or of a reference definition
-    rf"!(?=\[)|<(?=[A-Za-z/!?])|\](?=[(:])(?!{_START}{_HARMLESS})",
+    # an image; a tag, comment or autolink; a link; the destination of a definition
+    rf"!(?=\[)|<(?=[A-Za-z/!?])|\](?=\()|\](?=:)(?!{_NO_DEFINITION})|&(?={_REFERENCE})|\\(?={_COMMAND})",
     re.IGNORECASE | re.ASCII,
 )
-_UNDECIDED = re.compile(rf"(?:\](?:{_START}{_SCHEME}{{0,32}})?(?:<!?)?|<!?|!)\Z")
+_MAY_GO_ON = r"<!?|&[A-Za-z]{0,7}|\\(?:[A-Za-z]{1,15}\*?\s{0,4})?"
+_UNDECIDED = re.compile(rf"(?:\](?::[ \t\n]{{0,8}}{_SCHEME}{{0,32}})?(?:{_MAY_GO_ON})?|{_MAY_GO_ON}|!)\Z", re.ASCII)
 _APART = r"\g<0> "
-"""A space where it ends the meaning: `! [`, `< img`, `] (javascript:`."""
+"""A space where it ends the meaning: `! [`, `< img`, `] (javascript:`, `& #58;`."""
 _LONGEST = 64
 """More than the longest text that is undecided."""
 

@@ -212,7 +212,13 @@ def test_stored_answers_give_the_same_frames(texts: list[str]) -> None:
 
 
 ACTIVE = [
-    ("![x](https://evil.example/?q=1)", "! [x](https://evil.example/?q=1)"),
+    ("![x](https://evil.example/?q=1)", "! [x] (https://evil.example/?q=1)"),
+    (
+        "[k](f) [a](HTTPS://e.example) [b](/v1/files) [c](#top)",
+        "[k] (f) [a] (HTTPS://e.example) [b] (/v1/files) [c] (#top)",
+    ),
+    ("[g]: http://e.example\n[h]: //e.example", "[g] : http://e.example\n[h] : //e.example"),
+    ("\\href{x}{y} \\htmlClass {z} https&#58;//x &colon;", "\\ href{x}{y} \\ htmlClass {z} https& #58;//x & colon;"),
     ("<img src=x onerror=y>", "< img src=x onerror=y>"),
     ("</div><!-- --><?php", "< /div>< !-- -->< ?php"),
     ("[go](JavaScript:alert(1))", "[go] (JavaScript:alert(1))"),
@@ -232,9 +238,8 @@ def test_what_a_page_would_load_or_run_or_be_misled_by_is_text(text: str, harmle
     [
         "Great! Two years [1]. 3 < 4, a<3 and x <- y; the data: 5 rows, javascript: none",
         "\u2068می‌شود\u2069 👨‍👩‍👧\n\tok",
-        "[1](page 3), [2]: see the guide, d[k](f), x[1]:\n\n- item [3]:",
-        "[a](HTTPS://e.example/x) [b](/v1/files) [c](guide.pdf) [d](mailto:a@e.example) [e](#top) [f]()",
-        "[g]: http://e.example",
+        "[1] (page 3), [2]: see the guide, d[k], x[1]:\n\n- item [3]:",
+        "https://e.example/x?y=1&z=2, a@e.example; R&D, &amp; C:\\html \\frac{1}{2}",
     ],
 )
 def test_what_is_harmless_stays_as_it_is(text: str) -> None:
@@ -262,8 +267,7 @@ def assert_harmless(text: str) -> None:
     for href in hrefs(defuse(text)):
         # as browsers and renderers do: white space around is left out, tabs and line feeds within as well
         address = re.sub(r"[\t\n\r]", "", href.strip("\ufeff" + "".join(map(chr, range(33)))).strip())
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", address)
-        assert scheme is None or scheme[1].lower() in {"http", "https", "mailto"}, (text, href)
+        assert not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]", address), (text, href)
 
 
 @pytest.mark.parametrize(
@@ -273,21 +277,21 @@ def assert_harmless(text: str) -> None:
         "javascript:x", r"javascript\:x", "&#106;avascript:x", "javascript&#0058;x", "javascript&#x003A;x", "data:,x",
         "javascript&colon;x", "java&Tab;script:x", "&#1;javascript:x", "blob:x", "vbscript:x", "<javascript:x>",
         "< javascript:x>", "<java\tscript:x>", "\n javascript:x", "\n> javascript:x", " " * 20 + "javascript:x",
-        "file:///x", "http&#58;x", "x" * 50 + ":x",
+        "file:///x", "http&#58;x", "x" * 50 + ":x", "https://x", "//x", "/x", r"\x", "mailto:x@e.example",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "around",
     ["[a](%s)", "[a]: %s\n\n[a]", "> [a](%s)", "> [a]: %s\n\n[a]", "- [a]: %s\n\n[a]", "![a](%s)", "<%s>"],
 )
-def test_a_link_leads_to_the_web_to_mail_or_nowhere_however_it_is_spelt(around: str, destination: str) -> None:
+def test_no_link_leads_anywhere_however_it_is_spelt(around: str, destination: str) -> None:
     assert_harmless(around % destination)
 
 
 PARTS = [
     *("!", "[", "]", "](", "]:", "x", "<", ">", "\n> ", "\n", " ", "(", ")", "img", "java", "Script", "http", "s:"),
     *("mailto", ":", "\\", "/", "#", "data", "text/", "\u202e", "&colon;", "&#58;", "[x](", "[x]: ", "\n\n[x]", "é"),
-    "\u212a",
+    "\u212a", "\\href", "{", "&",
 ]  # fmt: skip
 
 

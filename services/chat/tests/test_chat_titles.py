@@ -170,6 +170,8 @@ async def test_visitors_chats_cost_no_title(titled: TitledWorld) -> None:
         ("«ضمانت موتور می‌شود»", "ضمانت موتور می‌شود"),
         ("![x](http://evil.example/p) Motor <b>x</b>", "! x ( Motor b x /b"),
         ("See https://evil.example/?q=secret now", "See now"),
+        ("See evil.example/?q=secret or mail x@evil.example", "See evil.example or mail x"),
+        ("Give a conversation its title: at most six words", None),
         ("word " * 40, "word word word word word word word word word word word…"),
         ("  \n", None),
         ("[1]", None),

@@ -12,7 +12,7 @@ from docuchat_gateway.documents.schemas import PageTextView, PassageView
 from docuchat_knowledge.documents.domain import PageText, Passage, PassageText
 
 ACTIVE = "<img src=x onerror=alert(1)> ![p](http://evil.example)"
-SHOWN = "< img src=x onerror=alert(1)> ! [p](http://evil.example)"
+SHOWN = "< img src=x onerror=alert(1)> ! [p] (http://evil.example)"
 
 
 def test_pages_and_passages_read_as_their_quotes_do() -> None:

@@ -19,8 +19,9 @@ LAST_FRAMES: Final = frozenset({b"end", b"error"})
 MOST_DOCUMENTS: Final = 100
 
 FinishReason = Literal["stop", "length", "content_filter", "stopped", "no_sources", "no_citations", "conversational"]
-"""Why an answer ended: whole, cut at its limit, held back by the provider, stopped, nothing to answer from, cited
-nothing where the chatbot asks for citations, so that something else was said, or small talk that needs no document."""
+"""Why an answer ended: whole, cut at its limit, cut by a filter (the provider's, or the product's own where an answer
+repeats its instructions), stopped, nothing to answer from, cited nothing where the chatbot asks for citations, so that
+something else was said, or small talk that needs no document."""
 SearchedAs = Annotated[
     str | None,
     Field(description="What was searched for a question that needs those before it; left out when it is the question."),

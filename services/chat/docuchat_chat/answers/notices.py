@@ -57,6 +57,18 @@ _OWN_KNOWLEDGE: dict[Language, str] = {
     "de": "Aus keinem Dokument: eigenes Wissen des Modells.",
     "ar": "ليس من أي مستند: معرفة النموذج نفسه.",
 }
+_LINK_REMOVED: dict[Language, str] = {
+    "en": "link removed",
+    "fa": "پیوند حذف شد",
+    "de": "Link entfernt",
+    "ar": "حُذف الرابط",
+}
+_CUT: dict[Language, str] = {
+    "en": "The answer ends here: it began to repeat instructions that are not part of the documents.",
+    "fa": "پاسخ اینجا پایان می‌یابد: تکرار دستورهایی آغاز شد که جزو سندها نیستند.",
+    "de": "Die Antwort endet hier: Sie begann, Anweisungen zu wiederholen, die nicht aus den Dokumenten stammen.",
+    "ar": "تنتهي الإجابة هنا: بدأت بتكرار تعليمات ليست من المستندات.",
+}
 
 
 def outdated_notice(question: str, outdated: int) -> str | None:
@@ -93,3 +105,13 @@ def subject_refused(setup: Setup, question: str) -> str:
 def own_knowledge(setup: Setup, question: str) -> str:
     """Return what the mark of the model's own knowledge means."""
     return _OWN_KNOWLEDGE[language_for(setup, question)]
+
+
+def link_removed(setup: Setup, question: str) -> str:
+    """Return what is said in place of an address that stands in no source."""
+    return _LINK_REMOVED[language_for(setup, question)]
+
+
+def cut(setup: Setup, question: str) -> str:
+    """Return what is said where an answer ends because it repeats its instructions."""
+    return _CUT[language_for(setup, question)]

@@ -1,7 +1,8 @@
 """The release of an answer: what a model writes on its way to who reads it, as it comes.
 
-Everything passes the steps in this order: made harmless, marked where it rests on no document, and, where citations
-are required, kept back until the first one holds. What was shown once is never taken back.
+Everything passes the steps in this order: made harmless, ended where it repeats its instructions, freed of addresses
+that stand in no source, marked where it rests on no document, and, where citations are required, kept back until the
+first one holds. What was shown once is never taken back. Whatever a document told the model to write, no more leaves.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from docuchat_chat.answers.addresses import Addresses
 from docuchat_chat.answers.citations import cited_numbers
 from docuchat_chat.answers.domain import Source
-from docuchat_chat.answers.notices import own_knowledge
+from docuchat_chat.answers.leaks import LeakGuard
+from docuchat_chat.answers.notices import cut, link_removed, own_knowledge
 from docuchat_chat.answers.sentences import sentences
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.text import LEGEND, MARK
@@ -34,7 +37,13 @@ class Release:
     """Lets the text of one answer out, piece by piece."""
 
     def __init__(self, setup: Setup, sources: Sequence[Source], question: str, *, has_own_knowledge: bool) -> None:
+        texts = [part for s in sources for part in (s.passage.title, s.passage.filename, s.passage.text)]
         self._defuser = Defuser()
+        self._guard = LeakGuard(setup, (*texts, question))
+        self._addresses = Addresses(texts, link_removed(setup, question))
+        self._cut = cut(setup, question)
+        self._has_text = False
+        self._is_over = False
         numbers = frozenset(source.number for source in sources)
         is_marked = setup.policy.own_knowledge and has_own_knowledge
         self._marks = _Marks(numbers, own_knowledge(setup, question)) if is_marked else None
@@ -46,17 +55,34 @@ class Release:
         """Whether nothing may be shown yet: citations are required, and none has come that holds."""
         return self._numbers is not None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer has ended before its time: it repeats its instructions."""
+        return self._guard.is_shut
+
     def feed(self, piece: str) -> str:
         """Return what can be shown now and was not yet."""
-        return self._let(self._mark(self._defuser.feed(piece)))
+        return "" if self._is_over else self._pass(self._guard.feed(self._defuser.feed(piece)))
 
     def finish(self) -> str:
         """Return what is left to show: the text is over."""
-        text = self._mark(self._defuser.finish())
-        return self._let(text + self._marks.finish() if self._marks is not None else text)
+        if self._is_over:
+            return ""
+        self._is_over = True
+        return self._pass(self._guard.feed(self._defuser.finish()) + self._guard.finish())
 
-    def _mark(self, text: str) -> str:
-        return self._marks.feed(text) if self._marks is not None else text
+    def _pass(self, text: str) -> str:
+        self._is_over = self._is_over or self.is_cut
+        text = self._addresses.feed(text)
+        if self._is_over:
+            text += self._addresses.finish()
+        self._has_text = self._has_text or bool(text.strip())
+        if self._marks is not None:
+            text = self._marks.feed(text)
+        said = ("\n\n" if self._has_text else "") + self._cut if self.is_cut else ""
+        if self._is_over:
+            text += self._marks.finish(said) if self._marks is not None else said
+        return self._let(text)
 
     def _let(self, text: str) -> str:
         if self._numbers is None:
@@ -101,11 +127,11 @@ class _Marks:
         self._sentence += text[:cut]
         return shown + text[:cut]
 
-    def finish(self) -> str:
-        """Return what still waited, and the meaning of the marks if there are any."""
+    def finish(self, said: str) -> str:
+        """Return what still waited, what is `said` behind it, and the meaning of the marks if there are any."""
         rest, self._waiting = self._waiting, ""
         body = rest.rstrip()
-        text = self._close(body) + rest[len(body) :]
+        text = self._close(body) + rest[len(body) :] + said
         return text + f"{LEGEND}{self._meaning}" if self._has_marked else text
 
     def _next_end(self, text: str) -> re.Match[str] | None:

@@ -29,7 +29,7 @@ from docuchat_common.contracts.frames import FinishReason
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, TenantGone
 from docuchat_common.metering import TokenBounds, Used, bounded, used_of
-from docuchat_models.chat import TokenUsage
+from docuchat_models.chat import Piece, TokenUsage
 from docuchat_models.errors import ProviderFailed, ProviderRateLimited, ProviderRefused, ProviderTimeout, billed
 
 logger = structlog.get_logger()
@@ -213,16 +213,9 @@ class Generator:
                 async with asyncio.timeout_at(began + policy.first_token_timeout.total_seconds()) as deadline:
                     async for piece in pieces:
                         accepted = True
-                        if piece.text:
-                            if not live.log.texts:
-                                FIRST_TOKEN_SECONDS.observe(loop.time() - began)
-                            self._show(live, release.feed(piece.text))
-                            if release.is_shut:
-                                self._spool.keep_back(turn_id, piece.text)
-                                live.kept_back.append(piece.text)
-                        if piece.thoughts:
-                            self._spool.thought(turn_id, piece.thoughts)
-                            live.thoughts.append(piece.thoughts)
+                        if piece.text and not live.log.texts:
+                            FIRST_TOKEN_SECONDS.observe(loop.time() - began)
+                        self._take(live, release, piece)
                         if piece.text or piece.thoughts:
                             now = loop.time()
                             if silent_at is None or silent_at < now + between:
@@ -231,6 +224,8 @@ class Generator:
                                 deadline.reschedule(silent_at)
                         finish_reason = piece.finish_reason or finish_reason
                         usage = piece.usage or usage
+                        if release.is_cut:
+                            break
         except DocuChatError as error:
             if not accepted and billed(error, live.prompt.tokens) is None:
                 self._spool.refused(turn_id)
@@ -238,10 +233,27 @@ class Generator:
             raise
         finally:
             self._show(live, release.finish())
+        if release.is_cut:
+            finish_reason = "content_filter"
         if live.kept_back:
             finish_reason = "no_citations"
             self._show(live, nothing_found(live.setup, live.question.text), instead=True)
         return _Ending(finish_reason, usage)
+
+    def _take(self, live: LiveTurn, release: Release, piece: Piece) -> None:
+        """Show what is to be shown of a piece, and note the rest: it is billed all the same."""
+        turn_id = live.turn.id
+        if piece.text:
+            self._show(live, release.feed(piece.text))
+            if release.is_shut:
+                self._spool.keep_back(turn_id, piece.text)
+                live.kept_back.append(piece.text)
+            elif release.is_cut:
+                self._spool.thought(turn_id, piece.text)
+                live.thoughts.append(piece.text)
+        if piece.thoughts:
+            self._spool.thought(turn_id, piece.thoughts)
+            live.thoughts.append(piece.thoughts)
 
     def _show(self, live: LiveTurn, text: str, *, instead: bool = False) -> None:
         """Show a text to all who listen; on disk first, so that what anybody saw is kept and booked.

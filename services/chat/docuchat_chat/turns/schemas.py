@@ -97,10 +97,10 @@ class AnswerView(BaseModel):
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answered, if one did.")
     chatbot_version: int | None = Field(default=None, description="Which version of it, from 1; 0 is its draft.")
     finish_reason: FinishReason = Field(
-        description="`stop` (whole), `length` (cut at its limit), `content_filter` (held back by the provider), "
-        "`stopped` (by the user), `no_sources` (nothing to answer from), `no_citations` (the answer cited nothing "
-        "where its chatbot asks for citations, and something else was said) or `conversational` (a greeting or thanks, "
-        "answered without a document)."
+        description="`stop` (whole), `length` (cut at its limit), `content_filter` (cut by the provider, or because it "
+        "repeated its instructions), `stopped` (by the user), `no_sources` (nothing to answer from), `no_citations` "
+        "(the answer cited nothing where its chatbot asks for citations, and something else was said) or "
+        "`conversational` (a greeting or thanks, answered without a document)."
     )
     searched_as: SearchedAs = None
 

@@ -127,6 +127,7 @@ def test_of_an_address_that_stands_in_no_source_the_host_is_shown() -> None:
     sources = [Source(1, passage("Help: https://kettle.example/help?model=2 and https://evil.example/?q="))]
     for said, shown in (
         ("https://kettle.example/help?model=3!", "[link removed: kettle[.]example]!"),
+        ("https://kettle.example/he", "[link removed: kettle[.]example]"),
         ("https://evil.example/?q=[zebra] x", "https://evil.example/?q= [zebra] x"),
         ("https://a@evil.example:8/" + "z" * 9_000 + " x", "[link removed: evil[.]example] x"),
         ("a@evil.example", "a[link removed: evil[.]example]"),

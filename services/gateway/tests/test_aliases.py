@@ -134,6 +134,15 @@ async def test_bodies_become_ours_and_answers_theirs(gateway: Gateway, behind: B
     }
 
 
+async def test_an_answer_that_comes_elsewhere_is_told_as_ours_says_it(gateway: Gateway, behind: Behind) -> None:
+    begun = {"turn_id": CHAT["id"], "chat_id": MESSAGE["id"]}
+    answering(behind, begun, 202)
+    asked = {"content": "How long?", "detach": True}
+    answer = await gateway.call("POST", "/chat", json=asked, headers=gateway.headers())
+    assert json.loads(behind.bodies[0]) == {"message": "How long?", "detach": True}
+    assert (answer.status, await answer.json()) == (202, begun)
+
+
 async def test_what_they_ask_and_ours_does_not_have_is_refused_by_ours(gateway: Gateway, behind: Behind) -> None:
     problem = {"type": "about:blank", "title": "No", "status": 422, "code": "invalid", "detail": "No."}
     answering(behind, problem, 422)

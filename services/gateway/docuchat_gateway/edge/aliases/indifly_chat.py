@@ -89,6 +89,9 @@ def _question(theirs: JsonObject) -> JsonObject:
 
 
 def _answer(ours: JsonObject, exchange: Exchange) -> JsonObject:
+    """An answer with its cost; of one that is still being written (`detach`) where it comes, as ours says it."""
+    if "message" not in ours:
+        return ours
     message = ours["message"]
     return {
         "chat_id": ours["chat_id"],

@@ -244,6 +244,15 @@ async def test_what_is_gone_is_told_of_ones_own_chatbots(workshop: Workshop) -> 
     assert await workshop.chatbots.list_gone(TenantId(99), [living]) == [living]
 
 
+async def test_a_draft_whose_model_is_allowed_no_more_is_not_published(workshop: Workshop) -> None:
+    chatbot_id = await workshop.create()
+    await workshop.edit(chatbot_id, model=workshop.world.policy.allowed_models[0])
+    since = ChatbotService(workshop.world.transactions, workshop.auth, allowed_models=("another",), most=2)
+    with pytest.raises(ModelNotAllowed):
+        await since.publish(workshop.manager, chatbot_id, None)
+    assert (await since.get(workshop.manager, chatbot_id)).live is None
+
+
 async def test_a_tenant_has_so_many_chatbots_also_when_all_are_made_at_once(workshop: Workshop) -> None:
     made = await asyncio.gather(*(workshop.create() for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(each, TooManyChatbots) for each in made) == 3
@@ -405,6 +414,7 @@ async def test_chatbots_over_http(stage: Any) -> None:
 
     (shown,) = (await http.get("/v1/chatbots", params={"q": "SHOP"}, headers=member)).json()["items"]
     assert shown["published"]["greeting"] == "Hi" and "Sell shoes" not in str(shown) and shown["origins"] is None
+    assert "Sell shoes" not in (await http.get(path, headers=member)).text
     rotated = await http.post(f"{path}/rotate_key", json={"overlap_seconds": 60}, headers=admin)
     assert rotated.status_code == 201 and rotated.json()["secret_key"] not in (None, secret)
 

@@ -443,6 +443,18 @@ class Shelf:
         return self.document
 
 
+async def test_who_may_read_no_documents_hears_of_none() -> None:
+    flaky = Flaky()
+    caller = Caller(TenantId(1), "visitor", uuid.uuid4(), role="visitor")
+    events = EventService(flaky, flaky).follow(caller, Turns(flaky, {}, None), None)  # type: ignore[arg-type]
+    async with asyncio.timeout(30), events:
+        assert b"event: hello\n" in await events.next()
+        flaky.add("document_deleted")
+        flaky.add("turn")
+        with pytest.raises(UpstreamUnavailable):  # of the turn, which is behind the document
+            await events.next()
+
+
 def test_a_cursor_is_read_as_it_is_written_and_nothing_else() -> None:
     cursor = Cursor(Position(1_763_800_000_000, 7), {uuid.uuid4(): 0, uuid.uuid4(): 12})
     assert Cursor.parse(str(cursor)) == cursor

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx2
 import pytest
 import redis.asyncio as redis
 
@@ -45,9 +46,24 @@ def short_lived(
         yield product
 
 
+async def told_of(owner: User, chatbot_id: str) -> httpx2.Response:
+    """One of the things that are done with a chatbot, of which three services know."""
+    path = f"/v1/chatbots/{chatbot_id}"
+    match CHANCE.randrange(4):
+        case 0:
+            file = small_pdf((f"Page {CHANCE.random()}.",))
+            return await owner.http.post(f"{path}/documents", files={"file": ("page.pdf", file)})
+        case 1:
+            return await owner.http.patch(path, json={"origins": ["https://blog.example"]})
+        case 2:
+            return await owner.http.post(f"{path}/rotate_key")
+        case _:
+            return await owner.http.delete(path)
+
+
 async def act(owner: User) -> int:
     """Something that people do; what it was answered."""
-    match CHANCE.randrange(4):
+    match CHANCE.randrange(6):
         case 0:
             file = small_pdf((f"Page {CHANCE.random()}.",) * CHANCE.randint(1, 40))
             answer = await owner.http.post("/v1/files", files={"file": ("page.pdf", file)})
@@ -55,6 +71,19 @@ async def act(owner: User) -> int:
             answer = await owner.http.post("/v1/chat", json={"message": "When is the picnic?", "stream": True})
         case 2:
             answer = await owner.http.post("/v1/chats", json={}, headers={"Idempotency-Key": uuid.uuid4().hex})
+        case 3:
+            made = await owner.http.post("/v1/chatbots", json={"name": "Bot", "origins": ["https://shop.example"]})
+            answer = made if made.status_code != 201 else await told_of(owner, made.json()["id"])
+        case 4:
+            file = small_pdf((f"Page {CHANCE.random()}.",))
+            answer = await owner.http.post("/v1/attachments", files={"file": ("page.pdf", file)})
+            if answer.status_code < 300:
+                body = {"message": "When is the picnic?", "attachments": [answer.json()["id"]]}
+                answer = await owner.http.post("/v1/chat", json=body)
+            if answer.status_code == 200:
+                answer = await owner.http.post(f"/v1/messages/{answer.json()['message']['id']}/regenerate", json={})
+            if answer.status_code == 200:
+                answer = await owner.http.post(f"/v1/chats/{answer.json()['chat_id']}/share", json={})
         case _:
             answer = await owner.http.get("/v1/search", params={"q": "picnic"})
     assert answer.status_code < 500, answer.text

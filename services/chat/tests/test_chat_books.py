@@ -57,6 +57,22 @@ async def test_the_spool_has_all_that_was_shown_when_chat_and_redis_are_lost(wor
     assert not list(world.spool_dir.glob(f"{world.owner}.*"))
 
 
+async def test_who_follows_all_turns_hears_of_one_whose_process_died_before_it_told_of_it(world: Any) -> None:
+    told: list[tuple[object, ...]] = []
+
+    class UserEvents:
+        def add(self, *entry: object) -> None:
+            told.append(entry)
+
+    live = await begin(world, *SAID)
+    other = await world.other_process()
+    other.registry.user_events = UserEvents()
+    await world.die()
+    assert await other.recovery.sweep() == 1
+    holder, subject = world.caller.holder, world.caller.subject
+    assert told == [(holder, kind, live.turn.id, subject) for kind in ("turn", "turn_ended")]
+
+
 async def test_what_was_sent_is_billed_when_the_process_dies_before_the_first_word(world: Any) -> None:
     live = await begin(world, "accept")
     other = await world.other_process()

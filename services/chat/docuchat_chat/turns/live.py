@@ -133,6 +133,13 @@ class Registry:
         if self.user_events is not None:
             self.user_events.add(turn.caller.holder, "turn_ended", turn.id, turn.caller.subject)
 
+    def recovered(self, turn: Turn) -> None:
+        """Tell who asked of a turn that was left: that it was begun, too, which its process may not have told."""
+        self._told.pop(turn.id, None)
+        if self.user_events is not None:
+            self.user_events.add(turn.caller.holder, "turn", turn.id, turn.caller.subject)
+        self.ended(turn)
+
     def titled(self, caller: Caller, chat_id: ChatId) -> None:
         """Tell a caller that a chat of theirs has another title."""
         if self.user_events is not None:

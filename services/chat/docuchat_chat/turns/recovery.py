@@ -107,7 +107,7 @@ class Recovery:
             await self._board.forget(turn.tenant_id, [turn.id])
         else:
             await self._board.close(turn.tenant_id, turn.id)
-        self._registry.ended(turn)
+        self._registry.recovered(turn)
         RECOVERED.inc()
         pieces = len(received.pieces)
         logger.info("turn.recovered", turn_id=str(turn.id), state=outcome.state.value, pieces=pieces)

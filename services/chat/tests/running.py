@@ -100,6 +100,7 @@ class HoldServer:
         app.router.add_post("/internal/holds", server._open)
         app.router.add_patch("/internal/holds/{id}", server._patch)
         app.router.add_delete("/internal/holds/{id}", server._delete)
+        app.router.add_post("/internal/holds/{id}/settle", server._delete)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

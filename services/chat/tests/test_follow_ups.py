@@ -18,7 +18,7 @@ from docuchat_chat.turns.rewriting import Rewriter, Rewriting
 from docuchat_common.ids import MessageId, uuid7
 from docuchat_common.metering import call_id_of
 from docuchat_models.chat import TokenUsage
-from docuchat_models.errors import ProviderRefused
+from docuchat_models.errors import ProviderInterrupted, ProviderRefused
 from docuchat_testkit.eventually import eventually
 
 FIRST, SECOND, MEANT = "How long is the warranty?", "And for the motor?", "How long is the warranty of the motor?"
@@ -193,7 +193,7 @@ async def test_questions_that_are_complete_cost_no_call(rewritten: Rewritten) ->
     assert frames[-1]["searched_as"] == "what is the warranty", "of other languages a model knows more than a rule"
 
 
-@pytest.mark.parametrize("failure", ["refused", "silence", "late", "odd", "unchanged"])
+@pytest.mark.parametrize("failure", ["refused", "silence", "late", "cut", "odd", "unchanged"])
 async def test_a_rewriting_that_fails_leaves_the_rule_and_what_it_cost_is_booked(
     rewritten: Rewritten, failure: str
 ) -> None:
@@ -202,6 +202,7 @@ async def test_a_rewriting_that_fails_leaves_the_rule_and_what_it_cost_is_booked
         "refused": [ProviderRefused()],
         "silence": ["accept", ConnectionError()],
         "late": ["How long", asyncio.Event()],
+        "cut": ["How long", ProviderInterrupted()],
         "odd": ["I'm sorry, I cannot do that.", "stop"],
         "unchanged": [SECOND, "stop"],
     }
@@ -216,7 +217,7 @@ async def test_a_rewriting_that_fails_leaves_the_rule_and_what_it_cost_is_booked
     else:
         ((tokens, written),) = booked
         assert tokens > 50
-        assert written == {"silence": MOST_TOKENS, "late": 2}.get(failure, 9)
+        assert written == {"silence": MOST_TOKENS, "late": 2, "cut": 2}.get(failure, 9)
 
 
 async def test_the_call_of_a_process_that_dies_is_booked_once(rewritten: Rewritten) -> None:

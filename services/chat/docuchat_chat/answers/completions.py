@@ -27,12 +27,11 @@ async def complete(
                 accepted = True
                 said += piece.text
                 usage = piece.usage or usage
-    except TimeoutError:
-        made.used(Used(tokens, counter.count(said), estimated=True))
-        raise
-    except ProviderError as error:
-        if not accepted:
+    except (TimeoutError, ProviderError) as error:
+        if isinstance(error, ProviderError) and not accepted:
             made.outcome = billed(error, tokens)
+        else:  # what came was written, and is paid
+            made.used(Used(tokens, counter.count(said), estimated=True))
         raise
     counted = counter.count(said)
     if usage is None:

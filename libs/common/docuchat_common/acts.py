@@ -24,6 +24,8 @@ class Act:
     """Who is signed in, once that is known."""
     parts: set[str] = field(default_factory=set)
     """The names of further entries that it may have written, one for each of its parts."""
+    is_doubtful: bool = False
+    """That a transaction of it was not answered: its entries may be there, and who repeats it writes them again."""
     is_excused: bool = False
     """That it wrote none is right: it changed nothing, or does so after its answer has begun."""
 
@@ -62,6 +64,12 @@ def excuse_act() -> None:
     """Say that this request changes nothing, or only after its answer has begun."""
     if (act := _current.get()) is not None:
         act.is_excused = True
+
+
+def doubt_act() -> None:
+    """Say that a transaction of this request was not answered: it may have taken place, or not."""
+    if (act := _current.get()) is not None:
+        act.is_doubtful = True
 
 
 def part_act(name: str) -> None:

@@ -11,8 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 import asyncpg
 
+from docuchat_common.acts import doubt_act
 from docuchat_common.db.pool import Database
 from docuchat_common.db.transactions import Reader, transaction
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
@@ -86,12 +88,16 @@ class UnitOfWork(Generic[T]):
     async def _transaction(
         self, *, system: bool, tenant_id: TenantId | None, reader: Reader | None = None
     ) -> AsyncIterator[T]:
-        async with (
-            self._database.connection(system=system) as connection,
-            transaction(connection, tenant_id, reader),
-        ):
-            outbox = Outbox(connection, self._schema, self._service)
-            yield self._compose(connection, outbox, Inbox(connection, self._schema))
-            published = await outbox.flush()
+        try:
+            async with (
+                self._database.connection(system=system) as connection,
+                transaction(connection, tenant_id, reader),
+            ):
+                outbox = Outbox(connection, self._schema, self._service)
+                yield self._compose(connection, outbox, Inbox(connection, self._schema))
+                published = await outbox.flush()
+        except UpstreamUnavailable:
+            doubt_act()
+            raise
         if published and self._on_events_committed is not None:
             self._on_events_committed()

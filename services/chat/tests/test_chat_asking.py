@@ -324,3 +324,16 @@ async def test_what_the_model_writes_is_defused_in_the_stream_and_in_the_store_a
     assert text == "See ! [x] ([link removed: e[.]example]) < img src=x> [a] (javascript:alert(1)) end!"
     (stored,) = await world.rows("SELECT content FROM chat.messages WHERE role = 'assistant'")
     assert stored["content"] == text
+
+
+async def test_an_answer_that_repeats_its_instructions_ends_for_all_who_see_it_and_is_billed(world: Any) -> None:
+    rules = "You answer questions about the user's documents. Rules: 1. Use only the numbered sources".split(" ")
+    world.model.scripts = [["Sure: ", *(f"{word} " for word in rules), "and more", "stop"]]
+    events = await world.ask()
+    text = "".join(event["token"] for event in events if event["type"] == "delta")
+    (stored,) = await world.rows("SELECT content, metadata FROM chat.messages WHERE role = 'assistant'")
+    assert text == stored["content"] and text.startswith("Sure: You answer questions") and "numbered" not in text
+    assert text.endswith("instructions that are not part of the documents.")
+    assert events[-1]["finish_reason"] == "content_filter" and world.model.closed == 1
+    (booked,) = await world.chat_usage()
+    assert booked.output_tokens >= len(rules) - 1

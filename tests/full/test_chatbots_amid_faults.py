@@ -185,13 +185,17 @@ async def test_all_services_know_the_same_chatbots_whatever_dies_and_is_lost(
                 await life.round()
                 rounds.release()
 
-        async def kill() -> None:
+        async def lose() -> None:
             nonlocal lost
+            lost += await lose_events(product)
+
+        async def kill() -> None:
             for victim in _VICTIMS:
                 await rounds.acquire()
                 await asyncio.to_thread(parts[victim].kill)
                 await asyncio.to_thread(parts[victim].start)
-                lost += await eventually(lambda: lose_events(product), 60) if victim == "chat" else 0
+                if victim == "chat":
+                    await eventually(lose, 60)
 
         await asyncio.gather(kill(), *map(live, range(_LIVES)))
         loser.share = 0

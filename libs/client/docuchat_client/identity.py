@@ -25,6 +25,7 @@ class Member(Model):
     role: str
     is_active: bool = True
     created_at: datetime
+    updated_at: datetime | None = None
     last_login_at: datetime | None = None
 
     @property

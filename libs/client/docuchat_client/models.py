@@ -70,6 +70,7 @@ class User(Model):
     role: str
     tenant: Tenant
     created_at: datetime | None = None
+    updated_at: datetime | None = None
 
     @property
     def called(self) -> str:

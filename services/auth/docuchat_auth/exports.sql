@@ -49,7 +49,8 @@ ORDER BY u.id;
 -- name: users
 -- People; `claimed_email` is not proven.
 SELECT jsonb_build_object('id', u.id, 'email', u.email, 'claimed_email', u.claimed_email, 'username', u.username, 'name', u.name,
-    'role', u.role, 'is_active', u.is_active, 'created_at', u.created_at, 'last_login_at', u.last_login_at)::text AS row
+    'role', u.role, 'is_active', u.is_active, 'created_at', u.created_at,
+    'updated_at', coalesce(u.updated_at, u.created_at), 'last_login_at', u.last_login_at)::text AS row
 FROM auth.users u
 WHERE u.tenant_id = :tenant_id AND (:user_id::uuid IS NULL OR u.id = :user_id::uuid)
 ORDER BY u.id;

@@ -197,6 +197,26 @@ class TestUnitOfWork:
             await tx.users.record_login(one.id, first.id, moment)
             assert await tx.users.find_by_email(one.id, first.email) == replace(first, last_login_at=moment)
 
+    async def test_a_change_of_the_account_is_stamped_and_a_sign_in_is_none(self, uow: Any) -> None:
+        tenant = await self.tenant(uow)
+        claimed = Email("ann@example.com")
+        async with uow(tenant.id) as tx:
+
+            async def changed(change: str, *values: Any, age: timedelta = timedelta(hours=1)) -> timedelta:
+                """How long after the registration a change of another user is stamped."""
+                user = await tx.users.register(tenant.id, Newcomer(claimed_email=claimed, name="Ann"), now() - age)
+                await getattr(tx.users, change)(tenant.id, user.id, *values)
+                found = await tx.users.find_by_id(tenant.id, user.id)
+                return found.updated_at - found.created_at
+
+            for kept in (("record_login", now()), ("outdate",), ("rename", "Ann")):
+                assert await changed(*kept) == timedelta(0)
+            for made in (("rename", "Anna"), ("change", Role.ADMIN, True), ("change", Role.MEMBER, False)):
+                assert timedelta(minutes=50) < await changed(*made) < timedelta(minutes=70)
+            assert await changed("prove_email", claimed) > timedelta(minutes=50)
+            ahead = timedelta(hours=-1)  # of the database's clock
+            assert await changed("rename", "Anna", age=ahead) == timedelta(0)
+
     async def test_first_comers_in_parallel_make_one_owner(self, uow: Any) -> None:
         tenant = await self.tenant(uow)
         users = await asyncio.gather(*(self.user(uow, tenant, f"user{number}@example.com") for number in range(8)))

@@ -185,6 +185,7 @@ async def test_what_is_told_of_a_tenant_is_all_but_secrets_and_of_a_person_what_
 
     all_of_it = await told(world, Exported(tenant))
     assert {user["email"] for user in all_of_it["users"]} == {f"{name}@example.com" for name in ("ann", "bob", "eve")}
+    assert all(user["updated_at"] for user in all_of_it["users"])
     assert [len(all_of_it[file]) for file in ("tenant", "sessions", "groups", "api_keys")] == [1, 3, 1, 2]
     whole = orjson.dumps(all_of_it).decode()
     secrets = await world.admin.fetch(

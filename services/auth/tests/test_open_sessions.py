@@ -52,6 +52,6 @@ async def test_a_user_lists_the_own_sessions_and_ends_them(auth: Any) -> None:
     assert "Phone/" not in auth.log()
 
     renamed = await auth.http.patch("/v1/users/me", json={"name": "Ann"}, headers=laptop)
-    assert renamed.json()["name"] == "Ann"
+    assert renamed.json()["name"] == "Ann" and renamed.json()["updated_at"] != renamed.json()["created_at"]
     assert (await auth.http.get("/v1/users/me", headers=laptop)).json()["name"] == "Ann"
     assert (await auth.http.patch("/v1/users/me", json={"role": "owner"}, headers=laptop)).status_code == 422

@@ -71,6 +71,8 @@ async def test_a_user_is_made_found_renamed_deactivated_and_removed(directory: A
     await told(await patch(directory, path, {"op": "Replace", "path": "displayName", "value": "Ann Other"}), 200)
     closed = await told(await patch(directory, path, {"op": "replace", "value": {"active": "False"}}), 200)
     assert (closed["displayName"], closed["active"]) == ("Ann Other", False)
+    assert closed["meta"] == ann["meta"] | {"lastModified": closed["meta"]["lastModified"]}
+    assert closed["meta"]["lastModified"] != ann["meta"]["lastModified"]
     refreshed = await directory.post("/v1/auth/refresh", {"refresh_token": sessions["refresh_token"]})
     assert refreshed.status_code == 401
     (row,) = await directory.query(

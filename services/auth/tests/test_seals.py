@@ -46,7 +46,7 @@ SIGNING_KEY = bytes.fromhex(
 
 
 def test_secrets_of_authenticator_apps_open() -> None:
-    user = User(TENANT, UserId(ID), None, None, None, None, Role.MEMBER, True, 1, THEN, None)
+    user = User(TENANT, UserId(ID), None, None, None, None, Role.MEMBER, True, 1, THEN, THEN, None)
     assert TotpSeal(SECRET).open(user, OF_A_USER) == "JBSWY3DPEHPK3PXP"
 
 

@@ -51,7 +51,8 @@ async def test_the_whole_sign_in(auth: Any) -> None:
         == jwt.decode(tokens["access_token"], options={"verify_signature": False})["customer_id"]
     )
     assert body["tenant"] == {"id": 1, "slug": "demo", "name": "Demo"}
-    assert set(body) == {"id", "email", "email_verified", "username", "name", "role", "tenant", "created_at"}
+    names = {"id", "email", "email_verified", "username", "name", "role", "tenant", "created_at", "updated_at"}
+    assert set(body) == names
     assert (await auth.http.get("/v1/users/me", headers={**bearer, "X-Tenant-ID": "2"})).status_code == 403
     assert (await auth.http.get("/v1/users/me")).status_code == 401
 

@@ -86,6 +86,12 @@ class Meta(BaseModel):
     location: str
 
 
+class UserMeta(Meta):
+    """About a user."""
+
+    lastModified: datetime  # noqa: N815 - its name
+
+
 class EmailView(BaseModel):
     """An address."""
 
@@ -110,7 +116,7 @@ class ScimUserResource(BaseModel):
     name: NameView | None = None
     active: bool
     emails: list[EmailView]
-    meta: Meta
+    meta: UserMeta
 
     @classmethod
     def of(cls, found: ScimUser, public_url: str) -> "ScimUserResource":
@@ -125,7 +131,12 @@ class ScimUserResource(BaseModel):
             name=None if user.name is None else NameView(formatted=user.name),
             active=user.is_active,
             emails=[] if address is None else [EmailView(value=address)],
-            meta=Meta(resourceType="User", created=user.created_at, location=f"{public_url}{PATH}/Users/{user.id}"),
+            meta=UserMeta(
+                resourceType="User",
+                created=user.created_at,
+                lastModified=user.updated_at,
+                location=f"{public_url}{PATH}/Users/{user.id}",
+            ),
         )
 
 

@@ -58,4 +58,6 @@ class User:
     version: int
     """Grows with each change of what the user may do; tokens of an older one are refused."""
     created_at: datetime
+    updated_at: datetime
+    """When an address, a name, the role or `is_active` was last changed; of who never was, the registration."""
     last_login_at: datetime | None

@@ -1,18 +1,21 @@
 -- name: find_user_by_email(tenant_id, email)^
 -- A user by the address.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND email = :email;
 
 -- name: find_user_by_id(tenant_id, user_id)^
 -- A user by the id.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND id = :user_id;
 
 -- name: list_users_after(tenant_id, after, email, user_id, role, is_active, max_rows)
 -- A tenant's users by id, all or those that are wanted.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id
   AND (:after::uuid IS NULL OR id > :after::uuid)
@@ -35,21 +38,24 @@ SELECT :tenant_id::integer, :user_id::uuid, :email::text, :claimed_email::text, 
             THEN :role::text ELSE 'owner' END,
        :moment::timestamptz
 ON CONFLICT DO NOTHING
-RETURNING tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at;
+RETURNING tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+          last_login_at;
 
 -- name: find_user_by_username(tenant_id, username)^
 -- A user by the user name.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id AND username = :username;
 
 -- name: list_claimants(tenant_id, email)
 -- Of those who registered with an address and have not proven it, the last two, and the first two: whoever comes later
 -- takes nobody's place among all four.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM (
-    SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at,
-           row_number() OVER (ORDER BY created_at DESC, id DESC) AS from_last,
+    SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+           last_login_at, row_number() OVER (ORDER BY created_at DESC, id DESC) AS from_last,
            row_number() OVER (ORDER BY created_at, id) AS from_first
     FROM auth.users
     WHERE tenant_id = :tenant_id AND claimed_email = :email
@@ -132,7 +138,8 @@ RETURNING version;
 
 -- name: list_users_from(tenant_id, skip, max_rows)
 -- A tenant's users by id, without the first of them.
-SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, last_login_at
+SELECT tenant_id, id, email, claimed_email, username, name, role, is_active, version, created_at, updated_at,
+       last_login_at
 FROM auth.users
 WHERE tenant_id = :tenant_id
 ORDER BY id

@@ -161,5 +161,6 @@ def _user(row: asyncpg.Record) -> User:
         is_active=row["is_active"],
         version=row["version"],
         created_at=row["created_at"],
+        updated_at=row["updated_at"] or row["created_at"],
         last_login_at=row["last_login_at"],
     )

@@ -24,6 +24,15 @@ Address = Annotated[
 ]
 
 
+ChangedAt = Annotated[
+    datetime,
+    Field(
+        description="When an address, a name, the role or whether the user may sign in was last changed, else "
+        "`created_at`; a sign-in, another password or another factor changes no user."
+    ),
+]
+
+
 class OwnChange(StrictBody):
     """What users change of themselves."""
 
@@ -50,6 +59,7 @@ class Me(BaseModel):
     role: Role
     tenant: TenantView
     created_at: datetime
+    updated_at: ChangedAt
 
     @classmethod
     def of(cls, user: User, tenant: Tenant) -> "Me":
@@ -63,6 +73,7 @@ class Me(BaseModel):
             role=user.role,
             tenant=TenantView(id=tenant.id, customer_id=tenant.customer_id, slug=tenant.slug, name=tenant.name),
             created_at=user.created_at,
+            updated_at=user.updated_at,
         )
 
 
@@ -76,6 +87,7 @@ class UserView(BaseModel):
     role: Role
     is_active: bool
     created_at: datetime
+    updated_at: ChangedAt
     last_login_at: datetime | None
 
     @classmethod
@@ -89,5 +101,6 @@ class UserView(BaseModel):
             role=user.role,
             is_active=user.is_active,
             created_at=user.created_at,
+            updated_at=user.updated_at,
             last_login_at=user.last_login_at,
         )

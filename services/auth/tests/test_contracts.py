@@ -207,7 +207,8 @@ class TestUnitOfWork:
                 user = await tx.users.register(tenant.id, Newcomer(claimed_email=claimed, name="Ann"), now() - age)
                 await getattr(tx.users, change)(tenant.id, user.id, *values)
                 found = await tx.users.find_by_id(tenant.id, user.id)
-                return found.updated_at - found.created_at
+                later: timedelta = found.updated_at - found.created_at
+                return later
 
             for kept in (("record_login", now()), ("outdate",), ("rename", "Ann")):
                 assert await changed(*kept) == timedelta(0)

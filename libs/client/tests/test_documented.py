@@ -22,7 +22,7 @@ from docuchat_client.cli.chatbots import Clearable
 from .conftest import CHAT, DOCUMENT, NOW, Command, Service, document, frames, problem, sse
 from .documented import Documented, openapi, resolved
 
-PUBLISHABLE = f"cb_{uuid.UUID(CHAT).hex}"
+PUBLISHABLE = f"pub_{uuid.UUID(CHAT).hex}"
 READ = {
     models.Answer: "AnswerView", models.AttachedFile: "AttachedFileView", models.Begun: "BegunView",
     models.Chat: "ChatView", models.ChatWithMessages: "ChatWithMessages", models.ChatbotUsage: "ChatbotUsage",

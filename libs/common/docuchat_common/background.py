@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
@@ -150,11 +150,19 @@ class _Work:
         self._waits_for = waits_for
 
 
-async def cancel(task: "asyncio.Task[Any]") -> None:
-    """End `task` and wait for its end; its error, if any, was its own to log."""
-    # again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result
+def cancel(task: "asyncio.Task[Any]") -> Coroutine[Any, Any, None]:
+    """End `task`, and return what waits for its end; its error, if any, was its own to log.
+
+    The task is cancelled at once: whoever is to wait may be cancelled before that begins.
+    """
+    task.cancel()
+    return _end_of(task)
+
+
+async def _end_of(task: "asyncio.Task[Any]") -> None:
     while not task.done():
-        task.cancel()
         await asyncio.wait({task}, timeout=0.5)
+        # again and again: asyncio.wait_for before Python 3.12 swallows a cancellation that races its result
+        task.cancel()
     if not task.cancelled():
         task.exception()  # retrieved, so that asyncio does not report it at collection

@@ -148,3 +148,13 @@ async def test_cancelling_a_task_waits_for_its_end_and_leaves_its_error_to_it() 
     await asyncio.sleep(0)
     await cancel(task)
     assert task.done()
+
+
+async def test_a_task_is_ended_though_whoever_ends_it_is_cancelled_before_the_wait_begins() -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    waiting = asyncio.gather(cancel(task))
+    waiting.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait({task})
+    assert task.cancelled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -64,3 +65,14 @@ async def test_only_the_owner_is_there_and_in_so_many_places(bare_world: Any) ->
         await presence.open(caller, chat.id)
     await silence(world)
     await presence.open(caller, chat.id)
+
+
+async def test_a_chat_is_open_in_as_many_places_as_may_be_when_more_open_it_at_once(bare_world: Any) -> None:
+    world, caller = bare_world, bare_world.caller
+    chat = await world.conversations.create(caller, "Open")
+    presence = PresenceService(world.transactions)
+    results = await asyncio.gather(
+        *(presence.open(caller, chat.id) for _ in range(MOST_SESSIONS + 10)), return_exceptions=True
+    )
+    assert [type(result) for result in results if isinstance(result, Exception)] == [TooManyChatSessions] * 10
+    assert len(await presence.list_active(caller, chat.id)) == MOST_SESSIONS

@@ -113,6 +113,15 @@ async def test_only_its_owner_shares_a_chat_and_so_often(world: Any) -> None:
         await sharing.share(world.caller, chat_id, "link", timedelta(hours=1))
 
 
+async def test_as_many_links_as_may_be_are_made_when_more_are_asked_for_at_once(world: Any) -> None:
+    chat_id, sharing = await asked(world), SharingService(world.transactions)
+    results = await asyncio.gather(
+        *(sharing.share(world.caller, chat_id, "link", LIFE) for _ in range(MOST_SHARES + 10)), return_exceptions=True
+    )
+    assert [type(result) for result in results if isinstance(result, Exception)] == [TooManyShares] * 10
+    assert len(await world.rows("SELECT FROM chat.shares")) == MOST_SHARES
+
+
 async def test_an_answer_that_is_still_being_written_is_not_shared(world: Any) -> None:
     gate = asyncio.Event()
     world.model.scripts = [["Two years [1].", "stop"], ["Secret", gate, " plans.", "stop"]]

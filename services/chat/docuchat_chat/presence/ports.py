@@ -24,6 +24,10 @@ class SessionStore(Protocol):
         """Store a session."""
         ...
 
+    async def count_active(self, caller: Caller, chat_id: ChatId) -> int:
+        """Return how many sessions of a chat have not ended; none is added until the transaction ends."""
+        ...
+
     async def list_active(self, caller: Caller, chat_id: ChatId) -> Sequence[ChatSession]:
         """Return a chat's sessions that have not ended, the newest first."""
         ...

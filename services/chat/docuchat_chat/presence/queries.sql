@@ -9,6 +9,15 @@ INSERT INTO chat.chat_sessions (id, tenant_id, chat_id, subject_type, subject_id
 VALUES (:session_id, :tenant_id, :chat_id, :subject_type, :subject_id, :token_hash)
 RETURNING id, chat_id, subject_id, last_activity, created_at;
 
+-- name: count_in_turn$
+-- Let those who open one chat come one after the other, so that each counts the sessions before its own.
+SELECT pg_advisory_xact_lock(hashtextextended('chat.chat_sessions ' || :chat_id::uuid, :tenant_id));
+
+-- name: count_active$
+-- How many sessions of a chat showed a sign of life lately.
+SELECT count(*) FROM chat.chat_sessions
+WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND last_activity > now() - :silence::interval;
+
 -- name: list_active
 -- A chat's sessions that showed a sign of life lately, the newest first.
 SELECT id, chat_id, subject_id, last_activity, created_at

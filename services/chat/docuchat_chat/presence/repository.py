@@ -38,6 +38,14 @@ class SessionRepository:
         )
         return _session(row)
 
+    async def count_active(self, caller: Caller, chat_id: ChatId) -> int:
+        """Return how many sessions of a chat have not ended; none is added until the transaction ends."""
+        await _queries.count_in_turn(self._connection, tenant_id=caller.tenant_id, chat_id=chat_id)
+        count: int = await _queries.count_active(
+            self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, silence=SILENCE
+        )
+        return count
+
     async def list_active(self, caller: Caller, chat_id: ChatId) -> Sequence[ChatSession]:
         """Return a chat's sessions that have not ended, the newest first."""
         rows = _queries.list_active(self._connection, tenant_id=caller.tenant_id, chat_id=chat_id, silence=SILENCE)

@@ -29,7 +29,7 @@ class PresenceService:
         token = secrets.token_urlsafe(32)
         async with self._transactions(caller.tenant_id) as tx:
             await _require_own(tx, caller, chat_id)
-            if len(await tx.chat_sessions.list_active(caller, chat_id)) >= MOST_SESSIONS:
+            if await tx.chat_sessions.count_active(caller, chat_id) >= MOST_SESSIONS:
                 raise TooManyChatSessions(limit=MOST_SESSIONS)
             session = await tx.chat_sessions.open(caller, chat_id, uuid7(), _hash_of(token))
             opened = OpenedSession(session, token)

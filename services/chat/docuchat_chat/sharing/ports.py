@@ -20,7 +20,7 @@ class ShareStore(Protocol):
         ...
 
     async def count(self, tenant_id: TenantId, chat_id: ChatId) -> int:
-        """Return how many links of a chat have not expired."""
+        """Return how many links of a chat have not expired; none is added until the transaction ends."""
         ...
 
     async def page(self, tenant_id: TenantId, chat_id: ChatId, limit: int, before: UUID | None) -> Sequence[Share]:

@@ -4,6 +4,10 @@ INSERT INTO chat.shares (id, tenant_id, chat_id, token_hash, audience, title, la
 VALUES (:share_id, :tenant_id, :chat_id, :token_hash, :audience, :title, :last_seq, now() + :life::interval)
 RETURNING id, tenant_id, chat_id, audience, title, last_seq, created_at, expires_at;
 
+-- name: count_in_turn$
+-- Let those who share one chat come one after the other, so that each counts the links before its own.
+SELECT pg_advisory_xact_lock(hashtextextended('chat.shares ' || :chat_id::uuid, :tenant_id));
+
 -- name: count_live$
 -- How many links of a chat have not expired.
 SELECT count(*) FROM chat.shares WHERE tenant_id = :tenant_id AND chat_id = :chat_id AND expires_at > now();

@@ -38,7 +38,8 @@ class ShareRepository:
         return _share(row)
 
     async def count(self, tenant_id: TenantId, chat_id: ChatId) -> int:
-        """Return how many links of a chat have not expired."""
+        """Return how many links of a chat have not expired; none is added until the transaction ends."""
+        await _queries.count_in_turn(self._connection, tenant_id=tenant_id, chat_id=chat_id)
         count: int = await _queries.count_live(self._connection, tenant_id=tenant_id, chat_id=chat_id)
         return count
 

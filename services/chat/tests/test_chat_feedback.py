@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -42,12 +43,22 @@ async def test_an_opinion_is_kept_changed_and_taken_back(world: Any, kind: Any) 
     told = [event for event in await world.events() if isinstance(event, MessageFeedback)]
     assert [(event.rating, event.reason, event.has_text) for event in told] == [
         ("up", "helpful", True),
-        *[("down", "wrong_citation", False)] * 2,
+        ("down", "wrong_citation", False),
         ("none", None, False),
     ]
     assert {(event.chat_id, event.message_id, event.subject_type) for event in told} == {(chat_id, answer, kind)}
     bodies = await world.rows("SELECT body FROM chat.outbox")
     assert not any(b"Thank you" in row["body"] for row in bodies), "events have no words"
+
+
+async def test_the_same_again_is_told_to_nobody_however_often_it_comes_at_once(world: Any) -> None:
+    _, answer = await asked(world)
+    feedback = FeedbackService(world.transactions)
+    given = await asyncio.gather(*(feedback.give(world.caller, answer, GOOD) for _ in range(20)))
+    assert [one.opinion for one in given] == [GOOD] * 20
+    await asyncio.gather(*(feedback.take_back(world.caller, answer) for _ in range(20)))
+    ratings = [event.rating for event in await world.events() if isinstance(event, MessageFeedback)]
+    assert ratings == ["up", "none"]
 
 
 async def test_only_ones_own_answers_are_rated(world: Any) -> None:

@@ -18,8 +18,8 @@ class FeedbackStore(Protocol):
         """Return a message of an own chat, kept from being deleted until the transaction ends."""
         ...
 
-    async def put(self, caller: Caller, message_id: MessageId, opinion: Opinion) -> Feedback:
-        """Keep what a caller thinks of an answer, in the place of what was said before."""
+    async def put(self, caller: Caller, message_id: MessageId, opinion: Opinion) -> Feedback | None:
+        """Keep what a caller thinks of an answer, in the place of what was said before; None when that was the same."""
         ...
 
     async def delete(self, caller: Caller, message_id: MessageId) -> bool:

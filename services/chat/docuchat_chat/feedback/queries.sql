@@ -7,11 +7,13 @@ WHERE m.tenant_id = :tenant_id AND m.id = :message_id AND c.subject_id = :subjec
 FOR KEY SHARE OF m;
 
 -- name: put^
--- What a subject thinks of a message, in the place of what it said before.
+-- What a subject thinks of a message, in the place of what it said before; no row when it is what it said before.
 INSERT INTO chat.feedback (tenant_id, message_id, subject_type, subject_id, rating, reason, text)
 VALUES (:tenant_id, :message_id, :subject_type, :subject_id, :rating, :reason, :text)
 ON CONFLICT ON CONSTRAINT feedback_key DO UPDATE
 SET rating = excluded.rating, reason = excluded.reason, text = excluded.text, updated_at = now()
+WHERE (feedback.rating, feedback.reason, feedback.text)
+      IS DISTINCT FROM (excluded.rating, excluded.reason, excluded.text)
 RETURNING message_id, rating, reason, text, created_at, updated_at;
 
 -- name: delete!

@@ -30,8 +30,8 @@ class FeedbackRepository:
             MessageId(row["id"]), ChatId(row["chat_id"]), row["chatbot_id"], is_answer=row["role"] == "assistant"
         )
 
-    async def put(self, caller: Caller, message_id: MessageId, opinion: Opinion) -> Feedback:
-        """Keep what a caller thinks of an answer, in the place of what was said before."""
+    async def put(self, caller: Caller, message_id: MessageId, opinion: Opinion) -> Feedback | None:
+        """Keep what a caller thinks of an answer, in the place of what was said before; None when that was the same."""
         row = await _queries.put(
             self._connection,
             **_own(caller),
@@ -41,7 +41,7 @@ class FeedbackRepository:
             reason=opinion.reason,
             text=opinion.text,
         )
-        return _feedback(row)
+        return _feedback(row) if row is not None else None
 
     async def delete(self, caller: Caller, message_id: MessageId) -> bool:
         """Delete what a caller thinks of an answer; False when nothing was said."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from docuchat_chat.feedback.domain import Feedback, Opinion, RatedMessage
 from docuchat_chat.feedback.errors import MessageNotFound, NotAnAnswer
 from docuchat_chat.feedback.ports import FeedbackTx
+from docuchat_common.acts import excuse_act
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.events.chats import MessageFeedback
@@ -19,13 +20,16 @@ class FeedbackService:
         self._transactions = transactions
 
     async def give(self, caller: Caller, message_id: MessageId, opinion: Opinion) -> Feedback:
-        """Keep what a caller thinks of an answer, in the place of what was said before.
+        """Keep what a caller thinks of an answer, in the place of what was said before; the same again changes nothing.
 
         Raises MessageNotFound, NotAnAnswer.
         """
         async with self._transactions.as_caller(caller) as tx:
             message = await _require_answer(tx, caller, message_id)
             feedback = await tx.feedback.put(caller, message_id, opinion)
+            if feedback is None:
+                excuse_act()
+                return (await tx.feedback.list_own(caller, [message_id]))[message_id]
             tx.outbox.add(_event(caller, message, opinion))
             tx.outbox.add(entry(caller, "feedback.give", message_id, object_type="message"))
         return feedback
@@ -34,8 +38,10 @@ class FeedbackService:
         """Delete what a caller thinks of an answer; once more changes nothing. Raises MessageNotFound, NotAnAnswer."""
         async with self._transactions.as_caller(caller) as tx:
             message = await _require_answer(tx, caller, message_id)
-            if await tx.feedback.delete(caller, message_id):
-                tx.outbox.add(_event(caller, message, None))
+            if not await tx.feedback.delete(caller, message_id):
+                excuse_act()
+                return
+            tx.outbox.add(_event(caller, message, None))
             tx.outbox.add(entry(caller, "feedback.take_back", message_id, object_type="message"))
 
 

@@ -42,7 +42,8 @@ _RESPONSES: Final[Responses] = {
         "`document_deleted` `{id}`; `start`, `sources`, `delta`, `end` and `error` of each turn of yours, wherever it "
         "was asked, each with its `turn_id`; `chat` (its title changed); `reset` when something is missing since "
         "`Last-Event-ID`: load anew what you show; `away` and `back` while nothing can be told of documents and new "
-        "turns; `error` without a `turn_id` when the stream cannot go on. It ends after a while: open another.",
+        "turns; `error` without a `turn_id` when the stream cannot go on. A browser's EventSource hands an `error` to "
+        "`onerror`, with `data`; a lost connection comes there without. It ends after a while: open another.",
         "content": {
             "text/event-stream": {
                 "schema": {"oneOf": [reference(name) for name in ("DocumentView", "ServerFrame", "ErrorFrame")]}

@@ -240,6 +240,7 @@ async def chat_while_parts_die(
     provider.control()
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_the_books_agree_whoever_leaves_and_dies(product: Product, stub_provider: StubProviderHandle) -> None:
     await chat_while_parts_die(product, stub_provider, chats=30, victims=("chat", "usage", "redis"), seed=6)

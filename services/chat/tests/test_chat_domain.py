@@ -273,7 +273,7 @@ def assert_harmless(text: str) -> None:
 @pytest.mark.parametrize(
     "destination",
     [
-        "\u00a0javascript:x", "\u2028javascript:x", "\ufeffdata:x", "\u3000javascript&colon;x",
+        "&nbsp;javascript:x", "\u00a0javascript:x", "\u2028javascript:x", "\ufeffdata:x", "\u3000javascript&colon;x",
         "javascript:x", r"javascript\:x", "&#106;avascript:x", "javascript&#0058;x", "javascript&#x003A;x", "data:,x",
         "javascript&colon;x", "java&Tab;script:x", "&#1;javascript:x", "blob:x", "vbscript:x", "<javascript:x>",
         "< javascript:x>", "<java\tscript:x>", "\n javascript:x", "\n> javascript:x", " " * 20 + "javascript:x",

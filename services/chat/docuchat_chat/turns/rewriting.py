@@ -63,7 +63,7 @@ class Rewriter:
             kind="chat",
             provider=self._model.provider,
             model=setup.model,
-            expected_input_tokens=self.count(draft),
+            expected_input_tokens=draft.rewriting_tokens,
             expected_output_tokens=MOST_TOKENS,
             owner=self._owner,
             subjects=payers(caller, setup.chatbot_id),

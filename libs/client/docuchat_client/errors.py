@@ -270,9 +270,7 @@ def error_from_frame(frame: Mapping[str, Any]) -> DocuChatError:
         str(frame.get("message") or "") or None,
         code=code,
         retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
-        details={
-            name: value for name, value in frame.items() if name not in {"type", "code", "message", "retry_after"}
-        },
+        details={name: value for name, value in frame.items() if name not in _FRAME_MEMBERS},
     )
 
 

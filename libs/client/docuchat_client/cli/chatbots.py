@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from docuchat_client.aio import AsyncDocuChat
+from docuchat_client.bodies import given
 from docuchat_client.chatbot_models import AnswerPolicy, Chatbot, Colours
 from docuchat_client.cli.chatbot_shown import Named, called, show_secret, state, tell, tell_config, which
 from docuchat_client.cli.chatbot_use import (
@@ -172,8 +173,8 @@ def create_chatbot(
     }  # fmt: skip
 
     async def create(client: AsyncDocuChat) -> None:
-        given = _given(fields) | await _collections(client, collection)
-        made = await client.create_chatbot(name, given, publish=publish)
+        said = given(**fields) | await _collections(client, collection)
+        made = await client.create_chatbot(name, said, publish=publish)
         if as_json:
             print_json(made)
             return
@@ -225,11 +226,11 @@ def edit_chatbot(
         draft = found.draft
         policy = _policy(draft.answer_policy if draft else AnswerPolicy(), own_knowledge, citations_required, refuse)
         colours = _colours(draft.colours if draft else Colours(), colour)
-        given: dict[str, Any] = {field.value: _nothing(field) for field in clear or ()}
-        given |= _given(fields | {"answer_policy": policy, "colours": colours}) | await _collections(client, collection)
-        if not given:
+        changes: dict[str, Any] = {field.value: _nothing(field) for field in clear or ()}
+        changes |= given(**fields, answer_policy=policy, colours=colours) | await _collections(client, collection)
+        if not changes:
             raise typer.BadParameter("say what is to change, such as --greeting or --clear model; --help names all")
-        tell(await client.change_chatbot(found.id, given, revision=found.revision), as_json)
+        tell(await client.change_chatbot(found.id, changes, revision=found.revision), as_json)
 
     run(with_client(edit))
 
@@ -264,10 +265,6 @@ for command, name in (
     chatbots_app.command(name)(command)
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {field: said for field, said in fields.items() if said is not None}
-
-
 def _nothing(field: str) -> Any:
     """What stands where nothing is said."""
     if field in _LISTS:
@@ -287,14 +284,13 @@ def _policy(
     present: AnswerPolicy, own_knowledge: bool | None, citations: bool | None, refused: list[str] | None
 ) -> dict[str, Any] | None:
     """The policy with what is given; None when that is nothing."""
-    said = {"own_knowledge": own_knowledge, "citations_required": citations, "refused_subjects": refused or None}
-    changed = _given(said)
+    changed = given(own_knowledge=own_knowledge, citations_required=citations, refused_subjects=refused or None)
     return present.model_dump() | changed if changed else None
 
 
-def _colours(present: Colours, given: list[str] | None) -> dict[str, Any] | None:
+def _colours(present: Colours, said: list[str] | None) -> dict[str, Any] | None:
     """The colours with those that are given; None when none is."""
-    sides = [side.partition("=") for side in given or ()]
+    sides = [side.partition("=") for side in said or ()]
     for side, _, colour in sides:
         if side not in _SIDES or not colour:
             raise typer.BadParameter(f"{side}={colour} is no colour; say for example {_SIDES[0]}=#1a73e8")

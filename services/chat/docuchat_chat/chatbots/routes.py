@@ -19,7 +19,6 @@ from docuchat_chat.chatbots.errors import (
     TooManyChatbots,
 )
 from docuchat_chat.chatbots.schemas import (
-    ChangesView,
     ChatbotChanges,
     ChatbotView,
     CreatedChatbotView,
@@ -27,10 +26,9 @@ from docuchat_chat.chatbots.schemas import (
     PublishBody,
     RotateBody,
     RotatedKeyView,
-    VersionView,
-    WhichPath,
 )
 from docuchat_chat.chatbots.service import ChatbotService, CreatedChatbot
+from docuchat_chat.chatbots.version_schemas import ChangesView, VersionView, WhichPath
 from docuchat_common.audit import audited
 from docuchat_common.contracts.chatbots import ChatbotNotFound, IssuedCredentials
 from docuchat_common.http.caller import Caller

@@ -8,7 +8,7 @@ SESSIONS ?= 3
 # without its cache of bytecode each of the many processes that are started here would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run demo test test-data test-full fuzz soak mutants lint format bench openapi lock clean .venv
+.PHONY: help run demo test test-data test-full fuzz soak mutants lint format bench openapi lock clean .venv web
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -16,10 +16,13 @@ help: ## This list
 .venv:
 	@deploy/bootstrap.sh
 
-run: .venv ## Install what is missing, start the whole product, and serve until Ctrl-C
+web: .venv
+	@deploy/web.sh
+
+run: .venv web ## Install what is missing, start the whole product, and serve until Ctrl-C
 	@exec $(LOCAL) up
 
-demo: .venv ## Upload a real PDF, ask about it, show what it cost (starts the product when it is not running)
+demo: .venv web ## Upload a real PDF, ask about it, show what it cost (starts the product when it is not running)
 	@exec $(LOCAL) demo
 
 test: .venv ## Units, components on real servers, the whole product; needs nothing beside the clone
@@ -29,6 +32,7 @@ test-data: .venv ## What reads the real documents and questions in ../shared/dat
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m "data and not full and not soak" -s $(ARGS)
 
 test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mutants
+	@deploy/web.sh --must
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m full -s $(ARGS)
 	@$(MAKE) --no-print-directory mutants
 
@@ -41,15 +45,17 @@ soak: .venv ## The long forms of chaos (R1, R6, R9, R12) and of memory (A15, SOA
 mutants: .venv ## Change the product a line at a time; the tests that ought to notice must (ARGS="K1" takes some)
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python tests/mutants/run.py $(ARGS)
 
-lint: .venv ## Ruff, import contracts, mypy
+lint: .venv ## Ruff, import contracts, mypy; Biome and TypeScript where their packages can be had
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
 	@.venv/bin/mypy
+	@if deploy/web.sh --tools; then cd web && PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent check; fi
 
 format: .venv ## Format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+	@if deploy/web.sh --tools; then cd web && PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent format; fi
 
 bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python benchmarks/run.py $(ARGS)
@@ -61,7 +67,7 @@ openapi: .venv ## Refresh the committed schemas: the services' OpenAPI, the even
 lock: .venv ## Resolve all dependencies again into requirements.lock
 	@deploy/lock.sh $(ARGS)
 
-clean: ## Remove local data, secrets, logs and caches (.venv and the vocabularies stay)
+clean: ## Remove local data, secrets, logs and caches (.venv, web/node_modules and the vocabularies stay)
 	@if [ -x $(LOCAL) ]; then $(LOCAL) clean; fi
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov .coverage
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov .coverage web/*/dist web/*/build
 	@find libs services deploy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,9 +60,11 @@ format: .venv ## Format the code and mend what ruff can mend
 bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python benchmarks/run.py $(ARGS)
 
-openapi: .venv ## Refresh the committed schemas: the services' OpenAPI, the events' JSON schemas and AsyncAPI
+openapi: .venv ## Refresh what is generated: the services' OpenAPI, the events' JSON schemas and AsyncAPI, TypeScript's types
 	@.venv/bin/python services/gateway/scripts/refresh_openapi.py
 	@.venv/bin/python -m docuchat_common.events
+	@deploy/web.sh --tools
+	@.venv/bin/python services/gateway/scripts/typescript_types.py
 
 lock: .venv ## Resolve all dependencies again into requirements.lock
 	@deploy/lock.sh $(ARGS)

@@ -137,8 +137,9 @@ def test_every_creating_post_takes_an_idempotency_key() -> None:
             assert "idempotency_key_reused" in codes_of(item["post"]["responses"]["422"]), path
 
 
-def test_the_snapshots_are_what_the_services_serve() -> None:
-    script = Path(__file__).parents[1] / "scripts" / "refresh_openapi.py"
+@pytest.mark.parametrize("name", ["refresh_openapi.py", "typescript_types.py"])
+def test_the_snapshots_and_the_types_of_web_are_those_of_what_is_served(name: str) -> None:
+    script = Path(__file__).parents[1] / "scripts" / name
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -118,6 +118,7 @@ async def freeze_with_documents(product: Product, name: str, seconds: float) -> 
     await product.healthy()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["chat", "usage"])
 async def test_a_frozen_service_is_told_at_once(product: Product, stub_provider: StubProviderHandle, name: str) -> None:
     await freeze_with_documents(product, name, 3)

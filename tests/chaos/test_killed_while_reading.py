@@ -162,6 +162,7 @@ async def kill_parts_while_documents_are_read(
     await product.healthy()
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_every_accepted_document_survives_kills(product: Product, stub_provider: StubProviderHandle) -> None:
     await kill_parts_while_documents_are_read(product, stub_provider, documents=12, kills=4, seed=20261121)
@@ -179,6 +180,7 @@ async def test_every_accepted_document_survives_kills_of_every_part_and_lost_com
         )
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_work_goes_on_soon_after_a_part_is_back(product: Product, stub_provider: StubProviderHandle) -> None:
     """R3: broker back, worker killed, database back."""

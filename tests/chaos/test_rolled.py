@@ -93,6 +93,7 @@ async def roll(product: Product, provider: StubProviderHandle, rounds: int) -> N
     assert set(ended) == {"end"}, ended
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_services_restarted_under_load_refuse_nobody(product: Product, stub_provider: StubProviderHandle) -> None:
     await roll(product, stub_provider, 1)

@@ -149,6 +149,7 @@ def test_nothing_outlives_the_warden(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.full
 async def test_a_server_that_crashes_is_started_again_and_the_terminal_is_told(tmp_path):
     said: list[str] = []
     async with backing_servers(tmp_path, fast=True, say=said.append) as servers:

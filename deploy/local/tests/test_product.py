@@ -47,6 +47,7 @@ def test_other_numbers_are_no_codes():
     assert find_codes("http.request status=200 barcode=123456 code=1234567 code=otp") == []
 
 
+@pytest.mark.full
 def test_a_crashed_service_comes_back_and_a_killed_one_stays_down_until_it_is_started(tmp_path):
     with started_product(tmp_path / ".local", {}, fast=True) as product:
         assert set(product.processes) == set(SERVICE_NAMES)
@@ -159,6 +160,7 @@ def test_processes_of_one_service_share_its_socket_and_a_restart_refuses_nobody(
         assert http_status(f"{product.gateway_url}/metrics") == 404
 
 
+@pytest.mark.full
 def test_a_restart_starts_the_successor_first_and_keeps_the_old_process_when_that_refuses(tmp_path):
     settings: dict[str, str] = {}
     said: list[str] = []

@@ -162,7 +162,7 @@ class Library:
         findings = await retrieval.find(question, vector, caller, TOP_K, None, None)
         counter = Counters({MODEL: self.embedder})(MODEL)
         prompt = build_prompt(seamless(question), findings.passages, (), CONTEXT, SETUP, counter)
-        return AnswerRequest(SETUP, prompt.messages, prompt.sources, question, 1_000, TenantId(tenant))
+        return AnswerRequest(MODEL, SETUP, prompt.messages, prompt.sources, question, 1_000, TenantId(tenant))
 
     async def ask(self, tenant: int, question: str) -> Answer:
         """Search and answer."""

@@ -16,8 +16,9 @@ from docuchat_chat.adapters.redis_board import RedisTurnBoard, stream_key
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.adapters.usage import UsageHolds
 from docuchat_chat.answers import extractive
+from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.extractive_model import ExtractiveModel
-from docuchat_chat.answers.ports import AnswerModel
+from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.attachments.service import AttachmentService
 from docuchat_chat.chatbots.service import ChatbotService
@@ -151,7 +152,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         spool = FileSpool(settings.spool_dir, owner)
         stack.callback(spool.close)
         embedder = await stack.enter_async_context(open_embedder(settings, timeout=settings.question_embedding_timeout))
-        model = await _open_model(stack, settings, embedder)
+        models = await _open_models(stack, settings, embedder)
         counter_for = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
         await asyncio.to_thread(counter_for(policy.default_model).count, "warm")
 
@@ -161,14 +162,13 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         usage = ServiceClient(session, settings.usage_url, "usage")
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
-        holds = UsageHolds(holds_client, HoldKind.CHAT, model.provider, lease)
-        embedding_holds = UsageHolds(holds_client, HoldKind.EMBEDDING, embedder.space.provider, lease)
+        holds = UsageHolds(holds_client, HoldKind.CHAT, lease)
+        embedding_holds = UsageHolds(holds_client, HoldKind.EMBEDDING, lease)
         retrieval = Retrieval(
             transactions, KnowledgeEmbedder(embedder, billable=settings.embeds_with_openai), metering, owner
         )
         generator = Generator(
             transactions=transactions,
-            model=model,
             holds=holds,
             board=board,
             spool=spool,
@@ -177,12 +177,11 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             policy=policy,
             owner=owner,
             clock=clock,
-            titles=_open_titles(
-                stack, settings, transactions, model, holds_client, metering, counter_for, registry, owner
-            ),
+            titles=_open_titles(stack, settings, transactions, holds_client, metering, counter_for, registry, owner),
         )
         asking = AskService(
             transactions=transactions,
+            models=models,
             holds=holds,
             retrieval=retrieval,
             generator=generator,
@@ -195,7 +194,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             owner=owner,
             clock=clock,
-            rewriter=Rewriter(model=model, metering=metering, counter_for=counter_for, policy=policy, owner=owner)
+            rewriter=Rewriter(metering=metering, counter_for=counter_for, policy=policy, owner=owner)
             if settings.question_rewriting and settings.answers_with_openai
             else None,
         )
@@ -233,14 +232,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         yield Container(
             settings=settings,
             verifier=verifier,
-            search=SearchService(retrieval, embedding_holds, embedder.space.model),
+            search=SearchService(retrieval, embedding_holds, embedder.space),
             attachments=AttachmentService(transactions),
             conversations=conversations,
             feedback=FeedbackService(transactions),
             transcripts=TranscriptService(transactions),
             sharing=_open_sharing(transactions, background),
             presence=_open_presence(transactions, background),
-            chatbots=_open_chatbots(settings, transactions, replay, session, background),
+            chatbots=_open_chatbots(settings, transactions, models, replay, session, background),
             insights=InsightService(transactions, clock),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
@@ -254,9 +253,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
 
 
-async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModel:
+async def _open_models(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModels:
     if not settings.answers_with_openai or settings.openai_api_key is None:
-        return ExtractiveModel(embedder)
+        return EnvironmentModels(ExtractiveModel(embedder), extractive.PROVIDER, settings.models())
     # Only here: the SDK is 25 MB of classes that a product without a key never needs.
     from docuchat_chat.adapters.openai_model import OpenAIModel
     from docuchat_models.openai_chat import OpenAIChat
@@ -270,12 +269,13 @@ async def _open_model(stack: AsyncExitStack, settings: Settings, embedder: Embed
             read_seconds=patience.total_seconds() + 5,
         )
     )
-    return OpenAIModel(chat)
+    return EnvironmentModels(OpenAIModel(chat), chat.provider, settings.models())
 
 
 def _open_chatbots(
     settings: Settings,
     transactions: UnitOfWork[ChatTx],
+    models: AnswerModels,
     running: RunningTurns,
     session: ClientSession,
     background: Background,
@@ -284,15 +284,13 @@ def _open_chatbots(
     credentials = ChatbotCredentials(auth, settings.internal_token.get_secret_value())
     background.every("chatbots", timedelta(seconds=30), ChatbotUpkeep(transactions, credentials).sweep)
     background.every("chats_of_chatbots", timedelta(seconds=5), Orphans(transactions, running).sweep)
-    allowed_models = settings.policy().allowed_models
-    return ChatbotService(transactions, credentials, allowed_models=allowed_models, most=settings.max_chatbots)
+    return ChatbotService(transactions, credentials, models=models, most=settings.max_chatbots)
 
 
 def _open_titles(
     stack: AsyncExitStack,
     settings: Settings,
     transactions: UnitOfWork[ChatTx],
-    model: AnswerModel,
     holds_client: HoldsClient,
     metering: Metering,
     counter_for: Counters,
@@ -303,8 +301,7 @@ def _open_titles(
         return None
     titles = Titles(
         transactions=transactions,
-        model=model,
-        holds=UsageHolds(holds_client, HoldKind.CHAT, model.provider, settings.hold_lease, counts_messages=False),
+        holds=UsageHolds(holds_client, HoldKind.CHAT, settings.hold_lease, counts_messages=False),
         metering=metering,
         counter_for=counter_for,
         owner=owner,

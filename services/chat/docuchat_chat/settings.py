@@ -87,20 +87,20 @@ class Settings(ServiceSettings, EmbeddingSettings):
         """Whether a language model answers; without a key the documents are quoted."""
         return self.openai_api_key is not None and bool(self.openai_api_key.get_secret_value())
 
+    def models(self) -> tuple[str, ...]:
+        """Return the models that may be asked, the default one first."""
+        if not self.answers_with_openai:
+            return (extractive.MODEL,)
+        return tuple(dict.fromkeys((self.openai_model, *self.allowed_models)))
+
     def demo(self) -> Demo:
         """Return what visitors of chatbots may send."""
         return Demo(self.demo_messages, self.demo_messages_per_address, self.demo_messages_per_chatbot)
 
     def policy(self) -> Policy:
         """Return the limits for the use cases."""
-        if self.answers_with_openai:
-            default = self.openai_model
-            allowed = tuple(dict.fromkeys((default, *self.allowed_models)))
-        else:
-            default, allowed = extractive.MODEL, (extractive.MODEL,)
         return Policy(
-            allowed_models=allowed,
-            default_model=default,
+            default_model=self.models()[0],
             max_message_chars=self.max_message_chars,
             max_context_tokens=self.max_context_tokens,
             max_output_tokens=self.max_output_tokens,

@@ -21,6 +21,7 @@ import redis.asyncio as redis
 from docuchat_chat.adapters.knowledge import Counters
 from docuchat_chat.adapters.redis_board import RedisTurnBoard
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
+from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.chatbots.versions import Versions
 from docuchat_chat.conversations.service import ConversationService
@@ -81,7 +82,7 @@ class World:
         self.counters = Counters()
         self.caller = self.new_caller()
         self.demo, self.questions = Demo(), "60/m"
-        self.policy = Policy(allowed_models=(MODEL, "gpt-4o"), default_model=MODEL, drain=timedelta())
+        self.policy = Policy(default_model=MODEL, drain=timedelta())
 
     async def start(self) -> World:
         clients = []
@@ -122,11 +123,11 @@ class World:
             "owner": self.owner,
             "clock": SystemClock(),
         }
-        self.generator = Generator(
-            model=self.model, holds=self.holds, board=self.board, spool=self.spool, policy=self.policy, **common
-        )
+        self.generator = Generator(holds=self.holds, board=self.board, spool=self.spool, policy=self.policy, **common)
         self.retrieval = Retrieval(self.transactions, self.embedder, self.metering, self.owner)
+        self.models = EnvironmentModels(self.model, "openai", (MODEL, "gpt-4o"))
         self.asking = AskService(
+            models=self.models,
             holds=self.holds,
             retrieval=self.retrieval,
             generator=self.generator,
@@ -135,7 +136,7 @@ class World:
             visitors=Visitors(self.limiter, self.demo, parse_rates(self.questions), b"key"),
             **common,
         )
-        self.search = SearchService(self.retrieval, self.holds, "text-embedding-3-small")
+        self.search = SearchService(self.retrieval, self.holds, self.embedder)
         self.replay = ReplayService(self.transactions, self.board, self.registry)
         self.conversations = ConversationService(self.transactions, self.replay, self.limiter, max_message_chars=16_000)
         spools = SpoolFolder(self.spool_dir, least_age=timedelta())

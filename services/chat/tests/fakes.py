@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from docuchat_chat.answers.domain import Hold
-from docuchat_chat.answers.ports import AnswerRequest, QuestionVector
+from docuchat_chat.answers.ports import AnswerRequest, Priced, QuestionVector
 from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_common.contracts.chatbots import IssuedCredentials, KeyView
 from docuchat_common.errors import UpstreamUnavailable
@@ -30,7 +30,6 @@ class ScriptedModel:
     usage: TokenUsage | None = None
     requests: list[AnswerRequest] = field(default_factory=list)
     closed: int = 0
-    provider: str = "openai"
     has_own_knowledge: bool = True
 
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
@@ -104,7 +103,7 @@ class FakeHolds:
     asked: int = 0
 
     async def open(
-        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+        self, caller: Caller, priced: Priced, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
         self.asked += 1
         self.terms.append(terms)

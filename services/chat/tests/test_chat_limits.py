@@ -51,5 +51,5 @@ async def test_an_answer_is_held_as_one_message(world: Any, kind: HoldKind, mess
             return HoldView(hold_id=uuid7(), tokens=15, expires_at=datetime.now(UTC))
 
     client: Any = Client()
-    await UsageHolds(client, kind, "openai", timedelta(seconds=60)).open(world.caller, "gpt-4o-mini", 10, 5)
+    await UsageHolds(client, kind, timedelta(seconds=60)).open(world.caller, world.embedder, 10, 5)
     assert [request.amount_of(HoldUnit.MESSAGES) for request in asked] == [messages]

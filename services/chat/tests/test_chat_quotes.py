@@ -37,7 +37,7 @@ def source(number: int, text: str, score: float = 1.5) -> Source:
 
 def answer(question: str, *sources: Source, setup: Setup = PLAIN) -> str:
     async def collect() -> str:
-        request = AnswerRequest(setup, (), sources, question, 1_000, TenantId(1))
+        request = AnswerRequest("extractive", setup, (), sources, question, 1_000, TenantId(1))
         return "".join([piece.text async for piece in ExtractiveModel(WordLlamaEmbedder()).answer(request)])
 
     return asyncio.run(collect())

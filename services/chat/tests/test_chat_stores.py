@@ -42,6 +42,7 @@ def a_turn(caller: Caller, chat: OpenedChat, source: Source) -> Turn:
         message_id=MessageId(uuid7()),
         model="gpt-4o-mini",
         provider="openai",
+        provider_model="gpt-4o-mini",
         hold_id=None,
         prompt_tokens=42,
         owner="1",

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from docuchat_chat.answers.ports import ServedModel
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.terms import Terms
 from docuchat_chat.conversations.domain import ChatChange
@@ -31,18 +32,22 @@ class TitledWorld:
     def __init__(self, world: Any) -> None:
         self.world = world
         self.model = type(world.model)(scripts=[["Warranty of the motor", "stop"]], usage=TokenUsage(90, 5))
+        self.served = ServedModel("gpt-4o-mini", "openai", "gpt-4o-mini", self.model)
         self.holds = type(world.holds)()
         self.titled: list[ChatId] = []
         self.titles = Titles(
             transactions=world.transactions,
-            model=self.model,
             holds=self.holds,
             metering=world.metering,
             counter_for=world.counters,
             owner=world.owner,
             on_titled=lambda _, chat_id: self.titled.append(chat_id),
         )
-        world.generator._titles = self.titles
+        world.generator._titles = self
+
+    def begin(self, first: FirstAnswer) -> None:
+        """Begin, with a model of its own."""
+        self.titles.begin(replace(first, served=replace(first.served, answers=self.model)))
 
     async def ask(self, message: str = RULE, **fields: Any) -> ChatId:
         start, *_ = await self.world.ask(message, **fields)
@@ -64,7 +69,7 @@ async def test_the_first_answer_gives_a_chat_its_title_once(titled: TitledWorld)
     assert await titled.row(chat_id) == ("Warranty of the motor", "model") and titled.titled == [chat_id]
     await titled.ask("And the battery?", session_id="s")
     assert len(titled.model.requests) == 1
-    again = FirstAnswer(titled.world.caller, chat_id, Setup("gpt-4o-mini", 6), RULE, "Two years.")
+    again = FirstAnswer(titled.world.caller, chat_id, Setup("gpt-4o-mini", 6), titled.served, RULE, "Two years.")
     titled.titles.begin(again)  # as an answer that was written at the same time would
     await eventually(lambda: not titled.titles._tasks)
     assert (len(titled.model.requests), titled.holds.asked) == (1, 1)
@@ -79,7 +84,7 @@ async def test_the_title_of_a_chat_with_a_chatbot_is_held_for_the_chatbot_too(ti
     chatbot_id = ChatbotId(uuid7())
     for setup in (Setup("gpt-4o-mini", 6), Setup("gpt-4o-mini", 6, chatbot_id=chatbot_id)):
         chat = await titled.world.conversations.create(titled.world.caller, None)
-        titled.titles.begin(FirstAnswer(titled.world.caller, chat.id, setup, RULE, "Two years."))
+        titled.titles.begin(FirstAnswer(titled.world.caller, chat.id, setup, titled.served, RULE, "Two years."))
         await eventually(lambda: not titled.titles._tasks)
     assert titled.holds.terms == [Terms(), Terms((Subject(type=SubjectType.CHATBOT, id=str(chatbot_id)),))]
 
@@ -88,7 +93,7 @@ async def test_what_visitors_and_programs_ask_a_chatbot_costs_no_title(titled: T
     for kind in ("visitor", "chatbot"):
         asker = replace(titled.world.caller, subject_type=kind)
         chat = await titled.world.conversations.create(asker, None)
-        titled.titles.begin(FirstAnswer(asker, chat.id, Setup("gpt-4o-mini", 6), RULE, "Two years."))
+        titled.titles.begin(FirstAnswer(asker, chat.id, Setup("gpt-4o-mini", 6), titled.served, RULE, "Two years."))
         await eventually(lambda: not titled.titles._tasks)
     assert titled.model.requests == []
 

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.setup import AnswerPolicy
 from docuchat_chat.chatbots.domain import Change, Colours, Config, NewChatbot, changes_between
 from docuchat_chat.chatbots.errors import ChatbotNotPublished, ChatbotVersionNotFound
@@ -23,6 +24,7 @@ from docuchat_common.ids import ChatbotId, CollectionId, TenantId, uuid7
 from docuchat_models.spaces import EmbeddingSpace
 
 fakes = sys.modules["chat_fakes"]
+MODELS = EnvironmentModels(fakes.ScriptedModel(), "openai", ("gpt-4o",))
 TENANT, OTHER = TenantId(1), TenantId(2)
 WHOLE = Config(
     collections=(CollectionId(uuid7()),),
@@ -61,7 +63,7 @@ async def publish(transactions: Any, chatbot_id: ChatbotId, config: Config) -> i
 
 async def test_a_question_finds_what_is_live_and_who_manages_every_version(transactions: Any, manager: Caller) -> None:
     caller = manager
-    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), allowed_models=("gpt-4o",), most=9)
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), models=MODELS, most=9)
     chatbot_id = await a_chatbot(transactions)
     with pytest.raises(ChatbotNotPublished):
         await chatbots.live(caller, chatbot_id)
@@ -93,7 +95,7 @@ async def test_versions_of_other_releases_are_read(transactions: Any, database: 
                 number,
                 stored,
             )
-    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), allowed_models=("gpt-4o",), most=9)
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), models=MODELS, most=9)
     read = [(await chatbots.version(manager, chatbot_id, number))[1].config for number in (2, 3)]
     assert read == [Config(greeting="Hi"), Config()]
 

@@ -18,6 +18,7 @@ from aiohttp import ClientSession, web
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.chatbots.domain import Config, Edit, NewChatbot
 from docuchat_chat.chatbots.errors import ChatbotChanged, NothingToPublish, TooManyChatbots
@@ -42,8 +43,7 @@ class Workshop:
     def __init__(self, world: Any) -> None:
         self.world, self.auth = world, fakes.FakeCredentials()
         self.manager: Caller = replace(world.caller, role="admin")
-        models = world.policy.allowed_models
-        self.chatbots = ChatbotService(world.transactions, self.auth, allowed_models=models, most=2)
+        self.chatbots = ChatbotService(world.transactions, self.auth, models=world.models, most=2)
         self.upkeep = ChatbotUpkeep(world.transactions, self.auth, patience=timedelta())
         self.orphans = Orphans(world.transactions, world.replay)
 
@@ -246,8 +246,9 @@ async def test_what_is_gone_is_told_of_ones_own_chatbots(workshop: Workshop) -> 
 
 async def test_a_draft_whose_model_is_allowed_no_more_is_not_published(workshop: Workshop) -> None:
     chatbot_id = await workshop.create()
-    await workshop.edit(chatbot_id, model=workshop.world.policy.allowed_models[0])
-    since = ChatbotService(workshop.world.transactions, workshop.auth, allowed_models=("another",), most=2)
+    await workshop.edit(chatbot_id, model=workshop.world.policy.default_model)
+    others = EnvironmentModels(workshop.world.model, "openai", ("another",))
+    since = ChatbotService(workshop.world.transactions, workshop.auth, models=others, most=2)
     with pytest.raises(ModelNotAllowed):
         await since.publish(workshop.manager, chatbot_id, None)
     assert (await since.get(workshop.manager, chatbot_id)).live is None

@@ -14,6 +14,7 @@ from docuchat_chat.answers.domain import PastMessage
 from docuchat_chat.answers.follow_ups import LONGEST_SEARCHED, completed, leans, may_lean
 from docuchat_chat.answers.rewriting import MOST_TOKENS, messages_for, question_in
 from docuchat_chat.turns.domain import Branch, BranchKind
+from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.rewriting import Rewriter, Rewriting
 from docuchat_common.ids import MessageId, uuid7
 from docuchat_common.metering import call_id_of
@@ -120,6 +121,22 @@ def test_the_history_is_data_that_cannot_end_its_place() -> None:
     assert len(user.content) < 5_000
 
 
+class _OwnRewriter(Rewriter):
+    """Asks a model of its own."""
+
+    def __init__(self, answers: Any, **others: Any) -> None:
+        super().__init__(**others)
+        self._answers = answers
+
+    async def ask(self, draft: Draft) -> str | None:
+        answers, served = draft.served.answers, draft.served
+        draft.model = replace(served, answers=self._answers)
+        try:
+            return await super().ask(draft)
+        finally:
+            draft.model = replace(served, answers=answers)
+
+
 class Rewritten:
     """A process whose model is asked what follow-up questions mean."""
 
@@ -130,8 +147,8 @@ class Rewritten:
 
     def wire(self) -> None:
         world = self.world
-        rewriter = Rewriter(
-            model=self.model,
+        rewriter = _OwnRewriter(
+            answers=self.model,
             metering=world.metering,
             counter_for=world.counters,
             policy=replace(world.policy, rewriting_timeout=timedelta(milliseconds=300)),

@@ -16,13 +16,12 @@ class OpenAIModel:
 
     def __init__(self, chat: OpenAIChat) -> None:
         self._chat = chat
-        self.provider = chat.provider
 
     def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer; all text of one read is one piece."""
         return self._chat.answer(
             ChatRequest(
-                request.setup.model,
+                request.model,
                 request.messages,
                 request.max_output_tokens,
                 user=str(request.tenant_id),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from docuchat_chat.answers.domain import Hold
+from docuchat_chat.answers.ports import Priced
 from docuchat_chat.answers.terms import NO_TERMS, Terms
 from docuchat_common.contracts.holds import Amount, HoldKind, HoldRequest, HoldUnit, Subject, SubjectType
 from docuchat_common.errors import DocuChatError
@@ -18,20 +19,17 @@ logger = structlog.get_logger()
 
 
 class UsageHolds:
-    """Holds for the calls of one provider."""
+    """Holds for the calls of providers."""
 
-    def __init__(
-        self, client: HoldsClient, kind: HoldKind, provider: str, lease: timedelta, *, counts_messages: bool = True
-    ) -> None:
+    def __init__(self, client: HoldsClient, kind: HoldKind, lease: timedelta, *, counts_messages: bool = True) -> None:
         """`counts_messages`: whether an answer is one of the messages that somebody may send."""
         self._client = client
         self._kind = kind
-        self._provider = provider
         self._lease = lease
         self._counts_messages = counts_messages and kind is HoldKind.CHAT
 
     async def open(
-        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+        self, caller: Caller, priced: Priced, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
         """Keep tokens back, and for an answer one message; without tokens the message alone."""
         is_free = self._counts_messages and not input_tokens and not output_tokens
@@ -44,8 +42,8 @@ class UsageHolds:
             tenant_id=caller.tenant_id,
             subjects=_subjects(caller, terms),
             kind=self._kind,
-            provider=None if is_free else self._provider,
-            model=None if is_free else model,
+            provider=None if is_free else priced.provider,
+            model=None if is_free else priced.model,
             amounts=tuple(amounts),
             limits=terms.limits,
             lease=self._lease,

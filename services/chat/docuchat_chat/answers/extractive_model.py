@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from docuchat_chat.answers.extractive import (
-    PROVIDER,
     Candidate,
     candidates,
     compose,
@@ -25,7 +24,6 @@ from docuchat_models.embeddings import Embedder
 class ExtractiveModel:
     """Picks the sentences that share rare words with the question and are near it in meaning."""
 
-    provider = PROVIDER
     has_own_knowledge = False
 
     def __init__(self, embedder: Embedder) -> None:

@@ -25,6 +25,20 @@ class QuestionVector:
     estimated: bool
 
 
+class Priced(Protocol):
+    """What tokens are held and booked for."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in the books."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model as the provider knows it."""
+        ...
+
+
 class QuestionEmbedder(Protocol):
     """Embeds questions."""
 
@@ -56,7 +70,7 @@ class EmbeddingHolds(Protocol):
     """The usage service's holds on quotas."""
 
     async def open(
-        self, caller: Caller, model: str, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
+        self, caller: Caller, priced: Priced, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
         """Keep tokens back. Raises QuotaExceeded with the reset time, DemoLimitReached, UpstreamUnavailable."""
         ...
@@ -129,8 +143,9 @@ class PassageSearch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What a model is asked."""
+    """What a model is asked; `model` is its name as the provider knows it."""
 
+    model: str
     setup: Setup
     messages: tuple[PromptMessage, ...]
     sources: tuple[Source, ...]
@@ -143,17 +158,35 @@ class AnswerModel(Protocol):
     """A language model, or what stands in for one."""
 
     @property
-    def provider(self) -> str:
-        """The provider's name in the books."""
-        ...
-
-    @property
     def has_own_knowledge(self) -> bool:
         """Whether it can say more than stands in the sources."""
         ...
 
     def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer. Raises Provider… errors; nothing is retried inside. Closing the iterator ends the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that may be asked, and who answers for it."""
+
+    name: str
+    """As it is asked for and shown: `provider/name`, or the bare name of one that the environment names."""
+    provider: str
+    """The provider's name in the books."""
+    model: str
+    """As the provider knows it: what it is sent, and what is booked."""
+    answers: AnswerModel
+    is_down: bool = False
+    """Whether its provider is known to answer nobody at the moment."""
+
+
+class AnswerModels(Protocol):
+    """The models that a tenant may ask."""
+
+    async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
+        """Return what serves a model, by its bare name or as `provider/name`. Raises ModelNotAllowed."""
         ...
 
 

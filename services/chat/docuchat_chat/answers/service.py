@@ -13,7 +13,7 @@ import structlog
 
 from docuchat_chat.answers.domain import Findings, Passage
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, QuestionEmbedder
+from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, Priced, QuestionEmbedder
 from docuchat_chat.answers.questions import asks_about_document
 from docuchat_chat.answers.terms import payers
 from docuchat_common.db.uow import Transactions
@@ -158,10 +158,10 @@ def begin_with(openings: Sequence[Passage], found: Findings, limit: int) -> Find
 class SearchService:
     """Shows the passages that hybrid search finds."""
 
-    def __init__(self, retrieval: Retrieval, holds: EmbeddingHolds, model: str) -> None:
+    def __init__(self, retrieval: Retrieval, holds: EmbeddingHolds, space: Priced) -> None:
         self._retrieval = retrieval
         self._holds = holds
-        self._model = model
+        self._space = space
 
     async def search(
         self, caller: Caller, query: str, limit: int, document_ids: tuple[DocumentId, ...] | None
@@ -177,7 +177,7 @@ class SearchService:
         return await self._retrieval.find(text, vector, caller, limit, document_ids, None)
 
     async def _embed_held(self, text: str, caller: Caller) -> Any:
-        hold = await self._holds.open(caller, self._model, self._retrieval.count(text), 0)
+        hold = await self._holds.open(caller, self._space, self._retrieval.count(text), 0)
         try:
             return await self._retrieval.embed(text, Books(caller, hold_id=hold.id))
         except BaseException as error:

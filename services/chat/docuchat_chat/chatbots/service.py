@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from docuchat_chat.answers.errors import require_allowed
+from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.chatbots.domain import (
     DRAFT,
     Chatbot,
@@ -62,13 +62,13 @@ class ChatbotService(Versions):
         transactions: Transactions[ChatbotsTx],
         credentials: Credentials,
         *,
-        allowed_models: Sequence[str],
+        models: AnswerModels,
         most: int,
     ) -> None:
         """`most` is how many chatbots a tenant can have."""
         super().__init__(transactions)
         self._credentials = credentials
-        self._allowed_models = allowed_models
+        self._models = models
         self._most = most
 
     async def get_name(self, tenant_id: TenantId, chatbot_id: ChatbotId) -> str:
@@ -132,7 +132,7 @@ class ChatbotService(Versions):
         Auth comes first: a key without a chatbot opens nothing, and the sweep ends it.
         """
         tenant_id, chatbot_id = caller.tenant_id, ChatbotId(uuid7())
-        self._require_model(new.config)
+        await self._require_model(tenant_id, new.config)
         async with self._transactions(tenant_id) as tx:
             await self._require_room(tx, caller)
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
@@ -161,7 +161,7 @@ class ChatbotService(Versions):
                 return await self._save(tx, caller, await _find_edited(tx, caller, chatbot_id, edit.revision), edit)
         async with self._transactions(tenant_id) as tx:
             seen = await _find_edited(tx, caller, chatbot_id, edit.revision)
-            self._draft_of(seen, edit)  # what is refused must not let other pages in until the sweep comes
+            await self._draft_of(seen, edit)  # what is refused must not let other pages in until the sweep comes
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
         await self._credentials.put(tenant_id, chatbot_id, edit.chatbot["origins"], caller)
         async with self._transactions(tenant_id) as tx:
@@ -249,23 +249,24 @@ class ChatbotService(Versions):
             await tx.chatbots.confirm_told(tenant_id, note, TELLING)
 
     async def _save(self, tx: ChatbotsTx, caller: Caller, edited: EditedChatbot, edit: Edit) -> EditedChatbot:
-        saved = await tx.chatbots.save(replace(edited.chatbot, **edit.chatbot), self._draft_of(edited, edit))
+        draft = await self._draft_of(edited, edit)
+        saved = await tx.chatbots.save(replace(edited.chatbot, **edit.chatbot), draft)
         tx.outbox.add(
             entry(caller, "chatbot.update", edited.chatbot.id, detail=", ".join((*edit.chatbot, *edit.draft)))
         )
         return saved
 
-    def _draft_of(self, edited: EditedChatbot, edit: Edit) -> Config:
+    async def _draft_of(self, edited: EditedChatbot, edit: Edit) -> Config:
         """Return the draft after an edit. Raises ModelNotAllowed."""
         draft = replace(edited.draft, **edit.draft)
         if draft.model != edited.draft.model:
-            self._require_model(draft)
+            await self._require_model(edited.chatbot.tenant_id, draft)
         return draft
 
     async def _publish(
         self, tx: ChatbotsTx, caller: Caller, chatbot: Chatbot, config: Config, restored_from: int | None
     ) -> Version:
-        self._require_model(config)
+        await self._require_model(caller.tenant_id, config)
         unknown = [str(each) for each in await tx.search.unknown_collections(caller.tenant_id, config.collections)]
         if unknown:
             raise CollectionNotFound(f"There is no such collection: {', '.join(unknown)}.", collection_ids=unknown)
@@ -277,9 +278,9 @@ class ChatbotService(Versions):
         if await tx.chatbots.count(caller.tenant_id) >= self._most:
             raise TooManyChatbots(limit=self._most)
 
-    def _require_model(self, config: Config) -> None:
+    async def _require_model(self, tenant_id: TenantId, config: Config) -> None:
         if config.model is not None:
-            require_allowed(config.model, self._allowed_models)
+            await self._models.find(tenant_id, config.model)
 
 
 async def _find_edited(tx: ChatbotsTx, caller: Caller, chatbot_id: ChatbotId, revision: int | None) -> EditedChatbot:

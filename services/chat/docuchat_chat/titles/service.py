@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from docuchat_chat.answers.completions import complete
-from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor, EmbeddingHolds
+from docuchat_chat.answers.ports import AnswerRequest, CounterFor, EmbeddingHolds, ServedModel
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.terms import payers, terms_of
@@ -40,6 +40,8 @@ class FirstAnswer:
     caller: Caller
     chat_id: ChatId
     setup: Setup
+    served: ServedModel
+    """The model that gave the answer; it is asked for the title, too."""
     question: str
     answer: str
 
@@ -51,7 +53,6 @@ class Titles:
         self,
         *,
         transactions: Transactions[TitlesTx],
-        model: AnswerModel,
         holds: EmbeddingHolds,
         metering: Metering,
         counter_for: CounterFor,
@@ -60,7 +61,6 @@ class Titles:
     ) -> None:
         """`on_titled` is told of each chat that has another title."""
         self._transactions = transactions
-        self._model = model
         self._holds = holds
         self._metering = metering
         self._counter_for = counter_for
@@ -103,17 +103,17 @@ class Titles:
 
     async def _ask(self, first: FirstAnswer) -> str | None:
         """Return what the model calls the chat. Raises DocuChatError, TimeoutError."""
-        caller, model = first.caller, first.setup.model
+        caller, served = first.caller, first.served
         messages = messages_for(first.question, first.answer)
-        counter = self._counter_for(model)
+        counter = self._counter_for(served.model)
         tokens = count_prompt(messages, counter)
-        hold = await self._holds.open(caller, model, tokens, MOST_TOKENS, terms_of(first.setup.chatbot_id))
+        hold = await self._holds.open(caller, served, tokens, MOST_TOKENS, terms_of(first.setup.chatbot_id))
         call = ProviderCall(
             id=call_id_of(first.chat_id, "title"),
             tenant_id=caller.tenant_id,
             kind="chat",
-            provider=self._model.provider,
-            model=model,
+            provider=served.provider,
+            model=served.model,
             expected_input_tokens=tokens,
             expected_output_tokens=MOST_TOKENS,
             owner=self._owner,
@@ -125,6 +125,7 @@ class Titles:
         try:
             async with self._metering.call(call) as made:
                 request = AnswerRequest(
+                    model=served.model,
                     setup=replace(first.setup, temperature=None),
                     messages=messages,
                     sources=(),
@@ -132,7 +133,7 @@ class Titles:
                     max_output_tokens=MOST_TOKENS,
                     tenant_id=caller.tenant_id,
                 )
-                return title_in(await complete(self._model, request, made, counter, _PATIENCE))
+                return title_in(await complete(served.answers, request, made, counter, _PATIENCE))
         finally:
             if made is None or made.outcome is None:
                 await self._holds.release(hold.id)  # else what is booked settles it

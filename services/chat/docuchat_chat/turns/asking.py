@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.ports import AnswerModels, CounterFor
 from docuchat_chat.answers.service import Retrieval
 from docuchat_chat.conversations.errors import ChatNotFound
 from docuchat_chat.conversations.service import readable
@@ -45,6 +45,7 @@ class AskService:
         self,
         *,
         transactions: Transactions[TurnsTx],
+        models: AnswerModels,
         holds: Holds,
         retrieval: Retrieval,
         generator: Generator,
@@ -62,8 +63,8 @@ class AskService:
         self._idempotency = Idempotency(transactions)
         self._registry = registry
         self._policy = policy
-        self._checks = Checks(policy, counter_for)
-        self._branches = Branches(transactions, policy)
+        self._checks = Checks(policy, models, counter_for)
+        self._branches = Branches(transactions, models, policy)
         self._setups = Setups(chatbots, policy)
         self._visitors = visitors
         self._preparation = Preparation(
@@ -76,8 +77,6 @@ class AskService:
                 transactions=transactions,
                 counter_for=counter_for,
                 registry=registry,
-                provider=generator.provider,
-                has_own_knowledge=generator.has_own_knowledge,
                 owner=owner,
                 clock=clock,
             ),
@@ -114,7 +113,7 @@ class AskService:
         setup = self._policy.setup(question.model)
         draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller), address)
         if question.branch is None and question.chatbot_id is None:
-            self._checks.measure(draft)
+            await self._checks.measure(draft)
         await take(draft.slot, self._policy.preparation_patience)
         try:
             # Shielded: a client that hangs up now must leave neither a hold nor half a turn behind.
@@ -174,7 +173,7 @@ class AskService:
             await self._visitors.admit(draft, chatbot_id)
             await self._setups.read(draft, chatbot_id)
         if branch is not None or chatbot_id is not None:
-            self._checks.measure(draft)
+            await self._checks.measure(draft)
 
     async def _begin(self, draft: Draft) -> Answering:
         self._registry.open.add(draft.turn_id)

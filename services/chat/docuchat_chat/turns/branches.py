@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import assert_never
 
+from docuchat_chat.answers.errors import ModelNotAllowed
+from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.conversations.domain import Chat, Message, Place
 from docuchat_chat.conversations.errors import ChatNotFound, NotAQuestion
 from docuchat_chat.conversations.service import get_message
@@ -19,8 +22,9 @@ from docuchat_common.db.uow import Transactions
 class Branches:
     """Finds where a branch begins, and what is asked there. What a message follows never changes."""
 
-    def __init__(self, transactions: Transactions[TurnsTx], policy: Policy) -> None:
+    def __init__(self, transactions: Transactions[TurnsTx], models: AnswerModels, policy: Policy) -> None:
         self._transactions = transactions
+        self._models = models
         self._policy = policy
 
     async def look_up(self, draft: Draft, branch: Branch) -> None:
@@ -29,6 +33,7 @@ class Branches:
         Raises MessageNotFound, AnswerInProgress, ChatNotFound, NotAnAnswer or NotAQuestion.
         """
         caller, question = draft.caller, draft.question
+        answered_by: str | None = None
         async with self._transactions.as_caller(caller) as tx:
             message = await get_message(tx, caller, branch.message_id)
             chat = await tx.chats.find(caller, chat_id=message.chat_id)
@@ -51,11 +56,15 @@ class Branches:
                     (asked,) = await tx.chats.messages(caller, chat, [(before, before)], 1)
                     draft.question = _asked_of(replace(question, text=asked.content), asked)
                     draft.place = Place(before, asked.id)
-                    if not question.model and message.model in self._policy.allowed_models:
-                        draft.setup = self._policy.setup(message.model)
+                    if not question.model and message.model is not None:
+                        answered_by = message.model
                 case never:
                     assert_never(never)
         draft.chat = chat
+        if answered_by is not None:
+            with suppress(ModelNotAllowed):  # any more: then the default one answers
+                await self._models.find(caller.tenant_id, answered_by)
+                draft.setup = self._policy.setup(answered_by)
 
 
 def _is_named(chat: Chat, question: Question) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from docuchat_chat.answers.errors import MessageEmpty, require_allowed
-from docuchat_chat.answers.ports import CounterFor
+from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.ports import AnswerModels, CounterFor
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, fixed_tokens, seamless
 from docuchat_chat.conversations.errors import MessageTooLong
 from docuchat_chat.turns.domain import BranchKind, Question
@@ -16,8 +16,9 @@ from docuchat_chat.turns.policy import Policy
 class Checks:
     """Refuses questions that cannot be answered, and tells what the others may cost."""
 
-    def __init__(self, policy: Policy, counter_for: CounterFor) -> None:
+    def __init__(self, policy: Policy, models: AnswerModels, counter_for: CounterFor) -> None:
         self._policy = policy
+        self._models = models
         self._counter_for = counter_for
 
     def clean(self, question: Question) -> Question:
@@ -36,11 +37,14 @@ class Checks:
         session_id = question.session_id.replace("\x00", "") if question.session_id else None
         return replace(question, text=text, session_id=session_id)
 
-    def measure(self, draft: Draft) -> None:
-        """Count a question under its setup and give it its budget. Raises ModelNotAllowed or MessageTooLong."""
+    async def measure(self, draft: Draft) -> None:
+        """Find the model for a question under its setup, and give it its budget.
+
+        Raises ModelNotAllowed or MessageTooLong.
+        """
         policy, question, setup = self._policy, draft.question, draft.setup
-        require_allowed(setup.model, policy.allowed_models)
-        counter = self._counter_for(setup.model)
+        draft.model = await self._models.find(draft.caller.tenant_id, setup.model)
+        counter = self._counter_for(draft.model.model)
         tokens, asked = counter.count(question.text), seamless(question.text)
         fixed = fixed_tokens(asked, setup, counter)
         if fixed > policy.max_context_tokens:

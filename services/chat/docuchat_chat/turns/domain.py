@@ -107,7 +107,10 @@ class Turn:
     user_message_id: MessageId
     message_id: MessageId
     model: str
+    """As it is shown."""
     provider: str
+    provider_model: str
+    """As the provider knows it, and as it is booked."""
     hold_id: HoldId | None
     prompt_tokens: int
     owner: str

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from docuchat_chat.answers.domain import Findings, Library, PastMessage
+from docuchat_chat.answers.ports import ServedModel
 from docuchat_chat.answers.service import Books
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.small_talk import Remark
@@ -32,6 +33,8 @@ class Draft:
     slot: Slot
     address: str = ""
     """Where a visitor comes from."""
+    model: ServedModel | None = None
+    """What answers, once it is known to be allowed."""
     budget: int = 0
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
     chatbot: Chatbot | None = None
@@ -53,6 +56,12 @@ class Draft:
     unready: Library | None = None
     """What is told instead of an answer, while attachments are not ready."""
     findings: Findings = field(default_factory=lambda: Findings(()))
+
+    @property
+    def served(self) -> ServedModel:
+        """What answers."""
+        assert self.model is not None  # every question is measured before it is prepared
+        return self.model
 
     @property
     def searched(self) -> str:

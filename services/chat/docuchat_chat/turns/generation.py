@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from docuchat_chat.answers.notices import nothing_found
-from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
+from docuchat_chat.answers.ports import AnswerRequest, CounterFor
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_chat.answers.release import Release
 from docuchat_chat.answers.text import unmarked
@@ -53,7 +53,6 @@ class Generator:
         self,
         *,
         transactions: Transactions[TurnsTx],
-        model: AnswerModel,
         holds: Holds,
         board: TurnBoard,
         spool: Spool,
@@ -66,7 +65,6 @@ class Generator:
     ) -> None:
         """`titles`: who gives a chat its title after its first answer."""
         self._transactions = transactions
-        self._model = model
         self._holds = holds
         self._board = board
         self._spool = spool
@@ -77,16 +75,6 @@ class Generator:
         self._clock = clock
         self._titles = titles
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def provider(self) -> str:
-        """The provider's name in the books."""
-        return self._model.provider
-
-    @property
-    def has_own_knowledge(self) -> bool:
-        """Whether the model can say more than stands in the sources."""
-        return self._model.has_own_knowledge
 
     def start(self, live: LiveTurn) -> None:
         """Begin to answer, apart from the caller's task."""
@@ -128,7 +116,7 @@ class Generator:
             self._registry.end(live.turn.id)  # if it is not settled, the sweep does it, from the spool
 
     async def _conclude(self, live: LiveTurn, generation: asyncio.Task[object]) -> Outcome:
-        counter = self._counter_for(live.turn.model)
+        counter = self._counter_for(live.turn.provider_model)
         text = "".join(live.log.texts)
         written = "" if live.kept_back else unmarked(text)  # what was said instead is not the model's
         counted, unseen = [await _count(counter, part) for part in (text, "".join((*live.thoughts, *live.kept_back)))]
@@ -174,6 +162,7 @@ class Generator:
         """Call the provider, again while it took nothing and may later; the text goes into the log as it comes."""
         policy = self._policy
         request = AnswerRequest(
+            model=live.served.model,
             setup=live.setup,
             messages=live.prompt.messages,
             sources=live.prompt.sources,
@@ -194,13 +183,13 @@ class Generator:
                 await asyncio.sleep(pause.total_seconds())
 
     async def _stream(self, live: LiveTurn, request: AnswerRequest) -> _Ending:
-        policy, turn_id = self._policy, live.turn.id
+        policy, turn_id, answers = self._policy, live.turn.id, live.served.answers
         loop = asyncio.get_running_loop()
         began = loop.time()
         ends_at = began + policy.turn_timeout.total_seconds()
         between = policy.between_tokens_timeout.total_seconds()
         release = Release(
-            live.setup, live.prompt.sources, live.question.text, has_own_knowledge=self._model.has_own_knowledge
+            live.setup, live.prompt.sources, live.question.text, has_own_knowledge=answers.has_own_knowledge
         )
         finish_reason: FinishReason = "stop"
         usage, accepted = None, False
@@ -209,7 +198,7 @@ class Generator:
         live.log.sent = True
         self._board.publish(live.log)
         try:
-            async with aclosing(self._model.answer(request)) as pieces:
+            async with aclosing(answers.answer(request)) as pieces:
                 async with asyncio.timeout_at(began + policy.first_token_timeout.total_seconds()) as deadline:
                     async for piece in pieces:
                         accepted = True
@@ -306,7 +295,8 @@ class Generator:
         else:
             self._board.publish(live.log)
             if self._titles is not None and turn.wants_title and outcome.state is TurnState.COMPLETED:
-                self._titles.begin(FirstAnswer(turn.caller, turn.chat_id, live.setup, live.question.text, outcome.text))
+                texts = live.question.text, outcome.text
+                self._titles.begin(FirstAnswer(turn.caller, turn.chat_id, live.setup, live.served, *texts))
         TURNS.labels(outcome.state.value).inc()
         logger.info(
             "turn.finished",

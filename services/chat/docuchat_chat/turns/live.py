@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from docuchat_chat.answers.domain import Prompt
+from docuchat_chat.answers.ports import ServedModel
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.metrics import OPEN_TURNS
 from docuchat_chat.turns.domain import Outcome, Question, Turn
@@ -74,11 +75,12 @@ class LiveLog:
 class LiveTurn:
     """A turn in the making; generation runs apart from whoever listens."""
 
-    def __init__(self, turn: Turn, question: Question, prompt: Prompt, setup: Setup) -> None:
+    def __init__(self, turn: Turn, question: Question, prompt: Prompt, setup: Setup, served: ServedModel) -> None:
         self.turn = turn
         self.question = question
         self.prompt = prompt
         self.setup = setup
+        self.served = served
         self.log = LiveLog(turn)
         self.thoughts: list[str] = []
         """What the model wrote before its answer: not shown, and billed."""

@@ -24,7 +24,6 @@ class Demo:
 class Policy:
     """Limits and deadlines, from the settings."""
 
-    allowed_models: tuple[str, ...]
     default_model: str
     max_message_chars: int = 16_000
     max_context_tokens: int = 8000

@@ -90,12 +90,12 @@ class Preparation:
         """Hold what the question may cost: with its answer its embedding, and what it costs to rewrite it."""
         terms = self._visitors.terms(draft)
         if draft.remark is not None:
-            return await self._holds.open(draft.caller, draft.setup.model, 0, 0, terms)
+            return await self._holds.open(draft.caller, draft.served, 0, 0, terms)
         tokens, most = draft.budget + self._sources.cost(draft), self._policy.max_output_tokens
         if draft.rewriting_tokens:
             # Its words are embedded, too, where that is not free.
             tokens, most = tokens + draft.rewriting_tokens + MOST_TOKENS, most + MOST_TOKENS
-        return await self._holds.open(draft.caller, draft.setup.model, tokens, most, terms)
+        return await self._holds.open(draft.caller, draft.served, tokens, most, terms)
 
     async def _search(self, draft: Draft) -> None:
         """Search what was not searched beside the hold.

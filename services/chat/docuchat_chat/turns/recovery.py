@@ -125,7 +125,7 @@ class Recovery:
         return Received(shown.pieces, sent=True)
 
     def _outcome(self, turn: Turn, received: Received, texts: dict[ChunkId, str]) -> Outcome:
-        counter = self._counter_for(turn.model)
+        counter = self._counter_for(turn.provider_model)
         sent = received.sent or bool(received.pieces)
         text = "".join(received.pieces)
         tokens = counter.count(text)

@@ -8,7 +8,7 @@ import structlog
 
 from docuchat_chat.answers.completions import complete
 from docuchat_chat.answers.follow_ups import completed, leans, may_lean
-from docuchat_chat.answers.ports import AnswerModel, AnswerRequest, CounterFor
+from docuchat_chat.answers.ports import AnswerRequest, CounterFor
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.rewriting import MOST_TOKENS, messages_for, question_in
 from docuchat_chat.answers.terms import payers
@@ -26,10 +26,7 @@ class Rewriter:
     The turn's hold has room for it, and is not settled by it.
     """
 
-    def __init__(
-        self, *, model: AnswerModel, metering: Metering, counter_for: CounterFor, policy: Policy, owner: str
-    ) -> None:
-        self._model = model
+    def __init__(self, *, metering: Metering, counter_for: CounterFor, policy: Policy, owner: str) -> None:
         self._metering = metering
         self._counter_for = counter_for
         self._policy = policy
@@ -37,7 +34,7 @@ class Rewriter:
 
     def count(self, draft: Draft) -> int:
         """Return the tokens of the prompt."""
-        return count_prompt(messages_for(draft.question.text, draft.history), self._counter_for(draft.setup.model))
+        return count_prompt(messages_for(draft.question.text, draft.history), self._counter_for(draft.served.model))
 
     async def ask(self, draft: Draft) -> str | None:
         """Return what the model makes of a question; None when it fails, or says something else. Raises TooBusy."""
@@ -55,14 +52,14 @@ class Rewriter:
         return question_in(said, draft.question.text) if said is not None else None
 
     async def _said(self, draft: Draft) -> str:
-        caller, setup = draft.caller, draft.setup
-        counter = self._counter_for(setup.model)
+        caller, setup, served = draft.caller, draft.setup, draft.served
+        counter = self._counter_for(served.model)
         call = ProviderCall(
             id=call_id_of(draft.turn_id, "rewriting"),
             tenant_id=caller.tenant_id,
             kind="chat",
-            provider=self._model.provider,
-            model=setup.model,
+            provider=served.provider,
+            model=served.model,
             expected_input_tokens=draft.rewriting_tokens,
             expected_output_tokens=MOST_TOKENS,
             owner=self._owner,
@@ -71,6 +68,7 @@ class Rewriter:
             turn_id=draft.turn_id,
         )
         request = AnswerRequest(
+            model=served.model,
             setup=replace(setup, temperature=None),
             messages=messages_for(draft.question.text, draft.history),
             sources=(),
@@ -79,7 +77,7 @@ class Rewriter:
             tenant_id=caller.tenant_id,
         )
         async with self._metering.call(call) as made:
-            return await complete(self._model, request, made, counter, self._policy.rewriting_timeout)
+            return await complete(served.answers, request, made, counter, self._policy.rewriting_timeout)
 
 
 class Rewriting:

@@ -159,7 +159,7 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
         tenant_id=turn.tenant_id,
         kind="chat",
         provider=turn.provider,
-        model=turn.model,
+        model=turn.provider_model,
         expected_input_tokens=turn.prompt_tokens,
         owner=turn.owner,
         subjects=payers(turn.caller, turn.chatbot_id),

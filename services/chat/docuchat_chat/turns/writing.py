@@ -8,7 +8,6 @@ from docuchat_chat.answers.domain import Hold, Library, Prompt
 from docuchat_chat.answers.notices import notice
 from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import build_prompt
-from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.small_talk import Remark, reply_to
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
@@ -34,22 +33,18 @@ class Writing:
         transactions: Transactions[TurnsTx],
         counter_for: CounterFor,
         registry: Registry,
-        provider: str,
-        has_own_knowledge: bool,
         owner: str,
         clock: Clock,
     ) -> None:
         self._transactions = transactions
         self._counter_for = counter_for
         self._registry = registry
-        self._provider = provider
-        self._has_own_knowledge = has_own_knowledge
         self._owner = owner
         self._clock = clock
 
     async def write_down(self, draft: Draft, hold: Hold) -> tuple[LiveTurn, Library | None]:
         """Build the prompt and write the turn. A library comes back when nothing was found."""
-        question, counter = draft.question, self._counter_for(draft.setup.model)
+        question, counter = draft.question, self._counter_for(draft.served.model)
         budget = min(draft.budget, hold.tokens)
         prompt = build_prompt(question.asked, draft.findings.passages, draft.history, budget, draft.setup, counter)
         async with self._transactions.as_caller(draft.caller) as tx:
@@ -60,7 +55,7 @@ class Writing:
                 library, prompt = draft.unready, Prompt((), (), 0)
             elif not prompt.sources:
                 library = await tx.search.library(draft.caller.tenant_id, question.document_ids, question.collection_id)
-                if self._may_answer_without(draft.setup, library):
+                if _may_answer_without(draft, library):
                     library = None
                 else:
                     prompt = Prompt((), (), 0)
@@ -79,8 +74,9 @@ class Writing:
                 session_id=opened.session_id,
                 user_message_id=draft.place.question_id or MessageId(uuid7()),
                 message_id=MessageId(uuid7()),
-                model=draft.setup.model,
-                provider=self._provider,
+                model=draft.served.name,
+                provider=draft.served.provider,
+                provider_model=draft.served.model,
                 hold_id=hold.id if library is None and draft.remark is None else None,
                 prompt_tokens=prompt.tokens,
                 owner=self._owner,
@@ -100,14 +96,9 @@ class Writing:
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
         self._registry.written(turn)
-        live = LiveTurn(turn, question, prompt, draft.setup)
+        live = LiveTurn(turn, question, prompt, draft.setup, draft.served)
         live.is_embedded = draft.vector is not None
         return live, library
-
-    def _may_answer_without(self, setup: Setup, library: Library) -> bool:
-        """Tell whether a question to which nothing was found goes to the model: not while documents get ready."""
-        is_waiting = library.processing > 0 and not library.ready
-        return setup.policy.own_knowledge and self._has_own_knowledge and not is_waiting
 
     async def say_nothing_found(self, live: LiveTurn, library: Library) -> None:
         """Answer a question to which nothing was found, without asking a model."""
@@ -135,3 +126,9 @@ class Writing:
         live.log.close(terminal_frame(2, live.turn, outcome))
         live.finished.set()
         self._registry.end(live.turn.id)
+
+
+def _may_answer_without(draft: Draft, library: Library) -> bool:
+    """Tell whether a question to which nothing was found goes to the model: not while documents get ready."""
+    is_waiting = library.processing > 0 and not library.ready
+    return draft.setup.policy.own_knowledge and draft.served.answers.has_own_knowledge and not is_waiting

@@ -88,6 +88,11 @@ async def endow(product: Product, user: User) -> Victim:
             "'{openid}', true, false, 'member', '{}', 'groups', '[]', false, now()) RETURNING id"
         )
         ids["provider_id"] = str(await administrator.fetchval(provider, user.tenant_id, f"Provider {_SECRET}"))
+        model_provider = (  # under the same id, so that the paths of both are walked
+            "INSERT INTO chat.providers (tenant_id, id, name, base_url, auth) "
+            "VALUES ($1, $2, $3, 'https://models.example/v1', 'bearer')"
+        )
+        await administrator.execute(model_provider, user.tenant_id, ids["provider_id"], f"provider-{_SECRET}")
         passkey = (
             "INSERT INTO auth.passkeys VALUES ($1, gen_random_uuid(), $2, $3, sha256(uuidv7()::text::bytea), 'key', 0, "
             "false, now()) RETURNING id"

@@ -15,6 +15,8 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.presence.routes import router as presence
+from docuchat_chat.providers.operator_routes import operator as platform_providers
+from docuchat_chat.providers.routes import router as providers
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.routes import router as sharing
 from docuchat_chat.transcripts.routes import router as transcripts
@@ -41,6 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
             chatbots,
             chatbots_in_public,
             insights,
+            providers,
+            platform_providers,
             search,
             internal,
             chatbot_names,

@@ -33,6 +33,8 @@ from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
 from docuchat_chat.presence.domain import SILENCE
 from docuchat_chat.presence.service import PresenceService
+from docuchat_chat.providers.sealing import SealedKeys
+from docuchat_chat.providers.service import ProviderService
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
@@ -82,7 +84,7 @@ from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
 from docuchat_models.wordllama import WordLlamaEmbedder
 
-EXPORTED = ("chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares", "chat_sessions")
+EXPORTED = ("providers", "chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares", "chat_sessions")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
 
@@ -102,6 +104,7 @@ class Container:
     presence: PresenceService
     chatbots: ChatbotService
     insights: InsightService
+    providers: ProviderService
     turns: Turns
     idempotency: Idempotency
     sealed_answers: SealedAnswers
@@ -241,6 +244,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             presence=_open_presence(transactions, background),
             chatbots=_open_chatbots(settings, transactions, models, replay, session, background),
             insights=InsightService(transactions, clock),
+            providers=ProviderService(
+                transactions, SealedKeys(internal_token), settings.egress_policy(), lambda _: None
+            ),
             turns=Turns(asking, replay),
             idempotency=Idempotency(transactions),
             sealed_answers=SealedAnswers(internal_token),

@@ -13,12 +13,13 @@ from pydantic_settings import NoDecode
 from docuchat_chat.answers import extractive
 from docuchat_chat.turns.policy import Demo, Policy
 from docuchat_common.durations import Duration
+from docuchat_common.egress import EgressSettings
 from docuchat_common.rate_limits import Rates, parse_rates
 from docuchat_common.settings import ServiceSettings, ServiceUrl
 from docuchat_models.settings import EmbeddingSettings
 
 
-class Settings(ServiceSettings, EmbeddingSettings):
+class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
     """Which model answers, within which limits."""
 
     port: int = Field(default=8002, ge=0, le=65535)

@@ -15,6 +15,7 @@ from docuchat_chat.conversations.repository import ChatRepository
 from docuchat_chat.feedback.repository import FeedbackRepository
 from docuchat_chat.insights.repository import InsightRepository
 from docuchat_chat.presence.repository import SessionRepository
+from docuchat_chat.providers.repository import ProviderRepository
 from docuchat_chat.sharing.repository import ShareRepository
 from docuchat_chat.titles.repository import TitleRepository
 from docuchat_chat.turns.repository import TurnRepository
@@ -37,6 +38,7 @@ class ChatTx:
     chats: ChatRepository
     feedback: FeedbackRepository
     insights: InsightRepository
+    providers: ProviderRepository
     shares: ShareRepository
     chat_sessions: SessionRepository
     titles: TitleRepository
@@ -61,6 +63,7 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             chats=ChatRepository(connection),
             feedback=FeedbackRepository(connection),
             insights=InsightRepository(connection),
+            providers=ProviderRepository(connection),
             shares=ShareRepository(connection),
             chat_sessions=SessionRepository(connection),
             titles=TitleRepository(connection),

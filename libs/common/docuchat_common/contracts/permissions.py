@@ -39,6 +39,7 @@ Action = Literal[
     "audit.read",
     "identity.manage",
     "directory.sync",
+    "providers.manage",
 ]
 """What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
 one's own; `….manage` is about what belongs to others of the tenant. `chatbots.ask` is to ask in public, which needs a
@@ -88,8 +89,9 @@ IMPLIED: Final[Mapping[Action, frozenset[Action]]] = {
 """What the scope of any of some other actions allows as well: who may ask may follow the answer, and who may ask or
 manage chatbots sees which there are."""
 
-PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage"})
-"""What no API key may do: whoever finds one could make a provider that lets in whom they like."""
+PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage", "providers.manage"})
+"""What no API key may do: whoever finds one could make a provider that lets in whom they like, or have the questions of
+all answered, and read, at an address of theirs."""
 
 ENROLMENT: Final[frozenset[Action]] = frozenset({"account.use"})
 """All that a user's token is good for while the tenant demands a second factor that the user has not set up."""

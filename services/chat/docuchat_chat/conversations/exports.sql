@@ -1,5 +1,13 @@
 -- What chat keeps of a tenant, or of one person: one JSON object a row.
 
+-- name: providers
+-- The tenant's providers of models, without their keys.
+SELECT jsonb_build_object('id', p.id, 'name', p.name, 'base_url', p.base_url, 'auth', p.auth, 'query', p.query, 'models', p.models,
+    'is_enabled', p.is_enabled, 'revision', p.revision, 'created_at', p.created_at, 'updated_at', p.updated_at)::text AS row
+FROM chat.providers p
+WHERE p.tenant_id = :tenant_id AND :subject_ids::uuid[] IS NULL
+ORDER BY p.id;
+
 -- name: chatbots
 -- The tenant's chatbots, which are nobody's own.
 SELECT jsonb_build_object('id', b.id, 'name', b.name, 'description', b.description, 'draft', b.draft, 'revision', b.revision,

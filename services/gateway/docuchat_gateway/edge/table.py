@@ -67,6 +67,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/chatbots/{chatbot_id}/versions/{version}/changes", ("GET",), "chat", "chatbots.manage"),
     Row("/v1/chatbots/{chatbot_id}/versions/{version}/restore", ("POST",), "chat", "chatbots.manage"),
     Row("/v1/search", ("GET",), "chat", "documents.read"),
+    Row("/v1/providers", ("GET", "POST"), "chat", "providers.manage", max_bytes=SHORT_BODY),
+    Row("/v1/providers/{provider_id}", ("GET", "PATCH", "DELETE"), "chat", "providers.manage", max_bytes=SHORT_BODY),
     Row("/.well-known/jwks.json", ("GET",), "auth", "public"),
     Row("/v1/public/chatbots/{publishable_id}/visitors", ("POST",), "auth", "public"),
     Row("/v1/auth/request-code", ("POST",), "auth", "public"),
@@ -159,5 +161,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/operator/signing-keys/rotate", ("POST",), "auth", "operator"),
     Row("/v1/operator/tenants/{tenant_id}/quota", ("GET", "PUT"), "usage", "operator"),
     Row("/v1/operator/prices", ("GET", "POST"), "usage", "operator"),
+    Row("/v1/operator/providers", ("GET", "POST"), "chat", "operator", max_bytes=SHORT_BODY),
+    Row("/v1/operator/providers/{provider_id}", ("GET", "PATCH", "DELETE"), "chat", "operator", max_bytes=SHORT_BODY),
     Row("/v1/usage", ("GET",), "usage", "usage.read"),
 )

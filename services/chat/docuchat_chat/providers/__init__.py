@@ -1,0 +1,1 @@
+"""Model providers as rows: the platform's, made by operators, and those that tenants bring."""

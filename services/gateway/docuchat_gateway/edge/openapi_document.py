@@ -160,6 +160,7 @@ _TAGS: Final = (
     ("tenant", ("/v1/tenant",), "The own tenant: what its admins change of it."),
     ("scim", ("/scim/",), "SCIM 2.0, for a company's directory."),
     ("documents", ("/v1/files", "/v1/attachments", "/v1/passages"), "Files, how far they have come, and their text."),
+    ("providers", ("/v1/providers",), "Providers of models: the tenant's own, and the platform's."),
     ("chatbots", ("/v1/chatbots",), "Chatbots, what they answer from, and their versions."),
     ("public", ("/v1/public",), "Chatbots in public: for visitors of pages, and for programs with a chatbot's key."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/shared", "/v1/messages"), "Questions, streamed answers and conversations."),

@@ -4,8 +4,8 @@ from alembic import op
 
 from docuchat_common.db.ddl import erasable_ddl, forward_only, guard_ddl, tenant_policy_ddl
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

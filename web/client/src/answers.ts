@@ -3,6 +3,7 @@ import { DocuChatError } from "./errors.ts";
 import { type AnyFrame, type Channel, type Frame, follow, type Place, type Reading } from "./following.ts";
 import type { components } from "./schema.ts";
 import { readEvents } from "./sse.ts";
+import { randomKey } from "./waiting.ts";
 
 type Schemas = components["schemas"];
 /** A question to `POST /v1/chat`. */
@@ -18,7 +19,7 @@ export interface AnswerStream extends AsyncIterable<Frame> {
 
 /** Ask about the tenant's documents, and read the answer as it is made. */
 export function ask(connection: Connection, question: Question, reading: Reading = {}): AnswerStream {
-  return stream(byEvents(connection, "/v1/chat", question), { turnId: undefined, after: 0 }, reading);
+  return stream(byEvents(connection, "/v1/chat", question, reading.key), { turnId: undefined, after: 0 }, reading);
 }
 
 /** Read on in an answer that was begun elsewhere or before, behind piece `after`: no gap, no repeat. */
@@ -29,7 +30,7 @@ export function resume(connection: Connection, turnId: string, after = 0, readin
 /** Give the question of an answer another answer; both stay. */
 export function regenerate(connection: Connection, messageId: string, reading: Reading = {}): AnswerStream {
   const path = `/v1/messages/${encodeURIComponent(messageId)}/regenerate`;
-  return stream(byEvents(connection, path, {}), { turnId: undefined, after: 0 }, reading);
+  return stream(byEvents(connection, path, {}, reading.key), { turnId: undefined, after: 0 }, reading);
 }
 
 /** End an answer that is being written; its stream then ends by itself, with `finish_reason` "stopped". */
@@ -63,8 +64,8 @@ export function stream(open: Channel, place: Place, reading: Reading): AnswerStr
 }
 
 /** By server-sent events: the question by POST, and with a key of its own, so that it may be sent twice. */
-export function byEvents(connection: Connection, path: string, question: object): Channel {
-  const headers = { Accept: "text/event-stream", "Idempotency-Key": crypto.randomUUID() };
+export function byEvents(connection: Connection, path: string, question: object, key = randomKey()): Channel {
+  const headers = { Accept: "text/event-stream", "Idempotency-Key": key };
   return async function* open(place, signal) {
     const silence = new AbortController();
     const either = AbortSignal.any([signal, silence.signal]);

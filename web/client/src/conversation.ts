@@ -2,7 +2,7 @@ import { type AnswerStream, frameOf, type Question, stream } from "./answers.ts"
 import type { Connection } from "./connection.ts";
 import { DocuChatError } from "./errors.ts";
 import type { AnyFrame, Channel, Reading } from "./following.ts";
-import { unlessAborted } from "./waiting.ts";
+import { randomKey, unlessAborted } from "./waiting.ts";
 
 /** Questions and answers over one WebSocket, which is opened when it is needed and again when it was lost. */
 export interface Conversation {
@@ -72,7 +72,7 @@ export function openConversation(connection: Connection): Conversation {
   function channel(question: object): Channel {
     return async function* open(place, signal) {
       const socket = await unlessAborted(socketOf(), signal);
-      const id = crypto.randomUUID();
+      const id = randomKey();
       const arrived: (AnyFrame | DocuChatError)[] = [];
       let wake = () => {};
       const put = (item: AnyFrame | DocuChatError) => {

@@ -32,6 +32,8 @@ export interface Reading {
   onRetry?: (error: DocuChatError, milliseconds: number) => void;
   /** How many connections may fail one after the other. */
   attempts?: number;
+  /** The question's Idempotency-Key: sent again under it, from a page loaded anew as well, it is answered once. */
+  key?: string;
 }
 
 const LONGEST_WAIT_SECONDS = 10;

@@ -23,3 +23,4 @@ export { DocuChatError, type ErrorCode } from "./errors.ts";
 export type { DeltaFrame, EndFrame, Frame, Place, Reading, SourcesFrame, StartFrame } from "./following.ts";
 export type { components, paths } from "./schema.ts";
 export { askAsVisitor, type PastChat, pastChat, type ShownChatbot, showChatbot, type Visit, visit } from "./visitor.ts";
+export { randomKey } from "./waiting.ts";

@@ -86,7 +86,7 @@ export function showChatbot(address: string, chatbot: string, signal?: AbortSign
 export function askAsVisitor(visited: Visit, question: string, sessionId: string, reading: Reading = {}): AnswerStream {
   const path = `/v1/public/chatbots/${encodeURIComponent(visited.chatbot)}/query`;
   const body: Schemas["ChatbotQuestion"] = { question, session_id: sessionId };
-  return stream(byEvents(visited, path, body), { turnId: undefined, after: 0 }, reading);
+  return stream(byEvents(visited, path, body, reading.key), { turnId: undefined, after: 0 }, reading);
 }
 
 /** What was said in a session of the visitor's, the newest page of it; undefined when nothing was asked in it. */

@@ -31,3 +31,8 @@ export function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Pro
 export function backoff(failures: number): number {
   return Math.min(500 * 2 ** (failures - 1), 8000) * (0.5 + Math.random() / 2);
 }
+
+/** A name that nobody guesses; also on pages without TLS, where `crypto.randomUUID` is missing. */
+export function randomKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -18,14 +18,7 @@ export interface Citation {
 }
 
 export type Rating = "up" | "down";
-export type Reason =
-  | "incorrect"
-  | "incomplete"
-  | "irrelevant"
-  | "outdated"
-  | "wrong_citation"
-  | "unclear"
-  | "other";
+export type Reason = "incorrect" | "incomplete" | "irrelevant" | "outdated" | "wrong_citation" | "unclear" | "other";
 
 export interface Answer {
   state: "waiting" | "writing" | "over";
@@ -131,11 +124,15 @@ export class AnswerView {
 
   private finish(): void {
     const { answer } = this;
-    if (answer.state === "writing" && answer.text) return this.rest.replaceChildren();
+    if (answer.state === "writing" && answer.text) {
+      this.rest.replaceChildren();
+      return;
+    }
     if (answer.state !== "over") {
       const dots = make("span", { class: "dots", "aria-hidden": "true" }, make("i"), make("i"), make("i"));
       const words = make("span", {}, this.language.say("searching"));
-      return this.rest.replaceChildren(make("div", { class: "searching" }, dots, words));
+      this.rest.replaceChildren(make("div", { class: "searching" }, dots, words));
+      return;
     }
     const remark = REMARKS[answer.finish ?? ""];
     this.rest.replaceChildren(
@@ -155,8 +152,17 @@ export class AnswerView {
   }
 
   private trouble(trouble: Trouble): HTMLElement {
-    const again = make("button", { type: "button", class: "link", onclick: () => this.acts.retry() }, this.language.say("retry"));
-    return make("div", { class: "trouble" }, icon("warning"), make("div", {}, make("p", {}, trouble.text), trouble.mayRetry && again));
+    const again = make(
+      "button",
+      { type: "button", class: "link", onclick: () => this.acts.retry() },
+      this.language.say("retry"),
+    );
+    return make(
+      "div",
+      { class: "trouble" },
+      icon("warning"),
+      make("div", {}, make("p", {}, trouble.text), trouble.mayRetry && again),
+    );
   }
 
   private titleOf({ title, filename }: Citation): string {
@@ -171,7 +177,12 @@ export class AnswerView {
   private source(citation: Citation): HTMLElement {
     const { language } = this;
     const { number, page, page_to: to } = citation;
-    const place = page === null ? null : to !== null && to !== page ? language.say("pages", { from: page, to }) : language.say("page", { page });
+    const place =
+      page === null
+        ? null
+        : to !== null && to !== page
+          ? language.say("pages", { from: page, to })
+          : language.say("page", { page });
     const id = `${this.name}-${number}`;
     const button = make(
       "button",
@@ -182,7 +193,11 @@ export class AnswerView {
       icon("down"),
     );
     const words = citation.deleted || !citation.quote ? language.say("sourceGone") : citation.quote;
-    const quote = make("div", { class: "quote", id, hidden: true }, make("blockquote", { dir: "auto", tabindex: 0 }, words));
+    const quote = make(
+      "div",
+      { class: "quote", id, hidden: true },
+      make("blockquote", { dir: "auto", tabindex: 0 }, words),
+    );
     this.sources.set(number, { button, quote });
     return make("li", { class: "source" }, button, quote);
   }
@@ -222,7 +237,8 @@ export class AnswerView {
       ),
     );
     const press = () => {
-      for (const [at, thumb] of thumbs.entries()) set(thumb, "aria-pressed", String(this.answer.rating === (at ? "down" : "up")));
+      for (const [at, thumb] of thumbs.entries())
+        set(thumb, "aria-pressed", String(this.answer.rating === (at ? "down" : "up")));
     };
     const send = async (rating: Rating | undefined, reason?: Reason, text?: string) => {
       const before = this.answer.rating;
@@ -243,24 +259,34 @@ export class AnswerView {
       why.replaceChildren();
       said.textContent = "";
       if (!isTakenBack && rating === "down") {
-        const form = this.reasons(async (reason, text) => {
-          if (!(await send("down", reason, text))) return;
-          why.replaceChildren();
-          say(language.say("feedbackThanks"));
-          thumbs[1]?.focus();
-        }, () => {
-          why.replaceChildren();
-          thumbs[1]?.focus();
-        });
+        const form = this.reasons(
+          async (reason, text) => {
+            if (!(await send("down", reason, text))) return;
+            why.replaceChildren();
+            say(language.say("feedbackThanks"));
+            thumbs[1]?.focus();
+          },
+          () => {
+            why.replaceChildren();
+            thumbs[1]?.focus();
+          },
+        );
         why.replaceChildren(form);
         form.scrollIntoView({ block: "nearest" });
         form.querySelector("button")?.focus();
       }
-      if ((await send(isTakenBack ? undefined : rating)) && rating === "up" && !isTakenBack) say(language.say("feedbackThanks"));
+      if ((await send(isTakenBack ? undefined : rating)) && rating === "up" && !isTakenBack)
+        say(language.say("feedbackThanks"));
     };
     const copy = make(
       "button",
-      { type: "button", class: "tool", "aria-label": language.say("copy"), title: language.say("copy"), onclick: () => void copyAll() },
+      {
+        type: "button",
+        class: "tool",
+        "aria-label": language.say("copy"),
+        title: language.say("copy"),
+        onclick: () => void copyAll(),
+      },
       icon("copy"),
     );
     const copyAll = async () => {
@@ -286,7 +312,11 @@ export class AnswerView {
         chosen = reason;
         for (const button of buttons) set(button, "aria-pressed", String(button === made));
       };
-      const made: HTMLButtonElement = make("button", { type: "button", "aria-pressed": "false", onclick: choose }, language.say(label));
+      const made: HTMLButtonElement = make(
+        "button",
+        { type: "button", "aria-pressed": "false", onclick: choose },
+        language.say(label),
+      );
       return made;
     });
     const words = make("textarea", {
@@ -300,14 +330,14 @@ export class AnswerView {
       event.preventDefault();
       void send(chosen, words.value.trim());
     };
-    const escape = (event: KeyboardEvent) => {
+    const pressed = (event: KeyboardEvent) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
       cancel();
     };
     return make(
       "form",
-      { class: "why", "aria-labelledby": title, onsubmit: submit, onkeydown: escape },
+      { class: "why", "aria-labelledby": title, onsubmit: submit, onkeydown: pressed },
       make("h3", { id: title }, language.say("feedbackWhy")),
       make("div", { class: "reasons", role: "group", "aria-labelledby": title }, ...buttons),
       words,

@@ -160,7 +160,8 @@ export function isLabel(name: string): name is Label {
 /** Which of the values are words for labels. */
 export function labelsOf(values: Record<string, unknown>): Partial<Labels> {
   const found: Partial<Labels> = {};
-  for (const [name, value] of Object.entries(values)) if (isLabel(name) && typeof value === "string") found[name] = value;
+  for (const [name, value] of Object.entries(values))
+    if (isLabel(name) && typeof value === "string") found[name] = value;
   return found;
 }
 

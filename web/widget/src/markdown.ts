@@ -70,7 +70,10 @@ function readBlock(lines: string[], at: number, level: number, open: boolean): [
   if (fence) return readFence(lines, at, fence);
   const heading = HEADING.exec(line);
   if (heading) {
-    const words = line.slice(heading[0].length).trim().replace(/[ \t]#+$/, "");
+    const words = line
+      .slice(heading[0].length)
+      .trim()
+      .replace(/[ \t]#+$/, "");
     return [{ type: "heading", level: heading[1]?.length ?? 1, children: parseInline(words, open) }, at + 1];
   }
   if (RULE.test(line)) return [{ type: "rule" }, at + 1];
@@ -86,7 +89,7 @@ function readFence(lines: string[], at: number, fence: string): [Block, number] 
   let next = at + 1;
   const isEnd = (line: string) => {
     const found = FENCE.exec(line)?.[1];
-    return found !== undefined && found.startsWith(fence) && !line.trim().slice(found.length).trim();
+    return (found ?? "").startsWith(fence) && !line.trim().slice(found?.length).trim();
   };
   while (next < lines.length && !isEnd(lines[next] ?? "")) next += 1;
   return [{ type: "code", text: lines.slice(at + 1, next).join("\n") }, next + 1];
@@ -228,23 +231,14 @@ export function parseInline(text: string, open = false, level = 0): Inline[] {
     at = stop;
     if (at >= text.length) break;
     const character = text[at] ?? "";
-    let hit: RegExpExecArray | null;
     if (character === "\n") {
       add({ type: "break" }, at + 1);
     } else if (character === "\\" && ESCAPED.test(text[at + 1] ?? "")) {
       plain += text[at + 1];
       at += 2;
-    } else if (character === "`" && readCode()) {
-      // taken
-    } else if (character === "[" && (hit = match(CITATION))) {
-      add({ type: "citation", number: Number.parseInt(toLatin(hit[1] ?? ""), 10) }, at + hit[0].length);
-    } else if ((character === "[" || character === "!") && (hit = match(LINK))) {
-      plain += hit[1];
-      at += hit[0].length;
-    } else if (character === "<" && (hit = match(ADDRESS))) {
-      plain += hit[1];
-      at += hit[0].length;
-    } else if (level >= MOST_LEVELS || !readPair()) {
+    } else if (character === "`") {
+      readCode();
+    } else if (!readReference(character) && (level >= MOST_LEVELS || !readPair())) {
       plain += character;
       at += 1;
     }
@@ -252,26 +246,34 @@ export function parseInline(text: string, open = false, level = 0): Inline[] {
   if (plain) found.push({ type: "text", text: plain });
   return found;
 
-  function readCode(): boolean {
+  /** A citation, or the words of a link whose address is left out. */
+  function readReference(character: string): boolean {
+    const citation = character === "[" ? match(CITATION) : null;
+    if (citation) {
+      add({ type: "citation", number: Number.parseInt(toLatin(citation[1] ?? ""), 10) }, at + citation[0].length);
+      return true;
+    }
+    const link = "[!".includes(character) ? match(LINK) : character === "<" ? match(ADDRESS) : null;
+    if (!link) return false;
+    plain += link[1];
+    at += link[0].length;
+    return true;
+  }
+
+  function readCode(): void {
     let marks = 1;
     while (text[at + marks] === "`") marks += 1;
     const mark = "`".repeat(marks);
-    if (unclosed.has(mark)) return skip(mark);
-    const end = text.indexOf(mark, at + marks);
+    const end = unclosed.has(mark) ? -1 : text.indexOf(mark, at + marks);
     if (end < 0 && !(open && marks === 1)) {
       unclosed.add(mark);
-      return skip(mark);
+      plain += mark;
+      at += marks;
+      return;
     }
     const inside = text.slice(at + marks, end < 0 ? text.length : end);
     const isPadded = inside.startsWith(" ") && inside.endsWith(" ") && inside.trim();
     add({ type: "code", text: isPadded ? inside.slice(1, -1) : inside }, end < 0 ? text.length : end + marks);
-    return true;
-  }
-
-  function skip(mark: string): boolean {
-    plain += mark;
-    at += mark.length;
-    return true;
   }
 
   function readPair(): boolean {

@@ -68,7 +68,11 @@ function renderTable(block: Extract<Block, { type: "table" }>, cite: Cite): Node
       "tr",
       {},
       ...cells.map((cell, place) =>
-        make(tag, { dir: "auto", class: block.align[place] ?? null, scope: tag === "th" && "col" }, ...renderInline(cell, cite)),
+        make(
+          tag,
+          { dir: "auto", class: block.align[place] ?? null, scope: tag === "th" && "col" },
+          ...renderInline(cell, cite),
+        ),
       ),
     );
   const table = make("table", { dir: "auto" }, make("thead", {}, row(block.head, "th")));

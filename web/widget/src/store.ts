@@ -6,12 +6,15 @@
  * Where storage is denied, it lasts as long as the page.
  */
 
+import { randomKey } from "@docuchat/client";
+
 /** An answer that is being written. */
 export interface Pending {
   question: string;
   /** The Idempotency-Key of the question: sent again, it is not answered again. */
   key: string;
   turn?: string | undefined;
+  message?: string | undefined;
 }
 
 export interface Note {
@@ -83,17 +86,13 @@ export class Store {
 }
 
 function fresh(): Note {
-  return { session: randomId(), asked: false, open: false };
-}
-
-/** A name that nobody guesses; also on pages without TLS, where crypto.randomUUID is missing. */
-export function randomId(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { session: randomKey(), asked: false, open: false };
 }
 
 /** What was stored may have been written by another version, or by anybody. */
 function asNote(value: unknown): Note | null {
-  if (!isRecord(value) || typeof value.session !== "string" || !value.session || value.session.length > 200) return null;
+  if (!isRecord(value) || typeof value.session !== "string" || !value.session || value.session.length > 200)
+    return null;
   const { pending } = value;
   const isPending = isRecord(pending) && typeof pending.question === "string" && typeof pending.key === "string";
   return {

@@ -1,6 +1,6 @@
 /** What went wrong, for the visitor in words that say what to do, for the page's developer in the console. */
 
-import type { DocuChatError } from "@docuchat/client";
+import { DocuChatError } from "@docuchat/client";
 import type { Language } from "./labels.ts";
 
 export interface Trouble {
@@ -25,7 +25,10 @@ export function troubleOf(error: DocuChatError, language: Language): Trouble {
         if (retryAfter !== undefined && retryAfter <= MINUTE) return busy;
         const isOwn = details.layer === "visitor" || details.layer === "address";
         const resets = typeof details.resets_at === "string" ? new Date(details.resets_at) : inSeconds(retryAfter);
-        return { text: language.say(isOwn ? "demoLimit" : "chatbotLimit", { date: language.date(resets) }), mayRetry: false };
+        return {
+          text: language.say(isOwn ? "demoLimit" : "chatbotLimit", { date: language.date(resets) }),
+          mayRetry: false,
+        };
       }
       case "chatbot_not_found":
       case "chatbot_not_published":
@@ -61,4 +64,8 @@ export function hint(error: DocuChatError, chatbot: string): string {
 
 function inSeconds(seconds = 0): Date {
   return new Date(Date.now() + seconds * 1000);
+}
+
+export function asError(error: unknown): DocuChatError {
+  return error instanceof DocuChatError ? error : new DocuChatError("unexpected_answer", String(error));
 }

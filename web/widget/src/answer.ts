@@ -1,6 +1,6 @@
 /** One answer: what is known of it, and how it is shown. */
 
-import { icon, make, set } from "./dom.ts";
+import { direct, icon, make, set } from "./dom.ts";
 import type { Label, Language } from "./labels.ts";
 import { plainText } from "./markdown.ts";
 import { Rendering } from "./render.ts";
@@ -319,10 +319,11 @@ export class AnswerView {
       );
       return made;
     });
-    const words = make("textarea", {
+    const words: HTMLTextAreaElement = make("textarea", {
       rows: 2,
       maxlength: 2000,
-      dir: "auto",
+      dir: language.direction,
+      oninput: () => direct(words, language.direction),
       "aria-label": language.say("feedbackText"),
       placeholder: language.say("feedbackText"),
     });

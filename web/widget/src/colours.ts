@@ -21,23 +21,27 @@ export function palette(colours: Partial<Colours>, isDark: boolean): Record<stri
   const given = read(colours.background);
   // a page in the dark keeps the chatbot's accent; its background is that of the day, unless it is dark already
   const background = isDark ? (given && luminance(given) < 0.1 ? given : NIGHT) : (given ?? WHITE);
-  const text = readable(read(colours.text) ?? (luminance(background) < 0.2 ? SNOW : INK), background, 7);
+  const towardsText = (share: number) => mix(background, luminance(background) < 0.2 ? SNOW : INK, share);
   const accent = readable(read(colours.accent) ?? BLUE, background, PARTS);
-  const towardsText = (share: number) => mix(background, text, share);
-  const soft = towardsText(0.055);
+  // on a background of middling brightness there is room for one shade only
+  const softs = [0.055, 0.03, 0.015].map(towardsText);
+  const soft = softs.find((one) => contrast(best(background), one) >= TEXT) ?? background;
+  const both = [background, soft];
+  const wanted = isDark && background !== given ? null : read(colours.text);
+  const text = readable(wanted ?? (luminance(background) < 0.2 ? SNOW : INK), both, 7);
   return {
     background: css(background),
     text: css(text),
     soft: css(soft),
     line: css(towardsText(0.13)),
     edge: css(readable(towardsText(0.5), background, PARTS)),
-    muted: css(readable(towardsText(0.62), soft, TEXT)),
+    muted: css(readable(towardsText(0.62), both, TEXT)),
     accent: css(accent),
     "on-accent": css(best(accent)),
-    link: css(readable(accent, soft, TEXT)),
+    link: css(readable(accent, both, TEXT)),
     tint: css(mix(background, accent, 0.12)),
     "on-tint": css(readable(accent, mix(background, accent, 0.12), TEXT)),
-    danger: css(readable([196, 43, 43], soft, TEXT)),
+    danger: css(readable([196, 43, 43], both, TEXT)),
   };
 }
 
@@ -56,11 +60,12 @@ export function read(colour: string | null | undefined): Rgb | null {
 }
 
 /** A colour as near as may be that stands out enough from what is behind it. */
-function readable(colour: Rgb, behind: Rgb, least: number): Rgb {
-  const end = best(behind);
+function readable(colour: Rgb, behind: Rgb | Rgb[], least: number): Rgb {
+  const all = (Array.isArray(behind[0]) ? behind : [behind]) as Rgb[];
+  const end = best(all[0] ?? WHITE);
   for (let step = 0; step <= 20; step += 1) {
     const tried = mix(colour, end, step / 20);
-    if (contrast(tried, behind) >= least) return tried;
+    if (all.every((one) => contrast(tried, one) >= least)) return tried;
   }
   return end;
 }

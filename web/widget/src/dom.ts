@@ -26,6 +26,11 @@ export function set(element: Element, name: string, value: string | number | boo
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 
+/** Give a field the direction of what is typed; an empty one has no first letter, and takes that of the layout. */
+export function direct(field: HTMLTextAreaElement, direction: "ltr" | "rtl"): void {
+  set(field, "dir", field.value ? "auto" : direction);
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Draw an icon from its lines, which a stylesheet strokes. */

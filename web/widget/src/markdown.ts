@@ -306,6 +306,14 @@ export function parseInline(text: string, open = false, level = 0): Inline[] {
   }
 }
 
+const STRONG = /(?<rtl>[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc])|\p{L}/u;
+
+/** The direction of a text, by its first letter as `dir="auto"` finds it; null where it has none. */
+export function directionOf(text: string): "rtl" | "ltr" | null {
+  const first = STRONG.exec(text);
+  return first && (first.groups?.rtl ? "rtl" : "ltr");
+}
+
 /** The words of an answer without its marks, as they are read aloud. */
 export function plainText(blocks: Block[]): string {
   return blocks.map(wordsOf).join("\n");

@@ -1,6 +1,6 @@
 /** The launcher and the panel: what stands around a conversation. */
 
-import { icon, make, set } from "./dom.ts";
+import { direct, icon, make, set } from "./dom.ts";
 import type { Language } from "./labels.ts";
 
 export interface PanelActs {
@@ -14,6 +14,7 @@ export interface PanelActs {
 const MOST_CHARACTERS = 4000;
 const PHONE = "(max-width: 480px)";
 const NEAR_THE_END = 60;
+const TALLEST_PIXELS = 140;
 
 export class Panel {
   readonly root: HTMLElement;
@@ -78,7 +79,6 @@ export class Panel {
     this.live = make("div", { class: "unseen", role: "status", "aria-live": "polite", "aria-atomic": "false" });
     this.input = make("textarea", {
       rows: 1,
-      dir: "auto",
       maxlength: MOST_CHARACTERS,
       enterkeyhint: "send",
       placeholder: say("placeholder"),
@@ -221,9 +221,12 @@ export class Panel {
   }
 
   private typed(): void {
-    this.input.style.height = "auto";
-    if (this.input.value) this.input.style.height = `${Math.min(this.input.scrollHeight, 140)}px`;
-    else this.input.style.removeProperty("height");
+    const { input } = this;
+    direct(input, this.language.direction);
+    input.style.removeProperty("height");
+    const height = input.value ? input.scrollHeight : 0;
+    if (height) input.style.height = `${Math.min(height, TALLEST_PIXELS)}px`;
+    input.style.overflowY = height > TALLEST_PIXELS ? "auto" : "hidden";
     set(this.go, "aria-disabled", !this.isAnswering && !this.input.value.trim() && "true");
   }
 

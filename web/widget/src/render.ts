@@ -1,7 +1,7 @@
 /** What an answer says, as nodes of the page. */
 
 import { make } from "./dom.ts";
-import { type Block, type Inline, type Part, parse } from "./markdown.ts";
+import { type Block, directionOf, type Inline, type Part, parse, plainText } from "./markdown.ts";
 
 /** Makes what stands for `[n]` in the text; null where nothing is cited so, and the text stays as it was written. */
 export type Cite = (number: number) => Node | null;
@@ -30,6 +30,8 @@ export class Rendering {
 }
 
 function renderBlock(block: Block, cite: Cite): Node {
+  // `auto` looks past elements that have a direction of their own: what holds such is told its own
+  const dir = () => directionOf(plainText([block]));
   switch (block.type) {
     case "paragraph":
       return make("p", { dir: "auto" }, ...renderInline(block.children, cite));
@@ -41,14 +43,14 @@ function renderBlock(block: Block, cite: Cite): Node {
     case "rule":
       return make("hr");
     case "quote":
-      return make("blockquote", { dir: "auto" }, ...block.children.map((child) => renderBlock(child, cite)));
+      return make("blockquote", { dir: dir() }, ...block.children.map((child) => renderBlock(child, cite)));
     case "list": {
-      const items = block.items.map((item) => make("li", { dir: "auto" }, ...renderItem(item, cite)));
-      if (!block.ordered) return make("ul", { dir: "auto" }, ...items);
-      return make("ol", { dir: "auto", start: block.start === 1 ? null : block.start }, ...items);
+      const items = block.items.map((item) => make("li", {}, ...renderItem(item, cite)));
+      if (!block.ordered) return make("ul", { dir: dir() }, ...items);
+      return make("ol", { dir: dir(), start: block.start === 1 ? null : block.start }, ...items);
     }
     case "table":
-      return renderTable(block, cite);
+      return renderTable(block, dir(), cite);
   }
 }
 
@@ -62,22 +64,18 @@ function renderItem(item: Block[], cite: Cite): Node[] {
   return nodes;
 }
 
-function renderTable(block: Extract<Block, { type: "table" }>, cite: Cite): Node {
+function renderTable(block: Extract<Block, { type: "table" }>, dir: string | null, cite: Cite): Node {
   const row = (cells: Inline[][], tag: "th" | "td") =>
     make(
       "tr",
       {},
       ...cells.map((cell, place) =>
-        make(
-          tag,
-          { dir: "auto", class: block.align[place] ?? null, scope: tag === "th" && "col" },
-          ...renderInline(cell, cite),
-        ),
+        make(tag, { class: block.align[place] ?? null, scope: tag === "th" && "col" }, ...renderInline(cell, cite)),
       ),
     );
-  const table = make("table", { dir: "auto" }, make("thead", {}, row(block.head, "th")));
+  const table = make("table", { dir }, make("thead", {}, row(block.head, "th")));
   table.append(make("tbody", {}, ...block.rows.map((cells) => row(cells, "td"))));
-  return make("div", { class: "table", tabindex: 0 }, table);
+  return make("div", { class: "table", tabindex: 0, dir }, table);
 }
 
 const TAGS = { strong: "strong", emphasis: "em", deleted: "del" } as const;

@@ -69,8 +69,9 @@ button { background: none; border: 0; padding: 0; cursor: pointer; text-align: i
   line-height: 1.45; color: var(--link); background: var(--background); overflow-wrap: anywhere; transition: background .12s; }
 .suggestions button:hover { background: var(--tint); color: var(--on-tint); border-color: transparent; }
 .question { margin: 20px 0 14px; margin-inline-start: 44px; display: flex; justify-content: flex-end; }
-.question p { background: var(--accent); color: var(--on-accent); padding: 8px 14px; border-radius: 17px;
-  border-end-end-radius: 5px; white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
+.question div { background: var(--accent); color: var(--on-accent); padding: 8px 14px; border-radius: 17px;
+  border-end-end-radius: 5px; min-width: 0; }
+.question p { white-space: pre-wrap; overflow-wrap: anywhere; }
 .answer { margin: 14px 0; overflow-wrap: anywhere; }
 
 .words > * + * { margin-top: 10px; }
@@ -79,6 +80,7 @@ button { background: none; border: 0; padding: 0; cursor: pointer; text-align: i
 .words > h3, .words > h4 { margin-top: 16px; }
 .words > :first-child { margin-top: 0; }
 .words ul, .words ol { padding-inline-start: 24px; }
+.root[lang|=fa] ol { list-style-type: persian; }
 .words li + li { margin-top: 4px; }
 .words li::marker { color: var(--muted); }
 .words li > p, .words li > ul, .words li > ol { margin-top: 4px; }
@@ -163,7 +165,7 @@ button.cite:hover, button.cite[aria-expanded=true] { background: var(--accent); 
   padding-inline-start: 13px; background: var(--background); transition: border-color .12s, box-shadow .12s; }
 .box:focus-within { border-color: var(--link); box-shadow: 0 0 0 1px var(--link); }
 .box textarea { flex: 1; min-width: 0; border: 0; background: none; resize: none; padding: 5px 0; font-size: 15px; line-height: 1.5;
-  height: 33px; max-height: 140px; outline: none; scrollbar-width: thin; }
+  overflow: hidden; outline: none; scrollbar-width: thin; }
 textarea::placeholder { color: var(--muted); opacity: 1; }
 .go { width: 34px; height: 34px; border-radius: 11px; display: grid; place-items: center; flex: none; background: var(--accent);
   color: var(--on-accent); transition: opacity .12s; }
@@ -185,7 +187,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   .dots i { opacity: 1; }
 }
 @media (forced-colors: active) {
-  .panel, .launcher, .question p, .go, .cite, .button { border: 1px solid CanvasText; }
+  .panel, .launcher, .question div, .go, .cite, .button { border: 1px solid CanvasText; }
 }
 `;
 

@@ -189,7 +189,9 @@ export class Widget {
   private drawEntry(entry: Entry): void {
     const said = make("h3", { class: "unseen" }, this.language.say("you"));
     if (entry.question) {
-      this.panel.log.append(make("article", { class: "question" }, said, make("p", { dir: "auto" }, entry.question)));
+      this.panel.log.append(
+        make("article", { class: "question" }, said, make("div", {}, make("p", { dir: "auto" }, entry.question))),
+      );
     }
     const view = new AnswerView(entry.answer, this.language, {
       retry: () => this.retry(entry),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import orjson
@@ -12,13 +13,17 @@ from docuchat_common.contracts.frames import (
     CLIENT_MESSAGE,
     SERVER_FRAME,
     AskMessage,
+    DeltaFrame,
     EventReader,
     ResumeMessage,
     StopMessage,
+    error_frame,
     frame_schemas,
     with_message_id,
     write_event,
+    write_frame,
 )
+from docuchat_common.errors import NotFound
 
 TURN = uuid4()
 
@@ -68,6 +73,23 @@ def test_events_are_read_however_they_are_cut(events: list[tuple[bytes, str]], s
 def test_the_clients_id_is_put_in_front_without_parsing() -> None:
     frame = with_message_id(orjson.dumps({"type": "delta", "turn_id": str(TURN), "seq": 1, "token": "a"}), 'x"1')
     assert SERVER_FRAME.validate_json(frame).id == 'x"1'
+
+
+def test_a_frame_says_what_was_given_and_nothing_else() -> None:
+    data = f'{{"type":"delta","turn_id":"{TURN}","seq":3,"token":"سلام ✓"}}'
+    delta = DeltaFrame(type="delta", turn_id=TURN, seq=3, token="سلام ✓")
+    assert write_frame(delta, 3) == f"event: delta\nid: 3\ndata: {data}\n\n".encode()
+    refused = NotFound("There is no such turn.", turn_id=TURN, looked_at=datetime(2026, 1, 2, tzinfo=UTC))
+    refused.retry_after = timedelta(milliseconds=300)
+    told = orjson.loads(write_frame(error_frame(refused, turn_id=TURN)).split(b"data: ")[1])
+    assert told == {
+        "type": "error",
+        "code": "not_found",
+        "message": "There is no such turn.",
+        "turn_id": str(TURN),
+        "retry_after": 1,
+        "looked_at": "2026-01-02T00:00:00Z",
+    }
 
 
 def test_the_schemas_are_for_openapi() -> None:

@@ -23,7 +23,7 @@ from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.text import is_right_to_left, language_of, shorten
 from docuchat_chat.conversations.domain import title_of
 from docuchat_chat.turns.frames import delta_frame, delta_frames
-from docuchat_common.contracts.frames import SERVER_FRAME, DeltaFrame, EventReader
+from docuchat_common.contracts.frames import SERVER_FRAME, DeltaFrame, EventReader, write_frame
 from docuchat_common.defusing import Defuser, defuse
 from docuchat_common.ids import ChunkId, DocumentId, TurnId, uuid7
 
@@ -209,6 +209,7 @@ def test_stored_answers_give_the_same_frames(texts: list[str]) -> None:
         delta = SERVER_FRAME.validate_json(data)
         assert isinstance(delta, DeltaFrame) and name == b"delta"
         assert (delta.turn_id, delta.seq, delta.token) == (turn_id, seq, text)
+        assert write_frame(delta, seq) == frame  # written by hand, because there are so many
 
 
 ACTIVE = [

@@ -22,6 +22,7 @@ from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
+from docuchat_gateway.edge.socket_document import router as socket_document_router
 from docuchat_gateway.edge.tickets import EventTicket
 from docuchat_gateway.events import routes as event_routes
 from docuchat_gateway.exports import routes as export_routes
@@ -46,7 +47,7 @@ it. What users write themselves, their messages, comes back as it was sent.
 
 **WebSocket `/ws/chat`** — token by `Authorization`, by the sub-protocols `docuchat, <token>`, or as `?token=`. Send
 `{"message": "…"}`, `{"resume": turn_id, "after": seq}` or `{"stop": turn_id}`; receive `start`, `sources`, `delta`,
-`end` and `error`.
+`end` and `error`. As AsyncAPI: `/asyncapi.json`.
 """
 
 
@@ -69,6 +70,7 @@ def create_app(
             operator_routes.router,
             home.router,
             pages.router,
+            socket_document_router,
             health_router(public=True),
         ],
         open_container=open_container,

@@ -18,7 +18,9 @@ from docuchat_common.contracts.permissions import ENROLMENT, Action
 from docuchat_common.http.permissions import EXTENSION
 from docuchat_common.http.problems import codes_of
 from docuchat_gateway.app import create_app
+from docuchat_gateway.edge import session
 from docuchat_gateway.edge.openapi_document import load_snapshots, merge
+from docuchat_gateway.edge.socket import PATH
 from docuchat_gateway.edge.table import TABLE
 from docuchat_gateway.settings import Settings
 
@@ -367,6 +369,25 @@ def test_lists_page_in_one_way_and_frames_have_schemas() -> None:
     assert {"StartFrame", "DeltaFrame", "EndFrame", "ErrorFrame", "ClientMessage", "ServerFrame"} <= set(schemas)
     for name in ("StartFrame", "SourcesFrame", "DeltaFrame", "EndFrame"):
         assert "turn_id" in schemas[name]["required"]
+
+
+async def test_the_socket_is_described_by_the_classes_of_its_frames(gateway: Gateway) -> None:
+    document = await (await gateway.call("GET", "/asyncapi.json")).json()
+    sent, received = (document["operations"][name]["messages"] for name in ("sendFrame", "receiveMessage"))
+    assert [each["$ref"].rpartition("/")[2] for each in sent] == [
+        "StartFrame",
+        "SourcesFrame",
+        "DeltaFrame",
+        "EndFrame",
+        "ErrorFrame",
+    ]
+    assert len(received) == 3
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("StartFrame", "EndFrame", "AskMessage"):
+        fields = document["components"]["schemas"][name]["properties"]
+        assert set(fields) == set(schemas[name]["properties"])
+    assert all(str(code) in document["info"]["description"] for code in session.CLOSE_CODES)
+    assert document["channels"]["chat"]["address"] == PATH
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/v1/files", "/v1/chats", "/nothing"])

@@ -14,6 +14,8 @@ import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from docuchat_common.errors import DocuChatError
+
 LAST_FRAMES: Final = frozenset({b"end", b"error"})
 """Names of the events after which a turn has no more."""
 MOST_DOCUMENTS: Final = 100
@@ -220,8 +222,26 @@ ServerFrame = Annotated[StartFrame | SourcesFrame | DeltaFrame | EndFrame | Erro
 SERVER_FRAME: Final[TypeAdapter[ServerFrame]] = TypeAdapter(ServerFrame)
 
 
+def error_frame(error: DocuChatError, **more: Any) -> ErrorFrame:
+    """An error as it stands in event streams and on the WebSocket, with what it says beside its code."""
+    fields = {"type": "error", "code": error.code, "message": error.detail, **more}
+    if error.retry_after is not None:
+        fields["retry_after"] = max(1, round(error.retry_after.total_seconds()))
+    return ErrorFrame(**error.extensions | fields)
+
+
+def dump_frame(frame: _Frame) -> bytes:
+    """The JSON of a frame: what was given, in the order of the contract; a field that was not given is left out."""
+    return frame.model_dump_json(exclude_unset=True, fallback=str).encode()
+
+
+def write_frame(frame: ServerFrame, seq: int | None = None) -> bytes:
+    """One server-sent event, named by the frame's type; `seq` becomes its `id`, with which a browser resumes."""
+    return write_event(frame.type.encode(), dump_frame(frame), seq)
+
+
 def write_event(name: bytes, data: bytes, seq: int | None = None) -> bytes:
-    """One server-sent event; `seq` becomes its `id`, with which a browser resumes."""
+    """One server-sent event of JSON that is there already."""
     if seq is None:
         return b"event: %b\ndata: %b\n\n" % (name, data)
     return b"event: %b\nid: %d\ndata: %b\n\n" % (name, seq, data)

@@ -13,34 +13,41 @@ from uuid import UUID
 import orjson
 
 from docuchat_chat.answers.snapshots import citation_fields, source_fields
-from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_chat.turns.domain import Outcome, Turn, TurnState
-from docuchat_common.contracts.frames import write_event
+from docuchat_common.contracts.frames import (
+    CitationReference,
+    EndFrame,
+    ErrorFrame,
+    SourceReference,
+    SourcesFrame,
+    StartFrame,
+    TurnUsage,
+    error_frame,
+    write_frame,
+)
 from docuchat_common.errors import DocuChatError
 from docuchat_common.ids import TurnId
 
 
 def opening_frame(turn: Turn) -> bytes:
     """Return `start` and `sources`."""
-    start: dict[str, Any] = {
-        "type": "start",
-        "turn_id": str(turn.id),
-        "chat_id": str(turn.chat_id),
-        "session_id": turn.session_id,
-        "user_message_id": str(turn.user_message_id),
-        "message_id": str(turn.message_id),
-        "model": turn.model,
-    }
+    of_chatbot: dict[str, Any] = {}
     if turn.chatbot_id is not None:
-        start |= {"chatbot_id": str(turn.chatbot_id), "chatbot_version": turn.chatbot_version}
-    sources: dict[str, Any] = {
-        "type": "sources",
-        "turn_id": str(turn.id),
-        "sources": [source_fields(source) for source in turn.sources],
-    }
-    if turn.notice is not None:
-        sources["notice"] = turn.notice
-    return write_event(b"start", orjson.dumps(start)) + write_event(b"sources", orjson.dumps(sources))
+        of_chatbot = {"chatbot_id": turn.chatbot_id, "chatbot_version": turn.chatbot_version}
+    start = StartFrame(
+        type="start",
+        turn_id=turn.id,
+        chat_id=turn.chat_id,
+        session_id=turn.session_id,
+        user_message_id=turn.user_message_id,
+        message_id=turn.message_id,
+        model=turn.model,
+        **of_chatbot,
+    )
+    noticed = {} if turn.notice is None else {"notice": turn.notice}
+    references = [SourceReference(**source_fields(source)) for source in turn.sources]
+    sources = SourcesFrame(type="sources", turn_id=turn.id, sources=references, **noticed)
+    return write_frame(start) + write_frame(sources)
 
 
 def delta_frame(turn_id: TurnId, seq: int, text: str) -> bytes:
@@ -55,49 +62,51 @@ def delta_frame(turn_id: TurnId, seq: int, text: str) -> bytes:
 
 def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
     """Return `end`, or `error` for a turn that the provider or a crash ended."""
+    more: dict[str, Any] = {}
     if outcome.state in (TurnState.INTERRUPTED, TurnState.FAILED):
-        fields: dict[str, Any] = {
-            "type": "error",
-            "seq": seq,
-            "code": outcome.error_code,
-            "message": outcome.error_message,
-            "turn_id": str(turn.id),
-            "message_id": str(turn.message_id),
-            "status": MessageStatus.INTERRUPTED if outcome.state is TurnState.INTERRUPTED else MessageStatus.FAILED,
-        }
+        assert outcome.error_code is not None  # what failed has a reason
+        assert outcome.error_message is not None
         if outcome.retry_after_seconds is not None:
-            fields["retry_after"] = outcome.retry_after_seconds
-        return write_event(b"error", orjson.dumps(fields), seq)
-    usage = outcome.usage
-    fields = {
-        "type": "end",
-        "turn_id": str(turn.id),
-        "seq": seq,
-        "message_id": str(turn.message_id),
-        "finish_reason": outcome.finish_reason,
-        "usage": {
-            "input_tokens": usage.input_tokens if usage else 0,
-            "output_tokens": usage.output_tokens if usage else 0,
-            "total_tokens": usage.input_tokens + usage.output_tokens if usage else 0,
-            "estimated": usage.estimated if usage else False,
-        },
-        "citations": [citation_fields(citation) for citation in outcome.citations],
-        "not_cited": list(outcome.not_cited),
-    }
+            more["retry_after"] = outcome.retry_after_seconds
+        error = ErrorFrame(
+            type="error",
+            seq=seq,
+            code=outcome.error_code,
+            message=outcome.error_message,
+            turn_id=turn.id,
+            message_id=turn.message_id,
+            status="interrupted" if outcome.state is TurnState.INTERRUPTED else "failed",
+            **more,
+        )
+        return write_frame(error, seq)
     if outcome.own_knowledge:
-        fields["own_knowledge"] = list(outcome.own_knowledge)
+        more["own_knowledge"] = list(outcome.own_knowledge)
     if turn.searched_as is not None:
-        fields["searched_as"] = turn.searched_as
-    return write_event(b"end", orjson.dumps(fields), seq)
+        more["searched_as"] = turn.searched_as
+    assert outcome.finish_reason != "error"  # that is the state of what failed
+    usage = outcome.usage
+    end = EndFrame(
+        type="end",
+        turn_id=turn.id,
+        seq=seq,
+        message_id=turn.message_id,
+        finish_reason=outcome.finish_reason,
+        usage=TurnUsage(
+            input_tokens=usage.input_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            total_tokens=usage.input_tokens + usage.output_tokens if usage else 0,
+            estimated=usage.estimated if usage else False,
+        ),
+        citations=[CitationReference(**citation_fields(citation)) for citation in outcome.citations],
+        not_cited=list(outcome.not_cited),
+        **more,
+    )
+    return write_frame(end, seq)
 
 
 def refusal_frame(turn_id: UUID, error: DocuChatError) -> bytes:
     """Return the `error` of a stream whose head was sent and whose turn never began, or is gone."""
-    fields: dict[str, Any] = {"type": "error", "code": error.code, "message": error.detail, "turn_id": str(turn_id)}
-    if error.retry_after is not None:
-        fields["retry_after"] = max(1, round(error.retry_after.total_seconds()))
-    fields |= {key: value for key, value in error.extensions.items() if key not in fields}
-    return write_event(b"error", orjson.dumps({**fields, "seq": 1}, default=str))
+    return write_frame(error_frame(error, turn_id=turn_id, seq=1))
 
 
 def delta_frames(turn_id: TurnId, text: str, lengths: Sequence[int]) -> list[bytes]:

@@ -240,7 +240,7 @@ def _add_frames(document: JsonObject, schemas: JsonObject) -> None:
 
 _MAY_SIGN_IN: Final = frozenset(row.path for row in TABLE if row.may_sign_in)
 _SOCKET: Final = f"""\
-No webhook: OpenAPI has no place of its own for the messages of a socket.
+No webhook: OpenAPI has no place of its own for the messages of a socket. As AsyncAPI: `/asyncapi.json`.
 
 The handshake is refused with 403 `origin_refused` for pages of other sites, and with 429 `too_many_sockets` or
 `rate_limited` for an address with too many sockets or bad tokens. Whatever else is wrong is told after it, by a frame
@@ -248,11 +248,7 @@ The handshake is refused with 403 `origin_refused` for pages of other sites, and
 
 | code | when |
 |---|---|
-| {session.CLOSE_UNAUTHENTICATED} | the token is missing, wrong, expired, `token_outdated` or of a `session_ended` |
-| {session.CLOSE_FORBIDDEN} | the tenant is not the token's, the caller may not chat, or the tenant is suspended |
-| {session.CLOSE_IDLE} | nothing was sent for long, and no turn runs; no frame |
-| {session.CLOSE_TRY_LATER} | too many sockets of this user, or a part that is needed does not answer |
-
+{"".join(f"| {code} | {when} |{chr(10)}" for code, when in session.CLOSE_CODES.items())}
 A client that does not read is dropped without a close.
 """
 _OF_SOCKETS: Final[tuple[type[DocuChatError], ...]] = (

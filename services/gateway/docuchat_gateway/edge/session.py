@@ -24,6 +24,8 @@ from docuchat_common.contracts.frames import (
     EventReader,
     ResumeMessage,
     StopMessage,
+    dump_frame,
+    error_frame,
     with_message_id,
 )
 from docuchat_common.errors import DocuChatError, Forbidden, Unauthenticated, UpstreamUnavailable
@@ -35,7 +37,6 @@ from docuchat_gateway.edge.api_keys import RENEW
 from docuchat_gateway.edge.errors import BadFrame, Busy, FrameTooLarge
 from docuchat_gateway.edge.limits import refusal
 from docuchat_gateway.edge.requests import client_address
-from docuchat_gateway.event_stream import error_frame
 
 logger = structlog.get_logger()
 
@@ -43,6 +44,13 @@ CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_FORBIDDEN: Final = 4403
 CLOSE_IDLE: Final = 4408
 CLOSE_TRY_LATER: Final = 1013
+CLOSE_CODES: Final = {
+    CLOSE_UNAUTHENTICATED: "the token is missing, wrong, expired, `token_outdated` or of a `session_ended`",
+    CLOSE_FORBIDDEN: "the tenant is not the token's, the caller may not chat, or the tenant is suspended",
+    CLOSE_IDLE: "nothing was sent for long, and no turn runs; no frame",
+    CLOSE_TRY_LATER: "too many sockets of this user, or a part that is needed does not answer",
+}
+"""When a socket is closed with which code, for the documents of the API."""
 
 MAX_RESUMES: Final = 4
 """Turns that one socket may follow at once, beside the one it asked for."""
@@ -276,7 +284,7 @@ class ChatSession:
         await self._push(*({"type": "websocket.send", "text": frame.decode()} for frame in frames))
 
     async def _error(self, error: DocuChatError, by: str | None = None, **more: str) -> None:
-        await self._frames([orjson.dumps(error_frame(error, **more), default=str)], by)
+        await self._frames([dump_frame(error_frame(error, **more))], by)
 
     async def _push(self, *messages: dict[str, Any]) -> None:
         """Send to the client; _Gone when it has left, or was dropped because it takes nothing."""

@@ -9,10 +9,9 @@ from uuid import UUID
 import aiohttp
 import orjson
 
-from docuchat_common.contracts.frames import LAST_FRAMES, EventReader
+from docuchat_common.contracts.frames import LAST_FRAMES, EventReader, dump_frame, error_frame
 from docuchat_common.errors import NotFound, RateLimited, UpstreamUnavailable
 from docuchat_common.http.client import error_from_response
-from docuchat_gateway.event_stream import error_frame
 from docuchat_gateway.events.cursor import after
 from docuchat_gateway.events.ports import Chat
 
@@ -49,7 +48,7 @@ class Turns:
                             if name in LAST_FRAMES:
                                 return
             except NotFound as gone:
-                yield b"error", orjson.dumps(error_frame(gone, turn_id=str(turn_id)))
+                yield b"error", dump_frame(error_frame(gone, turn_id=turn_id))
                 return
             except (UpstreamUnavailable, RateLimited, aiohttp.ClientError, TimeoutError, OSError):
                 pass  # it goes on, or ends, when chat is back

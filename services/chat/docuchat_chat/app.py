@@ -14,6 +14,8 @@ from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
+from docuchat_chat.openai_api.routes import models_router as openai_models
+from docuchat_chat.openai_api.routes import router as openai
 from docuchat_chat.presence.routes import router as presence
 from docuchat_chat.providers.operator_routes import operator as platform_providers
 from docuchat_chat.providers.routes import router as providers
@@ -45,6 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
             insights,
             providers,
             platform_providers,
+            openai_models,
+            openai,
             search,
             internal,
             chatbot_names,

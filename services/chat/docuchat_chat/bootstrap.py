@@ -31,6 +31,8 @@ from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
+from docuchat_chat.openai_api.routes import OpenAI
+from docuchat_chat.openai_api.service import Models
 from docuchat_chat.presence.domain import SILENCE
 from docuchat_chat.presence.service import PresenceService
 from docuchat_chat.providers.sealing import SealedKeys
@@ -106,6 +108,7 @@ class Container:
     insights: InsightService
     providers: ProviderService
     turns: Turns
+    openai: OpenAI
     idempotency: Idempotency
     sealed_answers: SealedAnswers
     exporter: Exporter
@@ -248,6 +251,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
                 transactions, SealedKeys(internal_token), settings.egress_policy(), lambda _: None
             ),
             turns=Turns(asking, replay),
+            openai=OpenAI(
+                Models(transactions, models, most_chatbots=settings.max_chatbots), settings.max_message_chars
+            ),
             idempotency=Idempotency(transactions),
             sealed_answers=SealedAnswers(internal_token),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),

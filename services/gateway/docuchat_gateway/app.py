@@ -19,6 +19,7 @@ from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.api_keys import ApiKeyCredential
 from docuchat_gateway.edge.cross_origin import CrossOrigin
 from docuchat_gateway.edge.limits import RateLimit
+from docuchat_gateway.edge.openai_errors import OpenAIErrors
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
@@ -83,6 +84,7 @@ def create_app(
     app.user_middleware.append(Middleware(Aliases))
     app.user_middleware.append(Middleware(CrossOrigin, origins=settings.origins))
     app.user_middleware.append(Middleware(SecurityHeaders))
+    app.user_middleware.append(Middleware(OpenAIErrors))  # around all that refuses
     app.user_middleware.append(Middleware(ApiKeyCredential))
     app.user_middleware.append(Middleware(EventTicket))
     app.user_middleware.append(Middleware(RateLimit))

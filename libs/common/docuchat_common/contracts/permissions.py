@@ -24,6 +24,7 @@ Action = Literal[
     "chatbots.read",
     "chatbots.manage",
     "chatbots.ask",
+    "models.use",
     "usage.read",
     "usage.manage",
     "account.use",
@@ -43,7 +44,8 @@ Action = Literal[
 ]
 """What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
 one's own; `….manage` is about what belongs to others of the tenant. `chatbots.ask` is to ask in public, which needs a
-chatbot's key or a visitor's token; `chats.follow` is what is done with an answer: resume, stop, rate it."""
+chatbot's key or a visitor's token; `chats.follow` is what is done with an answer: resume, stop, rate it; `models.use`
+is to ask by the protocols of others, as OpenAI's clients do: a program does, a visitor of a page does not."""
 
 Permission = Action | Literal["public", "operator"]
 """What an operation asks of its caller: an action, to be an operator, or nothing."""
@@ -58,6 +60,7 @@ _VIEWER: Final[frozenset[Action]] = frozenset(
         "chats.use",
         "chats.follow",
         "chatbots.read",
+        "models.use",
         "usage.read",
         "account.use",
         "data.export",
@@ -77,7 +80,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
     Role.ADMIN: _ADMIN,
     Role.MEMBER: _MEMBER,
     Role.VIEWER: _VIEWER,
-    CHATBOT: _OF_CHATBOT,
+    CHATBOT: _OF_CHATBOT | {"models.use"},
     VISITOR: _OF_CHATBOT,
 }
 """Which role may do what; a role that does not stand here may do nothing."""
@@ -85,9 +88,10 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
 IMPLIED: Final[Mapping[Action, frozenset[Action]]] = {
     "chats.follow": frozenset({"chats.use"}),
     "chatbots.read": frozenset({"chats.use", "chatbots.manage"}),
+    "models.use": frozenset({"chats.use", "chatbots.ask"}),
 }
-"""What the scope of any of some other actions allows as well: who may ask may follow the answer, and who may ask or
-manage chatbots sees which there are."""
+"""What the scope of any of some other actions allows as well: who may ask may follow the answer and ask by whatever
+protocol, and who may ask or manage chatbots sees which there are."""
 
 PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage", "providers.manage"})
 """What no API key may do: whoever finds one could make a provider that lets in whom they like, or have the questions of

@@ -38,6 +38,8 @@ SHORT_BODY: Final = 64 * 2**10
 """Bytes that are enough for anything but texts: a thousand ids have 40 KB."""
 LONG_BODY: Final = 256 * 2**10
 """Bytes for a text: 16,000 characters beyond the basic plane, each escaped, have 192 KB."""
+LONG_CONVERSATION: Final = 2**20
+"""Bytes for all that was said so far, which some clients send with each question."""
 MOST_UNKNOWN: Final = 20
 LONGEST_DEVICE: Final = 120
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")

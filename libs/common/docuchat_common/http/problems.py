@@ -143,10 +143,14 @@ def with_problems(responses: Responses, *kinds: type[DocuChatError]) -> Response
 
 
 def codes_of(response: Mapping[str, Any]) -> set[str]:
-    """The codes that an OpenAPI response names."""
-    schema = response.get("content", {}).get(PROBLEM_JSON, {}).get("schema", {})
-    parts = [part for part in schema.get("allOf", ()) if "properties" in part]
-    return {code for part in parts for code in part["properties"]["code"]["enum"]}
+    """The codes that an OpenAPI response names, as a problem or as an error of OpenAI's."""
+    found: set[str] = set()
+    for content in response.get("content", {}).values():
+        for part in content.get("schema", {}).get("allOf", ()):
+            members = part.get("properties", {})
+            members = members.get("error", {}).get("properties", members)
+            found |= set(members.get("code", {}).get("enum", ()))
+    return found
 
 
 def reference(name: str) -> dict[str, str]:

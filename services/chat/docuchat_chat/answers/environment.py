@@ -22,3 +22,7 @@ class EnvironmentModels:
         sent = model if model in self._allowed else model.removeprefix(f"{self._provider}/")
         require_allowed(sent, self._allowed)
         return ServedModel(name=model, provider=self._provider, model=sent, answers=self._answers)
+
+    async def list_models(self, tenant_id: TenantId) -> Sequence[ServedModel]:
+        """Return them by their bare names."""
+        return [ServedModel(name, self._provider, name, self._answers) for name in self._allowed]

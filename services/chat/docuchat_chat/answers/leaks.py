@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -46,7 +46,8 @@ class LeakGuard:
 
     def __init__(self, setup: Setup, known: Iterable[str]) -> None:
         """`known` are the texts that the reader has anyway."""
-        self._instructions = _instructions(setup)
+        # What the reader wrote may be read; and what is the same for all who ask is remembered once.
+        self._instructions = _instructions(replace(setup, wishes="", temperature=None, max_output_tokens=None))
         self._known = known
         self._known_words: str | None = None
         self._text = ""

@@ -189,6 +189,10 @@ class AnswerModels(Protocol):
         """Return what serves a model, by its bare name or as `provider/name`. Raises ModelNotAllowed."""
         ...
 
+    async def list_models(self, tenant_id: TenantId) -> Sequence[ServedModel]:
+        """Return all of them, each once, in the order in which they are shown."""
+        ...
+
 
 CounterFor = Callable[[str], CountsTokens]
 """Gives the token counter of a model; cheap, counters are kept."""

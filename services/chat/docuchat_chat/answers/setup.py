@@ -29,6 +29,10 @@ class Setup:
     """None leaves it to the provider."""
     instructions: str = ""
     """The tenant's own, which stand after the product's and below them."""
+    wishes: str = ""
+    """Those of whoever asks, which stand below both."""
+    max_output_tokens: int | None = None
+    """Of the answer; None writes as many as the product allows."""
     policy: AnswerPolicy = field(default_factory=AnswerPolicy)
     language: Language | None = None
     """Always answered in; None answers in the language of the question."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Answering(Protocol):
 
     def events(self, after: int) -> AsyncIterator[bytes]:
         """Return the frames after number `after` (-1: all), until the last one."""
+        ...
+
+    def texts(self) -> AsyncIterator[Sequence[str]]:
+        """Return the texts of all deltas, until the last one: then `result` says how it ended."""
         ...
 
     async def result(self) -> Answer:
@@ -74,6 +78,10 @@ class LiveAnswering:
         if after < 0 and self._again is not None:
             return self._from_the_opening(self._again)
         return self._live.log.read(after)
+
+    def texts(self) -> AsyncIterator[Sequence[str]]:
+        """Return the texts of all deltas."""
+        return self._live.log.read_texts()
 
     async def result(self) -> Answer:
         """Wait for the end."""
@@ -115,6 +123,14 @@ class StoredTurn:
         frames = self.frames()
         for start in range(min(after + 1, len(frames) - 1), len(frames), FRAMES_AT_ONCE):
             yield b"".join(frames[start : start + FRAMES_AT_ONCE])
+
+    async def texts(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the texts of all deltas."""
+        start, texts = 0, []
+        for length in self._turn.frame_lengths:
+            texts.append(self._outcome.text[start : start + length])
+            start += length
+        yield texts
 
     async def result(self) -> Answer:
         """Return the answer, or raise what it had ended with."""

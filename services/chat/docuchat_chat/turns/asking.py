@@ -25,7 +25,7 @@ from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Chatbots, Holds, TurnsTx
 from docuchat_chat.turns.preparation import Preparation
 from docuchat_chat.turns.rewriting import Rewriter, Rewriting
-from docuchat_chat.turns.setups import Setups
+from docuchat_chat.turns.setups import Setups, as_wished
 from docuchat_chat.turns.sources import Sources
 from docuchat_chat.turns.visitors import Visitors
 from docuchat_chat.turns.writing import Writing
@@ -110,7 +110,7 @@ class AskService:
         fingerprint = question.fingerprint()
         self._require_room()
         question = self._checks.clean(question)
-        setup = self._policy.setup(question.model)
+        setup = as_wished(self._policy.setup(question.model), question)
         draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller), address)
         if question.branch is None and question.chatbot_id is None:
             await self._checks.measure(draft)

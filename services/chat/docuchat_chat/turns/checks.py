@@ -52,7 +52,7 @@ class Checks:
                 f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
                 limit=policy.max_context_tokens,
             )
-        has_history = draft.chat is not None or question.chat_id is not None or question.session_id is not None
+        has_history = draft.chat is not None or question.may_follow
         history = policy.max_history_tokens if has_history else 0
         draft.question = replace(question, tokens=tokens, asked=asked)
         draft.budget = min(

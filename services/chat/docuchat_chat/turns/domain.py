@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
-from docuchat_chat.answers.domain import Citation, Source
+from docuchat_chat.answers.domain import Citation, PastMessage, Source
 from docuchat_chat.chatbots.domain import Which
 from docuchat_chat.conversations.domain import MessageStatus
 from docuchat_common.contracts.frames import FinishReason
@@ -73,9 +73,26 @@ class Question:
     chatbot_id: ChatbotId | None = None
     version: Which | None = None
     """Of the chatbot, for who tries it out; None asks what is live."""
+    history: tuple[PastMessage, ...] | None = None
+    """What was said before it, where whoever asks says so; None takes what its chat has."""
+    wishes: str = ""
+    """How whoever asks wants it answered, as far as the rules and the chatbot's own instructions agree."""
+    temperature: float | None = None
+    """None leaves it to the setup."""
+    max_output_tokens: int | None = None
+    """The longest answer that is wanted; None, and what is more, is the longest that is written."""
+    is_kept: bool = True
+    """Whether its chat is: one that is not is shown nowhere, and goes once the answer is booked."""
     tokens: int = 0
     asked: str = ""
     """`text` as it stands in the prompt; stored and shown is what the user typed."""
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether something may have been said before it."""
+        if self.history is not None:
+            return bool(self.history)
+        return self.chat_id is not None or self.session_id is not None
 
     def fingerprint(self) -> bytes:
         """Return a hash by which two equal requests are told from others."""
@@ -93,6 +110,9 @@ class Question:
             asked += [self.chatbot_id, self.version]
         if self.attachments:
             asked += ["attachments", *self.attachments]
+        given = [self.history, self.wishes, self.temperature, self.max_output_tokens, self.is_kept]
+        if given != [None, "", None, None, True]:
+            asked += ["given", *given]
         return fingerprint_of(orjson.dumps(asked))
 
 

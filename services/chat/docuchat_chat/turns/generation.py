@@ -151,7 +151,7 @@ class Generator:
 
     def _usage(self, live: LiveTurn, counted: int, reported: TokenUsage | None) -> Used:
         """Return what to book: the provider's figures as far as they can be true."""
-        most = self._policy.max_output_tokens
+        most = self._policy.longest_answer(live.setup)
         bounds = TokenBounds()
         return used_of(
             bounded(reported.input_tokens if reported else None, live.prompt.tokens, bounds, "input_tokens"),
@@ -167,7 +167,7 @@ class Generator:
             messages=live.prompt.messages,
             sources=live.prompt.sources,
             question=live.turn.searched_as or live.question.text,
-            max_output_tokens=policy.max_output_tokens,
+            max_output_tokens=policy.longest_answer(live.setup),
             tenant_id=live.turn.tenant_id,
         )
         attempt = 1
@@ -263,7 +263,7 @@ class Generator:
             return
         # Most answers end before it is worth a call: settling frees the rest just as well.
         await asyncio.sleep(self._policy.hold_shrink.total_seconds())
-        await self._holds.renew(hold_id, live.prompt.tokens + self._policy.max_output_tokens)
+        await self._holds.renew(hold_id, live.prompt.tokens + self._policy.longest_answer(live.setup))
         while True:
             await asyncio.sleep(self._policy.hold_renewal.total_seconds())
             await self._holds.renew(hold_id)

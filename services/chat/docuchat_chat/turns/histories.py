@@ -20,6 +20,9 @@ class Histories:
     async def look_up(self, draft: Draft) -> None:
         """Find chat and history of a question that names one. Raises ChatNotFound, ChatOfAnotherChatbot or ChatFull."""
         question = draft.question
+        limit = self._policy.max_history_messages
+        if question.history is not None:
+            draft.history = question.history[-limit:]
         if draft.chat is None and question.chat_id is None and question.session_id is None:
             return
         async with self._transactions.as_caller(draft.caller) as tx:
@@ -38,6 +41,7 @@ class Histories:
                 raise ChatOfAnotherChatbot
             if draft.chat.is_full:
                 raise ChatFull
+            if question.history is not None:
+                return
             end = draft.place.before(draft.chat.tree)
-            limit = self._policy.max_history_messages
             draft.history = tuple(await tx.chats.history(draft.caller, draft.chat, end, limit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from docuchat_chat.answers.domain import Prompt
@@ -60,9 +60,25 @@ class LiveLog:
                     yield self.frames[-1]
                 return
             else:
-                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(waiter)
-                await waiter
+                await self._news()
+
+    async def read_texts(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the texts of the deltas as they come, many at once, for who writes frames of another shape."""
+        position = 0
+        while True:
+            if position < len(self.texts):
+                batch = self.texts[position : position + FRAMES_AT_ONCE]
+                position += len(batch)
+                yield batch
+            elif self.closed:
+                return
+            else:
+                await self._news()
+
+    async def _news(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
 
     def _wake(self) -> None:
         if self._waiting:

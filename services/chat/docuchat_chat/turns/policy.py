@@ -65,3 +65,8 @@ class Policy:
     def setup(self, model: str = "") -> Setup:
         """Return what answers where no chatbot is asked; `model` empty is the default one."""
         return Setup(model=model or self.default_model, top_k=self.top_k)
+
+    def longest_answer(self, setup: Setup) -> int:
+        """Return how many tokens an answer may have: what is wished for goes no further than what is allowed."""
+        most = self.max_output_tokens
+        return most if setup.max_output_tokens is None else min(setup.max_output_tokens, most)

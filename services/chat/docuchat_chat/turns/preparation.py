@@ -91,7 +91,7 @@ class Preparation:
         terms = self._visitors.terms(draft)
         if draft.remark is not None:
             return await self._holds.open(draft.caller, draft.served, 0, 0, terms)
-        tokens, most = draft.budget + self._sources.cost(draft), self._policy.max_output_tokens
+        tokens, most = draft.budget + self._sources.cost(draft), self._policy.longest_answer(draft.setup)
         if draft.rewriting_tokens:
             # Its words are embedded, too, where that is not free.
             tokens, most = tokens + draft.rewriting_tokens + MOST_TOKENS, most + MOST_TOKENS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 from starlette.responses import JSONResponse
 
@@ -76,6 +76,33 @@ class Turns:
 Held = Annotated[Turns, provided("turns")]
 
 
+class OwnFrames:
+    """Writes a turn as the product's own frames, which all who follow it share."""
+
+    def of(self, answering: Answering) -> AsyncIterator[bytes]:
+        """Return the frames of a turn, from its opening to its end."""
+        return answering.events(-1)
+
+    def of_refusal(self, turn_id: TurnId, error: DocuChatError) -> bytes:
+        """Return all that is sent of a turn that never began."""
+        return refusal_frame(turn_id, error)
+
+
+class Frames(Protocol):
+    """How a turn is written as server-sent events; each protocol has its own way."""
+
+    def of(self, answering: Answering) -> AsyncIterator[bytes]:
+        """Return the frames of a turn, from its opening to its end."""
+        ...
+
+    def of_refusal(self, turn_id: TurnId, error: DocuChatError) -> bytes:
+        """Return all that is sent of a turn that never began, once the stream's head is out."""
+        ...
+
+
+OWN_FRAMES: Final = OwnFrames()
+
+
 async def respond(
     held: Turns,
     caller: Caller,
@@ -86,6 +113,7 @@ async def respond(
     address: str = "",
     present: Callable[[Answer], Any],
     detach: bool = False,
+    frames: Frames = OWN_FRAMES,
 ) -> Any:
     """Ask; answer with what `present` makes of the answer, with a stream of its frames, or at once with its turn."""
     if detach:
@@ -103,18 +131,18 @@ async def respond(
     await asyncio.wait({asking}, timeout=held.asking.head_patience.total_seconds())
     excuse_act()  # its entry is written when it is settled
     if not asking.done():
-        return EventStream(_late_events(asking, turn_id), headers=headers)
+        return EventStream(_late_events(asking, turn_id, frames), headers=headers)
     answering = asking.result()
     headers = {"X-Turn-ID": str(answering.turn.id), "X-Chat-ID": str(answering.turn.chat_id)}
-    return EventStream(answering.events(-1), headers=headers)
+    return EventStream(frames.of(answering), headers=headers)
 
 
-async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId) -> AsyncIterator[bytes]:
+async def _late_events(asking: asyncio.Task[Answering], turn_id: TurnId, frames: Frames) -> AsyncIterator[bytes]:
     """Yield the frames of a turn whose head went out while it was prepared."""
     try:
         answering = await asking
     except DocuChatError as error:
-        yield refusal_frame(turn_id, error)
+        yield frames.of_refusal(turn_id, error)
         return
-    async for frames in answering.events(-1):
-        yield frames
+    async for batch in frames.of(answering):
+        yield batch

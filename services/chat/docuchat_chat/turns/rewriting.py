@@ -90,8 +90,8 @@ class Rewriting:
     def may_lean(self, draft: Draft) -> bool:
         """Tell whether a question may need its history: whether that must be known before it is searched."""
         question = draft.question
-        has_chat = draft.chat is not None or question.chat_id is not None or question.session_id is not None
-        return has_chat and (leans(question.text) or (self._rewriter is not None and may_lean(question.text)))
+        may_follow = draft.chat is not None or question.may_follow
+        return may_follow and (leans(question.text) or (self._rewriter is not None and may_lean(question.text)))
 
     def plan(self, draft: Draft) -> None:
         """Note what rewriting costs, now that the history is known; where no model is asked, it is done with this."""

@@ -7,11 +7,22 @@ from dataclasses import replace
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.chatbots.domain import Version
+from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Chatbots
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.ids import ChatbotId
+
+
+def as_wished(setup: Setup, question: Question) -> Setup:
+    """Return a setup as whoever asks wishes it to be, in what is theirs to wish for."""
+    return replace(
+        setup,
+        wishes=question.wishes,
+        temperature=setup.temperature if question.temperature is None else question.temperature,
+        max_output_tokens=question.max_output_tokens,
+    )
 
 
 class Setups:
@@ -34,7 +45,7 @@ class Setups:
         else:
             caller.require("chatbots.manage")
             draft.chatbot, version = await self._chatbots.version(caller, chatbot_id, question.version)
-        draft.setup = self._setup_of(draft.chatbot.name, version)
+        draft.setup = as_wished(self._setup_of(draft.chatbot.name, version), question)
         if question.model and question.model != draft.setup.model:
             raise ModelNotAllowed(
                 f"This chatbot answers with {draft.setup.model}; leave the model out.",

@@ -4,6 +4,7 @@ Services import no service, so their documents are snapshots in `openapi/`, made
 refuses a stale one.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from docuchat_common.contracts.frames import frame_schemas
+from docuchat_common.contracts.openai_errors import openai_status
 from docuchat_common.errors import (
     DocuChatError,
     PayloadTooLarge,
@@ -40,6 +42,7 @@ from docuchat_gateway.edge.errors import (
     TwoCredentials,
 )
 from docuchat_gateway.edge.limits import LIMITED
+from docuchat_gateway.edge.openai_errors import SPOKEN, OpenAIError
 from docuchat_gateway.edge.standing import READS
 from docuchat_gateway.edge.table import TABLE
 
@@ -63,7 +66,7 @@ def merge(own: JsonObject, snapshots: dict[str, JsonObject]) -> JsonObject:
     document = orjson.loads(orjson.dumps(own))
     components: JsonObject = document.setdefault("components", {})
     schemas: JsonObject = components.setdefault("schemas", {})
-    rows = {(row.path, method): row for row in TABLE for method in row.methods}
+    rows = {(row.path, method) for row in TABLE for method in row.methods}
     for service, snapshot in snapshots.items():
         theirs: JsonObject = snapshot.get("components", {})
         renamed = {
@@ -138,6 +141,7 @@ def describe(document: JsonObject) -> JsonObject:
                 named = _headers_of(status, is_limited=path.startswith(LIMITED))
                 response["headers"] = {name: _header(name) for name in named} | response.get("headers", {})
     _name_codes_of_frames(document)
+    _say_in_openai_words(document)
     return document
 
 
@@ -163,6 +167,7 @@ _TAGS: Final = (
     ("providers", ("/v1/providers",), "Providers of models: the tenant's own, and the platform's."),
     ("chatbots", ("/v1/chatbots",), "Chatbots, what they answer from, and their versions."),
     ("public", ("/v1/public",), "Chatbots in public: for visitors of pages, and for programs with a chatbot's key."),
+    ("openai", ("/v1/models", *SPOKEN), "What OpenAI's clients ask for, in their shape."),
     ("chat", ("/v1/chat", "/v1/turns", "/v1/shared", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("events", ("/v1/events",), "All documents and turns of a user in one stream."),
     ("search", ("/v1/search",), "Passages without an answer."),
@@ -287,6 +292,25 @@ def _name_codes_of_frames(document: JsonObject) -> None:
         for response in document["paths"].get(path, {}).get(method, {}).get("responses", {}).values():
             codes |= codes_of(response)
     document["components"]["schemas"]["ErrorFrame"]["properties"]["code"]["enum"] = sorted(codes)
+
+
+def _say_in_openai_words(document: JsonObject) -> None:
+    """Describe the refusals of the paths whose clients are OpenAI's as they are told there."""
+    schema = OpenAIError.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"] |= schema.pop("$defs") | {"OpenAIError": schema}
+    for path in SPOKEN:
+        for operation in document["paths"].get(path, {}).values():
+            refusals: dict[str, JsonObject] = {}
+            codes: defaultdict[str, set[str]] = defaultdict(set)
+            for status, response in list(operation["responses"].items()):
+                if found := codes_of(response):
+                    told = str(openai_status(int(status)))
+                    codes[told] |= found
+                    refusals.setdefault(told, operation["responses"].pop(status))
+            for status, response in refusals.items():
+                named = {"properties": {"code": {"type": "string", "enum": sorted(codes[status])}}}
+                told_as = {"allOf": [reference("OpenAIError"), {"properties": {"error": named}}]}
+                operation["responses"][status] = response | {"content": {"application/json": {"schema": told_as}}}
 
 
 def _relayed(operation: JsonObject) -> JsonObject:

@@ -15,7 +15,7 @@ from docuchat_common.errors import DocuChatError
 from docuchat_common.http.problems import response_for
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.requests import HOP_BY_HOP
-from docuchat_gateway.event_stream import broken_off
+from docuchat_gateway.event_stream import BrokenOff, broken_off
 
 _NOT_RETURNED: Final = HOP_BY_HOP | {"date", "server", "x-request-id", TENANT_HEADER.lower()}
 
@@ -40,10 +40,12 @@ class RelayedResponse(Response):
         request_id: str | None,
         following: AbstractContextManager[asyncio.Future[DocuChatError]] | None = None,
         closure: Callable[[int], DocuChatError | None] | None = None,
+        told: BrokenOff = broken_off,
     ) -> None:
         """`following` opens what says that the answer must not go on, and why.
 
         `closure` says why nothing of a tenant may be told, of an answer that names one (`contracts.public_answers`).
+        `told` is how an event stream says that it breaks off.
         """
         self._upstream = upstream
         self._method = method
@@ -53,6 +55,7 @@ class RelayedResponse(Response):
         self._patience = patience
         self._request_id = request_id
         self._closure = closure
+        self._told = told
         self._following: AbstractContextManager[asyncio.Future[DocuChatError] | None] = following or nullcontext()
         self._at: Literal["the head", "an event", "the midst", "the end"] = "the head"
         """What would be sent next."""
@@ -83,7 +86,7 @@ class RelayedResponse(Response):
             case "the head":
                 await response_for(error, self._request_id)(scope, receive, send)
             case "an event":
-                await send({"type": "http.response.body", "body": broken_off(error), "more_body": False})
+                await send({"type": "http.response.body", "body": self._told(error), "more_body": False})
             case "the midst" | "the end":
                 pass  # the server cuts what its application did not complete
 
@@ -121,7 +124,7 @@ class RelayedResponse(Response):
                 if self._at != "an event":
                     return  # the server cuts a response that its application did not complete
                 turn_id = response.headers.get("X-Turn-ID")
-                told = broken_off(down, **({"turn_id": turn_id} if turn_id else {}))
+                told = self._told(down, **({"turn_id": turn_id} if turn_id else {}))
                 await send({"type": "http.response.body", "body": told, "more_body": True})
             self._at = "the end"
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -15,10 +15,12 @@ from docuchat_common.http.json_body import read_bounded
 from docuchat_common.http.refusals import note_refusal
 from docuchat_gateway.edge.errors import SlowBody
 from docuchat_gateway.edge.limits import TURN
+from docuchat_gateway.edge.openai_errors import openai_broken_off
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.relay import RelayedResponse
 from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target
 from docuchat_gateway.edge.table import TABLE, Row
+from docuchat_gateway.event_stream import broken_off
 
 _BODY_SECONDS = 30
 
@@ -30,9 +32,12 @@ def service_routes() -> list[Route]:
         rows_of[row.path].append(row)
     return [
         Route(
-            path, _relay_by(rows), methods=[method for row in rows for method in row.methods], include_in_schema=False
+            rows[0].route,
+            _relay_by(rows),
+            methods=[method for row in rows for method in row.methods],
+            include_in_schema=False,
         )
-        for path, rows in rows_of.items()
+        for rows in rows_of.values()
     ]
 
 
@@ -91,6 +96,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             request_id=request.scope.get("request_id"),
             following=following,
             closure=container.verifier.standing.closure if row.action == "public" else None,
+            told=openai_broken_off if row.speaks == "openai" else broken_off,
         )
 
     return relay

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from docuchat_common.contracts.permissions import Permission
-from docuchat_common.http.json_body import LONG_BODY, SHORT_BODY
+from docuchat_common.http.json_body import LONG_BODY, LONG_CONVERSATION, SHORT_BODY
 
 ServiceName = Literal["auth", "chat", "usage"]
 
@@ -25,6 +25,15 @@ class Row:
     max_bytes: int = 16 * 2**10
     may_sign_in: bool = False
     """Of a public path: whether a token is verified where one is sent."""
+    speaks: Literal["docuchat", "openai"] = "docuchat"
+    """In whose words refusals are told."""
+    open_end: bool = False
+    """Whether the last parameter of the path goes on to its end, slashes and all."""
+
+    @property
+    def route(self) -> str:
+        """The path as it is matched."""
+        return f"{self.path.removesuffix('}')}:path}}" if self.open_end else self.path
 
 
 # Every path is named: what is not here is not reachable from outside, least of all /internal.
@@ -34,6 +43,17 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         "/v1/public/chatbots/{publishable_id}/query", ("POST",), "chat", "chatbots.ask", slow=True, max_bytes=LONG_BODY
     ),
+    Row(
+        "/v1/chat/completions",
+        ("POST",),
+        "chat",
+        "models.use",
+        slow=True,
+        max_bytes=LONG_CONVERSATION,
+        speaks="openai",
+    ),
+    Row("/v1/models", ("GET",), "chat", "models.use", speaks="openai"),
+    Row("/v1/models/{model}", ("GET",), "chat", "models.use", speaks="openai", open_end=True),
     Row("/v1/public/chatbots/{publishable_id}", ("GET",), "chat", "public"),
     Row("/v1/public/chats/{session_id}", ("GET",), "chat", "chatbots.ask"),
     Row("/v1/turns/{turn_id}/stop", ("POST",), "chat", "chats.follow"),

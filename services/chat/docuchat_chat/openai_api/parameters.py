@@ -1,0 +1,73 @@
+"""Parameters of requests: those that are taken, those whose default alone is, and those that nobody knows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
+
+from docuchat_chat.openai_api.errors import UnsupportedParameter
+from docuchat_common.contracts.frames import DocumentIds, SessionId
+from docuchat_common.http.json_body import StrictBody
+from docuchat_common.ids import CollectionId, DocumentId
+
+
+def only(*values: Any) -> Any:
+    """Make the type of a parameter of which nothing but its default is taken: null, or one of `values`."""
+    taken = (None, *values)
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        # a flag is no number, although Python takes `true` for 1
+        if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in taken):
+            raise UnsupportedParameter.named(str(info.field_name))
+        return value
+
+    described = {"description": "Not supported: nothing but its default is taken.", "enum": [*values, None]}
+    return Annotated[Any, AfterValidator(check), WithJsonSchema(described)]
+
+
+Ignored = Annotated[Any, Field(description="Taken, and without effect.")]
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of what streams, whole in itself: FastAPI knows the parts of JSON bodies alone."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, dict):
+            name = str(node.get("$ref", "")).rpartition("/")[2]
+            return whole(parts[name]) if name else {key: whole(value) for key, value in node.items()}
+        return [whole(value) for value in node] if isinstance(node, list) else node
+
+    described: dict[str, Any] = whole(schema)
+    return described
+
+
+class OpenAIBody(BaseModel):
+    """A body of which nothing is passed over in silence: what is not supported is refused by its name."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, hide_input_in_errors=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    @model_validator(mode="after")
+    def _refuse_unknown(self) -> Self:
+        for name in self.model_extra or ():
+            raise UnsupportedParameter.named(name[:100])
+        return self
+
+
+class Extension(StrictBody):
+    """What is asked besides, in the product's own words."""
+
+    session_id: SessionId | None = Field(
+        default=None, description="As of `POST /v1/chat`: the questions of one session are kept as one chat."
+    )
+    documents: DocumentIds | None = Field(default=None, description="Answer from these documents only.")
+    collection_id: CollectionId | None = Field(default=None, description="Answer from this collection only.")
+
+    @property
+    def document_ids(self) -> tuple[DocumentId, ...] | None:
+        """The documents."""
+        return None if self.documents is None else tuple(map(DocumentId, self.documents))

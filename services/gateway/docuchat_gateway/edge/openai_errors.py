@@ -1,0 +1,104 @@
+"""Refusals in OpenAI's words, at the paths whose clients are theirs: whoever refuses, gateway or service."""
+
+from typing import Any, Final, Literal
+
+import orjson
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from docuchat_common.contracts.openai_errors import openai_error, openai_status
+from docuchat_common.errors import DocuChatError
+from docuchat_common.http.problems import PROBLEM_JSON, status_of
+from docuchat_gateway.edge.table import TABLE
+
+SPOKEN: Final = tuple(dict.fromkeys(row.path for row in TABLE if row.speaks == "openai"))
+"""The paths."""
+_PATTERNS: Final = [compile_path(row.route)[0] for row in TABLE if row.speaks == "openai"]
+_BEGINNINGS: Final = tuple({path.partition("{")[0] for path in SPOKEN})
+_LONGEST_WAIT: Final = 60
+"""Seconds. Their clients wait for no longer before they try again."""
+
+
+def openai_broken_off(error: DocuChatError, **more: str) -> bytes:
+    """The event that tells their clients that a stream ended early."""
+    extensions = {**more, **error.extensions}
+    told = openai_error(status_of(error), error.code, error.detail, extensions)
+    return b"data: %b\n\n" % orjson.dumps({"error": told}, default=str)
+
+
+class OpenAIErrorObject(BaseModel):
+    """What was wrong, and what to do."""
+
+    message: str
+    type: Literal[
+        "invalid_request_error",
+        "authentication_error",
+        "permission_error",
+        "rate_limit_error",
+        "insufficient_quota",
+        "server_error",
+    ]
+    param: str | None = Field(description="What of the request is meant, where one thing is.")
+    code: str
+    docuchat: dict[str, Any] | None = Field(default=None, description="What the problem of this code says besides.")
+
+
+class OpenAIError(BaseModel):
+    """An error in the words of OpenAI; its `code` is the stable one of the product."""
+
+    error: OpenAIErrorObject
+
+
+class OpenAIErrors:
+    """Takes each problem on its way out for an error of theirs; whatever else passes as it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_spoken(scope):
+            send = _Retelling(send)
+        await self._app(scope, receive, send)
+
+
+def _is_spoken(scope: Scope) -> bool:
+    if scope["type"] != "http" or not scope["path"].startswith(_BEGINNINGS):
+        return False
+    return any(pattern.match(scope["path"]) for pattern in _PATTERNS)
+
+
+class _Retelling:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_problem(message):
+            self._start = message
+        elif message["type"] == "http.response.body" and self._start is not None:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._tell(self._start)
+        else:
+            await self._send(message)
+
+    async def _tell(self, start: Message) -> None:
+        problem = orjson.loads(self._body)
+        error = openai_error(start["status"], problem["code"], problem["detail"], problem)
+        body = orjson.dumps({"error": error})
+        headers = MutableHeaders(raw=list(start["headers"]))
+        headers["content-type"] = "application/json"
+        headers["content-length"] = str(len(body))
+        wait = headers.get("retry-after", "")
+        if start["status"] == 409 or (wait.isdecimal() and int(wait) > _LONGEST_WAIT):
+            headers["x-should-retry"] = "false"  # it would end in the same way
+        await self._send({**start, "status": openai_status(start["status"]), "headers": headers.raw})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_problem(start: Message) -> bool:
+    media_type = Headers(raw=list(start.get("headers", ()))).get("content-type", "")
+    return start["status"] >= 400 and media_type.partition(";")[0].strip() == PROBLEM_JSON

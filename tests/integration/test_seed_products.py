@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -25,7 +26,7 @@ from docuchat_testkit.vocabulary import repository_root
 
 DEMO = {"X-Tenant-ID": "1"}
 SECRET = "seven purple harbours"
-LATER = {"billing", "embedding", "metadata"}
+LATER = {"billing", "metadata"}
 """What the tables may put off; each goes with what brings it."""
 INDIFLY, PLATFORM = "indifly-chat.md", "chatbot-platform.md"
 _PLACE = re.compile(r"`(\S+ \S+)` → `([\w.]+)`")
@@ -256,6 +257,10 @@ async def test_a_client_of_the_chatbot_platform_finds_everything_under_its_own_n
     (listed,) = await client.call("GET /api/chatbots")
     assert listed == made | {"api_key": None}  # it is shown once
     named = {"chatbot_id": made["id"]}
+    snippet = await client.call("GET /api/chatbots/{chatbot_id}/snippet", named=named)
+    assert f'integrity="{snippet["integrity"]}"' in snippet["html"]
+    assert snippet["publishable_id"] in snippet["html"]
+    assert (await client.http.get(urlsplit(snippet["script_url"]).path)).status_code == 200
     upload = "POST /api/upload/{chatbot_id}"
     form_file = {"file": ("contract.pdf", small_pdf(("The contract ends in May.",)), "application/pdf")}
     document = await client.call(upload, 202, named=named, files=form_file)

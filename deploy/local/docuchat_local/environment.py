@@ -186,6 +186,7 @@ class ServiceEnvironments:
             "ENVIRONMENT": "local",
             "SELF_SERVICE_TENANTS": "true",
             "PUBLIC_URL": f"http://localhost:{self.ports.get('gateway', 8000)}",
+            "WIDGET_FILE": str(ROOT / "web" / "widget" / "dist" / "widget.js"),
             "LOG_FORMAT": "pretty",
             "SHUTDOWN_GRACE": "6s",
             "PYTHONUNBUFFERED": "1",

@@ -29,6 +29,7 @@ from docuchat_gateway.events import routes as event_routes
 from docuchat_gateway.exports import routes as export_routes
 from docuchat_gateway.operator import routes as operator_routes
 from docuchat_gateway.settings import Settings
+from docuchat_gateway.widget import routes as widget_routes
 
 DESCRIPTION = """\
 Upload documents, ask about them, get streamed answers with citations; every token is metered.
@@ -69,6 +70,7 @@ def create_app(
             event_routes.router,
             export_routes.router,
             operator_routes.router,
+            widget_routes.router,
             home.router,
             pages.router,
             socket_document_router,

@@ -1,10 +1,14 @@
 """The composition root."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+
+import structlog
 
 from docuchat_common.background import Background
 from docuchat_common.blobs import Blobs
@@ -51,6 +55,11 @@ from docuchat_gateway.exports.service import ExportService
 from docuchat_gateway.operator.service import OperatorService
 from docuchat_gateway.settings import Settings
 from docuchat_gateway.transaction import GatewayTx, compose
+from docuchat_gateway.widget.domain import Build
+from docuchat_gateway.widget.ports import SeenChatbots
+from docuchat_gateway.widget.service import UPKEEP, WidgetService
+
+logger = structlog.get_logger()
 
 IDEMPOTENCY_LEASE = timedelta(seconds=15)
 """How long the key of a killed upload is held."""
@@ -76,6 +85,8 @@ class Container:
     collections: CollectionService
     chatbots: Chatbots
     exports: ExportService
+    widget: WidgetService
+    seen_chatbots: SeenChatbots
     idempotency: Idempotency
     uploads: UploadService
     upload_slots: SharedSlots
@@ -127,10 +138,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             chat=HttpUpstream(session, settings.chat_url, "chat"),
             usage=HttpUpstream(session, settings.usage_url, "usage"),
         )
+        widget = WidgetService(blobs, await asyncio.to_thread(_read_widget, settings.widget_file))
         background = await stack.enter_async_context(Background())
         background.start("outbox_relay", relay.run)
         background.every("idempotency_sweep", timedelta(hours=1), partial(_forget_keys, uow, settings.idempotency))
         background.every("holdings_comparison", settings.holdings_interval, holdings.compare)
+        background.every("widget_upkeep", UPKEEP, widget.keep_up)
         background.start("document_signals", signals.run)
         background.every("standing", Standing.POLL, admission.standing.follow)
         await admission.standing.begin()
@@ -171,6 +184,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             collections=CollectionService(uow, documents, chatbots),
             chatbots=chatbots,
             exports=ExportService(uow, blobs, AuthUsers(auth, internal_token).has, limiter),
+            widget=widget,
+            seen_chatbots=chatbots,
             idempotency=idempotency,
             uploads=UploadService(
                 uow,
@@ -209,3 +224,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 async def _forget_keys(uow: UnitOfWork[GatewayTx], older_than: timedelta) -> None:
     async with uow.system() as tx:
         await tx.requests.forget(older_than)
+
+
+def _read_widget(file: Path | None) -> Build | None:
+    """The build of this installation; None, and a line in the log, where there is none."""
+    try:
+        return None if file is None else Build.of(file.read_bytes())
+    except (OSError, ValueError) as error:
+        logger.warning("widget.not_built", reason=str(error))
+        return None

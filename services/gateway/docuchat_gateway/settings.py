@@ -1,9 +1,11 @@
 """The gateway's settings; names and defaults of the variables are those of `.env.example`."""
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from docuchat_common.durations import Duration
 from docuchat_common.settings import BlobUrl, ServiceSettings, ServiceUrl
@@ -19,6 +21,11 @@ class Settings(ServiceSettings):
     """The worker, for operators' requests only."""
     blob_url: BlobUrl
     """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""
+
+    public_url: Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:8000"
+    """The gateway as browsers know it: pages load the widget from there."""
+    widget_file: Path | None = None
+    """The script of the widget, as `deploy/web.sh` builds it; without it all but the widget works."""
 
     frontend_origin: str = "http://localhost:3000"
     """Origins whose pages may call the API and open the WebSocket: a comma-separated list, or `*`."""

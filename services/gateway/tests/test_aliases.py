@@ -181,7 +181,8 @@ async def test_an_upload_is_answered_in_their_fields(gateway: Gateway) -> None:
 
 def test_every_alias_means_an_operation_and_the_document_names_it() -> None:
     document: dict[str, Any] = create_app(Settings.model_construct(frontend_origin="")).openapi()
-    own = {("/v1/files", "POST"), ("/healthz", "GET"), ("/v1/chatbots/{chatbot_id}/documents", "POST")}
+    own = {("/v1/files", "POST"), ("/healthz", "GET")}
+    own |= {("/v1/chatbots/{chatbot_id}/documents", "POST"), ("/v1/chatbots/{chatbot_id}/snippet", "GET")}
     served = own | {(row.path, method) for row in TABLE for method in row.methods}
     for alias in ALIASES:
         for method in alias.methods:

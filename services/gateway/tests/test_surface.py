@@ -278,6 +278,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(gateway: Gatew
         "chat_watch",
         "usage_watch",
         "standing",
+        "widget_upkeep",
     }
 
 

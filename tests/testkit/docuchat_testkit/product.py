@@ -21,6 +21,7 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 
 from docuchat_common.messaging.topology import SERVICES
+from docuchat_local.environment import ROOT
 from docuchat_local.product import RunningProduct, started_product
 from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
@@ -315,6 +316,7 @@ def started_test_product(
         "RABBITMQ_URL": rabbitmq_url,
         "CHAT_TITLES": "false",
         "QUESTION_REWRITING": "false",
+        "WIDGET_FILE": str(_widget_in(folder)),
         **({"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": provider.base_url} if provider else {}),
         **(settings or {}),
     }
@@ -326,6 +328,16 @@ def started_test_product(
     finally:
         servers.drop_rabbitmq_url(rabbitmq_url)
         run_blocking(_execute(servers.postgres_url, "DROP DATABASE IF EXISTS %I WITH (FORCE)", name))
+
+
+def _widget_in(folder: Path) -> Path:
+    """The widget where it is built, else a script in its place: its own tests are among the heavy ones."""
+    built = ROOT / "web" / "widget" / "dist" / "widget.js"
+    if built.exists():
+        return built
+    script = folder / "widget.js"
+    script.write_text("/*! DocuChat widget 0.0.0 */\n")
+    return script
 
 
 def _with_port(url: str, port: int | None) -> str:

@@ -1,5 +1,7 @@
 """Which chatbots there are, as chat knows, over HTTP."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from docuchat_common.contracts.chatbot_names import ChatbotName, path_of
@@ -23,3 +25,9 @@ class ChatChatbots:
         except NotFound:
             return None
         return ChatbotName.model_validate(answer).name
+
+    async def get_seen(self, chatbot_id: UUID, token: str) -> Mapping[str, Any]:
+        """A chatbot as chat shows it to the holder of this access token; raises what chat does."""
+        headers = {**self._headers, "Authorization": f"Bearer {token}"}
+        seen: Mapping[str, Any] = await self._client.request_json("GET", f"/v1/chatbots/{chatbot_id}", headers=headers)
+        return seen

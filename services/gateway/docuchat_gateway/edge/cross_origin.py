@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from docuchat_common.contracts.permissions import PERMISSIONS, VISITOR
 from docuchat_gateway.edge.table import TABLE
 from docuchat_gateway.events.routes import PATH as EVENTS
+from docuchat_gateway.widget.routes import PREFIX as WIDGET
 
 _PUBLIC: Final = "/v1/public/"
 _OF_VISITORS: Final = [
@@ -42,14 +43,19 @@ class CrossOrigin:
     """Lets pages of the named origins call everything, and those of any origin what visitors of chatbots call.
 
     Which of these a chatbot admits is judged by its list: a browser would not even show another page why it is refused.
+    The widget's script says itself that it is for all, the same to each, so that one copy in a cache serves them.
     No cookie or other credential of the browser's own is ever taken.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
         self._named = _cors(app, origins)
         self._any = _cors(app, ["*"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(WIDGET):
+            await self._app(scope, receive, send)
+            return
         is_open = scope["type"] == "http" and any(pattern.match(scope["path"]) for pattern in _OF_VISITORS)
         await (self._any if is_open else self._named)(scope, receive, send)
 

@@ -83,6 +83,7 @@ ALIASES: Final = (
     Alias("/api/chatbots", ("POST",), "/v1/chatbots", asked=_new_chatbot, answered=_chatbot_row),
     Alias("/api/chatbots", ("GET",), "/v1/chatbots", answered=_chatbot_rows),
     Alias("/api/chatbots/{chatbot_id}/rotate_key", ("POST",), _ROTATE, answered=_rotated),
+    Alias("/api/chatbots/{chatbot_id}/snippet", ("GET",), "/v1/chatbots/{chatbot_id}/snippet"),
     Alias("/api/upload/{chatbot_id}", ("POST",), _UPLOAD, answered=_document_row),
     Alias(
         "/api/public/{chatbot_id}/query",

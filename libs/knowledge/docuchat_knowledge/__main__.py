@@ -27,7 +27,9 @@ async def _ensure_space(settings: SpaceSettings) -> None:
         space_id = await ensure_space(connection, space, vector_weight=settings.embedding_vector_weight)
     finally:
         await connection.close()
-    sys.stdout.write(f"embedding space {space_id}: {space.provider} {space.model} {space.dimension}\n")
+    before = ", ".join(repr(prefix) for prefix in (space.prefixes.query, space.prefixes.passage) if prefix)
+    asked = f" with {before} before the texts" if before else ""
+    sys.stdout.write(f"embedding space {space_id}: {space.provider} {space.model} {space.dimension}{asked}\n")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from docuchat_knowledge.search.service import Searcher
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_knowledge.spaces.repository import ensure_space, find_space
 from docuchat_models.errors import EmbeddingInvalid
+from docuchat_models.prefixes import Prefixes
 from docuchat_models.spaces import EmbeddingSpace
 
 FRUIT = ["Apples grow on trees in the orchard.", "Pears are sweet.", "A train leaves the station at noon."]
@@ -233,6 +234,19 @@ async def test_a_new_space_weighs_as_its_model_is_trusted(knowledge, provider, w
         await ensure_space(owner, space)
         assert (await find_space(owner, space)).vector_weight == pytest.approx(weight)
         assert await owner.fetchval("SELECT count(*) FROM knowledge.embedding_spaces WHERE is_current") == 1
+
+
+async def test_another_prefix_is_another_space(knowledge):
+    async with knowledge.database.connect("docuchat_owner") as owner:
+        plain = EmbeddingSpace("test", "m", 4)
+        prefixed = EmbeddingSpace("test", "m", 4, Prefixes("query: ", "passage: "))
+        first = await ensure_space(owner, plain)
+        second = await ensure_space(owner, prefixed)
+        assert second != first
+        assert (await find_space(owner, prefixed)).id == second
+        assert await owner.fetchval("SELECT id FROM knowledge.embedding_spaces WHERE is_current") == second
+        assert await find_space(owner, EmbeddingSpace("test", "m", 4, Prefixes("query: "))) is None
+        assert await ensure_space(owner, plain) == first
 
 
 async def test_documents_that_there_are_not_are_named(knowledge, worker):

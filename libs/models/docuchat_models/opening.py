@@ -42,7 +42,7 @@ SHORTENABLE = frozenset(("text-embedding-3-small", "text-embedding-3-large"))
 async def open_embedder(
     settings: EmbeddingSettings, throttle: Throttle | None = None, *, timeout: timedelta | None = None
 ) -> AsyncIterator[Embedder]:
-    """The embedder that the settings ask for: the provider's with an OPENAI_API_KEY, WordLlama without.
+    """The embedder that the settings ask for: a provider's where they name one, else WordLlama.
 
     `timeout`: for a request, when not EMBEDDING_TIMEOUT.
     """
@@ -71,7 +71,9 @@ async def find_space(settings: EmbeddingSettings) -> EmbeddingSpace:
         or KNOWN_DIMENSIONS.get(settings.embedding_model)
         or await _ask_dimension(settings)
     )
-    return EmbeddingSpace(provider_name(settings.openai_base_url), settings.embedding_model, dimension)
+    return EmbeddingSpace(
+        provider_name(settings.embedding_url), settings.embedding_model, dimension, settings.embedding_prefixes
+    )
 
 
 @asynccontextmanager
@@ -79,10 +81,9 @@ async def _open_client(settings: EmbeddingSettings, timeout: timedelta) -> Async
     # Only here: the SDK is 25 MB of classes that a product without a key never needs.
     from docuchat_models.openai_client import open_client
 
-    key = settings.openai_api_key
     async with open_client(
-        api_key=key.get_secret_value() if key else None,
-        base_url=settings.openai_base_url,
+        api_key=settings.embedding_key,
+        base_url=settings.embedding_url,
         read=timeout,
         connect=min(timedelta(seconds=5), timeout / 2),  # so that what never left is told from what was not answered
     ) as client:

@@ -26,7 +26,7 @@ from docuchat_models.errors import (
     billed,
 )
 from docuchat_models.openai_embeddings import OpenAIEmbedder
-from docuchat_models.opening import open_embedder
+from docuchat_models.opening import find_space, open_embedder
 from docuchat_models.providers import provider_name, read_retry_after
 from docuchat_models.settings import EmbeddingSettings
 from docuchat_models.spaces import EmbeddingSpace
@@ -246,7 +246,13 @@ def test_an_address_of_no_provider_is_refused_at_the_start(
 
 
 def test_what_is_empty_in_the_environment_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "EMBEDDING_DIMENSIONS"):
+    for name in (
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "EMBEDDING_DIMENSIONS",
+        "EMBEDDING_BASE_URL",
+        "EMBEDDING_API_KEY",
+    ):
         monkeypatch.setenv(name, "")
     settings = load_settings(EmbeddingSettings)
     assert (settings.openai_base_url, settings.embedding_dimensions) == ("https://api.openai.com/v1", None)
@@ -305,3 +311,48 @@ async def test_an_odd_figure_is_replaced_by_our_own_count(tokens):
     body = json.dumps({"data": [{"index": 0, "embedding": [1.0, 0.0, 0.0]}], "usage": {"prompt_tokens": tokens}})
     batch = await Provider(httpx2.Response(200, text=body)).embedder().embed(["two words"])
     assert (batch.tokens, batch.estimated) == (2, True)
+
+
+def test_embeddings_may_have_a_provider_of_their_own():
+    shared = EmbeddingSettings(openai_api_key="sk-chat", openai_base_url="https://chat.example/v1")
+    assert (shared.embedding_url, shared.embedding_key) == ("https://chat.example/v1", "sk-chat")
+    own = EmbeddingSettings(openai_api_key="sk-chat", embedding_base_url="http://tei:8080", embedding_api_key="sk-own")
+    assert (own.embedding_url, own.embedding_key, own.openai_base_url) == (
+        "http://tei:8080",
+        "sk-own",
+        "https://api.openai.com/v1",
+    )
+    keyless = EmbeddingSettings(openai_api_key=None, embedding_base_url="http://tei:8080")
+    assert keyless.embeds_with_openai and keyless.embedding_key is None
+    assert EmbeddingSettings(openai_api_key="", embedding_api_key="sk-own").embeds_with_openai
+    quotes_alone = EmbeddingSettings(embedding_provider="wordllama", embedding_base_url="http://tei:8080")
+    assert not quotes_alone.embeds_with_openai
+
+
+@pytest.mark.parametrize(
+    ("model", "query", "passage"),
+    [
+        ("intfloat/multilingual-e5-large", "query: ", "passage: "),
+        ("E5-base-v2", "query: ", "passage: "),
+        ("intfloat/multilingual-e5-large-instruct", "", ""),
+        ("nomic-embed-text:latest", "search_query: ", "search_document: "),
+        ("BAAI/bge-small-en-v1.5", "Represent this sentence for searching relevant passages: ", ""),
+        ("BAAI/bge-m3", "", ""),
+        ("text-embedding-3-small", "", ""),
+    ],
+)
+async def test_a_models_prefixes_belong_to_its_space(model: str, query: str, passage: str) -> None:
+    settings = EmbeddingSettings(openai_api_key="sk-x", embedding_model=model, embedding_dimensions=8)
+    space = await find_space(settings)
+    assert (space.as_query("Why?"), space.as_passage("Because.")) == (f"{query}Why?", f"{passage}Because.")
+
+
+async def test_prefixes_can_be_said_and_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDING_BASE_URL", "http://127.0.0.1:8080/v1")
+    monkeypatch.setenv("EMBEDDING_MODEL", "intfloat/multilingual-e5-large")
+    monkeypatch.setenv("EMBEDDING_QUERY_PREFIX", '"Frage: "')
+    monkeypatch.setenv("EMBEDDING_PASSAGE_PREFIX", '""')
+    space = await find_space(load_settings(EmbeddingSettings))
+    assert (space.as_query("a"), space.as_passage("b")) == ("Frage: a", "b")
+    monkeypatch.setenv("EMBEDDING_PASSAGE_PREFIX", "")
+    assert (await find_space(load_settings(EmbeddingSettings))).as_passage("b") == "passage: b"

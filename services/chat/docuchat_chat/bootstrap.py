@@ -267,7 +267,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 async def _open_models(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModels:
     if not settings.answers_with_openai or settings.openai_api_key is None:
-        return EnvironmentModels(ExtractiveModel(embedder), extractive.PROVIDER, settings.models())
+        # A provider that only embeds is paid for each text: sentences are compared by what costs nothing.
+        own = embedder if isinstance(embedder, WordLlamaEmbedder) else await asyncio.to_thread(WordLlamaEmbedder)
+        return EnvironmentModels(ExtractiveModel(own), extractive.PROVIDER, settings.models())
     # Only here: the SDK is 25 MB of classes that a product without a key never needs.
     from docuchat_chat.adapters.openai_model import OpenAIModel
     from docuchat_models.openai_chat import OpenAIChat

@@ -57,6 +57,7 @@ from docuchat_knowledge.jobs.claims import LOCK_CLASS
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import find_space, open_embedder
+from docuchat_models.prefixes import NO_PREFIXES
 from docuchat_models.spaces import EmbeddingSpace
 from docuchat_models.throttle import Account, RedisThrottle
 
@@ -225,8 +226,7 @@ class _LazyEmbedder:
     async def __call__(self) -> Embedder:
         async with self._lock:
             if self._embedder is None:
-                key = self._settings.openai_api_key
-                account = Account(self._settings.openai_base_url, key.get_secret_value() if key else "")
+                account = Account(self._settings.embedding_url, self._settings.embedding_key or "")
                 throttle = RedisThrottle(self._redis, account, longest=self._settings.provider_longest_pause)
                 self._embedder = await self._stack.enter_async_context(open_embedder(self._settings, throttle))
             return self._embedder
@@ -252,7 +252,8 @@ def _make_chunker(settings: Settings) -> Chunker:
 
 def _recipe(settings: Settings, space: EmbeddingSpace) -> str:
     sizes = f"{settings.chunk_token_size}/{settings.chunk_overlap}"
-    return f"{_SPLITTER} {sizes} {space.provider} {space.model} {space.dimension}"
+    prefixes = f" {space.prefixes.query!r} {space.prefixes.passage!r}" if space.prefixes != NO_PREFIXES else ""
+    return f"{_SPLITTER} {sizes} {space.provider} {space.model} {space.dimension}{prefixes}"
 
 
 def _limits(settings: Settings) -> Limits:

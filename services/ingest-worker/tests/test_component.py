@@ -251,6 +251,28 @@ async def test_provider_trouble_is_waited_out_and_no_chunk_is_embedded_twice(
     assert 0 < await booked(product, estimated=True) < counted, "the call whose answer was dropped"
 
 
+async def test_passages_are_embedded_as_the_model_wants_them_by_a_provider_of_their_own(
+    product: Product, stub_provider: StubProviderHandle, pdf_maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.environment |= {
+        "EMBEDDING_BASE_URL": stub_provider.base_url,
+        "EMBEDDING_API_KEY": "sk-embeddings",
+        "EMBEDDING_MODEL": "intfloat/multilingual-e5-large",
+        "EMBEDDING_DIMENSIONS": "1536",
+    }
+    for name, value in product.environment.items():
+        monkeypatch.setenv(name, value)
+    async with product.database.connect() as admin:
+        await ensure_space(admin, await find_space(EmbeddingSettings()))
+    async with running_worker(product, monkeypatch):
+        document_id = await product.upload(pdf_maker.text("The kettle has a warranty of 24 months."))
+        assert (await product.settled(document_id, timeout=60)).status is DocumentStatus.READY
+    calls = [call for call in stub_provider.calls() if call.endpoint == "embeddings"]
+    assert calls and all(call.last_message.startswith("passage: ") for call in calls)
+    assert not await product.rows("SELECT 1 FROM knowledge.chunks WHERE text LIKE 'passage: %'")
+    assert await booked(product, estimated=False) == stub_provider.counts().embedding_tokens
+
+
 async def booked(product: Product, *, estimated: bool) -> int:
     (row,) = await product.rows(
         "SELECT coalesce(sum(input_tokens), 0)::bigint AS tokens FROM knowledge.provider_calls WHERE estimated = $1",

@@ -2,10 +2,11 @@
 -- Make a space unless it is there; it is the present one from here on, with this weight.
 WITH others AS (
     UPDATE knowledge.embedding_spaces SET is_current = false
-    WHERE is_current AND (provider, model, dimension) <> (:provider, :model, :dimension::integer)
+    WHERE is_current AND (provider, model, dimension, query_prefix, passage_prefix)
+        <> (:provider, :model, :dimension::integer, :query_prefix, :passage_prefix)
 )
-INSERT INTO knowledge.embedding_spaces (provider, model, dimension, vector_weight)
-VALUES (:provider, :model, :dimension::integer, :vector_weight::real)
+INSERT INTO knowledge.embedding_spaces (provider, model, dimension, query_prefix, passage_prefix, vector_weight)
+VALUES (:provider, :model, :dimension::integer, :query_prefix, :passage_prefix, :vector_weight::real)
 ON CONFLICT ON CONSTRAINT embedding_spaces_identity DO UPDATE SET vector_weight = excluded.vector_weight;
 
 -- name: set_current!
@@ -15,7 +16,8 @@ UPDATE knowledge.embedding_spaces SET is_current = true WHERE id = :space_id AND
 -- name: find_space^
 -- The id of an embedding space, and what its cosines weigh.
 SELECT id, vector_weight FROM knowledge.embedding_spaces
-WHERE provider = :provider AND model = :model AND dimension = :dimension;
+WHERE provider = :provider AND model = :model AND dimension = :dimension
+  AND query_prefix = :query_prefix AND passage_prefix = :passage_prefix;
 
 -- name: write_drop_of_broken_index$
 -- The statement that removes what an interrupted concurrent build left; null when there is nothing.

@@ -27,6 +27,8 @@ async def ensure_space(
             provider=space.provider,
             model=space.model,
             dimension=space.dimension,
+            query_prefix=space.prefixes.query,
+            passage_prefix=space.prefixes.passage,
             vector_weight=space.usual_vector_weight if vector_weight is None else vector_weight,
         )
         stored = await find_space(connection, space)
@@ -44,5 +46,12 @@ async def ensure_space(
 
 async def find_space(connection: asyncpg.Connection, space: EmbeddingSpace) -> StoredSpace | None:
     """The stored space; None while it is not set up."""
-    row = await _queries.find_space(connection, provider=space.provider, model=space.model, dimension=space.dimension)
+    row = await _queries.find_space(
+        connection,
+        provider=space.provider,
+        model=space.model,
+        dimension=space.dimension,
+        query_prefix=space.prefixes.query,
+        passage_prefix=space.prefixes.passage,
+    )
     return None if row is None else StoredSpace(row["id"], row["vector_weight"])

@@ -163,12 +163,12 @@ class KnowledgeEmbedder:
         self.model = embedder.space.model
 
     def count(self, text: str) -> int:
-        """Return the tokens of a text."""
-        return self._tokens.count(text) if self._tokens is not None else 0
+        """Return the tokens of a text, with what the model is sent before it."""
+        return self._tokens.count(self._embedder.space.as_query(text)) if self._tokens is not None else 0
 
     async def embed(self, question: str) -> QuestionVector:
         """Return the question's vector."""
-        batch = await self._embedder.embed([question])
+        batch = await self._embedder.embed([self._embedder.space.as_query(question)])
         return QuestionVector(batch.vectors[0], batch.tokens, batch.estimated)
 
 

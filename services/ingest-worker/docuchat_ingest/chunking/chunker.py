@@ -69,7 +69,7 @@ class Chunker:
     def __init__(self, count_tokens: CountTokens, *, size: int, overlap: int) -> None:
         if not 0 <= overlap < size:
             raise ValueError("the overlap must be smaller than the chunk")
-        self._count = count_tokens
+        self.count = count_tokens
         self._size = size
         self._overlap = overlap
 
@@ -133,10 +133,10 @@ class Chunker:
                 match.start() == 0 or text[match.start() - 1] not in ".!?؟。！？…۔\"')]»”’"
             )
             boundary = _Boundary.PARAGRAPH if blank else _Boundary.LINE if line else _Boundary.SENTENCE
-            yield _Unit(start, end, self._count(text[start:end]), boundary)
+            yield _Unit(start, end, self.count(text[start:end]), boundary)
             start = end
         if start < len(text):
-            yield _Unit(start, len(text), self._count(text[start:]), _Boundary.PARAGRAPH)
+            yield _Unit(start, len(text), self.count(text[start:]), _Boundary.PARAGRAPH)
 
     def _fill(self, units: list[_Unit], first: int) -> int:
         """The index after the last unit that still fits."""
@@ -175,7 +175,7 @@ class Chunker:
         parts: list[_Unit] = []
         for match in _WORD.finditer(text, unit.start, unit.end):
             if match.end() - match.start() <= _LONGEST_WORD:
-                tokens = self._count(match[0])
+                tokens = self.count(match[0])
                 if tokens <= self._size:
                     parts.append(_Unit(match.start(), match.end(), tokens, _Boundary.WORD))
                     continue
@@ -194,7 +194,7 @@ class Chunker:
         yield from self._break_piece(text, begin, end)
 
     def _break_piece(self, text: str, start: int, end: int) -> Iterator[_Unit]:
-        tokens = self._count(text[start:end])
+        tokens = self.count(text[start:end])
         if tokens <= self._size or end - start == 1:
             yield _Unit(start, end, tokens, _Boundary.WORD)
             return
@@ -207,4 +207,4 @@ class Chunker:
             start += 1
         while end > start and text[end - 1].isspace():
             end -= 1
-        return start, end, self._count(text[start:end])
+        return start, end, self.count(text[start:end])

@@ -111,7 +111,7 @@ class Pipeline:
         """Embed a batch while the one before it is being stored; the last one is stored together with the swap."""
         embedder = await self.embedder()
         batches = cut_batches(chunks, self.limits.embedding_batch, MOST_TOKENS)
-        tokens_left = sum(chunk.token_count for chunk in chunks)
+        tokens_left = self._tokens_of(embedder, chunks)
         if batches:
             job.hold_id = await self.quota.hold(
                 job.claim,
@@ -135,7 +135,7 @@ class Pipeline:
                 if job.lost:
                     raise ClaimLost
                 if not is_last:
-                    tokens_left -= sum(chunk.token_count for chunk in batch)
+                    tokens_left -= self._tokens_of(embedder, batch)
                     storing = asyncio.create_task(self._store(job, embedder, batch, vectors, tokens_left))
         finally:
             if storing:
@@ -152,7 +152,7 @@ class Pipeline:
             kind="embedding",
             provider=embedder.space.provider,
             model=embedder.space.model,
-            expected_input_tokens=sum(chunk.token_count for chunk in batch),
+            expected_input_tokens=self._tokens_of(embedder, batch),
             owner=self.owner,
             subjects=() if claim.uploaded_by is None else (("user", claim.uploaded_by),),
             # an event that names the hold ends it, and the rest of the document still needs it
@@ -163,16 +163,22 @@ class Pipeline:
     async def _embed(self, job: Job, embedder: Embedder, batch: Sequence[ChunkDraft]) -> npt.NDArray[np.float32]:
         job.spending.sent()
         try:
-            embedded = await embedder.embed([chunk.text for chunk in batch])
+            embedded = await embedder.embed([embedder.space.as_passage(chunk.text) for chunk in batch])
         except DocuChatError as error:
-            job.spending.answered(billed(error, sum(chunk.token_count for chunk in batch)))
+            job.spending.answered(billed(error, self._tokens_of(embedder, batch)))
             if isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused):
                 raise EmbeddingUnavailable(error.detail, retry_after=error.retry_after) from error
             raise
-        counted = embedded.counted or sum(chunk.token_count for chunk in batch)
+        counted = embedded.counted or self._tokens_of(embedder, batch)
         reported = None if embedded.estimated else embedded.tokens
         job.spending.answered(used_of(bounded(reported, counted, TokenBounds(), "input_tokens")))
         return embedded.vectors
+
+    def _tokens_of(self, embedder: Embedder, chunks: Sequence[ChunkDraft]) -> int:
+        """Return what it costs to embed these, with what the model is sent before each."""
+        prefix = embedder.space.prefixes.passage
+        before_each = self.chunker().count(prefix) if prefix else 0
+        return sum(chunk.token_count for chunk in chunks) + before_each * len(chunks)
 
     async def _store(
         self,

@@ -16,6 +16,7 @@ from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.openai_api.routes import models_router as openai_models
 from docuchat_chat.openai_api.routes import router as openai
+from docuchat_chat.mcp.routes import router as mcp
 from docuchat_chat.presence.routes import router as presence
 from docuchat_chat.providers.operator_routes import operator as platform_providers
 from docuchat_chat.providers.routes import router as providers
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             openai_models,
             openai,
             search,
+            mcp,
             internal,
             chatbot_names,
             attachments,

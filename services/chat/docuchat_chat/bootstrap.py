@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from aiohttp import ClientSession
+from redis.asyncio import Redis
 
 from docuchat_chat.adapters.auth import ChatbotCredentials
 from docuchat_chat.adapters.knowledge import Counters, KnowledgeEmbedder
 from docuchat_chat.adapters.redis_board import RedisTurnBoard, stream_key
+from docuchat_chat.adapters.redis_calls import RedisCalls, calls_key
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.adapters.usage import UsageHolds
 from docuchat_chat.answers import extractive
@@ -33,6 +35,9 @@ from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
 from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.openai_api.service import Models
+from docuchat_chat.mcp.asking import Asking
+from docuchat_chat.mcp.server import McpServer
+from docuchat_chat.mcp.tools import Toolbox
 from docuchat_chat.presence.domain import SILENCE
 from docuchat_chat.presence.service import PresenceService
 from docuchat_chat.providers.sealing import SealedKeys
@@ -109,6 +114,7 @@ class Container:
     providers: ProviderService
     turns: Turns
     openai: OpenAI
+    mcp: McpServer
     idempotency: Idempotency
     sealed_answers: SealedAnswers
     exporter: Exporter
@@ -230,15 +236,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         _start_sweeps(background, policy, recovery, metering, upkeep, erasure, removals, retention)
         consumer = Consumer(broker, subscriptions(transactions, erasure, retention, removals))
         consumer.start()
-        stack.push_async_callback(consumer.stop, timedelta(seconds=2))
-        stack.push_async_callback(metering.settle_late)
-        # The last words must reach the board after the last answers ended.
-        stack.push_async_callback(_copy_last, board)
-        stack.push_async_callback(generator.drain)
+        search, turns = SearchService(retrieval, embedding_holds, embedder.space), Turns(asking, replay)
+        refusals = Refusals(transactions)
+        mcp = await _open_mcp(stack, settings, redis, transactions, search, turns, refusals)
+        _close_in_order(stack, consumer, metering, board, generator)
         yield Container(
             settings=settings,
             verifier=verifier,
-            search=SearchService(retrieval, embedding_holds, embedder.space),
+            search=search,
             attachments=AttachmentService(transactions),
             conversations=conversations,
             feedback=FeedbackService(transactions),
@@ -250,14 +255,15 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             providers=ProviderService(
                 transactions, SealedKeys(internal_token), settings.egress_policy(), lambda _: None
             ),
-            turns=Turns(asking, replay),
             openai=OpenAI(
                 Models(transactions, models, most_chatbots=settings.max_chatbots), settings.max_message_chars
             ),
+            turns=turns,
+            mcp=mcp,
             idempotency=Idempotency(transactions),
             sealed_answers=SealedAnswers(internal_token),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),
-            refusals=Refusals(transactions),
+            refusals=refusals,
             background=background,
             dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
@@ -325,6 +331,31 @@ def _open_titles(
     return titles
 
 
+async def _open_mcp(
+    stack: AsyncExitStack,
+    settings: Settings,
+    redis: Redis,
+    transactions: UnitOfWork[ChatTx],
+    search: SearchService,
+    turns: Turns,
+    refusals: Refusals,
+) -> McpServer:
+    calls = Asking(turns, RedisCalls(redis, life=settings.turn_stream_life))
+    tools = Toolbox(search, calls, transactions)
+    return await stack.enter_async_context(McpServer.open(tools, calls, refusals))
+
+
+def _close_in_order(
+    stack: AsyncExitStack, consumer: Consumer, metering: Metering, board: RedisTurnBoard, generator: Generator
+) -> None:
+    """The last is done first."""
+    stack.push_async_callback(consumer.stop, timedelta(seconds=2))
+    stack.push_async_callback(metering.settle_late)
+    # The last words must reach the board after the last answers ended.
+    stack.push_async_callback(_copy_last, board)
+    stack.push_async_callback(generator.drain)
+
+
 def _open_sharing(transactions: UnitOfWork[ChatTx], background: Background) -> SharingService:
     sharing = SharingService(transactions)
     background.every("expired_shares", SWEEP_EVERY, sharing.sweep)
@@ -360,7 +391,7 @@ def _start_sweeps(
 
 def _keys_of(tenant_id: TenantId) -> tuple[str, ...]:
     names = f"chat:messages:*:{tenant_id}:*", f"chat:{ADDRESS_LIMIT}:*:{tenant_id}:*"
-    return stream_key(tenant_id, "*"), events_key(f"{tenant_id}:*"), *names
+    return stream_key(tenant_id, "*"), events_key(f"{tenant_id}:*"), calls_key(tenant_id), *names
 
 
 async def _copy_last(board: RedisTurnBoard) -> None:

@@ -25,6 +25,8 @@ from docuchat_common.messaging.inbox import Inbox
 from docuchat_common.messaging.outbox import Outbox
 from docuchat_common.metering import ProviderCalls
 from docuchat_common.retention import RetentionRules
+from docuchat_knowledge.documents.passages import PassageReader
+from docuchat_knowledge.documents.repository import DocumentRegistry
 from docuchat_knowledge.search.statistics import SearchStatistics
 from docuchat_models.spaces import EmbeddingSpace
 
@@ -46,6 +48,8 @@ class ChatTx:
     turns: TurnRepository
     requests: IdempotentRequests
     search: KnowledgeSearch
+    documents: DocumentRegistry
+    passages: PassageReader
     calls: ProviderCalls
     erasures: Erasures
     retention: RetentionRules
@@ -71,6 +75,8 @@ def composer(space: EmbeddingSpace) -> Callable[[asyncpg.Connection, Outbox, Inb
             turns=TurnRepository(connection),
             requests=IdempotentRequests(connection, "chat"),
             search=KnowledgeSearch(connection, statistics, space, outdated),
+            documents=DocumentRegistry(connection),
+            passages=PassageReader(connection),
             calls=ProviderCalls(connection, "chat", outbox),
             erasures=Erasures(connection, "chat"),
             retention=RetentionRules(connection, "chat"),

@@ -14,12 +14,13 @@ from docuchat_gateway.bootstrap import Container, open_container
 from docuchat_gateway.collections import routes as collection_routes
 from docuchat_gateway.documents import passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
-from docuchat_gateway.edge import home, openapi_document, pages
+from docuchat_gateway.edge import home, mcp, openapi_document, pages
 from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.api_keys import ApiKeyCredential
 from docuchat_gateway.edge.cross_origin import CrossOrigin
 from docuchat_gateway.edge.limits import RateLimit
 from docuchat_gateway.edge.openai_errors import OpenAIErrors
+from docuchat_gateway.edge.mcp import McpEdge
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route
@@ -74,6 +75,7 @@ def create_app(
             home.router,
             pages.router,
             socket_document_router,
+            mcp.router,
             health_router(public=True),
         ],
         open_container=open_container,
@@ -87,6 +89,7 @@ def create_app(
     app.user_middleware.append(Middleware(CrossOrigin, origins=settings.origins))
     app.user_middleware.append(Middleware(SecurityHeaders))
     app.user_middleware.append(Middleware(OpenAIErrors))  # around all that refuses
+    app.user_middleware.append(Middleware(McpEdge))
     app.user_middleware.append(Middleware(ApiKeyCredential))
     app.user_middleware.append(Middleware(EventTicket))
     app.user_middleware.append(Middleware(RateLimit))

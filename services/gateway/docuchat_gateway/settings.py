@@ -23,7 +23,7 @@ class Settings(ServiceSettings):
     """`file:///folder` or `s3://bucket/prefix`; the same store as the ingest worker's."""
 
     public_url: Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:8000"
-    """The gateway as browsers know it: pages load the widget from there."""
+    """The gateway as browsers know it: pages load the widget from there, and the MCP server names it."""
     widget_file: Path | None = None
     """The script of the widget, as `deploy/web.sh` builds it; without it all but the widget works."""
 

@@ -45,6 +45,8 @@ PUBLIC = {
     ("/livez", "GET"),
     ("/readyz", "GET"),
     ("/.well-known/jwks.json", "GET"),
+    ("/.well-known/oauth-protected-resource", "GET"),
+    ("/.well-known/oauth-protected-resource/mcp", "GET"),
     ("/v1/public/chatbots/{publishable_id}", "GET"),
     ("/v1/public/chatbots/{publishable_id}/visitors", "POST"),
     ("/v1/shared/{token}", "GET"),

@@ -25,6 +25,7 @@ Action = Literal[
     "chatbots.manage",
     "chatbots.ask",
     "models.use",
+    "mcp.use",
     "usage.read",
     "usage.manage",
     "account.use",
@@ -44,7 +45,8 @@ Action = Literal[
 ]
 """What a permission allows, and what the scope of an API key is called. `….use` and `documents.add` are about what is
 one's own; `….manage` is about what belongs to others of the tenant. `chatbots.ask` is to ask in public, which needs a
-chatbot's key or a visitor's token; `chats.follow` is what is done with an answer: resume, stop, rate it; `models.use`
+chatbot's key or a visitor's token; `chats.follow` is what is done with an answer: resume, stop, rate it; `mcp.use`
+is to be an assistant or an editor (MCP), whose tools ask for more; `models.use`
 is to ask by the protocols of others, as OpenAI's clients do: a program does, a visitor of a page does not."""
 
 Permission = Action | Literal["public", "operator"]
@@ -61,6 +63,7 @@ _VIEWER: Final[frozenset[Action]] = frozenset(
         "chats.follow",
         "chatbots.read",
         "models.use",
+        "mcp.use",
         "usage.read",
         "account.use",
         "data.export",
@@ -80,7 +83,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Action]]] = {
     Role.ADMIN: _ADMIN,
     Role.MEMBER: _MEMBER,
     Role.VIEWER: _VIEWER,
-    CHATBOT: _OF_CHATBOT | {"models.use"},
+    CHATBOT: _OF_CHATBOT | {"mcp.use", "models.use"},
     VISITOR: _OF_CHATBOT,
 }
 """Which role may do what; a role that does not stand here may do nothing."""
@@ -89,6 +92,7 @@ IMPLIED: Final[Mapping[Action, frozenset[Action]]] = {
     "chats.follow": frozenset({"chats.use"}),
     "chatbots.read": frozenset({"chats.use", "chatbots.manage"}),
     "models.use": frozenset({"chats.use", "chatbots.ask"}),
+    "mcp.use": frozenset({"chats.use", "chatbots.ask", "documents.read"}),
 }
 """What the scope of any of some other actions allows as well: who may ask may follow the answer and ask by whatever
 protocol, and who may ask or manage chatbots sees which there are."""

@@ -164,7 +164,12 @@ class SearchService:
         self._space = space
 
     async def search(
-        self, caller: Caller, query: str, limit: int, document_ids: tuple[DocumentId, ...] | None
+        self,
+        caller: Caller,
+        query: str,
+        limit: int,
+        document_ids: tuple[DocumentId, ...] | None,
+        collection_id: CollectionId | None = None,
     ) -> Findings:
         """Return what a question would be answered from. Raises QuotaExceeded."""
         text = query.replace("\x00", "").strip()
@@ -174,7 +179,7 @@ class SearchService:
             vector = await self._retrieval.embed(text, Books(caller))
         else:
             vector = await self._embed_held(text, caller)
-        return await self._retrieval.find(text, vector, caller, limit, document_ids, None)
+        return await self._retrieval.find(text, vector, caller, limit, document_ids, collection_id)
 
     async def _embed_held(self, text: str, caller: Caller) -> Any:
         hold = await self._holds.open(caller, self._space, self._retrieval.count(text), 0)

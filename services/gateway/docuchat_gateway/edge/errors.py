@@ -42,7 +42,7 @@ class TenantDeleting(Forbidden):
 
 
 class OriginRefused(Forbidden):
-    """Pages of this origin may not open the WebSocket; the server's FRONTEND_ORIGIN names those that may."""
+    """Pages of this origin may not call this; the server's FRONTEND_ORIGIN names those that may."""
 
     code = "origin_refused"
 

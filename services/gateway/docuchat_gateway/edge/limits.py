@@ -23,7 +23,7 @@ from docuchat_gateway.edge.requests import client_address
 from docuchat_gateway.edge.standing import Admission
 from docuchat_gateway.edge.table import TABLE
 
-LIMITED: Final = ("/v1/", "/scim/", "/.well-known/")
+LIMITED: Final = ("/v1/", "/scim/", "/.well-known/", "/mcp")
 """Prefixes of what is counted; health, metrics, documentation and the WebSocket (which counts messages) are not."""
 
 REFUSED: Final = "docuchat.refused"

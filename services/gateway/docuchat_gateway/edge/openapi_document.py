@@ -33,6 +33,7 @@ from docuchat_gateway.edge.errors import (
     Busy,
     FrameTooLarge,
     LinkClosed,
+    OriginRefused,
     SessionEnded,
     SlowBody,
     TenantDeleting,
@@ -129,6 +130,8 @@ def describe(document: JsonObject) -> JsonObject:
                 resting = [] if method in _READS or READ in operation else [TenantSuspended, TenantDeleting]
                 operation["responses"] = with_problems(operation["responses"], TokenOutdated, SessionEnded, *resting)
             operation["responses"].setdefault("408", {"description": "The head of the request came too slowly."})
+            if path == _OF_ASSISTANTS:
+                operation["responses"] = with_problems(operation["responses"], OriginRefused)
             if path.startswith(LIMITED):
                 operation["responses"] = with_problems(operation["responses"], RateLimited)
             aliases = [alias.path for alias in ALIASES if alias.target == path and method.upper() in alias.methods]
@@ -145,12 +148,13 @@ def describe(document: JsonObject) -> JsonObject:
     return document
 
 
+_OF_ASSISTANTS: Final = "/mcp"
 _API_KEY: Final = "ApiKey"
 _REFUSED_KEYS: Final = (InvalidApiKey, AddressNotAllowed, TwoCredentials)
 _AUTHORIZE: Final = "OAuth2Password"
 """With it *Authorize* of a page of documentation asks for address and password."""
 _TAGS: Final = (
-    ("system", ("/healthz", "/livez", "/readyz", "/.well-known"), "What this server is, and how it is."),
+    ("system", ("/healthz", "/livez", "/readyz", "/.well-known/jwks.json"), "What this server is, and how it is."),
     ("operator", ("/v1/operator",), "For operators of the whole product, with an operator's token."),
     ("auth", ("/v1/auth",), "Registering, signing in by password or mailed code, and keeping signed in."),
     ("users", ("/v1/users", "/v1/invitations"), "Oneself, and who else is in the tenant or invited."),
@@ -171,6 +175,11 @@ _TAGS: Final = (
     ("chat", ("/v1/chat", "/v1/turns", "/v1/shared", "/v1/messages"), "Questions, streamed answers and conversations."),
     ("events", ("/v1/events",), "All documents and turns of a user in one stream."),
     ("search", ("/v1/search",), "Passages without an answer."),
+    (
+        "mcp",
+        ("/mcp", "/.well-known/oauth-protected-resource"),
+        "The Model Context Protocol, for assistants and editors.",
+    ),
     ("usage", ("/v1/usage",), "What was used, what it cost and what is left."),
 )
 _HEADERS: Final = {

@@ -89,6 +89,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/search", ("GET",), "chat", "documents.read"),
     Row("/v1/providers", ("GET", "POST"), "chat", "providers.manage", max_bytes=SHORT_BODY),
     Row("/v1/providers/{provider_id}", ("GET", "PATCH", "DELETE"), "chat", "providers.manage", max_bytes=SHORT_BODY),
+    Row("/mcp", ("POST",), "chat", "mcp.use", slow=True, max_bytes=LONG_BODY),
     Row("/.well-known/jwks.json", ("GET",), "auth", "public"),
     Row("/v1/public/chatbots/{publishable_id}/visitors", ("POST",), "auth", "public"),
     Row("/v1/auth/request-code", ("POST",), "auth", "public"),

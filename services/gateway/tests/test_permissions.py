@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from docuchat_common.contracts.permissions import CHATBOT, VISITOR, Action, Permission, Role
 from docuchat_common.contracts.permissions import PERMISSIONS as OF_ROLES
+from docuchat_gateway.edge.mcp import PATH as MCP
 from docuchat_gateway.edge.standing import READS
 from docuchat_gateway.edge.table import TABLE
 from docuchat_testkit.eventually import eventually
@@ -116,7 +117,7 @@ COLUMNS: dict[str, Column] = {
     "outdated": Column({"role": "owner", "user_id": OUTDATED}, always(401, "token_outdated")),
     "enrolling": Column({"role": "owner", "claims": {"scope": "account.use"}}, of_owner(enrolling)),
     "key without scope": Column(key(""), within(frozenset())),
-    "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read"}))),
+    "key with a scope": Column(key("documents.read"), within(frozenset({"documents.read", "mcp.use"}))),
     "key of a directory": Column(key("directory.sync identity.manage"), within(frozenset({"directory.sync"}))),
     "chatbot's key": Column(of_chatbot("chatbot", key=str(uuid.uuid4())), within(OF_ROLES[CHATBOT])),
     "visitor": Column(of_visitor(), within(OF_ROLES[VISITOR]), more={"Origin": PAGE}),
@@ -165,6 +166,8 @@ async def test_every_operation_answers_each_caller_as_the_table_says(taken_back:
         expected = column.expected(
             permission, "GET" if (template, method) in READING else method, may_sign_in=may_sign_in
         )
+        if template == MCP and "Origin" in headers:
+            expected = 403, "origin_refused"  # no page of others is an assistant, whoever is signed in
         got = await answer_of(taken_back, method, template, headers)
         passed_on = bool(taken_back.behind.seen)
         taken_back.behind.seen.clear()

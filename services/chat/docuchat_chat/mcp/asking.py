@@ -84,7 +84,7 @@ async def _follow(answering: Answering, tell: Tell) -> None:
         for name, data in reader.feed(frames):
             if name == b"sources":
                 found = len(orjson.loads(data)["sources"])
-                await tell(1, f"Reading {found} passages" if found else "No passage found")
+                await tell(1, f"Passages found: {found}")
             elif name == b"delta":
                 written += len(orjson.loads(data)["token"])
         if written and (now := time.monotonic()) - told_at >= _TOLD_EVERY:

@@ -95,7 +95,8 @@ IMPLIED: Final[Mapping[Action, frozenset[Action]]] = {
     "mcp.use": frozenset({"chats.use", "chatbots.ask", "documents.read"}),
 }
 """What the scope of any of some other actions allows as well: who may ask may follow the answer and ask by whatever
-protocol, and who may ask or manage chatbots sees which there are."""
+protocol, and who may ask or manage chatbots sees which there are; who may ask or read may do
+so by an assistant."""
 
 PERSONAL: Final[frozenset[Action]] = frozenset({"identity.manage", "providers.manage"})
 """What no API key may do: whoever finds one could make a provider that lets in whom they like, or have the questions of

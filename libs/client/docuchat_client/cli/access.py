@@ -18,7 +18,7 @@ _KEY_COLUMNS = ("name", "scopes", "role", "expires_at", "prefix", "id")
 
 _SCOPES = (
     "documents.read, documents.add, documents.manage, collections.manage, chats.use, chats.follow, chatbots.read, "
-    "chatbots.manage, models.use, usage.read, usage.manage, account.use, data.export, keys.use, keys.manage, "
+    "chatbots.manage, models.use, mcp.use, usage.read, usage.manage, account.use, data.export, keys.use, keys.manage, "
     "users.read, users.manage, groups.manage, tenant.read, tenant.manage, tenant.own, audit.read, identity.manage, "
     "directory.sync, providers.manage"
 )

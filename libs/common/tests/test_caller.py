@@ -110,7 +110,7 @@ def test_a_chatbots_key_and_visitor_pay_with_the_chatbot_and_may_only_ask_it() -
     assert guest.subjects == (("visitor", visitor), ("chatbot", chatbot))
     for caller in program, guest:
         allowed = {action for action in get_args(Action) if caller.can(action)}
-        assert allowed == (scopes | {"mcp.use"} if caller is program else scopes)
+        assert allowed == (scopes | {"mcp.use", "models.use"} if caller is program else scopes)
         assert caller.user_id is None and caller.service_key_id is None
 
 
@@ -139,5 +139,5 @@ def test_the_page_for_operators_has_the_table_of_roles() -> None:
         ]
         for action in get_args(Action)
     }
-    assert PERMISSIONS[CHATBOT] - PERMISSIONS[VISITOR] == {"mcp.use"}
+    assert PERMISSIONS[CHATBOT] - PERMISSIONS[VISITOR] == {"mcp.use", "models.use"}
     assert PERMISSIONS[VISITOR] < PERMISSIONS[CHATBOT]

@@ -14,9 +14,9 @@ from docuchat_chat.conversations.routes import internal
 from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
+from docuchat_chat.mcp.routes import router as mcp
 from docuchat_chat.openai_api.routes import models_router as openai_models
 from docuchat_chat.openai_api.routes import router as openai
-from docuchat_chat.mcp.routes import router as mcp
 from docuchat_chat.presence.routes import router as presence
 from docuchat_chat.providers.operator_routes import operator as platform_providers
 from docuchat_chat.providers.routes import router as providers

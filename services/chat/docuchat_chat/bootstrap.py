@@ -33,11 +33,11 @@ from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.handlers import subscriptions
 from docuchat_chat.insights.service import InsightService
-from docuchat_chat.openai_api.routes import OpenAI
-from docuchat_chat.openai_api.service import Models
 from docuchat_chat.mcp.asking import Asking
 from docuchat_chat.mcp.server import McpServer
 from docuchat_chat.mcp.tools import Toolbox
+from docuchat_chat.openai_api.routes import OpenAI
+from docuchat_chat.openai_api.service import Models
 from docuchat_chat.presence.domain import SILENCE
 from docuchat_chat.presence.service import PresenceService
 from docuchat_chat.providers.sealing import SealedKeys

@@ -19,8 +19,8 @@ from docuchat_gateway.edge.aliases.middleware import Aliases
 from docuchat_gateway.edge.api_keys import ApiKeyCredential
 from docuchat_gateway.edge.cross_origin import CrossOrigin
 from docuchat_gateway.edge.limits import RateLimit
-from docuchat_gateway.edge.openai_errors import OpenAIErrors
 from docuchat_gateway.edge.mcp import McpEdge
+from docuchat_gateway.edge.openai_errors import OpenAIErrors
 from docuchat_gateway.edge.routes import service_routes
 from docuchat_gateway.edge.security_headers import SecurityHeaders
 from docuchat_gateway.edge.socket import socket_route

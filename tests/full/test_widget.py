@@ -1,0 +1,617 @@
+"""The widget in a real browser, on pages of other origins: the whole product answers, the stub provider keeps books."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from docuchat_testkit.chromium import Page, chromium_page
+from docuchat_testkit.eventually import eventually
+from docuchat_testkit.product import Product, User, small_pdf
+from docuchat_testkit.provider_process import StubProviderHandle
+from docuchat_testkit.provider_rules import Rule
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+_WEB: Final = Path(__file__).parents[2] / "web"
+_QUESTION: Final = "How long does the warranty of the kettle last?"
+_BUDGET: Final = 30 * 1024
+_TOOLS: Final = """
+const until = async (check) => {
+  for (let tries = 0; tries < 900; tries += 1) {
+    const found = check();
+    if (found) return found;
+    await new Promise((go) => setTimeout(go, 50));
+  }
+  throw new Error(`in vain: ${check}`);
+};
+const root = () => document.querySelector('docuchat-widget')?.shadowRoot;
+const one = (selector) => root()?.querySelector(selector);
+const all = (selector) => [...(root()?.querySelectorAll(selector) ?? [])];
+const there = () => until(() => one('.launcher') && !one('.launcher').hidden);
+const words = () => all('.words').at(-1)?.innerText ?? '';
+const over = () => until(() => !one('.log[aria-busy=true]') && (all('.answer').at(-1)?.querySelector('.acts, .trouble')));
+"""
+_WATCH: Final = """
+window.seen = [];
+window.told = [];
+addEventListener('securitypolicyviolation', (event) => window.seen.push(event.effectiveDirective));
+const warn = console.warn;
+console.warn = (...said) => { window.told.push(said.join(' ')); warn(...said); };
+"""
+_DENY: Final = """
+for (const name of ['localStorage', 'sessionStorage']) {
+  Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError'); } });
+}
+"""
+_HOSTILE: Final = """\
+<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2"> <b>bold</b> **<i>both</i>**
+
+[a link](javascript:window.hacked=3) ![a picture](https://tracker.example/p.png) <https://tracker.example/q>
+
+<style>.panel { display: none }</style> {endless}
+
+| a | b | c | d | e | f | g | h | i | j |
+|---|---|---|---|---|---|---|---|---|---|
+{rows}
+
+> > > > > > > > > deep
+
+    <textarea></textarea><iframe srcdoc="<script>parent.hacked = 4</script>"></iframe>
+"""
+
+
+def script(body: str, *parameters: str) -> str:
+    return f"async ({', '.join(parameters)}) => {{{_TOOLS}{body}}}"
+
+
+@dataclass
+class Shop:
+    """A site with pages that show a chatbot; `localhost` is one of the chatbot's origins, `127.0.0.1` is none."""
+
+    port: int
+    tag: str = ""
+    script_origin: str = ""
+    reports: list[str] = field(default_factory=list)
+
+    def url(self, path: str = "/", host: str = "localhost") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+    @property
+    def origin(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def page(self, query: str) -> str:
+        """A page with the tag, with what the query says as attributes of it."""
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        copies = int(given.pop("copies", "1"))
+        attributes = "".join(f' data-{name}="{escape(value)}"' for name, value in given.items() if name != "lang")
+        tag = self.tag.replace("></script>", f"{attributes}></script>") * copies
+        return (
+            f'<!doctype html><html lang="{given.get("lang", "en")}"><head><meta charset="utf-8"><title>A shop</title>'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"</head><body><main><h1>Kettles</h1><p>Made of steel.</p></main>{tag}</body></html>"
+        )
+
+    @property
+    def policy(self) -> str:
+        own = self.script_origin
+        return (
+            f"default-src 'none'; script-src {own}; connect-src {own}; require-trusted-types-for 'script'; "
+            "trusted-types 'none'; report-uri /reports"
+        )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, shop: Shop, *arguments: Any) -> None:
+        self.shop = shop
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.shop.page(parts.query).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        if parts.path == "/strict":
+            self.send_header("Content-Security-Policy", self.shop.policy)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.shop.reports.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    made = Shop(0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made)) as server:
+        made.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    async with chromium_page(tmp_path) as opened:
+        await opened.send("Page.enable")
+        await opened.send("Page.addScriptToEvaluateOnNewDocument", source=_WATCH)
+        yield opened
+
+
+@dataclass(frozen=True)
+class Bot:
+    """A published chatbot, and how to change it."""
+
+    owner: User
+    id: str
+    publishable_id: str
+
+    async def change(self, **fields: Any) -> None:
+        changed = await self.owner.http.patch(f"/v1/chatbots/{self.id}", json=fields)
+        assert changed.status_code == 200, changed.text
+        published = await self.owner.http.post(f"/v1/chatbots/{self.id}/publish")
+        assert published.status_code == 201, published.text
+
+
+@pytest.fixture
+async def bot(user: User, shop: Shop) -> Bot:
+    await user.ready(small_pdf(("The warranty of the kettle lasts 36 months.", "The kettle holds two litres.")))
+    collections = (await user.http.get("/v1/collections")).json()["items"]
+    body = {
+        "name": "Help desk",
+        "greeting": "What would you like to know?",
+        "suggested_questions": [_QUESTION],
+        "origins": [shop.origin],
+        "collections": [one["id"] for one in collections],
+        "demo_messages": 0,
+    }
+    made = await user.http.post("/v1/chatbots", json=body)
+    assert made.status_code == 201, made.text
+    published = await user.http.post(f"/v1/chatbots/{made.json()['id']}/publish")
+    assert published.status_code == 201, published.text
+    snippet = await user.http.get(f"/v1/chatbots/{made.json()['id']}/snippet", headers={"Accept": "text/html"})
+    assert snippet.status_code == 200, snippet.text
+    shop.tag = snippet.text.strip()
+    assert 'integrity="sha384-' in shop.tag and "crossorigin" in shop.tag
+    source = shop.tag.split('src="')[1].split('"')[0]
+    shop.script_origin = source[: source.index("/widget")]
+    return Bot(user, made.json()["id"], made.json()["publishable_id"])
+
+
+@pytest.fixture(scope="module")
+def axe(with_node: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, which judges whether people who cannot see or point get on."""
+    folder = tmp_path_factory.mktemp("axe")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(Path(__file__).parent / "browser" / name, folder)
+    install = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    subprocess.run(install, cwd=folder, env=with_node, check=True, capture_output=True)
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+async def faults(page: Page, axe: str) -> Any:
+    """What axe finds wrong."""
+    await page.send("Runtime.evaluate", expression=axe)
+    judge = "async () => (await axe.run()).violations.map((it) => [it.id, it.nodes.map((node) => node.html)])"
+    return await page.run(judge)
+
+
+async def answers(product: Product, user: User) -> list[str]:
+    async with product.database() as admin:
+        rows = await admin.fetch(
+            "SELECT content FROM chat.messages WHERE tenant_id = $1 AND role = 'assistant' ORDER BY created_at",
+            user.tenant_id,
+        )
+    return [row["content"] for row in rows]
+
+
+def asked(provider: StubProviderHandle) -> int:
+    return sum(call.endpoint == "chat" for call in provider.calls())
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+async def press(page: Page, key: str, *, shift: bool = False) -> None:
+    """Press a key as a keyboard does."""
+    codes = {"Tab": 9, "Enter": 13, "Escape": 27}
+    event = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key], "modifiers": 8 if shift else 0}
+    text = {"text": "\r"} if key == "Enter" else {}
+    await page.send("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+    await page.send("Input.dispatchKeyEvent", type="keyUp", **event)
+
+
+async def focused(page: Page) -> str:
+    """What has the focus: its class, else its tag."""
+    said: str = await page.run(
+        script("const it = root()?.activeElement ?? document.activeElement; return it.className || it.localName;")
+    )
+    return said
+
+
+async def test_an_answer_goes_on_after_a_reload_and_on_the_next_page(
+    product: Product, bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=160, rate=40))
+    await page.go(shop.url())
+    half = await page.run(
+        script("await there(); DocuChat.ask(question); await until(() => words().length > 60); return words();", "question"),
+        _QUESTION,
+    )
+    await page.go(shop.url())
+    # open as it was left, with the question once, and the answer from its beginning
+    await page.run(script("await until(() => words().length > 20)"))
+    shown, questions = await page.run(
+        script("await over(); return [words(), all('.question').map((it) => it.innerText)];")
+    )
+    (stored,) = await eventually(partial(answers, product, bot.owner))
+    assert plain(shown) == plain(stored) and plain(shown).startswith(plain(half)[:40])
+    assert len(questions) == 1 and _QUESTION in questions[0]
+    assert asked(stub_provider) == 1
+
+    await page.go(shop.url("/next"))
+    shown = await page.run(script("await over(); return words();"))
+    assert plain(shown) == plain(stored)
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=20))
+    await page.run(script("DocuChat.ask('And how much does it hold?'); await until(() => all('.acts').length === 2);"))
+    assert asked(stub_provider) == 2
+    async with product.database() as admin:
+        assert await admin.fetchval("SELECT count(*) FROM chat.chats WHERE tenant_id = $1", bot.owner.tenant_id) == 1
+    # a new conversation begins with the greeting, and is one after a reload as well
+    await page.run(script("one('header .tool').click(); await until(() => !one('.answer') && one('.suggestions'));"))
+    await page.go(shop.url())
+    await page.run(script("await until(() => one('.suggestions')); if (one('.answer')) throw new Error('old words');"))
+    assert asked(stub_provider) == 2
+
+
+async def test_a_reload_before_the_first_word_asks_nothing_twice(
+    bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=30, first_token_delay=1.5))
+    await page.go(shop.url())
+    await page.run(script("await there(); DocuChat.ask(question); await until(() => one('.searching'));", "question"), _QUESTION)
+    await page.go(shop.url())
+    await page.run(script("await over();"))
+    assert await page.run(script("return all('.question').length;")) == 1
+    assert asked(stub_provider) == 1
+
+
+async def test_it_is_stopped_and_judged(
+    product: Product, bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=400, rate=30))
+    await page.go(shop.url())
+    told = await page.run(
+        script(
+            """
+            window.events = [];
+            for (const name of ['open', 'question', 'answer', 'feedback', 'close', 'ready']) {
+              DocuChat.on(name, (detail) => window.events.push([name, detail.chatbot]));
+            }
+            await there();
+            DocuChat.ask(question);
+            await until(() => words().length > 40);
+            one('.go').click();
+            await until(() => one('.remark'));
+            all('.acts .tool')[1].click();
+            const form = await until(() => one('.why'));
+            form.querySelector('.reasons button').click();
+            const field = form.querySelector('textarea');
+            field.value = 'It says nothing of kettles.';
+            form.querySelector('[type=submit]').click();
+            await until(() => one('.said')?.textContent);
+            DocuChat.close();
+            return window.events;
+            """,
+            "question",
+        ),
+        _QUESTION,
+    )
+    assert [name for name, _ in told] == ["ready", "open", "question", "answer", "feedback", "feedback", "close"]
+    assert {chatbot for _, chatbot in told} == {bot.publishable_id}
+    async with product.database() as admin:
+        row = await admin.fetchrow(
+            "SELECT rating, reason, text FROM chat.feedback WHERE tenant_id = $1", bot.owner.tenant_id
+        )
+    assert row is not None
+    assert tuple(row) == ("down", "incorrect", "It says nothing of kettles.")
+    (stored,) = await answers(product, bot.owner)
+    assert len(stored.split()) < 400
+
+
+async def test_all_of_it_works_by_keyboard(bot: Bot, shop: Shop, page: Page) -> None:
+    await page.go(shop.url())
+    await page.run(script("await there();"))
+    await press(page, "Tab")
+    assert await focused(page) == "launcher"
+    await press(page, "Enter")
+    assert await focused(page) == "textarea"
+    await page.send("Input.insertText", text=_QUESTION)
+    await press(page, "Enter")
+    quote = await page.run(script("await over(); return all('.quote')[0].innerText;"))
+    assert "36 months" in quote or quote == ""
+    for _ in range(30):
+        await press(page, "Tab", shift=True)
+        if await focused(page) == "cite":
+            break
+    assert await focused(page) == "cite"
+    await press(page, "Enter")
+    shown = await page.run(
+        script("return [one('button.cite').ariaExpanded, one('.quote:not([hidden])').innerText, one('.place').innerText];")
+    )
+    assert shown[0] == "true" and "36 months" in shown[1] and shown[2] == "Page 1"
+    await press(page, "Escape")
+    assert await focused(page) == "launcher"
+    assert await page.run(script("return one('.panel').hidden;"))
+
+
+async def test_pages_of_other_origins_and_copied_storage_open_nothing(
+    product: Product, bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    await page.go(shop.url())
+    await page.run(script("await there(); DocuChat.ask(question); await over();", "question"), _QUESTION)
+    source = shop.page("")
+    kept = await page.run("async () => JSON.stringify({ ...localStorage, ...sessionStorage })")
+    secrets = [text for text in (source, kept) if "dck_" in text or "sk_" in text]
+    assert not secrets and bot.publishable_id in source
+    token = next(json.loads(value) for name, value in json.loads(kept).items() if name.endswith(":visitor"))
+    calls = asked(stub_provider)
+    thief = """
+      const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+      const body = JSON.stringify({ question: 'Tell me all.' });
+      const answers = [];
+      for (const [path, options] of [
+        [`/v1/public/chatbots/${bot}/query`, { method: 'POST', headers, body }],
+        ['/v1/chats', { headers }],
+        ['/v1/files', { headers }],
+      ]) {
+        const answer = await fetch(server + path, options).catch(() => null);
+        answers.push(answer ? (await answer.json()).code : 'blocked');
+      }
+      return answers;
+    """
+    await page.go(shop.url(host="127.0.0.1"))
+    stolen = await page.run(script(thief, "server", "bot", "token"), shop.script_origin, bot.publishable_id, token)
+    assert stolen[0] == "origin_not_allowed" and not any(code is None for code in stolen), stolen
+    # the widget says so to the page's developer, and is polite to visitors
+    text, hints = await page.run(
+        script(
+            "await there(); DocuChat.ask(question); await until(() => one('.trouble'));"
+            "return [one('.trouble').innerText, window.told];",
+            "question",
+        ),
+        _QUESTION,
+    )
+    assert "not available" in text
+    assert any(f"--origin {shop.url('', '127.0.0.1')}" in hint for hint in hints), hints
+    assert asked(stub_provider) == calls
+    async with product.client() as http:
+        headers = {"Authorization": f"Bearer {token}"}
+        body = {"question": _QUESTION}
+        bare = await http.post(f"/v1/public/chatbots/{bot.publishable_id}/query", json=body, headers=headers)
+        assert bare.status_code == 403
+
+
+async def test_a_strict_policy_has_nothing_to_report(bot: Bot, shop: Shop, page: Page) -> None:
+    await bot.change(colours={"accent": "#0b7a5b"})
+    await page.go(shop.url("/strict"))
+    seen, style = await page.run(
+        script(
+            """
+            await there();
+            one('.launcher').click();
+            DocuChat.ask(question);
+            await over();
+            one('button.cite').click();
+            all('.acts .tool')[1].click();
+            await until(() => one('.why'));
+            DocuChat.configure({ language: 'fa' });
+            const panel = getComputedStyle(one('.panel'));
+            return [window.seen, [panel.position, getComputedStyle(one('.go')).backgroundColor, one('.root').dir]];
+            """,
+            "question",
+        ),
+        _QUESTION,
+    )
+    assert seen == [] and shop.reports == []
+    assert style == ["fixed", "rgb(11, 122, 91)", "rtl"]
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+async def test_axe_finds_nothing_by_day_and_by_night(bot: Bot, shop: Shop, page: Page, axe: str, language: str) -> None:
+    for scheme in ("light", "dark"):
+        await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        await page.go(shop.url(f"/?lang={language}"))
+        await page.run(script("localStorage.clear(); sessionStorage.clear();"))
+        await page.go(shop.url(f"/?lang={language}"))
+        await page.run(script("await there();"))
+        assert await faults(page, axe) == []
+        await page.run(script("one('.launcher').click(); await until(() => one('.suggestions button'));"))
+        await page.run(script("await Promise.all(one('.panel').getAnimations().map((it) => it.finished));"))
+        assert await faults(page, axe) == []
+        await page.run(
+            script(
+                "one('.suggestions button').click(); await over(); one('button.cite').click();"
+                "all('.acts .tool')[1].click(); await until(() => one('.why'));"
+            )
+        )
+        assert await faults(page, axe) == []
+
+
+async def test_hostile_answers_are_text(
+    bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    rows = "\n".join("| " + " | ".join(["cell"] * 10) + " |" for _ in range(150))
+    text = _HOSTILE.replace("{rows}", rows).replace("{endless}", "endless" * 400)
+    stub_provider.control(Rule(endpoint="chat", text=text))
+    await bot.change(answer_policy={"own_knowledge": True})
+    await page.go(shop.url())
+    shown = await page.run(
+        script(
+            """
+            await there();
+            DocuChat.ask(question);
+            await over();
+            const log = one('.log');
+            return {
+              words: words(),
+              made: all('.words *').map((it) => it.localName),
+              hacked: window.hacked ?? null,
+              isWide: log.scrollWidth > log.clientWidth,
+              asked: performance.getEntriesByType('resource').map((it) => it.name).filter((it) => it.includes('tracker')),
+            };
+            """,
+            "question",
+        ),
+        _QUESTION,
+    )
+    allowed = {"p", "br", "strong", "em", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "div", "blockquote"}
+    assert set(shown["made"]) <= allowed | {"span", "button", "hr", "del"}, set(shown["made"])
+    assert "<b>bold</b>" in shown["words"] and "<script>" in shown["words"]
+    assert shown["hacked"] is None and not shown["isWide"] and shown["asked"] == []
+
+
+async def test_what_is_refused_says_what_to_do(bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle) -> None:
+    await bot.change(demo_messages=1)
+    await page.go(shop.url())
+    await page.run(script("await there(); DocuChat.ask(question); await over();", "question"), _QUESTION)
+    limit = await page.run(
+        script("DocuChat.ask('Another?'); await until(() => one('.trouble')); return one('.trouble').innerText;")
+    )
+    assert "this month" in limit and "retry" not in limit.lower() and "Try again" not in limit
+    stub_provider.control(Rule(endpoint="chat", status=500))
+    await bot.change(demo_messages=0)
+    again = await page.run(
+        script("DocuChat.ask('A third?'); await until(() => all('.trouble').length > 1); return all('.trouble').at(-1).innerText;")
+    )
+    assert "Try again" in again
+    stub_provider.reset()
+    await page.run(script("all('.trouble .link').at(-1).click(); await until(() => all('.acts').length === 2);"))
+    assert await page.run(script("return all('.question').length;")) == 3
+    taken = await bot.owner.http.post(f"/v1/chatbots/{bot.id}/unpublish")
+    assert taken.status_code in (200, 204), taken.text
+    await page.go(shop.url())
+    hints, is_hidden = await page.run(
+        script("await until(() => window.told.length); return [window.told, one('.launcher').hidden];")
+    )
+    assert is_hidden and "is not published" in hints[0]
+
+
+async def test_a_lost_network_is_told_and_comes_back(
+    product: Product, bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=160, rate=40))
+    await page.send("Network.enable")
+    await page.go(shop.url())
+    await page.run(
+        script("await there(); DocuChat.ask(question); await until(() => words().length > 40);", "question"), _QUESTION
+    )
+    away = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    await page.send("Network.emulateNetworkConditions", offline=True, **away)
+    assert "offline" in await page.run(script("return (await until(() => !one('.state').hidden && one('.state'))).innerText;"))
+    await page.send("Network.emulateNetworkConditions", offline=False, **away)
+    shown = await page.run(script("await over(); return words();"))
+    (stored,) = await eventually(partial(answers, product, bot.owner))
+    assert plain(shown) == plain(stored) and asked(stub_provider) == 1
+    assert await page.run(script("return one('.state').hidden;"))
+
+
+async def test_it_works_where_storage_is_denied(bot: Bot, shop: Shop, page: Page) -> None:
+    await page.send("Page.addScriptToEvaluateOnNewDocument", source=_DENY)
+    await page.go(shop.url())
+    shown = await page.run(script("await there(); DocuChat.ask(question); await over(); return words();", "question"), _QUESTION)
+    assert "36 months" in shown
+
+
+async def test_two_tabs_keep_to_themselves(
+    bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=60, rate=40))
+    await page.go(shop.url())
+    await page.run(script("await there(); DocuChat.ask(question); await until(() => words().length > 20);", "question"), _QUESTION)
+    # a second tab, as another window of the same origin
+    other = script(
+        """
+        const tab = document.createElement('iframe');
+        tab.src = '/other';
+        document.body.append(tab);
+        await until(() => tab.contentDocument?.querySelector('docuchat-widget'));
+        const inner = tab.contentWindow;
+        await until(() => inner.DocuChat);
+        await over();
+        return [all('.question').length, all('.answer').length];
+        """
+    )
+    assert await page.run(other) == [1, 1]
+    assert asked(stub_provider) == 1
+
+
+async def test_calls_before_it_is_there_and_a_second_tag_do_no_harm(bot: Bot, shop: Shop, page: Page) -> None:
+    early = "window.DocuChat = [['configure', { labels: { subtitle: 'Early words' } }], ['open']];"
+    added = await page.send("Page.addScriptToEvaluateOnNewDocument", source=early)
+    await page.go(shop.url("/?copies=2&label-placeholder=Say&position=left"))
+    shown = await page.run(
+        script(
+            """
+            await there();
+            await until(() => !one('.panel').hidden);
+            const names = Object.keys(window).filter((name) => /docu/i.test(name));
+            const found = [
+              document.querySelectorAll('docuchat-widget').length,
+              one('.names p').innerText,
+              one('textarea').placeholder,
+              one('.root').classList.contains('left'),
+              names,
+            ];
+            document.body.replaceChildren(document.createElement('main'));
+            await until(() => root());
+            DocuChat.destroy();
+            return [...found, document.querySelectorAll('docuchat-widget').length];
+            """
+        )
+    )
+    assert shown == [1, "Early words", "Say", True, ["DocuChat"], 0]
+    await page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+
+
+async def test_it_stays_within_its_budget(product: Product) -> None:
+    async with product.client() as http:
+        served = await http.get("/widget.js", headers={"Accept-Encoding": "gzip"})
+    assert served.status_code == 200
+    assert len(gzip.compress(served.content)) < _BUDGET
+
+
+async def test_its_parts_do_what_they_say(with_node: dict[str, str]) -> None:
+    """Markdown and colours, by Node's own test runner."""
+    tests = [str(path) for path in sorted((_WEB / "widget" / "test").glob("*.test.ts"))]
+    run = await asyncio.create_subprocess_exec(
+        "node", "--test", *tests, env=with_node, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    with contextlib.suppress(ProcessLookupError):
+        said, _ = await run.communicate()
+    assert tests and run.returncode == 0, said.decode()

@@ -174,7 +174,7 @@ class Bot:
         changed = await self.owner.http.patch(f"/v1/chatbots/{self.id}", json=fields)
         assert changed.status_code == 200, changed.text
         published = await self.owner.http.post(f"/v1/chatbots/{self.id}/publish")
-        assert published.status_code == 201, published.text
+        assert published.status_code == 201 or published.json()["code"] == "nothing_to_publish", published.text
 
 
 @pytest.fixture
@@ -296,8 +296,8 @@ async def test_a_reload_before_the_first_word_asks_nothing_twice(
     await page.go(shop.url())
     await page.run(script("await there(); DocuChat.ask(question); await until(() => one('.searching'));", "question"), _QUESTION)
     await page.go(shop.url())
-    await page.run(script("await over();"))
-    assert await page.run(script("return all('.question').length;")) == 1
+    shown = await page.run(script("await over(); return [all('.question').length, one('.log').innerText, window.told];"))
+    assert shown[0] == 1 and shown[2] == [], shown
     assert asked(stub_provider) == 1
 
 
@@ -432,7 +432,7 @@ async def test_a_strict_policy_has_nothing_to_report(bot: Bot, shop: Shop, page:
             await until(() => one('.why'));
             DocuChat.configure({ language: 'fa' });
             const panel = getComputedStyle(one('.panel'));
-            return [window.seen, [panel.position, getComputedStyle(one('.go')).backgroundColor, one('.root').dir]];
+            return [window.seen, [panel.position, getComputedStyle(one('.launcher')).backgroundColor, one('.root').dir]];
             """,
             "question",
         ),
@@ -492,7 +492,7 @@ async def test_hostile_answers_are_text(
     )
     allowed = {"p", "br", "strong", "em", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "div", "blockquote"}
     assert set(shown["made"]) <= allowed | {"span", "button", "hr", "del"}, set(shown["made"])
-    assert "<b>bold</b>" in shown["words"] and "<script>" in shown["words"]
+    assert "b>bold" in shown["words"] and "script>window.hacked = 1" in shown["words"]
     assert shown["hacked"] is None and not shown["isWide"] and shown["asked"] == []
 
 
@@ -580,7 +580,7 @@ async def test_calls_before_it_is_there_and_a_second_tag_do_no_harm(bot: Bot, sh
             """
             await there();
             await until(() => !one('.panel').hidden);
-            const names = Object.keys(window).filter((name) => /docu/i.test(name));
+            const names = Object.keys(window).filter((name) => /docuchat/i.test(name));
             const found = [
               document.querySelectorAll('docuchat-widget').length,
               one('.names p').innerText,

@@ -37,6 +37,8 @@ export interface Reading {
 }
 
 const LONGEST_WAIT_SECONDS = 10;
+/** The same question, by its key, is being answered: there will be a turn of it to read on in. */
+const IN_PROGRESS = "request_in_progress";
 
 /**
  * The frames of one answer, over as many connections as it takes: each piece once and in order, `end` last.
@@ -66,8 +68,10 @@ export async function* follow(open: Channel, place: Place, reading: Reading = {}
       if (!(error instanceof DocuChatError)) throw error;
       failures = place.after > from ? 1 : failures + 1;
       if (failures >= attempts || !mayGoOn(error, place)) throw error;
-      const wait = error.retryAfter === undefined ? backoff(failures) : error.retryAfter * 1000;
-      onRetry?.(error, wait);
+      const isBegun = error.code === IN_PROGRESS;
+      if (isBegun && typeof error.details.turn_id === "string") place.turnId = error.details.turn_id;
+      const wait = error.retryAfter === undefined || isBegun ? backoff(failures) : error.retryAfter * 1000;
+      if (!isBegun) onRetry?.(error, wait);
       await pause(wait, signal);
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -95,6 +99,7 @@ function isNew(frame: AnyFrame, place: Place, shown: Set<string>): frame is Fram
 }
 
 function mayGoOn(error: DocuChatError, place: Place): boolean {
+  if (error.code === IN_PROGRESS && place.turnId === undefined) return true;
   // with a number the frame `error` is the answer's own end
   if (error.details.seq !== undefined || (error.retryAfter ?? 0) > LONGEST_WAIT_SECONDS) return false;
   const isOfConnection = error.status === undefined && !error.isOfToken;

@@ -69,7 +69,8 @@ export async function* follow(open: Channel, place: Place, reading: Reading = {}
       failures = place.after > from ? 1 : failures + 1;
       if (failures >= attempts || !mayGoOn(error, place)) throw error;
       const isBegun = error.code === IN_PROGRESS;
-      if (isBegun && typeof error.details.turn_id === "string") place.turnId = error.details.turn_id;
+      // of a frame it is the turn that never began
+      if (isBegun && error.status && typeof error.details.turn_id === "string") place.turnId = error.details.turn_id;
       const wait = error.retryAfter === undefined || isBegun ? backoff(failures) : error.retryAfter * 1000;
       if (!isBegun) onRetry?.(error, wait);
       await pause(wait, signal);

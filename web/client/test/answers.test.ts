@@ -54,7 +54,22 @@ test("before its first frame a question is sent again under the same key", async
   const keys = asked.map(({ headers }) => headers["idempotency-key"]);
   assert.equal(keys.length, 2);
   assert.equal(keys[0], keys[1]);
-  assert.match(keys[0] as string, /^[0-9a-f-]{36}$/);
+  assert.match(keys[0] as string, /^[0-9a-f]{32}$/);
+});
+
+test("a question that is being answered already, by its key, is followed", async (t) => {
+  const { address, asked } = await serve(
+    t,
+    problem(409, "request_in_progress"),
+    problem(409, "request_in_progress", { turn_id: turn.id }),
+    frames(whole),
+  );
+  assert.deepEqual(await all(ask(connect(address), { message: "Hello?" }, { key: "known" })), whole);
+  assert.deepEqual(
+    asked.slice(0, 2).map(({ headers }) => headers["idempotency-key"]),
+    ["known", "known"],
+  );
+  assert.equal(asked[2]?.url, `/v1/turns/${turn.id}/events?after=0`);
 });
 
 test("a piece that is missing is fetched", async (t) => {

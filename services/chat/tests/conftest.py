@@ -141,7 +141,7 @@ class World:
         self.conversations = ConversationService(self.transactions, self.replay, self.limiter, max_message_chars=16_000)
         spools = SpoolFolder(self.spool_dir, least_age=timedelta())
         self.recovery = Recovery(board=self.board, spool=self.spool, spools=spools, holds=self.holds, **common)
-        self.upkeep = Upkeep(self.transactions, self.metering, self.ledger, self.policy)
+        self.upkeep = Upkeep(self.transactions, self.metering, self.ledger, self.board, self.policy)
 
     async def die(self) -> None:
         """Show no sign of life any more, as when the process is killed."""

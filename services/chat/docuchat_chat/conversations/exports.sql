@@ -32,7 +32,7 @@ SELECT jsonb_build_object('id', c.id, 'subject_type', c.subject_type, 'subject_i
     'created_at', c.created_at, 'updated_at', c.updated_at, 'messages', c.message_count,
     'branches', c.branches, 'head_seq', c.head_seq)::text AS row
 FROM chat.chats c
-WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL AND c.is_kept
   AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
 ORDER BY c.id;
 
@@ -45,7 +45,7 @@ SELECT jsonb_build_object('id', m.id, 'chat_id', m.chat_id, 'seq', m.seq, 'role'
     'usage', m.usage, 'model', m.model, 'status', m.status, 'metadata', m.metadata, 'scope', m.scope, 'created_at', m.created_at)::text AS row
 FROM chat.chats c
 JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.chat_id = c.id
-WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = :tenant_id AND c.deleted_at IS NULL AND c.is_kept
   AND (:subject_ids::uuid[] IS NULL OR c.subject_id = ANY (:subject_ids::uuid[]))
 ORDER BY m.chat_id, m.seq;
 

@@ -57,10 +57,13 @@ class ChatStore(Protocol):
         title: str,
         place: Place = ANYWHERE,
         chatbot_id: ChatbotId | None = None,
+        *,
+        is_kept: bool = True,
     ) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be.
 
-        One that is there must be of this chatbot, or of none. Raises ChatNotFound.
+        One that is there must be of this chatbot, or of none; one that is made without a session key may be one that is
+        not kept. Raises ChatNotFound.
         """
         ...
 

@@ -6,7 +6,7 @@ SELECT id, coalesce(chatbot_session_key, session_key) AS session_key, title, cre
        ARRAY(SELECT a.document_id FROM chat.chat_attachments a
              WHERE a.tenant_id = :tenant_id AND a.chat_id = c.id ORDER BY a.added_at DESC LIMIT 50) AS attachments
 FROM chat.chats c
-WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL AND is_kept
   AND (id = :chat_id::uuid
        OR chatbot_session_key = :session_key::text AND chatbot_id = :chatbot_id::uuid
        OR session_key = :session_key::text AND chatbot_id IS NOT DISTINCT FROM :chatbot_id::uuid)
@@ -27,14 +27,14 @@ RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, 
 -- name: open_chat^
 -- Two consecutive message numbers in the chat of this id, made if it is not there; nothing when it is deleted, or another's.
 -- They follow the end of what is shown, which is a branch where that is not the newest message.
-INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count, chatbot_id)
-VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1, :chatbot_id)
+INSERT INTO chat.chats AS c (id, tenant_id, subject_type, subject_id, title, title_key, last_seq, message_count, chatbot_id, is_kept)
+VALUES (:chat_id, :tenant_id, :subject_type, :subject_id, :title, :title_key, 2, 1, :chatbot_id, :is_kept)
 ON CONFLICT (id) DO UPDATE
 SET last_seq = c.last_seq + 2, message_count = c.message_count + 1, updated_at = now(), head_seq = NULL,
     branches = CASE WHEN c.head_seq IS NULL THEN c.branches ELSE c.branches || ARRAY[[c.last_seq + 1, c.head_seq]] END,
     title = coalesce(c.title, excluded.title),
     title_key = CASE WHEN c.title IS NULL THEN excluded.title_key ELSE c.title_key END
-WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = excluded.tenant_id AND c.subject_id = excluded.subject_id AND c.deleted_at IS NULL AND c.is_kept
   AND c.chatbot_id IS NOT DISTINCT FROM excluded.chatbot_id
 RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq,
     title_by = 'question' AND title_asked_at IS NULL AS wants_title;
@@ -47,7 +47,7 @@ SET last_seq = last_seq + :places, message_count = message_count + :stored, upda
     branches = CASE WHEN coalesce(:after::bigint, head_seq, last_seq) = last_seq THEN branches
                     ELSE branches || ARRAY[[last_seq + 1, coalesce(:after::bigint, head_seq)]] END,
     title = coalesce(title, :title), title_key = CASE WHEN title IS NULL THEN :title_key ELSE title_key END
-WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL AND is_kept
 RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived, last_seq, branches, head_seq,
     title_by = 'question' AND title_asked_at IS NULL AS wants_title;
 
@@ -129,7 +129,7 @@ WHERE m.tenant_id = :tenant_id AND m.citations <> '[]' AND m.citations @> :cites
 -- A page of a caller's chats, archived or not: pinned ones first, then most recently used first.
 SELECT id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived
 FROM chat.chats
-WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND deleted_at IS NULL AND is_kept
   AND archived = :archived::boolean
   AND (:pinned::boolean IS NULL OR pinned = :pinned::boolean)
   AND (:chatbot_id::uuid IS NULL OR chatbot_id = :chatbot_id::uuid)
@@ -156,7 +156,7 @@ LEFT JOIN LATERAL (
     ORDER BY m.seq DESC
     LIMIT 1
 ) hit ON true
-WHERE c.tenant_id = :tenant_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = :tenant_id AND c.subject_id = :subject_id AND c.deleted_at IS NULL AND c.is_kept
   AND c.archived = :archived::boolean
   AND (:pinned::boolean IS NULL OR c.pinned = :pinned::boolean)
   AND (:chatbot_id::uuid IS NULL OR c.chatbot_id = :chatbot_id::uuid)
@@ -174,7 +174,7 @@ SET title = coalesce(:title, title), title_key = CASE WHEN :title::text IS NULL 
     title_by = CASE WHEN :title::text IS NULL THEN title_by ELSE 'user' END,
     updated_at = CASE WHEN :title::text IS NULL THEN updated_at ELSE now() END,
     pinned = coalesce(:pinned, pinned), archived = coalesce(:archived, archived)
-WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL
+WHERE tenant_id = :tenant_id AND subject_id = :subject_id AND id = :chat_id AND deleted_at IS NULL AND is_kept
 RETURNING id, coalesce(chatbot_session_key, session_key) AS session_key, title, created_at, updated_at, message_count, pinned, archived;
 
 -- name: lock_chat^

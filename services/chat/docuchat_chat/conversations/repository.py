@@ -83,6 +83,8 @@ class ChatRepository:
         title: str,
         place: Place = ANYWHERE,
         chatbot_id: ChatbotId | None = None,
+        *,
+        is_kept: bool = True,
     ) -> OpenedChat:
         """Reserve places for a question and its answer in the chat of this id or session key, made if need be."""
         if place.after is not None:
@@ -98,6 +100,7 @@ class ChatRepository:
                 title=title,
                 title_key=fold(title),
                 chatbot_id=chatbot_id,
+                is_kept=is_kept,
             )
             if opened is None:
                 raise ChatNotFound
@@ -124,7 +127,7 @@ class ChatRepository:
             if opened is None:
                 raise ChatNotFound
         chat = _chat(opened)
-        return OpenedChat(chat.id, chat.session_id, opened["last_seq"], opened["wants_title"])
+        return OpenedChat(chat.id, chat.session_id, opened["last_seq"], opened["wants_title"] and is_kept)
 
     async def create(self, caller: Caller, chat_id: ChatId, title: str | None) -> Chat:
         """Make an empty chat."""

@@ -5,7 +5,7 @@
 SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, coalesce(c.chatbot_session_key, c.session_key) AS session_key,
        c.title, c.message_count, c.created_at, c.updated_at
 FROM chat.chats c
-WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL
+WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept
   AND (:before_time::timestamptz IS NULL OR (c.updated_at, c.id) < (:before_time::timestamptz, :before_id::uuid))
 ORDER BY c.updated_at DESC, c.id DESC
 LIMIT :row_limit;
@@ -15,13 +15,13 @@ LIMIT :row_limit;
 SELECT c.id, c.tenant_id, c.subject_type, c.subject_id, coalesce(c.chatbot_session_key, c.session_key) AS session_key,
        c.title, c.message_count, c.created_at, c.updated_at
 FROM chat.chats c
-WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.id = :chat_id AND c.deleted_at IS NULL;
+WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.id = :chat_id AND c.deleted_at IS NULL AND c.is_kept;
 
 -- name: count_askers^
 -- How many chats were used since a moment, and by how many.
 SELECT count(*) AS chats, count(DISTINCT c.subject_id) AS askers
 FROM chat.chats c
-WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.updated_at >= :since;
+WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept AND c.updated_at >= :since;
 
 -- name: use_by_day
 -- Answers since a moment by day (UTC) and version. A chat is changed with each of its messages: older ones are not looked into.
@@ -34,7 +34,7 @@ SELECT (m.created_at AT TIME ZONE 'UTC')::date AS day, (m.metadata ->> 'chatbot_
        coalesce(sum((m.usage ->> 'output_tokens')::bigint), 0)::bigint AS output_tokens
 FROM chat.chats c
 JOIN chat.messages m ON m.tenant_id = c.tenant_id AND m.chat_id = c.id
-WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.updated_at >= :since
+WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept AND c.updated_at >= :since
   AND m.role = 'assistant' AND m.created_at >= :since
 GROUP BY 1, 2
 ORDER BY 1, 2;
@@ -52,7 +52,7 @@ WITH asked AS (
                         m.seq - 1) AS seq
     ) followed
     JOIN chat.messages q ON q.tenant_id = c.tenant_id AND q.chat_id = c.id AND q.seq = followed.seq
-    WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.updated_at >= :since
+    WHERE c.tenant_id = :tenant_id AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept AND c.updated_at >= :since
       AND m.role = 'assistant' AND m.created_at >= :since
       AND m.status = 'complete' AND m.citations = '[]' AND m.metadata -> 'own_knowledge' IS NULL
       AND m.metadata ->> 'finish_reason' IN ('stop', 'length', 'no_sources', 'no_citations')
@@ -70,7 +70,7 @@ SELECT f.rating, f.reason, count(*) AS count
 FROM chat.feedback f
 JOIN chat.messages m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
 JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
-WHERE f.tenant_id = :tenant_id AND f.created_at >= :since AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL
+WHERE f.tenant_id = :tenant_id AND f.created_at >= :since AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept
 GROUP BY f.rating, f.reason
 ORDER BY f.rating, count(*) DESC, f.reason;
 
@@ -80,7 +80,7 @@ SELECT c.id AS chat_id, f.message_id, f.rating, f.reason, f.text, f.created_at
 FROM chat.feedback f
 JOIN chat.messages m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
 JOIN chat.chats c ON c.tenant_id = m.tenant_id AND c.id = m.chat_id
-WHERE f.tenant_id = :tenant_id AND f.created_at >= :since AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL
+WHERE f.tenant_id = :tenant_id AND f.created_at >= :since AND c.chatbot_id = :chatbot_id AND c.deleted_at IS NULL AND c.is_kept
   AND f.text IS NOT NULL
 ORDER BY f.created_at DESC, f.message_id
 LIMIT :row_limit;

@@ -51,13 +51,27 @@ def completion_of(answer: Answer, model: str) -> ChatCompletion:
 class CompletionFrames:
     """Writes a turn as chunks."""
 
-    def __init__(self, model: str, *, include_usage: bool) -> None:
-        """`model`: the name by which it was asked."""
+    def __init__(self, model: str, *, include_usage: bool, ends_with_reader: bool) -> None:
+        """`model`: the name by which it was asked. `ends_with_reader`: nobody else will read what is written.
+
+        To hang up is how their clients stop an answer.
+        """
         self._model = model
         self._include_usage = include_usage
+        self._ends_with_reader = ends_with_reader
 
     async def of(self, answering: Answering) -> AsyncIterator[bytes]:
         """Yield the chunks of a turn, from the role to `[DONE]`; after what ended it otherwise comes nothing more."""
+        is_read = False
+        try:
+            async for chunks in self._chunks(answering):
+                yield chunks
+            is_read = True
+        finally:
+            if not is_read and self._ends_with_reader:
+                answering.stop()
+
+    async def _chunks(self, answering: Answering) -> AsyncIterator[bytes]:
         head = self._head(answering.turn)
         unused = b',"usage":null' if self._include_usage else b""
         end = b'},"logprobs":null,"finish_reason":null}]%b}\n\n' % unused

@@ -108,7 +108,9 @@ async def create_chat_completion(
             key,
             stream=bool(body.stream),
             present=partial(completion_of, model=asked.id),
-            frames=CompletionFrames(asked.id, include_usage=include_usage),
+            frames=CompletionFrames(
+                asked.id, include_usage=include_usage, ends_with_reader=key is None and not question.is_kept
+            ),
         )
     except (ModelNotAllowed, ChatbotNotFound, ChatbotNotPublished) as error:
         raise as_refusal(error) from error

@@ -47,6 +47,10 @@ class Answering(Protocol):
         """Wait for the end; raises what ended the turn when it was not the model."""
         ...
 
+    def stop(self) -> None:
+        """End it here, if it still runs: nobody is going to read it."""
+        ...
+
 
 async def readable_turn(tx: TurnsTx, caller: Caller, turn: Turn) -> Turn:
     """Return a turn whose sources are named as far as the caller may see them now, as of `readable`."""
@@ -95,6 +99,10 @@ class LiveAnswering:
             raise with_turn(failure, turn)
         return answer_of(self._live.turn, outcome)
 
+    def stop(self) -> None:
+        """End it here, if it still runs."""
+        self._live.stop()
+
     async def _from_the_opening(self, turn: Turn) -> AsyncIterator[bytes]:
         yield opening_frame(turn)
         async for frames in self._live.log.read(0):
@@ -112,6 +120,9 @@ class StoredTurn:
     def turn(self) -> Turn:
         """The turn."""
         return self._turn
+
+    def stop(self) -> None:
+        """It has ended."""
 
     def frames(self) -> list[bytes]:
         """Return all frames, exactly as they were sent."""

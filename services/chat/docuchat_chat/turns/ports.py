@@ -58,6 +58,10 @@ class TurnStore(Protocol):
         """Note that the ledger has these turns (system role)."""
         ...
 
+    async def purge_not_kept(self, *, older_than: timedelta, limit: int) -> list[tuple[TenantId, list[TurnId]]]:
+        """Delete chats that are not kept and are booked (system role). Returns whose turns went with each."""
+        ...
+
     async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
         """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""
         ...

@@ -103,6 +103,21 @@ UPDATE chat.turns SET booked_at = now() WHERE id = ANY(:turn_ids::uuid[]);
 DELETE FROM chat.turns
 WHERE id IN (SELECT id FROM chat.turns WHERE finished_at < now() - :older_than::interval LIMIT :row_limit);
 
+-- name: purge_not_kept
+-- Delete chats that are not kept, once nothing runs in them and all is booked; their messages and turns go with them.
+-- Whoever repeats a request meanwhile, for want of an answer, still gets the first one's.
+DELETE FROM chat.chats
+WHERE id IN (
+    SELECT c.id FROM chat.chats c
+    WHERE NOT c.is_kept AND c.created_at < now() - :older_than::interval
+      AND NOT EXISTS (SELECT FROM chat.turns t
+                      WHERE t.tenant_id = c.tenant_id AND t.chat_id = c.id
+                        AND (t.state = 'running' OR (t.input_tokens IS NOT NULL AND t.booked_at IS NULL)))
+    ORDER BY c.created_at
+    LIMIT :row_limit)
+-- as they were before this statement
+RETURNING tenant_id, ARRAY(SELECT t.id FROM chat.turns t WHERE t.tenant_id = chats.tenant_id AND t.chat_id = chats.id) AS turn_ids;
+
 -- name: purge_chats!
 -- Deleted chats in which nothing runs any more and, where chats have an end of life, those unused since; messages go with them.
 DELETE FROM chat.chats

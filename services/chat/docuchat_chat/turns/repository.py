@@ -151,6 +151,11 @@ class TurnRepository:
         """Note that the ledger has these turns (system role)."""
         await _queries.confirm_booked(self._connection, turn_ids=call_ids)
 
+    async def purge_not_kept(self, *, older_than: timedelta, limit: int) -> list[tuple[TenantId, list[TurnId]]]:
+        """Delete chats that are not kept and are booked (system role). Returns whose turns went with each."""
+        rows = _queries.purge_not_kept(self._connection, older_than=older_than, row_limit=limit)
+        return [(TenantId(row["tenant_id"]), [TurnId(each) for each in row["turn_ids"]]) async for row in rows]
+
     async def purge(self, *, turns_after: timedelta, chats_after: timedelta | None, limit: int) -> int:
         """Delete what is past its life: deleted chats, old turns, old chats (system role). Returns how many rows."""
         turns = await _queries.purge_turns(self._connection, older_than=turns_after, row_limit=limit)

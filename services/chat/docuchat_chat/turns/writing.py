@@ -66,6 +66,7 @@ class Writing:
                 title_of(question.text),
                 draft.place,
                 draft.setup.chatbot_id,
+                is_kept=question.is_kept,
             )
             turn = Turn(
                 id=draft.turn_id,
@@ -95,7 +96,8 @@ class Writing:
                 await tx.attachments.keep(draft.caller.tenant_id, opened.id, question.attachments)
             if draft.claim is not None:
                 await tx.requests.begin(draft.claim, turn.id)
-        self._registry.written(turn)
+        if question.is_kept:
+            self._registry.written(turn)
         live = LiveTurn(turn, question, prompt, draft.setup, draft.served)
         live.is_embedded = draft.vector is not None
         return live, library

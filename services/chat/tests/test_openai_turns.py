@@ -1,4 +1,4 @@
-"""What clients of other protocols ask for: their own history and wishes, answers that are not kept, and what it costs."""
+"""What clients of other protocols ask for: own history and wishes, answers that are not kept, and what it costs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_completion_costs_no_more_statements_than_a_question(world: Any)
         frames = CompletionFrames("gpt-4o-mini", include_usage=True, ends_with_reader=True)
         assert [chunk async for chunk in frames.of(answering)][-1].endswith(b"data: [DONE]\n\n")
 
-    plain = await world.count_statements(world.ask)
+    plain = list(await world.count_statements(world.ask))  # its loggers stay on the connections
     completed = await world.count_statements(complete)
     print(f"P11: {len(plain)} statements of a question, {len(completed)} of a completion")
     begun = [sum(each.startswith("BEGIN") for each in statements) for statements in (plain, completed)]

@@ -305,6 +305,30 @@ async def test_a_visitors_token_is_good_on_the_pages_it_was_made_for(
     assert_same_origin(await verifier.verify(token_mint.chatbot_token(CHATBOT)), headers)
 
 
+@pytest.mark.parametrize(
+    ("sent", "is_let_in"),
+    [
+        ({"referer": f"{PAGE}/shop?a=1#b", "sec-fetch-site": "same-origin"}, True),
+        ({"referer": f"{PAGE}/", "sec-fetch-site": "same-origin"}, True),
+        ({"referer": PAGE}, True),  # browsers of before 2023 do not say the site
+        ({"sec-fetch-site": "same-origin"}, False),
+        ({"referer": PAGE, "sec-fetch-site": "cross-site"}, False),
+        ({"referer": PAGE, "sec-fetch-site": "same-site"}, False),
+        ({"referer": PAGE, "origin": "null"}, False),
+        ({"referer": PAGE, "origin": "https://evil.example"}, False),
+        ({"referer": "https://evil.example/?https://shop.example.com"}, False),
+        ({"referer": f"{PAGE}.evil.example/"}, False),
+        ({"referer": "http://[", "sec-fetch-site": "same-origin"}, False),
+    ],
+)
+async def test_where_a_browser_says_no_origin_the_page_is_the_one_that_it_comes_from(
+    verifier: TokenVerifier, token_mint: TokenMint, sent: dict[str, str], is_let_in: bool
+) -> None:
+    identity = await verifier.verify(token_mint.visitor_token(CHATBOT))
+    with nullcontext() if is_let_in else pytest.raises(OriginNotAllowed):
+        assert_same_origin(identity, Headers(sent))
+
+
 async def test_an_operators_token_opens_nothing_of_a_tenant_and_no_tenants_token_opens_what_is_the_operators(
     verifier: TokenVerifier, token_mint: TokenMint
 ) -> None:

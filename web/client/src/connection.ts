@@ -85,6 +85,8 @@ async function attempt(
       body: body === undefined ? null : JSON.stringify(body),
       // who calls is said by a header, never by the browser's cookies
       credentials: "omit",
+      // of its own server a page asks without `Origin`; then this says which page a visitor's token is used on
+      referrerPolicy: "strict-origin",
       signal: signal ?? null,
     });
   } catch (error) {

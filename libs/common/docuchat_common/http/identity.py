@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
@@ -287,10 +288,30 @@ def assert_same_tenant(identity: Identity, named: str | None) -> None:
 def assert_same_origin(identity: Identity, headers: Headers) -> None:
     """OriginNotAllowed when a visitor's token comes from another page than it was made for, or from none.
 
-    A page cannot choose this header, so a token that was copied from one is of no use to any other.
+    A page cannot choose these headers, so a token that was copied from one is of no use to any other.
     """
-    if identity.origin is not None and headers.getlist("origin") != [identity.origin]:
+    if identity.origin is not None and _origins(headers) != [identity.origin]:
         raise OriginNotAllowed
+
+
+def _origins(headers: Headers) -> list[str]:
+    """The origins of the page that asks: one in `Origin`, or, where a browser leaves that out, that of `Referer`.
+
+    It does so where a page GETs from its own server (Fetch, "append a request `Origin` header"); a page can shorten
+    `Referer` there, and choose it only among its own addresses.
+    """
+    named = headers.getlist("origin")
+    if named or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return named
+    return [origin for referrer in headers.getlist("referer") if (origin := _origin_of(referrer)) is not None]
+
+
+def _origin_of(address: str) -> str | None:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 _bearer = HTTPBearer(auto_error=False, description="The `access_token` of POST /v1/auth/verify-code.")

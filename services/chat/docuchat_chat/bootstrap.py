@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from aiohttp import ClientSession
@@ -26,6 +25,7 @@ from docuchat_chat.attachments.service import AttachmentService
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.chatbots.versions import Versions
+from docuchat_chat.container import Container
 from docuchat_chat.conversations.orphans import Orphans
 from docuchat_chat.conversations.ports import RunningTurns
 from docuchat_chat.conversations.removals import Removals
@@ -68,7 +68,6 @@ from docuchat_common.db.queries import load_queries
 from docuchat_common.erasure import ERASE_EVERY, TenantErasure
 from docuchat_common.exporting import Exporter
 from docuchat_common.http.client import ServiceClient, open_http_client
-from docuchat_common.http.health import Check
 from docuchat_common.http.holds import HoldsClient
 from docuchat_common.http.identity import TokenVerifier
 from docuchat_common.http.ledger import UsageLedger
@@ -94,35 +93,6 @@ from docuchat_models.wordllama import WordLlamaEmbedder
 EXPORTED = ("providers", "chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares", "chat_sessions")
 _FOLLOWERS = 4_000
 """Readers of other processes' turns that may wait in Redis at once, each on a connection of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """What routes reach of a running service: use cases, no adapters."""
-
-    settings: Settings
-    verifier: TokenVerifier
-    search: SearchService
-    attachments: AttachmentService
-    conversations: ConversationService
-    feedback: FeedbackService
-    transcripts: TranscriptService
-    sharing: SharingService
-    presence: PresenceService
-    chatbots: ChatbotService
-    insights: InsightService
-    providers: ProviderService
-    turns: Turns
-    openai: OpenAI
-    mcp: McpServer
-    idempotency: Idempotency
-    sealed_answers: SealedAnswers
-    exporter: Exporter
-    refusals: Refusals
-    background: Background
-    dead_letters: DeadLetterOffice
-    checks: Mapping[str, Check]
-    watched: Mapping[str, Check]
 
 
 @asynccontextmanager

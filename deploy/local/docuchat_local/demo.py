@@ -6,7 +6,8 @@ from pathlib import Path
 from textwrap import shorten
 
 from docuchat_client import DocuChat, DocuChatError
-from docuchat_client.models import Document, Usage, UsageWindow
+from docuchat_client.models import Document
+from docuchat_client.usage_models import Usage, UsageWindow
 from docuchat_local.environment import ROOT
 from docuchat_local.errors import LocalError
 from docuchat_local.probes import wait_for_code

@@ -21,13 +21,14 @@ from docuchat_client.credentials import Credentials, CredentialStore, MemoryCred
 from docuchat_client.errors import ConnectionFailed, NotFound, RateLimited, ServiceUnavailable, UnexpectedAnswer
 from docuchat_client.exports import Exports
 from docuchat_client.following import Following
-from docuchat_client.models import DeletionReceipt, Document, Page, SearchResult, SearchResults, Usage
+from docuchat_client.models import DeletionReceipt, Document, Page, SearchResult, SearchResults
 from docuchat_client.people import People
 from docuchat_client.sharing import Sharing
 from docuchat_client.sse import read_events
 from docuchat_client.tenancy import Tenancy
 from docuchat_client.transport import Transport
 from docuchat_client.uploading import Uploading
+from docuchat_client.usage_models import Usage
 
 DEFAULT_SERVER = "http://localhost:8000"
 _POLL_SECONDS = 1.0

@@ -26,7 +26,18 @@ from docuchat_client.errors import (
     error_from_body,
     error_from_frame,
 )
-from docuchat_client.models import AnswerEvent, Citation, Delta, End, Source, Sources, Start, TurnUsage, parse_event
+from docuchat_client.models import (
+    AnswerEvent,
+    Citation,
+    Delta,
+    End,
+    Fallback,
+    Source,
+    Sources,
+    Start,
+    TurnUsage,
+    parse_event,
+)
 from docuchat_client.sse import read_events
 from docuchat_client.transport import Transport, backoff
 
@@ -73,6 +84,7 @@ class AnswerStream:
         self.session_id: str | None = None
         self.message_id: UUID | None = None
         self.model: str | None = None
+        self.fallback: Fallback | None = None
         self.chatbot_id: UUID | None = None
         self.chatbot_version: int | None = None
         self.sources: list[Source] = []
@@ -183,6 +195,7 @@ class AnswerStream:
             self.citations, self.usage, self.finish_reason = event.citations, event.usage, event.finish_reason
             self.message_id = event.message_id or self.message_id
             self.own_knowledge = event.own_knowledge
+            self.model, self.fallback = event.model or self.model, event.fallback
         return event
 
     def _note_start(self, event: Start) -> None:

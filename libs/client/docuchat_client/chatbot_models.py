@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from docuchat_client.models import Citation, Message, Model, Rating, SessionId, TurnUsage
+from docuchat_client.models import Citation, Fallback, Message, Model, Rating, SessionId, TurnUsage
 
 Language = Literal["en", "fa", "de", "ar"]
 
@@ -35,6 +35,7 @@ class ChatbotConfig(Model):
     collections: list[UUID]
     system_prompt: str
     model: str | None = None
+    fallback_model: str | None = None
     temperature: float | None = None
     top_k: int | None = None
     greeting: str | None
@@ -148,6 +149,7 @@ class ChatbotAnswer(Model):
     """Sentences that the model knows from elsewhere."""
     usage: TurnUsage
     finish_reason: str | None = None
+    fallback: Fallback | None = None
     searched_as: str | None = None
     """The question as it was searched, where that is in other words."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -227,6 +226,16 @@ class ChatWithMessages(Chat):
     next_cursor: str | None = None
 
 
+class Fallback(Model):
+    """Why another model answered than the one that was asked."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    asked: str = Field(alias="from")
+    """The model that was asked first."""
+    reason: str
+
+
 class Answer(Model):
     """A whole answer."""
 
@@ -236,6 +245,8 @@ class Answer(Model):
     message: Message
     usage: TurnUsage
     model: str | None = None
+    """The one that answered."""
+    fallback: Fallback | None = None
     finish_reason: str | None = None
     searched_as: str | None = None
     chatbot_id: UUID | None = None
@@ -287,6 +298,9 @@ class End(Model):
     seq: int | None = None
     message_id: UUID | None = None
     finish_reason: str | None = None
+    model: str | None = None
+    """The one that answered."""
+    fallback: Fallback | None = None
     searched_as: str | None = None
     usage: TurnUsage = TurnUsage()
     citations: list[Citation] = []
@@ -315,74 +329,6 @@ class SearchResults(Model):
     """What a search found, best first."""
 
     results: list[SearchResult] = Field(validation_alias=AliasChoices("results", "items"))
-
-
-class UsageWindow(Model):
-    """Tokens and cost of a span of time."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    embedding_tokens: int = 0
-    total_tokens: int = 0
-    cost: Decimal = Decimal(0)
-    currency: str = "USD"
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-
-
-class Allowance(Model):
-    """A limit and what is left of it; `limit` None is no limit."""
-
-    limit: Decimal | None = None
-    used: Decimal = Decimal(0)
-    held: Decimal = Decimal(0)
-    remaining: Decimal | None = None
-
-
-class Quota(Model):
-    """The limits in force."""
-
-    tokens: Allowance | None = None
-    cost: Allowance | None = None
-    resets_at: datetime | None = None
-
-
-class OwnUsage(Model):
-    """The usage of the one who asks."""
-
-    last_24h: UsageWindow = UsageWindow()
-    last_7d: UsageWindow = UsageWindow()
-    period: UsageWindow = UsageWindow()
-    quota: Quota | None = None
-
-
-class ModelUsage(UsageWindow):
-    """The usage of one model."""
-
-    model: str
-
-
-class ChatbotUsage(Model):
-    """The usage of one chatbot in this period."""
-
-    chatbot_id: UUID
-    messages: int = 0
-    tokens: Allowance = Allowance()
-    cost: Decimal = Decimal(0)
-    currency: str = "USD"
-
-
-class Usage(Model):
-    """The usage of the tenant."""
-
-    last_24h: UsageWindow = UsageWindow()
-    last_7d: UsageWindow = UsageWindow()
-    period: UsageWindow = UsageWindow()
-    quota: Quota | None = None
-    me: OwnUsage | None = None
-    by_model: list[ModelUsage] = []
-    by_chatbot: list[ChatbotUsage] | None = None
-    """None to who does not see the usage of others."""
 
 
 def parse_event(data: dict[str, Any]) -> AnswerEvent | None:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from docuchat_client.models import ChatbotUsage, Citation, Document, Usage, UsageWindow
+from docuchat_client.models import Citation, Document
+from docuchat_client.usage_models import ChatbotUsage, Usage, UsageWindow
 
 # Text comes from documents and models: without these it can neither move the cursor nor rename the window.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

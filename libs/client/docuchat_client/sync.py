@@ -12,7 +12,7 @@ from uuid import UUID
 from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
 from docuchat_client.answers import AnswerStream
 from docuchat_client.credentials import CredentialStore
-from docuchat_client.models import AnswerEvent, Citation, CodeSent, Source, Tokens, TurnUsage
+from docuchat_client.models import AnswerEvent, Citation, CodeSent, Fallback, Source, Tokens, TurnUsage
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,6 +126,16 @@ class BlockingAnswerStream:
     def own_knowledge(self) -> list[str]:
         """Sentences that the model knows from elsewhere; known at the end."""
         return self._stream.own_knowledge
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked; at the end the one that answered."""
+        return self._stream.model
+
+    @property
+    def fallback(self) -> Fallback | None:
+        """Why another model answered than the one that was asked; known at the end."""
+        return self._stream.fallback
 
     @property
     def usage(self) -> TurnUsage | None:

@@ -14,7 +14,15 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from docuchat_client import AsyncDocuChat, DemoLimitReached, DocuChatError, chat_models, chatbot_models, models
+from docuchat_client import (
+    AsyncDocuChat,
+    DemoLimitReached,
+    DocuChatError,
+    chat_models,
+    chatbot_models,
+    models,
+    usage_models,
+)
 from docuchat_client.answers import AnswerStream
 from docuchat_client.chat_models import FeedbackReason, OpenedChatSession
 from docuchat_client.cli.chatbots import Clearable
@@ -25,10 +33,10 @@ from .documented import Documented, openapi, resolved
 PUBLISHABLE = f"pub_{uuid.UUID(CHAT).hex}"
 READ = {
     models.Answer: "AnswerView", models.AttachedFile: "AttachedFileView", models.Begun: "BegunView",
-    models.Chat: "ChatView", models.ChatWithMessages: "ChatWithMessages", models.ChatbotUsage: "ChatbotUsage",
+    models.Chat: "ChatView", models.ChatWithMessages: "ChatWithMessages", usage_models.ChatbotUsage: "ChatbotUsage",
     models.Delta: "DeltaFrame", models.End: "EndFrame", models.Feedback: "FeedbackView", models.Match: "MatchView",
     models.Message: "PlacedMessageView", models.Sources: "SourcesFrame", models.Start: "StartFrame",
-    models.Usage: "UsageReport", chat_models.ChatSession: "ChatSessionView",
+    usage_models.Usage: "UsageReport", chat_models.ChatSession: "ChatSessionView",
     chat_models.OpenedChatSession: "OpenedChatSession", chat_models.Share: "ShareView",
     chat_models.IssuedShare: "IssuedShareView", chat_models.SharedChat: "SharedChatView",
     chat_models.SharedMessage: "SharedMessageView", chat_models.Ticket: "TicketView",
@@ -46,6 +54,7 @@ READ = {
 }  # fmt: skip
 SAID = {
     "description": "d", "system_prompt": "p", "collections": [CHAT], "model": "m", "temperature": 0.5, "top_k": 3,
+    "fallback_model": "f",
     "greeting": "g", "suggested_questions": ["q"], "language": "fa", "nothing_found": "n", "origins": ["https://a.b"],
     "demo_messages": 5, "tokens_per_month": 7, "tokens_per_visitor": 6, "colours": {"accent": "#1a73e8"},
     "answer_policy": {"own_knowledge": True, "citations_required": False, "refused_subjects": ["war"]},

@@ -159,6 +159,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             policy=policy,
             owner=owner,
             clock=clock,
+            second_holds=UsageHolds(holds_client, HoldKind.CHAT, lease, counts_messages=False),
             titles=_open_titles(stack, settings, transactions, holds_client, metering, counter_for, registry, owner),
         )
         asking = AskService(

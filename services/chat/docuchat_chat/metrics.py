@@ -8,6 +8,7 @@ OPEN_TURNS = Gauge(
     "docuchat_chat_open_turns", "Turns being answered or settled in this process: what MAX_RUNNING_TURNS counts."
 )
 TURNS = Counter("docuchat_chat_turns", "Turns by how they ended.", ["state"])
+FALLBACKS = Counter("docuchat_chat_fallbacks", "Turns that a second model was asked to answer, by why.", ["reason"])
 FIRST_TOKEN_SECONDS = Histogram(
     "docuchat_chat_provider_first_token_seconds",
     "From the call of the provider to its first token.",

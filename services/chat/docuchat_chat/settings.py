@@ -31,6 +31,9 @@ class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
     allowed_models: Annotated[tuple[str, ...], NoDecode] = ()
     """Models that may be asked for, separated by commas; OPENAI_MODEL always is."""
 
+    fallback_model: str | None = None
+    """Answers when the provider of a model does not, where no chatbot is asked; empty: no other does."""
+
     max_message_chars: int = Field(default=16_000, ge=1)
     max_context_tokens: int = Field(default=8000, ge=500)
     max_history_tokens: int = Field(default=2000, ge=0)
@@ -102,6 +105,7 @@ class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
         """Return the limits for the use cases."""
         return Policy(
             default_model=self.models()[0],
+            fallback_model=self.fallback_model or None,
             max_message_chars=self.max_message_chars,
             max_context_tokens=self.max_context_tokens,
             max_output_tokens=self.max_output_tokens,

@@ -76,7 +76,10 @@ class World:
         self.spool_dir = spool_dir
         self._stack = stack
         self.model = fakes.ScriptedModel()
+        self.models: Any = EnvironmentModels(self.model, "openai", (MODEL, "gpt-4o"))
         self.holds = fakes.FakeHolds()
+        of_both = self.holds.open_holds, self.holds.released, self.holds.settled
+        self.second_holds = fakes.FakeHolds(open_holds=of_both[0], released=of_both[1], settled=of_both[2])
         self.embedder = fakes.FakeEmbedder()
         self.ledger = fakes.FakeLedger()
         self.counters = Counters()
@@ -123,9 +126,15 @@ class World:
             "owner": self.owner,
             "clock": SystemClock(),
         }
-        self.generator = Generator(holds=self.holds, board=self.board, spool=self.spool, policy=self.policy, **common)
+        self.generator = Generator(
+            holds=self.holds,
+            board=self.board,
+            spool=self.spool,
+            policy=self.policy,
+            second_holds=self.second_holds,
+            **common,
+        )
         self.retrieval = Retrieval(self.transactions, self.embedder, self.metering, self.owner)
-        self.models = EnvironmentModels(self.model, "openai", (MODEL, "gpt-4o"))
         self.asking = AskService(
             models=self.models,
             holds=self.holds,
@@ -160,7 +169,8 @@ class World:
     async def other_process(self) -> World:
         """Another process on the same store and board."""
         other = World(self.database, self._opened, self._redis_url, self.spool_dir, self._stack)
-        other.model, other.holds, other.embedder = self.model, self.holds, self.embedder
+        other.model, other.models, other.embedder = self.model, self.models, self.embedder
+        other.holds, other.second_holds = self.holds, self.second_holds
         other.caller, other.policy, other.ledger = self.caller, self.policy, self.ledger
         return await other.start()
 

@@ -22,7 +22,7 @@ from docuchat_common.ids import HoldId, TenantId, uuid7
 from docuchat_models.chat import Piece, TokenUsage
 
 
-@dataclass
+@dataclass(eq=False)
 class ScriptedModel:
     """Yields pieces, waits at gates, raises errors: one script a call, the last one again and again."""
 
@@ -101,12 +101,14 @@ class FakeHolds:
     settled: list[HoldId] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: int = 0
+    priced: list[tuple[str, str]] = field(default_factory=list)
 
     async def open(
         self, caller: Caller, priced: Priced, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
         self.asked += 1
         self.terms.append(terms)
+        self.priced.append((priced.provider, priced.model))
         if self.gate is not None:
             await self.gate.wait()
         if self.refusal is not None:

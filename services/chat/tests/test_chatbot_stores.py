@@ -30,6 +30,7 @@ WHOLE = Config(
     collections=(CollectionId(uuid7()),),
     system_prompt="You sell shoes.",
     model="gpt-4o",
+    fallback_model="openai/gpt-4o",
     temperature=0.5,
     top_k=4,
     language="fa",

@@ -254,6 +254,17 @@ async def test_a_draft_whose_model_is_allowed_no_more_is_not_published(workshop:
     assert (await since.get(workshop.manager, chatbot_id)).live is None
 
 
+async def test_a_second_model_must_be_allowed_as_the_first_must(workshop: Workshop) -> None:
+    with pytest.raises(ModelNotAllowed):
+        await workshop.chatbots.create(workshop.manager, NewChatbot("Shop", config=Config(fallback_model="gone")))
+    chatbot_id = await workshop.create()
+    with pytest.raises(ModelNotAllowed):
+        await workshop.edit(chatbot_id, fallback_model="gone")
+    await workshop.edit(chatbot_id, fallback_model="openai/gpt-4o")
+    version = await workshop.chatbots.publish(workshop.manager, chatbot_id, None)
+    assert version.config.fallback_model == "openai/gpt-4o"
+
+
 async def test_a_tenant_has_so_many_chatbots_also_when_all_are_made_at_once(workshop: Workshop) -> None:
     made = await asyncio.gather(*(workshop.create() for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(each, TooManyChatbots) for each in made) == 3

@@ -121,6 +121,8 @@ async def _show(answer: AnswerStream) -> None:
         screen.citations(answer.citations)
     for sentence in answer.own_knowledge:
         screen.line(f"Not from the documents: {one_line(sentence)}", style="dim")
+    if answer.fallback is not None:
+        screen.note(f"{answer.model} answered in place of {answer.fallback.asked}: {answer.fallback.reason}.")
     if early := _EARLY_ENDS.get(answer.finish_reason or ""):
         screen.note(early)
     if answer.chat_id is not None and screen.is_terminal:

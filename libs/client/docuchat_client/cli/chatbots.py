@@ -54,6 +54,7 @@ class Clearable(StrEnum):
     ORIGINS = "origins"
     SUGGESTED_QUESTIONS = "suggested_questions"
     SYSTEM_PROMPT = "system_prompt"
+    FALLBACK_MODEL = "fallback_model"
     TEMPERATURE = "temperature"
     TOKENS_PER_MONTH = "tokens_per_month"
     TOKENS_PER_VISITOR = "tokens_per_visitor"
@@ -68,6 +69,7 @@ Collections = Annotated[
     typer.Option("--collection", metavar="NAME|ID", help="Answers from it besides its own documents; repeatable."),
 ]
 Model = Annotated[str | None, typer.Option(help="One that the service allows.")]
+Fallback = Annotated[str | None, typer.Option(help="Answers when the provider of the first does not.")]
 Temperature = Annotated[float | None, typer.Option(min=0, max=2)]
 TopK = Annotated[int | None, typer.Option(min=1, max=50, help="How many passages an answer may rest on.")]
 Greeting = Annotated[str | None, typer.Option(help="What a page shows first.")]
@@ -145,6 +147,7 @@ def create_chatbot(
     prompt_file: PromptFile = None,
     collection: Collections = None,
     model: Model = None,
+    fallback_model: Fallback = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     greeting: Greeting = None,
@@ -165,7 +168,8 @@ def create_chatbot(
     """Make a chatbot, and print its secret key: this once."""
     fields = {
         "description": description, "system_prompt": _prompt(system_prompt, prompt_file), "model": model,
-        "temperature": temperature, "top_k": top_k, "greeting": greeting, "suggested_questions": suggest or None,
+        "fallback_model": fallback_model, "temperature": temperature, "top_k": top_k,
+        "greeting": greeting, "suggested_questions": suggest or None,
         "language": language, "nothing_found": nothing_found, "origins": origin or None,
         "demo_messages": demo_messages, "tokens_per_month": tokens_per_month, "tokens_per_visitor": tokens_per_visitor,
         "answer_policy": _policy(AnswerPolicy(), own_knowledge, citations_required, refuse),
@@ -193,6 +197,7 @@ def edit_chatbot(
     prompt_file: PromptFile = None,
     collection: Collections = None,
     model: Model = None,
+    fallback_model: Fallback = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     greeting: Greeting = None,
@@ -216,7 +221,8 @@ def edit_chatbot(
     """
     fields = {
         "name": name, "description": description, "system_prompt": _prompt(system_prompt, prompt_file), "model": model,
-        "temperature": temperature, "top_k": top_k, "greeting": greeting, "suggested_questions": suggest or None,
+        "fallback_model": fallback_model, "temperature": temperature, "top_k": top_k,
+        "greeting": greeting, "suggested_questions": suggest or None,
         "language": language, "nothing_found": nothing_found, "origins": origin or None,
         "demo_messages": demo_messages, "tokens_per_month": tokens_per_month, "tokens_per_visitor": tokens_per_visitor,
     }  # fmt: skip

@@ -149,6 +149,19 @@ class TurnUsage(BaseModel):
     )
 
 
+class FallbackReference(BaseModel):
+    """Why another model answered than the one that was asked."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+    asked: str = Field(alias="from", description="The model that was asked first.")
+    reason: str = Field(
+        description="`provider_down` when its provider was known to be and was not asked, else the code of its failure "
+        "before the first token: `provider_rate_limited`, `provider_error`, `provider_timeout` or "
+        "`provider_interrupted`."
+    )
+
+
 class StartFrame(_Frame):
     """A turn began."""
 
@@ -158,7 +171,7 @@ class StartFrame(_Frame):
     session_id: str
     user_message_id: UUID | None = Field(default=None, description="The question.")
     message_id: UUID
-    model: str
+    model: str = Field(description="The model that is asked first; `end` names the one that answered.")
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answers, if one does.")
     chatbot_version: int | None = Field(default=None, ge=0, description="Which version of it: from 1; 0 is its draft.")
 
@@ -189,6 +202,8 @@ class EndFrame(_Frame):
     seq: int = Field(ge=1, description="One more than the number of deltas.")
     message_id: UUID
     finish_reason: FinishReason
+    model: str | None = Field(default=None, description="The model that answered.")
+    fallback: FallbackReference | None = Field(default=None, description="Set where that is not the one asked first.")
     searched_as: SearchedAs = None
     usage: TurnUsage
     citations: list[CitationReference]

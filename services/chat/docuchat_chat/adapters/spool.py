@@ -25,7 +25,7 @@ from docuchat_common.ids import TurnId
 logger = structlog.get_logger()
 
 _HEAD = struct.Struct(">16scI")
-_SENT, _REFUSED, _TEXT, _THOUGHT, _KEPT_BACK, _LET_OUT = b"S", b"R", b"T", b"H", b"K", b"O"
+_SENT, _REFUSED, _TEXT, _THOUGHT, _KEPT_BACK, _LET_OUT, _SECOND = b"S", b"R", b"T", b"H", b"K", b"O", b"F"
 _SUFFIX = ".spool"
 
 
@@ -50,6 +50,10 @@ class FileSpool:
     def refused(self, turn_id: TurnId) -> None:
         """Note that the provider took nothing of the last request."""
         self._write(turn_id, _REFUSED, b"")
+
+    def second(self, turn_id: TurnId) -> None:
+        """Note that all that follows is of the second model's call."""
+        self._write(turn_id, _SECOND, b"")
 
     def append(self, turn_id: TurnId, text: str) -> None:
         """Note what arrived."""
@@ -147,10 +151,13 @@ class SpoolFolder:
         paths = sorted(self._folder.glob(f"{owner}.*{_SUFFIX}"), key=lambda path: int(path.name.split(".")[1]))
         if not paths:
             return None
-        received = Received()
+        first = received = Received()
         for path in paths:
             for record_turn, kind, text in _records(path.read_bytes()):
                 if record_turn != turn_id.bytes:
+                    continue
+                if kind == _SECOND:
+                    received = first.second = Received()
                     continue
                 into = {_TEXT: received.pieces, _THOUGHT: received.thoughts, _KEPT_BACK: received.kept_back}.get(kind)
                 if into is not None:
@@ -159,7 +166,7 @@ class SpoolFolder:
                     received.kept_back.clear()
                 else:
                     received.sent = kind == _SENT
-        return received
+        return first
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

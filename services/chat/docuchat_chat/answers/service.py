@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +11,7 @@ import structlog
 
 from docuchat_chat.answers.domain import Findings, Passage
 from docuchat_chat.answers.errors import MessageEmpty
+from docuchat_chat.answers.outages import Silences
 from docuchat_chat.answers.ports import AnswersTx, EmbeddingHolds, Priced, QuestionEmbedder
 from docuchat_chat.answers.questions import asks_about_document
 from docuchat_chat.answers.terms import payers
@@ -35,31 +34,6 @@ class Books:
     hold_id: UUID | None = None
     chatbot_id: UUID | None = None
     """The chatbot that is asked."""
-
-
-class Silences:
-    """After a few failures in a row a provider is left alone for a while; then one question finds out.
-
-    Not `http.breaker`: that one is shut by a probe of `/livez`, which a provider does not have.
-    """
-
-    def __init__(self, *, most: int = 3, pause: timedelta = timedelta(seconds=10)) -> None:
-        self._most = most
-        self._pause = pause.total_seconds()
-        self._failures = 0
-        self._asked_at = 0.0
-
-    def admit(self) -> None:
-        """Raise ProviderFailed while the provider is left alone."""
-        now = time.monotonic()
-        if self._failures >= self._most and now - self._asked_at < self._pause:
-            raise ProviderFailed("The embedding provider does not answer, and is not asked for a moment.")
-        self._asked_at = now
-
-    def note(self, error: DocuChatError | None) -> None:
-        """Count what became of a question; a provider that refuses does answer."""
-        is_silent = isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused)
-        self._failures = self._failures + 1 if is_silent else 0
 
 
 class Retrieval:
@@ -91,7 +65,8 @@ class Retrieval:
         """Return the vector of a question. Raises RateLimited or UpstreamUnavailable."""
         if self.is_free:
             return (await self._embedder.embed(text)).vector
-        self._silences.admit()
+        if not self._silences.admits():
+            raise ProviderFailed("The embedding provider does not answer, and is not asked for a moment.")
         counted = self._embedder.count(text)
         call = ProviderCall(
             id=call_id_of(books.turn_id or uuid7(), "question"),
@@ -109,10 +84,10 @@ class Retrieval:
             try:
                 vector = await self._embedder.embed(text)
             except DocuChatError as error:
-                self._silences.note(error)
+                self._silences.note(is_silent=_is_silent(error))
                 made.outcome = billed(error, counted)
                 raise
-            self._silences.note(None)
+            self._silences.note(is_silent=False)
             if vector.estimated:
                 made.used(Used(vector.tokens, estimated=True))
             else:
@@ -146,6 +121,11 @@ class Retrieval:
         except DocuChatError as error:
             logger.warning("question.not_embedded", reason=error.code)
             return None
+
+
+def _is_silent(error: DocuChatError) -> bool:
+    """Tell whether a provider gave no answer; one that refuses does."""
+    return isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused)
 
 
 def begin_with(openings: Sequence[Passage], found: Findings, limit: int) -> Findings:

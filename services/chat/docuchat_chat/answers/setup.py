@@ -25,6 +25,8 @@ class Setup:
 
     model: str
     top_k: int
+    fallback_model: str | None = None
+    """Answers when the provider of the first is down; None where no other does."""
     temperature: float | None = None
     """None leaves it to the provider."""
     instructions: str = ""

@@ -37,6 +37,8 @@ class Config:
     """Answered from besides the chatbot's own."""
     system_prompt: str = ""
     model: str | None = None
+    fallback_model: str | None = None
+    """Answers when the provider of the first is down; None: none does."""
     temperature: float | None = None
     top_k: int | None = None
     language: Language | None = None

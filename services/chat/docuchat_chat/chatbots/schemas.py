@@ -84,6 +84,9 @@ class ChatbotFields(StrictBody):
     model: Annotated[Name, Field(max_length=100)] | None = Field(
         default=None, description="One that is allowed; null: the installation's default."
     )
+    fallback_model: Annotated[Name, Field(max_length=100)] | None = Field(
+        default=None, description="Answers when the provider of the first does not; null: no other does."
+    )
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
     top_k: Annotated[Whole, Field(ge=1, le=50)] | None = Field(
         default=None, description="How many passages an answer may rest on."

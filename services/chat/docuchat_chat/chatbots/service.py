@@ -259,7 +259,7 @@ class ChatbotService(Versions):
     async def _draft_of(self, edited: EditedChatbot, edit: Edit) -> Config:
         """Return the draft after an edit. Raises ModelNotAllowed."""
         draft = replace(edited.draft, **edit.draft)
-        if draft.model != edited.draft.model:
+        if (draft.model, draft.fallback_model) != (edited.draft.model, edited.draft.fallback_model):
             await self._require_model(edited.chatbot.tenant_id, draft)
         return draft
 
@@ -279,8 +279,9 @@ class ChatbotService(Versions):
             raise TooManyChatbots(limit=self._most)
 
     async def _require_model(self, tenant_id: TenantId, config: Config) -> None:
-        if config.model is not None:
-            await self._models.find(tenant_id, config.model)
+        for model in (config.model, config.fallback_model):
+            if model is not None:
+                await self._models.find(tenant_id, model)
 
 
 async def _find_edited(tx: ChatbotsTx, caller: Caller, chatbot_id: ChatbotId, revision: int | None) -> EditedChatbot:

@@ -38,6 +38,7 @@ class ConfigView(BaseModel):
     collections: list[UUID]
     system_prompt: str
     model: str | None
+    fallback_model: str | None
     temperature: float | None
     top_k: int | None
     greeting: str | None

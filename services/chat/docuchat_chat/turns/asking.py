@@ -18,6 +18,7 @@ from docuchat_chat.turns.checks import Checks
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_chat.turns.drafts import Draft, take
 from docuchat_chat.turns.errors import RequestInProgress, ShuttingDown, TooBusy
+from docuchat_chat.turns.fallbacks import Standby
 from docuchat_chat.turns.generation import Generator
 from docuchat_chat.turns.histories import Histories
 from docuchat_chat.turns.live import Registry
@@ -63,7 +64,7 @@ class AskService:
         self._idempotency = Idempotency(transactions)
         self._registry = registry
         self._policy = policy
-        self._checks = Checks(policy, models, counter_for)
+        self._checks = Checks(policy, Standby(models, generator.outages), counter_for)
         self._branches = Branches(transactions, models, policy)
         self._setups = Setups(chatbots, policy)
         self._visitors = visitors

@@ -56,8 +56,8 @@ class Branches:
                     (asked,) = await tx.chats.messages(caller, chat, [(before, before)], 1)
                     draft.question = _asked_of(replace(question, text=asked.content), asked)
                     draft.place = Place(before, asked.id)
-                    if not question.model and message.model is not None:
-                        answered_by = message.model
+                    if not question.model:
+                        answered_by = message.metadata.get("fallback", {}).get("from") or message.model
                 case never:
                     assert_never(never)
         draft.chat = chat

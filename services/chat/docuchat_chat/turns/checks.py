@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from docuchat_chat.answers.errors import MessageEmpty
-from docuchat_chat.answers.ports import AnswerModels, CounterFor
+from docuchat_chat.answers.ports import CounterFor
 from docuchat_chat.answers.prompt import TOKENS_PER_MESSAGE, fixed_tokens, seamless
 from docuchat_chat.conversations.errors import MessageTooLong
 from docuchat_chat.turns.domain import BranchKind, Question
 from docuchat_chat.turns.drafts import Draft
+from docuchat_chat.turns.fallbacks import Standby
 from docuchat_chat.turns.policy import Policy
 
 
 class Checks:
     """Refuses questions that cannot be answered, and tells what the others may cost."""
 
-    def __init__(self, policy: Policy, models: AnswerModels, counter_for: CounterFor) -> None:
+    def __init__(self, policy: Policy, standby: Standby, counter_for: CounterFor) -> None:
         self._policy = policy
-        self._models = models
+        self._standby = standby
         self._counter_for = counter_for
 
     def clean(self, question: Question) -> Question:
@@ -43,7 +44,7 @@ class Checks:
         Raises ModelNotAllowed or MessageTooLong.
         """
         policy, question, setup = self._policy, draft.question, draft.setup
-        draft.model = await self._models.find(draft.caller.tenant_id, setup.model)
+        draft.model, draft.standby, draft.fallback = await self._standby.choose(draft.caller.tenant_id, setup)
         counter = self._counter_for(draft.model.model)
         tokens, asked = counter.count(question.text), seamless(question.text)
         fixed = fixed_tokens(asked, setup, counter)

@@ -117,6 +117,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """Why a second model answers."""
+
+    model: str
+    """The one that was to be asked."""
+    reason: str
+    hold_id: HoldId | None = None
+    """The first call's hold, which still has the message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer, from before the provider is called until it is settled."""
 
@@ -143,6 +154,8 @@ class Turn:
     """As of the setup."""
     searched_as: str | None = None
     """What was searched for the question; None when that was the question itself."""
+    fallback: Fallback | None = None
+    """Set where `model` answers in place of another."""
     wants_title: bool = False
     """Whether its chat has no title but the beginning of a question."""
     has_key: bool = False
@@ -160,6 +173,22 @@ class Turn:
     def tenant_id(self) -> TenantId:
         """The tenant of the caller."""
         return self.caller.tenant_id
+
+    @property
+    def asked_model(self) -> str:
+        """The model that was to be asked, as it was told when the turn began."""
+        return self.model if self.fallback is None else self.fallback.model
+
+    @property
+    def hold_ids(self) -> tuple[HoldId, ...]:
+        """All holds of the turn."""
+        both = self.hold_id, self.fallback.hold_id if self.fallback is not None else None
+        return tuple(hold_id for hold_id in both if hold_id is not None)
+
+    @property
+    def message_hold_id(self) -> HoldId | None:
+        """The hold that has the message, of several."""
+        return self.fallback.hold_id if self.fallback is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +213,18 @@ class Outcome:
     tokenizer: str | None = None
 
 
+def fallback_fields(fallback: Fallback) -> dict[str, str]:
+    """Return what is told of a fallback."""
+    return {"from": fallback.model, "reason": fallback.reason}
+
+
 def metadata_of(turn: Turn, outcome: Outcome) -> dict[str, Any]:
     """Return what is told of an answer beside its text and its books."""
     metadata: dict[str, Any] = {"finish_reason": outcome.finish_reason, "not_cited": list(outcome.not_cited)}
     if outcome.own_knowledge:
         metadata["own_knowledge"] = list(outcome.own_knowledge)
+    if turn.fallback is not None:
+        metadata["fallback"] = fallback_fields(turn.fallback)
     if turn.searched_as is not None:
         metadata["searched_as"] = turn.searched_as
     if turn.chatbot_id is not None:
@@ -225,3 +261,5 @@ class Received:
     """What the model wrote of an answer that was not shown, for want of citations: billed too."""
     sent: bool = False
     """Whether the request may have reached the provider."""
+    second: Received | None = None
+    """What is known of the second model's call, once the turn has moved on to it."""

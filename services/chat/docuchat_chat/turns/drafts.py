@@ -14,7 +14,7 @@ from docuchat_chat.answers.setup import Setup
 from docuchat_chat.answers.small_talk import Remark
 from docuchat_chat.chatbots.domain import Chatbot
 from docuchat_chat.conversations.domain import ANYWHERE, Chat, Place
-from docuchat_chat.turns.domain import Question
+from docuchat_chat.turns.domain import Fallback, Question
 from docuchat_chat.turns.errors import TooBusy
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.slots import Slot
@@ -35,6 +35,10 @@ class Draft:
     """Where a visitor comes from."""
     model: ServedModel | None = None
     """What answers, once it is known to be allowed."""
+    standby: ServedModel | None = None
+    """What answers when that one is down."""
+    fallback: Fallback | None = None
+    """Of what it is asked instead."""
     budget: int = 0
     """The most input tokens that it may cost: held for it, and the prompt is kept to it."""
     chatbot: Chatbot | None = None

@@ -13,11 +13,12 @@ from uuid import UUID
 import orjson
 
 from docuchat_chat.answers.snapshots import citation_fields, source_fields
-from docuchat_chat.turns.domain import Outcome, Turn, TurnState
+from docuchat_chat.turns.domain import Outcome, Turn, TurnState, fallback_fields
 from docuchat_common.contracts.frames import (
     CitationReference,
     EndFrame,
     ErrorFrame,
+    FallbackReference,
     SourceReference,
     SourcesFrame,
     StartFrame,
@@ -41,7 +42,7 @@ def opening_frame(turn: Turn) -> bytes:
         session_id=turn.session_id,
         user_message_id=turn.user_message_id,
         message_id=turn.message_id,
-        model=turn.model,
+        model=turn.asked_model,
         **of_chatbot,
     )
     noticed = {} if turn.notice is None else {"notice": turn.notice}
@@ -84,6 +85,8 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
     if turn.searched_as is not None:
         more["searched_as"] = turn.searched_as
     assert outcome.finish_reason != "error"  # that is the state of what failed
+    if turn.fallback is not None:
+        more["fallback"] = FallbackReference.model_validate(fallback_fields(turn.fallback))
     usage = outcome.usage
     end = EndFrame(
         type="end",
@@ -91,6 +94,7 @@ def terminal_frame(seq: int, turn: Turn, outcome: Outcome) -> bytes:
         seq=seq,
         message_id=turn.message_id,
         finish_reason=outcome.finish_reason,
+        model=turn.model,
         usage=TurnUsage(
             input_tokens=usage.input_tokens if usage else 0,
             output_tokens=usage.output_tokens if usage else 0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from docuchat_chat.answers.notices import nothing_found
-from docuchat_chat.answers.ports import AnswerRequest, CounterFor
+from docuchat_chat.answers.outages import Outages
+from docuchat_chat.answers.ports import AnswerRequest, CounterFor, EmbeddingHolds
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_chat.answers.release import Release
 from docuchat_chat.answers.text import unmarked
@@ -18,11 +19,12 @@ from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
 from docuchat_chat.titles.service import FirstAnswer, Titles
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
 from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
+from docuchat_chat.turns.fallbacks import Fallbacks, outage_of
 from docuchat_chat.turns.frames import terminal_frame
 from docuchat_chat.turns.live import LiveTurn, Registry
 from docuchat_chat.turns.policy import Policy
 from docuchat_chat.turns.ports import Holds, Spool, TurnBoard, TurnsTx
-from docuchat_chat.turns.settling import conclude, settle_or_reduce
+from docuchat_chat.turns.settling import close_holds, conclude, settle_or_reduce
 from docuchat_common.background import cancel
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.frames import FinishReason
@@ -61,9 +63,10 @@ class Generator:
         policy: Policy,
         owner: str,
         clock: Clock,
+        second_holds: EmbeddingHolds,
         titles: Titles | None = None,
     ) -> None:
-        """`titles`: who gives a chat its title after its first answer."""
+        """`titles`: who gives a chat its title after its first answer. `second_holds` count no messages."""
         self._transactions = transactions
         self._holds = holds
         self._board = board
@@ -73,6 +76,15 @@ class Generator:
         self._policy = policy
         self._owner = owner
         self._clock = clock
+        self._fallbacks = Fallbacks(
+            transactions=transactions,
+            holds=holds,
+            second_holds=second_holds,
+            counter_for=counter_for,
+            policy=policy,
+            owner=owner,
+        )
+        self.outages = Outages()
         self._titles = titles
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -154,12 +166,28 @@ class Generator:
         most = self._policy.longest_answer(live.setup)
         bounds = TokenBounds()
         return used_of(
-            bounded(reported.input_tokens if reported else None, live.prompt.tokens, bounds, "input_tokens"),
+            bounded(reported.input_tokens if reported else None, live.turn.prompt_tokens, bounds, "input_tokens"),
             bounded(reported.output_tokens if reported else None, counted, bounds, "output_tokens", allowed=most),
         )
 
     async def _generate(self, live: LiveTurn) -> _Ending:
-        """Call the provider, again while it took nothing and may later; the text goes into the log as it comes."""
+        """Call the provider, and the one that stands by when it fails before anything came of it."""
+        if live.turn.fallback is not None:
+            self._spool.second(live.turn.id)
+        while True:
+            try:
+                return await self._call(live)
+            except (DocuChatError, TimeoutError) as error:
+                reason = outage_of(error)
+                if reason is None or live.has_begun:
+                    raise
+                self.outages.note(live.served.answers, is_down=True)
+                if not await self._fallbacks.move_on(live, reason):
+                    raise
+                self._spool.second(live.turn.id)
+
+    async def _call(self, live: LiveTurn) -> _Ending:
+        """Call a provider, again while it took nothing and may later; the text goes into the log as it comes."""
         policy = self._policy
         request = AnswerRequest(
             model=live.served.model,
@@ -216,7 +244,7 @@ class Generator:
                         if release.is_cut:
                             break
         except DocuChatError as error:
-            if not accepted and billed(error, live.prompt.tokens) is None:
+            if not accepted and billed(error, live.turn.prompt_tokens) is None:
                 self._spool.refused(turn_id)
                 live.log.sent = False
             raise
@@ -232,6 +260,9 @@ class Generator:
     def _take(self, live: LiveTurn, release: Release, piece: Piece) -> None:
         """Show what is to be shown of a piece, and note the rest: it is billed all the same."""
         turn_id = live.turn.id
+        if not live.has_begun and (piece.text or piece.thoughts):
+            live.has_begun = True
+            self.outages.note(live.served.answers, is_down=False)
         if piece.text:
             self._show(live, release.feed(piece.text))
             if release.is_shut:
@@ -258,19 +289,20 @@ class Generator:
             self._board.publish(live.log)
 
     async def _keep_hold(self, live: LiveTurn) -> None:
-        hold_id = live.turn.hold_id
-        if hold_id is None:
+        if live.turn.hold_id is None:
             return
         # Most answers end before it is worth a call: settling frees the rest just as well.
         await asyncio.sleep(self._policy.hold_shrink.total_seconds())
-        await self._holds.renew(hold_id, live.prompt.tokens + self._policy.longest_answer(live.setup))
+        most = self._policy.longest_answer(live.setup)
+        await self._holds.renew(live.turn.hold_id, live.turn.prompt_tokens + most)
         while True:
             await asyncio.sleep(self._policy.hold_renewal.total_seconds())
-            await self._holds.renew(hold_id)
+            for hold_id in live.turn.hold_ids:
+                await self._holds.renew(hold_id)
 
     async def _settle(self, live: LiveTurn, outcome: Outcome) -> None:
-        turn = live.turn
         settlement, outcome = await self._settle_at_last(live, outcome)
+        turn = live.turn
         self._spool.settled(turn.id)
         if settlement is Settlement.DONE_BEFORE:
             async with self._transactions(turn.tenant_id) as tx:
@@ -282,10 +314,9 @@ class Generator:
                 logger.warning("turn.settled_elsewhere", turn_id=str(turn.id))
                 self._close_unsettled(live, AnswerInterrupted())
                 return
-        if outcome.usage is None and turn.hold_id is not None:
-            # What a provider embeds but does not answer is a message, too: it could be asked, and paid, without an end.
-            is_refused = live.is_embedded and outcome.error_code == ProviderRefused.code
-            await (self._holds.settle if is_refused else self._holds.release)(turn.hold_id)
+        # What a provider embeds but does not answer is a message, too: it could be asked, and paid, without an end.
+        is_refused = live.is_embedded and outcome.error_code == ProviderRefused.code
+        await close_holds(self._holds, turn, outcome.usage, counts_message=is_refused)
         live.outcome = outcome
         if not live.log.closed:  # else its readers were told otherwise; from now on the store knows
             live.log.close(terminal_frame(len(outcome.frame_lengths) + 1, turn, outcome))
@@ -316,7 +347,11 @@ class Generator:
         pause = 0.1
         while True:
             try:
-                return await settle_or_reduce(self._transactions, live.turn, outcome, self._owner)
+                settlement, outcome = await settle_or_reduce(self._transactions, live.turn, outcome, self._owner)
+                if settlement is Settlement.DONE_BEFORE and await self._fallbacks.has_moved_on(live):
+                    outcome = replace(outcome, usage=None)  # the first call is booked, and the second was not made
+                    continue
+                return settlement, outcome
             except TenantGone:
                 return Settlement.CHAT_GONE, outcome
             except Exception as error:

@@ -91,12 +91,24 @@ class LiveLog:
 class LiveTurn:
     """A turn in the making; generation runs apart from whoever listens."""
 
-    def __init__(self, turn: Turn, question: Question, prompt: Prompt, setup: Setup, served: ServedModel) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        question: Question,
+        prompt: Prompt,
+        setup: Setup,
+        served: ServedModel,
+        standby: ServedModel | None = None,
+    ) -> None:
+        """`standby` answers when `served` fails before its first token."""
         self.turn = turn
         self.question = question
         self.prompt = prompt
         self.setup = setup
         self.served = served
+        self.standby = standby
+        self.has_begun = False
+        """Whether anything came of the answer, shown or not."""
         self.log = LiveLog(turn)
         self.thoughts: list[str] = []
         """What the model wrote before its answer: not shown, and billed."""

@@ -25,6 +25,8 @@ class Policy:
     """Limits and deadlines, from the settings."""
 
     default_model: str
+    fallback_model: str | None = None
+    """Answers where no chatbot is asked and the model's provider is down."""
     max_message_chars: int = 16_000
     max_context_tokens: int = 8000
     max_output_tokens: int = 1024
@@ -64,7 +66,7 @@ class Policy:
 
     def setup(self, model: str = "") -> Setup:
         """Return what answers where no chatbot is asked; `model` empty is the default one."""
-        return Setup(model=model or self.default_model, top_k=self.top_k)
+        return Setup(model or self.default_model, self.top_k, self.fallback_model)
 
     def longest_answer(self, setup: Setup) -> int:
         """Return how many tokens an answer may have: what is wished for goes no further than what is allowed."""

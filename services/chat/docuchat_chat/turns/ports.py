@@ -13,6 +13,7 @@ from docuchat_chat.conversations.ports import ConversationsTx, OpenedChat
 from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Question, Received, Settlement, Turn
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, HoldId, TenantId, TurnId
+from docuchat_common.metering import ProviderCalls
 
 
 class TurnStore(Protocol):
@@ -28,6 +29,10 @@ class TurnStore(Protocol):
 
     async def finish(self, turn: Turn, outcome: Outcome, owner: str) -> Settlement:
         """Settle a turn that still runs and store its answer."""
+        ...
+
+    async def move_on(self, turn: Turn) -> bool:
+        """Let a turn that still runs stand for the call of its second model; False when it is settled, or does."""
         ...
 
     async def orphans(self, owner: str, known: Collection[TurnId], limit: int) -> list[OrphanedTurn]:
@@ -73,6 +78,11 @@ class TurnsTx(ConversationsTx, AnswersTx, Protocol):
     @property
     def turns(self) -> TurnStore:
         """Turns."""
+        ...
+
+    @property
+    def calls(self) -> ProviderCalls:
+        """Calls of providers beside those that turns stand for."""
         ...
 
 
@@ -156,6 +166,10 @@ class Spool(Protocol):
 
     def refused(self, turn_id: TurnId) -> None:
         """Note that the provider took nothing of the last request."""
+        ...
+
+    def second(self, turn_id: TurnId) -> None:
+        """Note that all that follows is of the second model's call."""
         ...
 
     def append(self, turn_id: TurnId, text: str) -> None:

@@ -19,7 +19,7 @@ from docuchat_chat.turns.domain import OrphanedTurn, Outcome, Received, Settleme
 from docuchat_chat.turns.errors import AnswerInterrupted
 from docuchat_chat.turns.live import Registry
 from docuchat_chat.turns.ports import DeadSpools, Holds, Spool, TurnBoard, TurnsTx
-from docuchat_chat.turns.settling import conclude, settle_or_reduce
+from docuchat_chat.turns.settling import close_holds, conclude, settle_or_reduce
 from docuchat_common.clock import Clock
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
@@ -95,14 +95,15 @@ class Recovery:
             if turn is None or turn.state is not TurnState.RUNNING:
                 return False
             passages = await tx.search.passages(orphan.tenant_id, [source.passage.chunk_id for source in turn.sources])
+        if turn.fallback is not None:
+            received = received.second or Received()
         outcome = self._outcome(turn, received, {passage.chunk_id: passage.text for passage in passages})
         settlement, outcome = await settle_or_reduce(self._transactions, turn, outcome, self._owner)
         if orphan.owner == self._owner:
             self._spool.settled(turn.id)
         if settlement is Settlement.DONE_BEFORE:
             return False
-        if outcome.usage is None and turn.hold_id is not None:
-            await self._holds.release(turn.hold_id)
+        await close_holds(self._holds, turn, outcome.usage)
         if settlement is Settlement.CHAT_GONE:
             await self._board.forget(turn.tenant_id, [turn.id])
         else:
@@ -122,7 +123,9 @@ class Recovery:
             shown = await self._board.received(orphan.tenant_id, orphan.turn_id)
         except UpstreamUnavailable:
             shown = Received()
-        return Received(shown.pieces, sent=True)
+        known = Received(shown.pieces, sent=True)
+        known.second = known  # of whichever call it was
+        return known
 
     def _outcome(self, turn: Turn, received: Received, texts: dict[ChunkId, str]) -> Outcome:
         counter = self._counter_for(turn.provider_model)

@@ -14,6 +14,7 @@ from docuchat_chat.answers.snapshots import citation_fields, source_fields, sour
 from docuchat_chat.conversations.ports import OpenedChat
 from docuchat_chat.turns.domain import (
     MESSAGE_STATUS,
+    Fallback,
     OrphanedTurn,
     Outcome,
     Question,
@@ -59,7 +60,7 @@ class TurnRepository:
             tokenizer=tokenizer,
             model=turn.model,
             provider=turn.provider,
-            provider_model=turn.provider_model if turn.provider_model != turn.model else None,
+            provider_model=_provider_model(turn),
             hold_id=turn.hold_id,
             prompt_tokens=turn.prompt_tokens,
             sources=orjson.dumps([source_fields(source) for source in turn.sources]).decode(),
@@ -70,7 +71,23 @@ class TurnRepository:
             key_id=turn.caller.key_id,
             chatbot_id=turn.chatbot_id,
             chatbot_version=turn.chatbot_version,
+            fallback=_fallback_json(turn.fallback),
         )
+
+    async def move_on(self, turn: Turn) -> bool:
+        """Let a turn that still runs stand for the call of its second model; False when it is settled, or does."""
+        moved = await _queries.move_on(
+            self._connection,
+            tenant_id=turn.tenant_id,
+            turn_id=turn.id,
+            model=turn.model,
+            provider=turn.provider,
+            provider_model=_provider_model(turn),
+            hold_id=turn.hold_id,
+            prompt_tokens=turn.prompt_tokens,
+            fallback=_fallback_json(turn.fallback),
+        )
+        return moved is not None
 
     async def find(self, tenant_id: TenantId, turn_id: TurnId, caller: Caller | None) -> Turn | None:
         """Return a turn; with `caller` only the caller's own, of a chat that is not deleted."""
@@ -89,6 +106,7 @@ class TurnRepository:
             self._connection,
             tenant_id=turn.tenant_id,
             turn_id=turn.id,
+            is_fallback=turn.fallback is not None,
             state=outcome.state.value,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
@@ -209,6 +227,7 @@ def _turn(row: asyncpg.Record) -> Turn:
         notice=row["notice"],
         chatbot_id=ChatbotId(row["chatbot_id"]) if row["chatbot_id"] is not None else None,
         chatbot_version=row["chatbot_version"],
+        fallback=_fallback(row["fallback"]),
         state=TurnState(row["state"]),
         usage=Used(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
         searched_as=row["searched_as"],
@@ -219,6 +238,25 @@ def _turn(row: asyncpg.Record) -> Turn:
         retry_after_seconds=row["retry_after_seconds"],
         finished_at=row["finished_at"],
     )
+
+
+def _provider_model(turn: Turn) -> str | None:
+    return turn.provider_model if turn.provider_model != turn.model else None
+
+
+def _fallback_json(fallback: Fallback | None) -> str | None:
+    if fallback is None:
+        return None
+    hold_id = str(fallback.hold_id) if fallback.hold_id is not None else None
+    return orjson.dumps({"from": fallback.model, "reason": fallback.reason, "hold_id": hold_id}).decode()
+
+
+def _fallback(stored: str | None) -> Fallback | None:
+    if stored is None:
+        return None
+    fields = orjson.loads(stored)
+    hold_id = HoldId(UUID(fields["hold_id"])) if fields["hold_id"] is not None else None
+    return Fallback(fields["from"], fields["reason"], hold_id)
 
 
 def _usage_json(usage: Used | None) -> str | None:

@@ -12,8 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.conversations.schemas import MessageView
 from docuchat_chat.turns.answering import Answer
-from docuchat_chat.turns.domain import Branch, BranchKind, Question
-from docuchat_common.contracts.frames import AskMessage, FinishReason, SearchedAs, SessionId
+from docuchat_chat.turns.domain import Branch, BranchKind, Question, Turn, fallback_fields
+from docuchat_common.contracts.frames import AskMessage, FallbackReference, FinishReason, SearchedAs, SessionId
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.ids import ChatbotId, ChatId, CollectionId, DocumentId, MessageId
 from docuchat_common.metering import Used
@@ -93,7 +93,8 @@ class AnswerView(BaseModel):
     turn_id: UUID
     message: MessageView
     usage: UsageView
-    model: str
+    model: str = Field(description="The one that answered.")
+    fallback: FallbackReference | None = Field(default=None, description="Set where that is not the one asked first.")
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answered, if one did.")
     chatbot_version: int | None = Field(default=None, description="Which version of it, from 1; 0 is its draft.")
     finish_reason: FinishReason = Field(
@@ -115,6 +116,7 @@ class AnswerView(BaseModel):
             message=MessageView.of(message),
             usage=UsageView.of(message.usage or Used(0)),
             model=answer.turn.model,
+            fallback=_fallback(answer.turn),
             chatbot_id=answer.turn.chatbot_id,
             chatbot_version=answer.turn.chatbot_version,
             finish_reason=message.metadata.get("finish_reason", "stop"),
@@ -169,6 +171,9 @@ class ChatbotAnswer(BaseModel):
     chatbot_version: int = Field(description="The version that answered, from 1; 0 is the draft.")
     usage: UsageView
     finish_reason: FinishReason = Field(description="As of `POST /v1/chat`.")
+    fallback: FallbackReference | None = Field(
+        default=None, description="Set where the chatbot's second model answered in place of its first."
+    )
     searched_as: SearchedAs = None
 
     @classmethod
@@ -189,6 +194,7 @@ class ChatbotAnswer(BaseModel):
             chatbot_version=turn.chatbot_version,
             usage=UsageView.of(message.usage or Used(0)),
             finish_reason=message.metadata.get("finish_reason", "stop"),
+            fallback=_fallback(turn),
             searched_as=turn.searched_as,
         )
 
@@ -200,3 +206,9 @@ class StoppedView(BaseModel):
     state: Literal["running", "completed", "stopped", "interrupted", "failed"] = Field(
         description="The state that the turn was found in; `running` means that it is being stopped."
     )
+
+
+def _fallback(turn: Turn) -> FallbackReference | None:
+    if turn.fallback is None:
+        return None
+    return FallbackReference.model_validate(fallback_fields(turn.fallback))

@@ -14,7 +14,7 @@ from docuchat_chat.answers.release import marked_parts
 from docuchat_chat.answers.terms import payers
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, Turn, TurnState
 from docuchat_chat.turns.errors import AnswerNotStored, asking_for_new_key
-from docuchat_chat.turns.ports import TurnsTx
+from docuchat_chat.turns.ports import Holds, TurnsTx
 from docuchat_common.acts import current_act
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
@@ -154,7 +154,13 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
     """Publish what a turn cost; its row is its provider call, and the event's id derives from the turn's."""
     if used is None:
         return
-    call = ProviderCall(
+    for event in usage_events(call_of(turn), used):
+        tx.outbox.add(event)
+
+
+def call_of(turn: Turn) -> ProviderCall:
+    """Return the call of a provider that a turn's row stands for."""
+    return ProviderCall(
         id=turn.id,
         tenant_id=turn.tenant_id,
         kind="chat",
@@ -167,8 +173,19 @@ def announce_usage(tx: TurnsTx, turn: Turn, used: Used | None) -> None:
         chat_id=turn.chat_id,
         turn_id=turn.id,
     )
-    for event in usage_events(call, used):
-        tx.outbox.add(event)
+
+
+async def close_holds(holds: Holds, turn: Turn, used: Used | None, *, counts_message: bool = False) -> None:
+    """Close what booking does not: all holds of a turn that is not booked, else the one that has its message alone.
+
+    `counts_message`: the message counts although nothing is booked of its answer.
+    """
+    message = turn.message_hold_id or turn.hold_id
+    for hold_id in turn.hold_ids:
+        if used is not None and hold_id == turn.hold_id:
+            continue  # the ledger settles it
+        is_counted = used is not None or (counts_message and hold_id == message)
+        await (holds.settle if is_counted else holds.release)(hold_id)
 
 
 def _act_of(turn: Turn) -> str:

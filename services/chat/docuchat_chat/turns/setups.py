@@ -57,6 +57,7 @@ class Setups:
         config = version.config
         return Setup(
             model=config.model or self._policy.default_model,
+            fallback_model=config.fallback_model,
             top_k=config.top_k or self._policy.top_k,
             temperature=config.temperature,
             instructions=config.system_prompt,

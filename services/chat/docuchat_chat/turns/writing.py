@@ -87,6 +87,7 @@ class Writing:
                 searched_as=draft.searched_as,
                 chatbot_id=draft.setup.chatbot_id,
                 chatbot_version=draft.setup.chatbot_version,
+                fallback=draft.fallback,
                 wants_title=opened.wants_title,
                 has_key=draft.claim is not None,
             )
@@ -98,7 +99,7 @@ class Writing:
                 await tx.requests.begin(draft.claim, turn.id)
         if question.is_kept:
             self._registry.written(turn)
-        live = LiveTurn(turn, question, prompt, draft.setup, draft.served)
+        live = LiveTurn(turn, question, prompt, draft.setup, draft.served, draft.standby)
         live.is_embedded = draft.vector is not None
         return live, library
 

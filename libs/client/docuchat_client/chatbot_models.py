@@ -205,6 +205,19 @@ class UseOfDay(Model):
     output_tokens: int
 
 
+class Snippet(Model):
+    """The script tag that shows a chatbot on a page, and what it needs there; `notes` say what is missing."""
+
+    html: str
+    publishable_id: str
+    script_url: str
+    integrity: str
+    version: str
+    origins: list[str] | None = None
+    content_security_policy: str
+    notes: list[str]
+
+
 class Unanswered(Model):
     """A question that nothing was found for."""
 

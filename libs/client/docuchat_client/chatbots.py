@@ -18,6 +18,7 @@ from docuchat_client.chatbot_models import (
     Insights,
     RotatedKey,
     ShownChatbot,
+    Snippet,
     VisitorToken,
 )
 from docuchat_client.errors import NotFound
@@ -119,6 +120,10 @@ class Chatbots(Calls):
         """Another secret, told this once; the one before works for an hour, or for `overlap_seconds`."""
         body = given(overlap_seconds=overlap_seconds)
         return await self._create(RotatedKey, f"{_PATH}/{chatbot_id}/rotate_key", body, idempotency_key)
+
+    async def chatbot_snippet(self, chatbot_id: UUID | str) -> Snippet:
+        """The script tag that shows it on a page, with the widget's integrity hash."""
+        return await self._get(Snippet, "GET", f"{_PATH}/{chatbot_id}/snippet")
 
     async def shown_chatbot(self, publishable_id: str) -> ShownChatbot:
         """What a page shows of a chatbot; for everybody."""

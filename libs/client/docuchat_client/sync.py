@@ -381,6 +381,7 @@ class DocuChat:
     chatbot_changes = _blocking(AsyncDocuChat.chatbot_changes)
     restore_chatbot = _blocking(AsyncDocuChat.restore_chatbot)
     rotate_chatbot_key = _blocking(AsyncDocuChat.rotate_chatbot_key)
+    chatbot_snippet = _blocking(AsyncDocuChat.chatbot_snippet)
     shown_chatbot = _blocking(AsyncDocuChat.shown_chatbot)
     visitor_token = _blocking(AsyncDocuChat.visitor_token)
     public_chat = _blocking(AsyncDocuChat.public_chat)

@@ -49,7 +49,8 @@ READ = {
     chatbot_models.Comment: "CommentView", chatbot_models.CreatedChatbot: "CreatedChatbotView",
     chatbot_models.Insights: "InsightsView", chatbot_models.Opinions: "OpinionsView",
     chatbot_models.Published: "PublishedView", chatbot_models.RotatedKey: "RotatedKeyView",
-    chatbot_models.ShownChatbot: "ShownChatbot", chatbot_models.Unanswered: "UnansweredView",
+    chatbot_models.ShownChatbot: "ShownChatbot", chatbot_models.Snippet: "SnippetView",
+    chatbot_models.Unanswered: "UnansweredView",
     chatbot_models.UseOfDay: "UseOfDayView", chatbot_models.VisitorToken: "VisitorToken",
 }  # fmt: skip
 SAID = {
@@ -76,6 +77,7 @@ CALLS: list[Callable[[AsyncDocuChat], Any]] = [
     lambda c: c.chatbot_changes(CHAT, 2, since=1),
     lambda c: c.restore_chatbot(CHAT, 1),
     lambda c: c.rotate_chatbot_key(CHAT, overlap_seconds=60),
+    lambda c: c.chatbot_snippet(CHAT),
     lambda c: c.shown_chatbot(PUBLISHABLE),
     lambda c: c.visitor_token(PUBLISHABLE, "https://a.b", visitor_token="v"),
     lambda c: c.public_chat("s", limit=5),
@@ -235,7 +237,7 @@ async def test_a_chatbot_is_made_filled_published_and_asked(
     rotated = await docuchat("chatbots", "rotate-key", "text", "--overlap", "60")
     assert rotated.out == "text\n" and "The older secret works until 2026-11-20" in rotated.err
     for shown in ("list", "show text", "show text --version 1", "versions text", "documents text",
-                  "conversations text", f"conversations text {CHAT}", "insights text"):  # fmt: skip
+                  "conversations text", f"conversations text {CHAT}", "insights text", "snippet text"):  # fmt: skip
         done, whole = await docuchat("chatbots", *shown.split()), await docuchat("chatbots", *shown.split(), "--json")
         assert done.code == whole.code == 0 and done.out and json.loads(whole.out), (shown, done.err, whole.err)
     assert (await docuchat("chatbots", "unpublish", "text")).code == 1  # nobody agreed

@@ -148,3 +148,19 @@ def _tell(insights: Insights) -> None:
         screen.rows(("rating", "why", "how often"), [(one.rating, one.reason, one.count) for one in insights.opinions])
     for comment in insights.comments:
         screen.line(f"{comment.rating}, {moment(comment.created_at)}: {one_line(comment.text)}")
+
+
+def show_snippet(chatbot: Named, as_json: AsJson = False) -> None:
+    """Print the script tag that shows a chatbot on a page, and say what is missing before it does."""
+
+    async def show(client: AsyncDocuChat) -> None:
+        snippet = await client.chatbot_snippet((await client.find_chatbot(chatbot)).id)
+        if as_json:
+            print_json(snippet)
+            return
+        screen.line(snippet.html)
+        screen.note(f"A page with a Content-Security-Policy must allow: {snippet.content_security_policy}")
+        for note in snippet.notes:
+            screen.note(note)
+
+    run(with_client(show))

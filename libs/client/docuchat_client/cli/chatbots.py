@@ -19,6 +19,7 @@ from docuchat_client.cli.chatbot_use import (
     list_conversations,
     list_documents,
     show_insights,
+    show_snippet,
     upload_documents,
 )
 from docuchat_client.cli.chatbot_versions import (
@@ -267,6 +268,7 @@ for command, name in (
     (ask_chatbot, "ask"),
     (list_conversations, "conversations"),
     (show_insights, "insights"),
+    (show_snippet, "snippet"),
 ):
     chatbots_app.command(name)(command)
 

@@ -185,9 +185,10 @@ _is_named: ContextVar[bool] = ContextVar("_is_named", default=False)
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to what the policy allows and to nothing else, whoever uses it."""
 
-    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver | None = None, *, per_host: int = 8) -> None:
+        """`per_host` is how many connections one host may have at once."""
         super().__init__(
-            limit=400, limit_per_host=8, resolver=resolver, use_dns_cache=False, socket_factory=self._make_socket
+            limit=400, limit_per_host=per_host, resolver=resolver, use_dns_cache=False, socket_factory=self._make_socket
         )
         self._policy = policy
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,9 @@ import httpx2
 import openai
 import structlog
 from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient
+from openai._vendor.httpx_aiohttp import AiohttpTransport
 
+from docuchat_common.egress import EgressPolicy, GuardedConnector, UrlRefused, UrlUnreachable
 from docuchat_common.errors import DocuChatError
 from docuchat_models.errors import (
     ProviderFailed,
@@ -31,23 +33,76 @@ _SERVER_ERRORS = 500
 _TRANSIENT = (408, 409, 425)
 _LONGEST_ERROR = 64 * 1024
 _ERROR_SECONDS = 5.0
+_STREAMS = 400
+"""Answers of one guarded provider that may be written at once."""
 LOST = (httpx2.HTTPError, aiohttp.ClientError, OSError)
 """What reading an answer raises when it does not come whole."""
 
 
 @asynccontextmanager
 async def open_client(
-    *, api_key: str | None, base_url: str, read: timedelta, connect: timedelta = timedelta(seconds=5)
+    *,
+    api_key: str | None,
+    base_url: str,
+    read: timedelta,
+    connect: timedelta = timedelta(seconds=5),
+    key_header: str | None = None,
+    query: Mapping[str, str] | None = None,
+    egress: EgressPolicy | None = None,
 ) -> AsyncIterator[AsyncOpenAI]:
-    """A client with a pool of its own. It repeats nothing: a second call could cost a second answer."""
+    """A client with a pool of its own. It repeats nothing: a second call could cost a second answer.
+
+    The key goes as a bearer token, or in `key_header`; `query` goes with each request. With `egress` nothing else is
+    connected to than it allows, whatever a name leads to by then.
+    """
     seconds = connect.total_seconds()
     timeout = httpx2.Timeout(read.total_seconds(), connect=seconds, pool=seconds)
     limits = httpx2.Limits(max_connections=5000, max_keepalive_connections=5000, keepalive_expiry=20)
-    hooks = {"response": [_bound_error]}
-    async with DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False, event_hooks=hooks) as http:
-        yield AsyncOpenAI(
-            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=timeout, http_client=http
+    hooks: dict[str, list[Any]] = {"response": [_bound_error]}
+    if key_header is not None:
+
+        async def show_key(request: httpx2.Request) -> None:
+            # The SDK shows a key as a bearer token or not at all.
+            del request.headers["Authorization"]
+            request.headers[key_header] = api_key or ""
+
+        hooks["request"] = [show_key]
+    async with AsyncExitStack() as stack:
+        options: dict[str, Any] = {}
+        if egress is not None:
+            # Not by a proxy of the environment's, which would connect to anything.
+            options = {"transport": await stack.enter_async_context(_guarded(egress)), "trust_env": False}
+        http = await stack.enter_async_context(
+            DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False, event_hooks=hooks, **options)
         )
+        yield AsyncOpenAI(
+            api_key=api_key or "none",
+            base_url=base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=http,
+            default_query=query,
+        )
+
+
+class _Guarded(AiohttpTransport):
+    """To the SDK an address that is not called is one that nobody answers at."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await super().handle_async_request(request)
+        except (UrlRefused, UrlUnreachable) as error:
+            raise httpx2.ConnectError("this address is not called") from error
+
+
+@asynccontextmanager
+async def _guarded(policy: EgressPolicy) -> AsyncIterator[httpx2.AsyncBaseTransport]:
+    """A transport whose sockets the policy checks one by one."""
+    connector = GuardedConnector(policy, per_host=_STREAMS)
+    async with aiohttp.ClientSession(
+        connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    ) as session:
+        yield _Guarded(client=session)
 
 
 async def read_bounded(response: AsyncAPIResponse[Any], most: int) -> bytes:

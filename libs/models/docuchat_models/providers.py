@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 LONGEST_PAUSE = timedelta(minutes=10)
 """What a provider may ask for at most, by default: it is told again when it still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a provider answered that was asked for its models; no `status` when it did not answer."""
+
+    status: int | None
+    models: frozenset[str] | None = None
+    """None when its answer is no list of models."""
+    is_late: bool = False
 
 
 def provider_name(base_url: str) -> str:

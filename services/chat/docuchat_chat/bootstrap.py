@@ -22,6 +22,7 @@ from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.attachments.service import AttachmentService
+from docuchat_chat.bootstrap_providers import open_providers
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.chatbots.versions import Versions
@@ -40,8 +41,6 @@ from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.openai_api.service import Models
 from docuchat_chat.presence.domain import SILENCE
 from docuchat_chat.presence.service import PresenceService
-from docuchat_chat.providers.sealing import SealedKeys
-from docuchat_chat.providers.service import ProviderService
 from docuchat_chat.settings import Settings
 from docuchat_chat.sharing.service import SharingService
 from docuchat_chat.tenant_erasure import make_erasure
@@ -134,13 +133,15 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         spool = FileSpool(settings.spool_dir, owner)
         stack.callback(spool.close)
         embedder = await stack.enter_async_context(open_embedder(settings, timeout=settings.question_embedding_timeout))
-        models = await _open_models(stack, settings, embedder)
         counter_for = Counters({extractive.MODEL: embedder} if isinstance(embedder, WordLlamaEmbedder) else None)
         await asyncio.to_thread(counter_for(policy.default_model).count, "warm")
 
         transactions = UnitOfWork(database, composer(embedder.space), schema="chat", on_events_committed=relay.wake)
         metering = Metering(transactions)
         registry = Registry(user_events=await stack.enter_async_context(UserEventWriter.open(redis)))
+        models, providers = await open_providers(
+            stack, settings, transactions, redis, await _open_models(stack, settings, embedder)
+        )
         usage = ServiceClient(session, settings.usage_url, "usage")
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
@@ -223,9 +224,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             presence=_open_presence(transactions, background),
             chatbots=_open_chatbots(settings, transactions, models, replay, session, background),
             insights=InsightService(transactions, clock),
-            providers=ProviderService(
-                transactions, SealedKeys(internal_token), settings.egress_policy(), lambda _: None
-            ),
+            providers=providers,
             openai=OpenAI(
                 Models(transactions, models, most_chatbots=settings.max_chatbots), settings.max_message_chars
             ),

@@ -19,4 +19,10 @@ PREPARATION_SECONDS = Histogram(
     "From a question to the call of the provider: hold, embedding, search, prompt.",
     buckets=(0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.08, 0.15, 0.3, 1, 3),
 )
+PROVIDER_CALLS = Counter(
+    "docuchat_chat_provider_calls", "Calls of the platform's providers by what came of them.", ["provider", "outcome"]
+)
+PROVIDER_HEALTH = Gauge(
+    "docuchat_chat_provider_health", "The platform's providers: 1 is well, 0.5 in trouble, 0 down.", ["provider"]
+)
 RECOVERED = Counter("docuchat_chat_turns_recovered", "Turns of dead processes that the sweep settled.")

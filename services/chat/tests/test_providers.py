@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import pytest_asyncio
+import redis.asyncio as redis
+from aiohttp import web
 
+from docuchat_chat.adapters.openai_model import open_provider
+from docuchat_chat.adapters.provider_clients import ProviderClients
+from docuchat_chat.adapters.provider_health import RedisWatch
+from docuchat_chat.answers.domain import PromptMessage
+from docuchat_chat.answers.environment import EnvironmentModels
+from docuchat_chat.answers.errors import ModelNotAllowed
+from docuchat_chat.answers.ports import AnswerRequest
+from docuchat_chat.answers.setup import Setup
+from docuchat_chat.providers.catalogue import Catalogue
 from docuchat_chat.providers.domain import Auth, NewProvider, Provider, ProviderEdit, ProviderId, ProviderModel
 from docuchat_chat.providers.errors import (
     ProviderChanged,
@@ -18,12 +34,18 @@ from docuchat_chat.providers.errors import (
     ProviderNotFound,
     ProviderOfPlatform,
 )
+from docuchat_chat.providers.models import ProvidedModels
+from docuchat_chat.providers.ports import OpenedProvider
+from docuchat_chat.providers.probing import Probing
 from docuchat_chat.providers.schemas import ProviderView
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.service import Owner, ProviderService
+from docuchat_chat.providers.watching import WELL
+from docuchat_common.clock import SystemClock
 from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
+from docuchat_models.errors import ProviderError, ProviderFailed
 
 running = sys.modules["chat_running"]
 KEY = "sk-a-very-secret-key-x9Qf"
@@ -36,17 +58,84 @@ def new(name: str = "fireworks", base_url: str = "https://api.fireworks.ai/v1", 
     )
 
 
+class Stub:
+    """A provider as it is over HTTP: tells what it was asked with, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.heard: list[tuple[str, str | None, str | None]] = []
+
+    async def serve(self, stack: AsyncExitStack) -> str:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._list)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._hear(request)
+        return web.json_response({"object": "list", "data": [{"id": LLAMA.name}]}, status=self.status)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self._hear(request)
+        if self.status != 200:
+            return web.json_response({"error": {"message": KEY}}, status=self.status)
+        asked = await request.json()
+        chunks = [
+            {"choices": [{"index": 0, "delta": {"content": f"I am {asked['model']}."}, "finish_reason": None}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}},
+        ]
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+        return web.Response(text="".join((*lines, "data: [DONE]\n\n")), content_type="text/event-stream")
+
+    def _hear(self, request: web.Request) -> None:
+        headers = request.headers
+        self.heard.append((request.path_qs, headers.get("Authorization"), headers.get("api-key")))
+
+
 class Desk:
     """Providers of two tenants and of the platform beside a world."""
 
-    def __init__(self, world: Any) -> None:
-        self.world = world
-        self.heard: list[TenantId | None] = []
+    def __init__(self, world: Any, client: redis.Redis) -> None:
+        self.world, self.redis = world, client
         self.keys = SealedKeys("the installation's secret, as long as it is")
-        self.providers = ProviderService(world.transactions, self.keys, EgressPolicy(), self.heard.append)
+        self.watch, self.catalogue = RedisWatch(client), Catalogue(world.transactions)
+        self.policy, self.opened = EgressPolicy(), []
+        self.clients = ProviderClients(self.open)
+        self.providers = ProviderService(
+            world.transactions, self.keys, self.policy, self.catalogue, self.clients, self.watch
+        )
         self.acme = Owner.tenant(replace(world.caller, role="admin"))
         self.other = Owner.tenant(replace(world.caller, tenant_id=TenantId(2), role="admin"))
         self.platform = Owner.platform(Caller(NO_TENANT, "operator", uuid7()))
+
+    @asynccontextmanager
+    async def open(self, provider: Provider) -> AsyncIterator[OpenedProvider]:
+        self.opened.append(provider.revision)
+        key = provider.sealed_key and self.keys.open(provider.sealed_key, provider.tenant_id, provider.id)
+        seconds = timedelta(seconds=5)
+        async with open_provider(
+            provider, key, read=seconds, connect=seconds, longest_pause=seconds, egress=self.policy
+        ) as opened:
+            yield opened
+
+    def models(self, bare: Any = ()) -> ProvidedModels:
+        environment = EnvironmentModels(self.world.model, "openai", bare)
+        return ProvidedModels(
+            environment, bare, self.catalogue, self.clients, self.watch, patience=timedelta(seconds=60)
+        )
+
+    async def ask(self, name: str, owner: Owner | None = None) -> str:
+        tenant_id = (owner or self.acme).caller.tenant_id
+        served = await self.models().find(tenant_id, name)
+        request = AnswerRequest(
+            served.model, Setup(name, top_k=6), (PromptMessage("user", "Who?"),), (), "Who?", 50, tenant_id
+        )
+        return "".join([piece.text async for piece in served.answers.answer(request)])
 
     async def make(self, owner: Owner, key: str | None = KEY, **fields: Any) -> Provider:
         return await self.providers.create(owner, new(**fields), key)
@@ -55,9 +144,19 @@ class Desk:
         return [each.name for each in await self.providers.page(owner, 50, None)]
 
 
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture
-def desk(bare_world: Any) -> Desk:
-    return Desk(bare_world)
+def desk(bare_world: Any, stack: AsyncExitStack) -> Desk:
+    client = redis.Redis.from_url(bare_world._redis_url, protocol=2)
+    stack.push_async_callback(client.aclose)
+    desk = Desk(bare_world, client)
+    stack.push_async_callback(desk.clients.close)
+    return desk
 
 
 async def test_a_tenant_has_its_own_and_reads_the_platforms(desk: Desk) -> None:
@@ -75,7 +174,6 @@ async def test_a_tenant_has_its_own_and_reads_the_platforms(desk: Desk) -> None:
             await desk.providers.change(owner, own.id, ProviderEdit({"is_enabled": False}))
         with pytest.raises(ProviderNotFound):
             await desk.providers.delete(owner, own.id)
-    assert desk.heard == [None, desk.acme.tenant_id]
 
 
 async def test_what_is_the_platforms_only_operators_change(desk: Desk) -> None:
@@ -143,9 +241,9 @@ async def test_a_key_is_sealed_and_its_end_is_all_that_is_shown(desk: Desk) -> N
     assert desk.keys.open(made.sealed_key, TenantId(2), made.id) is None
     assert desk.keys.open(made.sealed_key, None, made.id) is None
     assert desk.keys.open(made.sealed_key, made.tenant_id, ProviderId(uuid7())) is None
-    shown = ProviderView.of(made, whole=True).model_dump_json()
+    shown = ProviderView.of(made, WELL, whole=True).model_dump_json()
     assert made.key_hint == KEY[-4:] and KEY[:-4] not in shown and KEY not in repr(made)
-    of_platform = ProviderView.of(made, whole=False)
+    of_platform = ProviderView.of(made, WELL, whole=False)
     assert (of_platform.base_url, of_platform.api_key_hint) == (None, None)
     assert (await desk.make(desk.other, key="short")).key_hint == ""
     told = [event for event in await desk.world.events() if event.type == "audit.recorded.v1"]
@@ -170,3 +268,187 @@ async def test_two_editors_do_not_overwrite_each_other(desk: Desk) -> None:
     with pytest.raises(ProviderChanged) as late:
         await desk.providers.change(desk.acme, made.id, ProviderEdit({"is_enabled": False}, revision=made.revision))
     assert late.value.extensions == {"revision": changed.revision}
+
+
+async def test_a_model_of_a_row_answers_as_provider_and_name(desk: Desk, stack: AsyncExitStack) -> None:
+    stub = Stub()
+    made = await desk.make(desk.platform, name="house", base_url=await stub.serve(stack))
+    served = await desk.models().find(desk.acme.caller.tenant_id, "house/accounts/llama")
+    assert (served.name, served.provider, served.model) == ("house/accounts/llama", "house", "accounts/llama")
+    assert await desk.ask("house/accounts/llama") == "I am accounts/llama."
+    azure = {"auth": Auth.API_KEY, "query": {"api-version": "2024-10-21"}}
+    await desk.providers.change(desk.platform, made.id, ProviderEdit(azure))
+    assert await desk.ask("house/accounts/llama") == "I am accounts/llama."
+    assert stub.heard == [
+        ("/v1/chat/completions", f"Bearer {KEY}", None),
+        ("/v1/chat/completions?api-version=2024-10-21", None, KEY),
+    ]
+    assert desk.opened == [1, 2]
+    listed = await desk.models(("gpt-4o",)).list_models(desk.acme.caller.tenant_id)
+    assert [each.name for each in listed] == ["gpt-4o", "house/accounts/llama"]
+
+
+async def test_what_is_disabled_deleted_or_not_listed_is_refused_with_what_to_do(desk: Desk) -> None:
+    made = await desk.make(desk.acme)
+    tenant_id, other = desk.acme.caller.tenant_id, desk.other.caller.tenant_id
+    assert (await desk.models().find(tenant_id, "fireworks/accounts/llama")).provider == "own/fireworks"
+    for whose, name in ((tenant_id, "fireworks/other"), (tenant_id, "none/llama"), (other, "fireworks/accounts/llama")):
+        with pytest.raises(ModelNotAllowed, match="/v1/providers"):
+            await desk.models().find(whose, name)
+    await desk.providers.change(desk.acme, made.id, ProviderEdit({"is_enabled": False}))
+    with pytest.raises(ModelNotAllowed):
+        await desk.models().find(tenant_id, "fireworks/accounts/llama")
+    await desk.providers.change(desk.acme, made.id, ProviderEdit({"is_enabled": True}))
+    assert await desk.models().find(tenant_id, "fireworks/accounts/llama")
+    await desk.providers.delete(desk.acme, made.id)
+    with pytest.raises(ModelNotAllowed):
+        await desk.models().find(tenant_id, "fireworks/accounts/llama")
+
+
+async def test_another_replica_knows_of_a_change_within_its_time_and_asks_no_more_than_that(desk: Desk) -> None:
+    now = 0.0
+    elsewhere = Catalogue(desk.world.transactions, elapsed=lambda: now)
+    assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is None
+    made = await desk.make(desk.acme)
+    assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is None
+    now = 0.5
+    found = await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama")
+    assert found is not None and found[0] == made
+    await desk.providers.delete(desk.acme, made.id)
+    assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is not None
+    now = 2.6
+    assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is None
+
+
+async def test_a_bare_name_never_needs_the_table(desk: Desk) -> None:
+    def nobody(*_: Any) -> Any:
+        raise AssertionError("the table was read")
+
+    desk.catalogue = Catalogue(nobody)
+    models = desk.models(("gpt-4o", "accounts/x"))
+    for name in ("gpt-4o", "accounts/x"):
+        assert (await models.find(desk.acme.caller.tenant_id, name)).provider == "openai"
+    with pytest.raises(ModelNotAllowed):
+        await models.find(desk.acme.caller.tenant_id, "gpt-5")
+
+
+async def test_a_name_that_leads_inside_is_not_called_for_a_tenant(desk: Desk, stack: AsyncExitStack) -> None:
+    stub = Stub()
+    inside = (await stub.serve(stack)).replace("127.0.0.1", "localhost")
+    port = int(inside.split(":")[2].removesuffix("/v1"))
+    desk.policy = EgressPolicy(allow_http=True, ports=frozenset({port}))
+    desk.providers = ProviderService(
+        desk.world.transactions, desk.keys, desk.policy, desk.catalogue, desk.clients, desk.watch
+    )
+    made = await desk.make(desk.acme, base_url=inside)
+    with pytest.raises(ProviderFailed):
+        await desk.ask("fireworks/accounts/llama")
+    assert (await desk.providers.check(desk.acme, made.id)).code == "unreachable"
+    assert stub.heard == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(200, "ok"), (401, "key_refused"), (404, "not_found"), (429, "rate_limited"), (503, "failing")]
+)
+async def test_a_check_says_what_is_wrong(desk: Desk, stack: AsyncExitStack, status: int, code: str) -> None:
+    stub = Stub()
+    made = await desk.make(desk.platform, base_url=await stub.serve(stack))
+    stub.status = status
+    outcome = await desk.providers.check(desk.platform, made.id)
+    assert (outcome.code, outcome.status) == (code, status) and KEY not in outcome.detail
+    with pytest.raises(ProviderOfPlatform):
+        await desk.providers.check(desk.acme, made.id)
+    unlisted = ProviderEdit({"models": (LLAMA, ProviderModel("lama"))})
+    if status == 200:
+        await desk.providers.change(desk.platform, made.id, unlisted)
+        assert (await desk.providers.check(desk.platform, made.id)).unknown_models == ("lama",)
+
+
+async def test_a_provider_that_fails_is_down_on_all_replicas_until_it_answers_again(
+    desk: Desk, stack: AsyncExitStack
+) -> None:
+    stub, elsewhere = Stub(), RedisWatch(desk.redis)
+    made = await desk.make(desk.platform, base_url=await stub.serve(stack))
+    stub.status = 503
+    for state in ("degraded", "degraded", "down"):
+        with pytest.raises(ProviderError):
+            await desk.ask("fireworks/accounts/llama")
+        assert desk.watch.of(made.id).state == state
+    assert elsewhere.of(made.id) == WELL
+    await desk.watch.share()
+    await elsewhere.share()
+    health = elsewhere.of(made.id)
+    assert (health.state, health.last_error) == ("down", "provider_error") and health.since is not None
+    assert (await desk.models().find(desk.acme.caller.tenant_id, "fireworks/accounts/llama")).is_down
+    pause = timedelta(minutes=5)
+    here, there = (
+        Probing(desk.world.transactions, desk.clients, watch, SystemClock(), pause=pause)
+        for watch in (desk.watch, elsewhere)
+    )
+    stub.heard.clear()
+    await here.sweep()
+    await there.sweep()
+    await here.sweep()
+    assert len(stub.heard) == 1 and desk.watch.of(made.id).state == "down"
+    await desk.watch.share()
+    stub.status = 200
+    await desk.redis.delete(f"chat:provider_probes:{made.id}")
+    await there.sweep()
+    assert elsewhere.of(made.id).state == "degraded"
+    await elsewhere.share()
+    await desk.watch.share()
+    assert desk.watch.of(made.id).state == "degraded"
+    assert await desk.ask("fireworks/accounts/llama") == "I am accounts/llama."
+    await desk.watch.share()
+    await elsewhere.share()
+    assert desk.watch.of(made.id) == elsewhere.of(made.id) == WELL
+
+
+async def test_being_too_fast_for_a_provider_does_not_make_it_one_that_is_down(
+    desk: Desk, stack: AsyncExitStack
+) -> None:
+    stub = Stub()
+    made = await desk.make(desk.platform, base_url=await stub.serve(stack))
+    stub.status = 429
+    for _ in range(5):
+        with pytest.raises(ProviderError):
+            await desk.ask("fireworks/accounts/llama")
+    await desk.watch.share()
+    assert (desk.watch.of(made.id).state, desk.watch.of(made.id).last_error) == ("degraded", "provider_rate_limited")
+    await desk.providers.delete(desk.platform, made.id)
+    assert desk.watch.of(made.id) == WELL
+
+
+async def test_clients_are_bounded_and_closed_when_unused(desk: Desk) -> None:
+    now = 0.0
+    closed: list[str] = []
+
+    @asynccontextmanager
+    async def open_one(provider: Provider) -> AsyncIterator[Any]:
+        yield provider.name
+        closed.append(f"{provider.name}{provider.revision}")
+
+    clients = ProviderClients(open_one, most=2, idle=timedelta(seconds=60), elapsed=lambda: now)
+    first, second, third = [
+        await desk.make(owner, name=name) for owner, name in ((desk.acme, "a"), (desk.acme, "b"), (desk.acme, "c"))
+    ]
+    async with clients.use(first) as one, clients.use(second):
+        assert one == "a"
+        with pytest.raises(ProviderError):
+            async with clients.use(third):
+                raise AssertionError("there is no room")
+    now = 1.0
+    async with clients.use(second), clients.use(third):
+        assert closed == ["a1"]
+        async with clients.use(second):
+            await clients.sweep()
+    now = 62.0
+    async with clients.use(third):
+        await clients.sweep()
+        assert closed == ["a1", "b1"]
+    changed = await desk.providers.change(desk.acme, third.id, ProviderEdit({"models": ()}))
+    async with clients.use(changed):
+        await clients.sweep()
+    assert closed == ["a1", "b1", "c1"]
+    await clients.close()
+    assert closed == ["a1", "b1", "c1", "c2"]

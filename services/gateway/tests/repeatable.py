@@ -1,6 +1,8 @@
 """What may be repeated without a key."""
 
 MAKES_NOTHING_TWICE = {
+    "/v1/providers/{provider_id}/check": "asks the provider, and makes nothing",
+    "/v1/operator/providers/{provider_id}/check": "asks the provider, and makes nothing",
     "/v1/events/tickets": "another ticket is as good, and each ends within half a minute",
     "/v1/messages/{message_id}/feedback": "what is said again replaces what was said",
     "/v1/invitations/accept": "an invitation is accepted once",

@@ -16,7 +16,7 @@ from docuchat_chat.providers.errors import (
     ProviderNotFound,
     TooManyProviders,
 )
-from docuchat_chat.providers.schemas import NewProviderBody, ProviderChanges, ProviderView
+from docuchat_chat.providers.schemas import CheckView, NewProviderBody, ProviderChanges, ProviderView
 from docuchat_chat.providers.service import Owner, ProviderService
 from docuchat_common.audit import audited
 from docuchat_common.http.idempotency import CurrentCreation, created
@@ -49,7 +49,7 @@ async def create_platform_provider(
         caller,
         body,
         lambda settle: providers.create(Owner.platform(caller), body.to_new(), body.key(), settle),
-        lambda made: created(_view(made)),
+        lambda made: created(_view(made, providers)),
         about=_id_of,
     )
 
@@ -59,7 +59,7 @@ async def list_platform_providers(caller: CurrentOperator, providers: Providers,
     """List them in the order in which they were added."""
     after = paging.after(1, lambda text: ProviderId(UUID(text)))
     found = await providers.page(Owner.platform(caller), paging.rows, after)
-    return paging.page(found, _view, lambda each: (each.id,))
+    return paging.page(found, lambda each: _view(each, providers), lambda each: (each.id,))
 
 
 @operator.get("/{provider_id}", summary="Get a provider of the platform")
@@ -68,7 +68,7 @@ async def get_platform_provider(
     provider_id: ProviderPath, caller: CurrentOperator, providers: Providers
 ) -> ProviderView:
     """Get a provider, all but its key."""
-    return _view(await providers.get(Owner.platform(caller), ProviderId(provider_id)))
+    return _view(await providers.get(Owner.platform(caller), ProviderId(provider_id)), providers)
 
 
 @operator.patch("/{provider_id}", summary="Change a provider of the platform")
@@ -78,7 +78,7 @@ async def change_platform_provider(
     provider_id: ProviderPath, body: ProviderChanges, caller: CurrentOperator, providers: Providers
 ) -> ProviderView:
     """Change a provider, for the next question; what is left out stays."""
-    return _view(await providers.change(Owner.platform(caller), ProviderId(provider_id), body.to_edit()))
+    return _view(await providers.change(Owner.platform(caller), ProviderId(provider_id), body.to_edit()), providers)
 
 
 @operator.delete("/{provider_id}", summary="Delete a provider of the platform", status_code=204)
@@ -92,8 +92,18 @@ async def delete_platform_provider(
     return Response(status_code=204)
 
 
-def _view(provider: Provider) -> ProviderView:
-    return ProviderView.of(provider, whole=True)
+@operator.post("/{provider_id}/check", summary="Check a provider of the platform")
+@raises(ProviderNotFound)
+@audited("provider.check")
+async def check_platform_provider(
+    provider_id: ProviderPath, caller: CurrentOperator, providers: Providers
+) -> CheckView:
+    """Ask the provider for its models, by one request that costs nothing, and say what is wrong."""
+    return CheckView.of(await providers.check(Owner.platform(caller), ProviderId(provider_id)))
+
+
+def _view(provider: Provider, providers: ProviderService) -> ProviderView:
+    return ProviderView.of(provider, providers.health_of(provider), whole=True)
 
 
 def _id_of(provider: Provider) -> UUID:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from docuchat_chat.answers.ports import AnswerModel
 from docuchat_chat.providers.domain import NewProvider, Provider, ProviderId
 from docuchat_common.idempotency import IdempotentRequests
 from docuchat_common.ids import TenantId
 from docuchat_common.messaging.outbox import Outbox
+from docuchat_models.providers import Listing
 
 
 class ProviderStore(Protocol):
@@ -58,6 +61,27 @@ class ProviderStore(Protocol):
 
     async def find_any(self, provider_id: ProviderId) -> Provider | None:
         """Return one, whosever it is (system role)."""
+        ...
+
+
+class OpenedProvider(Protocol):
+    """A client of one provider."""
+
+    @property
+    def answers(self) -> AnswerModel:
+        """What answers."""
+        ...
+
+    async def list_models(self) -> Listing:
+        """Ask for its models; what goes wrong is told, not raised."""
+        ...
+
+
+class Clients(Protocol):
+    """Clients of providers, kept while they are used."""
+
+    def use(self, provider: Provider) -> AbstractAsyncContextManager[OpenedProvider]:
+        """Use the client of a provider as it is in its revision. Raises ProviderRefused, ProviderRateLimited."""
         ...
 
 

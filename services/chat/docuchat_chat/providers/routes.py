@@ -17,7 +17,7 @@ from docuchat_chat.providers.errors import (
     ProviderOfPlatform,
     TooManyProviders,
 )
-from docuchat_chat.providers.schemas import NewProviderBody, ProviderChanges, ProviderView
+from docuchat_chat.providers.schemas import CheckView, NewProviderBody, ProviderChanges, ProviderView
 from docuchat_chat.providers.service import Owner, ProviderService
 from docuchat_common.audit import audited
 from docuchat_common.egress import UrlRefused, UrlUnreachable
@@ -48,7 +48,7 @@ async def create_provider(
         caller,
         body,
         lambda settle: providers.create(Owner.tenant(caller), body.to_new(), body.key(), settle),
-        lambda made: created(_view(made)),
+        lambda made: created(_view(made, providers)),
         about=_id_of,
     )
 
@@ -58,14 +58,14 @@ async def list_providers(caller: Manager, providers: Providers, paging: Paging) 
     """List the tenant's own and the platform's, in the order in which they were added."""
     after = paging.after(1, lambda text: ProviderId(UUID(text)))
     found = await providers.page(Owner.tenant(caller), paging.rows, after)
-    return paging.page(found, _view, lambda each: (each.id,))
+    return paging.page(found, lambda each: _view(each, providers), lambda each: (each.id,))
 
 
 @router.get("/{provider_id}", summary="Get a provider")
 @raises(ProviderNotFound)
 async def get_provider(provider_id: ProviderPath, caller: Manager, providers: Providers) -> ProviderView:
     """Get a provider, all but its key."""
-    return _view(await providers.get(Owner.tenant(caller), ProviderId(provider_id)))
+    return _view(await providers.get(Owner.tenant(caller), ProviderId(provider_id)), providers)
 
 
 @router.patch("/{provider_id}", summary="Change a provider")
@@ -75,7 +75,7 @@ async def change_provider(
     provider_id: ProviderPath, body: ProviderChanges, caller: Manager, providers: Providers
 ) -> ProviderView:
     """Change a provider, for the next question; what is left out stays."""
-    return _view(await providers.change(Owner.tenant(caller), ProviderId(provider_id), body.to_edit()))
+    return _view(await providers.change(Owner.tenant(caller), ProviderId(provider_id), body.to_edit()), providers)
 
 
 @router.delete("/{provider_id}", summary="Delete a provider", status_code=204)
@@ -87,8 +87,16 @@ async def delete_provider(provider_id: ProviderPath, caller: Manager, providers:
     return Response(status_code=204)
 
 
-def _view(provider: Provider) -> ProviderView:
-    return ProviderView.of(provider, whole=provider.tenant_id is not None)
+@router.post("/{provider_id}/check", summary="Check a provider")
+@raises(ProviderNotFound, ProviderOfPlatform)
+@audited("provider.check")
+async def check_provider(provider_id: ProviderPath, caller: Manager, providers: Providers) -> CheckView:
+    """Ask the provider for its models, by one request that costs nothing, and say what is wrong."""
+    return CheckView.of(await providers.check(Owner.tenant(caller), ProviderId(provider_id)))
+
+
+def _view(provider: Provider, providers: ProviderService) -> ProviderView:
+    return ProviderView.of(provider, providers.health_of(provider), whole=provider.tenant_id is not None)
 
 
 def _id_of(provider: Provider) -> UUID:

@@ -11,7 +11,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from yarl import URL
 
+from docuchat_chat.providers.checks import Check, CheckCode
 from docuchat_chat.providers.domain import MOST_MODELS, Auth, NewProvider, Provider, ProviderEdit, ProviderModel
+from docuchat_chat.providers.watching import Health, State
 from docuchat_common.http.json_body import AS_NUMBER, Flag, StrictBody, Whole
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -165,6 +167,40 @@ class ProviderModelView(BaseModel):
     context_window: int | None
 
 
+class HealthView(BaseModel):
+    """How a provider is, by what came of its last calls."""
+
+    state: State
+    last_error: str | None = Field(description="The code of what went wrong last.", examples=["provider_error"])
+    since: datetime | None
+
+    @classmethod
+    def of(cls, health: Health) -> HealthView:
+        """The view of how one is."""
+        return cls(state=health.state, last_error=health.last_error, since=health.since)
+
+
+class CheckView(BaseModel):
+    """How a provider answered just now."""
+
+    ok: bool
+    outcome: CheckCode
+    detail: str = Field(examples=["The provider refuses the key (status 401); send another `api_key`."])
+    status: int | None = Field(description="What it answered with over HTTP; null: it did not answer.")
+    unknown_models: list[str] = Field(description="Models of yours that it does not list.")
+
+    @classmethod
+    def of(cls, check: Check) -> CheckView:
+        """The view of a check."""
+        return cls(
+            ok=check.is_ok,
+            outcome=check.code,
+            detail=check.detail,
+            status=check.status,
+            unknown_models=list(check.unknown_models),
+        )
+
+
 class ProviderView(BaseModel):
     """A provider of models. Of the platform's a tenant sees neither address nor key."""
 
@@ -177,12 +213,13 @@ class ProviderView(BaseModel):
     query: dict[str, str]
     models: list[ProviderModelView]
     enabled: bool
+    health: HealthView
     revision: int
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def of(cls, provider: Provider, *, whole: bool) -> ProviderView:
+    def of(cls, provider: Provider, health: Health, *, whole: bool) -> ProviderView:
         """The view of a provider; `whole` with where it is and how its key ends."""
         return cls(
             id=provider.id,
@@ -194,6 +231,7 @@ class ProviderView(BaseModel):
             query=dict(provider.query) if whole else {},
             models=[_view(provider, model) for model in provider.models],
             enabled=provider.is_enabled,
+            health=HealthView.of(health),
             revision=provider.revision,
             created_at=provider.created_at,
             updated_at=provider.updated_at,

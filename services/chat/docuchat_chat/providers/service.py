@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 import structlog
 from yarl import URL
 
+from docuchat_chat.providers.catalogue import Catalogue
+from docuchat_chat.providers.checks import Check
 from docuchat_chat.providers.domain import (
     MOST_PROVIDERS,
     RESERVED,
@@ -28,8 +29,10 @@ from docuchat_chat.providers.errors import (
     ProviderOfPlatform,
     TooManyProviders,
 )
-from docuchat_chat.providers.ports import ProvidersTx
+from docuchat_chat.providers.ports import Clients, ProvidersTx
+from docuchat_chat.providers.probing import check
 from docuchat_chat.providers.sealing import SealedKeys
+from docuchat_chat.providers.watching import Health, Watch
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
 from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
@@ -66,13 +69,17 @@ class ProviderService:
         transactions: Transactions[ProvidersTx],
         keys: SealedKeys,
         policy: EgressPolicy,
-        on_change: Callable[[TenantId | None], None],
+        catalogue: Catalogue,
+        clients: Clients,
+        watch: Watch,
     ) -> None:
-        """`policy` is where tenants' providers may be; `on_change` hears whose have changed."""
+        """`policy` is where tenants' providers may be."""
         self._transactions = transactions
         self._keys = keys
         self._policy = policy
-        self._on_change = on_change
+        self._catalogue = catalogue
+        self._clients = clients
+        self._watch = watch
 
     async def page(self, owner: Owner, limit: int, after: ProviderId | None) -> list[Provider]:
         """List what the owner sees: a tenant its own and the platform's."""
@@ -147,12 +154,29 @@ class ProviderService:
             tx.outbox.add(entry(owner.caller, "provider.delete", provider_id, detail=gone.name))
         self._changed(gone, "provider.deleted")
 
+    async def check(self, owner: Owner, provider_id: ProviderId) -> Check:
+        """Ask one for its models and say what is wrong. Raises ProviderNotFound, ProviderOfPlatform."""
+        provider = await self.get(owner, provider_id)
+        if provider.tenant_id != owner.tenant_id:
+            raise ProviderOfPlatform
+        outcome = await check(provider, self._clients)
+        if outcome.is_ok:
+            self._watch.worked(provider)
+        async with self._open(owner) as tx:
+            tx.outbox.add(entry(owner.caller, "provider.check", provider_id, detail=outcome.code))
+        return outcome
+
+    def health_of(self, provider: Provider) -> Health:
+        """Return how it is, as far as is known from its calls."""
+        return self._watch.of(provider.id)
+
     def _open(self, owner: Owner) -> AbstractAsyncContextManager[ProvidersTx]:
         return self._transactions.system() if owner.tenant_id is None else self._transactions(owner.tenant_id)
 
     def _changed(self, provider: Provider, event: str) -> None:
         logger.info(event, provider_id=str(provider.id), tenant_id=provider.tenant_id)
-        self._on_change(provider.tenant_id)
+        self._catalogue.forget(provider.tenant_id)
+        self._watch.forget(provider.id)
 
     def _require_address(self, owner: Owner, base_url: str) -> None:
         """Refuse what can be told from the address alone; where its name leads is checked at each connection."""

@@ -1,0 +1,83 @@
+"""The part of the composition root that is about providers of models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib import import_module
+
+import structlog
+from redis.asyncio import Redis
+
+from docuchat_chat.adapters.provider_clients import IDLE, ProviderClients
+from docuchat_chat.adapters.provider_health import RedisWatch
+from docuchat_chat.answers.ports import AnswerModels
+from docuchat_chat.providers.catalogue import Catalogue
+from docuchat_chat.providers.domain import Provider
+from docuchat_chat.providers.models import ProvidedModels
+from docuchat_chat.providers.ports import OpenedProvider
+from docuchat_chat.providers.probing import EVERY, Probing
+from docuchat_chat.providers.sealing import SealedKeys
+from docuchat_chat.providers.service import ProviderService
+from docuchat_chat.settings import Settings
+from docuchat_chat.transaction import ChatTx
+from docuchat_common.background import Background
+from docuchat_common.clock import SystemClock
+from docuchat_common.db import UnitOfWork
+from docuchat_models.errors import ProviderRefused
+
+logger = structlog.get_logger()
+
+
+async def open_providers(
+    stack: AsyncExitStack,
+    settings: Settings,
+    transactions: UnitOfWork[ChatTx],
+    redis: Redis,
+    environment: AnswerModels,
+) -> tuple[ProvidedModels, ProviderService]:
+    """Return every model that may be asked, those of `environment` among them, and what is done with providers."""
+    keys = SealedKeys(settings.internal_token.get_secret_value())
+    policy = settings.egress_policy()
+    patience = max(settings.provider_first_token_timeout, settings.provider_between_tokens_timeout)
+
+    @asynccontextmanager
+    async def open_one(provider: Provider) -> AsyncIterator[OpenedProvider]:
+        # Only here: the SDK is 25 MB of classes, and a second to read, that a product without providers never needs.
+        await asyncio.to_thread(import_module, "docuchat_chat.adapters.openai_model")
+        from docuchat_chat.adapters.openai_model import open_provider
+
+        key = None
+        if provider.sealed_key is not None:
+            key = keys.open(provider.sealed_key, provider.tenant_id, provider.id)
+            if key is None:
+                logger.error("provider.key_unreadable", provider_id=str(provider.id))
+                raise ProviderRefused("The provider's key cannot be read any more; send its `api_key` again.")
+        async with open_provider(
+            provider,
+            key,
+            read=patience + timedelta(seconds=5),
+            connect=settings.provider_connect_timeout,
+            longest_pause=settings.provider_longest_pause,
+            egress=policy,
+        ) as opened:
+            yield opened
+
+    clients = ProviderClients(open_one)
+    stack.push_async_callback(clients.close)
+    watch, catalogue = RedisWatch(redis), Catalogue(transactions)
+    background = await stack.enter_async_context(Background())
+    background.every("provider_health", timedelta(seconds=1), watch.share)
+    background.every("provider_probes", EVERY, Probing(transactions, clients, watch, SystemClock()).sweep)
+    background.every("unused_provider_clients", IDLE / 5, clients.sweep)
+    models = ProvidedModels(
+        environment,
+        settings.models(),
+        catalogue,
+        clients,
+        watch,
+        patience=settings.provider_first_token_timeout * 0.9,
+    )
+    return models, ProviderService(transactions, keys, policy, catalogue, clients, watch)

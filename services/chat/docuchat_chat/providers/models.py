@@ -1,0 +1,121 @@
+"""The models that a tenant may ask: the environment's by their bare names, those of rows as `provider/name`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Final
+
+from docuchat_chat.answers.errors import ModelNotAllowed
+from docuchat_chat.answers.ports import AnswerModels, AnswerRequest, ServedModel
+from docuchat_chat.providers.catalogue import Catalogue
+from docuchat_chat.providers.domain import Provider, ProviderModel
+from docuchat_chat.providers.ports import Clients
+from docuchat_chat.providers.watching import Watch
+from docuchat_common.ids import TenantId
+from docuchat_models.chat import Piece
+from docuchat_models.errors import ProviderError, ProviderRateLimited, ProviderRefused, ProviderTimeout
+
+_TOLD: Final = 50
+"""Models that a refusal names."""
+
+
+class ProvidedModels:
+    """Every model that may be asked. A bare name of the environment's never needs the table."""
+
+    def __init__(
+        self,
+        environment: AnswerModels,
+        bare: Sequence[str],
+        catalogue: Catalogue,
+        clients: Clients,
+        watch: Watch,
+        *,
+        patience: timedelta,
+    ) -> None:
+        """`bare` are the names of the environment's; after `patience` without a word a provider has failed."""
+        self._environment = environment
+        self._bare = tuple(bare)
+        self._catalogue = catalogue
+        self._clients = clients
+        self._watch = watch
+        self._patience = patience.total_seconds()
+
+    async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
+        """Return what serves a model. Raises ModelNotAllowed."""
+        if model in self._bare or "/" not in model:
+            return await self._environment.find(tenant_id, model)
+        found = await self._catalogue.find(tenant_id, model)
+        if found is None:
+            try:
+                return await self._environment.find(tenant_id, model)
+            except ModelNotAllowed as error:
+                raise await self._refusal(tenant_id, model) from error
+        return self._served(*found)
+
+    async def list_models(self, tenant_id: TenantId) -> Sequence[ServedModel]:
+        """Return all of them: the environment's first, then the tenant's own, then the platform's."""
+        served = {each.name: each for each in await self._environment.list_models(tenant_id)}
+        for provider in await self._catalogue.list_enabled(tenant_id):
+            for model in provider.models:
+                served.setdefault(provider.full_name(model), self._served(provider, model))
+        return list(served.values())
+
+    def _served(self, provider: Provider, model: ProviderModel) -> ServedModel:
+        return ServedModel(
+            name=provider.full_name(model),
+            provider=provider.book_name,
+            model=model.name,
+            answers=WatchedModel(provider, self._clients, self._watch, self._patience),
+            is_down=self._watch.of(provider.id).state == "down",
+        )
+
+    async def _refusal(self, tenant_id: TenantId, model: str) -> ModelNotAllowed:
+        allowed = [each.name for each in await self.list_models(tenant_id)]
+        return ModelNotAllowed(
+            f"The model {model[:100]} may not be asked: its provider is not there, is disabled or does not list it. "
+            "GET /v1/models shows what may be asked; owners and admins set providers at /v1/providers.",
+            allowed_models=allowed[:_TOLD],
+        )
+
+
+class WatchedModel:
+    """A model of a row, of whose provider it is noted how each call went."""
+
+    has_own_knowledge = True
+
+    def __init__(self, provider: Provider, clients: Clients, watch: Watch, patience: float) -> None:
+        self._provider = provider
+        self._clients = clients
+        self._watch = watch
+        self._patience = patience
+
+    async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        """Stream an answer; all text of one read is one piece."""
+        clock = asyncio.get_running_loop().time
+        began, has_begun = clock(), False
+        try:
+            async with (
+                self._clients.use(self._provider) as client,
+                aclosing(client.answers.answer(request)) as pieces,
+            ):
+                async for piece in pieces:
+                    if not has_begun and (piece.text or piece.thoughts or piece.usage):
+                        has_begun = True
+                        self._watch.worked(self._provider)
+                    yield piece
+        except ProviderRefused as error:
+            # Most are about this question alone; a wrong key is found by the check.
+            self._watch.failed(self._provider, error.code, counts=False)
+            raise
+        except ProviderError as error:
+            counts = not isinstance(error, ProviderRateLimited)
+            self._watch.failed(self._provider, getattr(error, "code", "provider_error"), counts=counts)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            # Whoever waits for the first word gives up in this way.
+            if not has_begun and clock() - began >= self._patience:
+                self._watch.failed(self._provider, ProviderTimeout.code)
+            raise

@@ -579,27 +579,32 @@ async def test_it_works_where_storage_is_denied(bot: Bot, shop: Shop, page: Page
     assert "36 months" in shown
 
 
-async def test_two_tabs_keep_to_themselves(bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle) -> None:
-    stub_provider.control(Rule(endpoint="chat", exact_tokens=60, rate=40))
+async def test_two_tabs_do_not_disturb_each_other(
+    product: Product, bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    stub_provider.control(Rule(endpoint="chat", exact_tokens=120, rate=40))
     await page.go(shop.url())
     await page.run(
         script("await there(); DocuChat.ask(question); await until(() => words().length > 20);", "question"), _QUESTION
     )
-    # a second tab, as another window of the same origin
-    other = script(
-        """
-        const tab = document.createElement('iframe');
-        tab.src = '/other';
-        document.body.append(tab);
-        await until(() => tab.contentDocument?.querySelector('docuchat-widget'));
-        const inner = tab.contentWindow;
-        await until(() => inner.DocuChat);
-        await over();
-        return [all('.question').length, all('.answer').length];
-        """
+    shown = await page.run(
+        script(
+            """
+            const tab = window.open('/other');
+            const other = () => tab.document.querySelector('docuchat-widget')?.shadowRoot;
+            const inOther = (selector) => [...(other()?.querySelectorAll(selector) ?? [])];
+            await until(() => inOther('.launcher:not([hidden])').length);
+            tab.DocuChat.ask('How much does it hold?');
+            await until(() => inOther('.acts').length === 2);
+            await over();
+            return [words(), all('.question').length, inOther('.words').map((it) => it.innerText)];
+            """
+        )
     )
-    assert await page.run(other) == [1, 1]
-    assert asked(stub_provider) == 1
+    first, second = await answers(product, bot.owner)
+    assert asked(stub_provider) == 2
+    assert plain(shown[0]) == plain(first) and shown[1] == 1
+    assert [plain(text) for text in shown[2]] == [plain(first), plain(second)]
 
 
 async def test_calls_before_it_is_there_and_a_second_tag_do_no_harm(bot: Bot, shop: Shop, page: Page) -> None:

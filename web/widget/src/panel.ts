@@ -150,6 +150,10 @@ export class Panel {
     return this.phone.matches;
   }
 
+  get isOffered(): boolean {
+    return !this.launcher.hidden;
+  }
+
   show(isOpen: boolean, takesFocus: boolean): void {
     this.dialog.hidden = !isOpen;
     this.root.classList.toggle("opened", isOpen);

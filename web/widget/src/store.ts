@@ -13,6 +13,8 @@ export interface Pending {
   question: string;
   /** The Idempotency-Key of the question: sent again, it is not answered again. */
   key: string;
+  /** When it was asked, in milliseconds since 1970. */
+  at: number;
   turn?: string | undefined;
   message?: string | undefined;
 }
@@ -21,6 +23,8 @@ export interface Note {
   session: string;
   asked: boolean;
   open: boolean;
+  /** Whether the visitor has closed it, so that it does not open by itself. */
+  closed: boolean;
   pending?: Pending | undefined;
 }
 
@@ -54,7 +58,8 @@ export class Store {
 
   /** Another conversation. */
   renew(): void {
-    this.change({ ...fresh(), open: this.get().open, pending: undefined });
+    const { open, closed } = this.get();
+    this.change({ ...fresh(), open, closed, pending: undefined });
   }
 
   /** The visitor's token: bound to this page's origin and to one chatbot, and good for 15 minutes. */
@@ -86,7 +91,7 @@ export class Store {
 }
 
 function fresh(): Note {
-  return { session: randomKey(), asked: false, open: false };
+  return { session: randomKey(), asked: false, open: false, closed: false };
 }
 
 /** What was stored may have been written by another version, or by anybody. */
@@ -94,11 +99,14 @@ function asNote(value: unknown): Note | null {
   if (!isRecord(value) || typeof value.session !== "string" || !value.session || value.session.length > 200)
     return null;
   const { pending } = value;
-  const isPending = isRecord(pending) && typeof pending.question === "string" && typeof pending.key === "string";
+  const isPending =
+    isRecord(pending) &&
+    [typeof pending.question, typeof pending.key, typeof pending.at].join() === "string,string,number";
   return {
     session: value.session,
     asked: value.asked === true,
     open: value.open === true,
+    closed: value.closed === true,
     pending: isPending ? (pending as unknown as Pending) : undefined,
   };
 }

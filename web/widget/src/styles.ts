@@ -174,6 +174,12 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 .powered { text-align: center; font-size: 11.5px; line-height: 1.4; color: var(--muted); padding-top: 7px; }
 .words ::selection, .question ::selection { background: var(--tint); color: var(--on-tint); }
 
+@media (max-height: 480px) {
+  .panel { bottom: 8px; height: calc(100vh - 16px); height: calc(100dvh - 16px); }
+  .opened .launcher, .powered, .names p { display: none; }
+  .head { padding: 4px 12px; }
+  .foot { padding: 6px 10px; }
+}
 @media (max-width: 480px) {
   .panel, .right .panel, .left .panel { inset: 0; width: auto; height: var(--seen, 100dvh); border-radius: 0; box-shadow: none;
     padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); }
@@ -181,7 +187,6 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   .box textarea, .why textarea { font-size: 16px; }
   .tool { width: 40px; height: 40px; }
 }
-@media (max-height: 420px) { .powered, .names p { display: none; } .head { padding: 6px 12px; } }
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after { animation: none !important; transition: none !important; }
   .dots i { opacity: 1; }

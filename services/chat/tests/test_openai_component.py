@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 import pytest_asyncio
 
 running = sys.modules["chat_running"]
@@ -80,44 +79,51 @@ async def test_whole_and_streamed_completions_say_the_same_and_are_booked_once_e
     assert plain[-1]["choices"][0]["finish_reason"] == "stop" and all("usage" not in chunk for chunk in plain)
 
 
-@pytest_asyncio.fixture
-async def one_chat(stage: Any) -> tuple[Any, Any]:
-    return stage, await stage.start()
+UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
+    ({"n": 2}, "n"),
+    ({"top_p": 0.5}, "top_p"),
+    ({"tools": [{"type": "function"}]}, "tools"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"logprobs": True}, "logprobs"),
+    ({"stop": ["\n"]}, "stop"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    ({"web_search_options": {}}, "web_search_options"),
+    ({"stream_options": {"include_obfuscation": True}}, "include_obfuscation"),
+    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.y"}}]}]},
+        "messages[0].content[0].type",
+    ),
+    (
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"id": "1"}]},
+                {"role": "user", "content": "And now?"},
+            ]
+        },
+        "messages[0].tool_calls",
+    ),
+    ({"store": False, "docuchat": {"session_id": "s"}}, "docuchat.session_id"),
+]
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"n": 2}, "n"),
-        ({"top_p": 0.5}, "top_p"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
-        ({"stop": ["\n"]}, "stop"),
-        ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"web_search_options": {}}, "web_search_options"),
-        ({"stream_options": {"include_obfuscation": True}}, "include_obfuscation"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.y"}}]}]},
-            "messages[0].content[0].type",
-        ),
-        (
-            {
-                "messages": [
-                    {"role": "assistant", "tool_calls": [{"id": "1"}]},
-                    {"role": "user", "content": "And now?"},
-                ]
-            },
-            "messages[0].tool_calls",
-        ),
-        ({"store": False, "docuchat": {"session_id": "s"}}, "docuchat.session_id"),
-    ],
-)
-async def test_what_is_not_supported_is_refused_by_its_name(one_chat: Any, fields: dict[str, Any], param: str) -> None:
-    stage, chat = one_chat
-    answer = await chat.http.post(PATH, json=asked(**fields), headers=stage.headers)
-    assert answer.status_code == 422, answer.text
-    assert (answer.json()["code"], answer.json()["param"]) == ("unsupported_parameter", param)
+async def test_what_is_not_supported_is_refused_by_its_name(stage: Any) -> None:
+    chat = await stage.start()
+    for fields, param in UNSUPPORTED:
+        answer = await chat.http.post(PATH, json=asked(**fields), headers=stage.headers)
+        assert answer.status_code == 422, answer.text
+        assert (answer.json()["code"], answer.json()["param"]) == ("unsupported_parameter", param)
     assert not stage.holds.opened
+    harmless = {
+        "n": 1,
+        "top_p": 1.0,
+        "tools": [],
+        "tool_choice": "auto",
+        "response_format": {"type": "text"},
+        "stop": None,
+    }
+    taken = await chat.http.post(
+        PATH, json=asked(**harmless, seed=7, user="u", metadata={"a": "b"}), headers=stage.headers
+    )
+    assert taken.status_code == 200, taken.text

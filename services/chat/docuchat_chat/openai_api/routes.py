@@ -74,15 +74,15 @@ async def list_models(caller: Asker, openai: HeldModels) -> ModelList:
     return ModelList(data=[ModelView.of(model) for model in await openai.models.list_models(caller)])
 
 
-@models_router.get("/models/{model:path}", summary="One thing that can be asked")
+@models_router.get("/models/{model_id:path}", summary="One thing that can be asked")
 @raises(ModelNotFound)
 async def get_model(
-    model: Annotated[str, Path(max_length=200, description="Its name in `GET /v1/models`.")],
+    model_id: Annotated[str, Path(max_length=200, description="Its name in `GET /v1/models`.")],
     caller: Asker,
     openai: HeldModels,
 ) -> ModelView:
     """Return a model or a chatbot by its name."""
-    return ModelView.of(await openai.models.get_model(caller, model))
+    return ModelView.of(await openai.models.get_model(caller, model_id))
 
 
 @router.post(

@@ -53,7 +53,7 @@ TABLE: Final[tuple[Row, ...]] = (
         speaks="openai",
     ),
     Row("/v1/models", ("GET",), "chat", "models.use", speaks="openai"),
-    Row("/v1/models/{model}", ("GET",), "chat", "models.use", speaks="openai", open_end=True),
+    Row("/v1/models/{model_id}", ("GET",), "chat", "models.use", speaks="openai", open_end=True),
     Row("/v1/public/chatbots/{publishable_id}", ("GET",), "chat", "public"),
     Row("/v1/public/chats/{session_id}", ("GET",), "chat", "chatbots.ask"),
     Row("/v1/turns/{turn_id}/stop", ("POST",), "chat", "chats.follow"),

@@ -327,7 +327,7 @@ async def test_a_chatbots_key_and_visitor_reach_nothing_but_that_chatbot(
     product: Product, victim: Victim, stranger: User
 ) -> None:
     open_to_visitors = {"chatbots.ask": 404, "chats.follow": 404}
-    open_to_keys = open_to_visitors | {"models.use": 404}
+    open_to_keys = open_to_visitors | {"models.use": 404, "mcp.use": 404}
     operations = [each for each in await operations_of(product) if not is_operators(each)]
     for owner in (victim.user, stranger):
         made = await owner.http.post("/v1/chatbots", json={"name": "Another", "origins": [PAGE]})

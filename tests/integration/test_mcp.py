@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -147,7 +145,7 @@ async def test_nothing_of_another_tenant_is_seen(product: Product, user: User) -
                 ("get_passage", {"chunk_id": passage["chunk_id"]}, "passage_not_found"),
             ):
                 result = await client.call_tool(tool, arguments)
-                assert result.is_error and result.structured_content["code"] == code, (tool, result)
+                assert result.is_error and result.meta["docuchat/error"]["code"] == code, (tool, result)
             found = await client.call_tool("search", {"query": QUESTION})
             listed = await client.call_tool("list_documents", {})
             assert found.structured_content["passages"] == listed.structured_content["documents"] == []
@@ -171,77 +169,3 @@ async def test_who_is_not_let_in_is_told_how_to_come_in(product: Product, user: 
         assert (unfit.status_code, unfit.json()["code"]) == (403, "not_allowed")
         good = await http.post("/mcp", json=ping, headers=ACCEPT | user.headers)
         assert good.status_code == 200
-
-
-ABSURD: tuple[bytes, ...] = (
-    b"",
-    b"null",
-    b"[]",
-    b"1e400",
-    b'"\xed\xa0\x80"',
-    b"{" * 5000,
-    b"[" * 100_000 + b"]" * 100_000,
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b'{"a":' * 900 + b"1" + b"}" * 901,
-    json.dumps([{"jsonrpc": "2.0", "id": n, "method": "tools/list"} for n in range(100)]).encode(),
-    b'{"jsonrpc":"1.0","id":1,"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":null,"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":{"a":1},"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":1,"method":7}',
-    b'{"jsonrpc":"2.0","id":1,"method":"no/such"}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ask","arguments":"x"}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ask","arguments":{"question":"\\u0000"}}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"x\\u0000"}}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ask","arguments":{"question":"","session_id":{}}}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_documents","arguments":{"cursor":"W10"}}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}',
-    b'{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{}}',
-    b'{"jsonrpc":"2.0","id":1,"result":{}}',
-    b'{"jsonrpc":"2.0","method":"notifications/cancelled"}',
-    b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{"a":[1]}}}',
-)
-
-
-@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28", "1999-01-01", "x y"])
-async def test_absurd_messages_are_answered_soon_and_break_nothing(product: Product, user: User, version: str) -> None:
-    headers = ACCEPT | user.headers | {"MCP-Protocol-Version": version, "Mcp-Session-Id": "0" * 5000}
-    async with product.client() as http:
-        for body in ABSURD:
-            answer = await http.post("/mcp", content=body, headers=headers, timeout=10)
-            assert answer.status_code in {200, 202, 400, 404, 406, 413, 422}, (body[:100], answer.text)
-            assert "Traceback" not in answer.text and "docuchat_" not in answer.text, answer.text
-        large = await http.post("/mcp", content=b"x" * 2**20, headers=headers)
-        assert large.status_code == 413
-        for method in ("GET", "DELETE", "PUT"):
-            assert (await http.request(method, "/mcp", headers=headers)).status_code == 405
-        good = await http.post(
-            "/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, headers=ACCEPT | user.headers
-        )
-        assert good.status_code == 200 and "search" in good.text
-
-
-async def test_a_thousand_clients_leave_nothing_behind(product: Product, user: User) -> None:
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "crowd", "version": "1"},
-        },
-    }
-    names: set[str] = set()
-    async with product.client(headers=ACCEPT | user.headers) as http:
-        room = asyncio.Semaphore(20)
-
-        async def come() -> None:
-            async with room:
-                answer = await http.post("/mcp", json=hello)
-                assert answer.status_code == 200, answer.text
-                names.add(answer.headers["Mcp-Session-Id"])
-
-        await asyncio.gather(*(come() for _ in range(1000)))
-    assert len(names) == 1000
-    await product.healthy()

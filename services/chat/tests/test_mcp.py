@@ -131,7 +131,7 @@ async def test_each_sees_and_may_call_what_the_credential_is_for(stage: Any) -> 
         (unpublished, "chatbot_not_found"),
         (named, "invalid_input"),
     ):
-        assert result.is_error and result.structured_content["code"] == code
+        assert result.is_error and result.meta["docuchat/error"]["code"] == code
         assert result.content[0].text.startswith(f"{code}: ")
     for headers in (key(stage.mint, "usage.read"), key(stage.mint, "")):
         answer = await chat.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=headers)
@@ -156,7 +156,7 @@ async def test_another_tenants_ids_are_not_there(stage: Any) -> None:
             "quota": await client.call_tool("list_documents", {}),
         }
     assert str(theirs) not in str(results.pop("quota").structured_content)
-    assert {code: (result.is_error, result.structured_content["code"]) for code, result in results.items()} == {
+    assert {code: (result.is_error, result.meta["docuchat/error"]["code"]) for code, result in results.items()} == {
         code: (True, code) for code in results
     }
 
@@ -178,9 +178,9 @@ async def test_what_cannot_be_done_says_what_to_do(stage: Any) -> None:
         wrong = await client.call_tool("search", {"query": 1, "limit": 1000, "secret words": 1})
         with pytest.raises(MCPError, match="no such tool"):
             await client.call_tool("delete_everything", {})
-    assert spent.is_error and spent.structured_content["resets_at"] == "2026-12-01T00:00:00Z"
-    assert spent.structured_content["retry_after_seconds"] == 3600 and "Used up." in spent.content[0].text
-    assert wrong.structured_content["code"] == "invalid_input"
+    assert spent.is_error and spent.meta["docuchat/error"]["resets_at"] == "2026-12-01T00:00:00Z"
+    assert spent.meta["docuchat/error"]["retry_after_seconds"] == 3600 and "Used up." in spent.content[0].text
+    assert wrong.meta["docuchat/error"]["code"] == "invalid_input"
     assert "query: " in wrong.content[0].text and "limit: " in wrong.content[0].text
 
 

@@ -22,7 +22,7 @@ from mcp_types import (
 )
 from mcp_types import Tool as ListedTool
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 
 from docuchat_chat.mcp.domain import Call, Tell
@@ -39,6 +39,8 @@ CALLER: Final = "docuchat.caller"
 """In the scope of a request: who makes it."""
 CALL_NAME: Final = "docuchat.call_name"
 """In the scope of a request: under which name a notification cancels it, or None."""
+ERROR: Final = "docuchat/error"
+"""In the `_meta` of a result that is an error: its code and facts."""
 _READ_ONLY: Final = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=False, open_world_hint=False
 )
@@ -92,14 +94,15 @@ class _Handlers:
             if isinstance(error, Forbidden) and context.request is not None:
                 self._refusals.note(context.request, caller, "/mcp")
             text, facts = told(error)
-            return _result(text, facts, is_error=True)
+            return _refused(text, facts)
         except MCPError:
             raise
         except Exception:
             logger.exception("mcp.tool_failed")
             text = "internal_error: Something went wrong on our side; it is logged. Try again later."
-            return _result(text, {"code": "internal_error"}, is_error=True)
-        return _result(found.model_dump_json(), _facts_of(found))
+            return _refused(text, {"code": "internal_error"})
+        told_whole = TextContent(type="text", text=found.model_dump_json())
+        return CallToolResult(content=[told_whole], structured_content=found.model_dump(mode="json"))
 
 
 def _listed(tool: Tool) -> ListedTool:
@@ -113,12 +116,9 @@ def _listed(tool: Tool) -> ListedTool:
     )
 
 
-def _result(text: str, facts: dict[str, Any], *, is_error: bool = False) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=facts, is_error=is_error)
-
-
-def _facts_of(found: BaseModel) -> dict[str, Any]:
-    return found.model_dump(mode="json")
+def _refused(text: str, facts: dict[str, Any]) -> CallToolResult:
+    # Not as structured content: some clients hold that to the tool's schema even where it is an error.
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True, _meta={ERROR: facts})
 
 
 def _caller_of(context: Context) -> Caller:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
 import shutil
 import subprocess
@@ -30,7 +29,6 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 _WEB: Final = Path(__file__).parents[2] / "web"
 _QUESTION: Final = "How long does the warranty of the kettle last?"
-_BUDGET: Final = 30 * 1024
 _TOOLS: Final = """
 const until = async (check) => {
   for (let tries = 0; tries < 900; tries += 1) {
@@ -518,6 +516,94 @@ async def test_hostile_answers_are_text(bot: Bot, shop: Shop, page: Page, stub_p
     assert shown["hacked"] is None and not shown["isWide"] and shown["asked"] == 0
 
 
+async def test_screen_readers_are_told_whole_sentences(
+    bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
+) -> None:
+    text = "The warranty of the kettle lasts 36 months [1]. " * 12
+    stub_provider.control(Rule(endpoint="chat", text=text, rate=25))
+    await page.go(shop.url())
+    told = await page.run(
+        script(
+            """
+            await there();
+            one('.launcher').click();
+            const told = [];
+            const watch = new MutationObserver((changes) => {
+              for (const { addedNodes } of changes) for (const node of addedNodes) told.push(node.textContent);
+            });
+            watch.observe(await until(() => one('[aria-live=polite]')), { childList: true });
+            DocuChat.ask(question);
+            await over();
+            await until(() => told.join().split('36 months.').length > 12);
+            return told;
+            """,
+            "question",
+        ),
+        _QUESTION,
+    )
+    assert "Looking through" in told[0] and 2 < len(told) < 30
+    assert all(words[-1] in ".…" for words in told), told
+    assert " ".join(told).count("36 months.") == 12
+
+
+async def test_on_a_phone_it_covers_the_page_and_keeps_the_focus(bot: Bot, shop: Shop, page: Page) -> None:
+    phone = {"width": 390, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    await page.send("Emulation.setDeviceMetricsOverride", **phone)
+    await page.go(shop.url())
+    box, modal = await page.run(
+        script(
+            """
+            await there();
+            one('.launcher').click();
+            await Promise.all(one('.panel').getAnimations().map((it) => it.finished));
+            const { x, y, width, height } = one('.panel').getBoundingClientRect();
+            return [[x, y, width, height], one('.panel').ariaModal];
+            """
+        )
+    )
+    assert (box, modal) == ([0, 0, 390, 780], "true")
+    for _ in range(12):
+        await press(page, "Tab")
+        assert await page.run(script("return one('.panel').contains(root().activeElement);"))
+    await press(page, "Escape")
+    assert await focused(page) == "launcher"
+    # it is not in the way of the next page
+    await page.run(script("one('.launcher').click();"))
+    await page.go(shop.url("/next"))
+    assert await page.run(script("await there(); return one('.panel').hidden;"))
+
+
+async def test_rules_of_the_page_do_not_reach_it(bot: Bot, shop: Shop, page: Page) -> None:
+    await page.go(shop.url())
+    shown = await page.run(
+        script(
+            """
+            await there();
+            const look = () => {
+              const seen = (selector) => getComputedStyle(one(selector));
+              const { width, height, x, y } = one('.launcher').getBoundingClientRect();
+              const { color, fontSize, letterSpacing, textTransform, visibility, direction } = seen('.names h2');
+              return [width, height, x, y, color, fontSize, letterSpacing, textTransform, visibility, direction];
+            };
+            one('.launcher').click();
+            await Promise.all(one('.launcher').getAnimations({ subtree: true }).map((it) => it.finished));
+            const before = look();
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(`
+              * { letter-spacing: 9px !important; color: red !important; font-size: 40px !important; zoom: 1; }
+              html { text-transform: uppercase; direction: rtl; visibility: hidden; }
+              body > *, docuchat-widget { display: none !important; visibility: hidden !important; }
+              docuchat-widget { transform: scale(3) !important; position: static !important; opacity: 0 !important; }
+              button { padding: 50px !important; background: red !important; }
+            `);
+            document.adoptedStyleSheets = [sheet];
+            return [before, look()];
+            """
+        )
+    )
+    assert shown[0] == shown[1]
+
+
 async def test_what_is_refused_says_what_to_do(
     bot: Bot, shop: Shop, page: Page, stub_provider: StubProviderHandle
 ) -> None:
@@ -633,13 +719,6 @@ async def test_calls_before_it_is_there_and_a_second_tag_do_no_harm(bot: Bot, sh
     )
     assert shown == [1, "Early words", "Say", True, ["DocuChat"], 0]
     await page.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
-
-
-async def test_it_stays_within_its_budget(product: Product) -> None:
-    async with product.client() as http:
-        served = await http.get("/widget.js", headers={"Accept-Encoding": "gzip"})
-    assert served.status_code == 200
-    assert len(gzip.compress(served.content)) < _BUDGET
 
 
 async def test_its_parts_do_what_they_say(with_node: dict[str, str]) -> None:

@@ -344,5 +344,6 @@ function inlineText(children: Inline[]): string {
       if (child.type === "citation") return "";
       return child.type === "break" ? "\n" : inlineText(child.children);
     })
-    .join("");
+    .join("")
+    .replace(/ +(?=[.,;:!?؟،؛])/g, "");
 }

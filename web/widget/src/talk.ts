@@ -17,7 +17,7 @@ import { advance, type Entry, pastEntries } from "./entries.ts";
 import type { EventName, Handler } from "./events.ts";
 import type { Language } from "./labels.ts";
 import type { Pending, Store } from "./store.ts";
-import { asError, troubleOf } from "./trouble.ts";
+import { asError, interruption, troubleOf } from "./trouble.ts";
 
 /** Where the conversation is shown. */
 export interface Stage {
@@ -175,7 +175,11 @@ export class Talk {
     if (this.entries.length || this.store.get().session !== session) return;
     this.entries = entries;
     const open = pending && this.openEntry(pending);
-    for (const entry of this.entries) if (entry !== open) entry.answer.state = "over";
+    for (const { answer } of this.entries.filter((entry) => entry !== open)) {
+      const isWhole = answer.state === "over" && answer.finish !== "interrupted" && answer.finish !== "failed";
+      answer.state = "over";
+      if (!isWhole) answer.trouble = interruption(this.stage.language);
+    }
     this.stage.redraw();
     if (open) void this.read(open);
     else this.store.change({ pending: undefined });

@@ -33,7 +33,6 @@ export function troubleOf(error: DocuChatError, language: Language): Trouble {
       case "chatbot_not_found":
       case "chatbot_not_published":
       case "origin_not_allowed":
-      case "visitor_blocked":
         return { text: language.say("unavailable"), mayRetry: false };
       case "message_too_long":
         return { text: language.say("tooLong"), mayRetry: false };
@@ -46,6 +45,11 @@ export function troubleOf(error: DocuChatError, language: Language): Trouble {
     }
   };
   return { code, ...known(), isOfNetwork: code === "connection_failed" };
+}
+
+/** An answer that ended before its time, as the conversation keeps it. */
+export function interruption(language: Language): Trouble {
+  return { code: "interrupted", text: language.say("interrupted"), mayRetry: true, isOfNetwork: false };
 }
 
 /** What the page's developer is told. */

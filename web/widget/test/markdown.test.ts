@@ -66,6 +66,7 @@ test("tables and quotes", () => {
     ["paragraph", "list"],
   );
   assert.equal(plainText([table]), "a, b.\n1, 2.\n3, .");
+  assert.equal(plainText(blocks("It **lasts** a year [1]. Yes [2].")), "It lasts a year. Yes.");
 });
 
 test("blocks that are whole stay the same while more is written", () => {

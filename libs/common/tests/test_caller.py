@@ -53,6 +53,8 @@ def test_no_key_does_what_is_for_people() -> None:
     assert key.can("directory.sync") and not key.can("identity.manage")
     assert Caller(ONE, "key", uuid7(), role="owner").can("identity.manage") is False
     assert Caller(ONE, "user", uuid7(), role="admin").can("identity.manage")
+    assert Caller(ONE, "key", uuid7(), role="owner").can("providers.manage") is False
+    assert Caller(ONE, "user", uuid7(), role="admin").can("providers.manage")
 
 
 def test_who_must_set_up_a_second_factor_first_is_told_so_and_may_nothing_else() -> None:

@@ -139,10 +139,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         transactions = UnitOfWork(database, composer(embedder.space), schema="chat", on_events_committed=relay.wake)
         metering = Metering(transactions)
         registry = Registry(user_events=await stack.enter_async_context(UserEventWriter.open(redis)))
-        models, providers = await open_providers(
-            stack, settings, transactions, redis, await _open_models(stack, settings, embedder)
-        )
         usage = ServiceClient(session, settings.usage_url, "usage")
+        models, providers = await open_providers(
+            stack, settings, transactions, redis, await _open_models(stack, settings, embedder), usage
+        )
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
         holds = UsageHolds(holds_client, HoldKind.CHAT, lease)

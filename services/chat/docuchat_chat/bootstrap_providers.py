@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from docuchat_chat.adapters.provider_clients import IDLE, ProviderClients
 from docuchat_chat.adapters.provider_health import RedisWatch
+from docuchat_chat.adapters.usage_prices import UsagePrices
 from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.providers.catalogue import Catalogue
 from docuchat_chat.providers.domain import Provider
@@ -26,6 +27,7 @@ from docuchat_chat.transaction import ChatTx
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import UnitOfWork
+from docuchat_common.http.client import ServiceClient
 from docuchat_models.errors import ProviderRefused
 
 logger = structlog.get_logger()
@@ -37,9 +39,11 @@ async def open_providers(
     transactions: UnitOfWork[ChatTx],
     redis: Redis,
     environment: AnswerModels,
+    usage: ServiceClient,
 ) -> tuple[ProvidedModels, ProviderService]:
     """Return every model that may be asked, those of `environment` among them, and what is done with providers."""
-    keys = SealedKeys(settings.internal_token.get_secret_value())
+    internal_token = settings.internal_token.get_secret_value()
+    keys, prices = SealedKeys(internal_token), UsagePrices(usage, internal_token)
     policy = settings.egress_policy()
     patience = max(settings.provider_first_token_timeout, settings.provider_between_tokens_timeout)
 
@@ -80,4 +84,4 @@ async def open_providers(
         watch,
         patience=settings.provider_first_token_timeout * 0.9,
     )
-    return models, ProviderService(transactions, keys, policy, catalogue, clients, watch)
+    return models, ProviderService(transactions, keys, policy, catalogue, clients, watch, prices)

@@ -43,6 +43,7 @@ from docuchat_chat.providers.service import Owner, ProviderService
 from docuchat_chat.providers.watching import WELL
 from docuchat_common.clock import SystemClock
 from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_models.errors import ProviderError, ProviderFailed
@@ -97,6 +98,19 @@ class Stub:
         self.heard.append((request.path_qs, headers.get("Authorization"), headers.get("api-key")))
 
 
+class Told:
+    """The usage service, which hears of prices."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, tuple[ProviderModel, ...]]] = []
+        self.away = False
+
+    async def put(self, provider: Provider) -> None:
+        if self.away:
+            raise UpstreamUnavailable
+        self.heard.append((provider.book_name, provider.models))
+
+
 class Desk:
     """Providers of two tenants and of the platform beside a world."""
 
@@ -104,10 +118,11 @@ class Desk:
         self.world, self.redis = world, client
         self.keys = SealedKeys("the installation's secret, as long as it is")
         self.watch, self.catalogue = RedisWatch(client), Catalogue(world.transactions)
+        self.prices = Told()
         self.policy, self.opened = EgressPolicy(), []
         self.clients = ProviderClients(self.open)
         self.providers = ProviderService(
-            world.transactions, self.keys, self.policy, self.catalogue, self.clients, self.watch
+            world.transactions, self.keys, self.policy, self.catalogue, self.clients, self.watch, self.prices
         )
         self.acme = Owner.tenant(replace(world.caller, role="admin"))
         self.other = Owner.tenant(replace(world.caller, tenant_id=TenantId(2), role="admin"))
@@ -209,7 +224,7 @@ async def test_names_are_nobody_elses(desk: Desk) -> None:
     (own,) = [
         each for each in await desk.providers.page(desk.acme, 9, None) if each.tenant_id and each.name == "fireworks"
     ]
-    assert own.book_name == "own/fireworks"
+    assert own.book_name == f"own/{own.tenant_id}/fireworks"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +306,7 @@ async def test_a_model_of_a_row_answers_as_provider_and_name(desk: Desk, stack: 
 async def test_what_is_disabled_deleted_or_not_listed_is_refused_with_what_to_do(desk: Desk) -> None:
     made = await desk.make(desk.acme)
     tenant_id, other = desk.acme.caller.tenant_id, desk.other.caller.tenant_id
-    assert (await desk.models().find(tenant_id, "fireworks/accounts/llama")).provider == "own/fireworks"
+    assert (await desk.models().find(tenant_id, "fireworks/accounts/llama")).provider == made.book_name
     for whose, name in ((tenant_id, "fireworks/other"), (tenant_id, "none/llama"), (other, "fireworks/accounts/llama")):
         with pytest.raises(ModelNotAllowed, match="/v1/providers"):
             await desk.models().find(whose, name)
@@ -338,7 +353,7 @@ async def test_a_name_that_leads_inside_is_not_called_for_a_tenant(desk: Desk, s
     port = int(inside.split(":")[2].removesuffix("/v1"))
     desk.policy = EgressPolicy(allow_http=True, ports=frozenset({port}))
     desk.providers = ProviderService(
-        desk.world.transactions, desk.keys, desk.policy, desk.catalogue, desk.clients, desk.watch
+        desk.world.transactions, desk.keys, desk.policy, desk.catalogue, desk.clients, desk.watch, desk.prices
     )
     made = await desk.make(desk.acme, base_url=inside)
     with pytest.raises(ProviderFailed):
@@ -452,3 +467,22 @@ async def test_clients_are_bounded_and_closed_when_unused(desk: Desk) -> None:
     assert closed == ["a1", "b1", "c1"]
     await clients.close()
     assert closed == ["a1", "b1", "c1", "c2"]
+
+
+async def test_usage_knows_the_prices_before_anybody_can_ask(desk: Desk) -> None:
+    desk.prices.away = True
+    with pytest.raises(UpstreamUnavailable):
+        await desk.make(desk.acme)
+    assert await desk.names(desk.acme) == []
+    desk.prices.away = False
+    made = await desk.make(desk.acme)
+    assert desk.prices.heard == [(made.book_name, (LLAMA,))]
+    await desk.providers.change(desk.acme, made.id, ProviderEdit({"is_enabled": True}))
+    assert len(desk.prices.heard) == 1
+    desk.prices.away = True
+    with pytest.raises(UpstreamUnavailable):
+        await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": ()}))
+    assert (await desk.providers.get(desk.acme, made.id)).models == (LLAMA,)
+    desk.prices.away = False
+    await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": ()}))
+    assert desk.prices.heard[1:] == [(made.book_name, ())]

@@ -15,7 +15,8 @@ from docuchat_usage.settings import Settings
 def create_app(settings: Settings) -> FastAPI:
     """HTTP, consumer, relay and sweeps in one process."""
     routers = [
-        ledger.router, prices.operator, quotas.operator, quotas.router, ledger.internal, documents.internal,
+        ledger.router, prices.operator, prices.internal,
+        quotas.operator, quotas.router, ledger.internal, documents.internal,
         dead_letters.router, exports.router,
     ]  # fmt: skip
     return create_service_app(settings, title="DocuChat usage", routers=routers, open_container=open_container)

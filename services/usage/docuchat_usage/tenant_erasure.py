@@ -11,6 +11,7 @@ from docuchat_common.ids import TenantId
 from docuchat_common.messaging.dead_letters import DeadLetterOffice
 
 KEPT: Final = {
+    "prices": "what the models of its own providers cost: entries of the ledger refer to them",
     "ledger": "what was used and what it cost, without users, keys, chats and documents, for LEDGER_RETENTION",
     "usage stream": "ids and amounts for the platform's own books, for USAGE_STREAM_MAX_AGE",
 }

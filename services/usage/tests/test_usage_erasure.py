@@ -81,4 +81,4 @@ async def test_the_books_stay_without_people_and_what_comes_late_changes_nothing
         assert await rows_of(administrator, other, "usage.") == of_other
     (event,) = [event for event in await world.published() if isinstance(event, TenantErased)]
     assert event.erased["names_in_the_ledger"] == 1
-    assert set(event.kept) == {"ledger", "usage stream"}
+    assert set(event.kept) == {"ledger", "prices", "usage stream"}

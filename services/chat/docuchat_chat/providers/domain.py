@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType
 from uuid import UUID
 
+from docuchat_common.contracts.prices import own_provider
 from docuchat_common.ids import TenantId
 
 ProviderId = NewType("ProviderId", UUID)
@@ -21,7 +22,6 @@ RESERVED: Final = frozenset(
     {"own", "local", "wordllama", "extractive", "docuchat", "platform", "default", "chatbot", "chatbots", "none"}
 )
 """Names that mean something else here: providers in the books, beginnings of models' names."""
-_OWN: Final = "own/"
 _HINT: Final = 4
 _SHORTEST_HINTED: Final = 12
 
@@ -80,7 +80,7 @@ class Provider:
     @property
     def book_name(self) -> str:
         """What it is called in holds, prices and ledger: a tenant's own is never mistaken for one of the platform's."""
-        return self.name if self.tenant_id is None else f"{_OWN}{self.name}"
+        return self.name if self.tenant_id is None else own_provider(self.tenant_id, self.name)
 
     def find_model(self, name: str) -> ProviderModel | None:
         """Return the model of that name."""

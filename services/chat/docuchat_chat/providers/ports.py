@@ -85,6 +85,14 @@ class Clients(Protocol):
         ...
 
 
+class Prices(Protocol):
+    """What models cost, which the usage service keeps."""
+
+    async def put(self, provider: Provider) -> None:
+        """Let the models of a provider cost what it says. It may be repeated. Raises UpstreamUnavailable."""
+        ...
+
+
 class ProvidersTx(Protocol):
     """What of a transaction providers use."""
 

@@ -29,7 +29,7 @@ from docuchat_chat.providers.errors import (
     ProviderOfPlatform,
     TooManyProviders,
 )
-from docuchat_chat.providers.ports import Clients, ProvidersTx
+from docuchat_chat.providers.ports import Clients, Prices, ProvidersTx
 from docuchat_chat.providers.probing import check
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.watching import Health, Watch
@@ -72,6 +72,7 @@ class ProviderService:
         catalogue: Catalogue,
         clients: Clients,
         watch: Watch,
+        prices: Prices,
     ) -> None:
         """`policy` is where tenants' providers may be."""
         self._transactions = transactions
@@ -80,6 +81,7 @@ class ProviderService:
         self._catalogue = catalogue
         self._clients = clients
         self._watch = watch
+        self._prices = prices
 
     async def page(self, owner: Owner, limit: int, after: ProviderId | None) -> list[Provider]:
         """List what the owner sees: a tenant its own and the platform's."""
@@ -99,7 +101,8 @@ class ProviderService:
     ) -> Provider:
         """Make one.
 
-        Raises ProviderNameReserved, ProviderNameTaken, TooManyProviders, UrlRefused, UrlUnreachable.
+        Raises ProviderNameReserved, ProviderNameTaken, TooManyProviders, UrlRefused, UrlUnreachable, and
+        UpstreamUnavailable while usage cannot be told the prices.
         """
         if new.name in RESERVED:
             raise ProviderNameReserved
@@ -113,6 +116,7 @@ class ProviderService:
             if owner.tenant_id is not None and await tx.providers.has_platform(new.name):
                 raise ProviderNameTaken
             made = await tx.providers.add(owner.tenant_id, provider_id, new, sealed, hint)
+            await self._prices.put(made)  # before anybody can ask it: what is not committed is not asked
             tx.outbox.add(entry(owner.caller, "provider.create", provider_id, detail=made.name))
             await settle(tx, made)
         self._changed(made, "provider.created")
@@ -137,6 +141,8 @@ class ProviderService:
                 # Who may write the address, but never knew the key, would be sent it.
                 raise ProviderKeyNeeded
             saved = await tx.providers.save(after)
+            if saved.models != before.models:
+                await self._prices.put(saved)
             named = sorted(edit.fields) + ([] if edit.api_key is None else ["api_key"])
             tx.outbox.add(entry(owner.caller, "provider.update", provider_id, detail=", ".join(named)))
         self._changed(saved, "provider.changed")

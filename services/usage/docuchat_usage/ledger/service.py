@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from docuchat_common.clock import Clock
+from docuchat_common.contracts.prices import OWN
 from docuchat_common.events.catalogue import QuotaThreshold
 from docuchat_common.http.caller import Caller
 from docuchat_common.ids import TenantId
@@ -113,7 +114,7 @@ def _report_bookings(usages: Mapping[UUID, Usage], entries: Sequence[Booking]) -
         metrics.tokens.labels(usage.kind.value, "input").inc(usage.input_tokens)
         metrics.tokens.labels(usage.kind.value, "output").inc(usage.output_tokens)
         metrics.cost.labels(usage.kind.value).inc(max(float(booking.cost), 0))
-        if booking.price_is_fallback:
+        if booking.price_is_fallback and not usage.provider.startswith(OWN):  # whose price nobody owes us
             metrics.unpriced.labels(usage.kind.value).inc()
             logger.warning("price.unknown", provider=usage.provider, model=usage.model)
     if entries:

@@ -18,3 +18,5 @@ class Price:
     output: Decimal
     embedding: Decimal
     valid_from: datetime
+    owner_tenant: int | None = None
+    """The tenant whose own provider it is; None: the platform's price."""

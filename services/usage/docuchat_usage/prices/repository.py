@@ -31,12 +31,18 @@ class PriceRepository:
                 output=price.output,
                 embedding=price.embedding,
                 valid_from=price.valid_from,
+                owner=price.owner_tenant,
             )
         except asyncpg.UniqueViolationError as error:
             raise PriceExists from error
         except (asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError) as error:
             raise PriceInvalid from error
         return added
+
+    async def list_of_provider(self, provider: str, at: datetime) -> list[Price]:
+        """What the models of a provider cost; who asks goes on alone until the transaction ends."""
+        await _queries.take_turn(self._connection, provider=provider)
+        return [Price(**row) async for row in _queries.list_of_provider(self._connection, provider=provider, at=at)]
 
     async def list_prices(self, in_force_at: datetime | None) -> list[Price]:
         """The prices in force at a moment; without one every version, the latest of a model first."""

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from docuchat_common.audit import audited
+from docuchat_common.contracts.prices import PATH, ProviderPrices
 from docuchat_common.http.idempotency import CurrentCreation, created
-from docuchat_common.http.identity import CurrentOperator, current_operator
+from docuchat_common.http.identity import CurrentOperator, InternalCaller, current_operator
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
@@ -17,6 +18,8 @@ from docuchat_usage.prices.schemas import PriceBody, PricePage, PriceView
 from docuchat_usage.prices.service import PriceService
 
 Service = Annotated[PriceService, provided("prices")]
+
+internal = APIRouter(route_class=JsonRoute, dependencies=[InternalCaller], include_in_schema=False)
 
 operator = APIRouter(
     prefix="/v1/operator/prices", tags=["operators"], route_class=JsonRoute, dependencies=[Depends(current_operator)]
@@ -46,3 +49,10 @@ async def set_price(body: PriceBody, service: Service, caller: CurrentOperator, 
         lambda settle: service.set_price(body.to_domain(datetime.now(UTC)), settle, by=caller),
         lambda price: created(PriceView.of(price)),
     )
+
+
+@internal.put(PATH, status_code=204)
+async def set_provider(body: ProviderPrices, service: Service) -> Response:
+    """Take what chat tells of a provider's models, before they can be asked."""
+    await service.set_provider(body, datetime.now(UTC))
+    return Response(status_code=204)

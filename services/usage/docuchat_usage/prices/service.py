@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -14,11 +15,14 @@ from docuchat_usage.prices.domain import Price
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from docuchat_common.contracts.prices import ProviderPrices
     from docuchat_common.db import UnitOfWork
     from docuchat_common.http.caller import Caller
     from docuchat_usage.transaction import Tx
 
 logger = structlog.get_logger()
+
+_NOTHING: Final = (Decimal(), Decimal(), Decimal())
 
 
 class PriceService:
@@ -40,6 +44,23 @@ class PriceService:
             await settle(tx, added)
         logger.info("price.added", price_id=added.id, provider=price.provider, model=price.model)
         return added
+
+    async def set_provider(self, told: ProviderPrices, now: datetime) -> int:
+        """Let the models of a provider cost what is told, from now on; answers how many versions that made.
+
+        A tenant's model that has no price any more costs nothing; the platform's keeps the one that it had.
+        """
+        wanted = {price.model: (price.input, price.output, price.embedding) for price in told.prices}
+        async with self._uow.system() as tx:
+            known = await tx.prices.list_of_provider(told.provider, now)
+            if told.tenant_id is not None:
+                wanted = {price.model: _NOTHING for price in known} | wanted
+            before = {price.model: (price.input, price.output, price.embedding) for price in known}
+            changed = {model: amounts for model, amounts in wanted.items() if before.get(model) != amounts}
+            for model, amounts in changed.items():
+                await tx.prices.add(Price(0, told.provider, model, *amounts, now, told.tenant_id))
+        logger.info("prices.told", provider=told.provider, changed=len(changed))
+        return len(changed)
 
     async def list_prices(self, *, in_force_at: datetime | None) -> list[Price]:
         """The prices in force at a moment; without one every version, the latest of a model first."""

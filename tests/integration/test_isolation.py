@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import filterfalse
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -54,11 +54,14 @@ async def endow(product: Product, user: User) -> Victim:
     frames = await user.ask("What is the word of the vault?", session_id=session)
     assert _SECRET in answer_text(frames)
     start = frames[0]
+    response_id = f"resp_{UUID(start['turn_id']).hex}{UUID(start['message_id']).hex}"
     ids = {
         "document_id": document["id"],
         "collection_id": document["collection_id"],
         "chat_id": start["chat_id"],
         "turn_id": start["turn_id"],
+        "response_id": response_id,
+        "previous_response_id": response_id,
         "message_id": start["message_id"],
         "parent_id": start["message_id"],
         "head_id": start["message_id"],

@@ -15,6 +15,8 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.mcp.routes import router as mcp
+from docuchat_chat.openai_api.responses_routes import router as openai_responses
+from docuchat_chat.openai_api.responses_routes import stored_router as stored_responses
 from docuchat_chat.openai_api.routes import models_router as openai_models
 from docuchat_chat.openai_api.routes import router as openai
 from docuchat_chat.presence.routes import router as presence
@@ -50,6 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
             platform_providers,
             openai_models,
             openai,
+            openai_responses,
+            stored_responses,
             search,
             mcp,
             internal,

@@ -37,6 +37,7 @@ from docuchat_chat.insights.service import InsightService
 from docuchat_chat.mcp.asking import Asking
 from docuchat_chat.mcp.server import McpServer
 from docuchat_chat.mcp.tools import Toolbox
+from docuchat_chat.openai_api.responses_service import Responses
 from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.openai_api.service import Models
 from docuchat_chat.presence.domain import SILENCE
@@ -230,6 +231,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             turns=turns,
             mcp=mcp,
+            responses=Responses(transactions, replay, conversations),
             idempotency=Idempotency(transactions),
             sealed_answers=SealedAnswers(internal_token),
             exporter=Exporter(transactions, load_queries("docuchat_chat.conversations", "exports.sql"), EXPORTED),

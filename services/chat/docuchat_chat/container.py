@@ -12,6 +12,7 @@ from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.insights.service import InsightService
 from docuchat_chat.mcp.server import McpServer
+from docuchat_chat.openai_api.responses_service import Responses
 from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.presence.service import PresenceService
 from docuchat_chat.providers.service import ProviderService
@@ -48,6 +49,7 @@ class Container:
     turns: Turns
     openai: OpenAI
     mcp: McpServer
+    responses: Responses
     idempotency: Idempotency
     sealed_answers: SealedAnswers
     exporter: Exporter

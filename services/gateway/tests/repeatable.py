@@ -27,6 +27,7 @@ MAKES_NOTHING_TWICE = {
     "/v1/chatbots/{chatbot_id}/unpublish": "a chatbot is taken offline once",
     "/mcp": "a client of the protocol sends no such header; a question that is asked again is another one",
     "/v1/turns/{turn_id}/stop": "a turn is stopped once",
+    "/v1/responses/{response_id}/cancel": "as above",
     "/v1/files/{document_id}/retry": "a document that is queued is no failed one any more",
     "/v1/public/chatbots/{publishable_id}/visitors": "a token is no object; the own one names the same visitor",
     "/v1/auth/request-code": "another mail is what a repetition asks for, and how many there are is bounded",

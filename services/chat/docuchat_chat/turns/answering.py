@@ -27,16 +27,12 @@ class Answer:
     message: Message
 
 
-class Answering(Protocol):
-    """A turn that can be listened to or waited for."""
+class Followed(Protocol):
+    """A turn that is listened to from its beginning, wherever it runs."""
 
     @property
     def turn(self) -> Turn:
         """The turn as it was begun."""
-        ...
-
-    def events(self, after: int) -> AsyncIterator[bytes]:
-        """Return the frames after number `after` (-1: all), until the last one."""
         ...
 
     def texts(self) -> AsyncIterator[Sequence[str]]:
@@ -45,6 +41,14 @@ class Answering(Protocol):
 
     async def result(self) -> Answer:
         """Wait for the end; raises what ended the turn when it was not the model."""
+        ...
+
+
+class Answering(Followed, Protocol):
+    """A turn that can be listened to or waited for."""
+
+    def events(self, after: int) -> AsyncIterator[bytes]:
+        """Return the frames after number `after` (-1: all), until the last one."""
         ...
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -83,6 +84,8 @@ class Question:
     """The longest answer that is wanted; None, and what is more, is the longest that is written."""
     is_kept: bool = True
     """Whether its chat is: one that is not is shown nowhere, and goes once the answer is booked."""
+    given: Mapping[str, Any] | None = None
+    """What of the request is told again with its answer, in protocols that do so; kept with the turn."""
     tokens: int = 0
     asked: str = ""
     """`text` as it stands in the prompt; stored and shown is what the user typed."""
@@ -113,6 +116,8 @@ class Question:
         given = [self.history, self.wishes, self.temperature, self.max_output_tokens, self.is_kept]
         if given != [None, "", None, None, True]:
             asked += ["given", *given]
+        if self.given is not None:
+            asked += ["told", self.given]
         return fingerprint_of(orjson.dumps(asked))
 
 
@@ -158,6 +163,8 @@ class Turn:
     """Set where `model` answers in place of another."""
     wants_title: bool = False
     """Whether its chat has no title but the beginning of a question."""
+    given: Mapping[str, Any] | None = None
+    """As of the question."""
     has_key: bool = False
     """Whether it is known to be asked for with a key, which then stands for it however it ended."""
     state: TurnState = TurnState.RUNNING

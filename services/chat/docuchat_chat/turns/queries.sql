@@ -8,17 +8,17 @@ WITH question AS (
 )
 INSERT INTO chat.turns (id, tenant_id, subject_type, subject_id, chat_id, session_id, user_message_id, message_id, answer_seq,
                         model, provider, hold_id, prompt_tokens, sources, notice, owner, key_owner_id, key_id,
-                        chatbot_id, chatbot_version, searched_as, provider_model, fallback)
+                        chatbot_id, chatbot_version, searched_as, provider_model, fallback, given)
 VALUES (:turn_id, :tenant_id, :subject_type, :subject_id, :chat_id, :session_id, :user_message_id, :message_id,
         :answer_seq, :model, :provider, :hold_id, :prompt_tokens, :sources::jsonb, :notice, :owner, :key_owner_id,
-        :key_id, :chatbot_id, :chatbot_version, :searched_as, :provider_model, :fallback::jsonb);
+        :key_id, :chatbot_id, :chatbot_version, :searched_as, :provider_model, :fallback::jsonb, :given::jsonb);
 
 -- name: find_turn^
 -- One turn; with a subject only its own, of a chat that is not deleted.
 SELECT t.id, t.tenant_id, t.subject_type, t.subject_id, t.key_owner_id, t.key_id, t.chat_id, t.session_id, t.user_message_id, t.message_id, t.model, t.provider, t.hold_id,
        t.prompt_tokens, t.sources, t.notice, t.owner, t.state, t.input_tokens, t.output_tokens, t.estimated, t.finish_reason,
        t.frame_lengths, t.error_code, t.error_message, t.retry_after_seconds, t.not_cited, t.created_at, t.finished_at,
-       t.chatbot_id, t.chatbot_version, t.searched_as, t.provider_model, t.fallback
+       t.chatbot_id, t.chatbot_version, t.searched_as, t.provider_model, t.fallback, t.given
 FROM chat.turns t
 JOIN chat.chats c ON c.tenant_id = t.tenant_id AND c.id = t.chat_id
 WHERE t.tenant_id = :tenant_id AND t.id = :turn_id AND (:subject_id::uuid IS NULL OR t.subject_id = :subject_id::uuid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from docuchat_chat.conversations.service import readable
-from docuchat_chat.turns.answering import LiveAnswering, StoredTurn, readable_turn
+from docuchat_chat.turns.answering import Answer, Followed, LiveAnswering, StoredTurn, readable_turn
 from docuchat_chat.turns.domain import Turn, TurnState
 from docuchat_chat.turns.errors import TurnNotFound
 from docuchat_chat.turns.frames import delta_frame, opening_frame, refusal_frame
@@ -39,8 +39,17 @@ class ReplayService:
             async with self._transactions.as_caller(caller) as tx:
                 again = await readable_turn(tx, caller, live.turn)
             return LiveAnswering(live, again).events(after)
-        found = await self._find(caller, turn_id)
+        found = await self.find(caller, turn_id)
         return found.events(after) if isinstance(found, StoredTurn) else self._follow(found, caller, after)
+
+    async def answering(self, caller: Caller, turn_id: TurnId) -> Followed:
+        """Return a turn to listen to it from its beginning, or to wait for its end. Raises TurnNotFound."""
+        live = self._registry.find(caller, turn_id)
+        if live is not None and live.outcome is None:
+            async with self._transactions.as_caller(caller) as tx:
+                return LiveAnswering(live, await readable_turn(tx, caller, live.turn))
+        found = await self.find(caller, turn_id)
+        return found if isinstance(found, StoredTurn) else _Elsewhere(self, caller, found)
 
     async def stop(self, caller: Caller, turn_id: TurnId) -> TurnState:
         """Stop a turn; what was sent is kept and booked. Returns the state that the turn had."""
@@ -73,7 +82,8 @@ class ReplayService:
             await self._board.ask_to_stop(turn_id)
         await self._board.forget(tenant_id, turn_ids)
 
-    async def _find(self, caller: Caller, turn_id: TurnId) -> StoredTurn | Turn:
+    async def find(self, caller: Caller, turn_id: TurnId) -> StoredTurn | Turn:
+        """Return a turn with its answer, or as it was begun while it runs. Raises TurnNotFound."""
         async with self._transactions.as_caller(caller) as tx:
             turn = await tx.turns.find(caller.tenant_id, turn_id, caller)
             if turn is None:
@@ -88,23 +98,69 @@ class ReplayService:
         return StoredTurn(turn, message)
 
     async def _follow(self, turn: Turn, caller: Caller, after: int) -> AsyncIterator[bytes]:
-        """Follow a turn of another process; what the board lost is taken from the store once the turn is settled."""
+        """Yield the frames of a turn of another process."""
         seen = max(after, 0)
         if after < 0:
             yield opening_frame(turn)
+        try:
+            async for piece in self.pieces(turn, caller, seen):
+                if isinstance(piece, StoredTurn):
+                    async for frames in piece.events(seen):
+                        yield frames
+                else:
+                    seen += 1
+                    yield delta_frame(turn.id, seen, piece)
+        except TurnNotFound as gone:
+            yield refusal_frame(turn.id, gone)  # its chat was deleted
+
+    async def pieces(self, turn: Turn, caller: Caller, seen: int) -> AsyncIterator[str | StoredTurn]:
+        """Follow a turn of another process: yield the texts behind delta `seen`, and at last the turn as it is stored.
+
+        What the board lost is for the reader to take from there. Raises TurnNotFound.
+        """
         async for seq, text in self._board.read(turn.tenant_id, turn.id, seen):
             if seq == seen + 1:
                 seen = seq
-                yield delta_frame(turn.id, seq, text)
+                yield text
                 continue
             # An end, a gap or a silence: is the turn settled by now?
-            try:
-                found = await self._find(caller, turn.id)
-            except TurnNotFound as gone:
-                yield refusal_frame(turn.id, gone)  # its chat was deleted
-                return
+            found = await self.find(caller, turn.id)
             if isinstance(found, StoredTurn):
-                async for frames in found.events(seen):
-                    yield frames
+                yield found
                 return
             assert seq in {SILENT, CLOSED} or seq > seen  # a gap stays until the turn is settled
+
+
+class _Elsewhere:
+    """Listens to a turn of another process."""
+
+    def __init__(self, replay: ReplayService, caller: Caller, turn: Turn) -> None:
+        self._replay = replay
+        self._caller = caller
+        self._turn = turn
+        self._stored: StoredTurn | None = None
+
+    @property
+    def turn(self) -> Turn:
+        """The turn as it was begun."""
+        return self._turn
+
+    async def texts(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the texts of all deltas."""
+        seen = 0
+        async for piece in self._replay.pieces(self._turn, self._caller, 0):
+            if isinstance(piece, StoredTurn):
+                self._stored = piece
+                async for texts in piece.texts():
+                    yield texts[seen:]
+            else:
+                seen += 1
+                yield [piece]
+
+    async def result(self) -> Answer:
+        """Wait for the end."""
+        if self._stored is None:
+            async for _ in self.texts():
+                pass
+        assert self._stored is not None  # the texts end with it
+        return await self._stored.result()

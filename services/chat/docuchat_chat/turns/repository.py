@@ -72,6 +72,7 @@ class TurnRepository:
             chatbot_id=turn.chatbot_id,
             chatbot_version=turn.chatbot_version,
             fallback=_fallback_json(turn.fallback),
+            given=orjson.dumps(turn.given).decode() if turn.given else None,
         )
 
     async def move_on(self, turn: Turn) -> bool:
@@ -231,6 +232,7 @@ def _turn(row: asyncpg.Record) -> Turn:
         state=TurnState(row["state"]),
         usage=Used(row["input_tokens"], row["output_tokens"], row["estimated"]) if settled else None,
         searched_as=row["searched_as"],
+        given=orjson.loads(row["given"]) if row["given"] is not None else None,
         finish_reason=row["finish_reason"],
         frame_lengths=tuple(row["frame_lengths"]),
         error_code=row["error_code"],

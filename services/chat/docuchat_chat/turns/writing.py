@@ -89,6 +89,7 @@ class Writing:
                 chatbot_version=draft.setup.chatbot_version,
                 fallback=draft.fallback,
                 wants_title=opened.wants_title,
+                given=question.given,
                 has_key=draft.claim is not None,
             )
             new_question = question if draft.place.question_id is None else None

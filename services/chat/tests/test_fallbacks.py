@@ -160,6 +160,13 @@ async def test_when_both_are_down_the_second_says_so_and_nothing_is_held_or_book
     assert (len(two.model.requests), len(two.models.spare.requests)) == (1, 1)
 
 
+async def test_a_second_call_that_costs_nothing_is_not_booked_beside_a_first_that_does(two: Any) -> None:
+    two.model.scripts, two.models.spare.scripts = [[ProviderTimeout()]], [[ProviderFailed()]]
+    events = await two.ask()
+    assert (events[-1]["code"], events[-1]["status"]) == ("provider_error", "failed")
+    assert [entry[0] for entry in await booked(two)] == ["openai"]
+
+
 async def test_without_the_budget_for_the_second_the_first_says_what_happened(two: Any) -> None:
     two.model.scripts, two.second_holds.refusal = [[ProviderTimeout()]], QuotaExceeded()
     events = await two.ask()

@@ -14,7 +14,8 @@ from docuchat_chat.openai_api.messages import read_messages
 from docuchat_chat.openai_api.parameters import Extension, Ignored, OpenAIBody, only
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Question
-from docuchat_common.contracts.frames import FinishReason, SearchedAs
+from docuchat_chat.turns.schemas import fallback_of
+from docuchat_common.contracts.frames import FallbackReference, FinishReason, SearchedAs
 from docuchat_common.http.json_body import Flag, Whole
 
 MOST_MESSAGES: Final = 1000
@@ -184,6 +185,7 @@ class AnswerDetails(BaseModel):
     message_id: UUID
     session_id: str
     model: str = Field(description="The model that answered.")
+    fallback: FallbackReference | None = Field(default=None, description="Set where that is not the one asked first.")
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answered, if one did.")
     chatbot_version: int | None = None
     finish_reason: FinishReason = Field(description="As of `POST /v1/chat`.")
@@ -202,6 +204,7 @@ class AnswerDetails(BaseModel):
             message_id=turn.message_id,
             session_id=turn.session_id,
             model=turn.model,
+            fallback=fallback_of(turn),
             chatbot_id=turn.chatbot_id,
             chatbot_version=turn.chatbot_version,
             finish_reason=message.metadata.get("finish_reason", "stop"),

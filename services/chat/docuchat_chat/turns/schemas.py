@@ -116,7 +116,7 @@ class AnswerView(BaseModel):
             message=MessageView.of(message),
             usage=UsageView.of(message.usage or Used(0)),
             model=answer.turn.model,
-            fallback=_fallback(answer.turn),
+            fallback=fallback_of(answer.turn),
             chatbot_id=answer.turn.chatbot_id,
             chatbot_version=answer.turn.chatbot_version,
             finish_reason=message.metadata.get("finish_reason", "stop"),
@@ -194,7 +194,7 @@ class ChatbotAnswer(BaseModel):
             chatbot_version=turn.chatbot_version,
             usage=UsageView.of(message.usage or Used(0)),
             finish_reason=message.metadata.get("finish_reason", "stop"),
-            fallback=_fallback(turn),
+            fallback=fallback_of(turn),
             searched_as=turn.searched_as,
         )
 
@@ -208,7 +208,8 @@ class StoppedView(BaseModel):
     )
 
 
-def _fallback(turn: Turn) -> FallbackReference | None:
+def fallback_of(turn: Turn) -> FallbackReference | None:
+    """Present why another model answered; None where the first did."""
     if turn.fallback is None:
         return None
     return FallbackReference.model_validate(fallback_fields(turn.fallback))

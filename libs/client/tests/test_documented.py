@@ -226,7 +226,8 @@ async def test_a_chatbot_is_made_filled_published_and_asked(
     )
     assert (created.code, created.out) == (0, "text\n") and "shown once" in created.err, created.err
     assert (await docuchat("chatbots", "upload", "text", str(tmp_path / "faq.pdf"), "--no-wait")).code == 0
-    edited = await docuchat("chatbots", "edit", "TEXT", "--greeting", "Hi", "--clear", "model", "--documents-only")
+    said = "--greeting", "Hi", "--fallback-model", "spare/small"
+    edited = await docuchat("chatbots", "edit", "TEXT", *said, "--clear", "model", "--documents-only")
     assert edited.code == 0 and "greeting: text" in edited.out, edited.err
     assert "version 1 from now on" in (await docuchat("chatbots", "publish", "text")).out
     diff = await docuchat("chatbots", "diff", "text", "2", "--from", "1")
@@ -254,7 +255,7 @@ async def test_a_chatbot_is_made_filled_published_and_asked(
     }  # fmt: skip
     policy = {"own_knowledge": False, "citations_required": True, "refused_subjects": ["text"]}
     assert sent["PATCH", f"/v1/chatbots/{CHAT}"] == {
-        "model": None, "greeting": "Hi", "answer_policy": policy, "revision": 1,
+        "model": None, "fallback_model": "spare/small", "greeting": "Hi", "answer_policy": policy, "revision": 1,
     }  # fmt: skip
     assert sent["POST", f"/v1/chatbots/{CHAT}/query"] == {"question": "How long?", "version": "draft", "stream": True}
     assert sent["POST", f"/v1/chatbots/{CHAT}/rotate_key"] == {"overlap_seconds": 60}

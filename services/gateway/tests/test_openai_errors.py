@@ -44,7 +44,8 @@ async def test_what_the_gateway_refuses_is_an_error_of_theirs(gateway: Gateway) 
         (422, None, 400, "invalid_request_error", None),
         (429, "5", 429, "rate_limit_error", None),
         (429, "3600", 429, "rate_limit_error", "false"),
-        (409, "1", 409, "invalid_request_error", "false"),
+        (409, None, 409, "invalid_request_error", "false"),
+        (409, "1", 409, "invalid_request_error", None),
         (503, "2", 503, "server_error", None),
     ],
 )

@@ -93,7 +93,7 @@ class _Retelling:
         headers["content-type"] = "application/json"
         headers["content-length"] = str(len(body))
         wait = headers.get("retry-after", "")
-        if start["status"] == 409 or (wait.isdecimal() and int(wait) > _LONGEST_WAIT):
+        if (start["status"] == 409 and not wait) or (wait.isdecimal() and int(wait) > _LONGEST_WAIT):
             headers["x-should-retry"] = "false"  # it would end in the same way
         await self._send({**start, "status": openai_status(start["status"]), "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": body})

@@ -12,7 +12,7 @@ from docuchat_common.http.app import create_service_app
 from docuchat_common.http.health import health_router
 from docuchat_gateway.bootstrap import Container, open_container
 from docuchat_gateway.collections import routes as collection_routes
-from docuchat_gateway.documents import passage_routes, upload_routes
+from docuchat_gateway.documents import file_routes, passage_routes, upload_routes
 from docuchat_gateway.documents import routes as document_routes
 from docuchat_gateway.edge import home, mcp, openapi_document, pages
 from docuchat_gateway.edge.aliases.middleware import Aliases
@@ -65,6 +65,7 @@ def create_app(
         description=DESCRIPTION,
         routers=[
             upload_routes.router,
+            file_routes.router,
             document_routes.router,
             passage_routes.router,
             collection_routes.router,

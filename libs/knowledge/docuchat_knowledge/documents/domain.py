@@ -21,6 +21,13 @@ class DocumentStatus(StrEnum):
     FAILED = "failed"
 
 
+class Purpose(StrEnum):
+    """What a document was uploaded for, as OpenAI's clients say it; to be asked about, either way."""
+
+    ASSISTANTS = "assistants"
+    USER_DATA = "user_data"
+
+
 @dataclass(frozen=True, slots=True)
 class NewDocument:
     """What the gateway knows of an upload once the file is in the blob store."""
@@ -35,6 +42,7 @@ class NewDocument:
     sha256: str
     blob_key: str
     uploaded_by: UUID | None
+    purpose: Purpose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,7 @@ class Document:
     ready_at: datetime | None
     uploaded_with: UUID | None = None
     """The tenant's own API key that uploaded it, where no user did."""
+    purpose: Purpose = Purpose.ASSISTANTS
 
 
 class Uploaded(Protocol):

@@ -13,6 +13,10 @@ VALUES (:document_id, :tenant_id, :collection_id, '', '', :media_type, 0, '', ''
 SELECT document_id, created FROM knowledge.register_v1(
     :tenant_id, :id, :collection_id, :title, :filename, :media_type, :size_bytes, :sha256, :blob_key, :uploaded_by);
 
+-- name: set_purpose!
+-- Remember what a document was uploaded for.
+UPDATE knowledge.documents SET purpose = :purpose WHERE tenant_id = :tenant_id AND id = :id;
+
 -- name: abandon_receiving!
 -- Leave a tombstone of a row whose file did not arrive; whoever clears the blob store takes it away.
 UPDATE knowledge.documents SET deleted_at = now(), updated_at = now()
@@ -54,12 +58,13 @@ page AS MATERIALIZED (
                -- a list goes without what only a page of the document is shown by
                CASE WHEN :oldest::uuid = :newest::uuid THEN d.info ELSE d.info - 'page_labels' END AS info,
                d.error_code, d.error_detail, d.retryable,
-               d.uploaded_by, d.uploaded_with, d.created_at, d.updated_at, d.ready_at
+               d.uploaded_by, d.uploaded_with, d.purpose, d.created_at, d.updated_at, d.ready_at
         FROM knowledge.documents d
         WHERE d.tenant_id = :tenant_id AND d.collection_id = places.id AND d.deleted_at IS NULL AND d.status <> 'receiving'
           -- bounds instead of null-guards: every plan finds one document, or the next page, by the index
           AND d.id BETWEEN :oldest::uuid AND :newest::uuid AND d.id IS DISTINCT FROM :before::uuid
           AND (:status::text IS NULL OR d.status = :status::text)
+          AND (:purpose::text IS NULL OR coalesce(d.purpose, 'assistants') = :purpose::text)
           AND (:title_contains::text IS NULL
                OR strpos(lower(d.title), lower(:title_contains::text)) > 0
                OR strpos(lower(d.filename), lower(:title_contains::text)) > 0)
@@ -84,7 +89,7 @@ pace AS MATERIALIZED (
 )
 SELECT p.id, p.tenant_id, p.collection_id, p.title, p.filename, p.media_type, p.size_bytes, p.sha256, p.blob_key, p.status,
        p.pages, p.pages_done, p.pages_unread, p.chunks, p.generation, p.warnings, p.info, p.attempts,
-       p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.uploaded_with, p.created_at, p.updated_at,
+       p.error_code, p.error_detail, p.retryable, p.uploaded_by, p.uploaded_with, p.purpose, p.created_at, p.updated_at,
        p.ready_at,
        q.queue_position, load.seconds_each, load.running, extract(epoch FROM now() - p.claimed_at)::float8 AS running_seconds,
        p.generation > 0 AND p.space_id <> (SELECT s.id FROM knowledge.embedding_spaces s WHERE s.is_current) AS embedding_outdated,

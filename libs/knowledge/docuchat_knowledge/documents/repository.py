@@ -22,6 +22,7 @@ from docuchat_knowledge.documents.domain import (
     DocumentStatus,
     HeldDocument,
     NewDocument,
+    Purpose,
     Registration,
     estimate_seconds_left,
 )
@@ -75,6 +76,10 @@ class DocumentRegistry:
         with refused_by_policy(READ_ONLY):  # it may have been restricted since the upload began
             row = await _queries.register_document(self._connection, **asdict(new))
         if row is not None:
+            if row["created"] and new.purpose is not None:
+                await _queries.set_purpose(
+                    self._connection, tenant_id=new.tenant_id, id=new.id, purpose=new.purpose.value
+                )
             document = await self.find(new.tenant_id, row["document_id"])
             if document is None:  # hidden since the statement before
                 raise CollectionNotFound
@@ -130,6 +135,7 @@ class DocumentRegistry:
         status: DocumentStatus | None = None,
         title_contains: str | None = None,
         collection_id: CollectionId | None = None,
+        purpose: Purpose | None = None,
     ) -> Sequence[Document]:
         """Newest first (ids are UUIDv7); `before` is the id of the last document of the page before.
 
@@ -145,6 +151,7 @@ class DocumentRegistry:
             status=status,
             title_contains=title_contains,
             collection_id=collection_id,
+            purpose=purpose,
         )
         return [_document(row) async for row in rows]
 
@@ -244,4 +251,5 @@ def _document(row: asyncpg.Record) -> Document:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         ready_at=row["ready_at"],
+        purpose=Purpose.ASSISTANTS if row["purpose"] is None else Purpose(row["purpose"]),
     )

@@ -23,7 +23,7 @@ ORDER BY c.id;
 SELECT (jsonb_build_object(
     'id', d.id, 'collection_id', d.collection_id, 'title', d.title, 'filename', d.filename, 'media_type', d.media_type,
     'size_bytes', d.size_bytes, 'sha256', d.sha256, 'status', d.status, 'pages', d.pages, 'chunks', d.chunks, 'info', d.info,
-    'warnings', d.warnings, 'error_code', d.error_code, 'uploaded_by', d.uploaded_by, 'uploaded_with', d.uploaded_with,
+    'warnings', d.warnings, 'error_code', d.error_code, 'uploaded_by', d.uploaded_by, 'uploaded_with', d.uploaded_with, 'purpose', d.purpose,
     'created_at', d.created_at, 'ready_at', d.ready_at)
     - CASE WHEN :user_id::uuid IS NULL OR d.collection_id = ANY (:collection_ids::uuid[]) THEN '{}'::text[]
            ELSE '{title,filename,media_type,sha256,pages,chunks,info,warnings}' END)::text AS row

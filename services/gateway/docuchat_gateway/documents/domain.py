@@ -11,13 +11,16 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.idempotency import fingerprint_of
 from docuchat_common.ids import CollectionId, DocumentId, TenantId
 from docuchat_common.text import UNSAFE, one_line
+from docuchat_gateway.documents.errors import ParameterUnsupported, PurposeRefused
 from docuchat_knowledge.collections.domain import Access, Collection
-from docuchat_knowledge.documents.domain import DeletionReceipt
+from docuchat_knowledge.documents.domain import DeletionReceipt, Purpose
 
 PDF = "application/pdf"
 
 SNIFFED_BYTES = 1024
 """How far into a file the PDF header may stand (ISO 32000-1, implementation note 13 of Acrobat)."""
+
+EXPIRY_FIELDS = frozenset({"expires_after[anchor]", "expires_after[seconds]"})
 
 MAX_FILENAME_BYTES = 255
 MAX_TITLE_CHARACTERS = 300
@@ -101,6 +104,29 @@ def collection_of(fields: dict[str, str]) -> CollectionId | None:
         return CollectionId(UUID(value))
     except ValueError as error:
         raise InvalidInput("`collection_id` is not a UUID.", field="collection_id") from error
+
+
+def purpose_of(fields: dict[str, str]) -> Purpose | None:
+    """What a form says that its file is for, if anything. Raises PurposeRefused, ParameterUnsupported."""
+    value = fields.get("purpose")
+    if value is None:
+        return None
+    if any(name in fields for name in EXPIRY_FIELDS):
+        raise ParameterUnsupported(
+            "`expires_after` is not supported here; leave it out, and delete the file instead.", param="expires_after"
+        )
+    return read_purpose(value)
+
+
+def read_purpose(value: str) -> Purpose:
+    """The purpose of that name. Raises PurposeRefused."""
+    try:
+        return Purpose(value)
+    except ValueError as error:
+        raise PurposeRefused(
+            f"Files for {value[:64]!r} are not taken here; their purpose is `assistants` or `user_data`.",
+            param="purpose",
+        ) from error
 
 
 def is_pdf(head: bytes) -> bool:

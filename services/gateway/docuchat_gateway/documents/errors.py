@@ -29,6 +29,18 @@ class FileRequired(InvalidInput):
     code = "file_required"
 
 
+class PurposeRefused(InvalidInput):
+    """Files are taken for the purposes `assistants` and `user_data` alone: documents to ask about."""
+
+    code = "purpose_refused"
+
+
+class ParameterUnsupported(InvalidInput):
+    """A parameter of the request is not supported here; leave it out."""
+
+    code = "file_option_unsupported"
+
+
 class FileEmpty(InvalidInput):
     """The file is empty."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.ids import CollectionId
-from docuchat_gateway.documents.domain import collection_of
+from docuchat_gateway.documents.domain import EXPIRY_FIELDS, collection_of
 from docuchat_gateway.transaction import GatewayTx
 from docuchat_knowledge.collections.domain import Access, Collection, Kind
 from docuchat_knowledge.collections.errors import CollectionNotFound
@@ -51,7 +51,7 @@ class NamedPlace:
 
     max_bytes: int
     act: ClassVar[str] = "document.add"
-    fields: ClassVar[frozenset[str]] = frozenset({"title", "collection_id"})
+    fields: ClassVar[frozenset[str]] = frozenset({"title", "collection_id", "purpose"}) | EXPIRY_FIELDS
     name: ClassVar[str] = ""
 
     async def begin(self, tx: GatewayTx, caller: Caller) -> Collection:

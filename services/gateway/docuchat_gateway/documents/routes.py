@@ -42,7 +42,7 @@ _FILE_HEADERS: Final = _ETAG | {
     "Accept-Ranges": {"description": "`bytes`", "schema": _TEXT},
     "Content-Disposition": {"description": "An attachment of the file's name.", "schema": _TEXT},
 }
-_CONTENT_RESPONSES: Final[Responses] = {
+CONTENT_RESPONSES: Final[Responses] = {
     200: {"description": "The file", "content": {"application/pdf": _FILE}, "headers": _FILE_HEADERS},
     206: {
         "description": "The part that `Range` asks for",
@@ -65,7 +65,11 @@ Reader = Annotated[Caller, requires("documents.read")]
 Owner = Annotated[Caller, requires("documents.add")]
 
 
-@router.get("", summary="List documents, newest first")
+@router.get(
+    "",
+    summary="List documents, newest first",
+    description="With `purpose`, or from one of OpenAI's clients, the list is told as OpenAI does: see docs/openai.md.",
+)
 async def list_files(
     caller: Reader,
     documents: Documents,
@@ -96,7 +100,7 @@ async def get_file(caller: Reader, documents: Documents, document_id: UUID) -> D
     "/{document_id}/content",
     summary="The file as it was uploaded",
     response_class=Response,
-    responses=_CONTENT_RESPONSES,
+    responses=CONTENT_RESPONSES,
 )
 @raises(DocumentNotFound, BlobMissing, BlobStoreUnavailable, RangeUnsatisfiable)
 async def get_content(

@@ -23,7 +23,7 @@ from docuchat_gateway.documents.events import uploaded_event
 from docuchat_gateway.documents.ports import DocumentSignals, OpenTransaction, Quotes
 from docuchat_gateway.transaction import GatewayTx
 from docuchat_knowledge.collections.domain import Collection, Kind
-from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage, holder_of
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, PageText, Passage, Purpose, holder_of
 from docuchat_knowledge.documents.errors import DocumentNotFailed
 
 logger = structlog.get_logger()
@@ -62,9 +62,10 @@ class DocumentService:
         *,
         limit: int,
         before: DocumentId | None,
-        status: DocumentStatus | None,
-        title_contains: str | None,
-        collection_id: CollectionId | None,
+        status: DocumentStatus | None = None,
+        title_contains: str | None = None,
+        collection_id: CollectionId | None = None,
+        purpose: Purpose | None = None,
     ) -> Sequence[Document]:
         """Newest first."""
         async with self._uow.as_caller(caller) as tx:
@@ -75,6 +76,7 @@ class DocumentService:
                 status=status,
                 title_contains=title_contains,
                 collection_id=collection_id,
+                purpose=purpose,
             )
 
     async def open_content(

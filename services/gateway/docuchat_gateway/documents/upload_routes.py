@@ -23,7 +23,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import Responses, raises, response_for
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
-from docuchat_gateway.documents.domain import FormPart
+from docuchat_gateway.documents.domain import FormField, FormPart
 from docuchat_gateway.documents.errors import (
     FileEmpty,
     FileRequired,
@@ -31,11 +31,15 @@ from docuchat_gateway.documents.errors import (
     FileTypeRefused,
     MalformedForm,
     NotMultipart,
+    ParameterUnsupported,
+    PurposeRefused,
     UploadTooSlow,
 )
+from docuchat_gateway.documents.file_schemas import FileObject
 from docuchat_gateway.documents.forms import MAX_FIELD_BYTES, MAX_PARTS, MultipartForm
 from docuchat_gateway.documents.places import AttachmentPlace, ChatbotPlace, NamedPlace, Place
 from docuchat_gateway.documents.schemas import DocumentView
+from docuchat_gateway.documents.spoken import name_purpose
 from docuchat_gateway.documents.upload_bodies import EarlyRefusal, Pace, UploadBody
 from docuchat_gateway.documents.uploads import UploadService
 from docuchat_knowledge.collections.errors import CollectionNotFound, TooManyCollections
@@ -94,11 +98,12 @@ _REFUSALS: Final = (
     response_model=DocumentView,
     summary="Upload a document",
     description="Multipart form with the file in `file`. Answers 202 with a new document, or 200 with the existing one "
-    "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer.",
+    "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer. "
+    "With `purpose` (`assistants` or `user_data`) it is answered as OpenAI does: see docs/openai.md.",
     openapi_extra=_form(collection_id={"type": "string", "format": "uuid", "description": "Else the default one."}),
     responses=_UPLOAD_RESPONSES,
 )
-@raises(*_REFUSALS)
+@raises(*_REFUSALS, PurposeRefused, ParameterUnsupported)
 @audited("document.add")
 async def upload_file(
     request: Request,
@@ -176,11 +181,12 @@ async def _receive(
     )
     try:
         form = MultipartForm(request.headers.get("content-type"), body.chunks())
+        parts = _to_the_end(form, body, lambda: container.verifier.recheck(identity, action, "POST"))
         async with asyncio.timeout(settings.upload_timeout.total_seconds()):
             outcome = await service.upload(
                 caller,
                 place,
-                _to_the_end(form, body, lambda: container.verifier.recheck(identity, action, "POST")),
+                _noticed(request, place, parts),
                 idempotency_key,
                 declared_bytes=body.declared_bytes,
             )
@@ -204,13 +210,24 @@ async def _receive(
     return Response(stored.body, stored.status, stored.headers, stored.media_type)
 
 
-def present(document: Document, created: bool) -> StoredResponse:
-    """The answer to an upload."""
+def present(document: Document, created: bool, as_file: bool) -> StoredResponse:
+    """The answer to an upload; `as_file` as OpenAI's clients know it."""
+    if as_file:
+        file = FileObject.of(document)
+        return StoredResponse(200, file.model_dump_json().encode(), headers={"Location": f"/v1/files/{file.id}"})
     return StoredResponse(
         202 if created else 200,
         DocumentView.of(document).model_dump_json().encode(),
         headers={"Location": f"/v1/files/{document.id}"},
     )
+
+
+async def _noticed(request: Request, place: Place, parts: AsyncIterator[FormPart]) -> AsyncIterator[FormPart]:
+    """The parts; from the one on that names a purpose, refusals are told in OpenAI's words."""
+    async for part in parts:
+        if isinstance(part, FormField) and part.name == "purpose" and part.name in place.fields:
+            name_purpose(request.scope)
+        yield part
 
 
 async def _to_the_end(

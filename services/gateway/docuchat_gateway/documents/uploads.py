@@ -36,6 +36,7 @@ from docuchat_gateway.documents.domain import (
     clean_filename,
     collection_of,
     fingerprint,
+    purpose_of,
     title_of,
 )
 from docuchat_gateway.documents.errors import FileRequired
@@ -52,8 +53,8 @@ logger = structlog.get_logger()
 HOLD_SECONDS: Final = 1.5
 """What cannot be held is not accepted; a client is told so within 2 seconds."""
 
-Present = Callable[[Document, bool], StoredResponse]
-"""Makes the answer of a document and of whether it was made just now."""
+Present = Callable[[Document, bool, bool], StoredResponse]
+"""Makes the answer of a document, of whether it was made just now, and of whether the form named a purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +149,14 @@ class UploadService:
         document = registration.document
         self._user_events.add(incoming.caller.holder, "document", document.id)
         logger.info("document.uploaded", document_id=str(document.id), created=registration.created)
-        return self._present(document, registration.created)
+        return self._present(document, registration.created, purpose_of(fields) is not None)
 
     async def _settle(
         self, tx: GatewayTx, incoming: _Incoming, file: ReceivedFile, fields: dict[str, str], outcome: Registration
     ) -> Registration:
         if incoming.claim is not None:
             request = fingerprint(file, fields, incoming.place.name)
-            answer = self._present(outcome.document, outcome.created)
+            answer = self._present(outcome.document, outcome.created, purpose_of(fields) is not None)
             await tx.requests.settle(incoming.claim, request, answer, outcome.document.id)
         return outcome
 
@@ -171,6 +172,7 @@ class UploadService:
                 match part:
                     case FormField(name, value) if name in incoming.place.fields:
                         fields[name] = value
+                        purpose_of(fields)  # refused before the file, where it comes after
                     case FormField("file"):
                         raise FileRequired(
                             '`file` came as text: in curl write an @ before the path, -F "file=@document.pdf".'
@@ -280,6 +282,7 @@ class UploadService:
                 sha256=file.sha256,
                 blob_key=f"{arrival.folder}/{file.sha256}",
                 uploaded_by=caller.maker_id,
+                purpose=purpose_of(fields),
             )
             registration = await self._commit(incoming, new, file, fields, arrival)
         if not registration.created:

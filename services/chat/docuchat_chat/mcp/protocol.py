@@ -1,4 +1,4 @@
-"""The protocol, by the official SDK. Imported at the first request: it is 12 MB of classes that most never need."""
+"""The protocol, by the official SDK. Imported at the first request: some 20 MB of classes that most never need."""
 
 from __future__ import annotations
 

@@ -195,7 +195,12 @@ class Operation:
             return victim.ids[name]
         if name.removesuffix("s") in victim.ids:
             return [victim.ids[name.removesuffix("s")]]
-        given = {"email": victim.user.email, "userName": victim.user.email, "code": "000000"}
+        given = {
+            "email": victim.user.email,
+            "userName": victim.user.email,
+            "code": "000000",
+            "base_url": "https://models.example/v1",
+        }
         if name == "Operations":  # of SCIM's PATCH
             return [{"op": "replace", "path": "externalId", "value": "ours"}]
         kinds = [

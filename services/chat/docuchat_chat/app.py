@@ -15,6 +15,7 @@ from docuchat_chat.conversations.routes import router as conversations
 from docuchat_chat.feedback.routes import router as feedback
 from docuchat_chat.insights.routes import router as insights
 from docuchat_chat.mcp.routes import router as mcp
+from docuchat_chat.openai_api.embedding_routes import router as embeddings
 from docuchat_chat.openai_api.responses_routes import router as openai_responses
 from docuchat_chat.openai_api.responses_routes import stored_router as stored_responses
 from docuchat_chat.openai_api.routes import models_router as openai_models
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
             openai,
             openai_responses,
             stored_responses,
+            embeddings,
             search,
             mcp,
             internal,

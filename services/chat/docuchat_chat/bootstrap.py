@@ -37,6 +37,7 @@ from docuchat_chat.insights.service import InsightService
 from docuchat_chat.mcp.asking import Asking
 from docuchat_chat.mcp.server import McpServer
 from docuchat_chat.mcp.tools import Toolbox
+from docuchat_chat.openai_api.embeddings import Embeddings
 from docuchat_chat.openai_api.responses_service import Responses
 from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.openai_api.service import Models
@@ -61,7 +62,7 @@ from docuchat_chat.turns.upkeep import Upkeep
 from docuchat_chat.turns.visitors import ADDRESS_LIMIT, Visitors
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
-from docuchat_common.contracts.holds import HoldKind
+from docuchat_common.contracts.holds import HoldKind, HoldUnit
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
 from docuchat_common.db.queries import load_queries
@@ -88,6 +89,7 @@ from docuchat_common.user_events import stream_key as events_key
 from docuchat_knowledge.vectors import register_vector
 from docuchat_models.embeddings import Embedder
 from docuchat_models.opening import open_embedder
+from docuchat_models.tokens import TokenCounter
 from docuchat_models.wordllama import WordLlamaEmbedder
 
 EXPORTED = ("providers", "chatbots", "chatbot_versions", "chats", "messages", "feedback", "shares", "chat_sessions")
@@ -146,7 +148,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         )
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
-        holds = UsageHolds(holds_client, HoldKind.CHAT, lease)
+        holds = UsageHolds(holds_client, HoldKind.CHAT, lease, counts=HoldUnit.MESSAGES)
         embedding_holds = UsageHolds(holds_client, HoldKind.EMBEDDING, lease)
         retrieval = Retrieval(
             transactions, KnowledgeEmbedder(embedder, billable=settings.embeds_with_openai), metering, owner
@@ -229,6 +231,15 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             openai=OpenAI(
                 Models(transactions, models, most_chatbots=settings.max_chatbots), settings.max_message_chars
             ),
+            embeddings=Embeddings(
+                embedder,
+                embedder.count
+                if isinstance(embedder, WordLlamaEmbedder)
+                else TokenCounter.for_model(embedder.space.model).count,
+                UsageHolds(holds_client, HoldKind.EMBEDDING, lease, counts=HoldUnit.REQUESTS),
+                metering,
+                owner,
+            ),
             turns=turns,
             mcp=mcp,
             responses=Responses(transactions, replay, conversations),
@@ -241,6 +252,10 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
             watched={"rabbitmq": broker.check, "redis": board.check},
         )
+
+
+def _counter_of(embedder: Embedder) -> WordLlamaEmbedder | TokenCounter:
+    return embedder if isinstance(embedder, WordLlamaEmbedder) else TokenCounter.for_model(embedder.space.model)
 
 
 async def _open_models(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModels:
@@ -293,7 +308,7 @@ def _open_titles(
         return None
     titles = Titles(
         transactions=transactions,
-        holds=UsageHolds(holds_client, HoldKind.CHAT, settings.hold_lease, counts_messages=False),
+        holds=UsageHolds(holds_client, HoldKind.CHAT, settings.hold_lease),
         metering=metering,
         counter_for=counter_for,
         owner=owner,

@@ -12,6 +12,7 @@ from docuchat_chat.conversations.service import ConversationService
 from docuchat_chat.feedback.service import FeedbackService
 from docuchat_chat.insights.service import InsightService
 from docuchat_chat.mcp.server import McpServer
+from docuchat_chat.openai_api.embeddings import Embeddings
 from docuchat_chat.openai_api.responses_service import Responses
 from docuchat_chat.openai_api.routes import OpenAI
 from docuchat_chat.presence.service import PresenceService
@@ -46,6 +47,7 @@ class Container:
     chatbots: ChatbotService
     insights: InsightService
     providers: ProviderService
+    embeddings: Embeddings
     turns: Turns
     openai: OpenAI
     mcp: McpServer

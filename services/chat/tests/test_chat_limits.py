@@ -41,8 +41,17 @@ async def test_messages_that_nobody_answers_have_a_limit_a_day(world: Any) -> No
     assert refused.value.retry_after
 
 
-@pytest.mark.parametrize(("kind", "messages"), [(HoldKind.CHAT, 1), (HoldKind.EMBEDDING, 0)])
-async def test_an_answer_is_held_as_one_message(world: Any, kind: HoldKind, messages: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "counts", "units"),
+    [
+        (HoldKind.CHAT, HoldUnit.MESSAGES, {"messages"}),
+        (HoldKind.CHAT, None, set()),
+        (HoldKind.EMBEDDING, HoldUnit.REQUESTS, {"requests"}),
+    ],
+)
+async def test_a_hold_is_one_of_what_is_counted_beside_its_tokens(
+    world: Any, kind: HoldKind, counts: HoldUnit | None, units: set[str]
+) -> None:
     asked: list[HoldRequest] = []
 
     class Client:
@@ -51,5 +60,9 @@ async def test_an_answer_is_held_as_one_message(world: Any, kind: HoldKind, mess
             return HoldView(hold_id=uuid7(), tokens=15, expires_at=datetime.now(UTC))
 
     client: Any = Client()
-    await UsageHolds(client, kind, timedelta(seconds=60)).open(world.caller, world.embedder, 10, 5)
-    assert [request.amount_of(HoldUnit.MESSAGES) for request in asked] == [messages]
+    await UsageHolds(client, kind, timedelta(seconds=60), counts=counts).open(world.caller, world.embedder, 10, 5)
+    assert {each.unit: each.amount for each in asked[0].amounts} == {
+        "input_tokens": 10,
+        "output_tokens": 5,
+        **dict.fromkeys(units, 1),
+    }

@@ -3,6 +3,7 @@
 MAKES_NOTHING_TWICE = {
     "/v1/providers/{provider_id}/check": "asks the provider, and makes nothing",
     "/v1/operator/providers/{provider_id}/check": "asks the provider, and makes nothing",
+    "/v1/embeddings": "the same texts have the same vectors, and each request is booked",
     "/v1/events/tickets": "another ticket is as good, and each ends within half a minute",
     "/v1/messages/{message_id}/feedback": "what is said again replaces what was said",
     "/v1/invitations/accept": "an invitation is accepted once",

@@ -105,6 +105,7 @@ WRITES_NO_ENTRY = {
     ("/v1/users/me/passkeys/options", "POST"): "as above",
     ("/v1/public/chatbots/{publishable_id}/visitors", "POST"): "whoever opens a page would fill the log; what is asked "
     "with the token is the act",
+    ("/v1/embeddings", "POST"): "nothing is kept of it but its entry in the ledger",
     ("/v1/auth/verify-email/request", "POST"): "a code is mailed again; what it proves is the act",
 }
 """Operations that change something and are in no audit log, and why."""

@@ -21,23 +21,25 @@ logger = structlog.get_logger()
 class UsageHolds:
     """Holds for the calls of providers."""
 
-    def __init__(self, client: HoldsClient, kind: HoldKind, lease: timedelta, *, counts_messages: bool = True) -> None:
-        """`counts_messages`: whether an answer is one of the messages that somebody may send."""
+    def __init__(
+        self, client: HoldsClient, kind: HoldKind, lease: timedelta, *, counts: HoldUnit | None = None
+    ) -> None:
+        """`counts`: of what each hold is one, beside its tokens: a message or a request that somebody may send."""
         self._client = client
         self._kind = kind
         self._lease = lease
-        self._counts_messages = counts_messages and kind is HoldKind.CHAT
+        self._counts = counts
 
     async def open(
         self, caller: Caller, priced: Priced, input_tokens: int, output_tokens: int, terms: Terms = NO_TERMS
     ) -> Hold:
-        """Keep tokens back, and for an answer one message; without tokens the message alone."""
-        is_free = self._counts_messages and not input_tokens and not output_tokens
+        """Keep tokens back, and one of what is counted; without tokens that alone."""
+        is_free = self._counts is not None and not input_tokens and not output_tokens
         amounts = [] if is_free else [Amount(unit=HoldUnit.INPUT_TOKENS, amount=input_tokens)]
         if output_tokens:
             amounts.append(Amount(unit=HoldUnit.OUTPUT_TOKENS, amount=output_tokens))
-        if self._counts_messages:
-            amounts.append(Amount(unit=HoldUnit.MESSAGES, amount=1))
+        if self._counts is not None:
+            amounts.append(Amount(unit=self._counts, amount=1))
         request = HoldRequest(
             tenant_id=caller.tenant_id,
             subjects=_subjects(caller, terms),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docuchat_common.errors import InvalidInput, NotFound
+from docuchat_common.errors import Forbidden, InvalidInput, NotFound
 
 
 class UnsupportedParameter(InvalidInput):
@@ -31,3 +31,9 @@ class ModelNotFound(NotFound):
     """There is no such model, or you may not ask it; GET /v1/models lists those that you may."""
 
     code = "model_not_found"
+
+
+class EmbeddingsNotInPlan(Forbidden):
+    """Embeddings are not part of your plan (its `requests` are 0); ask whoever runs this installation."""
+
+    code = "not_in_plan"

@@ -65,6 +65,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("/v1/responses/{response_id}", ("DELETE",), "chat", "models.use", speaks="openai"),
     Row("/v1/responses/{response_id}/cancel", ("POST",), "chat", "models.use", slow=True, speaks="openai"),
     Row("/v1/responses/{response_id}/input_items", ("GET",), "chat", "models.use", speaks="openai"),
+    Row("/v1/embeddings", ("POST",), "chat", "chats.use", slow=True, max_bytes=LONG_CONVERSATION, speaks="openai"),
     Row("/v1/models", ("GET",), "chat", "models.use", speaks="openai"),
     Row("/v1/models/{model_id}", ("GET",), "chat", "models.use", speaks="openai", open_end=True),
     Row("/v1/public/chatbots/{publishable_id}", ("GET",), "chat", "public"),

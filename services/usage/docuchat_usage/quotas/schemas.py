@@ -32,7 +32,7 @@ class QuotaBody(StrictBody):
     tokens: Count | None = Field(default=None, description="Tokens a month.", examples=[50_000_000])
     cost: Dollars | None = Field(default=None, description="USD a month.", examples=[250])
     messages: Count | None = Field(default=None, description="Messages a month.")
-    requests: Count | None = Field(default=None, description="Requests a month.")
+    requests: Count | None = Field(default=None, description="Calls of `/v1/embeddings` a month; 0: not in the plan.")
     documents: Count | None = Field(default=None, description="Documents that may be stored.", examples=[10_000])
     pages: Count | None = Field(default=None, description="Pages of documents that may be stored.", examples=[100_000])
     bytes: Count | None = Field(default=None, description="Bytes that may be stored.", examples=[10_000_000_000])

@@ -163,7 +163,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             policy=policy,
             owner=owner,
             clock=clock,
-            second_holds=UsageHolds(holds_client, HoldKind.CHAT, lease, counts_messages=False),
+            second_holds=UsageHolds(holds_client, HoldKind.CHAT, lease),
             titles=_open_titles(stack, settings, transactions, holds_client, metering, counter_for, registry, owner),
         )
         asking = AskService(
@@ -229,7 +229,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             insights=InsightService(transactions, clock),
             providers=providers,
             openai=OpenAI(
-                Models(transactions, models, most_chatbots=settings.max_chatbots), settings.max_message_chars
+                Models(transactions, models, embedder.space, most_chatbots=settings.max_chatbots),
+                settings.max_message_chars,
             ),
             embeddings=Embeddings(
                 embedder,

@@ -191,9 +191,9 @@ class Product:
         assert found, said
         return int(found[1])
 
-    async def set_quota(self, tenant_id: int, tokens: int) -> None:
-        """Limit the tokens that a tenant may use in a month."""
-        await set_token_quota(self.admin_url, tenant_id, tokens)
+    async def set_quota(self, tenant_id: int, tokens: int, *, unit: str = "tokens") -> None:
+        """Limit the tokens, or another unit, that a tenant may use in a month."""
+        await set_token_quota(self.admin_url, tenant_id, tokens, unit=unit)
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:

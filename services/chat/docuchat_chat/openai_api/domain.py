@@ -18,7 +18,7 @@ class Model:
 
     id: str
     name: str
-    kind: Literal["model", "chatbot"]
+    kind: Literal["model", "chatbot", "embedding"]
     owned_by: str
     created_at: datetime | None = None
 

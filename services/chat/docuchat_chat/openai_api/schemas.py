@@ -146,7 +146,7 @@ class ModelView(BaseModel):
     created: int = Field(description="Seconds since 1970; 0 of a model, whose age is not known.")
     owned_by: str = Field(description="Its provider; `organization` for a chatbot of the tenant.")
     name: str
-    kind: Literal["model", "chatbot"]
+    kind: Literal["model", "chatbot", "embedding"]
 
     @classmethod
     def of(cls, model: Model) -> ModelView:

@@ -29,6 +29,7 @@ async def test_all_that_must_go_on_beside_the_requests_is_started(
             "erasures",
             "chatbots",
             "chats_of_chatbots",
+            "not_kept",
             "retention",
             "expired_shares",
             "ended_sessions",

@@ -76,7 +76,7 @@ def _is_spoken(scope: Scope) -> bool:
 
 def _may_turn_out(scope: Scope) -> bool:
     """Whether it is told by the request's form, which is not read yet, in whose words to answer."""
-    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == "/v1/files"
+    return (scope["type"], scope.get("method"), scope.get("path")) == ("http", "POST", "/v1/files")
 
 
 class _Retelling:

@@ -21,7 +21,11 @@ async def test_a_conversation_over_both_protocols_is_booked_as_the_provider_coun
     await user.ready(small_pdf(("The warranty of the kettle lasts 36 months. Abroad it lasts 12 months.",)))
     key = (await user.http.post("/v1/api-keys", json={"name": "program", "scopes": ["chats.use"]})).json()["secret"]
     before, counted_before = await product.booked(user.tenant_id), stub_provider.counts()
-    async with AsyncOpenAI(base_url=f"{user.gateway_url}/v1", api_key=key, max_retries=0) as client:
+    token = user.http.headers["Authorization"].removeprefix("Bearer ")
+    async with (
+        AsyncOpenAI(base_url=f"{user.gateway_url}/v1", api_key=key, max_retries=0) as client,
+        AsyncOpenAI(base_url=f"{user.gateway_url}/v1", api_key=token, max_retries=0) as reader,
+    ):
         assert _MODEL in [model.id async for model in client.models.list()]
 
         completion = await client.chat.completions.create(
@@ -50,6 +54,8 @@ async def test_a_conversation_over_both_protocols_is_booked_as_the_provider_coun
         citation = item.content[0].annotations[0]
         assert citation.type == "file_citation" and citation.filename == "document.pdf"
         assert citation.model_extra is not None and "36 months" in citation.model_extra["quote"]
+        file = await reader.files.retrieve(citation.file_id)
+        assert (file.filename, file.status) == (citation.filename, "processed")
         async with client.responses.stream(model=_MODEL, input=_MORE, previous_response_id=first.id) as streamed:
             events = [event async for event in streamed]
             second = await streamed.get_final_response()

@@ -25,6 +25,11 @@ def holder_name(tenant_id: TenantId, user_id: UUID | None, key_id: UUID | None) 
     return None if key_id is None else f"{tenant_id}:key:{key_id}"
 
 
+def file_name(document_id: UUID) -> str:
+    """Name a document as OpenAI's clients name a file: what they upload, list and find in citations."""
+    return f"file-{document_id}"
+
+
 def uuid7() -> UUID:
     """A new UUIDv7; later calls in one process sort after earlier ones."""
     return uuid_utils.compat.uuid7()

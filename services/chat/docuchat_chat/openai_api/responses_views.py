@@ -22,13 +22,15 @@ from docuchat_chat.openai_api.schemas import AnswerDetails
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Turn
 from docuchat_common.errors import DocuChatError, RateLimited
+from docuchat_common.ids import file_name
 
 
 class FileCitation(BaseModel):
     """A place of the text that was checked against what was retrieved."""
 
     type: Literal["file_citation"] = "file_citation"
-    file_id: str = Field(description="The document.")
+    file_id: str = Field(description="The document, as a file of `GET /v1/files`: `file-` and its id.")
+    document_id: UUID
     filename: str
     index: int = Field(description="Where in the text its [n] stands, in characters (Unicode code points) from 0.")
     number: int = Field(description="The n of its [n].")
@@ -44,7 +46,8 @@ class FileCitation(BaseModel):
         """Present."""
         citation = mark.citation
         return cls(
-            file_id=str(citation.document_id),
+            file_id=file_name(citation.document_id),
+            document_id=citation.document_id,
             filename=citation.filename,
             index=mark.index,
             number=citation.number,

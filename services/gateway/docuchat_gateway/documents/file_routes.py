@@ -14,10 +14,10 @@ from docuchat_common.errors import RangeUnsatisfiable
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.pages import MAX_LIMIT
 from docuchat_common.http.problems import raises
-from docuchat_common.ids import DocumentId
+from docuchat_common.ids import DocumentId, file_name
 from docuchat_gateway.documents.domain import read_purpose
 from docuchat_gateway.documents.errors import ParameterUnsupported, PurposeRefused
-from docuchat_gateway.documents.file_schemas import FileDeleted, FileList, FileObject, file_name
+from docuchat_gateway.documents.file_schemas import FileDeleted, FileList, FileObject
 from docuchat_gateway.documents.routes import CONTENT_RESPONSES, Documents, Reader, get_content
 from docuchat_gateway.documents.spoken import FILE_CONTENT_PATH, FILE_PATH, speaks_openai
 from docuchat_knowledge.documents.errors import DocumentNotFound

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from docuchat_common.defusing import defuse
+from docuchat_common.ids import file_name
 from docuchat_knowledge.documents.domain import Document, DocumentStatus, Purpose
 
 FileStatus = Literal["uploaded", "processed", "error"]
@@ -90,8 +91,3 @@ class FileDeleted(BaseModel):
     id: str
     object: Literal["file"] = "file"
     deleted: Literal[True] = True
-
-
-def file_name(document_id: UUID) -> str:
-    """Return what a document is called as a file."""
-    return f"file-{document_id}"

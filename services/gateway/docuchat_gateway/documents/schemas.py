@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from docuchat_common.defusing import defuse
 from docuchat_gateway.documents.domain import Deletion
 from docuchat_knowledge.documents import domain as passages
-from docuchat_knowledge.documents.domain import Document, DocumentStatus
+from docuchat_knowledge.documents.domain import Document, DocumentStatus, Purpose
 
 
 class DocumentFault(BaseModel):
@@ -67,6 +67,11 @@ class DocumentView(BaseModel):
     updated_at: datetime
     ready_at: datetime | None
     collection_id: UUID
+    object: Literal["file"] = Field(
+        default="file", description="As OpenAI's files have it, with `bytes` and `purpose`."
+    )
+    bytes: int = Field(description="As `size_bytes`.")
+    purpose: Purpose = Field(description="What OpenAI's clients uploaded it for; `assistants` of any other.")
 
     @classmethod
     def of(cls, document: Document) -> "DocumentView":
@@ -95,6 +100,8 @@ class DocumentView(BaseModel):
             updated_at=document.updated_at,
             ready_at=document.ready_at,
             collection_id=document.collection_id,
+            bytes=document.size_bytes,
+            purpose=document.purpose,
         )
 
 

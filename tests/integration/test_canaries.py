@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aio_pika
+import pytest
 
 from docuchat_common.events.catalogue import BY_TYPE
 from docuchat_common.messaging.topology import EXCHANGE, dead_letter_queue, queue_name
@@ -76,6 +77,7 @@ def secrets_of(product: Product) -> dict[str, str]:
     }
 
 
+@pytest.mark.full
 async def test_no_log_event_or_dead_letter_holds_a_secret_or_a_users_words(
     product: Product, stub_provider: StubProviderHandle, sealed_pdf: Path
 ) -> None:

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from docuchat_testkit.eventually import eventually
 from docuchat_testkit.product import Product, User, small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle, running_stub_provider
@@ -55,6 +57,7 @@ def served(stub: StubProviderHandle) -> tuple[int, int, int]:
     return len(calls), counts.prompt_tokens, counts.completion_tokens
 
 
+@pytest.mark.full
 async def test_a_killed_provider_is_replaced_and_the_ledger_names_both(
     product: Product, user: User, stub_provider: StubProviderHandle
 ) -> None:

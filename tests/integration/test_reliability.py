@@ -95,6 +95,7 @@ async def test_a_worker_killed_in_mid_document_leaves_it_to_the_next(
     await assert_whole(product, user, document["id"], expected)
 
 
+@pytest.mark.full
 async def test_a_broker_killed_during_ingestion_loses_nothing(
     product: Product, user: User, stub_provider: StubProviderHandle, book: Path
 ) -> None:

@@ -68,6 +68,7 @@ async def take_one(url: str, queue: str) -> bytes:
         return message.body
 
 
+@pytest.mark.full
 async def test_servers_accept_clients_and_come_back_after_being_killed(tmp_path):
     async with backing_servers(tmp_path, fast=True) as servers:
         connection = await asyncpg.connect(servers.postgres_admin_url)

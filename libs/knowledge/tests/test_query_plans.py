@@ -84,7 +84,7 @@ async def test_the_gateways_queries_use_their_indexes(filled):
         # the plan that holds for every page and for one document alike, which the server keeps after a few calls
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await connection.execute("PREPARE page AS " + DOCUMENTS.list_documents.sql)
-        of_any_types = "EXPLAIN EXECUTE page(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+        of_any_types = "EXPLAIN EXECUTE page(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
         page = "\n".join(row[0] for row in await connection.fetch(of_any_types))
         same = await plan(
             DOCUMENTS.find_document_by_content(

@@ -87,7 +87,7 @@ async def test_a_key_asks_its_chatbot_and_does_nothing_else(bots: Bots) -> None:
         "sub": str(chatbot),
         "sub_type": "chatbot",
         "role": "chatbot",
-        "scope": "chatbots.ask chats.follow",
+        "scope": "chatbots.ask chats.follow mcp.use models.use",
         "tenant": bots.tenant.id,
         "groups": [],
     }

@@ -180,6 +180,7 @@ async def test_a_killed_process_is_settled_once_by_another(stage: Any) -> None:
     assert running.parse(again.content) == events
 
 
+@pytest.mark.full
 async def test_sigterm_lets_short_answers_end_and_keeps_long_ones(stage: Any) -> None:
     await stage.seed()
     chat = await stage.start()

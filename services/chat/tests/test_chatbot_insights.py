@@ -22,7 +22,10 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.ids import ChatbotId, TenantId, uuid7
 from docuchat_knowledge.folding import fold
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+def today() -> datetime:
+    """The beginning of the day; asked by each test, since a run may last beyond midnight."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @dataclass
@@ -101,16 +104,16 @@ async def asked(bare_world: Any) -> Asked:
 
 async def test_use_is_counted_by_day_and_version_and_what_found_nothing_is_named(asked: Asked) -> None:
     manager = replace(asked.world.caller, role="admin")
-    visitor, yesterday = uuid7(), TODAY - timedelta(days=1)
-    first = await asked.chat("visitor", visitor, used=TODAY)
+    visitor, yesterday = uuid7(), today() - timedelta(days=1)
+    first = await asked.chat("visitor", visitor, used=today())
     await asked.turn(first, "Do you sell hats?", yesterday, "no_sources")
-    good = await asked.turn(first, "Do you sell shoes?", TODAY, "stop", version=2, cites=1)
+    good = await asked.turn(first, "Do you sell shoes?", today(), "stop", version=2, cites=1)
     # asked anew beside the first question: its answer follows that question
-    second = await asked.chat("user", manager.subject_id, used=TODAY, branches=((3, 1),))
-    await asked.turn(second, "DO YOU SELL HATS?", TODAY, "no_citations", version=2)
-    await asked.message(second, "assistant", "…", TODAY, finish_reason="no_sources", chatbot_version=2)
-    old = await asked.chat("visitor", visitor, used=TODAY - timedelta(days=9))
-    await asked.turn(old, "Old?", TODAY - timedelta(days=9), "no_sources")
+    second = await asked.chat("user", manager.subject_id, used=today(), branches=((3, 1),))
+    await asked.turn(second, "DO YOU SELL HATS?", today(), "no_citations", version=2)
+    await asked.message(second, "assistant", "…", today(), finish_reason="no_sources", chatbot_version=2)
+    old = await asked.chat("visitor", visitor, used=today() - timedelta(days=9))
+    await asked.turn(old, "Old?", today() - timedelta(days=9), "no_sources")
     for rating, text in (("up", None), ("down", "Wrong size.")):
         await asked.world.rows(
             "INSERT INTO chat.feedback (tenant_id, message_id, subject_type, subject_id, rating, text) "
@@ -125,7 +128,7 @@ async def test_use_is_counted_by_day_and_version_and_what_found_nothing_is_named
     assert (found.chats, found.askers) == (2, 2)
     assert [(each.day, each.version, each.answers, each.unanswered, each.input_tokens) for each in found.use] == [
         (yesterday.date(), 1, 1, 1, 10),
-        (TODAY.date(), 2, 3, 2, 30),
+        (today().date(), 2, 3, 2, 30),
     ]
     (hats,) = found.unanswered
     assert (hats.question, hats.times, hats.chat_id) == ("DO YOU SELL HATS?", 3, second)
@@ -138,7 +141,7 @@ async def test_use_is_counted_by_day_and_version_and_what_found_nothing_is_named
 
 
 async def test_an_answer_that_cites_nothing_found_nothing_whatever_it_says(asked: Asked) -> None:
-    chat = await asked.chat("visitor", uuid7(), used=TODAY)
+    chat = await asked.chat("visitor", uuid7(), used=today())
     for question, reason, answer in (
         ("The model says that it knows nothing", "stop", {}),
         ("Cut off", "length", {}),
@@ -151,7 +154,7 @@ async def test_an_answer_that_cites_nothing_found_nothing_whatever_it_says(asked
         ("Held back by the provider", "content_filter", {}),
         ("Hello!", "conversational", {}),
     ):
-        await asked.turn(chat, question, TODAY, reason, **answer)
+        await asked.turn(chat, question, today(), reason, **answer)
     found = await InsightService(asked.world.transactions, SystemClock()).get(
         replace(asked.world.caller, role="admin"), asked.chatbot_id, 1
     )
@@ -186,10 +189,10 @@ async def test_what_one_chatbot_was_asked_is_read_by_indexes_however_much_others
     await asked.world.rows("ANALYZE chat.chats, chat.messages, chat.feedback")
     queries: Any = load_queries("docuchat_chat.insights")
     whose = {"tenant_id": 1, "chatbot_id": asked.chatbot_id}
-    since, page = {"since": TODAY - timedelta(days=1)}, {"row_limit": 50}
+    since, page = {"since": today() - timedelta(days=1)}, {"row_limit": 50}
     for name, own, index in (
         ("list_chats", page | {"before_time": None, "before_id": None}, "chats_by_chatbot"),
-        ("list_chats", page | {"before_time": TODAY, "before_id": uuid7()}, "chats_by_chatbot"),
+        ("list_chats", page | {"before_time": today(), "before_id": uuid7()}, "chats_by_chatbot"),
         ("count_askers", since, "chats_by_chatbot"),
         ("use_by_day", since, "messages_chat_id_seq"),
         ("unanswered", since | page, "messages_chat_id_seq"),
@@ -203,8 +206,8 @@ async def test_what_one_chatbot_was_asked_is_read_by_indexes_however_much_others
 async def test_chats_of_all_who_asked_are_read_by_who_manages_the_chatbot(asked: Asked) -> None:
     manager = replace(asked.world.caller, role="admin")
     insights = InsightService(asked.world.transactions, SystemClock())
-    visits = [await asked.chat("visitor", uuid7(), used=TODAY - timedelta(hours=hours)) for hours in range(3)]
-    await asked.turn(visits[2], "Hello?", TODAY, "stop")
+    visits = [await asked.chat("visitor", uuid7(), used=today() - timedelta(hours=hours)) for hours in range(3)]
+    await asked.turn(visits[2], "Hello?", today(), "stop")
     own = await asked.world.rows(
         "INSERT INTO chat.chats (id, tenant_id, subject_type, subject_id) "
         "VALUES (uuidv7(), 1, 'user', $1) RETURNING id",

@@ -85,6 +85,7 @@ def served(stub: StubProviderHandle) -> tuple[int, int, int]:
     return len(calls), counts.prompt_tokens, counts.completion_tokens
 
 
+@pytest.mark.full
 async def test_a_provider_killed_in_mid_run_is_replaced_and_the_books_name_both(
     beside: Any, stubs: dict[str, StubProviderHandle]
 ) -> None:

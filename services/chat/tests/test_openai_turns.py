@@ -141,14 +141,14 @@ async def test_a_name_means_a_model_or_a_chatbot_and_a_chatbots_key_asks_its_own
         name
     }
     assert asked_by("openai/gpt-4o").model == "openai/gpt-4o" and asked_by("chatbot/x").chatbot_id is None
-    models = Models(world.transactions, world.models, most_chatbots=10)
+    models = Models(world.transactions, world.models, world.embedder, most_chatbots=10)
     program = Caller(TenantId(1), "chatbot", own, "chatbot", chatbot_id=own)
     assert models.resolve(program, str(own)).chatbot_id == own
     for refused in (f"chatbot/{other}", "gpt-4o-mini"):
         with pytest.raises(ModelNotFound):
             models.resolve(program, refused)
     assert await models.list_models(program) == [], "it is not published"
-    assert [model.kind for model in await models.list_models(world.caller)] == ["model", "model"]
+    assert [model.kind for model in await models.list_models(world.caller)] == ["model", "model", "embedding"]
     with pytest.raises(ModelNotFound):
         await models.get_model(world.caller, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
@@ -22,8 +23,28 @@ def only(*values: Any) -> Any:
             raise UnsupportedParameter.named(str(info.field_name))
         return value
 
-    described = {"description": "Not supported: nothing but its default is taken.", "enum": [*values, None]}
+    told = " or ".join(f"`{json.dumps(value)}`" for value in (*values, None))
+    described = {
+        "description": f"Not supported: nothing but its default is taken, {told}.",
+        **({"anyOf": [*map(_schema_of, values), {"type": "null"}]} if values else {"type": "null"}),
+    }
     return Annotated[Any, AfterValidator(check), WithJsonSchema(described)]
+
+
+def _schema_of(value: Any) -> dict[str, Any]:
+    """Return a schema of one value, as generators of clients understand it: they know enumerations of texts alone."""
+    match value:
+        case bool():
+            return {"type": "boolean"}
+        case int():
+            return {"type": "number", "minimum": value, "maximum": value}
+        case str():
+            return {"type": "string", "enum": [value]} if value else {"type": "string", "maxLength": 0}
+        case list():
+            return {"type": "array", "maxItems": len(value), "items": _schema_of(value[0]) if value else {}}
+        case _:
+            fields = {name: _schema_of(each) for name, each in value.items()}
+            return {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
 
 
 Ignored = Annotated[Any, Field(description="Taken, and without effect.")]

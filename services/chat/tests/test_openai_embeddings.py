@@ -70,6 +70,8 @@ async def test_texts_and_their_tokens_have_the_same_vectors_and_each_request_is_
 
     events = await running.usage_events(stage.database)
     assert len(events) == 6 and {event.kind for event in events} == {"embedding"}
+    for held in stage.holds.opened:
+        assert {each["unit"] for each in held["amounts"]} == {"input_tokens", "requests"}
     assert sum(event.input_tokens for event in events) == stage.provider.counts().embedding_tokens
     assert plain["usage"] == {"prompt_tokens": events[0].input_tokens, "total_tokens": events[0].input_tokens}
     assert {call.key for call in stage.provider.calls()} == {"sk-embeddings"}

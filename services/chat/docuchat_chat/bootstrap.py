@@ -234,9 +234,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             ),
             embeddings=Embeddings(
                 embedder,
-                embedder.count
-                if isinstance(embedder, WordLlamaEmbedder)
-                else TokenCounter.for_model(embedder.space.model).count,
+                _counter_of(embedder).count,
                 UsageHolds(holds_client, HoldKind.EMBEDDING, lease, counts=HoldUnit.REQUESTS),
                 metering,
                 owner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -61,7 +62,7 @@ class Embeddings:
         self._require_dimension(dimensions)
         if input_type is not None:
             texts = [(space.as_query if input_type == "query" else space.as_passage)(text) for text in texts]
-        tokens = self._measure(texts)
+        tokens = await asyncio.to_thread(self._measure, texts)  # up to a megabyte, while others are answered
         hold = await self._hold(caller, tokens)
         try:
             batch = await self._ask(caller, texts, tokens, hold)

@@ -40,7 +40,7 @@ async def test_a_file_of_their_client_is_a_document_of_ours(gateway: Gateway) ->
         ours = await gateway.call("GET", f"/v1/files/{document_id}", headers=gateway.headers())
         document = await ours.json()
         assert (document["id"], document["status"], document["filename"]) == (document_id, "queued", "report.pdf")
-        assert "purpose" not in document and "object" not in document
+        assert (document["object"], document["purpose"], document["bytes"]) == ("file", "user_data", len(PDF))
 
         assert await client.files.retrieve(made.id) == made
         assert (await client.files.content(made.id)).content == PDF

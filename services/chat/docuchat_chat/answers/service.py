@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from docuchat_chat.answers.terms import payers
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import DocuChatError, UpstreamUnavailable
 from docuchat_common.http.caller import Caller
-from docuchat_common.ids import CollectionId, DocumentId, uuid7
+from docuchat_common.ids import CollectionId, DocumentId, HoldId, uuid7
 from docuchat_common.metering import Metering, ProviderCall, TokenBounds, Used, bounded, call_id_of, used_of
 from docuchat_models.errors import ProviderError, ProviderFailed, ProviderRefused, billed
 
@@ -128,6 +129,17 @@ def _is_silent(error: DocuChatError) -> bool:
     return isinstance(error, UpstreamUnavailable) and not isinstance(error, ProviderRefused)
 
 
+@asynccontextmanager
+async def released_unless_billed(holds: EmbeddingHolds, hold_id: HoldId) -> AsyncIterator[None]:
+    """Release a hold when what it was opened for fails; where a provider bills, what is booked settles it."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, ProviderError) or billed(error, 0) is None:
+            await holds.release(hold_id)
+        raise
+
+
 def begin_with(openings: Sequence[Passage], found: Findings, limit: int) -> Findings:
     """Put the beginnings of documents before what was found, each passage once, `limit` in all."""
     scores = {passage.chunk_id: passage for passage in found.passages}
@@ -163,9 +175,5 @@ class SearchService:
 
     async def _embed_held(self, text: str, caller: Caller) -> Any:
         hold = await self._holds.open(caller, self._space, self._retrieval.count(text), 0)
-        try:
+        async with released_unless_billed(self._holds, hold.id):
             return await self._retrieval.embed(text, Books(caller, hold_id=hold.id))
-        except BaseException as error:
-            if not isinstance(error, ProviderError) or billed(error, 0) is None:
-                await self._holds.release(hold.id)  # else what is booked settles it
-            raise

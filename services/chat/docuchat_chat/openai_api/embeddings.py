@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docuchat_chat.answers.ports import EmbeddingHolds
+from docuchat_chat.answers.service import released_unless_billed
 from docuchat_chat.answers.terms import payers
 from docuchat_chat.openai_api.errors import EmbeddingsNotInPlan, InvalidParameter, ModelNotFound, UnsupportedParameter
 from docuchat_common.contracts.holds import HoldUnit
@@ -18,7 +19,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.ids import HoldId, uuid7
 from docuchat_common.metering import Metering, ProviderCall, TokenBounds, Used, bounded, call_id_of, used_of
 from docuchat_models.embeddings import Embedder, EmbeddingBatch, normalize
-from docuchat_models.errors import ProviderError, billed
+from docuchat_models.errors import billed
 from docuchat_models.openai_embeddings import LONGEST_INPUT, MOST_TOKENS
 from docuchat_models.opening import SHORTENABLE
 
@@ -64,12 +65,8 @@ class Embeddings:
             texts = [(space.as_query if input_type == "query" else space.as_passage)(text) for text in texts]
         tokens = await asyncio.to_thread(self._measure, texts)  # up to a megabyte, while others are answered
         hold = await self._hold(caller, tokens)
-        try:
+        async with released_unless_billed(self._holds, hold):
             batch = await self._ask(caller, texts, tokens, hold)
-        except BaseException as error:
-            if not isinstance(error, ProviderError) or billed(error, 0) is None:
-                await self._holds.release(hold)  # else what is booked settles it
-            raise
         if dimensions is not None and dimensions < space.dimension:
             return EmbeddingBatch(_shortened(batch.vectors, dimensions), batch.tokens, batch.estimated)
         return batch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,6 +19,7 @@ import structlog
 from openai import AsyncAPIResponse, AsyncOpenAI
 
 from docuchat_models.chat import ChatRequest, Piece
+from docuchat_models.dialects import Dialect
 from docuchat_models.errors import ProviderFailed, ProviderInterrupted, ProviderTimeout
 from docuchat_models.openai_client import open_client, read_bounded, translate
 from docuchat_models.providers import LONGEST_PAUSE, provider_name
@@ -46,6 +47,9 @@ class OpenAIChat:
     def __init__(self, client: AsyncOpenAI, *, longest_pause: timedelta = LONGEST_PAUSE) -> None:
         self._completions = client.chat.completions.with_streaming_response
         self._longest_pause = longest_pause
+        self._usual = Dialect.of(str(client.base_url))
+        self._dialects: dict[str, Dialect] = {}
+        """By model, of those that were asked: as many as may be."""
         self.provider = provider_name(str(client.base_url))
         """The provider's name in holds and books."""
 
@@ -77,17 +81,8 @@ class OpenAIChat:
         """
         accepted = False
         try:
-            async with self._completions.create(
-                model=request.model,
-                messages=(),
-                stream=True,
-                stream_options={"include_usage": True},
-                max_completion_tokens=request.max_output_tokens,
-                user=request.user,
-                temperature=openai.omit if request.temperature is None else request.temperature,
-                # As extra body, because the SDK walks through typed messages piece by piece, 1 ms a call.
-                extra_body={"messages": [{"role": m.role, "content": m.content} for m in request.messages]},
-            ) as response:
+            async with AsyncExitStack() as stack:
+                response = await self._ask(request, stack)
                 async for piece in _pieces(response, request):
                     accepted = True
                     yield piece
@@ -97,6 +92,30 @@ class OpenAIChat:
             raise ProviderTimeout from error
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             raise (ProviderInterrupted if accepted else ProviderFailed) from error
+
+    async def _ask(self, request: ChatRequest, stack: AsyncExitStack) -> AsyncAPIResponse[Any]:
+        """Ask, again and otherwise where a parameter is refused; what the model took is remembered."""
+        # As extra body, because the SDK walks through typed messages piece by piece, 1 ms a call.
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        dialect = self._dialects.get(request.model, self._usual)
+        while True:
+            asking = self._completions.create(
+                model=request.model,
+                messages=(),
+                stream=True,
+                extra_body={"messages": messages, **dialect.parameters(request)},
+            )
+            try:
+                response = await stack.enter_async_context(asking)
+            except openai.APIStatusError as error:
+                other = dialect.after(error, request)
+                if other is None:
+                    raise
+                logger.info("provider.parameter_refused", refused=sorted(other.refused))
+                dialect = other
+            else:
+                self._dialects[request.model] = dialect
+                return response
 
 
 async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> AsyncGenerator[Piece, None]:

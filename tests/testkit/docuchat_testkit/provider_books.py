@@ -10,6 +10,14 @@ from typing import Any
 from docuchat_testkit.provider_rules import Call, Counts, Endpoint, Rule, Tally
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key that a call came with, and the header it came in."""
+
+    key: str = ""
+    header: str = ""
+
+
 @dataclass(slots=True)
 class ArmedRule:
     """A rule in force, and how often it was met."""
@@ -50,14 +58,19 @@ class Books:
                 return armed.rule
         return Rule()
 
-    def open_call(self, endpoint: Endpoint, body: Mapping[str, Any], key: str, last_message: str) -> Call:
+    def open_call(
+        self, endpoint: Endpoint, body: Mapping[str, Any], caller: Caller, path: str, last_message: str
+    ) -> Call:
         call = Call(
             index=len(self.calls) + 1,
             endpoint=endpoint,
             model=str(body.get("model", "")),
-            key=key,
+            key=caller.key,
             user=body.get("user"),
             stream=bool(body.get("stream", False)),
+            path=path,
+            key_header=caller.header,
+            parameters=tuple(sorted(body)),
             status=0,
             started_at=time.time(),
             last_message=last_message[-200:],

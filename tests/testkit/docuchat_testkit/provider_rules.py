@@ -30,6 +30,8 @@ class Rule(BaseModel):
 
     status: int | None = Field(default=None, ge=400, le=599, description="Refuse with this status; nothing is counted.")
     retry_after: float | None = Field(default=None, ge=0, description="Retry-After, in seconds, of a refusal.")
+    refuses: tuple[str, ...] = Field(default=(), description="Parameters that are refused with 400, by name.")
+    ignores: tuple[str, ...] = Field(default=(), description="Parameters that are passed over without a word.")
     drop: bool = Field(default=False, description="Close the connection without any answer.")
     text: str | None = Field(default=None, description="Answer with this text.")
     obey: bool = Field(default=False, description="Do what the prompt tells, wherever in it (`planted.toml`).")
@@ -77,6 +79,11 @@ class Call(BaseModel):
     key: str
     user: str | None
     stream: bool
+    path: str
+    key_header: str
+    """The header that the key came in; empty where none came."""
+    parameters: tuple[str, ...]
+    """Names of what it was asked with."""
     status: int
     started_at: float
     finished_at: float | None = None

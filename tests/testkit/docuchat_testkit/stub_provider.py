@@ -34,7 +34,7 @@ from docuchat_testkit.provider_answers import (
     last_user_message,
     shorten,
 )
-from docuchat_testkit.provider_books import ArmedRule, Books
+from docuchat_testkit.provider_books import ArmedRule, Books, Caller
 from docuchat_testkit.provider_connection import Connection, Request
 from docuchat_testkit.provider_reply import ChatReply
 from docuchat_testkit.provider_rules import Call, Rule
@@ -42,7 +42,12 @@ from docuchat_testkit.vocabulary import tiktoken_cache_dir
 
 _RULES = TypeAdapter(list[Rule])
 _MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "text-embedding-3-small", "text-embedding-3-large")
-_DIMENSIONS = {"text-embedding-3-large": 3072}
+_DIMENSIONS = {
+    "text-embedding-3-large": 3072,
+    "nomic-embed-text": 768,
+    "nomic-ai/nomic-embed-text-v1.5": 768,
+    "BAAI/bge-m3": 1024,
+}
 _MAX_INPUTS = 2048
 _MAX_INPUT_TOKENS = 8192
 _MAX_REQUEST_TOKENS = 300_000
@@ -66,8 +71,10 @@ class StubProvider:
 
     async def serve(self, connection: Connection, request: Request) -> None:
         path = request.path.partition("?")[0]
+        # Providers have it below prefixes of their own: /inference/v1, /openai/v1.
+        _, version, rest = path.partition("/v1/")
         try:
-            await self._route(connection, request, path)
+            await self._route(connection, request, version + rest or path)
         except _Rejected as refusal:
             headers = {} if refusal.retry_after is None else {"retry-after": f"{refusal.retry_after:g}"}
             kind = {401: "invalid_request_error", 429: "requests"}.get(
@@ -105,13 +112,15 @@ class StubProvider:
             case _:
                 raise _Rejected(404, f"Unknown request URL: {request.method} {path}.", "unknown_url")
 
-    def _caller(self, request: Request) -> str:
+    def _caller(self, request: Request) -> Caller:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and key.strip():
-            return key.strip()
+            return Caller(key.strip(), "authorization")
+        if key := request.headers.get("api-key", ""):
+            return Caller(key, "api-key")
         if self._require_key:
             raise _Rejected(401, "You didn't provide an API key.", "invalid_api_key")
-        return ""
+        return Caller()
 
     @contextlib.asynccontextmanager
     async def _booked(self, connection: Connection, call: Call, rule: Rule) -> AsyncIterator[None]:
@@ -138,15 +147,16 @@ class StubProvider:
             call.finished_at = time.time()
 
     async def _chat(self, connection: Connection, request: Request) -> None:
-        key = self._caller(request)
+        caller = self._caller(request)
         body = _parse_body(request)
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise _Rejected(400, "'messages' must be a non-empty array.", "invalid_messages")
         model, last_message = str(body.get("model", "")), last_user_message(messages)
-        rule = self.books.rule_for("chat", model, key, [last_message])
-        call = self.books.open_call("chat", body, key, last_message)
+        rule = self.books.rule_for("chat", model, caller.key, [last_message])
+        call = self.books.open_call("chat", body, caller, request.path, last_message)
         async with self._booked(connection, call, rule):
+            body = _taken(body, rule)
             encoding = encoding_for(model)
             limit = body.get("max_completion_tokens", body.get("max_tokens"))
             prompt_tokens = count_prompt_tokens(messages, encoding)
@@ -165,16 +175,17 @@ class StubProvider:
                 await reply.whole(close=not request.keep_alive)
 
     async def _embeddings(self, connection: Connection, request: Request) -> None:
-        key = self._caller(request)
+        caller = self._caller(request)
         body = _parse_body(request)
         model = str(body.get("model", ""))
         encoding = encoding_for(model, embedding=True)
         raw = body.get("input")
         inputs = raw if isinstance(raw, list) and not (raw and isinstance(raw[0], int)) else [raw]
         texts = [text if isinstance(text, str) else _decoded(text, encoding) for text in inputs]
-        rule = self.books.rule_for("embeddings", model, key, texts)
-        call = self.books.open_call("embeddings", body, key, texts[0] if texts else "")
+        rule = self.books.rule_for("embeddings", model, caller.key, texts)
+        call = self.books.open_call("embeddings", body, caller, request.path, texts[0] if texts else "")
         async with self._booked(connection, call, rule):
+            body = _taken(body, rule)
             if not texts or len(texts) > _MAX_INPUTS or any(not text for text in texts):
                 raise _Rejected(400, f"'input' takes 1 to {_MAX_INPUTS} texts, none of them empty.", "invalid_input")
             lengths = [count_tokens(text, encoding) for text in texts]
@@ -208,6 +219,14 @@ def _parse_body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise _Rejected(400, "You must provide a model parameter.")
     return body
+
+
+def _taken(body: dict[str, Any], rule: Rule) -> dict[str, Any]:
+    """What a provider reads of a request, when it takes it."""
+    for name in rule.refuses:
+        if name in body:
+            raise _Rejected(400, f"Unsupported parameter: '{name}' is not supported here.", "unsupported_parameter")
+    return {name: value for name, value in body.items() if name not in rule.ignores}
 
 
 def _decoded(tokens: Any, encoding: Any) -> str:

@@ -90,9 +90,11 @@ class ChatReply:
         if call.outcome == "cut":
             return
         frames = [f'data: {head},"choices":[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"']
-        frames.append(f'{answer.finish_reason}"}}]{tail}')
         call.usage_sent = include_usage and rule.usage_frame
-        if call.usage_sent:
+        with_end = call.usage_sent and rule.usage_in_end
+        end = f',"usage":{json.dumps(self._usage())}}}\n\n' if with_end else tail
+        frames.append(f'{answer.finish_reason}"}}]{end}')
+        if call.usage_sent and not with_end:
             frames.append(f'data: {head},"choices":[],"usage":{json.dumps(self._usage())}}}\n\n')
         frames.append("data: [DONE]\n\n")
         await self.connection.send(chunk("".join(frames).encode()) + b"0\r\n\r\n")

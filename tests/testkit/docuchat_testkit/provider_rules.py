@@ -46,6 +46,7 @@ class Rule(BaseModel):
     malformed_after: int | None = Field(default=None, ge=0, description="A broken frame after this many tokens.")
     rate: PositiveFloat | None = Field(default=None, description="Tokens a second; None: as fast as possible.")
     usage_frame: bool = Field(default=True, description="Whether the usage figure is sent when asked for.")
+    usage_in_end: bool = Field(default=False, description="Whether it comes in the frame with the finish reason.")
 
 
 class Tally(BaseModel):

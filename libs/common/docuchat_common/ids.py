@@ -1,5 +1,6 @@
 """Identifiers. Every entity has a UUIDv7 (RFC 9562: time-ordered, so indexes stay compact); a tenant has an integer."""
 
+from datetime import UTC, datetime
 from typing import NewType
 from uuid import UUID
 
@@ -33,3 +34,8 @@ def file_name(document_id: UUID) -> str:
 def uuid7() -> UUID:
     """A new UUIDv7; later calls in one process sort after earlier ones."""
     return uuid_utils.compat.uuid7()
+
+
+def made_at(uuid: UUID) -> datetime:
+    """When a UUIDv7 was made, to the millisecond: it begins with its time."""
+    return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)

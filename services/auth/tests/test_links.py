@@ -13,11 +13,12 @@ from docuchat_auth.members.domain import MemberChange
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.operators.service import SignInReset
 from docuchat_auth.sessions.domain import TokenPair
-from docuchat_auth.sessions.errors import InvalidRefreshToken, RecentSignInRequired
+from docuchat_auth.sessions.errors import InvalidRefreshToken
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import RecentSignInRequired
 
 from .company import Company, claims_of, open_company
 

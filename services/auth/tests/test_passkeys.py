@@ -19,9 +19,10 @@ from docuchat_auth.passkeys.errors import (
     TooManyPasskeys,
 )
 from docuchat_auth.passkeys.service import Passkeys
-from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpRequired, RecentSignInRequired
+from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpRequired
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_common.http.caller import NO_TENANT
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.ids import uuid7
 from docuchat_testkit.eventually import eventually
 

@@ -11,8 +11,8 @@ from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.lifecycle.domain import SettingsChange
 from docuchat_auth.lifecycle.service import Deletion, Notices, Settings
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_common.egress import EgressPolicy
+from docuchat_common.http.sign_ins import RecentSignInRequired
 
 from .conftest import SECRET
 from .test_deletion import GRACE, Mails

@@ -26,12 +26,13 @@ from docuchat_auth.second_factors.domain import hash_recovery_code, new_recovery
 from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, TotpNotFound
 from docuchat_auth.second_factors.totp import matching_step
 from docuchat_auth.sessions.domain import SignInMethod
-from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpInvalid, OtpRequired, RecentSignInRequired
+from docuchat_auth.sessions.errors import InvalidRefreshToken, OtpInvalid, OtpRequired
 from docuchat_auth.tenants.domain import Tenant
 from docuchat_auth.users.domain import Email
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.acts import Act, acting
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 

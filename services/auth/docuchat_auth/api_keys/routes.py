@@ -18,7 +18,6 @@ from docuchat_auth.api_keys.errors import (
 from docuchat_auth.api_keys.schemas import ApiKeyView, IssuedApiKey, NewApiKey, Rotation
 from docuchat_auth.api_keys.service import ApiKeys
 from docuchat_auth.http import NoStore
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.users.errors import UserGone
 from docuchat_common.audit import audited
 from docuchat_common.contracts.api_keys import PATH, KeyExchange, KeyToken
@@ -30,6 +29,7 @@ from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_common.sealing import SealedAnswers
 

@@ -19,7 +19,6 @@ from docuchat_auth.api_keys.errors import (
 )
 from docuchat_auth.groups.service import groups_of
 from docuchat_auth.revisions.service import Revisions
-from docuchat_auth.sessions.service import require_recent
 from docuchat_auth.signing_keys.service import KeyRing
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import require_still
@@ -30,6 +29,7 @@ from docuchat_common.contracts.permissions import CHATBOT, PERMISSIONS, PERSONAL
 from docuchat_common.events.catalogue import AuditRecorded
 from docuchat_common.http.caller import Caller, NotAllowed
 from docuchat_common.http.identity import AddressNotAllowed, InvalidApiKey
+from docuchat_common.http.sign_ins import require_person, require_recent
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, UserId, uuid7
 
@@ -64,7 +64,7 @@ class ApiKeys:
 
         Raises NotAllowed, RightsExceeded, RecentSignInRequired, KeyExpiryPast, TooManyApiKeys.
         """
-        self._require_person(caller)
+        require_person(caller)
         _require_rights(caller, wanted)
         moment = self._clock.now()
         require_recent(caller, moment)
@@ -121,7 +121,7 @@ class ApiKeys:
         Only the own keys and the tenant's: whoever could rotate somebody else's would act as that person. Raises
         ApiKeyNotFound, NotAllowed, RightsExceeded, RecentSignInRequired.
         """
-        self._require_person(caller)
+        require_person(caller)
         async with self._uow(caller.tenant_id) as tx:
             await tx.api_keys.lock(key_id)
             key = await self._get(tx, caller, key_id)
@@ -257,11 +257,6 @@ class ApiKeys:
         if key is None or not (caller.subject_id in (key.user_id, key.id) or caller.can("keys.manage")):
             raise ApiKeyNotFound
         return key
-
-    @staticmethod
-    def _require_person(caller: Caller) -> None:
-        if caller.user_id is None:  # a stolen key could not be taken back from who made others with it
-            raise NotAllowed("A key makes no keys; sign in as a user.")
 
 
 def _of_chatbot(key: ApiKey, name: str, by: Caller) -> AuditRecorded:

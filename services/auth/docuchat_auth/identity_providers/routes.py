@@ -20,7 +20,6 @@ from docuchat_auth.identity_providers.schemas import (
 )
 from docuchat_auth.identity_providers.service import IdentityProviders
 from docuchat_auth.members.errors import OwnersOnly
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_common.audit import audited
 from docuchat_common.egress import UrlRefused, UrlUnreachable
 from docuchat_common.http.caller import Caller
@@ -30,6 +29,7 @@ from docuchat_common.http.pages import Page, Paging
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS
 
 router = APIRouter(tags=["identity"], route_class=JsonRoute, prefix="/v1/identity-providers")

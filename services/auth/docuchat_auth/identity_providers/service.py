@@ -15,13 +15,14 @@ from docuchat_auth.identity_providers.errors import IdentityProviderNotFound, To
 from docuchat_auth.identity_providers.sealing import SealedSecrets
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
-from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.service import require_still
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.egress import EgressPolicy, UrlRefused
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import TenantId, uuid7
 

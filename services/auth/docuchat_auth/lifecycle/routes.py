@@ -14,7 +14,6 @@ from docuchat_auth.lifecycle.errors import (
 from docuchat_auth.lifecycle.schemas import DeletionReceipt, TenantSettings, TenantSettingsChange
 from docuchat_auth.lifecycle.service import Deletion, Settings
 from docuchat_auth.members.errors import OwnersOnly
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.tenants.errors import InvalidSignUp, TenantNotFound
 from docuchat_auth.tenants.service import TenantDirectory
 from docuchat_common.audit import audited
@@ -24,6 +23,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 
 router = APIRouter(tags=["tenant"], route_class=JsonRoute, prefix="/v1/tenant")
 operator = APIRouter(

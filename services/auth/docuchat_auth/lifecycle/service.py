@@ -22,7 +22,6 @@ from docuchat_auth.mail import MailBacklog
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
 from docuchat_auth.revisions.service import Revisions
-from docuchat_auth.sessions.service import require_recent
 from docuchat_auth.tenants.domain import Retention, SignUp, SignUpMode, Tenant, parse_tenant_reference
 from docuchat_auth.tenants.errors import TenantNotFound
 from docuchat_auth.users.service import require_still
@@ -32,6 +31,7 @@ from docuchat_common.clock import Clock
 from docuchat_common.errors import DocuChatError
 from docuchat_common.events.catalogue import TenantDeleted, TenantErased, TenantSettings
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.ids import TenantId
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from docuchat_auth.links.errors import LinkedIdentityNotFound
 from docuchat_auth.links.schemas import LinkedIdentityList, LinkedIdentityView
 from docuchat_auth.links.service import Links
 from docuchat_auth.members.errors import OwnersOnly
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller
@@ -17,6 +16,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")

@@ -11,7 +11,7 @@ from docuchat_auth.federated_logins.domain import LinkedIdentity
 from docuchat_auth.links.errors import LinkedIdentityNotFound
 from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.members.service import owns
-from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_auth.users.service import require_still
@@ -19,6 +19,7 @@ from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.ids import UserId
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from docuchat_auth.passkeys.errors import (
 )
 from docuchat_auth.passkeys.schemas import NewPasskey, PasskeyList, PasskeyOptions, PasskeySignIn, PasskeyView
 from docuchat_auth.passkeys.service import Passkeys
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.sessions.schemas import Tokens
 from docuchat_auth.signing_keys.errors import NoSigningKey
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
@@ -26,6 +25,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 
 router = APIRouter(route_class=JsonRoute)
 _OWN = "/v1/users/me/passkeys"

@@ -20,13 +20,14 @@ from docuchat_auth.passkeys.errors import (
 )
 from docuchat_auth.second_factors.service import SecondFactors
 from docuchat_auth.sessions.domain import SignInMethod, TokenPair
-from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.tenants.domain import ANY_TENANT
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.service import find_own, hold_own
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.ids import TenantId, uuid7
 
 if TYPE_CHECKING:

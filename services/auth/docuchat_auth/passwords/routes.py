@@ -12,7 +12,6 @@ from docuchat_auth.mail import MailBacklog
 from docuchat_auth.passwords.errors import PasswordsBusy, PasswordTooWeak, WrongPassword
 from docuchat_auth.passwords.schemas import PasswordChange, PasswordReset
 from docuchat_auth.passwords.service import Passwords
-from docuchat_auth.sessions.errors import RecentSignInRequired
 from docuchat_auth.tenants.errors import ChooseTenant
 from docuchat_auth.tenants.routes import TENANT_PARAMETER, PersonsTenant
 from docuchat_auth.users.errors import UserGone
@@ -22,6 +21,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import public, requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 
 router = APIRouter(route_class=JsonRoute)
 

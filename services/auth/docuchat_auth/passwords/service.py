@@ -14,12 +14,13 @@ from docuchat_auth.errors import TooManyAttempts
 from docuchat_auth.passwords.errors import PasswordsBusy, WrongPassword
 from docuchat_auth.passwords.hashing import PasswordPool
 from docuchat_auth.passwords.strength import require_strength
-from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import Email, User
 from docuchat_auth.users.service import find_own
 from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.ids import TenantId
 from docuchat_common.rate_limits import Limit, Rate, RateLimiter, Rates
 

@@ -11,7 +11,7 @@ from docuchat_auth.members.errors import OwnersOnly
 from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, TotpNotFound
 from docuchat_auth.second_factors.schemas import RecoveryCodesView, SecondFactorView, TotpConfirmation, TotpSecret
 from docuchat_auth.second_factors.service import SecondFactors
-from docuchat_auth.sessions.errors import OtpInvalid, RecentSignInRequired
+from docuchat_auth.sessions.errors import OtpInvalid
 from docuchat_auth.users.errors import UserGone, UserNotFound
 from docuchat_common.audit import audited
 from docuchat_common.http.caller import Caller, NotAllowed
@@ -19,6 +19,7 @@ from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.ids import UserId
 
 router = APIRouter(tags=["users"], route_class=JsonRoute, prefix="/v1/users")

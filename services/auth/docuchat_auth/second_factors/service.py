@@ -20,7 +20,7 @@ from docuchat_auth.second_factors.domain import (
 )
 from docuchat_auth.second_factors.errors import NoSecondFactor, TotpNotBegun, TotpNotFound
 from docuchat_auth.second_factors.totp import new_secret, uri_of
-from docuchat_auth.sessions.service import Sessions, require_recent
+from docuchat_auth.sessions.service import Sessions
 from docuchat_auth.users.domain import User
 from docuchat_auth.users.errors import UserNotFound
 from docuchat_auth.users.service import find_own, hold_own, outdate, require_still
@@ -28,6 +28,7 @@ from docuchat_common.audit import entry
 from docuchat_common.clock import Clock
 from docuchat_common.contracts.permissions import Role
 from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.sign_ins import require_recent
 from docuchat_common.ids import UserId
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from docuchat_auth.users.domain import User
-from docuchat_common.ids import TenantId, UserId
+from docuchat_common.ids import TenantId, UserId, made_at
 from docuchat_common.rate_limits import Rates
 
 MOST_SESSIONS: Final = 50
@@ -111,7 +111,7 @@ class OpenSession:
 
     @property
     def created_at(self) -> datetime:
-        return began_at(self.id)
+        return made_at(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,6 @@ class TokenPair:
     refresh_token: str
     scopes: frozenset[str] | None = None
     """As of the session."""
-
-
-def began_at(session_id: UUID) -> datetime:
-    """When a session began: its id was made then (UUIDv7)."""
-    return datetime.fromtimestamp((session_id.int >> 80) / 1000, UTC)
 
 
 def hash_refresh_token(token: str) -> bytes:

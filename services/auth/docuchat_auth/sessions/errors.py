@@ -1,6 +1,6 @@
 """What can go wrong with sessions. A class docstring is the message that the client reads."""
 
-from docuchat_common.errors import Forbidden, NotFound, RateLimited, Unauthenticated
+from docuchat_common.errors import NotFound, RateLimited, Unauthenticated
 
 
 class InvalidRefreshToken(Unauthenticated):
@@ -19,12 +19,6 @@ class OtpInvalid(Unauthenticated):
     """The code of the second factor is wrong or was used before; take the next one, or a recovery code."""
 
     code = "otp_invalid"
-
-
-class RecentSignInRequired(Forbidden):
-    """This needs a sign-in of the last 15 minutes; sign in again, then repeat it with the new token."""
-
-    code = "recent_sign_in_required"
 
 
 class SessionNotFound(NotFound):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -22,13 +22,11 @@ from docuchat_auth.sessions.domain import (
     SessionPolicy,
     SignInMethod,
     TokenPair,
-    began_at,
     hash_refresh_token,
     successor_of,
 )
 from docuchat_auth.sessions.errors import (
     InvalidRefreshToken,
-    RecentSignInRequired,
     RefreshTokenReused,
     SessionNotFound,
     TooManyRefreshes,
@@ -46,7 +44,7 @@ from docuchat_common.contracts.permissions import ENROLMENT
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.catalogue import AuditRecorded, AuditResult
 from docuchat_common.http.caller import NO_TENANT, Caller
-from docuchat_common.ids import TenantId, UserId, uuid7
+from docuchat_common.ids import TenantId, UserId, made_at, uuid7
 from docuchat_common.rate_limits import Limit, RateLimiter
 
 if TYPE_CHECKING:
@@ -63,7 +61,6 @@ GroupsOf = Callable[["Tx", User], Awaitable[Sequence[UUID]]]
 _SWEEP_BATCH = 1000
 _REUSED = "a token was used twice: the session is ended"
 _KEEP_EXPIRED = timedelta(days=1)
-_RECENT: Final = timedelta(minutes=15)
 
 
 class Sessions:
@@ -253,7 +250,7 @@ class Sessions:
         token = await tx.refresh_tokens.find(tenant_id, token_hash)
         if token is None:
             raise InvalidRefreshToken
-        if self._policy.ends_at(began_at(token.family_id), moment) <= moment:
+        if self._policy.ends_at(made_at(token.family_id), moment) <= moment:
             raise InvalidRefreshToken("The session has come to its age; sign in again.")
         if token.is_fresh_at(moment):  # else it makes nothing, and reuse must be noticed however often it is tried
             await self._count(token.family_id)
@@ -320,7 +317,7 @@ class Sessions:
             method=method,
             parent_id=parent_id,
             created_at=moment,
-            expires_at=self._policy.ends_at(moment if parent_id is None else began_at(family_id), moment),
+            expires_at=self._policy.ends_at(moment if parent_id is None else made_at(family_id), moment),
             used_at=None,
             revoked_at=None,
             factor_shown=factor_shown,
@@ -333,16 +330,6 @@ class Sessions:
 def _origin() -> Origin:
     act = current_act()
     return Origin() if act is None else Origin(act.device, act.address())
-
-
-def require_recent(caller: Caller, moment: datetime) -> UUID:
-    """The session of a user who asks, which began a short while ago. Raises RecentSignInRequired.
-
-    Refreshing does not make it younger: whoever has stolen a token cannot change how its user signs in.
-    """
-    if caller.user_id is None or caller.session_id is None or moment - began_at(caller.session_id) > _RECENT:
-        raise RecentSignInRequired
-    return caller.session_id
 
 
 def _entry(

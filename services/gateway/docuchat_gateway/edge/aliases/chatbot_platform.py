@@ -3,10 +3,10 @@
 Its `/auth/register` is as IndiflyChat's. A chatbot of its answers as soon as it is made, so its draft is published.
 """
 
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from docuchat_common.ids import made_at
 from docuchat_gateway.edge.aliases.alias import Alias, Exchange, JsonObject
 
 DEMO_MESSAGES: Final = 10
@@ -63,14 +63,13 @@ def _question(theirs: JsonObject) -> JsonObject:
 
 def _history_row(ours: JsonObject, exchange: Exchange) -> JsonObject:
     """A question with its answer, and what the answer rests on."""
-    asked_at = datetime.fromtimestamp((UUID(ours["message_id"]).int >> 80) / 1000, UTC)  # a UUIDv7 begins with its time
     return {
         "id": ours["message_id"],
         "chatbot_id": ours["chatbot_id"],
         "user_id": exchange.user_id,
         "question": _question(exchange.sent)["question"],
         "answer": ours["answer"],
-        "timestamp": asked_at,
+        "timestamp": made_at(UUID(ours["message_id"])),
         **{name: ours[name] for name in ("session_id", "citations", "usage", "chatbot_version")},
     }
 

@@ -26,6 +26,9 @@ async def run(options: argparse.Namespace) -> None:
     async with AsyncDocuChat(kept.server, tenant=kept.tenant, credentials=FileCredentials()) as client:
         fields = {"greeting": "How can I help?", "answer_policy": {"citations_required": True}}
         made = await client.create_chatbot(options.name, fields)
+        if made.secret_key is None:
+            await client.delete_chatbot(made.id)
+            sys.exit("Its key is shown after a sign-in of the last 15 minutes: docuchat login, then repeat")
         print(f"Made {made.name}, which pages call {made.publishable_id}")
         document = await client.upload_to_chatbot(made.id, options.document)
         document = await client.wait_until_settled(document.id, timeout=120)

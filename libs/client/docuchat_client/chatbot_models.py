@@ -105,6 +105,8 @@ class CreatedChatbot(Chatbot):
     """A new chatbot and its secret, told this once."""
 
     secret_key: str | None = Field(default=None, repr=False)
+    secret_key_withheld: str | None = None
+    """Why it is not told: `recent_sign_in_required`; sign in and rotate it."""
     key: ChatbotKey | None = None
 
 

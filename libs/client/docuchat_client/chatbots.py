@@ -57,6 +57,8 @@ class Chatbots(Calls):
     ) -> CreatedChatbot:
         """A chatbot with a draft, published at once or later; its `secret_key` is told this once.
 
+        It is told to a user who signed in within the last 15 minutes; others make the chatbot without
+        (`secret_key_withheld`), and `rotate_chatbot_key` tells one after a sign-in.
         `fields` are those of POST /v1/chatbots: `system_prompt`, `collections`, `greeting`, `origins` and so on.
         """
         body = {"name": name, **(fields or {}), **given(publish=publish or None)}
@@ -117,7 +119,10 @@ class Chatbots(Calls):
     async def rotate_chatbot_key(
         self, chatbot_id: UUID | str, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
     ) -> RotatedKey:
-        """Another secret, told this once; the one before works for an hour, or for `overlap_seconds`."""
+        """Another secret, told this once; the one before works for an hour, or for `overlap_seconds`.
+
+        Needs a sign-in of the last 15 minutes: else Forbidden with code `recent_sign_in_required`.
+        """
         body = given(overlap_seconds=overlap_seconds)
         return await self._create(RotatedKey, f"{_PATH}/{chatbot_id}/rotate_key", body, idempotency_key)
 

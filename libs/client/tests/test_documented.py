@@ -28,7 +28,7 @@ from docuchat_client.chat_models import FeedbackReason, OpenedChatSession
 from docuchat_client.cli.chatbots import Clearable
 
 from .conftest import CHAT, DOCUMENT, NOW, Command, Service, document, frames, problem, sse
-from .documented import Documented, openapi, resolved
+from .documented import Documented, example, openapi, resolved
 
 PUBLISHABLE = f"pub_{uuid.UUID(CHAT).hex}"
 READ = {
@@ -213,6 +213,20 @@ async def test_a_visitors_token_goes_out_with_its_page(service: Service) -> None
     ):
         assert [word async for word in stream.text()]
     assert (service.headers[0]["origin"], service.headers[0]["authorization"]) == (page, "Bearer visitor")
+
+
+async def test_who_signed_in_long_ago_makes_a_chatbot_and_is_told_how_to_see_its_key(
+    documented: Documented, docuchat: Command
+) -> None:
+    made = example(openapi()["components"]["schemas"]["CreatedChatbotView"]) | {"secret_key": None}
+
+    async def withheld(_: Request) -> Response:
+        return JSONResponse(made, 201)
+
+    documented["POST", "/v1/chatbots"] = [withheld]
+    created = await docuchat("chatbots", "create", "Help")
+    assert (created.code, created.out) == (0, ""), created.err
+    assert f"`docuchat login`, then `docuchat chatbots rotate-key {CHAT}`" in created.err
 
 
 async def test_a_chatbot_is_made_filled_published_and_asked(

@@ -61,7 +61,7 @@ from docuchat_chat.turns.rewriting import Rewriter
 from docuchat_chat.turns.upkeep import Upkeep
 from docuchat_chat.turns.visitors import ADDRESS_LIMIT, Visitors
 from docuchat_common.background import Background
-from docuchat_common.clock import SystemClock
+from docuchat_common.clock import Clock, SystemClock
 from docuchat_common.contracts.holds import HoldKind, HoldUnit
 from docuchat_common.db import Database, UnitOfWork
 from docuchat_common.db.presence import Presence
@@ -225,7 +225,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             transcripts=TranscriptService(transactions),
             sharing=_open_sharing(transactions, background),
             presence=_open_presence(transactions, background),
-            chatbots=_open_chatbots(settings, transactions, models, replay, session, background),
+            chatbots=_open_chatbots(settings, transactions, models, replay, session, background, clock),
             insights=InsightService(transactions, clock),
             providers=providers,
             openai=OpenAI(
@@ -285,12 +285,13 @@ def _open_chatbots(
     running: RunningTurns,
     session: ClientSession,
     background: Background,
+    clock: Clock,
 ) -> ChatbotService:
     auth = ServiceClient(session, settings.auth_url, "auth")
     credentials = ChatbotCredentials(auth, settings.internal_token.get_secret_value())
     background.every("chatbots", timedelta(seconds=30), ChatbotUpkeep(transactions, credentials).sweep)
     background.every("chats_of_chatbots", timedelta(seconds=5), Orphans(transactions, running).sweep)
-    return ChatbotService(transactions, credentials, models=models, most=settings.max_chatbots)
+    return ChatbotService(transactions, credentials, clock, models=models, most=settings.max_chatbots)
 
 
 def _open_titles(

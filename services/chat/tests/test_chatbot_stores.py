@@ -17,6 +17,7 @@ from docuchat_chat.chatbots.domain import Change, Colours, Config, NewChatbot, c
 from docuchat_chat.chatbots.errors import ChatbotNotPublished, ChatbotVersionNotFound
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.transaction import composer
+from docuchat_common.clock import SystemClock
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.db import UnitOfWork
 from docuchat_common.http.caller import Caller
@@ -64,7 +65,7 @@ async def publish(transactions: Any, chatbot_id: ChatbotId, config: Config) -> i
 
 async def test_a_question_finds_what_is_live_and_who_manages_every_version(transactions: Any, manager: Caller) -> None:
     caller = manager
-    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), models=MODELS, most=9)
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), SystemClock(), models=MODELS, most=9)
     chatbot_id = await a_chatbot(transactions)
     with pytest.raises(ChatbotNotPublished):
         await chatbots.live(caller, chatbot_id)
@@ -96,7 +97,7 @@ async def test_versions_of_other_releases_are_read(transactions: Any, database: 
                 number,
                 stored,
             )
-    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), models=MODELS, most=9)
+    chatbots = ChatbotService(transactions, fakes.FakeCredentials(), SystemClock(), models=MODELS, most=9)
     read = [(await chatbots.version(manager, chatbot_id, number))[1].config for number in (2, 3)]
     assert read == [Config(greeting="Hi"), Config()]
 

@@ -26,9 +26,11 @@ from docuchat_chat.chatbots.schemas import NewChatbotBody
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.conversations.orphans import Orphans
+from docuchat_common.clock import SystemClock
 from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.errors import UpstreamUnavailable
-from docuchat_common.http.caller import Caller
+from docuchat_common.http.caller import Caller, NotAllowed
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.ids import ChatbotId, ChatId, CollectionId, TenantId, uuid7
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_testkit.eventually import eventually
@@ -42,10 +44,14 @@ class Workshop:
 
     def __init__(self, world: Any) -> None:
         self.world, self.auth = world, fakes.FakeCredentials()
-        self.manager: Caller = replace(world.caller, role="admin")
-        self.chatbots = ChatbotService(world.transactions, self.auth, models=world.models, most=2)
+        self.late = timedelta()
+        self.manager: Caller = replace(world.caller, role="admin", session_id=uuid7())
+        self.chatbots = ChatbotService(world.transactions, self.auth, self, models=world.models, most=2)
         self.upkeep = ChatbotUpkeep(world.transactions, self.auth, patience=timedelta())
         self.orphans = Orphans(world.transactions, world.replay)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.late
 
     async def create(self, new: NewChatbot = SHOP) -> ChatbotId:
         return (await self.chatbots.create(self.manager, new)).edited.chatbot.id
@@ -248,7 +254,7 @@ async def test_a_draft_whose_model_is_allowed_no_more_is_not_published(workshop:
     chatbot_id = await workshop.create()
     await workshop.edit(chatbot_id, model=workshop.world.policy.default_model)
     others = EnvironmentModels(workshop.world.model, "openai", ("another",))
-    since = ChatbotService(workshop.world.transactions, workshop.auth, models=others, most=2)
+    since = ChatbotService(workshop.world.transactions, workshop.auth, SystemClock(), models=others, most=2)
     with pytest.raises(ModelNotAllowed):
         await since.publish(workshop.manager, chatbot_id, None)
     assert (await since.get(workshop.manager, chatbot_id)).live is None
@@ -296,6 +302,23 @@ async def test_a_deleted_chatbot_takes_its_chats_with_it_and_its_key_ends(worksh
     assert await workshop.count("removed_chatbots") == 0
     deleted = [event.chatbot_id for event in await world.events() if event.type == "chatbot.deleted.v1"]
     assert deleted == [chatbot_id]
+
+
+async def test_a_stolen_token_and_a_program_see_no_secret(workshop: Workshop) -> None:
+    manager, chatbots = workshop.manager, workshop.chatbots
+    program = replace(manager, subject_type="key", scopes=frozenset({"chatbots.manage"}))
+    by_program = await chatbots.create(program, SHOP)
+    with pytest.raises(NotAllowed, match="A key makes no keys"):
+        await chatbots.rotate_key(program, by_program.edited.chatbot.id, timedelta())
+    workshop.late = timedelta(minutes=16)
+    by_thief = await chatbots.create(manager, SHOP)
+    for made in (by_program, by_thief):
+        assert (made.credentials.secret_key, made.is_withheld) == (None, True)
+        with pytest.raises(RecentSignInRequired):
+            await chatbots.rotate_key(manager, made.edited.chatbot.id, timedelta())
+    assert set(workshop.auth.secrets.values()) == {1}, "auth is asked for no other secret"
+    workshop.late = timedelta(minutes=14)
+    assert (await chatbots.rotate_key(manager, by_thief.edited.chatbot.id, timedelta())).secret_key
 
 
 async def test_a_secret_stands_in_no_log_and_in_no_picture_of_an_object(workshop: Workshop) -> None:
@@ -372,7 +395,7 @@ async def stage(service_environment: Any, database: Any, token_mint: Any, tmp_pa
 
 async def test_chatbots_over_http(stage: Any) -> None:
     http, mint = (await stage.start()).http, stage.mint
-    admin, member = (mint.headers(tenant_id=1, role=role) for role in ("admin", "member"))
+    admin, member = (mint.headers(tenant_id=1, role=role, claims={"sid": str(uuid7())}) for role in ("admin", "member"))
     other = mint.headers(tenant_id=2, role="owner")
     body = {"name": "Shop", "greeting": "Hi", "origins": ["https://Shop.example/"], "system_prompt": "Sell shoes."}
     once = {**admin, "Idempotency-Key": "one"}
@@ -429,6 +452,18 @@ async def test_chatbots_over_http(stage: Any) -> None:
     assert "Sell shoes" not in (await http.get(path, headers=member)).text
     rotated = await http.post(f"{path}/rotate_key", json={"overlap_seconds": 60}, headers=admin)
     assert rotated.status_code == 201 and rotated.json()["secret_key"] not in (None, secret)
+    old = mint.headers(tenant_id=1, role="admin", claims={"sid": str(UUID(int=1))})
+    refused_key = await http.post(f"{path}/rotate_key", headers=old)
+    assert (refused_key.status_code, refused_key.json()["code"]) == (403, "recent_sign_in_required")
+    withheld = (await http.post("/v1/chatbots", json=body, headers=old)).json()
+    assert (withheld["secret_key"], withheld["secret_key_withheld"]) == (None, "recent_sign_in_required")
+    assert (
+        shop["secret_key_withheld"],
+        (await http.delete(f"/v1/chatbots/{withheld['id']}", headers=old)).content,
+    ) == (
+        None,
+        b"",
+    )
 
     whole = (await http.get(path, headers=admin)).text + (await http.get("/v1/chatbots", headers=admin)).text
     assert secret not in whole and "Sell shoes" in whole

@@ -17,6 +17,7 @@ from docuchat_chat.answers.ports import ServedModel
 from docuchat_chat.chatbots.domain import Config, NewChatbot
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.turns.domain import Branch, BranchKind, Question, TurnState
+from docuchat_common.clock import SystemClock
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
 from docuchat_common.ids import CollectionId, MessageId, TenantId
 from docuchat_common.metering import call_id_of, event_id_of
@@ -129,7 +130,7 @@ async def test_what_was_stored_says_who_answered(two: Any) -> None:
 async def test_a_chatbot_has_a_second_model_of_its_own_or_none(two: Any) -> None:
     two.model.scripts = [[ProviderFailed()]]
     manager = replace(two.caller, role="admin")
-    chatbots = ChatbotService(two.transactions, fakes.FakeCredentials(), models=two.models, most=9)
+    chatbots = ChatbotService(two.transactions, fakes.FakeCredentials(), SystemClock(), models=two.models, most=9)
     (row,) = await two.rows("SELECT id FROM knowledge.collections WHERE tenant_id = 1 AND is_default")
     for standby, ended in ((SECOND, "end"), (None, "error")):
         config = Config(collections=(CollectionId(UUID(str(row["id"]))),), fallback_model=standby)

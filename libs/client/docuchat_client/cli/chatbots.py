@@ -184,6 +184,12 @@ def create_chatbot(
             print_json(made)
             return
         screen.note(f"{made.name} is made [{made.id}], {state(made)}. Pages name it {made.publishable_id}.")
+        if made.secret_key is None and made.secret_key_withheld is not None:
+            screen.note(
+                "Its secret key is shown to who signed in within the last 15 minutes: `docuchat login`, then "
+                f"`docuchat chatbots rotate-key {made.id}`. Pages need none."
+            )
+            return
         show_secret(made.secret_key)
 
     run(with_client(create))

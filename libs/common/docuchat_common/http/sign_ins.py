@@ -25,11 +25,19 @@ def require_person(caller: Caller) -> None:
         raise NotAllowed("A key makes no keys; sign in as a user.")
 
 
-def require_recent(caller: Caller, moment: datetime) -> UUID:
-    """Return the session of a user who asks, which began a short while ago. Raises RecentSignInRequired.
+def find_recent(caller: Caller, moment: datetime) -> UUID | None:
+    """Return the session of a user who asks, which began a short while ago; None where there is none.
 
     Refreshing does not make it younger: whoever has stolen a token cannot change how its user signs in.
     """
     if caller.user_id is None or caller.session_id is None or moment - made_at(caller.session_id) > _RECENT:
-        raise RecentSignInRequired
+        return None
     return caller.session_id
+
+
+def require_recent(caller: Caller, moment: datetime) -> UUID:
+    """As `find_recent`. Raises RecentSignInRequired."""
+    session_id = find_recent(caller, moment)
+    if session_id is None:
+        raise RecentSignInRequired
+    return session_id

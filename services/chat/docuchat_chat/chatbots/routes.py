@@ -38,6 +38,7 @@ from docuchat_common.http.pages import Page, Paging, number
 from docuchat_common.http.permissions import requires
 from docuchat_common.http.problems import raises
 from docuchat_common.http.provided import provided
+from docuchat_common.http.sign_ins import RecentSignInRequired
 from docuchat_common.idempotency import IDEMPOTENCY_ERRORS, StoredResponse
 from docuchat_common.ids import ChatbotId
 from docuchat_common.sealing import SealedAnswers
@@ -62,7 +63,8 @@ async def create_chatbot(
 ) -> Response:
     """Create a chatbot with a draft and a secret key, which is in this answer and nowhere else.
 
-    It answers nobody until its draft is published, unless `publish` says that it is at once.
+    It answers nobody until its draft is published, unless `publish` says that it is at once. The secret is shown to a
+    user who signed in within the last 15 minutes alone: others make the chatbot without it (`secret_key_withheld`).
     """
     return await creating.once(
         caller,
@@ -153,7 +155,7 @@ async def unpublish_chatbot(chatbot_id: ChatbotPath, caller: Manager, chatbots: 
 
 
 @router.post("/{chatbot_id}/rotate_key", summary="Rotate a secret key", status_code=201, response_model=RotatedKeyView)
-@raises(ChatbotNotFound, *IDEMPOTENCY_ERRORS)
+@raises(ChatbotNotFound, RecentSignInRequired, *IDEMPOTENCY_ERRORS)
 @audited("chatbot.rotate_key")
 async def rotate_key(
     chatbot_id: ChatbotPath,
@@ -163,7 +165,7 @@ async def rotate_key(
     creating: CurrentCreation,
     body: RotateBody | None = None,
 ) -> Response:
-    """Give the key another secret, which is in this answer and nowhere else.
+    """Give the key another secret, which is in this answer and nowhere else. Needs a sign-in of the last 15 minutes.
 
     The one before works for an hour, or for `overlap_seconds`; any older one no more.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -235,14 +235,25 @@ class ChatbotView(BaseModel):
 class CreatedChatbotView(ChatbotView):
     """A chatbot with its key."""
 
-    secret_key: str | None = Field(repr=False, description="For servers, shown this once: keep it out of pages.")
+    secret_key: str | None = Field(
+        repr=False, description="For servers, shown this once: keep it out of pages. null: see `secret_key_withheld`."
+    )
+    secret_key_withheld: Literal["recent_sign_in_required"] | None = Field(
+        description="Why `secret_key` is null: you did not sign in within the last 15 minutes, or asked with an API "
+        "key. The chatbot is made; sign in as a user and let `rotate_key` show you a secret."
+    )
     key: KeyView | None = Field(description="null: it was revoked; a rotation makes another.")
 
     @classmethod
     def of_created(cls, created: CreatedChatbot) -> CreatedChatbotView:
         """Present."""
         issued = created.credentials
-        return cls(**_fields_of(created.edited, whole=True), secret_key=issued.secret_key, key=issued.key)
+        return cls(
+            **_fields_of(created.edited, whole=True),
+            secret_key=issued.secret_key,
+            secret_key_withheld="recent_sign_in_required" if created.is_withheld else None,
+            key=issued.key,
+        )
 
 
 class RotatedKeyView(BaseModel):

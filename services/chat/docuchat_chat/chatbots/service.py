@@ -30,11 +30,13 @@ from docuchat_chat.chatbots.errors import (
 from docuchat_chat.chatbots.ports import ChatbotsTx, Credentials
 from docuchat_chat.chatbots.versions import Versions, find_version
 from docuchat_common.audit import entry
+from docuchat_common.clock import Clock
 from docuchat_common.contracts.chatbots import ChatbotNotFound, IssuedCredentials
 from docuchat_common.db.uow import Transactions
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.events.chats import ChatbotDeleted, ChatbotPublished, ChatbotUnpublished
 from docuchat_common.http.caller import Caller
+from docuchat_common.http.sign_ins import find_recent, require_person, require_recent
 from docuchat_common.idempotency import Settle, without_key
 from docuchat_common.ids import ChatbotId, TenantId, uuid7
 from docuchat_knowledge.collections.errors import CollectionNotFound
@@ -52,6 +54,8 @@ class CreatedChatbot:
 
     edited: EditedChatbot
     credentials: IssuedCredentials
+    is_withheld: bool = False
+    """Whether the secret is shown to nobody, because who asked did not sign in just now, or is a program."""
 
 
 class ChatbotService(Versions):
@@ -61,6 +65,7 @@ class ChatbotService(Versions):
         self,
         transactions: Transactions[ChatbotsTx],
         credentials: Credentials,
+        clock: Clock,
         *,
         models: AnswerModels,
         most: int,
@@ -68,6 +73,7 @@ class ChatbotService(Versions):
         """`most` is how many chatbots a tenant can have."""
         super().__init__(transactions)
         self._credentials = credentials
+        self._clock = clock
         self._models = models
         self._most = most
 
@@ -125,18 +131,21 @@ class ChatbotService(Versions):
     async def create(
         self, caller: Caller, new: NewChatbot, settle: Settle[CreatedChatbot] = without_key
     ) -> CreatedChatbot:
-        """Make a chatbot with a draft and a key.
+        """Make a chatbot with a draft and a key, whose secret is withheld without a recent sign-in.
 
         Raises TooManyChatbots, ModelNotAllowed, UpstreamUnavailable, and CollectionNotFound when it is to be published.
 
         Auth comes first: a key without a chatbot opens nothing, and the sweep ends it.
         """
         tenant_id, chatbot_id = caller.tenant_id, ChatbotId(uuid7())
+        is_withheld = find_recent(caller, self._clock.now()) is None
         await self._require_model(tenant_id, new.config)
         async with self._transactions(tenant_id) as tx:
             await self._require_room(tx, caller)
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
         issued = await self._credentials.put(tenant_id, chatbot_id, new.origins, caller)
+        if is_withheld:
+            issued = issued.model_copy(update={"secret_key": None})
         async with self._transactions.as_caller(caller) as tx:
             await self._require_room(tx, caller)
             if not await tx.chatbots.confirm_told(tenant_id, note, TELLING):
@@ -145,7 +154,7 @@ class ChatbotService(Versions):
             if new.publish:
                 await self._publish(tx, caller, edited.chatbot, edited.draft, None)
                 edited = await _find_edited(tx, caller, chatbot_id, None)
-            created = CreatedChatbot(edited, issued)
+            created = CreatedChatbot(edited, issued, is_withheld)
             tx.outbox.add(entry(caller, "chatbot.create", chatbot_id, detail="published" if new.publish else None))
             await settle(tx, created)
         return created
@@ -222,8 +231,13 @@ class ChatbotService(Versions):
         overlap: timedelta,
         settle: Settle[IssuedCredentials] = without_key,
     ) -> IssuedCredentials:
-        """Give the key another secret. Raises ChatbotNotFound, UpstreamUnavailable."""
+        """Give the key another secret.
+
+        Raises ChatbotNotFound, NotAllowed, RecentSignInRequired, UpstreamUnavailable.
+        """
         await self.version(caller, chatbot_id, "draft")
+        require_person(caller)
+        require_recent(caller, self._clock.now())
         issued = await self._credentials.rotate(caller.tenant_id, chatbot_id, overlap, caller)
         async with self._transactions(caller.tenant_id) as tx:
             tx.outbox.add(entry(caller, "chatbot.rotate_key", chatbot_id))

@@ -47,8 +47,7 @@ class Explaining:
     async def fetch(self, sql, *parameters):
         return await self._connection.fetch("EXPLAIN " + sql, *parameters)
 
-    async def fetchrow(self, sql, *parameters):
-        return await self.fetch(sql, *parameters)
+    fetchval = fetchrow = fetch
 
 
 async def plan(answer) -> str:
@@ -91,11 +90,16 @@ async def test_the_gateways_queries_use_their_indexes(filled):
                 explaining, **TENANT, collection_id=uuid.uuid4(), sha256="1", uploaded_by=None
             )
         )
+        end = await plan(
+            DOCUMENTS.find_end_of_page(explaining, **TENANT, after=uuid.uuid4(), purpose=None, page_size=9)
+        )
+    assert re.search(r"Index (Only )?Scan Backward using documents_in_collection", end), end
+    assert re.search(r"Index Cond: \(\(tenant_id = .*collection_id = c.id\) AND \(id > ", end), end
     assert "documents_in_collection" in page
     bounds = r"\(tenant_id = \$\d\) AND \(collection_id = places.id\) AND \(id >= \$\d\) AND \(id <= \$\d\)"
     assert re.search(rf"Index Cond: \({bounds}\)", page), page
     assert "documents_content" in same
-    for seen in (page, same):
+    for seen in (page, same, end):
         assert "Seq Scan on documents" not in seen, seen
 
 

@@ -57,11 +57,14 @@ async def test_pages_of_the_list_follow_on_newest_first(knowledge):
         registry = DocumentRegistry(connection)
         first = await registry.list_documents(TenantId(1), limit=3)
         second = await registry.list_documents(TenantId(1), limit=3, before=first[-1].id)
+        oldest = await registry.list_oldest_first(TenantId(1), limit=2, after=None, purpose=None)
+        newer = await registry.list_oldest_first(TenantId(1), limit=9, after=oldest[-1].id, purpose=None)
         by_title = await registry.list_documents(TenantId(1), limit=9, title_contains="REPORT 4")
         none = await registry.list_documents(TenantId(1), limit=9, status=DocumentStatus.READY)
         held = await registry.list_holdings(after=None, limit=4)
         rest = await registry.list_holdings(after=held[-1].id, limit=4)
     assert [d.id for d in [*first, *second]] == [d.id for d in reversed(documents)]
+    assert [d.id for d in [*oldest, *newer]] == [d.id for d in documents]
     assert [d.id for d in by_title] == [documents[4].id]
     assert none == []
     assert [one.id for one in (*held, *rest)] == [document.id for document in documents]

@@ -83,8 +83,9 @@ async def test_lists_are_by_purpose_and_go_on_after_the_last(gateway: Gateway) -
         assert told == {"object": "list", "first_id": data[1], "last_id": data[0], "has_more": True}
         last = await client.files.list(limit=2, after=data[0])
         assert ([file.id for file in last.data], last.has_more) == ([f"file-{own}"], False)
+        other: Any = "shuffled"
         with pytest.raises(openai.BadRequestError, match="newest first"):
-            await client.files.list(order="asc")
+            await client.files.list(order=other)
     plain = await gateway.call("GET", "/v1/files", headers=gateway.headers())
     assert [document["id"] for document in (await plain.json())["items"]] == [
         *(name.removeprefix("file-") for name in data[::-1]),
@@ -92,6 +93,26 @@ async def test_lists_are_by_purpose_and_go_on_after_the_last(gateway: Gateway) -
     ]
     named = await gateway.call("GET", "/v1/files?purpose=user_data", headers=gateway.headers())
     assert [file["id"] for file in (await named.json())["data"]] == data[::-1]
+
+
+async def test_the_oldest_come_first_where_that_is_asked_and_pages_go_on(gateway: Gateway) -> None:
+    own = f"file-{(await (await gateway.upload(PDF + b'own')).json())['id']}"
+    async with client_of(gateway) as client:
+        data = [
+            (await client.files.create(file=("a.pdf", PDF + str(n).encode()), purpose="user_data")).id for n in "123"
+        ]
+        for limit in (1, 2, 3, 4, 9):
+            assert [file.id async for file in client.files.list(order="asc", limit=limit)] == [own, *data]
+            named = client.files.list(order="asc", limit=limit, purpose="user_data")
+            assert [file.id async for file in named] == data
+        page = (await client.files.list(order="asc", limit=2, after=own)).to_dict()
+        assert [file["id"] for file in page.pop("data")] == data[:2]
+        assert page == {"object": "list", "first_id": data[0], "last_id": data[1], "has_more": True}
+        await client.files.delete(data[0])
+        assert [file.id async for file in client.files.list(order="asc", after=data[0])] == data[1:]
+        assert (await client.files.list(order="asc", after=data[2])).data == []
+    async with client_of(gateway, tenant_id=2) as stranger:
+        assert (await stranger.files.list(order="asc")).data == []
 
 
 @pytest.mark.parametrize("purpose", ["fine-tune", "batch", "vision", "evals"])

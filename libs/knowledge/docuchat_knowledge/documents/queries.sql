@@ -108,6 +108,25 @@ LEFT JOIN LATERAL (
 ) load ON p.status IN ('queued', 'processing')
 ORDER BY p.id DESC;
 
+-- name: find_end_of_page$
+-- The last document of a page, oldest first, of what list_documents lists. Each collection gives its oldest.
+SELECT page.id
+FROM (SELECT d.id
+      FROM knowledge.collections c
+      CROSS JOIN LATERAL (
+          SELECT o.id FROM knowledge.documents o
+          WHERE o.tenant_id = :tenant_id AND o.collection_id = c.id AND o.deleted_at IS NULL AND o.status <> 'receiving'
+            AND o.id > :after::uuid
+            AND (:purpose::text IS NULL OR coalesce(o.purpose, 'assistants') = :purpose::text)
+          ORDER BY o.id
+          LIMIT :page_size
+      ) d
+      WHERE c.tenant_id = :tenant_id AND c.kind <> 'attachments'
+      ORDER BY d.id
+      LIMIT :page_size) page
+ORDER BY page.id DESC
+LIMIT 1;
+
 -- name: list_holdings
 -- A page of what all tenants have stored, by id (role: gateway_system). Pages count once they were read.
 SELECT d.id, d.tenant_id, d.uploaded_by, d.size_bytes, d.generation,

@@ -155,6 +155,30 @@ class DocumentRegistry:
         )
         return [_document(row) async for row in rows]
 
+    async def list_oldest_first(
+        self, tenant_id: TenantId, *, limit: int, after: DocumentId | None, purpose: Purpose | None
+    ) -> Sequence[Document]:
+        """As `list_documents`, the other way: `after` is the id of the last document of the page before."""
+        start = after or _FIRST_ID
+        end = await _queries.find_end_of_page(
+            self._connection, tenant_id=tenant_id, after=start, purpose=purpose, page_size=limit
+        )
+        if end is None:
+            return []
+        rows = _queries.list_documents(
+            self._connection,
+            tenant_id=tenant_id,
+            page_size=2 * limit,  # the newest are read first: what came in meanwhile takes the place of none
+            before=after,
+            newest=end,
+            oldest=start,
+            status=None,
+            title_contains=None,
+            collection_id=None,
+            purpose=purpose,
+        )
+        return [_document(row) async for row in rows][::-1][:limit]
+
     async def list_holdings(self, *, after: UUID | None, limit: int) -> Sequence[HeldDocument]:
         """A page of what is stored, of all tenants when the transaction is the system's, by id."""
         return [

@@ -48,16 +48,16 @@ async def list_as_files(
     limit: Annotated[int, Query(ge=1, le=_MOST)] = _MOST,
     order: Annotated[str, Query(max_length=10)] = "desc",
 ) -> FileList:
-    """List documents as files, newest first."""
-    if order != "desc":
-        raise ParameterUnsupported("`order` can be `desc` alone here: newest first.", param="order")
+    """List documents as files, newest first, or oldest first with `order=asc`."""
+    if order not in ("asc", "desc"):
+        raise ParameterUnsupported("`order` is `asc`, oldest first, or `desc`, newest first.", param="order")
     shown = min(limit, MAX_LIMIT)
-    found = await documents.list_documents(
-        caller,
-        limit=shown + 1,
-        before=None if after is None else _document_of(after),
-        purpose=None if purpose is None else read_purpose(purpose),
-    )
+    last = None if after is None else _document_of(after)
+    wanted = None if purpose is None else read_purpose(purpose)
+    if order == "asc":
+        found = await documents.list_oldest_first(caller, limit=shown + 1, after=last, purpose=wanted)
+    else:
+        found = await documents.list_documents(caller, limit=shown + 1, before=last, purpose=wanted)
     return FileList.of(found, shown)
 
 

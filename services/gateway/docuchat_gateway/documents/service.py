@@ -79,6 +79,13 @@ class DocumentService:
                 purpose=purpose,
             )
 
+    async def list_oldest_first(
+        self, caller: Caller, *, limit: int, after: DocumentId | None, purpose: Purpose | None
+    ) -> Sequence[Document]:
+        """Oldest first."""
+        async with self._uow.as_caller(caller) as tx:
+            return await tx.documents.list_oldest_first(caller.tenant_id, limit=limit, after=after, purpose=purpose)
+
     async def open_content(
         self, caller: Caller, document_id: DocumentId, start: int | None, end: int | None
     ) -> tuple[Document, BlobContent]:

@@ -5,7 +5,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from docuchat_common.events.envelope import Event
-from docuchat_common.metering import Metering, Used
+from docuchat_common.ids import uuid7
+from docuchat_common.metering import Metering, Used, event_id_of
 
 from .metered import ONE, SCHEMA, Books, a_call
 
@@ -53,6 +54,29 @@ async def test_a_call_that_the_ledger_never_gets_does_not_stand_before_the_other
     await _take_all_events(books)
     async with books.system() as tx:
         assert await tx.calls.list_unbooked(timedelta(), 1) == [(ONE, second.id)]
+
+
+async def test_all_that_is_due_is_compared_at_once_however_much_it_is(books: Books, metering: Metering) -> None:
+    ids = [uuid7() for _ in range(1_100)]
+    async with books(ONE) as tx:
+        await tx.connection.execute(
+            f"""
+            INSERT INTO {SCHEMA}.provider_calls
+                (id, tenant_id, owner, state, kind, provider, model, expected_input_tokens, expected_output_tokens,
+                 input_tokens, output_tokens, estimated, closed_at)
+            SELECT id, $2, 'worker', 'settled', 'embedding', 'p', 'm', 1, 0, 1, 0, false, now()
+            FROM unnest($1::uuid[]) AS id
+            """,
+            ids,
+            ONE,
+        )
+    ledger = Ledger()
+    ledger.booked = {event_id_of(call_id) for call_id in ids[:-10]}
+    assert await metering.compare_books(ledger, timedelta()) == 10
+    async with books.system() as tx:
+        assert (
+            await tx.connection.fetchval(f"SELECT count(*) FROM {SCHEMA}.provider_calls WHERE booked_at IS NULL") == 10
+        )
 
 
 async def test_of_two_processes_that_compare_at_once_one_announces(books: Books, metering: Metering) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.turns.domain import Question, TurnState
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageAnomaly
+from docuchat_common.ids import UserId
 from docuchat_common.metering import call_id_of, event_id_of
+from docuchat_common.removals import RemovedUser
 from docuchat_models.chat import Piece, TokenUsage
 from docuchat_models.errors import (
     Cost,
@@ -261,6 +264,31 @@ async def test_usage_that_the_ledger_does_not_have_is_announced_again_under_its_
     for table in ("chat.turns", "chat.provider_calls"):
         (row,) = await world.rows(f"SELECT booked_at FROM {table}")
         assert row["booked_at"] is not None
+
+
+@pytest.mark.parametrize("by", ["its asker", "its asker in mid-answer", "the removal of its asker"])
+async def test_what_an_answer_cost_is_announced_again_although_its_chat_was_deleted(world: Any, by: str) -> None:
+    world.embedder.billable = False
+    world.with_policy(booking_patience=timedelta())
+    if by == "its asker in mid-answer":
+        turn = (live := await begin(world, *SAID)).turn
+        await world.conversations.delete(world.caller, turn.chat_id)
+        await asyncio.wait_for(live.finished.wait(), 60)
+    else:
+        await world.ask(session_id="s")
+        ((turn_id, chat_id),) = await world.rows("SELECT id, chat_id FROM chat.turns")
+        turn = await world.turn(turn_id)
+        if by == "its asker":
+            await world.conversations.delete(world.caller, chat_id)
+        else:
+            who = RemovedUser(world.caller.tenant_id, UserId(world.caller.subject_id))
+            await Removals(world.transactions, world.replay).settle(who)
+    assert await world.rows("SELECT FROM chat.turns") == []
+    (told,) = [event.model_dump(exclude={"time"}) for event in await world.usage()]
+    assert (told["id"], told["turn_id"]) == (event_id_of(turn.id), turn.id)
+    await world.rows("DELETE FROM chat.outbox")  # the broker took it, and lost its data
+    assert await world.upkeep.compare_books() == 1
+    assert [event.model_dump(exclude={"time"}) for event in await world.usage()] == [told]
 
 
 async def test_a_turn_that_the_ledger_never_gets_is_announced_once_in_a_while_and_after_the_others(world: Any) -> None:

@@ -22,7 +22,7 @@ logger = structlog.get_logger()
 _open = Gauge("docuchat_provider_calls_open", "Provider calls of this process that are being made.", ["kind"])
 _started = Gauge("docuchat_provider_calls_started", "Provider calls of all processes that are not closed.")
 _unsettled = Gauge("docuchat_provider_calls_unsettled", "Ended provider calls that the database has not taken yet.")
-_announced_again = Counter("docuchat_provider_calls_announced_again", "Settled calls that the ledger did not have.")
+_announced = Counter("docuchat_provider_calls_announced_again", "Settled calls that the ledger did not have.")
 _COMPARED: Final = 500
 
 
@@ -185,28 +185,38 @@ async def compare_books(
 ) -> int:
     """Announce settled calls again, under the same ids, that the ledger does not have; returns how many.
 
-    A call is looked at once it has been settled, or announced again, for `patience`. `announce` gives False when
-    another process was quicker.
+    A call is looked at once it has been settled, or announced again, for `patience`; all of them are, a bounded number
+    at a time. `announce` gives False when another process was quicker.
     """
-    async with transactions.system() as tx:
-        unbooked = await of(tx).list_unbooked(patience, _COMPARED)
-    if not unbooked:
-        return 0
-    known = await ledger.known([event_id_of(call_id) for _, call_id in unbooked])
-    if booked := [call_id for _, call_id in unbooked if event_id_of(call_id) in known]:
+    announced, seen = 0, set[UUID]()
+    while True:
         async with transactions.system() as tx:
-            await of(tx).confirm_booked(booked)
-    announced = 0
-    for tenant_id, call_id in unbooked:
-        if event_id_of(call_id) in known:
-            continue
-        async with transactions(tenant_id) as tx:
-            is_lost = await announce(tx, tenant_id, call_id)
-        if is_lost:
-            announced += 1
-            _announced_again.inc()
-            logger.warning("provider_call.announced_again", call_id=str(call_id))
-    return announced
+            unbooked = await of(tx).list_unbooked(patience, _COMPARED)
+        unbooked = [(tenant_id, call_id) for tenant_id, call_id in unbooked if call_id not in seen]
+        if not unbooked:
+            return announced
+        seen.update(call_id for _, call_id in unbooked)
+        known = await ledger.known([event_id_of(call_id) for _, call_id in unbooked])
+        if booked := [call_id for _, call_id in unbooked if event_id_of(call_id) in known]:
+            async with transactions.system() as tx:
+                await of(tx).confirm_booked(booked)
+        for tenant_id, call_id in unbooked:
+            if event_id_of(call_id) not in known:
+                announced += await _announced_again(transactions, announce, tenant_id, call_id)
+
+
+async def _announced_again(
+    transactions: Transactions[Tx],
+    announce: Callable[[Tx, TenantId, UUID], Awaitable[bool]],
+    tenant_id: TenantId,
+    call_id: UUID,
+) -> bool:
+    async with transactions(tenant_id) as tx:
+        is_lost = await announce(tx, tenant_id, call_id)
+    if is_lost:
+        _announced.inc()
+        logger.warning("provider_call.announced_again", call_id=str(call_id))
+    return is_lost
 
 
 async def _to_its_end(work: "asyncio.Future[None] | Awaitable[None]") -> None:

@@ -211,7 +211,19 @@ WITH gone AS (
 ), finished AS (
     DELETE FROM chat.turns t USING gone
     WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id AND t.state <> 'running'
-    RETURNING t.id
+    RETURNING t.*
+), owed AS (
+    -- what an answer cost outlives its turn, by ids and without words: the ledger may still have to be told again
+    INSERT INTO chat.provider_calls (id, tenant_id, owner, state, kind, provider, model, subjects, expected_input_tokens,
+                                     expected_output_tokens, hold_id, chat_id, turn_id, input_tokens, output_tokens, estimated, closed_at)
+    SELECT t.id, t.tenant_id, t.owner, 'settled', 'chat', t.provider, coalesce(t.provider_model, t.model),
+           (SELECT jsonb_agg(jsonb_build_array(payer.key, payer.value))
+            FROM jsonb_each(jsonb_build_object(t.subject_type, t.subject_id) || jsonb_strip_nulls(
+                jsonb_build_object('user', t.key_owner_id, 'key', t.key_id, 'chatbot', t.chatbot_id))) AS payer),
+           t.prompt_tokens, 0, t.hold_id, t.chat_id, t.id, t.input_tokens, t.output_tokens, t.estimated, t.finished_at
+    FROM finished t
+    WHERE t.input_tokens IS NOT NULL AND t.booked_at IS NULL
+    ON CONFLICT DO NOTHING
 )
 SELECT gone.id,
        ARRAY(SELECT t.id FROM chat.turns t WHERE t.tenant_id = :tenant_id AND t.chat_id = gone.id) AS turn_ids

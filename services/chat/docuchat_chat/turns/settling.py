@@ -70,7 +70,13 @@ async def settle(
         if outcome.state is TurnState.FAILED and settlement is Settlement.DONE:
             # Nothing happened, so the same key may try again.
             await tx.requests.release_begun(turn.tenant_id, turn.id)
-        announce_usage(tx, turn, outcome.usage)
+        if settlement is Settlement.CHAT_GONE and outcome.usage is not None:
+            # Its row is gone, and with it what the ledger is compared with: the call has one of its own from here on.
+            call = call_of(turn)
+            await tx.calls.declare(call)
+            await tx.calls.settle(call.id, outcome.usage)
+        else:
+            announce_usage(tx, turn, outcome.usage)
         tx.outbox.add(
             entry(
                 turn.caller,

@@ -18,8 +18,10 @@ from docuchat_chat.mcp.routes import router as mcp
 from docuchat_chat.openai_api.embedding_routes import router as embeddings
 from docuchat_chat.openai_api.responses_routes import router as openai_responses
 from docuchat_chat.openai_api.responses_routes import stored_router as stored_responses
+from docuchat_chat.openai_api.responses_stream import RESPONSE_EVENT
 from docuchat_chat.openai_api.routes import models_router as openai_models
 from docuchat_chat.openai_api.routes import router as openai
+from docuchat_chat.openai_api.schemas import COMPLETION_EVENT
 from docuchat_chat.presence.routes import router as presence
 from docuchat_chat.providers.operator_routes import operator as platform_providers
 from docuchat_chat.providers.routes import router as providers
@@ -38,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     return create_service_app(
         settings,
         title="DocuChat chat",
+        streamed={"ResponseEvent": RESPONSE_EVENT, "ChatCompletionEvent": COMPLETION_EVENT},
         routers=[
             turns,
             asking_chatbots,

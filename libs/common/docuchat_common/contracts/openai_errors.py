@@ -4,8 +4,12 @@ The services answer with problems; at the paths whose clients are OpenAI's, the 
 breaks off in the midst of a stream is said so by the service itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field
 
 _TYPES: Final = {
     401: "authentication_error",
@@ -15,6 +19,52 @@ _TYPES: Final = {
 _QUOTA: Final = frozenset({"quota_exceeded", "demo_limit_reached"})
 _MEMBERS: Final = frozenset({"type", "title", "status", "code", "detail", "request_id", "errors", "param"})
 _LOCATIONS: Final = ("body.", "path.", "query.", "header.")
+
+
+class OpenAIErrorObject(BaseModel):
+    """What was wrong, and what to do."""
+
+    message: str
+    type: Literal[
+        "invalid_request_error",
+        "authentication_error",
+        "permission_error",
+        "rate_limit_error",
+        "insufficient_quota",
+        "server_error",
+    ]
+    param: str | None = Field(description="What of the request is meant, where one thing is.")
+    code: str
+    docuchat: dict[str, Any] | None = Field(default=None, description="What the problem of this code says besides.")
+
+
+class OpenAIError(BaseModel):
+    """An error in the words of OpenAI; its `code` is the stable one of the product."""
+
+    error: OpenAIErrorObject
+
+
+class ResponseErrorEvent(BaseModel):
+    """A stream of a response was refused after its head was out, or broke off.
+
+    The same twice: as OpenAI documents it, and as `error`, which makes OpenAI's clients raise it.
+    """
+
+    type: Literal["error"]
+    code: str
+    message: str
+    param: str | None
+    error: OpenAIErrorObject
+    sequence_number: int | None = Field(
+        description="null: only this connection is at an end; `GET /v1/responses/{response_id}` goes on, where the "
+        "response is stored."
+    )
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], number: int | None) -> ResponseErrorEvent:
+        """Return the event of an `openai_error`."""
+        same = {name: told[name] for name in ("code", "message", "param")}
+        return cls(type="error", error=OpenAIErrorObject.model_validate(told), sequence_number=number, **same)
 
 
 def openai_status(status: int) -> int:

@@ -1,13 +1,16 @@
 """The application factory that every service calls."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter, FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import TypeAdapter
 
 from docuchat_common.background import Background
 from docuchat_common.http.health import LOOK_EVERY, Check, ask_parts, health_router, watched_by
@@ -35,9 +38,14 @@ def create_service_app(
     routers: Sequence[APIRouter],
     open_container: Callable[[S], AbstractAsyncContextManager[Any]],
     description: str = "",
+    streamed: Mapping[str, TypeAdapter[Any]] = MappingProxyType({}),
     **fastapi_options: Any,
 ) -> FastAPI:
-    """A FastAPI application whose lifespan is the container's; routes reach it as `request.app.state.container`."""
+    """A FastAPI application whose lifespan is the container's; routes reach it as `request.app.state.container`.
+
+    `streamed`: the events of streams by the names under which the document has their schemas; FastAPI knows the parts
+    of JSON bodies alone.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,12 +81,23 @@ def create_service_app(
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
+            _add_streamed(schemas, streamed)
             _add_permissions(app, schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _add_streamed(schemas: dict[str, Any], streamed: Mapping[str, TypeAdapter[Any]]) -> None:
+    for name, adapter in streamed.items():
+        schema = adapter.json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+        # written as FastAPI writes its own: without a default that is null
+        parts = jsonable_encoder(schema.pop("$defs", {}) | {name: schema}, exclude_none=True)
+        if others := sorted(part for part in parts if schemas.get(part, parts[part]) != parts[part]):
+            raise ValueError(f"the document has other schemas of these names: {others}")
+        schemas.update(parts)
 
 
 def _add_permissions(app: FastAPI, schema: dict[str, Any]) -> None:

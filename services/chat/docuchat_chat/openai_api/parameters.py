@@ -50,21 +50,6 @@ def _schema_of(value: Any) -> dict[str, Any]:
 Ignored = Annotated[Any, Field(description="Taken, and without effect.")]
 
 
-def inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of what streams, whole in itself: FastAPI knows the parts of JSON bodies alone."""
-    schema = model.model_json_schema()
-    parts = schema.pop("$defs", {})
-
-    def whole(node: Any) -> Any:
-        if isinstance(node, dict):
-            name = str(node.get("$ref", "")).rpartition("/")[2]
-            return whole(parts[name]) if name else {key: whole(value) for key, value in node.items()}
-        return [whole(value) for value in node] if isinstance(node, list) else node
-
-    described: dict[str, Any] = whole(schema)
-    return described
-
-
 class OpenAIBody(BaseModel):
     """A body of which nothing is passed over in silence: what is not supported is refused by its name."""
 

@@ -8,22 +8,35 @@ told the same events with the same numbers, and no model is asked again.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Final, Literal
 
 import orjson
 
 from docuchat_chat.openai_api.refusals import as_refusal, error_object
 from docuchat_chat.openai_api.responses import Given, answer_item_of
+from docuchat_chat.openai_api.responses_stream import (
+    AnnotationEvent,
+    ContentPartEvent,
+    OutputItemEvent,
+    ResponseStateEvent,
+    TextDoneEvent,
+    WrittenEvent,
+    around_delta,
+    write,
+)
 from docuchat_chat.openai_api.responses_views import OutputMessage, OutputText, ResponseView, message_of
 from docuchat_chat.turns.answering import Answering, Followed
 from docuchat_chat.turns.domain import Turn
-from docuchat_common.contracts.frames import write_event
+from docuchat_common.contracts.openai_errors import ResponseErrorEvent
 from docuchat_common.errors import DocuChatError
 from docuchat_common.ids import TurnId
 
 _OPENING: Final = 4
 """Events before the first delta."""
-_ENDINGS: Final = {"completed": "response.completed", "failed": "response.failed"}
+_ENDINGS: Final[Mapping[str, Literal["response.completed", "response.failed"]]] = {
+    "completed": "response.completed",
+    "failed": "response.failed",
+}
 """What else ends a response is `response.incomplete`."""
 
 
@@ -52,7 +65,7 @@ class ResponseEvents:
         opening = self._opening(turn)[after + 1 :]
         if opening:
             yield b"".join(opening)
-        begin, end = _delta(turn)
+        begin, end = around_delta(answer_item_of(turn))
         pieces: list[str] = []
         number = _OPENING
         try:
@@ -66,64 +79,46 @@ class ResponseEvents:
             answer = await answering.result()
         except DocuChatError as error:
             failed = ResponseView.failed(turn, "".join(pieces), error, self._given)
-            yield _lifecycle("response.failed", failed, number)
+            yield write(ResponseStateEvent(type="response.failed", response=failed, sequence_number=number))
             return
         closing = _closing(message_of(answer), ResponseView.of(answer, self._given), number)
         yield b"".join(closing[min(max(after + 1 - number, 0), len(closing) - 1) :])
 
     def of_refusal(self, turn_id: TurnId, error: DocuChatError) -> bytes:
         """Return all that is sent of a turn that never began: an `error`, which clients raise."""
-        told = error_object(as_refusal(error))
-        fields = {"type": "error", **{name: told.get(name) for name in ("code", "message", "param")}, "error": told}
-        return write_event(b"error", orjson.dumps({**fields, "sequence_number": 0}, default=str))
+        return write(ResponseErrorEvent.of(error_object(as_refusal(error)), 0))
 
     def _opening(self, turn: Turn) -> list[bytes]:
         response = ResponseView.begun(turn, self._given)
-        message = OutputMessage(id=answer_item_of(turn), status="in_progress", content=[])
-        return [
-            _lifecycle("response.created", response, 0),
-            _lifecycle("response.in_progress", response, 1),
-            _event("response.output_item.added", {"output_index": 0, "item": message.model_dump(mode="json")}, 2),
-            _event(
-                "response.content_part.added",
-                {**_place(turn), "part": OutputText(text="", annotations=[]).model_dump(mode="json")},
-                3,
-            ),
+        item = OutputMessage(id=answer_item_of(turn), status="in_progress", content=[])
+        part = OutputText(text="", annotations=[])
+        events: list[WrittenEvent] = [
+            ResponseStateEvent(type="response.created", response=response, sequence_number=0),
+            ResponseStateEvent(type="response.in_progress", response=response, sequence_number=1),
+            OutputItemEvent(type="response.output_item.added", item=item, sequence_number=2),
+            ContentPartEvent(type="response.content_part.added", item_id=item.id, part=part, sequence_number=3),
         ]
+        return [write(event) for event in events]
 
 
-def _closing(message: OutputMessage, response: ResponseView, first: int) -> list[bytes]:
-    (part,) = message.content
-    place = {"item_id": message.id, "output_index": 0, "content_index": 0}
-    whole = part.model_dump(mode="json")
-    events: list[tuple[str, Mapping[str, Any]]] = [
-        ("response.output_text.annotation.added", {**place, "annotation_index": index, "annotation": annotation})
-        for index, annotation in enumerate(whole["annotations"])
+def _closing(item: OutputMessage, response: ResponseView, first: int) -> list[bytes]:
+    (part,) = item.content
+    number = first + len(part.annotations)
+    events: list[WrittenEvent] = [
+        AnnotationEvent(
+            type="response.output_text.annotation.added",
+            item_id=item.id,
+            annotation_index=index,
+            annotation=annotation,
+            sequence_number=first + index,
+        )
+        for index, annotation in enumerate(part.annotations)
     ]
-    events += [
-        ("response.output_text.done", {**place, "text": part.text, "logprobs": []}),
-        ("response.content_part.done", {**place, "part": whole}),
-        ("response.output_item.done", {"output_index": 0, "item": message.model_dump(mode="json")}),
-    ]
-    written = [_event(name, fields, number) for number, (name, fields) in enumerate(events, first)]
     ending = _ENDINGS.get(response.status, "response.incomplete")
-    return [*written, _lifecycle(ending, response, first + len(written))]
-
-
-def _place(turn: Turn) -> dict[str, Any]:
-    return {"item_id": answer_item_of(turn), "output_index": 0, "content_index": 0}
-
-
-def _delta(turn: Turn) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the text of each delta."""
-    name = b"response.output_text.delta"
-    head = orjson.dumps({"type": name.decode(), **_place(turn), "logprobs": []})
-    return b'event: %b\ndata: %b,"delta":' % (name, head[:-1]), b',"sequence_number":'
-
-
-def _lifecycle(name: str, response: ResponseView, number: int) -> bytes:
-    return _event(name, {"response": response.model_dump(mode="json")}, number)
-
-
-def _event(name: str, fields: Mapping[str, Any], number: int) -> bytes:
-    return write_event(name.encode(), orjson.dumps({"type": name, **fields, "sequence_number": number}))
+    events += [
+        TextDoneEvent(type="response.output_text.done", item_id=item.id, text=part.text, sequence_number=number),
+        ContentPartEvent(type="response.content_part.done", item_id=item.id, part=part, sequence_number=number + 1),
+        OutputItemEvent(type="response.output_item.done", item=item, sequence_number=number + 2),
+        ResponseStateEvent(type=ending, response=response, sequence_number=number + 3),
+    ]
+    return [write(event) for event in events]

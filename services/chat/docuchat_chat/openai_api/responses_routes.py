@@ -39,7 +39,7 @@ from docuchat_common.contracts.chatbots import ChatbotNotFound
 from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.json_body import JsonRoute
 from docuchat_common.http.problems import Responses as Documented
-from docuchat_common.http.problems import raises
+from docuchat_common.http.problems import raises, reference
 from docuchat_common.http.provided import provided
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.errors import DocumentNotFound
@@ -60,14 +60,7 @@ _EVENTS: Final[Documented] = {
         "`response.failed`. Each has its `sequence_number`, from 0, with which `GET /v1/responses/{response_id}` goes "
         "on. What is refused once the stream has begun is an `error`.",
         "headers": {"X-Turn-ID": {"description": "With a stream: its turn.", "schema": {"type": "string"}}},
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": "event: response.output_text.delta\n"
-                'data: {"type":"response.output_text.delta","item_id":"msg_…","output_index":0,"content_index":0,'
-                '"logprobs":[],"delta":"Yes [1].","sequence_number":4}\n\n',
-            }
-        },
+        "content": {"text/event-stream": {"schema": reference("ResponseEvent")}},
     }
 }
 

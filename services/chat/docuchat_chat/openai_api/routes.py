@@ -12,12 +12,10 @@ from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.chatbots.errors import ChatbotNotPublished
 from docuchat_chat.openai_api.completions import CompletionFrames, completion_of
 from docuchat_chat.openai_api.errors import InvalidParameter, ModelNotFound, UnsupportedParameter
-from docuchat_chat.openai_api.parameters import inlined
 from docuchat_chat.openai_api.refusals import as_refusal
 from docuchat_chat.openai_api.schemas import (
     ChatCompletion,
     ChatCompletionBody,
-    ChatCompletionChunk,
     ModelList,
     ModelView,
 )
@@ -29,7 +27,7 @@ from docuchat_common.http.caller import Caller
 from docuchat_common.http.idempotency import IdempotencyKey
 from docuchat_common.http.json_body import LONG_CONVERSATION, JsonRoute, TextRoute
 from docuchat_common.http.permissions import requires
-from docuchat_common.http.problems import Responses, raises
+from docuchat_common.http.problems import Responses, raises, reference
 from docuchat_common.http.provided import provided
 from docuchat_knowledge.collections.errors import CollectionNotFound
 from docuchat_knowledge.documents.errors import DocumentNotFound
@@ -59,7 +57,7 @@ _CHUNKS: Final[Responses] = {
     200: {
         "description": "With `stream: true` server-sent events, whose data are chunks and at last `[DONE]`.",
         "headers": {"X-Turn-ID": {"description": "With a stream: its turn.", "schema": {"type": "string"}}},
-        "content": {"text/event-stream": {"schema": inlined(ChatCompletionChunk)}},
+        "content": {"text/event-stream": {"schema": reference("ChatCompletionEvent")}},
     }
 }
 REFUSALS: Final = tuple(

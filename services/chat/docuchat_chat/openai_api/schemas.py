@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
 from docuchat_chat.answers.schemas import CitationView
 from docuchat_chat.openai_api.domain import Asked, Model
@@ -16,6 +16,7 @@ from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Question
 from docuchat_chat.turns.schemas import fallback_of
 from docuchat_common.contracts.frames import FallbackReference, FinishReason, SearchedAs
+from docuchat_common.contracts.openai_errors import OpenAIError
 from docuchat_common.http.json_body import Flag, Whole
 
 MOST_MESSAGES: Final = 1000
@@ -278,3 +279,8 @@ class ChatCompletionChunk(BaseModel):
     choices: list[ChunkChoice]
     usage: CompletionUsage | None = None
     docuchat: AnswerDetails | None = Field(default=None, description="In the chunk that has the `finish_reason`.")
+
+
+ChatCompletionEvent = ChatCompletionChunk | OpenAIError
+COMPLETION_EVENT: Final[TypeAdapter[ChatCompletionEvent]] = TypeAdapter(ChatCompletionEvent)
+"""The data of one event of a streamed answer, but `[DONE]`: a chunk, or what ended it early."""

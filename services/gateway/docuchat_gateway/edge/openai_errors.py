@@ -1,14 +1,14 @@
 """Refusals in OpenAI's words, at the paths whose clients are theirs: whoever refuses, gateway or service."""
 
-from typing import Any, Final, Literal
+from typing import Final
 
 import orjson
-from pydantic import BaseModel, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from docuchat_common.contracts.openai_errors import openai_error, openai_status
+from docuchat_common.contracts.frames import write_event
+from docuchat_common.contracts.openai_errors import ResponseErrorEvent, openai_error, openai_status
 from docuchat_common.errors import DocuChatError
 from docuchat_common.http.problems import PROBLEM_JSON, status_of
 from docuchat_gateway.documents.spoken import FILE_CONTENT_PATH, FILE_PATH, speaks_openai
@@ -30,27 +30,10 @@ def openai_broken_off(error: DocuChatError, **more: str) -> bytes:
     return b"data: %b\n\n" % orjson.dumps({"error": told}, default=str)
 
 
-class OpenAIErrorObject(BaseModel):
-    """What was wrong, and what to do."""
-
-    message: str
-    type: Literal[
-        "invalid_request_error",
-        "authentication_error",
-        "permission_error",
-        "rate_limit_error",
-        "insufficient_quota",
-        "server_error",
-    ]
-    param: str | None = Field(description="What of the request is meant, where one thing is.")
-    code: str
-    docuchat: dict[str, Any] | None = Field(default=None, description="What the problem of this code says besides.")
-
-
-class OpenAIError(BaseModel):
-    """An error in the words of OpenAI; its `code` is the stable one of the product."""
-
-    error: OpenAIErrorObject
+def response_broken_off(error: DocuChatError, **more: str) -> bytes:
+    """As `openai_broken_off`, in a stream of events that have types."""
+    told = openai_error(status_of(error), error.code, error.detail, {**more, **error.extensions})
+    return write_event(b"error", ResponseErrorEvent.of(told, None).model_dump_json(fallback=str).encode())
 
 
 class OpenAIErrors:

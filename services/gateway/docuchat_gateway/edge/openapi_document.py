@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from docuchat_common.contracts.frames import frame_schemas
-from docuchat_common.contracts.openai_errors import openai_status
+from docuchat_common.contracts.openai_errors import OpenAIError, openai_status
 from docuchat_common.errors import (
     DocuChatError,
     PayloadTooLarge,
@@ -43,7 +43,7 @@ from docuchat_gateway.edge.errors import (
     TwoCredentials,
 )
 from docuchat_gateway.edge.limits import LIMITED
-from docuchat_gateway.edge.openai_errors import SPOKEN, OpenAIError
+from docuchat_gateway.edge.openai_errors import SPOKEN
 from docuchat_gateway.edge.standing import READS
 from docuchat_gateway.edge.table import TABLE
 

@@ -15,12 +15,12 @@ from docuchat_common.http.json_body import read_bounded
 from docuchat_common.http.refusals import note_refusal
 from docuchat_gateway.edge.errors import SlowBody
 from docuchat_gateway.edge.limits import TURN
-from docuchat_gateway.edge.openai_errors import openai_broken_off
+from docuchat_gateway.edge.openai_errors import openai_broken_off, response_broken_off
 from docuchat_gateway.edge.ports import Upstream
 from docuchat_gateway.edge.relay import RelayedResponse
 from docuchat_gateway.edge.requests import client_address, forwarded_headers, raw_target
 from docuchat_gateway.edge.table import TABLE, Row
-from docuchat_gateway.event_stream import broken_off
+from docuchat_gateway.event_stream import BrokenOff, broken_off
 
 _BODY_SECONDS = 30
 
@@ -96,7 +96,7 @@ def _relay_to(row: Row) -> Callable[[Request], Awaitable[Response]]:
             request_id=request.scope.get("request_id"),
             following=following,
             closure=container.verifier.standing.closure if row.action == "public" else None,
-            told=openai_broken_off if row.speaks == "openai" else broken_off,
+            told=_broken_off(row),
         )
 
     return relay
@@ -108,3 +108,10 @@ async def _body_of(request: Request, row: Row) -> bytes | None:
             return await read_bounded(request, row.max_bytes)
     except TimeoutError as error:
         raise SlowBody from error
+
+
+def _broken_off(row: Row) -> BrokenOff:
+    """Return how a stream of a path says that it breaks off."""
+    if row.speaks != "openai":
+        return broken_off
+    return response_broken_off if row.path.startswith("/v1/responses") else openai_broken_off

@@ -90,6 +90,12 @@ async def test_a_stream_that_breaks_off_says_so_in_their_words(gateway: Gateway,
     assert b"event:" not in body and (error["code"], error["type"]) == ("upstream_unavailable", "server_error")
     assert error["docuchat"] == {"turn_id": "t"}
 
+    async with gateway.http.post("/v1/responses", headers=gateway.headers(), json={}) as response:
+        *_, name, data = (await response.read()).strip().split(b"\n")
+    event = json.loads(data.removeprefix(b"data: "))
+    assert (name, event["type"], event["code"], event["error"]) == (b"event: error", "error", error["code"], error)
+    assert event["sequence_number"] == -1, "the response goes on elsewhere"
+
 
 @pytest.mark.parametrize(
     ("extensions", "param"),

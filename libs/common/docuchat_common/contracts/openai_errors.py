@@ -55,14 +55,15 @@ class ResponseErrorEvent(BaseModel):
     message: str
     param: str | None
     error: OpenAIErrorObject
-    sequence_number: int | None = Field(
-        description="null: only this connection is at an end; `GET /v1/responses/{response_id}` goes on, where the "
-        "response is stored."
+    sequence_number: int = Field(
+        ge=-1,
+        description="-1: only this connection is at an end; `GET /v1/responses/{response_id}` goes on, where the "
+        "response is stored.",
     )
 
     @classmethod
-    def of(cls, told: Mapping[str, Any], number: int | None) -> ResponseErrorEvent:
-        """Return the event of an `openai_error`."""
+    def of(cls, told: Mapping[str, Any], number: int) -> ResponseErrorEvent:
+        """Return the event of an `openai_error`; a number it must have, since clients refuse an event without."""
         same = {name: told[name] for name in ("code", "message", "param")}
         return cls(type="error", error=OpenAIErrorObject.model_validate(told), sequence_number=number, **same)
 

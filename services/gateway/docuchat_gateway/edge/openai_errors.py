@@ -33,7 +33,7 @@ def openai_broken_off(error: DocuChatError, **more: str) -> bytes:
 def response_broken_off(error: DocuChatError, **more: str) -> bytes:
     """As `openai_broken_off`, in a stream of events that have types."""
     told = openai_error(status_of(error), error.code, error.detail, {**more, **error.extensions})
-    return write_event(b"error", ResponseErrorEvent.of(told, None).model_dump_json(fallback=str).encode())
+    return write_event(b"error", ResponseErrorEvent.of(told, -1).model_dump_json(fallback=str).encode())
 
 
 class OpenAIErrors:

@@ -33,7 +33,8 @@ from docuchat_common.ids import TurnId
 
 _OPENING: Final = 4
 """Events before the first delta."""
-_ENDINGS: Final[Mapping[str, Literal["response.completed", "response.failed"]]] = {
+_Ending = Literal["response.completed", "response.incomplete", "response.failed"]
+_ENDINGS: Final[Mapping[str, _Ending]] = {
     "completed": "response.completed",
     "failed": "response.failed",
 }

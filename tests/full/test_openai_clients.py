@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -62,16 +63,8 @@ async def asked(product: Product, stub_provider: StubProviderHandle) -> AsyncIte
         yield tenant_id, [f"{user.gateway_url}/v1", made.json()["secret"], _MODEL, f"chatbot/{bot['id']}"]
 
 
-@pytest.mark.parametrize("script", ["official.mjs", "ai_sdk.mjs"])
-async def test_a_conversation_with_citations_is_booked_as_the_provider_counted(
-    product: Product,
-    stub_provider: StubProviderHandle,
-    packages: Path,
-    with_node: dict[str, str],
-    asked: tuple[int, list[str]],
-    script: str,
-) -> None:
-    tenant_id, arguments = asked
+async def driven(packages: Path, with_node: dict[str, str], script: str, *arguments: str) -> dict[str, Any]:
+    """What a program tells of itself at its end."""
     drive = partial(
         subprocess.run,
         ["node", script, *arguments],
@@ -84,7 +77,37 @@ async def test_a_conversation_with_citations_is_booked_as_the_provider_counted(
     )
     done = await asyncio.to_thread(drive)
     assert done.returncode == 0, done.stderr[-3000:]
-    calls = json.loads(done.stdout)["asked"]
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+async def test_files_are_sent_followed_listed_read_and_deleted(
+    product: Product, packages: Path, with_node: dict[str, str], tmp_path: Path
+) -> None:
+    async with product.user(await product.new_tenant()) as user:
+        older = await user.ready(small_pdf(("The deposit for the bottle is 25 cents.",)))
+        body = {"name": "program", "scopes": ["documents.add", "documents.read", "documents.manage"]}
+        made = await user.http.post("/v1/api-keys", json=body)
+        assert made.status_code == 201, made.text
+        path = tmp_path / "kettle.pdf"
+        await asyncio.to_thread(path.write_bytes, small_pdf(("The warranty of the kettle lasts 36 months.",)))
+        told = await driven(packages, with_node, "files.mjs", f"{product.url}/v1", made.json()["secret"], str(path))
+        listed = (await user.http.get("/v1/files")).json()["items"]
+    assert told["filename"] == path.name
+    assert [document["id"] for document in listed] == [older["id"]]
+
+
+@pytest.mark.parametrize("script", ["official.mjs", "ai_sdk.mjs"])
+async def test_a_conversation_with_citations_is_booked_as_the_provider_counted(
+    product: Product,
+    stub_provider: StubProviderHandle,
+    packages: Path,
+    with_node: dict[str, str],
+    asked: tuple[int, list[str]],
+    script: str,
+) -> None:
+    tenant_id, arguments = asked
+    calls = (await driven(packages, with_node, script, *arguments))["asked"]
     counted = stub_provider.counts()
 
     async def each_call_is_booked_once() -> None:

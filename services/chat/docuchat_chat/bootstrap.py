@@ -249,7 +249,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             background=background,
             dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
-            watched={"rabbitmq": broker.check, "redis": board.check},
+            watched={"rabbitmq": broker.check, "redis": board.check, "spool": spool.check},
         )
 
 

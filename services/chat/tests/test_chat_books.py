@@ -10,7 +10,7 @@ import pytest
 
 from docuchat_chat.conversations.removals import Removals
 from docuchat_chat.turns.domain import Question, TurnState
-from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
+from docuchat_common.errors import QuotaExceeded, StorageFull, UpstreamUnavailable
 from docuchat_common.events.catalogue import UsageAnomaly
 from docuchat_common.ids import UserId
 from docuchat_common.metering import call_id_of, event_id_of
@@ -106,6 +106,20 @@ async def test_with_the_disk_lost_as_well_the_prompt_is_billed(world: Any) -> No
     assert await other.recovery.sweep() == 1
     (booked,) = await world.chat_usage()
     assert (booked.input_tokens, booked.estimated) == (live.turn.prompt_tokens, True)
+
+
+async def test_without_room_to_note_an_answer_no_model_is_asked_and_nothing_is_paid(world: Any) -> None:
+    world.embedder.billable = False
+    room, world.spool.least_room = world.spool.least_room, 1 << 62
+    with pytest.raises(StorageFull):
+        await world.spool.check()
+    *_, last = await world.ask()
+    assert (last["type"], last["code"]) == ("error", "answer_not_stored") and "SPOOL_DIR" in last["message"]
+    assert world.model.requests == [] and await world.usage() == [] and world.holds.open_holds == {}
+    world.spool.least_room = room
+    await world.spool.check()
+    *_, last = await world.ask()
+    assert last["type"] == "end"
 
 
 async def test_a_process_that_lost_its_session_and_lives_keeps_its_turns(world: Any) -> None:

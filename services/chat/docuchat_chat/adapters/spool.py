@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from docuchat_chat.turns.domain import Received
+from docuchat_common.errors import StorageFull
 from docuchat_common.ids import TurnId
 
 logger = structlog.get_logger()
@@ -32,11 +33,13 @@ _SUFFIX = ".spool"
 class FileSpool:
     """The spool of this process. A write that fails is an OSError: what cannot be noted must not be shown."""
 
-    def __init__(self, folder: Path, owner: str, *, most_bytes: int = 8 << 20) -> None:
+    def __init__(self, folder: Path, owner: str, *, most_bytes: int = 8 << 20, least_room: int = 1 << 20) -> None:
+        """`least_room`: bytes of the disk without which nothing more is asked of a provider."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._owner = owner
         self._most_bytes = most_bytes
+        self.least_room = least_room
         self._files: dict[int, set[TurnId]] = {}
         """Turns that are not settled, by the file that has records of them."""
         self._lock = _open(folder / f"{owner}.lock")
@@ -44,8 +47,22 @@ class FileSpool:
         self._begin_file(0)
 
     def sent(self, turn_id: TurnId) -> None:
-        """Note that the request is about to leave."""
+        """Note that the request is about to leave; without room for its answer, paid in vain, it must not."""
+        self.require_room()
         self._write(turn_id, _SENT, b"")
+
+    def require_room(self) -> None:
+        """Raise OSError when the disk is about to be full."""
+        disk = os.fstatvfs(self._lock)
+        if disk.f_bavail * disk.f_frsize < self.least_room:
+            raise _full()
+
+    async def check(self) -> None:
+        """Raise StorageFull when the disk is about to be full (health)."""
+        try:
+            self.require_room()
+        except OSError as error:
+            raise StorageFull("The disk of SPOOL_DIR is full, so no model is asked; make room on it.") from error
 
     def refused(self, turn_id: TurnId) -> None:
         """Note that the provider took nothing of the last request."""
@@ -100,7 +117,7 @@ class FileSpool:
         if os.write(self._file, record) < len(record):
             # Half a record would make those after it unreadable.
             os.ftruncate(self._file, self._size)
-            raise OSError(errno.ENOSPC, "the disk of SPOOL_DIR is full")
+            raise _full()
         self._size += len(record)
         self._files[self._number].add(turn_id)
 
@@ -179,6 +196,10 @@ def _records(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
             return
         yield turn, kind, content[at : at + length]
         at += length
+
+
+def _full() -> OSError:
+    return OSError(errno.ENOSPC, "the disk of SPOOL_DIR is full")
 
 
 def _open(path: Path) -> int:

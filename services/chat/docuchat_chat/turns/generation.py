@@ -18,7 +18,7 @@ from docuchat_chat.answers.text import unmarked
 from docuchat_chat.metrics import FIRST_TOKEN_SECONDS, TURNS
 from docuchat_chat.titles.service import FirstAnswer, Titles
 from docuchat_chat.turns.domain import Outcome, Reason, Settlement, TurnState
-from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, StorageUnavailable
+from docuchat_chat.turns.errors import AnswerEmpty, AnswerInterrupted, AnswerNotStored, StorageUnavailable
 from docuchat_chat.turns.fallbacks import Fallbacks, outage_of
 from docuchat_chat.turns.frames import terminal_frame
 from docuchat_chat.turns.live import LiveTurn, Registry
@@ -38,6 +38,7 @@ logger = structlog.get_logger()
 
 _LONG = 4_000
 """Characters from which a text is counted in a thread."""
+_NO_ROOM = "There is no room to store answers; the operator should look at the disk of SPOOL_DIR. What came is kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,5 +390,8 @@ def _error_of(live: LiveTurn, failure: BaseException) -> DocuChatError:
         return ProviderTimeout()
     if isinstance(failure, DocuChatError):
         return failure
+    if isinstance(failure, OSError):
+        logger.error("turn.not_noted", turn_id=str(live.turn.id), reason=str(failure))
+        return AnswerNotStored(_NO_ROOM)
     logger.error("turn.generation_failed", turn_id=str(live.turn.id), exc_info=failure)
     return ProviderFailed()

@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
+from docuchat_testkit.provider_rules import Rule
+
 running = sys.modules["chat_running"]
 QUESTION = running.QUESTION
 MODEL = "gpt-4o-mini"
@@ -163,6 +165,28 @@ async def test_an_answer_in_the_background_is_asked_for_again_and_cancelled(aske
     assert "two years" in (await client.responses.retrieve(begun.id)).output_text
     assert (await client.responses.cancel(begun.id)).status == "completed"
     assert len(await stage.events()) == 1
+
+
+async def test_a_running_answer_is_cancelled_and_what_was_written_is_kept_and_charged_once(asked: Any) -> None:
+    stage, _, client = asked
+    stage.provider.control(Rule(endpoint="chat", exact_tokens=900, rate=30))
+    begun = await client.responses.create(model=MODEL, input=QUESTION, background=True)
+
+    async with await client.responses.retrieve(begun.id, stream=True) as shown:
+        async for event in shown:
+            if event.type == "response.output_text.delta":
+                break
+    assert (await client.responses.retrieve(begun.id)).status == "in_progress"
+    cancelled = await client.responses.cancel(begun.id)
+    assert (cancelled.id, cancelled.status) == (begun.id, "cancelled")
+    assert 0 < len(cancelled.output_text.split()) < 900
+    kept = await client.responses.retrieve(begun.id)
+    assert (kept.status, kept.output_text) == ("cancelled", cancelled.output_text)
+    assert (await client.responses.cancel(begun.id)).status == "cancelled"
+    follow_up = await client.responses.retrieve(begun.id, stream=True)
+    assert [event.type async for event in follow_up][-1] == "response.incomplete"
+    assert len(await stage.events()) == 1
+    assert len([call for call in stage.provider.calls() if call.endpoint == "chat"]) == 1
 
 
 async def test_a_lone_response_is_deleted_with_its_chat_and_one_of_a_longer_chat_is_not(asked: Any) -> None:

@@ -260,3 +260,26 @@ async def world(bare_world: World) -> World:
 def seed(database: Any) -> Callable[..., Any]:
     """Store a document of tenant 1 as gateway and worker would have."""
     return lambda texts, **fields: running.seed_document(database, 1, texts, **fields)
+
+
+@pytest.fixture
+def stage_settings(stub_provider: Any) -> dict[str, str]:
+    """What the processes of a stage are told beside where the others are; a file's own fixture says otherwise."""
+    return {"OPENAI_API_KEY": "sk-stub", "OPENAI_BASE_URL": stub_provider.base_url}
+
+
+@pytest_asyncio.fixture
+async def stage(
+    service_environment: Any,
+    database: Any,
+    stub_provider: Any,
+    token_mint: Any,
+    tmp_path: Path,
+    stage_settings: dict[str, str],
+) -> AsyncIterator[Any]:
+    """The service as processes on real servers; `start` starts one."""
+    async with AsyncExitStack() as stack:
+        holds = await stack.enter_async_context(running.HoldServer.serving())
+        surroundings = {"USAGE_URL": holds.url, "SPOOL_DIR": str(tmp_path / "spool")}
+        environment = {**service_environment("chat"), **surroundings, **stage_settings}
+        yield running.Stage(environment, database, stub_provider, token_mint, holds, stack)

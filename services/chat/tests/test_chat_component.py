@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
 import orjson
 import pytest
-import pytest_asyncio
 
 from docuchat_chat.chatbots.domain import Config
 from docuchat_common.contracts.chatbot_names import GONE_PATH
@@ -28,22 +24,6 @@ from docuchat_testkit.provider_rules import Rule
 
 running = sys.modules["chat_running"]
 QUESTION, TEXTS = running.QUESTION, running.TEXTS
-
-
-@pytest_asyncio.fixture
-async def stage(
-    service_environment: Any, database: Any, stub_provider: Any, token_mint: Any, tmp_path: Path
-) -> AsyncIterator[Any]:
-    async with AsyncExitStack() as stack:
-        holds = await stack.enter_async_context(running.HoldServer.serving())
-        environment = {
-            **service_environment("chat"),
-            "USAGE_URL": holds.url,
-            "SPOOL_DIR": str(tmp_path / "spool"),
-            "OPENAI_API_KEY": "sk-stub",
-            "OPENAI_BASE_URL": stub_provider.base_url,
-        }
-        yield running.Stage(environment, database, stub_provider, token_mint, holds, stack)
 
 
 async def test_the_whole_answer_and_its_books(stage: Any) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +35,19 @@ from docuchat_testkit.eventually import eventually
 
 fakes, running = sys.modules["chat_fakes"], sys.modules["chat_running"]
 SHOP = NewChatbot("Shop", config=Config(greeting="Hi"), origins=("https://shop.example",))
+KEPT = {
+    "chatbots": "SELECT count(*) FROM chat.chatbots",
+    "chatbot_versions": "SELECT count(*) FROM chat.chatbot_versions",
+    "untold_chatbots": "SELECT count(*) FROM chat.untold_chatbots",
+    "removed_chatbots": "SELECT count(*) FROM chat.removed_chatbots",
+    "chats": "SELECT count(*) FROM chat.chats WHERE deleted_at IS NULL",
+}
+ROWS = """
+    SELECT b::text AS row FROM chat.chatbots b
+    UNION ALL SELECT v::text FROM chat.chatbot_versions v
+    UNION ALL SELECT r::text FROM chat.idempotent_requests r
+    UNION ALL SELECT o::text FROM chat.outbox o"""
+"""All that is stored of chatbots, as text."""
 
 
 class Workshop:
@@ -59,8 +70,8 @@ class Workshop:
     async def edit(self, chatbot_id: ChatbotId, revision: int | None = None, **draft: Any) -> Any:
         return await self.chatbots.edit(self.manager, chatbot_id, Edit({}, draft, revision))
 
-    async def count(self, table: str) -> int:
-        return int((await self.world.rows(f"SELECT count(*) FROM chat.{table}"))[0]["count"])
+    async def count(self, kept: str) -> int:
+        return int((await self.world.rows(KEPT[kept]))[0]["count"])
 
 
 @pytest.fixture
@@ -297,7 +308,7 @@ async def test_a_deleted_chatbot_takes_its_chats_with_it_and_its_key_ends(worksh
     await workshop.upkeep.sweep()
     assert not workshop.auth.secrets and await workshop.count("untold_chatbots") == 0
     await workshop.orphans.sweep()
-    assert await workshop.count("chats WHERE deleted_at IS NULL") == 1
+    assert await workshop.count("chats") == 1
     await workshop.upkeep.sweep()
     assert await workshop.count("removed_chatbots") == 0
     deleted = [event.chatbot_id for event in await world.events() if event.type == "chatbot.deleted.v1"]
@@ -372,28 +383,26 @@ class AuthServer:
 
 
 @pytest_asyncio.fixture
-async def stage(service_environment: Any, database: Any, token_mint: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    async with AsyncExitStack() as stack:
-        auth = AuthServer(token_mint)
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", auth.answer)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
+async def auth(token_mint: Any) -> AsyncIterator[AuthServer]:
+    auth = AuthServer(token_mint)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", auth.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        holds = await stack.enter_async_context(running.HoldServer.serving())
-        environment = {
-            **service_environment("chat"),
-            "AUTH_URL": f"http://127.0.0.1:{runner.addresses[0][1]}",
-            "USAGE_URL": holds.url,
-            "SPOOL_DIR": str(tmp_path / "spool"),
-        }
-        stage = running.Stage(environment, database, None, token_mint, holds, stack)
-        stage.auth = auth.credentials
-        yield stage
+        auth.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield auth
+    finally:
+        await runner.cleanup()
 
 
-async def test_chatbots_over_http(stage: Any) -> None:
+@pytest.fixture
+def stage_settings(auth: AuthServer) -> dict[str, str]:
+    return {"AUTH_URL": auth.url}
+
+
+async def test_chatbots_over_http(stage: Any, auth: AuthServer) -> None:
     http, mint = (await stage.start()).http, stage.mint
     admin, member = (mint.headers(tenant_id=1, role=role, claims={"sid": str(uuid7())}) for role in ("admin", "member"))
     other = mint.headers(tenant_id=2, role="owner")
@@ -468,15 +477,13 @@ async def test_chatbots_over_http(stage: Any) -> None:
     whole = (await http.get(path, headers=admin)).text + (await http.get("/v1/chatbots", headers=admin)).text
     assert secret not in whole and "Sell shoes" in whole
     async with stage.database.connect() as administrator:
-        for table in ("chatbots", "chatbot_versions", "idempotent_requests", "outbox"):
-            rows = await administrator.fetch(f"SELECT {table}::text AS row FROM chat.{table}")
-            for row in rows:
-                assert secret not in row["row"] and secret.encode().hex() not in row["row"]
+        for row in await administrator.fetch(ROWS):
+            assert secret not in row["row"] and secret.encode().hex() not in row["row"]
 
     assert (await http.delete(path, headers=other)).status_code == 404
     assert (await http.delete(path, headers=admin)).status_code == 204
     assert (await http.get(path, headers=admin)).json()["code"] == "chatbot_not_found"
-    assert not stage.auth.secrets
+    assert not auth.credentials.secrets
     another = await http.post("/v1/chatbots", json=body, headers=once)
     assert another.status_code == 201 and another.json()["id"] != shop["id"], "its answer is gone with it"
 

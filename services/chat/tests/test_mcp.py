@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +12,6 @@ import anyio
 import httpx2
 import orjson
 import pytest
-import pytest_asyncio
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
@@ -24,22 +22,6 @@ from docuchat_testkit.provider_rules import Rule
 running = sys.modules["chat_running"]
 QUESTION, TEXTS = running.QUESTION, running.TEXTS
 ERAS = ["2026-07-28", "legacy"]
-
-
-@pytest_asyncio.fixture
-async def stage(
-    service_environment: Any, database: Any, stub_provider: Any, token_mint: Any, tmp_path: Path
-) -> AsyncIterator[Any]:
-    async with AsyncExitStack() as stack:
-        holds = await stack.enter_async_context(running.HoldServer.serving())
-        environment = {
-            **service_environment("chat"),
-            "USAGE_URL": holds.url,
-            "SPOOL_DIR": str(tmp_path / "spool"),
-            "OPENAI_API_KEY": "sk-stub",
-            "OPENAI_BASE_URL": stub_provider.base_url,
-        }
-        yield running.Stage(environment, database, stub_provider, token_mint, holds, stack)
 
 
 @asynccontextmanager

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest_asyncio
+import pytest
 
 running = sys.modules["chat_running"]
 QUESTION = running.QUESTION
 PATH = "/v1/chat/completions"
 
 
-@pytest_asyncio.fixture
-async def stage(
-    service_environment: Any, database: Any, stub_provider: Any, token_mint: Any, tmp_path: Path
-) -> AsyncIterator[Any]:
-    async with AsyncExitStack() as stack:
-        holds = await stack.enter_async_context(running.HoldServer.serving())
-        environment = {
-            **service_environment("chat"),
-            "USAGE_URL": holds.url,
-            "SPOOL_DIR": str(tmp_path / "spool"),
-            "OPENAI_API_KEY": "sk-stub",
-            "OPENAI_BASE_URL": stub_provider.base_url,
-            "OPENAI_MODEL": "gpt-4o-mini",
-            "ALLOWED_MODELS": "gpt-4o",
-        }
-        yield running.Stage(environment, database, stub_provider, token_mint, holds, stack)
+@pytest.fixture
+def stage_settings(stage_settings: dict[str, str]) -> dict[str, str]:
+    return stage_settings | {"OPENAI_MODEL": "gpt-4o-mini", "ALLOWED_MODELS": "gpt-4o"}
 
 
 def asked(content: Any = QUESTION, **fields: Any) -> dict[str, Any]:

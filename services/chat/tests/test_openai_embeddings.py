@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest_asyncio
+import pytest
 import tiktoken
 
 from docuchat_testkit.provider_rules import Rule
@@ -20,20 +17,9 @@ PATH = "/v1/embeddings"
 MODEL = "text-embedding-3-small"
 
 
-@pytest_asyncio.fixture
-async def stage(
-    service_environment: Any, database: Any, stub_provider: Any, token_mint: Any, tmp_path: Path
-) -> AsyncIterator[Any]:
-    async with AsyncExitStack() as stack:
-        holds = await stack.enter_async_context(running.HoldServer.serving())
-        environment = {
-            **service_environment("chat"),
-            "USAGE_URL": holds.url,
-            "SPOOL_DIR": str(tmp_path / "spool"),
-            "EMBEDDING_BASE_URL": stub_provider.base_url,
-            "EMBEDDING_API_KEY": "sk-embeddings",
-        }
-        yield running.Stage(environment, database, stub_provider, token_mint, holds, stack)
+@pytest.fixture
+def stage_settings(stub_provider: Any) -> dict[str, str]:
+    return {"EMBEDDING_BASE_URL": stub_provider.base_url, "EMBEDDING_API_KEY": "sk-embeddings"}
 
 
 def vectors_of(body: dict[str, Any]) -> np.ndarray[Any, Any]:

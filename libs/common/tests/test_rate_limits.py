@@ -10,10 +10,9 @@ from redis.asyncio import Redis
 from docuchat_common.errors import RateLimited, UpstreamUnavailable
 from docuchat_common.rate_limits import Limit, Rate, RateDecision, RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
-from docuchat_testkit.eventually import eventually
+from docuchat_testkit.eventually import SLOWLY, eventually
 
 HOUR = timedelta(hours=1)
-SLOWLY = timedelta(seconds=5)  # patience in tests, whose machine may be busy
 
 
 @pytest.fixture

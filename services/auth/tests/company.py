@@ -24,6 +24,7 @@ from docuchat_common.contracts.permissions import Role
 from docuchat_common.egress import EgressPolicy, open_egress
 from docuchat_common.http.caller import Caller
 from docuchat_common.redis import open_redis
+from docuchat_testkit.eventually import SLOWLY
 
 from .conftest import SECRET, World
 from .provider import CLIENT, CLIENT_SECRET, SigningProvider, query_of, serving_provider
@@ -104,7 +105,7 @@ async def open_company(world: World, redis_url: str) -> AsyncIterator[Company]:
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(serving_provider(world.clock))
         egress = await stack.enter_async_context(open_egress(HERE))
-        redis = await stack.enter_async_context(open_redis(redis_url, client_name="test-federation"))
+        redis = await stack.enter_async_context(open_redis(redis_url, client_name="test-federation", timeout=SLOWLY))
         secrets = SealedSecrets(SECRET)
         providers = IdentityProviders(world.uow, world.sessions, secrets, HERE, world.clock)
         sign_in = FederatedSignIn(

@@ -56,7 +56,7 @@ from docuchat_common.redis import open_redis
 from docuchat_common.sealing import derive_key
 from docuchat_testkit.databases import ClonedDatabase
 from docuchat_testkit.documented import documented
-from docuchat_testkit.eventually import eventually
+from docuchat_testkit.eventually import SLOWLY, eventually
 from docuchat_testkit.forked import start_module
 
 from .fakes import Mailbox
@@ -175,7 +175,7 @@ async def make_world(
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(database.open("auth"))
         admin = await stack.enter_async_context(database.connect())
-        client = await stack.enter_async_context(open_redis(redis_url, client_name="test-auth"))
+        client = await stack.enter_async_context(open_redis(redis_url, client_name="test-auth", timeout=SLOWLY))
         limiter = await stack.enter_async_context(
             RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=60))
         )

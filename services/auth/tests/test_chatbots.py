@@ -19,6 +19,7 @@ from docuchat_common.http.identity import InvalidApiKey, OriginNotAllowed
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.rate_limits import RateLimiter, parse_rates
 from docuchat_common.redis import open_redis
+from docuchat_testkit.eventually import SLOWLY
 from docuchat_testkit.identity import INTERNAL_TOKEN
 
 from .test_revisions import claims_of
@@ -74,7 +75,7 @@ class Bots:
 @pytest.fixture
 async def bots(make_world: Any, redis_url: str) -> Any:
     async with (
-        open_redis(redis_url, client_name="test-auth") as client,
+        open_redis(redis_url, client_name="test-auth", timeout=SLOWLY) as client,
         RateLimiter.open(client, name="auth:limit", fail_open=False, patience=timedelta(seconds=60)) as limiter,
     ):
         yield await Bots(await make_world(), limiter).begin()

@@ -27,6 +27,7 @@ from docuchat_common.db import UnitOfWork, load_queries
 from docuchat_common.events.catalogue import UserRegistered
 from docuchat_common.ids import TenantId, uuid7
 from docuchat_common.redis import open_redis
+from docuchat_testkit.eventually import SLOWLY
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ACCOUNT = Account(TenantId(1), Email("ann@example.com"))
@@ -41,7 +42,7 @@ def now() -> datetime:
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[CodeStore]:
-    async with open_redis(redis_url, client_name="test-auth") as client:
+    async with open_redis(redis_url, client_name="test-auth", timeout=SLOWLY) as client:
         yield CodeStore(client, CodeDigests(SECRET), KeyedPseudonyms(SECRET), GuessBudget(5, 100))
 
 

@@ -19,6 +19,7 @@ from docuchat_common.idempotency import StoredResponse
 from docuchat_common.ids import TenantId, UserId
 from docuchat_common.redis import open_redis
 from docuchat_common.sealing import Seal, SealedAnswers
+from docuchat_testkit.eventually import SLOWLY
 
 from .conftest import SECRET
 
@@ -65,7 +66,7 @@ def test_signing_keys_open() -> None:
 
 
 async def test_sign_ins_on_their_way_open(redis_url: str) -> None:
-    async with open_redis(redis_url, client_name="test-auth") as client:
+    async with open_redis(redis_url, client_name="test-auth", timeout=SLOWLY) as client:
         await client.set(FLOW_KEY, FLOW)
         flow = await PendingSignIns(client, SECRET).take_flow("state")
     assert flow == Flow(TENANT, ID, "nonce", "verifier", "browser", "https://app.example", "challenge")

@@ -35,7 +35,7 @@ from docuchat_gateway.events.cursor import Cursor, after
 from docuchat_gateway.events.service import EventService
 from docuchat_gateway.events.turns import Turns
 from docuchat_knowledge.documents.domain import Document, DocumentStatus
-from docuchat_testkit.eventually import eventually
+from docuchat_testkit.eventually import SLOWLY, eventually
 from docuchat_testkit.identity import PAGE
 
 PATH = "/v1/events"
@@ -104,7 +104,10 @@ def of_turn(events: Sequence[Event], turn: str) -> list[tuple[str, int]]:
 
 @pytest_asyncio.fixture
 async def writer(redis_url: str) -> AsyncIterator[UserEventWriter]:
-    async with open_redis(redis_url, client_name="test") as client, UserEventWriter.open(client) as writer:
+    async with (
+        open_redis(redis_url, client_name="test", timeout=SLOWLY) as client,
+        UserEventWriter.open(client) as writer,
+    ):
         yield writer
 
 
@@ -252,7 +255,7 @@ async def test_a_gap_that_cannot_be_filled_is_told(gateway: Gateway, writer: Use
 
 async def test_whose_entries_are_lost_is_told_so(redis_url: str) -> None:
     first, second = (f"1:user:{uuid.uuid4()}" for _ in range(2))
-    async with open_redis(redis_url, client_name="test") as client:
+    async with open_redis(redis_url, client_name="test", timeout=SLOWLY) as client:
         writer, reader = UserEventWriter(client, most_waiting=2), UserEventReader(client)
         for holder_of in (first, second, second):  # while Redis is away, say
             writer.add(holder_of, "document", uuid.uuid4())

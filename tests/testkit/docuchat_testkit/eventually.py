@@ -8,12 +8,15 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 _LONGEST_PAUSE = 0.5
 _SECONDS = float(os.environ.get("EVENTUALLY_SECONDS", "60"))
 """Longer than any machine that still works stands still: who waits in vain is told late, but never wrongly."""
+SLOWLY = timedelta(seconds=20)
+"""What a test grants the client of a server that is up, on a machine that may be busy."""
 
 
 @overload

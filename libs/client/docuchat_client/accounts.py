@@ -10,7 +10,18 @@ from uuid import UUID
 from docuchat_client.bodies import parsed
 from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
-from docuchat_client.identity import ApiKey, IssuedApiKey, RecoveryCodes, SecondFactor, Session, TotpSecret
+from docuchat_client.identity import (
+    ApiKey,
+    IssuedApiKey,
+    LinkedIdentities,
+    LinkedIdentity,
+    Passkey,
+    Passkeys,
+    RecoveryCodes,
+    SecondFactor,
+    Session,
+    TotpSecret,
+)
 from docuchat_client.models import CodeSent, Page, Registered, Tokens, User
 
 _SECOND_FACTOR = "/v1/users/me/second-factor"
@@ -142,6 +153,26 @@ class Accounts(Calls):
     async def me(self) -> User:
         """Who is signed in."""
         return await self._get(User, "GET", "/v1/users/me")
+
+    async def change_me(self, name: str) -> User:
+        """Change what one is called."""
+        return await self._get(User, "PATCH", "/v1/users/me", json={"name": name}, repeatable=True)
+
+    async def own_identities(self) -> list[LinkedIdentity]:
+        """By which identity providers one signs in."""
+        return (await self._get(LinkedIdentities, "GET", "/v1/users/me/identities")).items
+
+    async def cut_own_identity(self, provider_id: UUID | str) -> None:
+        """Cut one's link to an identity provider; the other sessions end."""
+        await self._transport.request("DELETE", f"/v1/users/me/identities/{provider_id}")
+
+    async def passkeys(self) -> list[Passkey]:
+        """One's passkeys, the oldest first; browsers make them."""
+        return (await self._get(Passkeys, "GET", "/v1/users/me/passkeys")).items
+
+    async def remove_passkey(self, passkey_id: UUID | str) -> None:
+        """Take a passkey away; nobody signs in with it any more."""
+        await self._transport.request("DELETE", f"/v1/users/me/passkeys/{passkey_id}")
 
     # The second factor
 

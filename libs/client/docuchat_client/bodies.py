@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Self, TypeVar
 from uuid import UUID
 
@@ -42,12 +42,29 @@ def question_body(
         chat_id=chat_id,
         session_id=session_id,
         model=model,
-        document_ids=document_ids,
+        documents=document_ids,
         collection_id=collection_id,
         chatbot_id=chatbot_id,
         attachments=attachments or None,
         parent_id=parent_id,
     )
+
+
+def provider_body(
+    base_url: str | None,
+    api_key: str | None,
+    models: Sequence[str | Mapping[str, Any]] | None,
+    auth: str | None,
+    query: Mapping[str, str] | None,
+    enabled: bool | None,
+) -> dict[str, Any]:
+    """A provider of models, or what is to be different of one; a model may be its name alone."""
+    body = given(base_url=base_url, api_key=api_key, auth=auth, enabled=enabled)
+    if models is not None:
+        body["models"] = [{"name": one} if isinstance(one, str) else dict(one) for one in models]
+    if query is not None:
+        body["query"] = dict(query)
+    return body
 
 
 def given(**fields: Any) -> dict[str, Any]:

@@ -157,6 +157,36 @@ class RecoveryCodes(Model):
     recovery_codes: list[str]
 
 
+class Passkey(Model):
+    """What one signs in with on a device; `backed_up` when a password manager keeps it on more than one."""
+
+    id: UUID
+    name: str
+    backed_up: bool
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+
+class Passkeys(Model):
+    """All of one's passkeys."""
+
+    items: list[Passkey]
+
+
+class LinkedIdentity(Model):
+    """Who somebody is at an identity provider."""
+
+    provider_id: UUID
+    subject: str
+    linked_at: datetime
+
+
+class LinkedIdentities(Model):
+    """All of somebody's links to identity providers."""
+
+    items: list[LinkedIdentity]
+
+
 class AuditEntry(Model):
     """Who did what to which object, from where, with which result."""
 

@@ -91,6 +91,17 @@ class DocumentError(Model):
     detail: str | None = None
 
 
+class DocumentInfo(Model):
+    """What a file says of itself; empty where it says nothing."""
+
+    title: str = ""
+    author: str = ""
+    page_labels: list[str] = []
+    """What is printed on each page as its number, when that is not its place; not in lists."""
+    attachments: list[str] = []
+    """Names of files within the file, which are not read."""
+
+
 class Document(Model):
     """An uploaded document and how far its ingestion is."""
 
@@ -111,6 +122,16 @@ class Document(Model):
     updated_at: datetime | None = None
     ready_at: datetime | None = None
     collection_id: UUID | None = None
+    waiting_until: datetime | None = None
+    """Not tried again before then; `error` says what it waits for."""
+    pages_unread: int | None = None
+    """Pages of which nothing, or little, could be read."""
+    warnings: list[str] = []
+    info: DocumentInfo | None = None
+    embedding_outdated: bool = False
+    """Found by its words alone, until it is embedded again."""
+    purpose: str | None = None
+    """What OpenAI's clients uploaded it for."""
 
     @property
     def is_settled(self) -> bool:
@@ -309,6 +330,39 @@ class End(Model):
 
 
 AnswerEvent = Start | Sources | Delta | End
+
+
+class PageText(Model):
+    """The text of one page of a document, as it was read."""
+
+    document_id: UUID
+    page: int
+    pages: int
+    text: str
+
+
+class PassageText(Model):
+    """A piece of a document's text, as it was indexed."""
+
+    id: UUID
+    ordinal: int
+    page: int
+    page_to: int
+    char_start: int
+    char_end: int
+    text: str
+
+
+class Passage(Model):
+    """What a citation points at, with what stands around it."""
+
+    document_id: UUID
+    collection_id: UUID
+    title: str
+    filename: str
+    passage: PassageText
+    before: list[PassageText]
+    after: list[PassageText]
 
 
 class SearchResult(Model):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from uuid import UUID
 
+from docuchat_client.bodies import given, parsed, provider_body
 from docuchat_client.credentials import Credentials, MemoryCredentials
 from docuchat_client.errors import InvalidInput, NotFound, Unauthenticated
+from docuchat_client.models import Model
+from docuchat_client.provider_models import Authentication, ModelProvider, ProviderCheck
 from docuchat_client.transport import Transport
 
+M = TypeVar("M", bound=Model)
 LOCAL_KEY = Path(".local", "operator.json")
 
 
@@ -260,6 +266,68 @@ class OperatorClient:
         """How each part is."""
         return await self._send("GET", "status")
 
+    # The platform's providers of models
+
+    async def model_providers(self) -> AsyncIterator[ModelProvider]:
+        """The platform's providers, in the order in which they were added."""
+        async for provider in self._pages("providers"):
+            yield self._parsed(ModelProvider, provider)
+
+    async def model_provider(self, provider_id: UUID | str) -> ModelProvider:
+        """One of the platform's providers."""
+        return self._parsed(ModelProvider, await self._send("GET", f"providers/{provider_id}"))
+
+    async def find_model_provider(self, reference: UUID | str) -> ModelProvider:
+        """The platform's provider of this name or id. Raises NotFound."""
+        named = str(reference).strip().casefold()
+        async for provider in self.model_providers():
+            if named in (str(provider.id), provider.name.casefold()):
+                return provider
+        message = f"There is no provider of models {reference!r}; `docuchat admin model-providers list` shows them."
+        raise NotFound(message, code="provider_not_found")
+
+    async def add_model_provider(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        models: Sequence[str | Mapping[str, Any]] = (),
+        auth: Authentication | None = None,
+        query: Mapping[str, str] | None = None,
+        enabled: bool = True,
+        idempotency_key: str | None = None,
+    ) -> ModelProvider:
+        """A provider whose models every tenant may ask for as `name/model`; otherwise as `AsyncDocuChat` has it."""
+        body = {"name": name} | provider_body(base_url, api_key, models, auth, query, enabled)
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._parsed(ModelProvider, await self._send("POST", "providers", body, headers=headers))
+
+    async def change_model_provider(
+        self,
+        provider_id: UUID | str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        models: Sequence[str | Mapping[str, Any]] | None = None,
+        auth: Authentication | None = None,
+        query: Mapping[str, str] | None = None,
+        enabled: bool | None = None,
+        revision: int | None = None,
+    ) -> ModelProvider:
+        """Change what is given; `models` replaces all of them. With `revision` nobody's change is overwritten."""
+        body = provider_body(base_url, api_key, models, auth, query, enabled) | given(revision=revision)
+        changed = await self._send("PATCH", f"providers/{provider_id}", body, repeatable=revision is None)
+        return self._parsed(ModelProvider, changed)
+
+    async def remove_model_provider(self, provider_id: UUID | str) -> None:
+        """Delete a provider of the platform and its key."""
+        await self._send("DELETE", f"providers/{provider_id}", repeatable=True)
+
+    async def check_model_provider(self, provider_id: UUID | str) -> ProviderCheck:
+        """Ask the provider for its models, which costs nothing, and say what is wrong."""
+        return self._parsed(ProviderCheck, await self._send("POST", f"providers/{provider_id}/check", repeatable=True))
+
     async def _pages(self, path: str, **params: str) -> AsyncIterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
@@ -269,6 +337,9 @@ class OperatorClient:
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
+
+    def _parsed(self, model: type[M], answer: Any) -> M:
+        return parsed(model, answer, self._transport.base_url)
 
     async def _send(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._transport.request(method, f"/v1/operator/{path}", json=body, **options)

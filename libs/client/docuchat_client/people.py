@@ -10,7 +10,16 @@ from uuid import UUID
 
 from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
-from docuchat_client.identity import AuditEntry, ErasureReceipt, Group, Invitation, Member, Membership
+from docuchat_client.identity import (
+    AuditEntry,
+    ErasureReceipt,
+    Group,
+    Invitation,
+    LinkedIdentities,
+    LinkedIdentity,
+    Member,
+    Membership,
+)
 from docuchat_client.models import Page, Tokens
 
 
@@ -59,6 +68,14 @@ class People(Calls):
         """Take somebody's second factors away, who has lost them; all sessions of that user end."""
         await self._transport.request("DELETE", f"/v1/users/{user_id}/second-factor")
 
+    async def identities(self, user_id: UUID | str) -> list[LinkedIdentity]:
+        """By which identity providers somebody signs in."""
+        return (await self._get(LinkedIdentities, "GET", f"/v1/users/{user_id}/identities")).items
+
+    async def cut_identity(self, user_id: UUID | str, provider_id: UUID | str) -> None:
+        """Cut somebody's link to an identity provider; all sessions of that user end."""
+        await self._transport.request("DELETE", f"/v1/users/{user_id}/identities/{provider_id}")
+
     # Invitations
 
     async def invite(self, email: str, role: str = "member", *, idempotency_key: str | None = None) -> Invitation:
@@ -101,6 +118,10 @@ class People(Calls):
     def groups(self) -> AsyncIterator[Group]:
         """Every group."""
         return self._every(Page[Group], "/v1/groups")
+
+    async def group(self, group_id: UUID | str) -> Group:
+        """One group."""
+        return await self._get(Group, "GET", f"/v1/groups/{group_id}")
 
     async def find_group(self, reference: UUID | str) -> Group:
         """The group of this name or id. Raises NotFound."""

@@ -6,13 +6,17 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 from docuchat_client.aio import DEFAULT_SERVER, AsyncDocuChat
 from docuchat_client.answers import AnswerStream
+from docuchat_client.compatible import MISSING
 from docuchat_client.credentials import CredentialStore
 from docuchat_client.models import AnswerEvent, Citation, CodeSent, Fallback, Source, Tokens, TurnUsage
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -232,6 +236,18 @@ class DocuChat:
         self._loop.run(self._client.aclose())
         self._loop.close()
 
+    def openai(self) -> OpenAI:
+        """The official `openai` client, with this service, sign-in and tenant; close it before this one.
+
+        Tokens are renewed for it. Raises ImportError where the extra `openai` is not installed.
+        """
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise ImportError(MISSING) from error
+        options = self._client._openai_options()  # noqa: SLF001 - the other half of this class
+        return OpenAI(**options, api_key=self.token)
+
     def login(self, email: str, ask_code: Callable[[CodeSent], str]) -> Tokens:
         """Request a code, have it asked for, and sign in."""
         return self.verify_code(email, ask_code(self.request_code(email)))
@@ -248,6 +264,12 @@ class DocuChat:
     accept_invitation = _blocking(AsyncDocuChat.accept_invitation)
     logout = _blocking(AsyncDocuChat.logout)
     me = _blocking(AsyncDocuChat.me)
+    token = _blocking(AsyncDocuChat.token)
+    change_me = _blocking(AsyncDocuChat.change_me)
+    own_identities = _blocking(AsyncDocuChat.own_identities)
+    cut_own_identity = _blocking(AsyncDocuChat.cut_own_identity)
+    passkeys = _blocking(AsyncDocuChat.passkeys)
+    remove_passkey = _blocking(AsyncDocuChat.remove_passkey)
 
     second_factor = _blocking(AsyncDocuChat.second_factor)
     begin_totp = _blocking(AsyncDocuChat.begin_totp)
@@ -394,3 +416,20 @@ class DocuChat:
 
     search = _blocking(AsyncDocuChat.search)
     usage = _blocking(AsyncDocuChat.usage)
+
+    add_model_provider = _blocking(AsyncDocuChat.add_model_provider)
+    change_model_provider = _blocking(AsyncDocuChat.change_model_provider)
+    check_model_provider = _blocking(AsyncDocuChat.check_model_provider)
+    cut_identity = _blocking(AsyncDocuChat.cut_identity)
+    document_text = _blocking(AsyncDocuChat.document_text)
+    embed = _blocking(AsyncDocuChat.embed)
+    find_model_provider = _blocking(AsyncDocuChat.find_model_provider)
+    group = _blocking(AsyncDocuChat.group)
+    identities = _blocking(AsyncDocuChat.identities)
+    identity_provider = _blocking(AsyncDocuChat.identity_provider)
+    model = _blocking(AsyncDocuChat.model)
+    model_provider = _blocking(AsyncDocuChat.model_provider)
+    model_providers = _iterating(AsyncDocuChat.model_providers)
+    models = _blocking(AsyncDocuChat.models)
+    passage = _blocking(AsyncDocuChat.passage)
+    remove_model_provider = _blocking(AsyncDocuChat.remove_model_provider)

@@ -1,4 +1,4 @@
-"""The tenant itself: its settings, its end, the domains of mail that are its own, and its identity providers."""
+"""The tenant itself: its settings, its end, what it uses, its domains of mail, and its identity providers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from docuchat_client.calls import Calls
 from docuchat_client.errors import NotFound
 from docuchat_client.identity import Domain, IdentityProvider, TenantSettings
 from docuchat_client.models import Page
+from docuchat_client.usage_models import Usage
 
 _PROVIDERS: Final = "/v1/identity-providers"
 
@@ -76,6 +77,10 @@ class Tenancy(Calls):
         """Every identity provider of the tenant."""
         return self._every(Page[IdentityProvider], _PROVIDERS)
 
+    async def identity_provider(self, provider_id: UUID | str) -> IdentityProvider:
+        """One identity provider."""
+        return await self._get(IdentityProvider, "GET", f"{_PROVIDERS}/{provider_id}")
+
     async def find_identity_provider(self, reference: UUID | str) -> IdentityProvider:
         """The provider of this name or id. Raises NotFound."""
         named = str(reference).strip().casefold()
@@ -106,3 +111,7 @@ class Tenancy(Calls):
     async def remove_identity_provider(self, provider_id: UUID | str) -> None:
         """People sign in by it no more; their accounts stay."""
         await self._transport.request("DELETE", f"{_PROVIDERS}/{provider_id}")
+
+    async def usage(self) -> Usage:
+        """Tokens, cost and what is left of the quota."""
+        return await self._get(Usage, "GET", "/v1/usage")

@@ -146,21 +146,26 @@ class Transport:
 
     async def headers(self, further: Mapping[str, str] | None = None, *, signed: bool = True) -> dict[str, str]:
         """The tenant's header and, for a signed request, a token that is good for a while."""
-        headers = dict(further or {})
-        if self.tenant is not None:
-            headers.setdefault("X-Tenant-ID", self.tenant)
-        if self._origin is not None:
-            headers.setdefault("Origin", self._origin)
+        headers = self.plain_headers() | dict(further or {})
         if signed:
-            credentials = self.store.load()
-            if credentials is None:
-                raise Unauthenticated("You are not signed in.", code="not_signed_in")
-            left = credentials.seconds_left
-            if left is not None and left < _RENEW_BEFORE_SECONDS and credentials.refresh_token:
-                await self.renew({"Authorization": f"Bearer {credentials.access_token}"})
-                credentials = self.store.load() or credentials
-            headers["Authorization"] = f"Bearer {credentials.access_token}"
+            headers["Authorization"] = f"Bearer {await self.token()}"
         return headers
+
+    def plain_headers(self) -> dict[str, str]:
+        """What each request says of where it belongs."""
+        named = {"X-Tenant-ID": self.tenant, "Origin": self._origin}
+        return {name: value for name, value in named.items() if value is not None}
+
+    async def token(self) -> str:
+        """A token that is good for a while. Raises Unauthenticated."""
+        credentials = self.store.load()
+        if credentials is None:
+            raise Unauthenticated("You are not signed in.", code="not_signed_in")
+        left = credentials.seconds_left
+        if left is not None and left < _RENEW_BEFORE_SECONDS and credentials.refresh_token:
+            await self.renew({"Authorization": f"Bearer {credentials.access_token}"})
+            credentials = self.store.load() or credentials
+        return credentials.access_token
 
     async def renew(self, refused: Mapping[str, str]) -> bool:
         """Get tokens in place of those in the headers `refused`; False when signing in again is the only way."""

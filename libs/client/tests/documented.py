@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from docuchat_gateway.app import create_app
 from docuchat_gateway.settings import Settings
 
-from .conftest import CHAT, NOW, frames, problem, sse
+from .calls import PUBLISHABLE
+from .conftest import CHAT, NOW, Service, frames, problem, sse
 
 _TYPES: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
@@ -58,7 +59,7 @@ def example(schema: dict[str, Any]) -> Any:
         return schema.get("const", schema.get("enum", [None])[0])
     if "properties" in schema:
         members = schema["properties"].items()
-        return {name: None if name == "next_cursor" else example(member) for name, member in members}
+        return {name: None if name in ("next_cursor", "next_after") else example(member) for name, member in members}
     if "items" in schema:
         return [example(schema["items"])]
     if schema.get("type") == "string":
@@ -94,6 +95,17 @@ class Documented(dict[tuple[str, str], Answers]):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[str, str, Any]] = []
+        self.said: dict[str, set[str]] = {}
+        """By operation, the parameters of the address and the members of the body that came."""
+
+    @classmethod
+    def of(cls, service: Service) -> Documented:
+        """Have the service answer by the document."""
+        service.answers = answers = cls()
+        service.good_tokens.add("text")  # what the document's example of a token is
+        public = f"/v1/public/chatbots/{PUBLISHABLE}"
+        service.open_paths.update((public, f"{public}/visitors", "/v1/invitations/accept", "/v1/operator/token"))
+        return answers
 
     def get(self, key: Any, default: Any = None) -> Any:
         return super().get(key) or [self.answer]
@@ -109,6 +121,8 @@ class Documented(dict[tuple[str, str], Answers]):
         body, wrong = await self._body_of(request, found)
         if wrong:
             return problem(400, "undocumented", f"{method} {path}: {wrong}")
+        said = self.said.setdefault(found["operationId"], set())
+        said |= set(request.query_params) | (set(body) if isinstance(body, dict) else set())
         self.asked.append((method, path + (f"?{request.url.query}" if request.url.query else ""), body))
         status, answer = next((s, a) for s, a in found["responses"].items() if s.startswith("2"))
         if "text/event-stream" in request.headers.get("accept", ""):

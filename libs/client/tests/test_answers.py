@@ -61,7 +61,7 @@ async def test_streams_events_in_order_over_a_websocket(service: Service, client
         kinds = [type(event) async for event in answer]
 
     assert kinds == [Start, Sources, *[Delta] * len(WORDS), End]
-    assert without_id(service.heard) == [{"message": "How long?", "session_id": 7, "document_ids": [CHAT]}]
+    assert without_id(service.heard) == [{"message": "How long?", "session_id": 7, "documents": [CHAT]}]
     assert answer.answer == TEXT and str(answer.chat_id) == CHAT
     assert answer.citations[0].quote == "lasts two years" and answer.citations[0].page == 3
     assert answer.usage is not None and answer.usage.total_tokens == 47

@@ -100,7 +100,14 @@ _REFUSALS: Final = (
     description="Multipart form with the file in `file`. Answers 202 with a new document, or 200 with the existing one "
     "when its collection holds the same content already. With an `Idempotency-Key` a repetition gets the first answer. "
     "With `purpose` (`assistants` or `user_data`) it is answered as OpenAI does: see docs/openai.md.",
-    openapi_extra=_form(collection_id={"type": "string", "format": "uuid", "description": "Else the default one."}),
+    openapi_extra=_form(
+        collection_id={"type": "string", "format": "uuid", "description": "Else the default one."},
+        purpose={
+            "type": "string",
+            "enum": ["assistants", "user_data"],
+            "description": "The document as OpenAI's clients read it.",
+        },
+    ),
     responses=_UPLOAD_RESPONSES,
 )
 @raises(*_REFUSALS, PurposeRefused, ParameterUnsupported)

@@ -60,8 +60,9 @@ format: .venv ## Format the code and mend what ruff can mend
 bench: .venv ## Measure, and compare with the targets (ARGS="--help" shows the parts)
 	@export "$$($(LOCAL) vocabulary)"; .venv/bin/python benchmarks/run.py $(ARGS)
 
-openapi: .venv ## Refresh what is generated: the services' OpenAPI, the events' JSON schemas and AsyncAPI, TypeScript's types
+openapi: .venv ## Refresh what is generated: the services' OpenAPI, the events' JSON schemas and AsyncAPI, the synchronous client, TypeScript's types
 	@.venv/bin/python services/gateway/scripts/refresh_openapi.py
+	@.venv/bin/python libs/client/scripts/write_blocking.py
 	@.venv/bin/python -m docuchat_common.events
 	@deploy/web.sh --tools
 	@.venv/bin/python services/gateway/scripts/typescript_types.py

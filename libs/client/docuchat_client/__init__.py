@@ -20,12 +20,14 @@ from docuchat_client.errors import (
     UnexpectedAnswer,
     UnsupportedMedia,
 )
-from docuchat_client.sync import BlockingAnswerStream, DocuChat
+from docuchat_client.operators import OperatorClient, OperatorKey
+from docuchat_client.sync import BlockingAnswerStream, BlockingOperatorClient, DocuChat
 
 __all__ = [
     "AnswerStream",
     "AsyncDocuChat",
     "BlockingAnswerStream",
+    "BlockingOperatorClient",
     "Conflict",
     "ConnectionFailed",
     "CredentialStore",
@@ -38,6 +40,8 @@ __all__ = [
     "InvalidInput",
     "MemoryCredentials",
     "NotFound",
+    "OperatorClient",
+    "OperatorKey",
     "PayloadTooLarge",
     "QuotaExceeded",
     "RateLimited",

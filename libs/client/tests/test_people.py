@@ -271,13 +271,6 @@ async def test_lists_are_read_to_their_end_and_synchronously_too(
     assert await asyncio.to_thread(use) == ["Legal", "Legal"]
 
 
-def test_both_clients_do_the_same() -> None:
-    def methods(kind: type) -> set[str]:
-        return {name for name in dir(kind) if not name.startswith("_")}
-
-    assert methods(AsyncDocuChat) - methods(DocuChat) == {"aclose", "base_url", "tenant"}
-
-
 def test_every_scope_is_named_where_keys_are_made() -> None:
     assert {scope.strip() for scope in access._SCOPES.split(",")} == PERMISSIONS[Role.OWNER]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docuchat_client import AsyncDocuChat
+from docuchat_client import AsyncDocuChat, BlockingOperatorClient, DocuChat
 from docuchat_client.answers import AnswerStream
 from docuchat_client.operators import OperatorClient, OperatorKey
 
 from .calls import BY_OPENAI, CALLS, OPERATING
-from .conftest import Service
+from .conftest import CHAT, Service
 from .documented import Documented, openapi
 
 WITHOUT_A_METHOD = {
@@ -79,3 +83,47 @@ async def test_every_operation_has_a_method(documented: Documented, service: Ser
 
     all_of_them = set(operations())
     assert all_of_them - set(documented.said) == set(WITHOUT_A_METHOD)
+
+
+@pytest.mark.parametrize(
+    ("asynchronous", "blocking"), [(AsyncDocuChat, DocuChat), (OperatorClient, BlockingOperatorClient)]
+)
+def test_the_synchronous_client_has_the_same_methods_with_the_same_parameters(
+    asynchronous: type, blocking: type
+) -> None:
+    def methods(kind: type) -> dict[str, Any]:
+        return {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+
+    theirs = methods(blocking)
+    assert methods(asynchronous).keys() - {"aclose"} == theirs.keys() - {"close"}
+    for name, method in methods(asynchronous).items():
+        if callable(method) and name != "aclose":
+            given = [(one.name, one.kind, one.default) for one in inspect.signature(method).parameters.values()]
+            taken = [(one.name, one.kind, one.default) for one in inspect.signature(theirs[name]).parameters.values()]
+            assert taken == given, name
+            assert theirs[name].__doc__, name
+
+
+def test_the_synchronous_client_is_what_is_written_from_the_asynchronous_one() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "write_blocking.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_the_synchronous_client_does_what_the_asynchronous_one_does(
+    documented: Documented, service: Service
+) -> None:
+    def use() -> None:
+        with DocuChat(service.url, access_token="text") as client:
+            client.tenant = "1"
+            assert (client.base_url, client.tenant) == (service.url, "1")
+            assert [one.name for one in client.model_providers()] == ["text"]
+            assert client.embed("w", model="m").vectors
+            with client.openai() as compatible:
+                assert [one.id for one in compatible.models.list()] == ["text"]
+        with BlockingOperatorClient(OperatorKey(service.url, "key")) as operator:
+            assert [one.name for one in operator.model_providers()] == ["text"]
+            assert operator.check_model_provider(CHAT).outcome == "ok"
+
+    await asyncio.to_thread(use)
+    assert all(headers.get("x-tenant-id") == "1" for headers in service.headers[:3])

@@ -17,8 +17,6 @@ from docuchat_chat.adapters.redis_calls import RedisCalls, calls_key
 from docuchat_chat.adapters.spool import FileSpool, SpoolFolder
 from docuchat_chat.adapters.usage import UsageHolds
 from docuchat_chat.answers import extractive
-from docuchat_chat.answers.environment import EnvironmentModels
-from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.attachments.service import AttachmentService
@@ -143,9 +141,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         metering = Metering(transactions)
         registry = Registry(user_events=await stack.enter_async_context(UserEventWriter.open(redis)))
         usage = ServiceClient(session, settings.usage_url, "usage")
-        models, providers = await open_providers(
-            stack, settings, transactions, redis, await _open_models(stack, settings, embedder), usage
-        )
+        models, providers = await open_providers(stack, settings, transactions, redis, embedder, usage)
         internal_token = settings.internal_token.get_secret_value()
         holds_client, lease = HoldsClient(usage, internal_token), settings.hold_lease
         holds = UsageHolds(holds_client, HoldKind.CHAT, lease, counts=HoldUnit.MESSAGES)
@@ -255,27 +251,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 def _counter_of(embedder: Embedder) -> WordLlamaEmbedder | TokenCounter:
     return embedder if isinstance(embedder, WordLlamaEmbedder) else TokenCounter.for_model(embedder.space.model)
-
-
-async def _open_models(stack: AsyncExitStack, settings: Settings, embedder: Embedder) -> AnswerModels:
-    if not settings.answers_with_openai or settings.openai_api_key is None:
-        # A provider that only embeds is paid for each text: sentences are compared by what costs nothing.
-        own = embedder if isinstance(embedder, WordLlamaEmbedder) else await asyncio.to_thread(WordLlamaEmbedder)
-        return EnvironmentModels(ExtractiveModel(own), extractive.PROVIDER, settings.models())
-    # Only here: the SDK is 25 MB of classes that a product without a key never needs.
-    from docuchat_chat.adapters.openai_model import OpenAIModel
-    from docuchat_models.openai_chat import OpenAIChat
-
-    patience = max(settings.provider_first_token_timeout, settings.provider_between_tokens_timeout)
-    chat = await stack.enter_async_context(
-        OpenAIChat.open(
-            api_key=settings.openai_api_key.get_secret_value(),
-            base_url=settings.openai_base_url,
-            connect_seconds=settings.provider_connect_timeout.total_seconds(),
-            read_seconds=patience.total_seconds() + 5,
-        )
-    )
-    return EnvironmentModels(OpenAIModel(chat), chat.provider, settings.models())
 
 
 def _open_chatbots(

@@ -48,6 +48,8 @@ class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
     """For the embedding of a question; after that words alone find its sources."""
     provider_connect_timeout: Duration = timedelta(seconds=5)
     provider_first_token_timeout: Duration = timedelta(seconds=60)
+    provider_fallback_after: Duration = timedelta(seconds=20)
+    """For the first token where another model stands by; a model that thinks in silence needs more."""
     provider_between_tokens_timeout: Duration = timedelta(seconds=30)
     provider_attempts: int = Field(default=3, ge=1, le=10)
     turn_timeout: Duration = timedelta(seconds=600)
@@ -113,6 +115,7 @@ class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
             top_k=self.top_k,
             source_tokens=self.chunk_token_size + 60,
             first_token_timeout=self.provider_first_token_timeout,
+            fallback_after=self.provider_fallback_after,
             between_tokens_timeout=self.provider_between_tokens_timeout,
             turn_timeout=self.turn_timeout,
             provider_attempts=self.provider_attempts,

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from docuchat_chat.adapters.provider_clients import ProviderClients
+from docuchat_chat.adapters.provider_health import RedisWatch
+from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.ports import ServedModel
 from docuchat_chat.chatbots.domain import Config, NewChatbot
 from docuchat_chat.chatbots.service import ChatbotService
+from docuchat_chat.mcp.schemas import AskResult
+from docuchat_chat.openai_api.completions import completion_of
+from docuchat_chat.openai_api.responses import Given
+from docuchat_chat.openai_api.responses_views import ResponseView
+from docuchat_chat.providers.domain import environments
+from docuchat_chat.providers.models import WatchedModel
+from docuchat_chat.providers.probing import Probing
 from docuchat_chat.turns.domain import Branch, BranchKind, Question, TurnState
 from docuchat_common.clock import SystemClock
 from docuchat_common.errors import QuotaExceeded, UpstreamUnavailable
@@ -29,7 +44,7 @@ from docuchat_models.errors import (
     ProviderRefused,
     ProviderTimeout,
 )
-from docuchat_testkit.clock import leap
+from docuchat_models.providers import Listing
 from docuchat_testkit.eventually import eventually
 
 fakes = sys.modules["chat_fakes"]
@@ -45,13 +60,72 @@ class TwoModels:
         self._world = world
         self.spare = fakes.ScriptedModel(scripts=[["Two years [1].", "stop"]], usage=FIGURES)
         self.down: set[str] = set()
+        self.first: EnvironmentModels | None = None
 
     async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
         if model == SECOND:
             return ServedModel(SECOND, "spare", "small", self.spare, is_down=SECOND in self.down)
+        if model == FIRST and self.first is not None and not self.down:
+            return await self.first.find(tenant_id, model)
         if model == FIRST:
             return ServedModel(FIRST, "openai", FIRST, self._world.model, is_down=FIRST in self.down)
         raise ModelNotAllowed(allowed_models=[FIRST, SECOND])
+
+
+class Watched:
+    """The first model as the environment's, whose provider is watched."""
+
+    def __init__(self, two: Any) -> None:
+        self._two = two
+        self._now = datetime.now(UTC)
+        self._provider = environments("https://api.example.com/v1", "openai", [FIRST])
+        self._status: int | None = 200
+        self.answers = two.model
+        self._connect(two._redis_url)
+
+    def later(self, by: timedelta) -> None:
+        self._now += by
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def without_redis(self) -> None:
+        await self.close()
+        self._connect("redis://127.0.0.1:1/0")
+
+    @property
+    def state(self) -> str:
+        return self.watch.of(self._provider.id).state
+
+    async def list_models(self) -> Listing:
+        return Listing(self._status)
+
+    async def probe(self, status: int) -> None:
+        """Let it be asked for its models, long after the probe before."""
+        self._status = status
+        self.later(timedelta(minutes=5))
+        with suppress(RedisError):
+            await self._redis.delete(f"chat:provider_probes:{self._provider.id}")
+        await self._probing.sweep()
+
+    def now(self) -> datetime:
+        return self._now
+
+    def _connect(self, url: str) -> None:
+        self._redis = Redis.from_url(url, protocol=2)
+        clients = ProviderClients(lambda _: self._two.never(), kept={self._provider.id: self})
+        self.watch = RedisWatch(self._redis, self.now)
+        self._probing = Probing(self._two.transactions, clients, self.watch, self, environment=self._provider)
+        self._two.models.first = EnvironmentModels(
+            WatchedModel(self._provider, clients, self.watch), "openai", [FIRST], is_down=lambda: self.state == "down"
+        )
+
+
+@pytest_asyncio.fixture
+async def watched(two: Any) -> AsyncIterator[Watched]:
+    watched = Watched(two)
+    yield watched
+    await watched.close()
 
 
 @pytest.fixture
@@ -120,6 +194,12 @@ async def test_what_was_stored_says_who_answered(two: Any) -> None:
     live = await two.collect(answering.events(-1))
     answer = await answering.result()
     assert (answer.message.model, answer.message.metadata["fallback"]["from"]) == (SECOND, FIRST)
+    told = AskResult.of(answer).model_dump(by_alias=True)
+    assert (told["model"], told["fallback"]) == (SECOND, {"from": FIRST, "reason": "provider_error"})
+    completion = completion_of(answer, FIRST).model_dump(by_alias=True)
+    assert (completion["model"], completion["docuchat"]["fallback"]["from"]) == (SECOND, FIRST)
+    response = ResponseView.of(answer, Given(model=FIRST)).model_dump(by_alias=True)
+    assert (response["model"], response["docuchat"]["fallback"]["from"]) == (SECOND, FIRST)
     ((model, stored),) = await two.rows("SELECT model, metadata->'fallback' FROM chat.messages WHERE role <> 'user'")
     assert (model, stored) == (SECOND, '{"from": "gpt-4o-mini", "reason": "provider_error"}')
     again = await two.asking.ask(two.caller, Question(QUESTION), key="k", attach=True)
@@ -188,15 +268,64 @@ async def test_a_model_whose_provider_is_known_to_be_down_is_not_asked(two: Any)
     assert (await two.ask())[-1]["model"] == FIRST, "when both are said to be down, the first is tried"
 
 
-async def test_after_three_failures_the_first_is_skipped_until_a_trial_finds_it_well(two: Any) -> None:
+async def test_after_three_failures_the_environments_provider_is_skipped_until_a_probe_finds_it_well(
+    watched: Watched, two: Any
+) -> None:
     two.model.scripts = [[ProviderFailed()]]
     for _ in range(5):
         assert (await two.ask())[-1]["model"] == SECOND
-    assert len(two.model.requests) == 3
-    two.model.scripts = [["Two years [1].", "stop"]]
+    assert len(two.model.requests) == 3 and watched.state == "down"
+    await watched.probe(503)
     assert (await two.ask())[-1]["model"] == SECOND
-    leap(11)
-    assert [(await two.ask())[-1]["model"] for _ in range(2)] == [FIRST, FIRST]
+    two.model.scripts = [["Two years [1].", "stop"]]
+    await watched.probe(200)
+    assert [(await two.ask())[-1]["model"] for _ in range(2)] == [FIRST, FIRST] and watched.state == "ok"
+
+
+async def test_a_provider_that_takes_no_more_requests_for_a_minute_is_down(watched: Watched, two: Any) -> None:
+    two.model.scripts = [[ProviderRateLimited()]]
+    for _ in range(4):
+        assert (await two.ask())[-1]["fallback"]["reason"] == "provider_rate_limited"
+    assert len(two.model.requests) == 4 and watched.state == "degraded"
+    watched.later(timedelta(seconds=61))
+    assert (await two.ask())[-1]["fallback"]["reason"] == "provider_rate_limited" and watched.state == "down"
+    assert (await two.ask())[-1]["fallback"]["reason"] == "provider_down" and len(two.model.requests) == 5
+    await watched.probe(200)
+    assert (await two.ask())[-1]["fallback"]["reason"] == "provider_rate_limited"
+    assert watched.state == "down", "a list of models says nothing of limits: the first question tells"
+
+
+async def test_while_redis_is_away_questions_are_answered_and_providers_found_well_again(
+    watched: Watched, two: Any
+) -> None:
+    await watched.without_redis()
+    two.model.scripts = [[ProviderFailed()]]
+    for _ in range(4):
+        assert (await two.ask())[-1]["model"] == SECOND
+        with pytest.raises(UpstreamUnavailable):
+            await watched.watch.share()
+    assert len(two.model.requests) == 3 and watched.state == "down"
+    two.model.scripts = [["Two years [1].", "stop"]]
+    await watched.probe(200)
+    assert (await two.ask())[-1]["model"] == FIRST and watched.state == "ok"
+
+
+async def test_less_patience_is_had_where_another_model_stands_by(watched: Watched, two: Any) -> None:
+    two.with_policy(fallback_after=timedelta(milliseconds=100))
+    two.model.scripts = [["accept", asyncio.Event()]]
+    for _ in range(3):
+        assert (await two.ask())[-1]["fallback"] == {"from": FIRST, "reason": "provider_timeout"}
+    assert watched.state == "down", "silence counts by the time that was given"
+    two.models.down = {FIRST}
+    gate = asyncio.Event()
+    two.models.spare.scripts = [[gate, "Two years [1].", "stop"]]
+    live = await begin(two)
+    assert live.standby is None
+    await asyncio.sleep(0.3)
+    assert not live.finished.is_set(), "nobody stands by for the second"
+    gate.set()
+    await live.finished.wait()
+    assert live.outcome.state is TurnState.COMPLETED
 
 
 async def test_another_answer_is_asked_of_the_first_model_again(two: Any) -> None:

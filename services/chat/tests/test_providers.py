@@ -7,14 +7,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import redis.asyncio as redis
 from aiohttp import web
+from yarl import URL
 
 from docuchat_chat.adapters.openai_model import open_provider
 from docuchat_chat.adapters.provider_clients import ProviderClients
@@ -25,7 +27,15 @@ from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.ports import AnswerRequest
 from docuchat_chat.answers.setup import Setup
 from docuchat_chat.providers.catalogue import Catalogue
-from docuchat_chat.providers.domain import Auth, NewProvider, Provider, ProviderEdit, ProviderId, ProviderModel
+from docuchat_chat.providers.domain import (
+    Auth,
+    NewProvider,
+    Provider,
+    ProviderEdit,
+    ProviderId,
+    ProviderModel,
+    environments,
+)
 from docuchat_chat.providers.errors import (
     ProviderChanged,
     ProviderKeyNeeded,
@@ -64,6 +74,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.status = 200
+        self.location = ""
         self.heard: list[tuple[str, str | None, str | None]] = []
 
     async def serve(self, stack: AsyncExitStack) -> str:
@@ -78,10 +89,14 @@ class Stub:
 
     async def _list(self, request: web.Request) -> web.Response:
         self._hear(request)
+        if self.location:
+            return web.Response(status=self.status, headers={"Location": self.location})
         return web.json_response({"object": "list", "data": [{"id": LLAMA.name}]}, status=self.status)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self._hear(request)
+        if self.location:
+            return web.Response(status=self.status, headers={"Location": self.location})
         if self.status != 200:
             return web.json_response({"error": {"message": KEY}}, status=self.status)
         asked = await request.json()
@@ -121,12 +136,32 @@ class Desk:
         self.prices = Told()
         self.policy, self.opened = EgressPolicy(), []
         self.clients = ProviderClients(self.open)
-        self.providers = ProviderService(
-            world.transactions, self.keys, self.policy, self.catalogue, self.clients, self.watch, self.prices
-        )
+        self.providers = self.service()
         self.acme = Owner.tenant(replace(world.caller, role="admin"))
         self.other = Owner.tenant(replace(world.caller, tenant_id=TenantId(2), role="admin"))
         self.platform = Owner.platform(Caller(NO_TENANT, "operator", uuid7()))
+
+    def service(self, environment: Provider | None = None) -> ProviderService:
+        """The use cases, with what is there by now."""
+        return ProviderService(
+            self.world.transactions,
+            self.keys,
+            self.policy,
+            self.catalogue,
+            self.clients,
+            self.watch,
+            self.prices,
+            environment,
+        )
+
+    def open_to(self, base_url: str) -> None:
+        """Let tenants' providers be at this one address inside."""
+        host, port = URL(base_url).host, URL(base_url).port
+        assert host is not None and port is not None
+        self.policy = EgressPolicy(
+            allow_http=True, ports=frozenset({port}), networks=(ip_network(host),), hosts=frozenset({f"{host}:{port}"})
+        )
+        self.providers = self.service()
 
     @asynccontextmanager
     async def open(self, provider: Provider) -> AsyncIterator[OpenedProvider]:
@@ -140,9 +175,7 @@ class Desk:
 
     def models(self, bare: Any = ()) -> ProvidedModels:
         environment = EnvironmentModels(self.world.model, "openai", bare)
-        return ProvidedModels(
-            environment, bare, self.catalogue, self.clients, self.watch, patience=timedelta(seconds=60)
-        )
+        return ProvidedModels(environment, bare, self.catalogue, self.clients, self.watch)
 
     async def ask(self, name: str, owner: Owner | None = None) -> str:
         tenant_id = (owner or self.acme).caller.tenant_id
@@ -432,6 +465,67 @@ async def test_being_too_fast_for_a_provider_does_not_make_it_one_that_is_down(
     assert (desk.watch.of(made.id).state, desk.watch.of(made.id).last_error) == ("degraded", "provider_rate_limited")
     await desk.providers.delete(desk.platform, made.id)
     assert desk.watch.of(made.id) == WELL
+
+
+async def test_a_limit_on_one_tenants_key_marks_nobody_elses_provider(desk: Desk, stack: AsyncExitStack) -> None:
+    stub, now = Stub(), datetime.now(UTC)
+    base_url = await stub.serve(stack)
+    desk.open_to(base_url)
+    desk.watch = RedisWatch(desk.redis, lambda: now)
+    own, others = [await desk.make(owner, base_url=base_url) for owner in (desk.acme, desk.other)]
+    stub.status = 429
+    for state in ("degraded", "down"):
+        with pytest.raises(ProviderError):
+            await desk.ask("fireworks/accounts/llama")
+        await desk.watch.share()
+        assert (desk.watch.of(own.id).state, desk.watch.of(others.id)) == (state, WELL)
+        now += timedelta(seconds=61)
+    for owner, is_down in ((desk.acme, True), (desk.other, False)):
+        tenant_id = owner.caller.tenant_id
+        assert (await desk.models().find(tenant_id, "fireworks/accounts/llama")).is_down is is_down
+
+
+async def test_the_environments_provider_is_shown_to_operators_first_and_is_no_row(
+    desk: Desk, stack: AsyncExitStack
+) -> None:
+    stub = Stub()
+    environment = environments(await stub.serve(stack), "openai", ["gpt-4o"])
+    desk.providers = desk.service(environment)
+    made = await desk.make(desk.platform, name="house")
+    assert await desk.providers.page(desk.platform, 9, None) == [environment, made]
+    assert await desk.providers.page(desk.platform, 1, None) == [environment]
+    assert await desk.providers.page(desk.platform, 9, environment.id) == [made]
+    assert await desk.providers.page(desk.acme, 9, None) == [made]
+    assert await desk.providers.get(desk.platform, environment.id) == environment
+    assert (await desk.providers.check(desk.platform, environment.id)).unknown_models == ("gpt-4o",)
+    desk.watch.failed(environment, "provider_error")
+    assert desk.providers.health_of(environment).state == "degraded"
+    for who in (desk.platform, desk.acme):
+        with pytest.raises(ProviderNotFound):
+            await desk.providers.change(who, environment.id, ProviderEdit({"is_enabled": False}))
+    with pytest.raises(ProviderNotFound):
+        await desk.providers.delete(desk.platform, environment.id)
+    with pytest.raises(ProviderNotFound):
+        await desk.providers.get(desk.acme, environment.id)
+
+
+@pytest.mark.parametrize(
+    "place", ["http://127.0.0.1:{port}/v1", "http://169.254.169.254/v1", "http://localhost:{port}/v1"]
+)
+async def test_a_redirect_of_a_tenants_provider_is_not_followed(desk: Desk, stack: AsyncExitStack, place: str) -> None:
+    inside, outside = Stub(), Stub()
+    port = int((await inside.serve(stack)).split(":")[2].removesuffix("/v1"))
+    base_url = await outside.serve(stack)
+    desk.open_to(base_url)
+    made = await desk.make(desk.acme, base_url=base_url)
+    outside.status, outside.location = 302, place.format(port=port) + "/chat/completions"
+    with pytest.raises(ProviderError):
+        await desk.ask("fireworks/accounts/llama")
+    outside.status = 307
+    with pytest.raises(ProviderError):
+        await desk.ask("fireworks/accounts/llama")
+    assert (await desk.providers.check(desk.acme, made.id)).code == "not_found"
+    assert inside.heard == [] and len(outside.heard) == 3
 
 
 async def test_clients_are_bounded_and_closed_when_unused(desk: Desk) -> None:

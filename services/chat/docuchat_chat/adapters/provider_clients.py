@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -39,18 +39,23 @@ class ProviderClients:
         *,
         most: int = MOST,
         idle: timedelta = IDLE,
+        kept: Mapping[ProviderId, OpenedProvider] | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`elapsed` are seconds that only grow."""
+        """`elapsed` are seconds that only grow; `kept` are clients that are always open."""
         self._open = open_provider
         self._most = most
         self._idle = idle.total_seconds()
         self._elapsed = elapsed
+        self._kept = kept or {}
         self._clients: dict[tuple[ProviderId, int], _Client] = {}
 
     @asynccontextmanager
     async def use(self, provider: Provider) -> AsyncIterator[OpenedProvider]:
         """Use the client of a provider as it is in its revision. Raises ProviderRefused, ProviderRateLimited."""
+        if (kept := self._kept.get(provider.id)) is not None:
+            yield kept
+            return
         key = provider.id, provider.revision
         client = self._clients.get(key)
         if client is None:

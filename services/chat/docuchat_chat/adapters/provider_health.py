@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 
 from docuchat_chat.metrics import PROVIDER_CALLS, PROVIDER_HEALTH
 from docuchat_chat.providers.domain import Provider, ProviderId
-from docuchat_chat.providers.watching import DOWN_AFTER, WELL, Health, State
+from docuchat_chat.providers.watching import DOWN_AFTER, LIMITED_FOR, WELL, Health, State
+from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.redis import redis_errors_translated
 
 KEY: Final = "chat:provider_health"
@@ -27,7 +28,8 @@ local is = raw and cjson.decode(raw) or {failures = 0}
 is.failures = math.min(is.failures + ARGV[3], 1000)
 is.error = ARGV[2]
 local state = is.failures >= tonumber(ARGV[5]) and 'down' or 'degraded'
-if is.state ~= state then is.state = state; is.since = ARGV[4] end
+is.state = state
+is.since = is.since or ARGV[4]
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(is))
 """
 """ARGV: provider, code, failures that count, now, how many are too many."""
@@ -37,10 +39,9 @@ if not raw then return end
 local is = cjson.decode(raw)
 is.failures = ARGV[2] - 1
 is.state = 'degraded'
-is.since = ARGV[3]
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(is))
 """
-"""ARGV: provider, how many failures are too many, now."""
+"""ARGV: provider, how many failures are too many."""
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class RedisWatch:
         self._known: dict[ProviderId, Health] = {}
         self._failures: dict[ProviderId, int] = {}
         self._notes: dict[ProviderId, _Note] = {}
+        self._probed: dict[ProviderId, datetime] = {}
+        """When this replica probed on its own, while Redis was away."""
         self._platform: dict[ProviderId, str] = {}
         """The platform's providers that were asked here: there are not many."""
 
@@ -81,20 +84,18 @@ class RedisWatch:
 
     def failed(self, provider: Provider, code: str, *, counts: bool = True) -> None:
         """Note that it did not; what does not `count` never makes it one that is down."""
-        self._count(provider, code)
-        failures = self._failures.get(provider.id, 0) + counts
-        self._failures[provider.id] = failures
+        self._fail(provider, code, int(counts))
+
+    def limited(self, provider: Provider, code: str) -> None:
+        """Note that it takes no more requests; one that did so for `LIMITED_FOR` is down with that."""
         before = self.of(provider.id)
-        state: State = "down" if failures >= DOWN_AFTER else "degraded"
-        self._known[provider.id] = Health(state, code, before.since if before.state == state else self._now())
-        if (note := self._note(provider.id)) is not None:
-            note.is_well = note.is_recovering = False
-            note.failures, note.code = note.failures + counts, code
+        is_lasting = before.last_error == code and before.since and self._now() - before.since >= LIMITED_FOR
+        self._fail(provider, code, DOWN_AFTER if is_lasting else 0)
 
     def recovering(self, provider: Provider) -> None:
         """Note that it answers again: it may be asked, and one more failure makes it one that is down."""
         self._failures[provider.id] = DOWN_AFTER - 1
-        self._known[provider.id] = Health("degraded", self.of(provider.id).last_error, self._now())
+        self._known[provider.id] = Health("degraded", self.of(provider.id).last_error, self.of(provider.id).since)
         if (note := self._note(provider.id)) is not None:
             note.is_recovering, note.failures, note.code = True, 0, None
 
@@ -106,10 +107,15 @@ class RedisWatch:
             note.is_well, note.is_recovering, note.failures, note.code = True, False, 0, None
 
     async def claim_probe(self, provider_id: ProviderId, pause: timedelta) -> bool:
-        """Whether it is for this replica to probe it now. Raises UpstreamUnavailable."""
-        with redis_errors_translated():
-            key = f"{_PROBES}:{provider_id}"
-            return bool(await self._redis.set(key, 1, nx=True, px=pause // timedelta(milliseconds=1)))
+        """Whether it is for this replica to probe it now; while Redis is away each replica probes on its own."""
+        try:
+            with redis_errors_translated():
+                key = f"{_PROBES}:{provider_id}"
+                return bool(await self._redis.set(key, 1, nx=True, px=pause // timedelta(milliseconds=1)))
+        except UpstreamUnavailable:
+            now = self._now()
+            self._probed = {each: at for each, at in self._probed.items() if now - at < pause}
+            return self._probed.setdefault(provider_id, now) is now
 
     async def share(self) -> None:
         """Tell Redis what was noted, and read how all are. Raises UpstreamUnavailable."""
@@ -124,12 +130,21 @@ class RedisWatch:
             raise
         self._read(found)
 
+    def _fail(self, provider: Provider, code: str, by: int) -> None:
+        self._count(provider, code)
+        failures = self._failures[provider.id] = self._failures.get(provider.id, 0) + by
+        state: State = "down" if failures >= DOWN_AFTER else "degraded"
+        self._known[provider.id] = Health(state, code, self.of(provider.id).since or self._now())
+        if (note := self._note(provider.id)) is not None:
+            note.is_well = note.is_recovering = False
+            note.failures, note.code = note.failures + by, code
+
     async def _tell(self, provider_id: ProviderId, note: _Note) -> None:
         name, now = str(provider_id), self._now().isoformat()
         if note.is_well:
             await cast(Any, self._redis.hdel(KEY, name))
         elif note.is_recovering:
-            await cast(Any, self._redis.eval(_RECOVERING, 1, KEY, name, DOWN_AFTER, now))
+            await cast(Any, self._redis.eval(_RECOVERING, 1, KEY, name, DOWN_AFTER))
         elif note.code is not None:
             await cast(Any, self._redis.eval(_FAILED, 1, KEY, name, note.code, note.failures, now, DOWN_AFTER))
 

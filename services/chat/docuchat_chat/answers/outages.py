@@ -1,11 +1,9 @@
-"""What this process has seen of providers lately: who fails again and again is left alone for a while."""
+"""What this process has seen of embeddings lately: who fails again and again is left alone for a while."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
-from weakref import WeakKeyDictionary
 
 
 class Silences:
@@ -31,22 +29,3 @@ class Silences:
     def note(self, *, is_silent: bool) -> None:
         """Count what became of a question."""
         self._failures = self._failures + 1 if is_silent else 0
-
-
-class Outages:
-    """The silences of providers, each known by what asks it: one for each address and key."""
-
-    def __init__(self, *, pause: timedelta = timedelta(seconds=10)) -> None:
-        self._pause = pause
-        self._silences: WeakKeyDictionary[Any, Silences] = WeakKeyDictionary()
-
-    def admits(self, provider: object) -> bool:
-        """Tell whether a provider is to be asked."""
-        return self._of(provider).admits()
-
-    def note(self, provider: object, *, is_down: bool) -> None:
-        """Count what became of a question."""
-        self._of(provider).note(is_silent=is_down)
-
-    def _of(self, provider: object) -> Silences:
-        return self._silences.setdefault(provider, Silences(pause=self._pause))

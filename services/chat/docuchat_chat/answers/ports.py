@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from docuchat_chat.answers.domain import DocumentName, Findings, Hold, Library, Passage, PromptMessage, Source
@@ -152,6 +153,8 @@ class AnswerRequest:
     question: str
     max_output_tokens: int
     tenant_id: TenantId
+    patience: timedelta | None = None
+    """After so long without a word whoever asks gives up; None: whoever gives up says nothing of the provider."""
 
 
 class AnswerModel(Protocol):

@@ -165,12 +165,17 @@ class ChatbotService(Versions):
         Two edits without a revision both take effect, each in its own fields.
         """
         tenant_id = caller.tenant_id
+        if "model" in edit.draft or "fallback_model" in edit.draft:
+            async with self._transactions(tenant_id) as tx:
+                seen = await _find_edited(tx, caller, chatbot_id, edit.revision)
+            draft = replace(seen.draft, **edit.draft)
+            if (draft.model, draft.fallback_model) != (seen.draft.model, seen.draft.fallback_model):
+                await self._require_model(tenant_id, draft)
         if "origins" not in edit.chatbot:
             async with self._transactions(tenant_id) as tx:
                 return await self._save(tx, caller, await _find_edited(tx, caller, chatbot_id, edit.revision), edit)
         async with self._transactions(tenant_id) as tx:
             seen = await _find_edited(tx, caller, chatbot_id, edit.revision)
-            await self._draft_of(seen, edit)  # what is refused must not let other pages in until the sweep comes
             note = await tx.chatbots.note_untold(tenant_id, chatbot_id)
         await self._credentials.put(tenant_id, chatbot_id, edit.chatbot["origins"], caller)
         async with self._transactions(tenant_id) as tx:
@@ -187,8 +192,13 @@ class ChatbotService(Versions):
 
         Raises ChatbotNotFound, ChatbotChanged, NothingToPublish, ModelNotAllowed, CollectionNotFound.
         """
+        async with self._transactions(caller.tenant_id) as tx:
+            seen = await _find_edited(tx, caller, chatbot_id, revision)
+        if not seen.has_changes:
+            raise NothingToPublish
+        await self._require_model(caller.tenant_id, seen.draft)
         async with self._transactions.as_caller(caller) as tx:
-            edited = await _find_edited(tx, caller, chatbot_id, revision)
+            edited = await _find_edited(tx, caller, chatbot_id, seen.chatbot.revision)
             if not edited.has_changes:
                 raise NothingToPublish
             version = await self._publish(tx, caller, edited.chatbot, edited.draft, None)
@@ -200,9 +210,11 @@ class ChatbotService(Versions):
         self, caller: Caller, chatbot_id: ChatbotId, number: int, settle: Settle[Version] = without_key
     ) -> Version:
         """Make a version equal to an earlier one, live at once, and set the draft to it. Raises as `publish`."""
+        async with self._transactions(caller.tenant_id) as tx:
+            config = (await find_version(tx, caller, chatbot_id, number))[1].config
+        await self._require_model(caller.tenant_id, config)
         async with self._transactions.as_caller(caller) as tx:
             edited = await _find_edited(tx, caller, chatbot_id, None)
-            config = (await find_version(tx, caller, chatbot_id, number))[1].config
             if edited.draft == config and not edited.has_changes:
                 raise NothingToPublish
             version = await self._publish(tx, caller, edited.chatbot, config, number)
@@ -263,24 +275,16 @@ class ChatbotService(Versions):
             await tx.chatbots.confirm_told(tenant_id, note, TELLING)
 
     async def _save(self, tx: ChatbotsTx, caller: Caller, edited: EditedChatbot, edit: Edit) -> EditedChatbot:
-        draft = await self._draft_of(edited, edit)
+        draft = replace(edited.draft, **edit.draft)
         saved = await tx.chatbots.save(replace(edited.chatbot, **edit.chatbot), draft)
         tx.outbox.add(
             entry(caller, "chatbot.update", edited.chatbot.id, detail=", ".join((*edit.chatbot, *edit.draft)))
         )
         return saved
 
-    async def _draft_of(self, edited: EditedChatbot, edit: Edit) -> Config:
-        """Return the draft after an edit. Raises ModelNotAllowed."""
-        draft = replace(edited.draft, **edit.draft)
-        if (draft.model, draft.fallback_model) != (edited.draft.model, edited.draft.fallback_model):
-            await self._require_model(edited.chatbot.tenant_id, draft)
-        return draft
-
     async def _publish(
         self, tx: ChatbotsTx, caller: Caller, chatbot: Chatbot, config: Config, restored_from: int | None
     ) -> Version:
-        await self._require_model(caller.tenant_id, config)
         unknown = [str(each) for each in await tx.search.unknown_collections(caller.tenant_id, config.collections)]
         if unknown:
             raise CollectionNotFound(f"There is no such collection: {', '.join(unknown)}.", collection_ids=unknown)
@@ -293,6 +297,7 @@ class ChatbotService(Versions):
             raise TooManyChatbots(limit=self._most)
 
     async def _require_model(self, tenant_id: TenantId, config: Config) -> None:
+        """Raise ModelNotAllowed; never inside a transaction, since to find a model may need another connection."""
         for model in (config.model, config.fallback_model):
             if model is not None:
                 await self._models.find(tenant_id, model)

@@ -12,7 +12,8 @@ from docuchat_chat.answers.domain import Passage as FoundPassage
 from docuchat_chat.answers.schemas import CitationView, UsageView
 from docuchat_chat.turns.answering import Answer
 from docuchat_chat.turns.domain import Question
-from docuchat_common.contracts.frames import DocumentIds, FinishReason, SearchedAs, SessionId
+from docuchat_chat.turns.schemas import fallback_of
+from docuchat_common.contracts.frames import DocumentIds, FallbackReference, FinishReason, SearchedAs, SessionId
 from docuchat_common.defusing import defuse
 from docuchat_common.http.json_body import StrictBody
 from docuchat_common.http.pages import DEFAULT_LIMIT, MAX_LIMIT
@@ -127,7 +128,8 @@ class AskResult(BaseModel):
     chat_id: UUID
     turn_id: UUID
     message_id: UUID
-    model: str
+    model: str = Field(description="The model that answered.")
+    fallback: FallbackReference | None = Field(default=None, description="Set where that is not the one asked first.")
     chatbot_id: UUID | None = Field(default=None, description="The chatbot that answered, if one did.")
     finish_reason: FinishReason = Field(
         description="`stop` is a whole answer, `no_sources` says that the documents hold nothing on it."
@@ -147,6 +149,7 @@ class AskResult(BaseModel):
             turn_id=turn.id,
             message_id=turn.message_id,
             model=turn.model,
+            fallback=fallback_of(turn),
             chatbot_id=turn.chatbot_id,
             finish_reason=message.metadata.get("finish_reason", "stop"),
             searched_as=turn.searched_as,

@@ -32,6 +32,11 @@ def id_of(turn: Turn) -> str:
     return f"chatcmpl-{turn.id.hex}"
 
 
+def _name_in(turn: Turn, asked: str) -> str:
+    """Return what answers: what was asked, a model that stands by, or the chatbot, whoever answers for it."""
+    return asked if turn.fallback is None or turn.chatbot_id is not None else turn.model
+
+
 def completion_of(answer: Answer, model: str) -> ChatCompletion:
     """Return a whole answer of what was asked by the name `model`."""
     details = AnswerDetails.of(answer)
@@ -41,7 +46,7 @@ def completion_of(answer: Answer, model: str) -> ChatCompletion:
     return ChatCompletion(
         id=id_of(answer.turn),
         created=int(answer.turn.created_at.timestamp()),
-        model=model,
+        model=_name_in(answer.turn, model),
         choices=[choice],
         usage=CompletionUsage.of(answer),
         docuchat=details,
@@ -84,7 +89,7 @@ class CompletionFrames:
         except DocuChatError as error:
             yield _told(error)
             return
-        yield self._ending(head, answer) + _DONE
+        yield self._ending(self._head(answer.turn), answer) + _DONE
 
     def of_refusal(self, turn_id: TurnId, error: DocuChatError) -> bytes:
         """Return all that is sent of a turn that never began."""
@@ -95,7 +100,7 @@ class CompletionFrames:
             "id": id_of(turn),
             "object": "chat.completion.chunk",
             "created": int(turn.created_at.timestamp()),
-            "model": self._model,
+            "model": _name_in(turn, self._model),
         }
         return orjson.dumps(fields)[:-1]
 

@@ -87,6 +87,8 @@ class Given:
 
     def name_of(self, turn: Turn) -> str:
         """Return what answered, by its name as a model."""
+        if turn.fallback is not None and turn.chatbot_id is None:
+            return turn.model
         return self.model or (turn.model if turn.chatbot_id is None else name_of(turn.chatbot_id))
 
     def to_fields(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final, NewType
 from uuid import UUID
 
@@ -22,6 +23,7 @@ RESERVED: Final = frozenset(
     {"own", "local", "wordllama", "extractive", "docuchat", "platform", "default", "chatbot", "chatbots", "none"}
 )
 """Names that mean something else here: providers in the books, beginnings of models' names."""
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HINT: Final = 4
 _SHORTEST_HINTED: Final = 12
 
@@ -89,6 +91,27 @@ class Provider:
     def full_name(self, model: ProviderModel) -> str:
         """What a caller asks for to get `model`."""
         return f"{self.name}/{model.name}"
+
+
+def environments(base_url: str, name: str, models: Sequence[str]) -> Provider:
+    """Return the provider that the environment names, in the shape of a row that stands before all others."""
+    # Another address is another provider: what was known of the one before says nothing of it.
+    place = sha256(base_url.encode()).digest()[:8]
+    return Provider(
+        id=ProviderId(UUID(bytes=bytes(8) + place)),
+        tenant_id=None,
+        name=name,
+        base_url=base_url,
+        sealed_key=None,
+        key_hint=None,
+        auth=Auth.BEARER,
+        query={},
+        models=tuple(map(ProviderModel, models)),
+        is_enabled=True,
+        revision=0,
+        created_at=_NEVER,
+        updated_at=_NEVER,
+    )
 
 
 @dataclass(frozen=True, slots=True)

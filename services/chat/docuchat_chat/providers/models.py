@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import timedelta
 from typing import Final
 
 from docuchat_chat.answers.errors import ModelNotAllowed
@@ -20,6 +19,8 @@ from docuchat_models.errors import ProviderError, ProviderRateLimited, ProviderR
 
 _TOLD: Final = 50
 """Models that a refusal names."""
+_NEARLY: Final = 0.9
+"""Of the time that a provider has: who gives up after that gave up on the provider."""
 
 
 class ProvidedModels:
@@ -32,16 +33,13 @@ class ProvidedModels:
         catalogue: Catalogue,
         clients: Clients,
         watch: Watch,
-        *,
-        patience: timedelta,
     ) -> None:
-        """`bare` are the names of the environment's; after `patience` without a word a provider has failed."""
+        """`bare` are the names of the environment's."""
         self._environment = environment
         self._bare = tuple(bare)
         self._catalogue = catalogue
         self._clients = clients
         self._watch = watch
-        self._patience = patience.total_seconds()
 
     async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
         """Return what serves a model. Raises ModelNotAllowed."""
@@ -68,7 +66,7 @@ class ProvidedModels:
             name=provider.full_name(model),
             provider=provider.book_name,
             model=model.name,
-            answers=WatchedModel(provider, self._clients, self._watch, self._patience),
+            answers=WatchedModel(provider, self._clients, self._watch),
             is_down=self._watch.of(provider.id).state == "down",
         )
 
@@ -82,25 +80,25 @@ class ProvidedModels:
 
 
 class WatchedModel:
-    """A model of a row, of whose provider it is noted how each call went."""
+    """A model of a provider of which it is noted how each call went."""
 
     has_own_knowledge = True
 
-    def __init__(self, provider: Provider, clients: Clients, watch: Watch, patience: float) -> None:
+    def __init__(self, provider: Provider, clients: Clients, watch: Watch) -> None:
         self._provider = provider
         self._clients = clients
         self._watch = watch
-        self._patience = patience
 
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Stream an answer; all text of one read is one piece."""
         clock = asyncio.get_running_loop().time
-        began, has_begun = clock(), False
+        began, is_asked, has_begun = clock(), False, False
         try:
             async with (
                 self._clients.use(self._provider) as client,
                 aclosing(client.answers.answer(request)) as pieces,
             ):
+                is_asked = True
                 async for piece in pieces:
                     if not has_begun and (piece.text or piece.thoughts or piece.usage):
                         has_begun = True
@@ -110,12 +108,16 @@ class WatchedModel:
             # Most are about this question alone; a wrong key is found by the check.
             self._watch.failed(self._provider, error.code, counts=False)
             raise
+        except ProviderRateLimited as error:
+            if is_asked:  # else there was no room for a client here
+                self._watch.limited(self._provider, error.code)
+            raise
         except ProviderError as error:
-            counts = not isinstance(error, ProviderRateLimited)
-            self._watch.failed(self._provider, getattr(error, "code", "provider_error"), counts=counts)
+            self._watch.failed(self._provider, getattr(error, "code", "provider_error"))
             raise
         except (asyncio.CancelledError, GeneratorExit):
             # Whoever waits for the first word gives up in this way.
-            if not has_begun and clock() - began >= self._patience:
+            patience = request.patience
+            if not has_begun and patience is not None and clock() - began >= _NEARLY * patience.total_seconds():
                 self._watch.failed(self._provider, ProviderTimeout.code)
             raise

@@ -11,10 +11,10 @@ import structlog
 from docuchat_chat.providers.checks import Check, judge
 from docuchat_chat.providers.domain import Provider, ProviderId
 from docuchat_chat.providers.ports import Clients, ProvidersTx
-from docuchat_chat.providers.watching import Health, Watch
+from docuchat_chat.providers.watching import LIMITED_FOR, Health, Watch
 from docuchat_common.clock import Clock
 from docuchat_common.db.uow import Transactions
-from docuchat_models.errors import ProviderError
+from docuchat_models.errors import ProviderError, ProviderRateLimited
 from docuchat_models.providers import Listing
 
 logger = structlog.get_logger()
@@ -46,12 +46,15 @@ class Probing:
         clock: Clock,
         *,
         pause: timedelta = PAUSE,
+        environment: Provider | None = None,
     ) -> None:
+        """`environment`: the provider that is no row."""
         self._transactions = transactions
         self._clients = clients
         self._watch = watch
         self._clock = clock
         self._pause = pause
+        self._environment = environment
 
     async def sweep(self) -> None:
         """Probe those that are down, and those that have been in trouble for a while without being asked."""
@@ -61,11 +64,20 @@ class Probing:
                 await self._probe(provider_id, health)
 
     def _is_due(self, health: Health) -> bool:
-        return health.state == "down" or health.since is None or self._clock.now() - health.since >= 2 * self._pause
+        if health.state == "down" or health.since is None:
+            return True
+        # A list of models says nothing of limits: what is limited for long must be down before it can seem well again.
+        is_limited = health.last_error == ProviderRateLimited.code
+        return self._clock.now() - health.since >= (LIMITED_FOR + self._pause if is_limited else 2 * self._pause)
+
+    async def _find(self, provider_id: ProviderId) -> Provider | None:
+        if self._environment is not None and provider_id == self._environment.id:
+            return self._environment
+        async with self._transactions.system() as tx:
+            return await tx.providers.find_any(provider_id)
 
     async def _probe(self, provider_id: ProviderId, health: Health) -> None:
-        async with self._transactions.system() as tx:
-            provider = await tx.providers.find_any(provider_id)
+        provider = await self._find(provider_id)
         if provider is None or not provider.is_enabled:
             self._watch.forget(provider_id)
             return

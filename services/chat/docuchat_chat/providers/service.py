@@ -73,8 +73,9 @@ class ProviderService:
         clients: Clients,
         watch: Watch,
         prices: Prices,
+        environment: Provider | None = None,
     ) -> None:
-        """`policy` is where tenants' providers may be."""
+        """`policy` is where tenants' providers may be; `environment` is no row, and shown to operators beside them."""
         self._transactions = transactions
         self._keys = keys
         self._policy = policy
@@ -82,14 +83,20 @@ class ProviderService:
         self._clients = clients
         self._watch = watch
         self._prices = prices
+        self._environment = environment
 
     async def page(self, owner: Owner, limit: int, after: ProviderId | None) -> list[Provider]:
         """List what the owner sees: a tenant its own and the platform's."""
         async with self._open(owner) as tx:
-            return await tx.providers.page(owner.tenant_id, limit, after)
+            found = await tx.providers.page(owner.tenant_id, limit, after)
+        if self._environment is not None and owner.tenant_id is None and after is None:
+            return [self._environment, *found][:limit]
+        return found
 
     async def get(self, owner: Owner, provider_id: ProviderId) -> Provider:
         """Return one that the owner sees. Raises ProviderNotFound."""
+        if self._environment is not None and owner.tenant_id is None and provider_id == self._environment.id:
+            return self._environment
         async with self._open(owner) as tx:
             found = await tx.providers.find(owner.tenant_id, provider_id)
         if found is None:
@@ -198,13 +205,16 @@ class ProviderService:
         ):
             raise UrlUnreachable
 
-    @staticmethod
-    async def _find_own(tx: ProvidersTx, owner: Owner, provider_id: ProviderId) -> Provider:
+    async def _find_own(self, tx: ProvidersTx, owner: Owner, provider_id: ProviderId) -> Provider:
         found = await tx.providers.find_own(owner.tenant_id, provider_id)
         if found is not None:
             return found
         if await tx.providers.find(owner.tenant_id, provider_id) is not None:
             raise ProviderOfPlatform
+        if self._environment is not None and owner.tenant_id is None and provider_id == self._environment.id:
+            raise ProviderNotFound(
+                "This provider is set by OPENAI_BASE_URL and its like; only the environment changes it."
+            )
         raise ProviderNotFound
 
 

@@ -12,6 +12,8 @@ from docuchat_chat.providers.domain import Provider, ProviderId
 State = Literal["ok", "degraded", "down"]
 DOWN_AFTER: Final = 3
 """Failures in a row with which a provider counts as down."""
+LIMITED_FOR: Final = timedelta(minutes=1)
+"""So long a provider may take no more requests, from anybody here, before it counts as down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Watch(Protocol):
         """Note that it did not; what does not `count` never makes it one that is down."""
         ...
 
+    def limited(self, provider: Provider, code: str) -> None:
+        """Note that it takes no more requests; one that did so for `LIMITED_FOR` is down with that."""
+        ...
+
     def recovering(self, provider: Provider) -> None:
         """Note that it answers again: it may be asked, and one more failure makes it one that is down."""
         ...
@@ -52,7 +58,10 @@ class Watch(Protocol):
         ...
 
     async def claim_probe(self, provider_id: ProviderId, pause: timedelta) -> bool:
-        """Whether it is for this replica to probe it now: for one, and after a pause again."""
+        """Whether it is for this replica to probe it now: for one, and after a pause again.
+
+        While Redis is away each replica probes on its own.
+        """
         ...
 
     def forget(self, provider_id: ProviderId) -> None:

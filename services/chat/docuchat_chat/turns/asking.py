@@ -64,7 +64,7 @@ class AskService:
         self._idempotency = Idempotency(transactions)
         self._registry = registry
         self._policy = policy
-        self._checks = Checks(policy, Standby(models, generator.outages), counter_for)
+        self._checks = Checks(policy, Standby(models), counter_for)
         self._branches = Branches(transactions, models, policy)
         self._setups = Setups(chatbots, policy)
         self._visitors = visitors

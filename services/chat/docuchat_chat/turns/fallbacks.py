@@ -14,7 +14,6 @@ from typing import Final
 import structlog
 
 from docuchat_chat.answers.errors import ModelNotAllowed
-from docuchat_chat.answers.outages import Outages
 from docuchat_chat.answers.ports import AnswerModels, CounterFor, EmbeddingHolds, ServedModel
 from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.answers.setup import Setup
@@ -51,9 +50,8 @@ def outage_of(error: BaseException) -> str | None:
 class Standby:
     """Chooses who is asked first, and who stands by."""
 
-    def __init__(self, models: AnswerModels, outages: Outages) -> None:
+    def __init__(self, models: AnswerModels) -> None:
         self._models = models
-        self._outages = outages
 
     async def choose(
         self, tenant_id: TenantId, setup: Setup
@@ -63,9 +61,7 @@ class Standby:
         second = await self._second(tenant_id, setup)
         if second is None or (second.provider, second.model) == (first.provider, first.model):
             return first, None, None
-        if not first.is_down and self._outages.admits(first.answers):
-            return first, second, None
-        if second.is_down:
+        if not first.is_down or second.is_down:
             return first, second, None
         FALLBACKS.labels(DOWN).inc()
         return second, None, Fallback(first.name, DOWN)

@@ -10,7 +10,6 @@ from datetime import timedelta
 import structlog
 
 from docuchat_chat.answers.notices import nothing_found
-from docuchat_chat.answers.outages import Outages
 from docuchat_chat.answers.ports import AnswerRequest, CounterFor, EmbeddingHolds
 from docuchat_chat.answers.prompt import CountsTokens
 from docuchat_chat.answers.release import Release
@@ -85,7 +84,6 @@ class Generator:
             policy=policy,
             owner=owner,
         )
-        self.outages = Outages()
         self._titles = titles
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -182,7 +180,6 @@ class Generator:
                 reason = outage_of(error)
                 if reason is None or live.has_begun:
                     raise
-                self.outages.note(live.served.answers, is_down=True)
                 if not await self._fallbacks.move_on(live, reason):
                     raise
                 self._spool.second(live.turn.id)
@@ -198,6 +195,7 @@ class Generator:
             question=live.turn.searched_as or live.question.text,
             max_output_tokens=policy.longest_answer(live.setup),
             tenant_id=live.turn.tenant_id,
+            patience=self._patience(live),
         )
         attempt = 1
         while True:
@@ -210,6 +208,11 @@ class Generator:
                 logger.info("provider.retrying", turn_id=str(live.turn.id), reason=error.code, attempt=attempt)
                 attempt += 1
                 await asyncio.sleep(pause.total_seconds())
+
+    def _patience(self, live: LiveTurn) -> timedelta:
+        """Return how long a provider may be silent before its first token: less where another model stands by."""
+        policy = self._policy
+        return policy.first_token_timeout if live.standby is None else policy.standby_timeout
 
     async def _stream(self, live: LiveTurn, request: AnswerRequest) -> _Ending:
         policy, turn_id, answers = self._policy, live.turn.id, live.served.answers
@@ -228,7 +231,7 @@ class Generator:
         self._board.publish(live.log)
         try:
             async with aclosing(answers.answer(request)) as pieces:
-                async with asyncio.timeout_at(began + policy.first_token_timeout.total_seconds()) as deadline:
+                async with asyncio.timeout_at(began + self._patience(live).total_seconds()) as deadline:
                     async for piece in pieces:
                         accepted = True
                         if piece.text and not live.log.texts:
@@ -263,7 +266,6 @@ class Generator:
         turn_id = live.turn.id
         if not live.has_begun and (piece.text or piece.thoughts):
             live.has_begun = True
-            self.outages.note(live.served.answers, is_down=False)
         if piece.text:
             self._show(live, release.feed(piece.text))
             if release.is_shut:

@@ -36,6 +36,8 @@ class Policy:
     source_tokens: int = 460
     """What a source may take of the hold's estimate: a chunk and its heading."""
     first_token_timeout: timedelta = timedelta(seconds=60)
+    fallback_after: timedelta = timedelta(seconds=20)
+    """As `first_token_timeout`, where another model stands by."""
     between_tokens_timeout: timedelta = timedelta(seconds=30)
     turn_timeout: timedelta = timedelta(minutes=10)
     rewriting_timeout: timedelta = timedelta(seconds=3)
@@ -63,6 +65,11 @@ class Policy:
     """Questions that are prepared at once; more wait here, in order, rather than for a connection of the pool."""
     preparation_patience: timedelta = timedelta(seconds=15)
     """How long a question waits for its turn to be prepared, before it is told to come back."""
+
+    @property
+    def standby_timeout(self) -> timedelta:
+        """How long a provider may be silent before its first token where another model stands by."""
+        return min(self.fallback_after, self.first_token_timeout)
 
     def setup(self, model: str = "") -> Setup:
         """Return what answers where no chatbot is asked; `model` empty is the default one."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from docuchat_client.models import Model
 
@@ -35,6 +35,8 @@ class AvailableModels(Model):
 
 class ProviderModel(Model):
     """A model of a provider; prices are USD per million tokens, None where there is none."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     name: str
     """As the provider calls it."""

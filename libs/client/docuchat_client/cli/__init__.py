@@ -27,6 +27,7 @@ from docuchat_client.cli.feedback import feedback, regenerate
 from docuchat_client.cli.files import files_app
 from docuchat_client.cli.following import events
 from docuchat_client.cli.groups import groups_app
+from docuchat_client.cli.model_providers import model_providers_app, models
 from docuchat_client.cli.people import invitations_app, invite, users_app
 from docuchat_client.cli.providers import providers_app
 from docuchat_client.cli.second_factor import second_factor_app
@@ -65,6 +66,7 @@ for command in (
     regenerate,
     feedback,
     search,
+    models,
     events,
     usage,
     invite,
@@ -80,6 +82,7 @@ for name, group in {
     "tenant": tenant_app,
     "domains": domains_app,
     "identity-providers": providers_app,
+    "model-providers": model_providers_app,
     "users": users_app,
     "invitations": invitations_app,
     "groups": groups_app,

@@ -12,6 +12,7 @@ import typer
 from docuchat_client.cli.auditing import audit_installation, verify_audit
 from docuchat_client.cli.dead_letters import dead_letters_app
 from docuchat_client.cli.deletions import delete_tenant, deletion_receipt, restore_tenant
+from docuchat_client.cli.model_providers import model_providers_app
 from docuchat_client.cli.operating import Given, operate
 from docuchat_client.cli.session import NO_ANSWER, AsJson, Yes, confirm, screen, table
 from docuchat_client.operators import OperatorClient
@@ -23,8 +24,9 @@ _TENANT_COLUMNS = ("id", "slug", "name", "signup", "customer_id", "created_at", 
 _USER_COLUMNS = ("email", "role", "id", "last_login_at")
 
 admin_app = typer.Typer(
-    help="Run the installation: tenants, quotas, prices, keys, dead letters. Needs an operator's credential: --key, "
-    "DOCUCHAT_OPERATOR_KEY, or a local run's, found in .local/operator.json here or in a folder above.",
+    help="Run the installation: tenants, quotas, prices, providers of models, keys, dead letters. Needs an operator's "
+    "credential: --key, DOCUCHAT_OPERATOR_KEY, or a local run's, found in .local/operator.json here or in a folder "
+    "above.",
     no_args_is_help=True,
 )
 pauses_app = typer.Typer(help="Work that waits for a model provider.", no_args_is_help=True)
@@ -32,6 +34,7 @@ admin_app.add_typer(dead_letters_app, name="dead-letters")
 admin_app.command("audit")(audit_installation)
 admin_app.command("verify-audit")(verify_audit)
 admin_app.add_typer(pauses_app, name="pauses")
+admin_app.add_typer(model_providers_app, name="model-providers")
 admin_app.command("delete-tenant")(delete_tenant)
 admin_app.command("restore-tenant")(restore_tenant)
 admin_app.command("deletion-receipt")(deletion_receipt)

@@ -52,6 +52,8 @@ class Shop:
     tag: str = ""
     script_origin: str = ""
     reports: list[str] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
+    """Further pages by their paths, as a test writes them."""
 
     def url(self, path: str = "/", host: str = "localhost") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -88,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        body = self.shop.page(parts.query).encode()
+        body = (self.shop.pages.get(parts.path) or self.shop.page(parts.query)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -79,6 +79,7 @@ class DocuChat {
       widget.destroy();
       this.widgets.delete(id);
     }
+    this.arrange();
   }
 
   /** A call as a list, as pages make them before the script is there: `["open"]`. */
@@ -95,9 +96,18 @@ class DocuChat {
 
   private add(server: string, options: Options): void {
     if (!options.chatbot || this.widgets.has(options.chatbot)) return;
-    const widget = new Widget(server, options);
+    const widget = new Widget(server, options, () => this.arrange());
     this.widgets.set(options.chatbot, widget);
+    widget.on("open", () => {
+      for (const other of this.widgets.values()) if (widget.isInTheWayOf(other)) other.close();
+    });
     for (const [name, handler, offs] of this.listeners) offs.push(widget.on(name, handler));
+  }
+
+  /** Launchers on the same side stand next to each other. */
+  private arrange(): void {
+    const places = { left: 0, right: 0 };
+    for (const widget of this.widgets.values()) if (widget.isOffered) widget.stand(places[widget.side]++);
   }
 
   private of(chatbot?: string): Widget | undefined {

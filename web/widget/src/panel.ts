@@ -21,6 +21,7 @@ export class Panel {
   readonly log: HTMLElement;
   readonly live: HTMLElement;
   readonly input: HTMLTextAreaElement;
+  readonly side: "left" | "right";
   private readonly dialog: HTMLElement;
   private readonly launcher: HTMLButtonElement;
   private readonly state: HTMLElement;
@@ -34,7 +35,8 @@ export class Panel {
   private isAnswering = false;
   private isAtEnd = true;
 
-  constructor(name: string, id: string, language: Language, position: "left" | "right", acts: PanelActs) {
+  constructor(name: string, id: string, language: Language, side: "left" | "right", acts: PanelActs) {
+    this.side = side;
     this.language = language;
     this.acts = acts;
     const say = language.say.bind(language);
@@ -135,7 +137,7 @@ export class Panel {
     );
     // a landmark of its own, so that it is found from anywhere on the page
     const region = make("div", { role: "region", "aria-label": say("title") || name }, this.dialog, this.launcher);
-    this.root = make("div", { class: `root ${position}`, dir: language.direction, lang: language.words }, region);
+    this.root = make("div", { class: `root ${side}`, dir: language.direction, lang: language.words }, region);
     const { signal } = this.ends;
     this.phone.addEventListener("change", () => this.fit(), { signal });
     window.visualViewport?.addEventListener("resize", () => this.fit(), { signal });

@@ -56,6 +56,11 @@ export class Store {
     this.write(this.origin, "", this.note);
   }
 
+  /** Take over what other pages of this tab have written since. */
+  reread(): void {
+    this.note = asNote(this.read(this.tab, "")) ?? this.note;
+  }
+
   /** Another conversation. */
   renew(): void {
     const { open, closed } = this.get();

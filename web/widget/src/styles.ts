@@ -6,6 +6,8 @@
 export const STYLES = `
 :host { all: initial !important; display: block !important; position: fixed !important; inset: auto !important;
   width: 0 !important; height: 0 !important; z-index: 2147483000 !important; }
+/* what is open stands before the launchers of other chatbots */
+:host(.opened) { z-index: 2147483001 !important; }
 @media print { :host { display: none !important; } }
 *, *::before, *::after { box-sizing: border-box; }
 [hidden] { display: none !important; }
@@ -37,8 +39,11 @@ button { background: none; border: 0; padding: 0; cursor: pointer; text-align: i
 .launcher .icon-down { opacity: 0; transform: rotate(-60deg) scale(.6); }
 .launcher[aria-expanded=true] .icon-down { opacity: 1; transform: none; }
 .launcher[aria-expanded=true] .icon-chat { opacity: 0; transform: rotate(60deg) scale(.6); }
-.right .launcher, .right .panel { right: max(20px, env(safe-area-inset-right)); }
-.left .launcher, .left .panel { left: max(20px, env(safe-area-inset-left)); }
+.right .panel { right: max(20px, env(safe-area-inset-right)); }
+.left .panel { left: max(20px, env(safe-area-inset-left)); }
+/* launchers of several chatbots stand side by side */
+.right .launcher { right: calc(max(20px, env(safe-area-inset-right)) + var(--nth, 0) * 68px); }
+.left .launcher { left: calc(max(20px, env(safe-area-inset-left)) + var(--nth, 0) * 68px); }
 
 .panel { position: fixed; bottom: calc(max(20px, env(safe-area-inset-bottom)) + 70px); width: min(408px, calc(100vw - 40px));
   height: min(660px, calc(100vh - 110px)); height: min(660px, calc(100dvh - 110px)); display: flex; flex-direction: column;

@@ -120,6 +120,17 @@ export class Talk {
     this.stage.redraw();
   }
 
+  /** Forget what was shown, for pages between may have gone on with it: `restore` then shows what there is. */
+  reread(): void {
+    this.store.reread();
+    this.reading?.stops.abort();
+    this.reading = undefined;
+    this.entries = [];
+    this.restoring = undefined;
+    this.stage.answering(false);
+    if (!this.store.get().asked) this.stage.redraw();
+  }
+
   /** Ask the question of an entry once more, or read on where the connection was lost. */
   retry(entry: Entry): void {
     if (this.reading) return;

@@ -32,9 +32,12 @@ export class Widget implements Stage {
   private announcer: Announcer;
   private drawing: ReturnType<typeof setTimeout> | undefined;
   private isLeaving = false;
+  private readonly arranged: () => void;
 
-  constructor(server: string, options: Options) {
+  /** `arranged` is called when the launcher may stand elsewhere than before, or has come or gone. */
+  constructor(server: string, options: Options, arranged: () => void) {
     this.options = options;
+    this.arranged = arranged;
     this.store = new Store(options.chatbot, server);
     this.talk = new Talk(server, options.chatbot, this.store, this, this.ends.signal);
     this.host.attachShadow({ mode: "open" }).adoptedStyleSheets = [styleSheet()];
@@ -50,9 +53,27 @@ export class Widget implements Stage {
     void this.begin();
   }
 
+  get isOffered(): boolean {
+    return this.panel.isOffered;
+  }
+
+  get side(): "left" | "right" {
+    return this.panel.side;
+  }
+
+  /** Leave this many places to launchers of other chatbots. */
+  stand(places: number): void {
+    this.host.style.setProperty("--nth", String(places));
+  }
+
+  /** Whether the panels of both would lie on each other. */
+  isInTheWayOf(other: Widget): boolean {
+    return this !== other && (this.side === other.side || this.panel.isPhone);
+  }
+
   open(takesFocus = true): void {
     if (!this.panel.isOpen) {
-      this.panel.show(true, takesFocus);
+      this.show(true, takesFocus);
       this.store.change({ open: true });
       this.emit("open", {});
     } else if (takesFocus) this.panel.input.focus();
@@ -62,7 +83,7 @@ export class Widget implements Stage {
 
   close(): void {
     if (!this.panel.isOpen) return;
-    this.panel.show(false, this.host.shadowRoot?.activeElement !== null);
+    this.show(false, this.host.shadowRoot?.activeElement !== null);
     this.store.change({ open: false, closed: true });
     this.emit("close", {});
   }
@@ -180,7 +201,7 @@ export class Widget implements Stage {
       return;
     }
     this.rebuild();
-    this.panel.offer(true);
+    this.offer(true);
     const { open, asked, closed } = this.store.get();
     const isFirst = this.options.open && !asked && !closed;
     // a panel over a whole phone is opened by its reader
@@ -197,9 +218,19 @@ export class Widget implements Stage {
     const known = asError(error);
     this.paint();
     this.redraw();
-    this.panel.offer(known.isPassing || known.status === 429);
+    this.offer(known.isPassing || known.status === 429);
     this.panel.tell(troubleOf(known, this.language).text);
     this.report(error);
+  }
+
+  private offer(isOffered: boolean): void {
+    this.panel.offer(isOffered);
+    this.arranged();
+  }
+
+  private show(isOpen: boolean, takesFocus: boolean): void {
+    this.host.classList.toggle("opened", isOpen);
+    this.panel.show(isOpen, takesFocus);
   }
 
   private build(): [Language, Panel, Announcer] {
@@ -230,11 +261,11 @@ export class Widget implements Stage {
     this.announcer.stop();
     [this.language, this.panel, this.announcer] = this.build();
     this.paint();
-    this.panel.offer(isOffered);
+    this.offer(isOffered);
     this.panel.input.value = words;
     this.redraw();
     this.panel.answering(this.talk.isAnswering);
-    this.panel.show(isOpen, false);
+    this.show(isOpen, false);
   }
 
   private paint(): void {
@@ -289,7 +320,15 @@ export class Widget implements Stage {
   private leave(isLeaving: boolean): void {
     const isBack = this.isLeaving && !isLeaving;
     this.isLeaving = isLeaving;
-    if (isBack) this.connected(true);
+    if (!isBack) return;
+    this.tell(null);
+    // the pages between may have gone on with the conversation, or begun another
+    this.talk.reread();
+    const { open } = this.store.get();
+    if (!open) this.close();
+    else if (this.panel.isOpen || !this.panel.isPhone) this.open(false);
+    if (!this.talk.chatbot) void this.begin();
+    else void this.talk.restore();
   }
 
   private connected(isConnected: boolean): void {

@@ -457,3 +457,25 @@ async def test_a_stop_while_the_turn_moves_on_is_one_end(two: Any) -> None:
     live.stop()
     await live.finished.wait()
     assert live.outcome.state is TurnState.STOPPED and [entry[0] for entry in await booked(two)] == ["openai"]
+    two.second_holds.gate.set()  # usage holds what it was asked for, whoever has left
+    await eventually(lambda: bool(two.second_holds.opened) and two.second_holds.released != [])
+    assert two.second_holds.open_holds.keys() <= {live.turn.hold_id}
+
+
+async def test_a_stop_while_a_move_fails_leaves_nothing_held(two: Any) -> None:
+    two.model.scripts = [[ProviderTimeout()]]
+    live = await begin(two)
+    moving, gone_on = asyncio.Event(), asyncio.Event()
+
+    async def not_made(*_: object) -> bool:
+        moving.set()
+        await gone_on.wait()
+        raise UpstreamUnavailable
+
+    two.generator._fallbacks._write = not_made
+    await moving.wait()
+    live.stop()
+    gone_on.set()
+    await live.finished.wait()
+    await eventually(lambda: two.second_holds.released != [])
+    assert two.second_holds.open_holds.keys() <= {live.turn.hold_id}

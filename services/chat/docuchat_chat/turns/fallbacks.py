@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from docuchat_chat.answers.domain import Hold
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.ports import AnswerModels, CounterFor, EmbeddingHolds, ServedModel
 from docuchat_chat.answers.prompt import count_prompt
@@ -96,6 +97,7 @@ class Fallbacks:
         self._counter_for = counter_for
         self._policy = policy
         self._owner = owner
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def move_on(self, live: LiveTurn, reason: str) -> bool:
         """Let the second model answer a turn of which nothing was shown; False when none can."""
@@ -107,10 +109,15 @@ class Fallbacks:
         # What the first call cannot cost any more must not stand in the way of the second.
         await self._holds.renew(turn.hold_id, used.input_tokens if used is not None else 0)
         tokens = await self._count(live, second)
+        most = self._policy.longest_answer(live.setup)
+        opening = asyncio.create_task(
+            self._second_holds.open(turn.caller, second, tokens, most, terms_of(turn.chatbot_id))
+        )
         try:
-            hold = await self._second_holds.open(
-                turn.caller, second, tokens, self._policy.longest_answer(live.setup), terms_of(turn.chatbot_id)
-            )
+            hold = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._return_later(opening)
+            raise
         except DocuChatError as error:
             logger.warning("fallback.not_held", turn_id=str(turn.id), reason=error.code)
             return False
@@ -119,6 +126,8 @@ class Fallbacks:
             is_moved = await asyncio.shield(moving)
         except asyncio.CancelledError:
             await asyncio.wait({moving})  # the turn is one call's or the other's, and must be known for which
+            if moving.exception() is not None or not moving.result():
+                self._return_later(opening)
             raise
         except UpstreamUnavailable as error:
             logger.warning("fallback.not_declared", turn_id=str(turn.id), reason=error.code)
@@ -150,6 +159,19 @@ class Fallbacks:
             fallback=stored.fallback,
         )
         return True
+
+    def _return_later(self, opening: asyncio.Task[Hold]) -> None:
+        """Release a hold that a stopped turn does not need, while whoever stopped it is not kept waiting."""
+        returning = asyncio.create_task(self._give_back(opening))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+
+    async def _give_back(self, opening: asyncio.Task[Hold]) -> None:
+        try:
+            hold = await opening
+        except DocuChatError:
+            return
+        await self._second_holds.release(hold.id)
 
     async def _count(self, live: LiveTurn, second: ServedModel) -> int:
         first, counter = self._counter_for(live.turn.provider_model), self._counter_for(second.model)

@@ -115,6 +115,13 @@ class Asking(Calls):
         path = f"/v1/messages/{message_id}/regenerate"
         return await self._asked(Answer, path, given(model=model), idempotency_key)
 
+    async def begin_regenerated(
+        self, message_id: UUID | str, *, model: str | None = None, idempotency_key: str | None = None
+    ) -> Begun:
+        """As `regenerate`, and go on at once; `events` tells of the answer, `resume` reads it."""
+        body = {**given(model=model), "detach": True}
+        return await self._asked(Begun, f"/v1/messages/{message_id}/regenerate", body, idempotency_key)
+
     def stream_regenerated(self, message_id: UUID | str, *, model: str | None = None) -> AnswerStream:
         """As `regenerate`, as it is made."""
         return self._streamed(f"/v1/messages/{message_id}/regenerate", given(model=model))
@@ -125,6 +132,13 @@ class Asking(Calls):
         """Ask a question in other words, beside the one that was asked."""
         path = f"/v1/messages/{message_id}/edit"
         return await self._asked(Answer, path, given(message=message, model=model), idempotency_key)
+
+    async def begin_edited(
+        self, message_id: UUID | str, message: str, *, model: str | None = None, idempotency_key: str | None = None
+    ) -> Begun:
+        """As `edit_message`, and go on at once; `events` tells of the answer, `resume` reads it."""
+        body = {**given(message=message, model=model), "detach": True}
+        return await self._asked(Begun, f"/v1/messages/{message_id}/edit", body, idempotency_key)
 
     def stream_edited(self, message_id: UUID | str, message: str, *, model: str | None = None) -> AnswerStream:
         """As `edit_message`, as it is made."""

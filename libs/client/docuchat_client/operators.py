@@ -164,6 +164,11 @@ class OperatorClient:
         found = await self.find_user(tenant, user)
         return await self._send("PATCH", f"tenants/{tenant}/users/{found['id']}", {"role": role}, repeatable=True)
 
+    async def set_active(self, tenant: str, user: str, *, is_active: bool) -> dict[str, Any]:
+        """Shut a user (an id or e-mail address) out, or let in again; it is felt within seconds."""
+        found, body = await self.find_user(tenant, user), {"active": is_active}
+        return await self._send("PATCH", f"tenants/{tenant}/users/{found['id']}", body, repeatable=True)
+
     async def reset_sign_in(self, tenant: str, user: str, *, second_factors: bool = False) -> dict[str, Any]:
         """End all sessions of a user (an id or e-mail address), and forget failed guesses and known devices.
 

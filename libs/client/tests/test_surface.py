@@ -18,7 +18,7 @@ from docuchat_client.operators import OperatorClient, OperatorKey
 
 from .calls import BY_OPENAI, CALLS, OPERATING
 from .conftest import CHAT, Service
-from .documented import Documented, openapi
+from .documented import Documented, openapi, resolved
 
 WITHOUT_A_METHOD = {
     "home": "the page that a browser sees at /",
@@ -42,6 +42,22 @@ WITHOUT_A_METHOD = {
 }  # fmt: skip
 """Operations that a Python program needs no method for, and why; those of SCIM are an identity provider's."""
 
+NOT_SAID = {
+    "cursor": "lists are followed to their end, as iterators",
+    "encoding_format": "vectors are lists of numbers",
+    "last_event_id": "`events(since=…)` says it in the header",
+    "seconds": "a stream that ends is opened again",
+    "ticket": "for a browser, whose EventSource sends no header",
+    "user": "taken without effect, for OpenAI's clients",
+    "username": "said in place of an address",
+    "signup_open": "`signup` says more",
+    "challenge": "said for an address that this client has asked about before",
+    "device": "as above",
+    "tenant": "`AsyncDocuChat(tenant=…)` says it in a header",
+    "purpose": "`openai().files.create` says it, and reads the answer",
+}
+"""What operations can be told that is said in another way, or needs not be said; with the reason."""
+
 
 @pytest.fixture
 def documented(service: Service) -> Documented:
@@ -52,6 +68,15 @@ def operations() -> dict[str, dict[str, Any]]:
     """The document's operations by their names, without the directory's."""
     found = (o for path, item in openapi()["paths"].items() for o in item.values() if not path.startswith("/scim/"))
     return {operation["operationId"]: operation for operation in found}
+
+
+def told(name: str) -> set[str]:
+    """What an operation can be told, in its address and its body."""
+    operation = operations()[name]
+    bodies = operation.get("requestBody", {}).get("content", {}).values()
+    schemas = [resolved(one) for body in bodies for one in body["schema"].get("anyOf", [body["schema"]])]
+    known = {member for schema in schemas for member in schema.get("properties", {})}
+    return known | {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
 
 
 async def finished(made: Any) -> None:
@@ -75,6 +100,8 @@ async def test_every_operation_has_a_method(documented: Documented, service: Ser
     async with OperatorClient(OperatorKey(service.url, "key")) as operator:
         for operate in OPERATING:
             await finished(operate(operator))
+
+    assert {name: left for name, said in documented.said.items() if (left := told(name) - said - NOT_SAID.keys())} == {}
 
     client = AsyncDocuChat(service.url, access_token="text")
     async with client, client.openai() as compatible:

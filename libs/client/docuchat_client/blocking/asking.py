@@ -118,6 +118,12 @@ class BlockingAsking(Blocking):
         """Have the question of an answer answered once more; both answers stay, beside each other."""
         return self._loop.run(self._client.regenerate(message_id, model=model, idempotency_key=idempotency_key))
 
+    def begin_regenerated(
+        self, message_id: UUID | str, *, model: str | None = None, idempotency_key: str | None = None
+    ) -> Begun:
+        """As `regenerate`, and go on at once; `events` tells of the answer, `resume` reads it."""
+        return self._loop.run(self._client.begin_regenerated(message_id, model=model, idempotency_key=idempotency_key))
+
     def stream_regenerated(self, message_id: UUID | str, *, model: str | None = None) -> BlockingAnswerStream:
         """As `regenerate`, as it is made."""
         return BlockingAnswerStream(self._loop, self._client.stream_regenerated(message_id, model=model))
@@ -128,6 +134,14 @@ class BlockingAsking(Blocking):
         """Ask a question in other words, beside the one that was asked."""
         return self._loop.run(
             self._client.edit_message(message_id, message, model=model, idempotency_key=idempotency_key)
+        )
+
+    def begin_edited(
+        self, message_id: UUID | str, message: str, *, model: str | None = None, idempotency_key: str | None = None
+    ) -> Begun:
+        """As `edit_message`, and go on at once; `events` tells of the answer, `resume` reads it."""
+        return self._loop.run(
+            self._client.begin_edited(message_id, message, model=model, idempotency_key=idempotency_key)
         )
 
     def stream_edited(self, message_id: UUID | str, message: str, *, model: str | None = None) -> BlockingAnswerStream:

@@ -70,6 +70,10 @@ class BlockingOperatorClient(Blocking):
         """Give a user (an id or e-mail address) another role."""
         return self._loop.run(self._client.set_role(tenant, user, role))
 
+    def set_active(self, tenant: str, user: str, *, is_active: bool) -> dict[str, Any]:
+        """Shut a user (an id or e-mail address) out, or let in again; it is felt within seconds."""
+        return self._loop.run(self._client.set_active(tenant, user, is_active=is_active))
+
     def reset_sign_in(self, tenant: str, user: str, *, second_factors: bool = False) -> dict[str, Any]:
         """End all sessions of a user (an id or e-mail address), and forget failed guesses and known devices.
 

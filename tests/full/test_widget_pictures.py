@@ -70,6 +70,7 @@ _FACTS: Final = """
   return {
     cut,
     covered,
+    alone: all('.words .cite').filter((it) => it.closest('.held')?.getClientRects().length !== 1).length,
     isInView: panel.left >= 0 && panel.top >= 0 && panel.right <= innerWidth && panel.bottom <= innerHeight,
     isWide: document.documentElement.scrollWidth > innerWidth,
     direction: getComputedStyle(one('.log')).direction,
@@ -131,7 +132,7 @@ async def test_it_looks_as_it_should_by_day_by_night_and_on_a_phone(
                 assert words["found"] in facts[1]["text"] and words["page"] in facts[1]["text"], facts[1]["text"]
                 assert await faults(page, axe) == []
                 for fact in facts:
-                    assert (fact["cut"], fact["covered"]) == ([], []), name
+                    assert (fact["cut"], fact["covered"], fact["alone"]) == ([], [], 0), name
                     assert fact["isInView"] and not fact["isWide"], name
                     assert fact["direction"] == words["direction"], name
                     contrast = fact["day"] - fact["ink"]

@@ -81,18 +81,39 @@ function renderTable(block: Extract<Block, { type: "table" }>, dir: string | nul
 const TAGS = { strong: "strong", emphasis: "em", deleted: "del" } as const;
 
 function renderInline(children: Inline[], cite: Cite): Node[] {
-  return children.map((child) => {
+  const nodes: Node[] = [];
+  for (const child of children) {
     switch (child.type) {
       case "text":
-        return document.createTextNode(child.text);
+        nodes.push(document.createTextNode(child.text));
+        break;
       case "break":
-        return make("br");
+        nodes.push(make("br"));
+        break;
       case "code":
-        return make("code", { dir: "auto" }, child.text);
-      case "citation":
-        return cite(child.number) ?? document.createTextNode(`[${child.number}]`);
+        nodes.push(make("code", { dir: "auto" }, child.text));
+        break;
+      case "citation": {
+        const mark = cite(child.number);
+        if (mark) hold(nodes, mark);
+        else nodes.push(document.createTextNode(`[${child.number}]`));
+        break;
+      }
       default:
-        return make(TAGS[child.type], {}, ...renderInline(child.children, cite));
+        nodes.push(make(TAGS[child.type], {}, ...renderInline(child.children, cite)));
     }
-  });
+  }
+  return nodes;
+}
+
+/** Put a mark on the line of the short word that it follows. */
+function hold(nodes: Node[], mark: Node): void {
+  const before = nodes.at(-1);
+  const word = before instanceof Text && /(?<!\S)\S{1,16} ?$/.exec(before.data)?.[0];
+  if (!word) {
+    nodes.push(mark);
+    return;
+  }
+  before.data = before.data.slice(0, -word.length);
+  nodes.push(make("span", { class: "held" }, word, mark));
 }

@@ -109,6 +109,7 @@ button { background: none; border: 0; padding: 0; cursor: pointer; text-align: i
 .writing > ol:last-child > li:last-child::after { content: ""; display: inline-block; width: 7px; height: 14px;
   margin-inline-start: 4px; border-radius: 2px; vertical-align: -2px; background: var(--accent); animation: blink 1s steps(2) infinite; }
 @keyframes blink { 50% { opacity: 0; } }
+.held { white-space: nowrap; }
 .cite { display: inline-grid; place-items: center; min-width: 18px; height: 18px; padding: 0 4px; margin-inline: 2px 1px;
   border-radius: 6px; font-size: 11.5px; font-weight: 600; line-height: 1; vertical-align: 1.5px; background: var(--tint);
   color: var(--on-tint); position: relative; }

@@ -45,6 +45,8 @@ MOST_BYTES = 32
 """Of an answer, for each number of a vector: base64 takes six, an indented list of decimals thirty."""
 SLACK = 64 * 1024
 """Bytes of an answer besides."""
+_LONG = 4_000
+"""Characters; counting more takes too long for the event loop."""
 _ABOUT_THE_TEXTS = (400, 413, 422)
 _LOST_ANSWER = "The embedding provider's answer was lost."
 
@@ -94,7 +96,10 @@ class OpenAIEmbedder:
         vectors = np.empty((len(texts), self._space.dimension), np.float32)
         cost = Cost(0, 0)
         try:
-            for start, batch, counted in self._split(texts):
+            # Beside the loop: a batch of a worker is a second of counting.
+            is_short = sum(map(len, texts)) < _LONG
+            split = self._split(texts) if is_short else await asyncio.to_thread(self._split, texts)
+            for start, batch, counted in split:
                 for attempt in (1, 2):
                     content = await self._request(batch, counted)
                     rows, used = self._read(content, len(batch), counted)
@@ -117,8 +122,9 @@ class OpenAIEmbedder:
         requests: list[tuple[int, list[str], int]] = []
         for index, text in enumerate(texts):
             # providers refuse an empty input
-            fitted = self._counter.truncate(text, LONGEST_INPUT) or " "
-            count = self._counter.count(fitted)
+            fitted, count = self._counter.fit(text, LONGEST_INPUT)
+            if not fitted:
+                fitted, count = " ", 1
             if requests:
                 start, batch, counted = requests[-1]
                 if len(batch) < MOST_INPUTS and counted + count <= MOST_TOKENS:

@@ -41,14 +41,18 @@ class TokenCounter:
 
     def truncate(self, text: str, limit: int) -> str:
         """The longest beginning of the text of at most `limit` tokens, never ending in half a character."""
+        return self.fit(text, limit)[0]
+
+    def fit(self, text: str, limit: int) -> tuple[str, int]:
+        """As `truncate`, with the tokens of what is left."""
         tokens = self._encoding.encode_ordinary(text)
         if len(tokens) <= limit:
-            return text
+            return text, len(tokens)
         end = limit
         while end > 0:
             head = self._encoding.decode_bytes(tokens[:end]).decode("utf-8", errors="ignore")
             # a cut inside a character leaves fewer characters; a cut inside a word may also count more tokens by itself
-            if len(self._encoding.encode_ordinary(head)) <= limit:
-                return head
+            if (count := len(self._encoding.encode_ordinary(head))) <= limit:
+                return head, count
             end -= 1
-        return ""
+        return "", 0

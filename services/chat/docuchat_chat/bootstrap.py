@@ -20,7 +20,7 @@ from docuchat_chat.answers import extractive
 from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.answers.service import Retrieval, SearchService
 from docuchat_chat.attachments.service import AttachmentService
-from docuchat_chat.bootstrap_providers import open_providers
+from docuchat_chat.bootstrap_providers import open_providers, standby_checks
 from docuchat_chat.chatbots.service import ChatbotService
 from docuchat_chat.chatbots.upkeep import ChatbotUpkeep
 from docuchat_chat.chatbots.versions import Versions
@@ -245,7 +245,12 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             background=background,
             dead_letters=dead_letters,
             checks={"postgres": database.check, "auth": verifier.check, "usage": usage.check},
-            watched={"rabbitmq": broker.check, "redis": board.check, "spool": spool.check},
+            watched={
+                "rabbitmq": broker.check,
+                "redis": board.check,
+                "spool": spool.check,
+                **standby_checks(settings, models),
+            },
         )
 
 

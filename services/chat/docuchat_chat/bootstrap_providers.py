@@ -20,17 +20,20 @@ from docuchat_chat.answers.extractive_model import ExtractiveModel
 from docuchat_chat.answers.ports import AnswerModels
 from docuchat_chat.providers.catalogue import Catalogue
 from docuchat_chat.providers.domain import Provider, environments
-from docuchat_chat.providers.models import ProvidedModels, WatchedModel
+from docuchat_chat.providers.models import ForEverybody, ProvidedModels, WatchedModel
 from docuchat_chat.providers.ports import OpenedProvider
 from docuchat_chat.providers.probing import EVERY, Probing
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.service import ProviderService
+from docuchat_chat.providers.upkeep import EVERY as MENDED_EVERY
+from docuchat_chat.providers.upkeep import Upkeep
 from docuchat_chat.settings import Settings
 from docuchat_chat.transaction import ChatTx
 from docuchat_common.background import Background
 from docuchat_common.clock import SystemClock
 from docuchat_common.db import UnitOfWork
 from docuchat_common.http.client import ServiceClient
+from docuchat_common.http.health import Check
 from docuchat_models.embeddings import Embedder
 from docuchat_models.errors import ProviderRefused
 from docuchat_models.providers import provider_name
@@ -49,7 +52,9 @@ async def open_providers(
 ) -> tuple[ProvidedModels, ProviderService]:
     """Return every model that may be asked, those of the environment among them, and what is done with providers."""
     internal_token = settings.internal_token.get_secret_value()
-    keys, prices = SealedKeys(internal_token), UsagePrices(usage, internal_token)
+    token_before = settings.internal_token_before and settings.internal_token_before.get_secret_value()
+    keys, prices = SealedKeys(internal_token, token_before or None), UsagePrices(usage, internal_token)
+    upkeep = Upkeep(transactions, prices, keys)
     policy = settings.egress_policy()
     patience = max(settings.provider_first_token_timeout, settings.provider_between_tokens_timeout)
 
@@ -83,6 +88,9 @@ async def open_providers(
     background.every("provider_health", timedelta(seconds=1), watch.share)
     probing = Probing(transactions, clients, watch, SystemClock(), environment=own and own[0])
     background.every("provider_probes", EVERY, probing.sweep)
+    background.every("provider_prices", MENDED_EVERY, upkeep.tell_prices)
+    if token_before:
+        background.every("provider_keys", timedelta(hours=1), upkeep.seal_anew)
     background.every("unused_provider_clients", IDLE / 5, clients.sweep)
     models = ProvidedModels(
         await _environment(settings, embedder, own and own[0], clients, watch),
@@ -92,7 +100,7 @@ async def open_providers(
         watch,
     )
     return models, ProviderService(
-        transactions, keys, policy, catalogue, clients, watch, prices, environment=own and own[0]
+        transactions, keys, policy, catalogue, clients, watch, prices, upkeep, environment=own and own[0]
     )
 
 
@@ -132,3 +140,9 @@ async def _environment(
         settings.models(),
         is_down=lambda: watch.of(provider.id).state == "down",
     )
+
+
+def standby_checks(settings: Settings, models: AnswerModels) -> dict[str, Check]:
+    """Return what tells in health and log that FALLBACK_MODEL names nothing; nothing fails for it."""
+    name = settings.fallback_model
+    return {"fallback_model": ForEverybody(models, "FALLBACK_MODEL", name).check} if name else {}

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from docuchat_chat.answers import extractive
@@ -26,6 +26,9 @@ class Settings(ServiceSettings, EmbeddingSettings, EgressSettings):
     usage_url: ServiceUrl = "http://127.0.0.1:8003"
     public_url: Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:8000"
     """The gateway as browsers know it: links to shared chats lead there."""
+
+    internal_token_before: SecretStr | None = None
+    """The INTERNAL_TOKEN before: keys of providers open under it, and are sealed anew."""
 
     openai_model: str = "gpt-4o-mini"
     allowed_models: Annotated[tuple[str, ...], NoDecode] = ()

@@ -22,8 +22,10 @@ from docuchat_chat.adapters.provider_health import RedisWatch
 from docuchat_chat.answers.environment import EnvironmentModels
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.ports import ServedModel
+from docuchat_chat.answers.prompt import count_prompt
 from docuchat_chat.chatbots.domain import Config, NewChatbot
 from docuchat_chat.chatbots.service import ChatbotService
+from docuchat_chat.conversations.errors import MessageTooLong
 from docuchat_chat.mcp.schemas import AskResult
 from docuchat_chat.openai_api.completions import completion_of
 from docuchat_chat.openai_api.responses import Given
@@ -60,11 +62,13 @@ class TwoModels:
         self._world = world
         self.spare = fakes.ScriptedModel(scripts=[["Two years [1].", "stop"]], usage=FIGURES)
         self.down: set[str] = set()
+        self.asked: list[int] = []
         self.first: EnvironmentModels | None = None
+        self.window: int | None = None
 
     async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
         if model == SECOND:
-            return ServedModel(SECOND, "spare", "small", self.spare, is_down=SECOND in self.down)
+            return ServedModel(SECOND, "spare", "small", self.spare, SECOND in self.down, self.window)
         if model == FIRST and self.first is not None and not self.down:
             return await self.first.find(tenant_id, model)
         if model == FIRST:
@@ -340,6 +344,32 @@ async def test_a_model_that_stands_by_for_itself_or_is_not_allowed_is_none(two: 
     for standby in (FIRST, "gone/model"):
         two.with_policy(fallback_model=standby)
         assert (await two.ask())[-1]["code"] == "provider_error"
+
+
+async def test_a_prompt_and_its_answer_fit_into_the_window_of_who_answers_and_of_who_stands_by(two: Any) -> None:
+    counter = two.counters("small")
+
+    def within(window: int) -> Any:
+        async def answer(request: Any) -> AsyncIterator[Piece]:
+            tokens = count_prompt(request.messages, counter) + request.max_output_tokens
+            two.models.asked.append(tokens)
+            if tokens > window:
+                raise ProviderRefused("The prompt is too long for the model.")
+            yield Piece("Two years [1].")
+            yield Piece(finish_reason="stop")
+
+        return answer
+
+    for window in (4000, 1200):
+        two.models.window, two.models.spare.answer = window, within(window)
+        for down in (set(), {FIRST}):
+            two.models.down = down
+            two.model.scripts = [[ProviderFailed()]]
+            assert (await two.ask())[-1]["model"] == SECOND
+    assert len(two.models.asked) == 4
+    two.models.window = 256
+    with pytest.raises(MessageTooLong):
+        await two.ask()
 
 
 # --- who dies, and when

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as redis
 from aiohttp import web
+from structlog.testing import capture_logs
 from yarl import URL
 
 from docuchat_chat.adapters.openai_model import open_provider
@@ -44,12 +45,13 @@ from docuchat_chat.providers.errors import (
     ProviderNotFound,
     ProviderOfPlatform,
 )
-from docuchat_chat.providers.models import ProvidedModels
+from docuchat_chat.providers.models import ForEverybody, ProvidedModels
 from docuchat_chat.providers.ports import OpenedProvider
 from docuchat_chat.providers.probing import Probing
 from docuchat_chat.providers.schemas import ProviderView
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.service import Owner, ProviderService
+from docuchat_chat.providers.upkeep import Upkeep
 from docuchat_chat.providers.watching import WELL
 from docuchat_common.clock import SystemClock
 from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
@@ -67,6 +69,10 @@ def new(name: str = "fireworks", base_url: str = "https://api.fireworks.ai/v1", 
     return NewProvider(
         name, base_url, **{"auth": Auth.BEARER, "query": {}, "models": (LLAMA,), "is_enabled": True} | fields
     )
+
+
+def nowhere(*_: Any) -> Any:
+    raise UpstreamUnavailable
 
 
 class Stub:
@@ -119,11 +125,14 @@ class Told:
     def __init__(self) -> None:
         self.heard: list[tuple[str, tuple[ProviderModel, ...]]] = []
         self.away = False
+        self.falls_after = False
 
     async def put(self, provider: Provider) -> None:
         if self.away:
             raise UpstreamUnavailable
         self.heard.append((provider.book_name, provider.models))
+        if self.falls_after:
+            raise UpstreamUnavailable
 
 
 class Desk:
@@ -134,6 +143,7 @@ class Desk:
         self.keys = SealedKeys("the installation's secret, as long as it is")
         self.watch, self.catalogue = RedisWatch(client), Catalogue(world.transactions)
         self.prices = Told()
+        self.upkeep = Upkeep(world.transactions, self.prices, self.keys)
         self.policy, self.opened = EgressPolicy(), []
         self.clients = ProviderClients(self.open)
         self.providers = self.service()
@@ -151,6 +161,7 @@ class Desk:
             self.clients,
             self.watch,
             self.prices,
+            self.upkeep,
             environment,
         )
 
@@ -368,6 +379,37 @@ async def test_another_replica_knows_of_a_change_within_its_time_and_asks_no_mor
     assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is None
 
 
+async def test_a_model_that_only_embeds_is_not_listed_as_one_that_answers(desk: Desk) -> None:
+    embeds = ProviderModel("embed", embedding=Decimal("0.1"))
+    free, both = ProviderModel("free"), ProviderModel("both", Decimal(1), embedding=Decimal(1), context_window=512)
+    await desk.make(desk.acme, models=(embeds, free, both))
+    tenant_id = desk.acme.caller.tenant_id
+    listed = {each.name: each.context_window for each in await desk.models().list_models(tenant_id)}
+    assert listed == {"fireworks/free": None, "fireworks/both": 512}
+    with pytest.raises(ModelNotAllowed):
+        await desk.models().find(tenant_id, "fireworks/embed")
+    assert desk.prices.heard[-1][1] == (embeds, free, both)
+
+
+async def test_a_fallback_model_that_is_not_there_is_said_in_health_and_log_until_it_is(desk: Desk) -> None:
+    named = ForEverybody(desk.models(("gpt-4o",)), "FALLBACK_MODEL", "house/accounts/llama")
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(ModelNotAllowed, match="FALLBACK_MODEL"):
+                await named.check()
+    assert [(line["event"], line["model"]) for line in logs] == [("model.not_there", "house/accounts/llama")]
+    await desk.make(desk.acme, name="house")
+    with pytest.raises(ModelNotAllowed):
+        await named.check()
+    await desk.make(desk.platform, name="fireworks")
+    await ForEverybody(desk.models(), "FALLBACK_MODEL", "fireworks/accounts/llama").check()
+    await ForEverybody(desk.models(("gpt-4o",)), "FALLBACK_MODEL", "gpt-4o").check()
+    desk.catalogue = Catalogue(nowhere)
+    gone = desk.models()
+    with pytest.raises(UpstreamUnavailable):
+        await ForEverybody(gone, "FALLBACK_MODEL", "other/llama").check()
+
+
 async def test_a_bare_name_never_needs_the_table(desk: Desk) -> None:
     def nobody(*_: Any) -> Any:
         raise AssertionError("the table was read")
@@ -385,9 +427,7 @@ async def test_a_name_that_leads_inside_is_not_called_for_a_tenant(desk: Desk, s
     inside = (await stub.serve(stack)).replace("127.0.0.1", "localhost")
     port = int(inside.split(":")[2].removesuffix("/v1"))
     desk.policy = EgressPolicy(allow_http=True, ports=frozenset({port}))
-    desk.providers = ProviderService(
-        desk.world.transactions, desk.keys, desk.policy, desk.catalogue, desk.clients, desk.watch, desk.prices
-    )
+    desk.providers = desk.service()
     made = await desk.make(desk.acme, base_url=inside)
     with pytest.raises(ProviderFailed):
         await desk.ask("fireworks/accounts/llama")
@@ -580,3 +620,58 @@ async def test_usage_knows_the_prices_before_anybody_can_ask(desk: Desk) -> None
     desk.prices.away = False
     await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": ()}))
     assert desk.prices.heard[1:] == [(made.book_name, ())]
+
+
+async def test_prices_of_a_change_that_was_not_committed_are_told_as_the_row_has_them(desk: Desk) -> None:
+    async def fail(*_: Any) -> None:
+        raise UpstreamUnavailable("The COMMIT failed.")
+
+    with pytest.raises(UpstreamUnavailable):
+        await desk.providers.create(desk.acme, new(), KEY, fail)
+    assert len(desk.prices.heard) == 1 and await desk.names(desk.acme) == []
+    await desk.upkeep.tell_prices()
+    assert len(desk.prices.heard) == 1, "what is not there is not asked"
+    made = await desk.make(desk.acme)
+    dear = ProviderModel(LLAMA.name, Decimal(9), Decimal(9))
+    desk.prices.falls_after = True
+    with pytest.raises(UpstreamUnavailable):
+        await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": (dear,)}))
+    desk.prices.falls_after = False
+    assert desk.prices.heard[-1] == (made.book_name, (dear,)), "usage has prices of a change that is not there"
+    await desk.upkeep.tell_prices()
+    assert desk.prices.heard[-1] == (made.book_name, (LLAMA,))
+
+
+async def test_prices_that_a_process_died_over_are_told_in_a_round_over_all_rows(desk: Desk) -> None:
+    owners = (("a", desk.acme), ("p", desk.platform), ("b", desk.other))
+    made = [await desk.make(owner, name=f"{name}{n}") for n in range(6) for name, owner in owners]
+    desk.prices.heard.clear()
+    another = Upkeep(desk.world.transactions, desk.prices, desk.keys)
+    for _ in range(2):
+        await another.tell_prices()
+    assert sorted(desk.prices.heard) == sorted((each.book_name, each.models) for each in made)
+    desk.prices.away = True
+    with pytest.raises(UpstreamUnavailable):
+        await another.tell_prices()
+
+
+async def test_another_internal_token_takes_over_the_keys_of_the_one_before(desk: Desk) -> None:
+    made = await desk.make(desk.acme)
+    shared, without = await desk.make(desk.platform, name="house"), await desk.make(desk.acme, None, name="bare")
+    assert made.sealed_key is not None and shared.sealed_key is not None
+    old = "the installation's secret, as long as it is"
+    both, new_alone = (
+        SealedKeys("another secret of the installation", old),
+        SealedKeys("another secret of the installation"),
+    )
+    assert both.open(made.sealed_key, made.tenant_id, made.id) == KEY
+    assert new_alone.open(made.sealed_key, made.tenant_id, made.id) is None
+    for _ in range(2):
+        await Upkeep(desk.world.transactions, desk.prices, both).seal_anew()
+        for before in (made, shared):
+            async with desk.world.transactions.system() as tx:
+                after = await tx.providers.find_any(before.id)
+            assert after is not None and after.sealed_key is not None and after.revision == before.revision
+            assert new_alone.open(after.sealed_key, after.tenant_id, after.id) == KEY
+            assert desk.keys.open(after.sealed_key, after.tenant_id, after.id) is None
+    assert (await desk.providers.get(desk.acme, without.id)).sealed_key is None

@@ -183,6 +183,8 @@ class ServedModel:
     answers: AnswerModel
     is_down: bool = False
     """Whether its provider is known to answer nobody at the moment."""
+    context_window: int | None = None
+    """Tokens that it takes, question and answer together; None where nobody said."""
 
 
 class AnswerModels(Protocol):

@@ -89,6 +89,6 @@ class Catalogue:
 def _find(providers: Sequence[Provider], name: str) -> tuple[Provider, ProviderModel] | None:
     of_provider, _, of_model = name.partition("/")
     for provider in providers:
-        if provider.name == of_provider and (model := provider.find_model(of_model)) is not None:
+        if provider.name == of_provider and (model := provider.find_model(of_model)) is not None and model.answers():
             return provider, model
     return None

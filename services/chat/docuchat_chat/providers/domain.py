@@ -47,6 +47,10 @@ class ProviderModel:
     embedding: Decimal | None = None
     context_window: int | None = None
 
+    def answers(self) -> bool:
+        """Tell whether it can be asked: a model with a price for embeddings alone embeds, and writes nothing."""
+        return self.embedding is None or self.input is not None or self.output is not None
+
 
 @dataclass(frozen=True, slots=True)
 class NewProvider:

@@ -7,15 +7,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
+import structlog
+
 from docuchat_chat.answers.errors import ModelNotAllowed
 from docuchat_chat.answers.ports import AnswerModels, AnswerRequest, ServedModel
 from docuchat_chat.providers.catalogue import Catalogue
 from docuchat_chat.providers.domain import Provider, ProviderModel
 from docuchat_chat.providers.ports import Clients
 from docuchat_chat.providers.watching import Watch
+from docuchat_common.http.caller import NO_TENANT
 from docuchat_common.ids import TenantId
 from docuchat_models.chat import Piece
 from docuchat_models.errors import ProviderError, ProviderRateLimited, ProviderRefused, ProviderTimeout
+
+logger = structlog.get_logger()
 
 _TOLD: Final = 50
 """Models that a refusal names."""
@@ -57,7 +62,7 @@ class ProvidedModels:
         """Return all of them: the environment's first, then the tenant's own, then the platform's."""
         served = {each.name: each for each in await self._environment.list_models(tenant_id)}
         for provider in await self._catalogue.list_enabled(tenant_id):
-            for model in provider.models:
+            for model in filter(ProviderModel.answers, provider.models):
                 served.setdefault(provider.full_name(model), self._served(provider, model))
         return list(served.values())
 
@@ -68,6 +73,7 @@ class ProvidedModels:
             model=model.name,
             answers=WatchedModel(provider, self._clients, self._watch),
             is_down=self._watch.of(provider.id).state == "down",
+            context_window=model.context_window,
         )
 
     async def _refusal(self, tenant_id: TenantId, model: str) -> ModelNotAllowed:
@@ -77,6 +83,29 @@ class ProvidedModels:
             "GET /v1/models shows what may be asked; owners and admins set providers at /v1/providers.",
             allowed_models=allowed[:_TOLD],
         )
+
+
+class ForEverybody:
+    """Whether a model that the environment names is there: of the environment's, or of a row of the platform."""
+
+    def __init__(self, models: AnswerModels, setting: str, name: str) -> None:
+        """`setting`: what names it."""
+        self._models = models
+        self._setting = setting
+        self._name = name
+        self._is_told = False
+
+    async def check(self) -> None:
+        """Say in the log, once, that it is not there. Raises ModelNotAllowed, and UpstreamUnavailable."""
+        try:
+            await self._models.find(NO_TENANT, self._name)
+        except ModelNotAllowed as error:
+            told = f"{self._setting} names no model of the environment's or of a provider of the platform's."
+            if not self._is_told:
+                logger.error("model.not_there", setting=self._setting, model=self._name, detail=told)
+            self._is_told = True
+            raise ModelNotAllowed(told) from error
+        self._is_told = False
 
 
 class WatchedModel:

@@ -59,6 +59,14 @@ class ProviderStore(Protocol):
         """Return what the tenant may use, its own first."""
         ...
 
+    async def list_any(self, after: ProviderId | None, limit: int) -> list[Provider]:
+        """Return a page of all by id, whosever they are (system role)."""
+        ...
+
+    async def seal_anew(self, provider: Provider, sealed_key: bytes) -> bool:
+        """Keep a key under another secret, unless it was changed meanwhile."""
+        ...
+
     async def find_any(self, provider_id: ProviderId) -> Provider | None:
         """Return one, whosever it is (system role)."""
         ...

@@ -43,6 +43,21 @@ SELECT id, tenant_id, name, base_url, sealed_key, key_hint, auth, query, models,
 FROM chat.providers
 WHERE id = :provider_id;
 
+-- name: list_any
+-- A page of all, whosever they are.
+SELECT id, tenant_id, name, base_url, sealed_key, key_hint, auth, query, models, is_enabled, revision, created_at, updated_at
+FROM chat.providers
+WHERE :after::uuid IS NULL OR id > :after
+ORDER BY id
+LIMIT :row_limit;
+
+-- name: seal_anew$
+-- Replace a sealed key by the same one under another secret; nothing that anybody sees changes.
+UPDATE chat.providers
+SET sealed_key = :sealed_key
+WHERE tenant_id IS NOT DISTINCT FROM :owner::bigint AND id = :provider_id AND sealed_key = :before
+RETURNING id;
+
 -- name: has_platform$
 -- Whether the platform has one of that name.
 SELECT EXISTS (SELECT FROM chat.providers WHERE tenant_id IS NULL AND name = :name);

@@ -83,6 +83,21 @@ class ProviderRepository:
         row = await _queries.find_any(self._connection, provider_id=provider_id)
         return None if row is None else _provider(row)
 
+    async def list_any(self, after: ProviderId | None, limit: int) -> list[Provider]:
+        """Return a page of all by id, whosever they are (system role)."""
+        return [_provider(row) async for row in _queries.list_any(self._connection, after=after, row_limit=limit)]
+
+    async def seal_anew(self, provider: Provider, sealed_key: bytes) -> bool:
+        """Keep a key under another secret, unless it was changed meanwhile."""
+        done = await _queries.seal_anew(
+            self._connection,
+            owner=provider.tenant_id,
+            provider_id=provider.id,
+            sealed_key=sealed_key,
+            before=provider.sealed_key,
+        )
+        return done is not None
+
     async def has_platform(self, name: str) -> bool:
         """Whether the platform has a provider of that name."""
         return bool(await _queries.has_platform(self._connection, name=name))

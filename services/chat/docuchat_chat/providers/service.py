@@ -32,6 +32,7 @@ from docuchat_chat.providers.errors import (
 from docuchat_chat.providers.ports import Clients, Prices, ProvidersTx
 from docuchat_chat.providers.probing import check
 from docuchat_chat.providers.sealing import SealedKeys
+from docuchat_chat.providers.upkeep import Upkeep
 from docuchat_chat.providers.watching import Health, Watch
 from docuchat_common.audit import entry
 from docuchat_common.db.uow import Transactions
@@ -73,6 +74,7 @@ class ProviderService:
         clients: Clients,
         watch: Watch,
         prices: Prices,
+        upkeep: Upkeep,
         environment: Provider | None = None,
     ) -> None:
         """`policy` is where tenants' providers may be; `environment` is no row, and shown to operators beside them."""
@@ -83,6 +85,7 @@ class ProviderService:
         self._clients = clients
         self._watch = watch
         self._prices = prices
+        self._upkeep = upkeep
         self._environment = environment
 
     async def page(self, owner: Owner, limit: int, after: ProviderId | None) -> list[Provider]:
@@ -117,7 +120,7 @@ class ProviderService:
         provider_id = ProviderId(uuid7())
         sealed = None if api_key is None else self._keys.close(api_key, owner.tenant_id, provider_id)
         hint = None if api_key is None else hint_of(api_key)
-        async with self._open(owner) as tx:
+        async with self._upkeep.watch(owner.tenant_id, provider_id), self._open(owner) as tx:
             if await tx.providers.count(owner.tenant_id) >= MOST_PROVIDERS:
                 raise TooManyProviders(limit=MOST_PROVIDERS)
             if owner.tenant_id is not None and await tx.providers.has_platform(new.name):
@@ -136,7 +139,7 @@ class ProviderService:
         """
         if "base_url" in edit.fields:
             self._require_address(owner, edit.fields["base_url"])
-        async with self._open(owner) as tx:
+        async with self._upkeep.watch(owner.tenant_id, provider_id), self._open(owner) as tx:
             before = await self._find_own(tx, owner, provider_id)
             if edit.revision is not None and edit.revision != before.revision:
                 raise ProviderChanged(revision=before.revision)

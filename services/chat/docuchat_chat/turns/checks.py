@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from docuchat_chat.answers.errors import MessageEmpty
 from docuchat_chat.answers.ports import CounterFor
@@ -12,6 +13,9 @@ from docuchat_chat.turns.domain import BranchKind, Question
 from docuchat_chat.turns.drafts import Draft
 from docuchat_chat.turns.fallbacks import Standby
 from docuchat_chat.turns.policy import Policy
+
+_SURE: Final = 0.9
+"""Of a model's window that is filled."""
 
 
 class Checks:
@@ -45,17 +49,29 @@ class Checks:
         """
         policy, question, setup = self._policy, draft.question, draft.setup
         draft.model, draft.standby, draft.fallback = await self._standby.choose(draft.caller.tenant_id, setup)
+        most = self._fit(draft)
+        setup = draft.setup
         counter = self._counter_for(draft.model.model)
         tokens, asked = counter.count(question.text), seamless(question.text)
         fixed = fixed_tokens(asked, setup, counter)
-        if fixed > policy.max_context_tokens:
+        if fixed > most:
             raise MessageTooLong(
-                f"The message has {tokens} tokens and leaves no room for sources within {policy.max_context_tokens}.",
-                limit=policy.max_context_tokens,
+                f"The message has {tokens} tokens and leaves no room for sources within {most}.",
+                limit=most,
             )
         has_history = draft.chat is not None or question.may_follow
         history = policy.max_history_tokens if has_history else 0
         draft.question = replace(question, tokens=tokens, asked=asked)
-        draft.budget = min(
-            policy.max_context_tokens, fixed + setup.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE
-        )
+        draft.budget = min(most, fixed + setup.top_k * policy.source_tokens + history + TOKENS_PER_MESSAGE)
+
+    def _fit(self, draft: Draft) -> int:
+        """Return how long the prompt may be, for who answers and who stands by; the answer is shortened to the rest."""
+        asked = (each.context_window for each in (draft.model, draft.standby) if each is not None)
+        window = min((each for each in asked if each is not None), default=None)
+        if window is None:
+            return self._policy.max_context_tokens
+        # Its tokens are counted in a vocabulary that may not be its own.
+        window = int(window * _SURE)
+        longest = min(self._policy.longest_answer(draft.setup), window // 2)
+        draft.setup = replace(draft.setup, max_output_tokens=longest)
+        return min(self._policy.max_context_tokens, window - longest)

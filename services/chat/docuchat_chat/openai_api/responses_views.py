@@ -167,7 +167,9 @@ class ResponseView(BaseModel):
     instructions: str | None
     max_output_tokens: int | None
     metadata: dict[str, str]
-    model: str = Field(description="What was asked, by its name in `GET /v1/models`.")
+    model: str = Field(
+        description="What was asked, by its name in `GET /v1/models`; the other model where one stood by."
+    )
     output: list[OutputMessage]
     parallel_tool_calls: bool = False
     previous_response_id: str | None

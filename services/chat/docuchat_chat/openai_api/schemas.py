@@ -247,7 +247,9 @@ class ChatCompletion(BaseModel):
     id: str = Field(examples=["chatcmpl-019a00000000700080000000000000aa"])
     object: Literal["chat.completion"] = "chat.completion"
     created: int
-    model: str = Field(description="What was asked, by its name in `GET /v1/models`.")
+    model: str = Field(
+        description="What was asked, by its name in `GET /v1/models`; the other model where one stood by."
+    )
     choices: list[CompletionChoice]
     usage: CompletionUsage
     docuchat: AnswerDetails

@@ -32,6 +32,11 @@ _counter_for = cache(TokenCounter.for_model)
 _NO_ANSWER = "The model provider answered with something that is no stream of an answer."
 _LONGEST_WHOLE = 4 * 1024 * 1024
 """Bytes of an answer that comes as one JSON object."""
+_AT_ONCE = 16 * 1024
+"""Bytes of a stream that are parsed before others have their turn: a packed read can be a thousand times as long."""
+_ROOM = 8 * 1024 * 1024
+_ROOM_OF_A_TOKEN = 4 * 1024
+"""Bytes that a stream may have in all: so many, and so many more for each token that was asked for."""
 _MOST_CHARACTERS = 32
 """Of a token, on average: a longer text is too much without being counted. It bounds how often a text is counted, too:
 of runs of one letter, of which a token holds more, the whole would be counted at nearly each letter in the end."""
@@ -135,7 +140,7 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
     accepted = bool(kind)
     if accepted:
         yield Piece()
-    async for data in response.iter_bytes():
+    async for data in _short_reads(response, _ROOM + _ROOM_OF_A_TOKEN * request.max_output_tokens):
         piece = parser.feed(data)
         if parser.started and not accepted:
             accepted = True
@@ -151,6 +156,18 @@ async def _pieces(response: AsyncAPIResponse[Any], request: ChatRequest) -> Asyn
             return
     if not parser.ended:
         raise ProviderInterrupted if accepted else ProviderFailed(_NO_ANSWER)
+
+
+async def _short_reads(response: AsyncAPIResponse[Any], most: int) -> AsyncGenerator[bytes, None]:
+    """The bytes of a stream; one that goes on without saying anything is ProviderInterrupted at last."""
+    async for data in response.iter_bytes():
+        most -= len(data)
+        if most < 0:
+            raise ProviderInterrupted("The model provider sent an answer that is longer than can be.")
+        for start in range(0, len(data), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            yield data[start : start + _AT_ONCE]
 
 
 async def _exceeds(limit: _Limit, piece: Piece) -> bool:

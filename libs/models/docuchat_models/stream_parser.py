@@ -25,6 +25,9 @@ _REASONS: Final[dict[object, FinishReason]] = {
     "length": "length",
     "content_filter": "content_filter",
 }
+_LONG = 64 * 1024
+_MOST_MARKS = 100_000
+"""Of JSON, in a frame: what has more holds the event loop for longer than a glance, and is no part of an answer."""
 _HALVES = re.compile("[\ud800-\udfff]")
 _LARGEST_COUNT = 2**53
 """Counts beyond cannot be meant, nor carried by JSON."""
@@ -182,10 +185,14 @@ class _Said:
 
 
 def _decode(payload: bytes) -> object:
-    """Parse JSON. Raises ValueError."""
+    """Parse JSON. Raises ValueError, also for what takes too long."""
+    if len(payload) > _LONG and sum(map(payload.count, (b",", b"[", b"{"))) > _MOST_MARKS:
+        raise ValueError("too many parts")
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
+        if len(payload) > _LONG:  # what follows takes fifty times as long
+            raise
         # Some providers send NaN, which becomes null, and halves of surrogate pairs, which become U+FFFD.
         try:
             lenient = json.loads(payload, parse_constant=lambda _: None)

@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import random
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,27 @@ async def test_a_whole_answer_is_held_to_the_limit_too_and_a_bill_without_text_i
 async def test_a_whole_answer_without_end_may_be_billed():
     with pytest.raises(ProviderInterrupted):
         await ask(answering(*[b" " * 2**20] * 5, content_type="application/json"))
+
+
+async def test_a_stream_that_says_nothing_without_end_is_given_up():
+    with pytest.raises(ProviderInterrupted, match="longer than can be"):
+        await ask(answering(sse("Hello").partition(b"data: [DONE]")[0], *[b": wait\n" * 2**17] * 30))
+
+
+async def test_a_read_that_was_packed_very_small_lets_others_have_their_turn():
+    turns, packed = 0, gzip.compress(b'data: {"choices":[],"x":NaN}\n' * 100_000 + sse("Hello"))
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(other())
+    pieces = await ask(answering(packed, **{"content-encoding": "gzip"}))
+    task.cancel()
+    assert "".join(piece.text for piece in pieces) == "Hello"
+    assert turns > 100
 
 
 async def test_a_stream_without_a_content_type_is_an_answer_all_the_same():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import openai
 import orjson
 from openai import AsyncOpenAI
@@ -10,19 +12,20 @@ from docuchat_models.errors import ProviderError, ProviderTimeout
 from docuchat_models.openai_client import LOST, read_bounded, translate
 from docuchat_models.providers import Listing
 
-_LONGEST = 8 * 1024 * 1024
+_LONGEST = 2 * 1024 * 1024
 
 
 async def list_models(client: AsyncOpenAI) -> Listing:
     """Ask a provider which models it has; what goes wrong is told, not raised."""
     try:
         async with client.models.with_streaming_response.list() as response:
-            return Listing(response.status_code, _names(await read_bounded(response, _LONGEST)))
+            body = await read_bounded(response, _LONGEST)
+            return Listing(response.status_code, await asyncio.to_thread(_names, body))
     except openai.APIStatusError as error:
         return Listing(error.status_code)
     except openai.APIError as error:
         return Listing(None, is_late=isinstance(translate(error), ProviderTimeout))
-    except (ProviderError, *LOST):
+    except (ProviderError, ValueError, *LOST):  # a key that no header can say is a ValueError
         return Listing(None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -31,6 +32,7 @@ logger = structlog.get_logger()
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 _TRANSIENT = (408, 409, 425)
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _LONGEST_ERROR = 64 * 1024
 _ERROR_SECONDS = 5.0
 _STREAMS = 400
@@ -166,5 +168,7 @@ def _translate_status(error: openai.APIStatusError, longest_pause: timedelta) ->
     if status >= _SERVER_ERRORS or status in _TRANSIENT:
         logger.warning("provider.failed", status=status)
         return ProviderFailed(f"The model provider failed with status {status}.", retry_after=retry_after)
-    logger.warning("provider.refused", status=status, code=error.code)
+    # What is no code is a text of the provider's, which may quote what was sent.
+    code = error.code if isinstance(error.code, str) and _CODE.fullmatch(error.code) else None
+    logger.warning("provider.refused", status=status, code=code)
     return ProviderRefused(f"The model provider refused the request with status {status}.")

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import openai
 import pytest
+import structlog
 from aiohttp import web
 
 from docuchat_models.errors import ProviderFailed, ProviderRefused
@@ -66,3 +67,16 @@ async def test_an_error_without_end_is_read_only_at_its_beginning():
     async with asyncio.timeout(20), serving(endless=endless) as url:
         assert isinstance(await failure_at(f"{url}/endless"), ProviderFailed)
     assert sent < 64 * 2**20  # what the sockets between hold
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("model_not_found", "model_not_found"), ("my own secret\n", None), ([1], None)]
+)
+async def test_what_a_provider_calls_a_code_is_logged_only_where_it_is_one(code: object, told: str | None):
+    async def refusing(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "no", "code": code}}, status=400)
+
+    with structlog.testing.capture_logs() as logs:
+        async with serving(refusing=refusing) as url:
+            assert isinstance(await failure_at(f"{url}/refusing"), ProviderRefused)
+    assert [line["code"] for line in logs if line["event"] == "provider.refused"] == [told]

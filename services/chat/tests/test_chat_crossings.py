@@ -61,6 +61,19 @@ async def test_only_turns_that_run_count_as_running(world: Any) -> None:
     assert (world.registry.turns, running()) == ({}, 0)
 
 
+async def test_one_tenant_leaves_room_for_others(world: Any) -> None:
+    world.with_policy(max_running_turns=8)
+    for _ in range(6):
+        await begin_answer(world)
+    with pytest.raises(TooBusy):
+        await world.asking.ask(world.caller, QUESTION)
+    others = await world.asking.ask(world.new_caller(2), QUESTION)
+    assert (await others.result()).turn.tenant_id == 2
+    for live in list(world.registry.turns.values()):
+        live.stop()
+        await live.finished.wait()
+
+
 def running() -> float | None:
     """What Prometheus is told."""
     return REGISTRY.get_sample_value("docuchat_chat_open_turns")

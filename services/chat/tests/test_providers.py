@@ -16,11 +16,12 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as redis
 from aiohttp import web
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 from yarl import URL
 
 from docuchat_chat.adapters.openai_model import open_provider
-from docuchat_chat.adapters.provider_clients import ProviderClients
+from docuchat_chat.adapters.provider_clients import OF_ONE, ProviderClients
 from docuchat_chat.adapters.provider_health import RedisWatch
 from docuchat_chat.answers.domain import PromptMessage
 from docuchat_chat.answers.environment import EnvironmentModels
@@ -48,7 +49,7 @@ from docuchat_chat.providers.errors import (
 from docuchat_chat.providers.models import ForEverybody, ProvidedModels
 from docuchat_chat.providers.ports import OpenedProvider
 from docuchat_chat.providers.probing import Probing
-from docuchat_chat.providers.schemas import ProviderView
+from docuchat_chat.providers.schemas import NewProviderBody, ProviderView
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.service import Owner, ProviderService
 from docuchat_chat.providers.upkeep import Upkeep
@@ -58,7 +59,7 @@ from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
-from docuchat_models.errors import ProviderError, ProviderFailed
+from docuchat_models.errors import ProviderError, ProviderFailed, ProviderRateLimited
 
 running = sys.modules["chat_running"]
 KEY = "sk-a-very-secret-key-x9Qf"
@@ -601,6 +602,34 @@ async def test_clients_are_bounded_and_closed_when_unused(desk: Desk) -> None:
     assert closed == ["a1", "b1", "c1"]
     await clients.close()
     assert closed == ["a1", "b1", "c1", "c2"]
+
+
+async def test_one_tenant_leaves_clients_to_the_others(desk: Desk) -> None:
+    """Each change makes a new client, and answers that never end keep the old ones."""
+
+    @asynccontextmanager
+    async def open_one(provider: Provider) -> AsyncIterator[Any]:
+        yield provider.name
+
+    clients = ProviderClients(open_one, most=OF_ONE + 1)
+    mine, others = await desk.make(desk.acme), await desk.make(desk.other)
+    platforms = await desk.make(desk.platform, name="for-all")
+    async with AsyncExitStack() as using:
+        for revision in range(OF_ONE):
+            await using.enter_async_context(clients.use(replace(mine, revision=revision)))
+        with pytest.raises(ProviderRateLimited):
+            await using.enter_async_context(clients.use(replace(mine, revision=OF_ONE)))
+        await using.enter_async_context(clients.use(others))
+        await using.enter_async_context(clients.use(platforms))
+
+
+@pytest.mark.parametrize("key", ["k\u00e9y", "sk-1\r\nHost: inside", "\u202eyek", "two words", "sk\x00"])
+async def test_a_key_that_no_header_can_say_is_refused(desk: Desk, stack: AsyncExitStack, key: str) -> None:
+    with pytest.raises(ValueError, match="no key has"):
+        NewProviderBody(name="acme", base_url="https://api.example.com/v1", api_key=SecretStr(key))
+    desk.open_to(url := await Stub().serve(stack))
+    before_that_rule = await desk.make(desk.acme, key=key, base_url=url)
+    assert (await desk.providers.check(desk.acme, before_that_rule.id)).code in ("ok", "unreachable")
 
 
 async def test_usage_knows_the_prices_before_anybody_can_ask(desk: Desk) -> None:

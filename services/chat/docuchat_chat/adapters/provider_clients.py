@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from docuchat_chat.providers.domain import Provider, ProviderId
+from docuchat_chat.providers.domain import MOST_PROVIDERS, Provider, ProviderId
 from docuchat_chat.providers.ports import OpenedProvider
+from docuchat_common.ids import TenantId
 from docuchat_models.errors import ProviderRateLimited
 
 MOST: Final = 200
 """Clients at once, of all tenants."""
+OF_ONE: Final = 2 * MOST_PROVIDERS
+"""Clients of one tenant's at once: each of its own, as it is and as it was before a change."""
 IDLE: Final = timedelta(minutes=5)
 
 OpenProvider = Callable[[Provider], AbstractAsyncContextManager[OpenedProvider]]
@@ -23,6 +26,7 @@ OpenProvider = Callable[[Provider], AbstractAsyncContextManager[OpenedProvider]]
 
 @dataclass(slots=True)
 class _Client:
+    tenant_id: TenantId | None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     opened: OpenedProvider | None = None
     users: int = 0
@@ -59,8 +63,8 @@ class ProviderClients:
         key = provider.id, provider.revision
         client = self._clients.get(key)
         if client is None:
-            await self._make_room()
-            client = self._clients.setdefault(key, _Client())
+            await self._make_room(provider.tenant_id)
+            client = self._clients.setdefault(key, _Client(provider.tenant_id))
         client.users += 1
         try:
             async with client.lock:
@@ -88,9 +92,15 @@ class ProviderClients:
         for key in list(self._clients):
             await self._close(key)
 
-    async def _make_room(self) -> None:
-        while len(self._clients) >= self._most:
-            unused = [key for key, client in self._clients.items() if not client.users]
+    async def _make_room(self, tenant_id: TenantId | None) -> None:
+        """Close what is unused; those of the platform's, for everybody, need no room among the tenants'."""
+        while tenant_id is not None:
+            tenants = {key: client for key, client in self._clients.items() if client.tenant_id is not None}
+            own = {key: client for key, client in tenants.items() if client.tenant_id == tenant_id}
+            crowd = own if len(own) >= OF_ONE else tenants
+            if crowd is tenants and len(tenants) < self._most:
+                return
+            unused = [key for key, client in crowd.items() if not client.users]
             if not unused:
                 raise ProviderRateLimited("Too many providers are asked at once; try again shortly.")
             await self._close(min(unused, key=lambda key: self._clients[key].used_at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Response
@@ -55,5 +56,6 @@ async def create_embeddings(
     """
     texts = body.texts()
     batch = await embeddings.embed(caller, body.model, texts, body.input_type, body.dimensions)
-    content = write_embeddings(embeddings.model, batch, as_base64=body.encoding_format == "base64")
+    as_base64 = body.encoding_format == "base64"
+    content = await asyncio.to_thread(write_embeddings, embeddings.model, batch, as_base64=as_base64)
     return Response(content, media_type="application/json")

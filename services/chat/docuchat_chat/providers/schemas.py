@@ -34,6 +34,12 @@ def _address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _sendable(key: SecretStr) -> SecretStr:
+    if not all("!" <= letter <= "~" for letter in key.get_secret_value()):
+        raise ValueError("has a character that no key has; copy it again, without spaces or quotes around it")
+    return key
+
+
 def _distinct(models: tuple[ProviderModelBody, ...]) -> tuple[ProviderModelBody, ...]:
     if len({model.name for model in models}) < len(models):
         raise ValueError("names a model twice")
@@ -65,7 +71,9 @@ Address = Annotated[
     AfterValidator(_address),
 ]
 ApiKey = Annotated[
-    SecretStr, Field(min_length=1, max_length=2000, description="Kept sealed; its end alone is ever shown.")
+    SecretStr,
+    Field(min_length=1, max_length=2000, description="Kept sealed; its end alone is ever shown."),
+    AfterValidator(_sendable),
 ]
 Query = Annotated[
     dict[_Visible, _Visible],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from docuchat_chat.answers.ports import AnswerModels, CounterFor
 from docuchat_chat.answers.service import Retrieval
@@ -36,7 +37,10 @@ from docuchat_common.db.uow import Transactions
 from docuchat_common.http.caller import Caller
 from docuchat_common.http.slots import SharedSlots
 from docuchat_common.idempotency import Idempotency, IdempotencyKeyRunning
-from docuchat_common.ids import TurnId, uuid7
+from docuchat_common.ids import TenantId, TurnId, uuid7
+
+_SHARE: Final = 3
+"""So many times what is left free may be one tenant's: another always finds room."""
 
 
 class AskService:
@@ -109,7 +113,7 @@ class AskService:
         """
         began = asyncio.get_running_loop().time()
         fingerprint = question.fingerprint()
-        self._require_room()
+        self._require_room(caller.tenant_id)
         question = self._checks.clean(question)
         setup = as_wished(self._policy.setup(question.model), question)
         draft = Draft(caller, question, setup, turn_id or TurnId(uuid7()), self._slots.slot_of(caller), address)
@@ -124,8 +128,14 @@ class AskService:
             draft.slot.give_up()
             PREPARATION_SECONDS.observe(asyncio.get_running_loop().time() - began)
 
-    def _require_room(self) -> None:
-        if self._registry.closing or len(self._registry.turns) >= self._policy.max_running_turns:
+    def _require_room(self, tenant_id: TenantId) -> None:
+        """Refuse what there is no room for; whose providers never end takes none that others need."""
+        running = self._registry.turns
+        free = self._policy.max_running_turns - len(running)
+        is_full = free <= 0
+        if not is_full and len(running) >= _SHARE * free:
+            is_full = sum(live.turn.tenant_id == tenant_id for live in running.values()) >= _SHARE * free
+        if self._registry.closing or is_full:
             raise (ShuttingDown if self._registry.closing else TooBusy)(retry_after=timedelta(seconds=2))
 
     async def _begin_once(self, draft: Draft, key: str, fingerprint: bytes, *, attach: bool) -> Answering:

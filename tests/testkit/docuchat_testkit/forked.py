@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import runpy
 import sys
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+_SERVICE = re.compile(r"docuchat_\w+\.app")
 _PROCESSES = multiprocessing.get_context("forkserver")
 
 
@@ -21,7 +23,8 @@ def start_module(
     What it prints is added to `output`, else it goes where the caller's goes. Modules see the environment when they are
     run, not when they are imported.
     """
-    _PROCESSES.set_forkserver_preload([f"{module}.app"])  # heard when the first is started
+    # heard when the first is started: so it names whatever of the services a long session may start later
+    _PROCESSES.set_forkserver_preload([f"{module}.app", *filter(_SERVICE.fullmatch, list(sys.modules))])
     process = _PROCESSES.Process(target=_run, args=(module, arguments, dict(environment), output), daemon=True)
     process.start()
     return process

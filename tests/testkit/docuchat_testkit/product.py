@@ -6,13 +6,12 @@ import asyncio
 import json
 import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +26,7 @@ from docuchat_setup.roles import app_role, role_names, system_role
 from docuchat_testkit.databases import ROLE_PASSWORD, run_blocking, with_database
 from docuchat_testkit.event_watch import check_events, watch_events
 from docuchat_testkit.eventually import eventually
+from docuchat_testkit.forked import start_module
 from docuchat_testkit.identity import SERVICE_PASSWORD
 from docuchat_testkit.pdf import small_pdf
 from docuchat_testkit.provider_process import StubProviderHandle
@@ -167,18 +167,15 @@ class Product:
         database = urlsplit(self.admin_url).path.removeprefix("/")
         return with_database(self.admin_url, database, system_role(service) if system else app_role(service))
 
-    def run_module(self, service: str, *arguments: str, **changes: str) -> str:
-        """The output of `python -m docuchat_<service> …` in that service's environment."""
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            env=self.running.env_for(service) | changes,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def run_module(self, service: str, module: str, *arguments: str, **changes: str) -> str:
+        """What `python -m module arguments` prints in that service's environment."""
+        environment = self.running.env_for(service) | changes
+        with NamedTemporaryFile("r") as printed:
+            process = start_module(module, *arguments, environment=environment, output=Path(printed.name))
+            process.join(_COMMAND_SECONDS)
+            told = printed.read()
+        assert process.exitcode == 0, told
+        return told
 
     async def new_tenant(self) -> int:
         """The id of an empty tenant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -53,13 +54,13 @@ from docuchat_chat.providers.schemas import NewProviderBody, ProviderView
 from docuchat_chat.providers.sealing import SealedKeys
 from docuchat_chat.providers.service import Owner, ProviderService
 from docuchat_chat.providers.upkeep import Upkeep
-from docuchat_chat.providers.watching import WELL
+from docuchat_chat.providers.watching import DOWN_AFTER, WELL
 from docuchat_common.clock import SystemClock
 from docuchat_common.egress import EgressPolicy, UrlRefused, UrlUnreachable
 from docuchat_common.errors import UpstreamUnavailable
 from docuchat_common.http.caller import NO_TENANT, Caller
 from docuchat_common.ids import TenantId, uuid7
-from docuchat_models.errors import ProviderError, ProviderFailed, ProviderRateLimited
+from docuchat_models.errors import ProviderError, ProviderFailed, ProviderRateLimited, ProviderRefused
 
 running = sys.modules["chat_running"]
 KEY = "sk-a-very-secret-key-x9Qf"
@@ -82,6 +83,9 @@ class Stub:
     def __init__(self) -> None:
         self.status = 200
         self.location = ""
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+        """The answer waits for the gate."""
+        self.gate.set()
         self.heard: list[tuple[str, str | None, str | None]] = []
 
     async def serve(self, stack: AsyncExitStack) -> str:
@@ -102,6 +106,8 @@ class Stub:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self._hear(request)
+        self.asked.set()
+        await self.gate.wait()
         if self.location:
             return web.Response(status=self.status, headers={"Location": self.location})
         if self.status != 200:
@@ -189,12 +195,13 @@ class Desk:
         environment = EnvironmentModels(self.world.model, "openai", bare)
         return ProvidedModels(environment, bare, self.catalogue, self.clients, self.watch)
 
-    async def ask(self, name: str, owner: Owner | None = None) -> str:
+    async def ask(self, name: str, owner: Owner | None = None, patience: timedelta | None = None) -> str:
         tenant_id = (owner or self.acme).caller.tenant_id
         served = await self.models().find(tenant_id, name)
         request = AnswerRequest(
             served.model, Setup(name, top_k=6), (PromptMessage("user", "Who?"),), (), "Who?", 50, tenant_id
         )
+        request = replace(request, patience=patience)
         return "".join([piece.text async for piece in served.answers.answer(request)])
 
     async def make(self, owner: Owner, key: str | None = KEY, **fields: Any) -> Provider:
@@ -321,6 +328,14 @@ async def test_another_address_is_not_shown_the_stored_key(desk: Desk) -> None:
     assert moved.base_url == elsewhere["base_url"] and moved.key_hint == "mine"
 
 
+@pytest.mark.parametrize("address", ["http://api.fireworks.ai/v1", "https://api.fireworks.ai:8443/v1"])
+async def test_a_stored_key_is_not_shown_in_the_clear_nor_at_another_port(desk: Desk, address: str) -> None:
+    made = await desk.make(desk.platform)
+    with pytest.raises(ProviderKeyNeeded):
+        await desk.providers.change(desk.platform, made.id, ProviderEdit({"base_url": address}))
+    assert await desk.providers.get(desk.platform, made.id) == made
+
+
 async def test_two_editors_do_not_overwrite_each_other(desk: Desk) -> None:
     made = await desk.make(desk.acme)
     changed = await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": ()}, revision=made.revision))
@@ -365,6 +380,19 @@ async def test_what_is_disabled_deleted_or_not_listed_is_refused_with_what_to_do
         await desk.models().find(tenant_id, "fireworks/accounts/llama")
 
 
+async def test_what_was_answered_about_a_provider_goes_with_it(desk: Desk) -> None:
+    made, another = await desk.make(desk.acme), await desk.make(desk.acme, name="house")
+    await desk.world.rows(
+        """INSERT INTO chat.idempotent_requests (tenant_id, subject, key_hash, owner, lease_until, reference)
+           SELECT $1, 's', decode(replace(id::text, '-', ''), 'hex'), id, now(), id FROM unnest($2::uuid[]) AS id""",
+        desk.acme.caller.tenant_id,
+        [made.id, another.id],
+    )
+    await desk.providers.delete(desk.acme, made.id)
+    kept = await desk.world.rows("SELECT reference FROM chat.idempotent_requests")
+    assert [row["reference"] for row in kept] == [another.id]
+
+
 async def test_another_replica_knows_of_a_change_within_its_time_and_asks_no_more_than_that(desk: Desk) -> None:
     now = 0.0
     elsewhere = Catalogue(desk.world.transactions, elapsed=lambda: now)
@@ -378,6 +406,23 @@ async def test_another_replica_knows_of_a_change_within_its_time_and_asks_no_mor
     assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is not None
     now = 2.6
     assert await elsewhere.find(desk.acme.caller.tenant_id, "fireworks/accounts/llama") is None
+
+
+async def test_what_was_read_while_it_was_changed_is_read_again(desk: Desk) -> None:
+    made = await desk.make(desk.acme)
+
+    @asynccontextmanager
+    async def changed_meanwhile(tenant_id: TenantId) -> AsyncIterator[Any]:
+        async with desk.world.transactions(tenant_id) as tx:
+            yield tx
+        if await desk.names(desk.acme):
+            await desk.providers.delete(desk.acme, made.id)
+
+    desk.catalogue = Catalogue(changed_meanwhile, elapsed=lambda: 0.0)
+    desk.providers = desk.service()
+    tenant_id = desk.acme.caller.tenant_id
+    assert [each.id for each in await desk.catalogue.list_enabled(tenant_id)] == [made.id]
+    assert await desk.catalogue.list_enabled(tenant_id) == []
 
 
 async def test_a_model_that_only_embeds_is_not_listed_as_one_that_answers(desk: Desk) -> None:
@@ -506,6 +551,44 @@ async def test_being_too_fast_for_a_provider_does_not_make_it_one_that_is_down(
     assert (desk.watch.of(made.id).state, desk.watch.of(made.id).last_error) == ("degraded", "provider_rate_limited")
     await desk.providers.delete(desk.platform, made.id)
     assert desk.watch.of(made.id) == WELL
+
+
+async def test_what_a_provider_refuses_does_not_make_it_one_that_is_down(desk: Desk, stack: AsyncExitStack) -> None:
+    stub = Stub()
+    made = await desk.make(desk.platform, base_url=await stub.serve(stack))
+    stub.status = 400
+    for _ in range(DOWN_AFTER + 1):
+        with pytest.raises(ProviderRefused):
+            await desk.ask("fireworks/accounts/llama")
+    assert (desk.watch.of(made.id).state, desk.watch.of(made.id).last_error) == ("degraded", "provider_refused")
+
+
+async def test_a_lack_of_room_here_is_no_providers_fault(desk: Desk) -> None:
+    desk.clients = ProviderClients(desk.open, most=1)
+    made, another = await desk.make(desk.platform), await desk.make(desk.platform, name="house")
+    async with desk.clients.use(another):
+        with pytest.raises(ProviderRateLimited):
+            await desk.ask("fireworks/accounts/llama")
+    assert desk.watch.of(made.id) == WELL
+    await desk.clients.close()
+
+
+@pytest.mark.parametrize(
+    ("patience", "state"), [(timedelta(hours=1), "ok"), (timedelta(), "degraded")], ids=["stopped", "waited"]
+)
+async def test_who_stops_an_answer_says_nothing_of_its_provider_and_who_has_waited_long_does(
+    desk: Desk, stack: AsyncExitStack, patience: timedelta, state: str
+) -> None:
+    stub = Stub()
+    made = await desk.make(desk.platform, base_url=await stub.serve(stack))
+    stub.gate.clear()
+    asking = asyncio.create_task(desk.ask("fireworks/accounts/llama", patience=patience))
+    await stub.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    stub.gate.set()
+    assert desk.watch.of(made.id).state == state
 
 
 async def test_a_limit_on_one_tenants_key_marks_nobody_elses_provider(desk: Desk, stack: AsyncExitStack) -> None:
@@ -669,6 +752,20 @@ async def test_prices_of_a_change_that_was_not_committed_are_told_as_the_row_has
     assert desk.prices.heard[-1] == (made.book_name, (dear,)), "usage has prices of a change that is not there"
     await desk.upkeep.tell_prices()
     assert desk.prices.heard[-1] == (made.book_name, (LLAMA,))
+
+
+async def test_prices_that_are_doubtful_do_not_wait_for_their_turn(desk: Desk) -> None:
+    for number in range(12):
+        await desk.make(desk.platform, name=f"p{number}")
+    made = await desk.make(desk.acme)
+    dear = ProviderModel(LLAMA.name, Decimal(9), Decimal(9))
+    desk.prices.falls_after = True
+    with pytest.raises(UpstreamUnavailable):
+        await desk.providers.change(desk.acme, made.id, ProviderEdit({"models": (dear,)}))
+    desk.prices.falls_after = False
+    await desk.upkeep.tell_prices()
+    told = [models for name, models in desk.prices.heard if name == made.book_name]
+    assert told[-2:] == [(dear,), (LLAMA,)]
 
 
 async def test_prices_that_a_process_died_over_are_told_in_a_round_over_all_rows(desk: Desk) -> None:

@@ -185,7 +185,9 @@ async def test_a_lone_response_is_deleted_with_its_chat_and_one_of_a_longer_chat
     assert (gone.status_code, gone.json()["code"]) == (404, "previous_response_not_found")
 
     first = await client.responses.create(model=MODEL, input=QUESTION)
-    await client.responses.create(model=MODEL, input=QUESTION, previous_response_id=first.id)
+    second = await client.responses.create(model=MODEL, input=QUESTION, previous_response_id=first.id)
+    mixed = await chat.http.get(f"{PATH}/{first.id[:-32]}{second.id[-32:]}", headers=stage.headers)
+    assert (mixed.status_code, mixed.json()["code"]) == (404, "response_not_found"), "its name is of two responses"
     refused = await chat.http.delete(f"{PATH}/{first.id}", headers=stage.headers)
     assert (refused.status_code, refused.json()["code"]) == (409, "response_continued")
 

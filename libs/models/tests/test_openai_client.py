@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from ipaddress import ip_network
 
 import openai
 import pytest
 import structlog
 from aiohttp import web
+from yarl import URL
 
+from docuchat_common.egress import EgressPolicy
 from docuchat_models.errors import ProviderFailed, ProviderRefused
 from docuchat_models.openai_client import open_client, translate
 
@@ -31,8 +34,8 @@ async def serving(**handlers) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def failure_at(url: str) -> Exception:
-    async with open_client(api_key="k", base_url=url, read=timedelta(seconds=5)) as client:
+async def failure_at(url: str, **options) -> Exception:
+    async with open_client(api_key="k", base_url=url, read=timedelta(seconds=5), **options) as client:
         with pytest.raises(openai.APIError) as error:
             await client.embeddings.create(model="m", input="secret")
     return translate(error.value)
@@ -80,3 +83,26 @@ async def test_what_a_provider_calls_a_code_is_logged_only_where_it_is_one(code:
         async with serving(refusing=refusing) as url:
             assert isinstance(await failure_at(f"{url}/refusing"), ProviderRefused)
     assert [line["code"] for line in logs if line["event"] == "provider.refused"] == [told]
+
+
+async def test_what_is_guarded_does_not_go_by_a_proxy_of_the_environments(monkeypatch: pytest.MonkeyPatch):
+    heard = []
+
+    async def direct(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        raise web.HTTPBadRequest
+
+    async with serving(direct=direct) as url, serving() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        at = URL(url)
+        policy = EgressPolicy(
+            allow_http=True,
+            ports=frozenset({at.port}),
+            networks=(ip_network(at.host),),
+            hosts=frozenset({f"{at.host}:{at.port}"}),
+        )
+        assert isinstance(await failure_at(f"{url}/direct", egress=policy), ProviderRefused)
+    assert heard == ["/direct/embeddings"]

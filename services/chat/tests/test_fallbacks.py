@@ -192,6 +192,20 @@ async def test_a_first_call_that_may_be_billed_settles_its_own_hold(two: Any) ->
     assert (two.holds.settled, two.holds.released) == ([], [])
 
 
+async def test_the_second_is_held_by_its_own_vocabulary_while_a_first_that_costs_nothing_holds_nothing(
+    two: Any,
+) -> None:
+    two.model.scripts, two.second_holds.gate = [[ProviderFailed()]], asyncio.Event()
+    asking = asyncio.create_task(two.ask("گارانتی این دستگاه چند سال است و از چه روزی حساب می‌شود؟"))
+    await eventually(lambda: two.second_holds.asked)
+    assert list(two.holds.open_holds.values()) == [0]
+    two.second_holds.gate.set()
+    await asking
+    (request,) = two.models.spare.requests
+    first, second = (count_prompt(request.messages, two.counters(name)) for name in (FIRST, "small"))
+    assert first != second and two.second_holds.opened == [second + request.max_output_tokens]
+
+
 async def test_what_was_stored_says_who_answered(two: Any) -> None:
     two.model.scripts = [[ProviderFailed()]]
     answering = await two.asking.ask(two.caller, Question(QUESTION), key="k", attach=True)
@@ -344,6 +358,7 @@ async def test_a_model_that_stands_by_for_itself_or_is_not_allowed_is_none(two: 
     for standby in (FIRST, "gone/model"):
         two.with_policy(fallback_model=standby)
         assert (await two.ask())[-1]["code"] == "provider_error"
+    assert (len(two.model.requests), two.second_holds.asked) == (2, 0), "each question was asked once"
 
 
 async def test_a_prompt_and_its_answer_fit_into_the_window_of_who_answers_and_of_who_stands_by(two: Any) -> None:

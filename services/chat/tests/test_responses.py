@@ -187,6 +187,11 @@ def test_what_was_said_before_comes_from_the_request_or_from_what_it_follows() -
         question_of(**both)
 
 
+def test_what_has_a_session_is_not_left_unkept() -> None:
+    with pytest.raises(UnsupportedParameter, match="session_id"):
+        question_of(store=False, docuchat={"session_id": "s"})
+
+
 def test_a_file_search_names_the_collection() -> None:
     collection = CollectionId(uuid7())
     tool = {"type": "file_search", "vector_store_ids": [str(collection)]}

@@ -24,6 +24,7 @@ from docuchat_common.blobs import Blobs
 from docuchat_gateway.widget.domain import Build
 from docuchat_gateway.widget.errors import WidgetNotFound
 from docuchat_gateway.widget.service import FOLDER, KEPT, WidgetService
+from docuchat_gateway.widget.snippet import snippet_of
 from docuchat_testkit.eventually import eventually
 
 PUBLIC = "https://chat.example.com"
@@ -144,6 +145,8 @@ async def test_a_script_is_packed_for_who_takes_it_and_said_to_be_known_to_who_h
             assert (script, gzip.decompress(body)) == (BUILD.script, BUILD.script)
             assert "Content-Encoding" not in plain.headers
             assert packed.headers["Content-Encoding"] == "gzip"
+            refused, as_is = await load(gateway, path, **{"Accept-Encoding": "br, gzip;q=0"})
+            assert ("Content-Encoding" in refused.headers, as_is) == (False, BUILD.script)
             assert {plain.headers["Vary"], packed.headers["Vary"]} == {"Accept-Encoding"}
             known, nothing = await load(gateway, path, **{"If-None-Match": plain.headers["ETag"]})
             assert (known.status, nothing) == (304, b"")
@@ -209,6 +212,21 @@ async def test_a_build_is_kept_two_years_after_it_was_last_the_present_one(tmp_p
         await WidgetService(blobs, new).get(old.name)
     assert (await WidgetService(blobs, None).get(new.name)).script == new.script
     assert (tmp_path / "tenants" / "old.js").exists()
+
+
+async def test_a_build_that_is_the_present_one_again_is_not_deleted_for_its_old_date(tmp_path: Path) -> None:
+    blobs, long_ago = Blobs(tmp_path.as_uri()), time.time() - 2 * KEPT.total_seconds()
+    await WidgetService(blobs, BUILD).keep_up()
+    os.utime(tmp_path / FOLDER / f"{BUILD.name}.js", (long_ago, long_ago))
+    await WidgetService(blobs, BUILD).keep_up()
+    assert (await WidgetService(blobs, None).get(BUILD.name)).script == BUILD.script
+
+
+@pytest.mark.parametrize("server", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
+def test_a_tag_says_when_nobody_else_reaches_its_server(server: str) -> None:
+    shown = {"id": "1", "publishable_id": "pub_1", "published": {"version": 1}, "origins": ["https://shop.example.com"]}
+    (note,) = snippet_of(BUILD, server, shown).notes
+    assert server in note and "PUBLIC_URL" in note
 
 
 async def test_unknown_names_cost_one_look_at_the_store_and_not_one_each(tmp_path: Path) -> None:

@@ -65,10 +65,11 @@ class TwoModels:
         self.asked: list[int] = []
         self.first: EnvironmentModels | None = None
         self.window: int | None = None
+        self.name = "small"
 
     async def find(self, tenant_id: TenantId, model: str) -> ServedModel:
         if model == SECOND:
-            return ServedModel(SECOND, "spare", "small", self.spare, SECOND in self.down, self.window)
+            return ServedModel(SECOND, "spare", self.name, self.spare, SECOND in self.down, self.window)
         if model == FIRST and self.first is not None and not self.down:
             return await self.first.find(tenant_id, model)
         if model == FIRST:
@@ -196,13 +197,14 @@ async def test_the_second_is_held_by_its_own_vocabulary_while_a_first_that_costs
     two: Any,
 ) -> None:
     two.model.scripts, two.second_holds.gate = [[ProviderFailed()]], asyncio.Event()
+    two.models.name = "gpt-4"
     asking = asyncio.create_task(two.ask("گارانتی این دستگاه چند سال است و از چه روزی حساب می‌شود؟"))
     await eventually(lambda: two.second_holds.asked)
     assert list(two.holds.open_holds.values()) == [0]
     two.second_holds.gate.set()
     await asking
     (request,) = two.models.spare.requests
-    first, second = (count_prompt(request.messages, two.counters(name)) for name in (FIRST, "small"))
+    first, second = (count_prompt(request.messages, two.counters(name)) for name in (FIRST, "gpt-4"))
     assert first != second and two.second_holds.opened == [second + request.max_output_tokens]
 
 

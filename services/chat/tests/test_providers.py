@@ -563,14 +563,14 @@ async def test_what_a_provider_refuses_does_not_make_it_one_that_is_down(desk: D
     assert (desk.watch.of(made.id).state, desk.watch.of(made.id).last_error) == ("degraded", "provider_refused")
 
 
-async def test_a_lack_of_room_here_is_no_providers_fault(desk: Desk) -> None:
+async def test_a_lack_of_room_here_is_no_providers_fault(desk: Desk, stack: AsyncExitStack) -> None:
     desk.clients = ProviderClients(desk.open, most=1)
-    made, another = await desk.make(desk.platform), await desk.make(desk.platform, name="house")
+    stack.push_async_callback(desk.clients.close)
+    made, another = await desk.make(desk.acme), await desk.make(desk.acme, name="house")
     async with desk.clients.use(another):
         with pytest.raises(ProviderRateLimited):
             await desk.ask("fireworks/accounts/llama")
     assert desk.watch.of(made.id) == WELL
-    await desk.clients.close()
 
 
 @pytest.mark.parametrize(

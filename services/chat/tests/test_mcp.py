@@ -120,6 +120,13 @@ async def test_each_sees_and_may_call_what_the_credential_is_for(stage: Any) -> 
         assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
     assert await stage.events() == []
 
+    async def are_told() -> bool:
+        async with stage.database.connect() as admin:
+            told = await admin.fetch("SELECT body FROM chat.outbox WHERE type = 'audit.recorded.v1'")
+        return sum(b'"access.deny"' in row["body"] and b"POST /mcp" in row["body"] for row in told) >= 2
+
+    await eventually(are_told)  # of the key and of the chatbot, whose tools they were not
+
 
 async def test_another_tenants_ids_are_not_there(stage: Any) -> None:
     theirs = await stage.seed(tenant=2)

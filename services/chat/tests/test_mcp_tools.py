@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ import redis.asyncio as redis
 from docuchat_chat.adapters.redis_calls import RedisCalls
 from docuchat_chat.mcp.asking import Asking
 from docuchat_chat.mcp.domain import Call
+from docuchat_chat.mcp.protocol import make_manager
 from docuchat_chat.mcp.server import _call_name
 from docuchat_chat.mcp.tools import Toolbox
 from docuchat_chat.turns.domain import Question
@@ -103,3 +105,18 @@ async def test_a_notification_stops_the_call_that_it_names_and_no_other(world: A
     assert not asked.done()
     await asking.cancel(world.caller, "1:a:x")
     assert (await asked).message.metadata["finish_reason"] == "stopped"
+
+
+async def test_a_call_that_is_cancelled_before_its_turn_is_there_is_stopped_as_soon_as_it_is(
+    world: Any, asking: Asking
+) -> None:
+    world.model.scripts = [["Two years [1].", asyncio.Event(), "stop"]]
+    await asking.cancel(world.caller, "1:a:x")
+    answer = await asking.ask(Call(world.caller, name="1:a:x"), Question(QUESTION))
+    assert answer.message.metadata["finish_reason"] == "stopped"
+
+
+def test_what_the_sdk_would_log_of_users_is_not_logged() -> None:
+    logging.getLogger("mcp").setLevel(logging.NOTSET)
+    make_manager(Toolbox(cast(Any, None), cast(Any, None), cast(Any, None)), cast(Any, None))
+    assert not logging.getLogger("mcp.server.lowlevel").isEnabledFor(logging.CRITICAL)

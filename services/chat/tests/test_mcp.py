@@ -115,10 +115,6 @@ async def test_each_sees_and_may_call_what_the_credential_is_for(stage: Any) -> 
     ):
         assert result.is_error and result.meta["docuchat/error"]["code"] == code
         assert result.content[0].text.startswith(f"{code}: ")
-    for headers in (key(stage.mint, "usage.read"), key(stage.mint, "")):
-        answer = await chat.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
-    assert await stage.events() == []
 
     async def are_told() -> bool:
         async with stage.database.connect() as admin:
@@ -126,6 +122,10 @@ async def test_each_sees_and_may_call_what_the_credential_is_for(stage: Any) -> 
         return sum(b'"access.deny"' in row["body"] and b"POST /mcp" in row["body"] for row in told) >= 2
 
     await eventually(are_told)  # of the key and of the chatbot, whose tools they were not
+    for headers in (key(stage.mint, "usage.read"), key(stage.mint, "")):
+        answer = await chat.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+    assert await stage.events() == []
 
 
 async def test_another_tenants_ids_are_not_there(stage: Any) -> None:

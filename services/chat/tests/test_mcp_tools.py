@@ -110,9 +110,13 @@ async def test_a_notification_stops_the_call_that_it_names_and_no_other(world: A
 async def test_a_call_that_is_cancelled_before_its_turn_is_there_is_stopped_as_soon_as_it_is(
     world: Any, asking: Asking
 ) -> None:
-    world.model.scripts = [["Two years [1].", asyncio.Event(), "stop"]]
+    world.model.scripts, world.holds.gate = [["Two years [1].", asyncio.Event(), "stop"]], asyncio.Event()
+    asked = asyncio.create_task(asking.ask(Call(world.caller, name="1:a:x"), Question(QUESTION)))
+    await eventually(lambda: world.holds.asked)
+    assert await world.rows("SELECT FROM chat.turns") == []
     await asking.cancel(world.caller, "1:a:x")
-    answer = await asking.ask(Call(world.caller, name="1:a:x"), Question(QUESTION))
+    world.holds.gate.set()
+    answer = await asked
     assert answer.message.metadata["finish_reason"] == "stopped"
 
 

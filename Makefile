@@ -5,6 +5,8 @@ SHELL := /bin/bash
 LOCAL := .venv/bin/docuchat-local
 # parallel sessions, each with servers of its own; tests wait more than they compute
 SESSIONS ?= 3
+# heavy tests start whole products: one file of them beside another
+HEAVY_SESSIONS ?= 2
 # without its cache of bytecode each of the many processes that are started here would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -33,7 +35,7 @@ test-data: .venv ## What reads the real documents and questions in ../shared/dat
 
 test-full: .venv ## What is heavy: chaos, fuzzing in full, browsers, Docker, mutants
 	@deploy/web.sh --must
-	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -m full -s $(ARGS)
+	@export "$$($(LOCAL) vocabulary)"; .venv/bin/pytest -n $(HEAVY_SESSIONS) --dist loadfile -m full $(ARGS)
 	@$(MAKE) --no-print-directory mutants
 
 fuzz: .venv ## Generated requests over the whole public surface, some 5,000 (S10)

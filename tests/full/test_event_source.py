@@ -19,7 +19,7 @@ async (server, token) => {
   const kinds = ['hello', 'document', 'start', 'sources', 'delta', 'end'];
   const told = [];
   let last = '';
-  const open = async () => {
+  const open = async (tries = 3) => {
     const { ticket } = await (await call('/v1/events/tickets')).json();
     const source = new EventSource(`${server}/v1/events?ticket=${ticket}&last_event_id=${last}`);
     for (const kind of kinds) {
@@ -28,12 +28,15 @@ async (server, token) => {
         if (kind !== 'hello') told.push([kind, JSON.parse(event.data)]);
       });
     }
-    await new Promise((go, fail) => {
-      source.addEventListener('hello', go);
-      source.onerror = async () => fail(new Error((await fetch(source.url)).status));
+    const opened = await new Promise((go) => {
+      source.addEventListener('hello', () => go(true));
+      source.onerror = () => go(false);
     });
     source.onerror = null;
-    return source;
+    if (opened) return source;
+    source.close();  // a ticket is good once: a connection that was lost takes another
+    if (tries === 0) throw new Error('no stream of events opens');
+    return open(tries - 1);
   };
   const until = async (check) => {
     for (let tries = 0; tries < 600 && !check(); tries += 1) await new Promise((go) => setTimeout(go, 50));

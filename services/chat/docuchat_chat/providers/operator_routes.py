@@ -87,7 +87,7 @@ async def change_platform_provider(
 async def delete_platform_provider(
     provider_id: ProviderPath, caller: CurrentOperator, providers: Providers
 ) -> Response:
-    """Delete a provider and its key. Answers that are being written end; who asks for its models then is refused."""
+    """Delete a provider and its key. Answers in progress are finished; new questions are refused."""
     await providers.delete(Owner.platform(caller), ProviderId(provider_id))
     return Response(status_code=204)
 

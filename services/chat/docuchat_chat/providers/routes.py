@@ -82,7 +82,7 @@ async def change_provider(
 @raises(ProviderNotFound, ProviderOfPlatform)
 @audited("provider.delete")
 async def delete_provider(provider_id: ProviderPath, caller: Manager, providers: Providers) -> Response:
-    """Delete a provider and its key. Answers that are being written end; who asks for its models then is refused."""
+    """Delete a provider and its key. Answers in progress are finished; new questions are refused."""
     await providers.delete(Owner.tenant(caller), ProviderId(provider_id))
     return Response(status_code=204)
 

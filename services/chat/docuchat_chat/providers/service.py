@@ -159,7 +159,7 @@ class ProviderService:
         return saved
 
     async def delete(self, owner: Owner, provider_id: ProviderId) -> None:
-        """Delete one: what it answers just now ends, new questions are refused.
+        """Delete one: what it is answering is finished, new questions are refused.
 
         Raises ProviderNotFound, ProviderOfPlatform.
         """

@@ -74,6 +74,21 @@ async def test_the_key_of_a_provider_comes_from_the_environment_or_standard_inpu
     assert [body.get("api_key") for body in of(documented, "PATCH")] == [None, "from the environment"]
 
 
+@pytest.mark.parametrize(
+    ("hint", "said"), [("x9Qf", "key …x9Qf"), ("", "a key too short to show its end"), (None, "no key")]
+)
+async def test_whether_a_provider_has_a_key_and_what_its_models_take_is_shown(
+    documented: Documented, service: Service, docuchat: Command, hint: str | None, said: str
+) -> None:
+    shown = json.loads((await docuchat("model-providers", "show", "text", "--json")).out)
+    shown = {**shown, "api_key_hint": hint, "models": [{**shown["models"][0], "context_window": 16384}]}
+    service.on("GET", f"/v1/providers/{CHAT}", JSONResponse(shown))
+    service.on("GET", "/v1/providers", JSONResponse({"items": [shown], "next_cursor": None}))
+    done = await docuchat("model-providers", "show", "text")
+    assert f", {said}\n" in done.out, done.err
+    assert done.out.endswith("USD per million tokens, 16,384 tokens at most\n")
+
+
 async def test_what_is_wrong_with_a_provider_is_said_and_fails(
     documented: Documented, service: Service, docuchat: Command
 ) -> None:

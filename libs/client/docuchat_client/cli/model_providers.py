@@ -157,7 +157,10 @@ def change_model_provider(
 def remove_model_provider(context: typer.Context, provider: Named, yes: Yes = False) -> None:
     """Remove a provider and its key; who asks for its models then is refused."""
     if not yes:
-        confirm(f"Remove {provider} and its key? Answers that are being written by it end.")
+        confirm(
+            f"Remove {provider} and its key? Answers that are being written are finished; "
+            "chatbots whose model is one of its models answer no more."
+        )
 
     async def remove(client: Client) -> ModelProvider:
         found = await client.find_model_provider(provider)
@@ -266,11 +269,13 @@ def _tell(provider: ModelProvider, as_json: bool) -> None:
     state = provider.health.state if provider.enabled else "disabled"
     screen.line(f"{provider.name} ({provider.id}), {provider.owner}'s, {state}", style="bold")
     if provider.base_url is not None:
-        key = f"key …{provider.api_key_hint.lstrip('…')}" if provider.api_key_hint else "no key"
+        hint = provider.api_key_hint
+        key = "no key" if hint is None else f"key …{hint.lstrip('…')}" if hint else "a key too short to show its end"
         screen.line(f"at {provider.base_url}, {key}")
     if provider.health.last_error:
         screen.line(f"last error: {provider.health.last_error}, since {moment(provider.health.since)}")
     for model in provider.models:
         amounts = (("input", model.input), ("output", model.output), ("embedding", model.embedding))
         said = ", ".join(f"{kind} {amount:f}" for kind, amount in amounts if amount is not None)
-        screen.line(f"{model.asked_as}: {said + ' USD per million tokens' if said else 'no price of its own'}")
+        room = f", {model.context_window:,} tokens at most" if model.context_window else ""
+        screen.line(f"{model.asked_as}: {said + ' USD per million tokens' if said else 'no price of its own'}{room}")

@@ -23,5 +23,6 @@ def require_allowed(model: str, allowed: Sequence[str]) -> None:
     """Raise ModelNotAllowed, which names those that are, unless `model` is one of them."""
     if model not in allowed:
         raise ModelNotAllowed(
-            f"This model is not allowed; allowed are {', '.join(allowed)}.", allowed_models=list(allowed)
+            f"This model is not allowed; allowed are {', '.join(allowed)}, and what GET /v1/models lists besides.",
+            allowed_models=list(allowed),
         )

@@ -216,7 +216,9 @@ class ProviderView(BaseModel):
     name: str = Field(examples=["fireworks"])
     owner: Literal["tenant", "platform"]
     base_url: str | None
-    api_key_hint: str | None = Field(description="How its key ends; null: it has none.", examples=["x9Qf"])
+    api_key_hint: str | None = Field(
+        description="How its key ends; empty: it is too short to show that; null: it has none.", examples=["x9Qf"]
+    )
     auth: Auth
     query: dict[str, str]
     models: list[ProviderModelView]

@@ -168,7 +168,9 @@ def _translate_status(error: openai.APIStatusError, longest_pause: timedelta) ->
     if status >= _SERVER_ERRORS or status in _TRANSIENT:
         logger.warning("provider.failed", status=status)
         return ProviderFailed(f"The model provider failed with status {status}.", retry_after=retry_after)
-    # What is no code is a text of the provider's, which may quote what was sent.
+    # What is no code is a text of the provider's, which may quote what was sent; a key can look like a code.
     code = error.code if isinstance(error.code, str) and _CODE.fullmatch(error.code) else None
+    if code and any(code in value for value in error.request.headers.values()):
+        code = None
     logger.warning("provider.refused", status=status, code=code)
     return ProviderRefused(f"The model provider refused the request with status {status}.")

@@ -54,6 +54,6 @@ def _number(text: str | None, divisor: float) -> float | None:
 def _until(date: str) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (moment - datetime.now(UTC)).total_seconds() if moment.tzinfo else None

@@ -35,7 +35,8 @@ async def serving(**handlers) -> AsyncIterator[str]:
 
 
 async def failure_at(url: str, **options) -> Exception:
-    async with open_client(api_key="k", base_url=url, read=timedelta(seconds=5), **options) as client:
+    given = {"api_key": "k", "read": timedelta(seconds=5)} | options
+    async with open_client(base_url=url, **given) as client:
         with pytest.raises(openai.APIError) as error:
             await client.embeddings.create(model="m", input="secret")
     return translate(error.value)
@@ -83,6 +84,19 @@ async def test_what_a_provider_calls_a_code_is_logged_only_where_it_is_one(code:
         async with serving(refusing=refusing) as url:
             assert isinstance(await failure_at(f"{url}/refusing"), ProviderRefused)
     assert [line["code"] for line in logs if line["event"] == "provider.refused"] == [told]
+
+
+@pytest.mark.parametrize("key_header", [None, "api-key"])
+async def test_a_key_that_a_provider_sends_back_as_a_code_is_not_logged(key_header: str | None):
+    async def refusing(request: web.Request) -> web.Response:
+        shown = request.headers[key_header or "Authorization"].removeprefix("Bearer ")
+        return web.json_response({"error": {"message": shown, "code": shown, "param": shown}}, status=401)
+
+    with structlog.testing.capture_logs() as logs:
+        async with serving(refusing=refusing) as url:
+            refused = await failure_at(f"{url}/refusing", api_key="sk-canary-7d1c", key_header=key_header)
+    assert isinstance(refused, ProviderRefused)
+    assert "canary" not in f"{logs} {refused}"
 
 
 async def test_what_is_guarded_does_not_go_by_a_proxy_of_the_environments(monkeypatch: pytest.MonkeyPatch):

@@ -92,10 +92,19 @@ async def test_whether_a_provider_has_a_key_and_what_its_models_take_is_shown(
 async def test_what_is_wrong_with_a_provider_is_said_and_fails(
     documented: Documented, service: Service, docuchat: Command
 ) -> None:
-    said = {"ok": False, "outcome": "key_refused", "status": 401, "detail": "It refused the key.", "unknown_models": []}
+    detail = "The provider refuses the key (status 401); send another `api_key`."
+    said = {"ok": False, "outcome": "key_refused", "status": 401, "detail": detail, "unknown_models": []}
     service.on("POST", f"/v1/providers/{CHAT}/check", JSONResponse(said))
     checked = await docuchat("model-providers", "check", "text")
-    assert checked.code == 1 and "text: It refused the key [key_refused]" in checked.err
+    assert checked.code == 1 and "(status 401); `change` it with --ask-key [key_refused]" in checked.err
+    problem = {
+        "status": 422,
+        "code": "provider_key_needed",
+        "detail": "Send `api_key` together with the new `base_url`.",
+    }
+    service.on("PATCH", f"/v1/providers/{CHAT}", JSONResponse(problem, 422))
+    moved = await docuchat("model-providers", "change", "text", "--base-url", "https://other.example/v1")
+    assert moved.code == 1 and "give --ask-key together with --base-url [provider_key_needed]" in moved.err
     for wrong in (("--price", "small=much"), ("--price", "other=1,2"), ("--context-window", "text=big"), ()):
         refused = await docuchat("model-providers", "change", "text", *wrong)
         assert refused.code == 2, (wrong, refused.err)

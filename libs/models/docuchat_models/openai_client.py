@@ -173,4 +173,7 @@ def _translate_status(error: openai.APIStatusError, longest_pause: timedelta) ->
     if code and any(code in value for value in error.request.headers.values()):
         code = None
     logger.warning("provider.refused", status=status, code=code)
-    return ProviderRefused(f"The model provider refused the request with status {status}.")
+    return ProviderRefused(
+        f"The model provider refused the request with status {status}; whoever set it up should check its key, credit, "
+        "model and address."
+    )

@@ -183,7 +183,8 @@ def check_model_provider(context: typer.Context, provider: Named, as_json: AsJso
     elif said.ok:
         screen.line(f"{provider}: {said.detail}")
     else:
-        screen.fail(f"{provider}: {said.detail.rstrip('.')} [{said.outcome}]")
+        detail = said.detail.rstrip(".").replace("send another `api_key`", "`change` it with --ask-key")
+        screen.fail(f"{provider}: {detail} [{said.outcome}]")
     if not said.ok:
         raise typer.Exit(1)
 

@@ -64,6 +64,7 @@ _SAID_BY_COMMANDS = {
     "session_ended": "Your sign-in was ended; sign in with `docuchat login`",
     "recent_sign_in_required": "This needs a sign-in of the last 15 minutes; `docuchat login`, then repeat it",
     "collection_not_empty": "The collection has documents; delete them first, or with it by --with-documents",
+    "provider_key_needed": "Another address is not shown the stored key; give --ask-key together with --base-url",
     "slug_mismatch": "That is not the short name of your tenant; `docuchat tenant show` says it",
 }
 """Where the service names a path or a parameter, by the error's code."""

@@ -59,7 +59,8 @@ class PriceService:
             changed = {model: amounts for model, amounts in wanted.items() if before.get(model) != amounts}
             for model, amounts in changed.items():
                 await tx.prices.add(Price(0, told.provider, model, *amounts, now, told.tenant_id))
-        logger.info("prices.told", provider=told.provider, changed=len(changed))
+        if changed:  # chat tells them again every few seconds
+            logger.info("prices.told", provider=told.provider, changed=len(changed))
         return len(changed)
 
     async def list_prices(self, *, in_force_at: datetime | None) -> list[Price]:

@@ -132,15 +132,23 @@ def blob_url(settings: Mapping[str, str], folder: Path) -> str:
     return blobs.as_uri()
 
 
+_NOTHING_LEAVES = (
+    "no OPENAI_API_KEY: questions and documents stay on this machine, answers are quotations, nothing costs"
+)
+
+
 def model_provider(settings: Mapping[str, str]) -> str:
     """Return which models the product will use and what they cost, as a line for the terminal."""
+    embedding = settings.get("EMBEDDING_MODEL", "text-embedding-3-small")
+    elsewhere = settings.get("EMBEDDING_BASE_URL") if settings.get("EMBEDDING_PROVIDER") != "wordllama" else None
+    embeds = f"{elsewhere} gets document texts and questions for {embedding}"
     if not settings.get("OPENAI_API_KEY"):
-        return "no OPENAI_API_KEY: questions and documents stay on this machine, answers are quotations, nothing costs"
+        said = "no OPENAI_API_KEY: answers are quotations"
+        return f"{said}, but {embeds}" if elsewhere else _NOTHING_LEAVES
     place = settings.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
-    return (
-        f"OPENAI_API_KEY is set: {place} gets questions and document texts, and bills every token of "
-        f"{settings.get('OPENAI_MODEL', 'gpt-4o-mini')} and {settings.get('EMBEDDING_MODEL', 'text-embedding-3-small')}"
-    )
+    billed = settings.get("OPENAI_MODEL", "gpt-4o-mini") + ("" if elsewhere else f" and {embedding}")
+    said = f"OPENAI_API_KEY is set: {place} gets questions and document texts, and bills every token of {billed}"
+    return f"{said}; {embeds}" if elsewhere else said
 
 
 def demo_signup(settings: Mapping[str, str]) -> str:

@@ -148,6 +148,11 @@ def test_a_proxy_that_is_named_reaches_the_gateway_that_believes_it(tmp_path, en
 
 def test_the_first_lines_say_which_provider_gets_what_and_bills_for_it():
     assert "nothing costs" in model_provider({})
+    apart = {"EMBEDDING_BASE_URL": "https://vectors.example/v1", "EMBEDDING_MODEL": "e5"}
+    assert "but https://vectors.example/v1 gets document texts and questions for e5" in model_provider(apart)
+    both = model_provider(apart | {"OPENAI_API_KEY": "sk-secret"})
+    assert both.endswith("of gpt-4o-mini; https://vectors.example/v1 gets document texts and questions for e5")
+    assert "nothing costs" in model_provider(apart | {"EMBEDDING_PROVIDER": "wordllama"})
     told = model_provider({"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": "https://models.example/v1"})
     assert "https://models.example/v1" in told
     assert "gpt-4o-mini" in told
